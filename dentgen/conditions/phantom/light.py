@@ -1,0 +1,89 @@
+"""Lamps of intra-oral photography, in camera space. Refuses to know surfaces and colours of tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from dentgen.conditions.phantom.anatomy import FloatArray
+from dentgen.conditions.phantom.camera import Camera
+
+LightKind = Literal["ring", "twin", "overhead", "side"]
+LIGHT_KINDS: Final[tuple[LightKind, ...]] = get_args(LightKind)
+_WARM_WHITE = np.array([1.0, 0.955, 0.915])
+_REFERENCE_DISTANCE_MM = 260.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lamp:
+    """A small lamp: camera-space position (mm, from the lens), RGB strength and angular size."""
+
+    position: FloatArray
+    strength: FloatArray
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lighting:
+    """The lamps of one picture, ambient light and the exposure they are balanced to.
+
+    Attributes:
+        kind: Which set-up.
+        lamps: The lamps.
+        ambient: (3,) RGB.
+        gloss: Strength of highlights.
+        target: Median tooth luminance after exposure.
+        vignette: Darkening towards the corners, 0..1.
+        surround: RGB of the dark mouth behind everything.
+    """
+
+    kind: LightKind
+    lamps: tuple[Lamp, ...]
+    ambient: FloatArray
+    gloss: float
+    target: float
+    vignette: float
+    surround: FloatArray
+
+    def arriving(self, position: FloatArray, camera: Camera) -> list[tuple[FloatArray, FloatArray, Lamp]]:
+        """Per lamp: unit directions to it (n, 3), RGB arriving at each point (n, 3), the lamp."""
+        result = []
+        for lamp in self.lamps:
+            towards = camera.eye + lamp.position @ camera.axes - position
+            distance = np.linalg.norm(towards, axis=1, keepdims=True)
+            falloff = (_REFERENCE_DISTANCE_MM / distance) ** 2
+            result.append((towards / distance, lamp.strength * falloff, lamp))
+        return result
+
+
+def sample_lighting(rng: np.random.Generator) -> Lighting:
+    """Draw a lighting set-up."""
+    kind = LIGHT_KINDS[rng.choice(len(LIGHT_KINDS), p=[0.3, 0.25, 0.25, 0.2])]
+    white = _WARM_WHITE * (1 + rng.normal(0, 0.02, 3))
+    match kind:
+        case "ring":
+            angles = np.linspace(0, 2 * np.pi, 6, endpoint=False) + 0.3
+            places = [(45 * np.cos(a), 45 * np.sin(a)) for a in angles]
+            total, radius = 0.82, 0.02
+        case "twin":
+            places, total, radius = [(-80.0, 15.0), (80.0, 15.0)], 0.86, 0.05
+        case "overhead":
+            places = [(rng.normal(0, 30), rng.uniform(80, 160)), (rng.normal(0, 60), rng.uniform(20, 90))]
+            total, radius = 0.86, 0.04
+        case "side":
+            side = rng.choice([-1, 1])
+            places = [(side * rng.uniform(110, 200), rng.normal(40, 40)), (side * 20.0, 60.0)]
+            total, radius = 0.9, 0.05
+    share = rng.dirichlet(np.full(len(places), 12.0)) * total
+    lamps = tuple(Lamp(np.array([x, y, 0.0]), s * white, radius) for (x, y), s in zip(places, share, strict=True))
+    return Lighting(
+        kind=kind,
+        lamps=lamps,
+        ambient=np.array([0.34, 0.31, 0.29]) * rng.uniform(0.7, 1.1),
+        gloss=rng.uniform(1.1, 2.4),
+        target=rng.uniform(0.60, 0.76),
+        vignette=rng.uniform(0.2, 1) * 0.5,
+        surround=np.array([0.075, 0.024, 0.02]) * rng.uniform(0.5, 1.3),
+    )

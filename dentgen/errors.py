@@ -1,0 +1,71 @@
+"""Every error that dentgen raises on purpose.
+
+    DentgenError
+    +-- SpecError           a spec, option or argument is wrong; exit code 2
+    +-- ConditionError      a condition record or shard cannot be used
+    +-- BundleError         a model bundle is missing, damaged or of the wrong kind
+    +-- SolverError         a scheduler cannot be turned into a solver table
+    +-- EngineError         the diffusion engine refused a canvas or died
+    +-- StorageError        a place cannot be listed, read or written
+    +-- BuildError          a build cannot go on as asked
+        +-- SpecChangedError    resuming under another spec, bundle or environment
+        +-- DeterminismError    two attempts at one unit gave different bytes
+
+Messages name the file or URL, the key, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+
+class DentgenError(Exception):
+    """Base of all errors raised by dentgen."""
+
+
+class SpecError(DentgenError):
+    """A spec, option or argument is wrong."""
+
+
+class ConditionError(DentgenError):
+    """A condition record or shard cannot be used.
+
+    Attributes:
+        place: File or member, as a user would look for it.
+        found: What is there.
+        expected: What should be there.
+    """
+
+    def __init__(self, place: str, found: str, expected: str) -> None:
+        """Say where, what was found and what was expected."""
+        super().__init__(f"{place}: found {found}, expected {expected}")
+        self.place, self.found, self.expected = place, found, expected
+
+    def __reduce__(self) -> tuple[type[ConditionError], tuple[str, str, str]]:
+        return type(self), (self.place, self.found, self.expected)
+
+
+class BundleError(DentgenError):
+    """A model bundle is missing, damaged or of the wrong kind."""
+
+
+class SolverError(DentgenError):
+    """A scheduler cannot be turned into a solver table."""
+
+
+class EngineError(DentgenError):
+    """The diffusion engine refused a canvas or died."""
+
+
+class StorageError(DentgenError):
+    """A place cannot be listed, read or written."""
+
+
+class BuildError(DentgenError):
+    """A build cannot go on as asked."""
+
+
+class SpecChangedError(BuildError):
+    """The output was made under another spec, bundle or environment."""
+
+
+class DeterminismError(BuildError):
+    """Two attempts at one unit gave different bytes."""

@@ -1,0 +1,1 @@
+"""Output shards: tar bytes, the ledger of committed units, the index, verification."""

@@ -1,0 +1,183 @@
+"""Files on a disk or in an object store: list, read, put-if-absent.
+
+The only code that knows local from S3. It refuses to know what the bytes mean. A name, once put, is never changed; only
+``put_latest`` replaces, for the few "latest copy" files. Credentials come from the environment, through fsspec.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from dentgen.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file in a listing: its URL, size in bytes, and a tag that changes when its content does."""
+
+    url: str
+    size: int
+    tag: str
+
+
+def join(root: str, *parts: str) -> str:
+    """Join URL or path segments with single slashes."""
+    return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts)])
+
+
+def name_of(url: str) -> str:
+    """Last segment of a URL or path."""
+    return url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def list_files(url: str) -> list[StoredFile]:
+    """All files under ``url`` (recursively), or the one file it names, sorted by URL.
+
+    Raises:
+        StorageError: If nothing is there or the place cannot be listed.
+    """
+    fs, path = _resolve(url)
+    try:
+        found = fs.find(path, detail=True)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{url}: cannot be listed: {error}") from error
+    if not found:
+        raise StorageError(f"{url}: nothing is there, expected a file or a folder with files")
+    files = [
+        StoredFile(_url_of(fs, name), int(info["size"]), _tag(info))
+        for name, info in found.items()
+        if info["type"] == "file"
+    ]
+    return sorted(files, key=lambda file: file.url)
+
+
+def exists(url: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, path = _resolve(url)
+    return bool(fs.exists(path))
+
+
+def list_names(url: str) -> list[str]:
+    """Sorted names directly under a folder; empty if the folder does not exist."""
+    fs, path = _resolve(url)
+    try:
+        fs.invalidate_cache(path)
+        return sorted(name_of(name) for name in fs.ls(path, detail=False))
+    except FileNotFoundError:
+        return []
+
+
+def open_read(url: str) -> IO[bytes]:
+    """Open for seekable reading.
+
+    Raises:
+        StorageError: If the file cannot be opened.
+    """
+    fs, path = _resolve(url)
+    try:
+        handle: IO[bytes] = fs.open(path, "rb")
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be read: {error}") from error
+    return handle
+
+
+def read_bytes(url: str) -> bytes:
+    """Whole content of a file.
+
+    Raises:
+        StorageError: If the file cannot be read.
+    """
+    with open_read(url) as handle:
+        return handle.read()
+
+
+def put_if_absent(url: str, data: bytes) -> bool:
+    """Publish ``data`` under ``url`` unless something is there already, atomically.
+
+    Local: temporary file in the same folder, fsync, hard link to the final name. Elsewhere: one create-only PUT.
+
+    Returns:
+        True if this call created the file, False if it existed.
+    """
+    fs, path = _resolve(url)
+    if isinstance(fs, LocalFileSystem):
+        return _link_if_absent(Path(path), data)
+    try:
+        fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def put_latest(url: str, data: bytes) -> None:
+    """Publish ``data`` under ``url``, replacing what is there, atomically."""
+    fs, path = _resolve(url)
+    if isinstance(fs, LocalFileSystem):
+        temporary = _write_temporary(Path(path), data)
+        temporary.replace(path)
+        _sync_folder(Path(path).parent)
+    else:
+        fs.pipe_file(path, data)
+
+
+def remove(url: str) -> None:
+    """Remove one file."""
+    fs, path = _resolve(url)
+    fs.rm_file(path)
+
+
+def _resolve(url: str) -> tuple[Any, str]:
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise StorageError(f"{url}: {error}") from error
+    return fs, path
+
+
+def _url_of(fs: Any, name: str) -> str:
+    return name if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(name))
+
+
+def _tag(info: dict[str, Any]) -> str:
+    return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
+
+
+def _write_temporary(final: Path, data: bytes) -> Path:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary = Path(name)
+    temporary.chmod(0o644)
+    return temporary
+
+
+def _link_if_absent(final: Path, data: bytes) -> bool:
+    if final.exists():
+        return False
+    temporary = _write_temporary(final, data)
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    _sync_folder(final.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
