@@ -61,6 +61,7 @@ def list_files(url: str) -> list[StoredFile]:
 def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     fs, path = _resolve(url)
+    fs.invalidate_cache()  # another process may just have put it
     return bool(fs.exists(path))
 
 

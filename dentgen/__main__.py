@@ -1,0 +1,5 @@
+"""``python -m dentgen``."""
+
+from dentgen.cli import main
+
+main()

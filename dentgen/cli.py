@@ -1,0 +1,125 @@
+"""The command line: one command, one call. Refuses to do any work itself.
+
+Exit codes: 0 done, 1 problems found (a line each on standard error), 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from dentgen.errors import BuildError, DentgenError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Synthetic dental images that obey condition maps.")
+
+Spec = Annotated[Path, typer.Argument(help="Build spec, YAML.")]
+Out = Annotated[str, typer.Argument(help="Folder or URL of a build.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace one key of the spec.")]
+
+
+@app.command()
+def generate(spec: Spec, set_: Overrides = None, *, ray: bool = True) -> None:
+    """Build a dataset, or go on with one that was begun."""
+    from dentgen.pipeline.progress import ConsoleProgress
+    from dentgen.pipeline.run import build
+    from dentgen.spec import read_spec
+
+    build_spec = read_spec(spec, set_ or ())
+    with ConsoleProgress() as progress:
+        outcome = build(build_spec, use_ray=ray, progress=progress)
+    index = outcome.index
+    typer.echo(f"{index.written} samples written, {index.rejected} rejected, of {index.planned} planned")
+    typer.echo(f"dataset:       {build_spec.output.path}")
+    typer.echo(f"contact sheet: {outcome.contact_sheet}")
+    if index.rejected > build_spec.quality.max_rejected * index.planned:
+        raise BuildError(f"{index.rejected / index.planned:.1%} of the samples were rejected, "
+                         f"quality.max_rejected is {build_spec.quality.max_rejected:.1%}")  # fmt: skip
+
+
+@app.command()
+def plan(spec: Spec, set_: Overrides = None) -> None:
+    """Say what a build would do: shards, records, units, samples."""
+    from dentgen.pipeline.plan import make_plan
+    from dentgen.spec import read_spec
+
+    made = make_plan(read_spec(spec, set_ or ()))
+    shards = len({unit.shard for unit in made.units})
+    typer.echo(f"{shards} condition shards, {sum(unit.records for unit in made.units)} records")
+    typer.echo(f"{len(made.units)} units, {made.planned} samples")
+    typer.echo(f"spec digest {made.spec_digest}")
+
+
+@app.command()
+def status(out: Out) -> None:
+    """Say how far a build is."""
+    from dentgen.pipeline.plan import read_plan
+    from dentgen.shards.ledger import committed_units
+
+    standing = read_plan(out)
+    done = committed_units(out)
+    finished = sum(unit.name in done for unit in standing.units)
+    typer.echo(f"{finished} of {len(standing.units)} units done, {standing.planned} samples planned")
+
+
+@app.command()
+def verify(out: Out) -> None:
+    """Re-hash, re-count and re-read a build; exit code 1 and a line a problem if something is wrong."""
+    from dentgen.pipeline.plan import read_plan
+    from dentgen.shards.verify import verify_build
+
+    standing = read_plan(out)
+    problems = verify_build(out, standing)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    typer.echo(f"{standing.planned} samples in {len(standing.units)} units: {len(problems)} problems")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def phantom(
+    out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
+    count: Annotated[int, typer.Option(min=1, help="Records; five views make a patient.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
+    size: Annotated[int, typer.Option(min=16, max=2048, help="Edge, pixels.")] = 256,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records per shard.")] = 50,
+) -> None:
+    """Render procedural jaws into condition shards with reference pictures."""
+    from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
+
+    rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size))
+    typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
+
+
+@app.command()
+def train(spec: Spec, set_: Overrides = None) -> None:
+    """Train a part of a bundle; started again, it goes on."""
+    from dentgen.training.run import run_training
+    from dentgen.training.spec import read_train_spec
+
+    run_training(read_train_spec(spec, tuple(set_ or ())))
+
+
+@app.command()
+def schemas(folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas go.")] = Path("schemas")) -> None:
+    """Export the JSON Schemas of everything that dentgen writes."""
+    from dentgen.schema_export import export_schemas
+
+    for path in export_schemas(folder):
+        typer.echo(str(path))
+
+
+def main() -> NoReturn:
+    """Run the command line; errors that dentgen raises on purpose become a line and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except BuildError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except DentgenError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    sys.exit(0)

@@ -1,0 +1,160 @@
+"""Raw members to a checked condition record: decoded once, verified once, rejected with a reason.
+
+Refuses to know files, sizes of models and colours.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from pydantic import ValidationError
+
+from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES, TOOTH
+from dentgen.conditions.sources import RawRecord
+from dentgen.errors import ConditionError
+from dentgen.records import (
+    CONDITION_MEMBER,
+    CONDITION_NAMES,
+    FDI_MEMBER,
+    PHOTO_MEMBER,
+    ConditionMetadata,
+    ConditionName,
+    ConditionRecord,
+    MapArray,
+)
+
+MAX_PIXELS: Final = 64 * 2**20
+_PHOTO_EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp")
+_DISAGREEMENT_WARNING: Final = 0.02
+
+
+def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo: bool = False) -> ConditionRecord:
+    """Decode and check one record.
+
+    Args:
+        raw: Members of the record.
+        wanted: Conditions that must be there; others are decoded if present.
+        with_photo: Decode the real picture too.
+
+    Raises:
+        ConditionError: If a wanted member is missing or any member is not what its name says.
+    """
+    conditions: dict[ConditionName, MapArray] = {}
+    for name in CONDITION_NAMES:
+        member = f"{CONDITION_MEMBER[name]}.png"
+        if member in raw.members:
+            conditions[name] = _decode_condition(raw, name, member)
+        elif name in wanted:
+            raise ConditionError(raw.place, f"members {sorted(raw.members)}", f"a member {member!r}")
+    fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
+    _check_sizes(raw, conditions, fdi)
+    metadata = _decode_metadata(raw)
+    return ConditionRecord(
+        key=raw.key,
+        group=metadata.group or raw.key,
+        split=metadata.split,
+        prompt=metadata.prompt,
+        conditions=conditions,
+        fdi=fdi,
+        photo=_decode_photo(raw) if with_photo else None,
+        licence=metadata.license,
+        warnings=_disagreement(conditions.get("segmentation"), fdi),
+    )
+
+
+def _open_image(raw: RawRecord, member: str) -> Image.Image:
+    place = f"{raw.place}.{member}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS below is stricter
+            image = Image.open(io.BytesIO(raw.members[member]))
+            if image.width * image.height > MAX_PIXELS:
+                raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} in all")
+            image.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ConditionError(place, f"bytes that are no image ({error})", "a whole image") from error
+    return image
+
+
+def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapArray:
+    image = _open_image(raw, member)
+    match name:
+        case "segmentation":
+            seg = _one_channel(raw, member, image)
+            unknown = sorted(set(np.unique(seg).tolist()) - SEG_CLASSES.keys())
+            if unknown:
+                raise ConditionError(f"{raw.place}.{member}", f"class values {unknown}", f"only {sorted(SEG_CLASSES)}")
+            return seg
+        case "normal":
+            if image.mode != "RGB":
+                raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "8-bit RGB")
+            return np.asarray(image)
+        case "depth":
+            if image.mode not in {"I;16", "I", "L"}:
+                raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "16-bit grey")
+            return np.asarray(image).astype(np.uint16)
+        case _:
+            return _one_channel(raw, member, image)
+
+
+def _one_channel(raw: RawRecord, member: str, image: Image.Image) -> NDArray[np.uint8]:
+    """8-bit grey; an RGB image is accepted where its channels are equal, because exporters write such files."""
+    if image.mode == "L":
+        return np.asarray(image)
+    if image.mode == "RGB":
+        rgb = np.asarray(image)
+        if (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all():
+            return rgb[..., 0].copy()
+    raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "8-bit grey (mode L)")
+
+
+def _decode_fdi(raw: RawRecord) -> NDArray[np.uint8]:
+    member = f"{FDI_MEMBER}.png"
+    fdi = _one_channel(raw, member, _open_image(raw, member))
+    unknown = sorted(set(np.unique(fdi).tolist()) - FDI_NUMBERS - {0})
+    if unknown:
+        raise ConditionError(f"{raw.place}.{member}", f"values {unknown}", "FDI tooth numbers or 0")
+    return fdi
+
+
+def _check_sizes(
+    raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi: NDArray[np.uint8] | None
+) -> None:
+    sizes = {CONDITION_MEMBER[name]: array.shape[:2] for name, array in conditions.items()}
+    if fdi is not None:
+        sizes[FDI_MEMBER] = fdi.shape[:2]
+    if len(set(sizes.values())) > 1:
+        raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
+
+
+def _decode_metadata(raw: RawRecord) -> ConditionMetadata:
+    if "json" not in raw.members:
+        return ConditionMetadata()
+    try:
+        return ConditionMetadata.model_validate_json(raw.members["json"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConditionError(f"{raw.place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts") from error
+
+
+def _decode_photo(raw: RawRecord) -> NDArray[np.uint8] | None:
+    for extension in _PHOTO_EXTENSIONS:
+        member = f"{PHOTO_MEMBER}.{extension}"
+        if member in raw.members:
+            return np.asarray(_open_image(raw, member).convert("RGB"))
+    return None
+
+
+def _disagreement(seg: MapArray | None, fdi: NDArray[np.uint8] | None) -> tuple[str, ...]:
+    """Real label maps come from different hands: say by how much they differ, and keep both."""
+    if seg is None or fdi is None:
+        return ()
+    share = float(((seg == TOOTH) != (fdi > 0)).mean())
+    return (f"seg and fdi disagree on {share:.1%} of the pixels",) if share > _DISAGREEMENT_WARNING else ()

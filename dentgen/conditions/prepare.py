@@ -1,0 +1,100 @@
+"""Fit a record to a model's size and blend its conditions into one control image.
+
+Label maps are resized by nearest neighbour, images by area; nothing else ever touches a label. Refuses to know files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dentgen.conditions.labels import colour_segmentation
+from dentgen.errors import ConditionError
+from dentgen.records import ConditionName, ConditionRecord, MapArray
+
+Fit = Literal["pad", "crop", "stretch"]
+_EMPTY: Final[dict[ConditionName, int]] = {
+    "segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0,
+}  # fmt: skip
+
+
+def fit_record(record: ConditionRecord, size: int, fit: Fit) -> ConditionRecord:
+    """The record with every map (size, size).
+
+    Args:
+        record: A checked record.
+        size: Edge of the model's images, pixels.
+        fit: ``pad`` centres the whole picture on empty ground, ``crop`` cuts the longer edge, ``stretch`` distorts.
+    """
+    conditions = {
+        name: _fit(array, size, fit, nearest=name == "segmentation", empty=_EMPTY[name])
+        for name, array in record.conditions.items()
+    }
+    fdi = None if record.fdi is None else _fit(record.fdi, size, fit, nearest=True, empty=0)
+    photo = None if record.photo is None else _fit(record.photo, size, fit, nearest=False, empty=0)
+    return replace(record, conditions=conditions, fdi=fdi, photo=photo)
+
+
+def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: float) -> NDArray[np.uint8]:
+    """One RGB control image (H, W, 3) from the conditions in ``use``.
+
+    One condition is drawn as it is; segmentation with lighting is blended as
+    ``alpha * segmentation colours + (1 - alpha) * lighting``, rounded to the nearest level.
+
+    Raises:
+        ConditionError: If the combination has no definition.
+    """
+    if set(use) == {"segmentation", "lighting"}:
+        colours = condition_image(record, "segmentation").astype(np.float64)
+        light = condition_image(record, "lighting").astype(np.float64)
+        return np.floor(alpha * colours + (1 - alpha) * light + 0.5).astype(np.uint8)
+    if len(use) == 1:
+        return condition_image(record, use[0])
+    raise ConditionError(record.key, f"conditions {list(use)} to blend", "one condition, or segmentation and lighting")
+
+
+def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.uint8]:
+    """One condition as RGB (H, W, 3): segmentation in palette colours, the others as stored."""
+    array = record.conditions[name]
+    match name:
+        case "segmentation":
+            return colour_segmentation(array.astype(np.uint8))
+        case "normal":
+            return array.astype(np.uint8)
+        case "depth":
+            return np.repeat((array >> 8).astype(np.uint8)[..., None], 3, -1)
+        case _:
+            return np.repeat(array.astype(np.uint8)[..., None], 3, -1)
+
+
+def _fit(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> MapArray:
+    if array.shape[:2] == (size, size):
+        return array
+    height, width = array.shape[:2]
+    if fit == "stretch":
+        return _resize(array, size, size, nearest=nearest)
+    if fit == "crop":
+        edge = min(height, width)
+        top, left = (height - edge) // 2, (width - edge) // 2
+        return _resize(array[top : top + edge, left : left + edge], size, size, nearest=nearest)
+    scale = size / max(height, width)
+    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+    padded = np.full((size, size, *array.shape[2:]), empty, array.dtype)
+    top, left = (size - inner_height) // 2, (size - inner_width) // 2
+    inner = _resize(array, inner_height, inner_width, nearest=nearest)
+    padded[top : top + inner_height, left : left + inner_width] = inner
+    return padded
+
+
+def _resize(array: MapArray, height: int, width: int, *, nearest: bool) -> MapArray:
+    """Nearest or area resize of (H, W) or (H, W, 3); 16-bit maps go through float."""
+    if array.dtype == np.uint16:
+        image = Image.fromarray(array.astype(np.float32))
+        return np.rint(np.asarray(image.resize((width, height), Image.Resampling.BOX))).astype(np.uint16)
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(array).resize((width, height), method))

@@ -1,0 +1,100 @@
+"""A thread that owns an engine, so that several units feed one engine and none drains it for another.
+
+Callers submit canvases and wait for their own; an engine that dies fails everyone who waits, at once, and everyone who comes
+later. Refuses to know units and Ray.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from torch import Tensor
+
+from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.errors import EngineError
+
+
+class EngineDriver:
+    """Runs an engine's ticks in its own thread.
+
+    Attributes:
+        busy_seconds: Time spent in ticks so far.
+    """
+
+    def __init__(self, engine: DiffusionEngine) -> None:
+        """Start the thread."""
+        self._engine = engine
+        self._inbox: queue.Queue[tuple[Canvas, Future[Tensor]] | None] = queue.Queue()
+        self._waiting: dict[str, Future[Tensor]] = {}
+        self._lock = threading.Lock()
+        self._death: BaseException | None = None
+        self.busy_seconds = 0.0
+        self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
+        self._thread.start()
+
+    def run(self, canvases: Sequence[Canvas]) -> dict[str, Tensor]:
+        """Sample canvases and wait for them; safe to call from several threads.
+
+        Raises:
+            EngineError: If the engine refuses a canvas or is dead.
+        """
+        futures = {canvas.key: self._submit(canvas) for canvas in canvases}
+        return {key: future.result() for key, future in futures.items()}
+
+    def close(self) -> None:
+        """Stop the thread after what was submitted."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _submit(self, canvas: Canvas) -> Future[Tensor]:
+        future: Future[Tensor] = Future()
+        with self._lock:
+            if self._death is not None:
+                raise EngineError(f"{canvas.key}: the engine died before: {self._death!r}") from self._death
+            self._inbox.put((canvas, future))
+        return future
+
+    def _loop(self) -> None:
+        try:
+            while self._take():
+                started = time.perf_counter()
+                for done in self._engine.tick():
+                    self._waiting.pop(done.key).set_result(done.latents)
+                self.busy_seconds += time.perf_counter() - started
+        except BaseException as error:  # noqa: BLE001 - whatever kills the engine must reach those who wait for it
+            self._die(error)
+
+    def _take(self) -> bool:
+        """Move submissions to the engine; wait for one if it is idle. False when the driver is closed and idle."""
+        while True:
+            try:
+                item = self._inbox.get(block=self._engine.idle)
+            except queue.Empty:
+                return True
+            if item is None:
+                self._inbox.put(None)
+                return not self._engine.idle
+            canvas, future = item
+            try:
+                self._engine.submit(canvas)
+            except EngineError as error:
+                future.set_exception(error)
+            else:
+                self._waiting[canvas.key] = future
+
+    def _die(self, error: BaseException) -> None:
+        with self._lock:
+            self._death = error
+        failure = EngineError(f"the engine died: {error!r}")
+        failure.__cause__ = error
+        for future in self._waiting.values():
+            future.set_exception(failure)
+        while not self._inbox.empty():
+            item = self._inbox.get_nowait()
+            if item is not None:
+                item[1].set_exception(failure)

@@ -1,0 +1,1 @@
+"""How well pictures obey their conditions: judges and metrics."""

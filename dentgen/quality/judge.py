@@ -1,0 +1,110 @@
+"""Judges: small networks that look at pictures. A segmenter (which tissue is where) and a detector (generated or reference).
+
+Refuses to know where pictures and labels come from; the caller decides what a judge may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dentgen.seeding import derive_seed, numpy_generator
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.ReLU(),
+    )  # fmt: skip
+
+
+class Segmenter(nn.Module):
+    """A three-level U-Net (Ronneberger et al. 2015) of about 0.3 M parameters."""
+
+    def __init__(self, classes: int = 3, width: int = 16) -> None:
+        """``classes`` output channels."""
+        super().__init__()
+        widths = (width, 2 * width, 4 * width, 4 * width)
+        self.down = nn.ModuleList([_block(3, widths[0]), *(_block(a, b) for a, b in zip(widths, widths[1:], strict=False))])
+        self.up = nn.ModuleList([_block(a + b, a) for a, b in zip(widths, widths[1:], strict=False)])
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) in [-1, 1] to logits (b, classes, H, W)."""
+        skips = []
+        x = images
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for level in reversed(range(len(self.up))):
+            x = self.up[level](torch.cat([skips[level], F.interpolate(x, scale_factor=2, mode="nearest")], 1))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class Detector(nn.Module):
+    """A small convolutional classifier: generated or reference."""
+
+    def __init__(self, width: int = 16) -> None:
+        """``width`` channels at full size."""
+        super().__init__()
+        self.body = nn.Sequential(
+            _block(3, width), nn.MaxPool2d(2), _block(width, 2 * width), nn.MaxPool2d(2),
+            _block(2 * width, 4 * width), nn.MaxPool2d(2), _block(4 * width, 4 * width),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, 2),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) in [-1, 1] to logits (b, 2)."""
+        logits: Tensor = self.body(images)
+        return logits
+
+
+def train_judge(
+    judge: Callable[[], nn.Module],
+    images: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    *,
+    steps: int,
+    seed: int,
+    name: str,
+    batch: int = 16,
+) -> nn.Module:
+    """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random."""
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(derive_seed(seed, "judge", name))
+        network = judge().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    for step in tqdm(range(steps), desc=f"judge: {name}", mininterval=10):
+        rng = numpy_generator(seed, "judge", name, step)
+        index = rng.integers(len(images), size=batch)
+        picture, label = images[index], truth[index]
+        if rng.random() < 0.5:
+            picture = picture[:, :, ::-1]
+            label = label[..., ::-1] if label.ndim == 3 else label
+        logits = network(judge_input(picture))
+        loss = F.cross_entropy(logits, torch.from_numpy(label.astype(np.int64)))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def judge_labels(judge: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Most likely class per pixel (n, H, W) or per picture (n,)."""
+    found = [judge(judge_input(images[i : i + 16])).argmax(1).to(torch.uint8) for i in range(0, len(images), 16)]
+    return torch.cat(found).numpy()
+
+
+def judge_input(images: NDArray[np.uint8]) -> Tensor:
+    """(b, H, W, 3) uint8 to (b, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,40 @@
+"""Metrics on label maps and pictures. Arrays in, numbers out; refuses to know models and files."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """(classes, classes) pixel counts, truth by row; pixels of other values (ignore) are left out."""
+    known = (truth < classes) & (predicted < classes)
+    flat = truth[known].astype(np.int64) * classes + predicted[known]
+    return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
+
+
+def mean_iou(matrix: NDArray[np.int64]) -> float:
+    """Mean intersection over union of the classes that occur in truth or prediction."""
+    hit = np.diag(matrix)
+    union = matrix.sum(0) + matrix.sum(1) - hit
+    return float((hit[union > 0] / union[union > 0]).mean())
+
+
+def set_miou(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int = 3) -> float:
+    """Mean IoU over a whole set of label maps (n, H, W)."""
+    return mean_iou(confusion(predicted, truth, classes))
+
+
+def rgb_to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """sRGB (..., 3) to CIE Lab (D65)."""
+    value = pixels.astype(np.float64) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = linear @ matrix.T / [0.9505, 1.0, 1.089]
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+
+
+def variant_spread(variants: NDArray[np.uint8]) -> float:
+    """How much variants of one record differ: mean over pixels of the standard deviation of levels (v, H, W, 3)."""
+    return float(variants.astype(np.float64).std(0).mean())

@@ -1,0 +1,231 @@
+"""The nouns of dentgen and their schemas: one source of truth for everything written to disk.
+
+Arrays travel in dataclasses, documents (ledger, sample metadata, plan) in pydantic models that export JSON Schema.
+Refuses to know how anything is read, made or stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+ConditionName = Literal["segmentation", "lighting", "normal", "curvature", "depth"]
+CONDITION_NAMES: Final[tuple[ConditionName, ...]] = get_args(ConditionName)
+#: Member extension of each condition in a shard, without its image format.
+CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
+    "segmentation": "seg",
+    "lighting": "light",
+    "normal": "normal",
+    "curvature": "curvature",
+    "depth": "depth",
+}
+FDI_MEMBER: Final = "fdi"
+PHOTO_MEMBER: Final = "photo"
+
+MapArray = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRecord:
+    """All conditions of one picture.
+
+    Attributes:
+        key: ``__key__``, unique in a source, without dots.
+        group: What must not be split (patient, jaw); the key if the source names none.
+        split: Name of the split, "" if the source names none.
+        prompt: The record's own prompt, "" if it has none.
+        conditions: Maps by condition name: (H, W) uint8, normal (H, W, 3) uint8, depth (H, W) uint16.
+        fdi: (H, W) uint8 FDI numbers, None if the source has none.
+        photo: (H, W, 3) uint8 real or reference picture, None if the source has none.
+        licence: Licence of the source, "" if unknown.
+        warnings: What was odd but usable.
+    """
+
+    key: str
+    group: str
+    split: str
+    prompt: str
+    conditions: dict[ConditionName, MapArray]
+    fdi: NDArray[np.uint8] | None
+    photo: NDArray[np.uint8] | None
+    licence: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width that all maps share."""
+        first = next(iter(self.conditions.values()))
+        return first.shape[0], first.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One picture to make: a fitted record, its variant and the control image that both share with other variants.
+
+    Attributes:
+        key: Sample key.
+        record: Fitted condition record.
+        variant: Index of the variant.
+        prompt: Prompt that will be used.
+        control: (H, W, 3) uint8 control image.
+    """
+
+    key: str
+    record: ConditionRecord
+    variant: int
+    prompt: str
+    control: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedSample:
+    """A made picture (H, W, 3) uint8 with the request that it answers."""
+
+    request: SampleRequest
+    picture: NDArray[np.uint8]
+
+
+class Document(BaseModel):
+    """Base of everything written as JSON: unknown fields are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConditionMetadata(BaseModel):
+    """Content of a condition record's ``KEY.json``: every field may be missing, unknown ones are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    group: str = Field(default="", description="Patient or jaw, never divided between splits; the key by default.")
+    split: str = ""
+    prompt: str = ""
+    license: str = Field(default="", description="Licence of the record.")
+
+
+class Unit(Document):
+    """The atom of work, retry and commit: records ``start`` to ``stop`` of one condition shard, times variants."""
+
+    id: int = Field(ge=0, description="Number of the unit; its output shard is shards/ID.tar.")
+    shard: str = Field(description="Condition shard, relative to the source.")
+    start: int = Field(ge=0, description="First record of the range.")
+    stop: int = Field(gt=0, description="One past the last record of the range.")
+    records: int = Field(gt=0, description="Records of the range that the build uses; others are of another split.")
+    duplicates: tuple[str, ...] = Field(
+        default=(), description="Keys in this range that an earlier record of the source already has."
+    )
+
+    @property
+    def name(self) -> str:
+        """Six digits, or more if needed."""
+        return f"{self.id:06d}"
+
+
+class Plan(Document):
+    """One plan segment: the ordered units of a build and everything resolved that decides their bytes."""
+
+    segment: int = Field(ge=0)
+    spec: dict[str, Any] = Field(description="The resolved build spec.")
+    spec_digest: str
+    bundle_digest: str
+    environment: dict[str, str] = Field(description="Library versions, device kind, precision, slots, threads.")
+    units: tuple[Unit, ...]
+
+    @property
+    def planned(self) -> int:
+        """Samples that the segment plans."""
+        variants = int(self.spec["sampling"]["variants"])
+        return variants * sum(unit.records for unit in self.units)
+
+
+class SampleStatus(Document):
+    """One planned sample in the ledger, written or rejected."""
+
+    key: str = Field(description="Sample key: record key and variant.")
+    source_key: str = Field(description="Key of the condition record.")
+    group: str = ""
+    split: str = ""
+    variant: int = Field(ge=0)
+    prompt: str = ""
+    status: Literal["written", "rejected"]
+    reason: str = Field(default="", description="Why it was rejected: file, key, found, expected.")
+    source_licence: str = Field(default="", description='Licence of the condition record, "" where unknown.')
+    warnings: tuple[str, ...] = ()
+
+
+class LedgerRecord(Document):
+    """The commit record of one unit, written last; the unit is done if and only if this exists."""
+
+    unit: int
+    spec_digest: str
+    bundle_digest: str
+    shard: str = Field(description='Name under shards/, "" if every record of the unit was rejected.')
+    bytes: int = Field(ge=0)
+    sha256: str
+    samples: tuple[SampleStatus, ...]
+
+    @property
+    def written(self) -> int:
+        """Samples in the shard."""
+        return sum(sample.status == "written" for sample in self.samples)
+
+    @property
+    def rejected(self) -> int:
+        """Samples that were planned and are not in the shard."""
+        return len(self.samples) - self.written
+
+
+class SampleMetadata(Document):
+    """Content of ``KEY.json``: everything that decided the sample."""
+
+    key: str
+    source_key: str
+    group: str
+    split: str
+    variant: int
+    seed: int
+    prompt: str
+    negative_prompt: str
+    scheduler: str
+    steps: int
+    guidance_scale: float
+    adapters: dict[str, float]
+    decoder: str
+    control: dict[str, str | float] = Field(description="How the control image was made: conditions, blend alpha, fit.")
+    size: int
+    bundle: str
+    bundle_digest: str
+    spec_digest: str
+    software: dict[str, str] = Field(description="Library versions, device kind, slots and threads: all decide bytes.")
+    source_licence: str = Field(default="", description='"" where unknown.')
+    warnings: tuple[str, ...] = ()
+    synthetic: Literal[True] = True
+
+
+class ShardEntry(Document):
+    """One output shard in the index."""
+
+    name: str
+    bytes: int
+    sha256: str
+    samples: int
+
+
+class DatasetIndex(Document):
+    """``index.json``: what readers use instead of listing folders."""
+
+    version: int
+    spec_digest: str
+    bundle_digest: str
+    planned: int
+    written: int
+    rejected: int
+    shards: tuple[ShardEntry, ...]
+
+
+def sample_key(record_key: str, variant: int) -> str:
+    """Key of one variant of a record."""
+    return f"{record_key}-v{variant:03d}"

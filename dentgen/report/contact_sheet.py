@@ -1,0 +1,105 @@
+"""The contact sheet: one PNG, a line per record, its conditions beside the pictures made from them.
+
+Refuses to know models; it reads the finished shards through the index.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dentgen import storage
+from dentgen.conditions.labels import colour_segmentation
+from dentgen.conditions.sources import split_member
+from dentgen.records import DatasetIndex
+from dentgen.shards.ledger import SHARDS
+from dentgen.shards.tar import png_bytes
+
+CONTACT_SHEET: Final = "contact_sheet.png"
+_LINES, _COLUMNS, _MARGIN = 16, 8, 4
+_PICTURES: Final = ("png", "jpg", "webp")
+
+Members = dict[str, bytes]
+
+
+def write_contact_sheet(out: str, index: DatasetIndex) -> str:
+    """Draw the first records of a build.
+
+    Args:
+        out: The build.
+        index: Its index.
+
+    Returns:
+        URL of the sheet.
+    """
+    lines: dict[str, list[NDArray[np.uint8]]] = {}
+    for key, members in _samples(out, index):
+        source = key.rsplit("-v", 1)[0]
+        if source not in lines:
+            if len(lines) == _LINES:
+                break
+            lines[source] = _conditions(members)
+        if len(lines[source]) < _COLUMNS:
+            lines[source].append(_picture(members))
+    url = storage.join(out, CONTACT_SHEET)
+    storage.put_latest(url, png_bytes(_sheet(list(lines.values()))))
+    return url
+
+
+def _samples(out: str, index: DatasetIndex) -> Iterator[tuple[str, Members]]:
+    for shard in index.shards:
+        with storage.open_read(storage.join(out, SHARDS, shard.name)) as handle, tarfile.open(fileobj=handle) as archive:
+            key, members = "", {}
+            for info in archive:
+                parts = split_member(info.name)
+                content = archive.extractfile(info)
+                if parts is None or content is None:
+                    continue
+                if parts[0] != key and members:
+                    yield key, members
+                    members = {}
+                key = parts[0]
+                members[parts[1]] = content.read()
+            if members:
+                yield key, members
+
+
+def _conditions(members: Members) -> list[NDArray[np.uint8]]:
+    images = [colour_segmentation(_open(members["seg.png"]))]
+    if "light.png" in members:
+        images.append(np.repeat(_open(members["light.png"])[..., None], 3, -1))
+    return images
+
+
+def _picture(members: Members) -> NDArray[np.uint8]:
+    return _open(next(members[extension] for extension in _PICTURES if extension in members))
+
+
+def _open(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def _sheet(lines: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Two records a line if there are many, so that the sheet stays about square."""
+    if not lines:
+        return np.full((8, 8, 3), 255, np.uint8)
+    height, width = lines[0][0].shape[:2]
+    columns = max(len(line) for line in lines)
+    side_by_side = 2 if len(lines) > 8 else 1
+    rows = -(-len(lines) // side_by_side)
+    sheet = np.full(
+        (rows * (height + _MARGIN) + _MARGIN, side_by_side * (columns * (width + _MARGIN) + _MARGIN), 3), 255, np.uint8
+    )
+    for number, line in enumerate(lines):
+        top = _MARGIN + (number // side_by_side) * (height + _MARGIN)
+        start = (number % side_by_side) * (columns * (width + _MARGIN) + _MARGIN) + _MARGIN
+        for column, image in enumerate(line):
+            left = start + column * (width + _MARGIN)
+            sheet[top : top + height, left : left + width] = image
+    return sheet

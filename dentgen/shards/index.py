@@ -1,0 +1,129 @@
+"""Sealing: when no unit is pending, the ledger becomes an index, a table of samples and ``_SUCCESS``.
+
+Readers use the index and never list folders. Refuses to know how samples are made.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dentgen import storage
+from dentgen.errors import BuildError
+from dentgen.records import DatasetIndex, LedgerRecord, Plan, ShardEntry
+from dentgen.shards.ledger import committed_units, read_ledger
+from dentgen.shards.tar import json_bytes
+
+INDEX, SAMPLES, SUCCESS = "index.json", "samples.parquet", "_SUCCESS"
+_THREADS = 16
+
+#: One row a planned sample. Constants of the build stand in every row too, so that the table alone tells everything.
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source_key", pa.string()),
+        ("group", pa.string()),
+        ("split", pa.string()),
+        ("variant", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("shard", pa.string()),
+        ("seed", pa.int64()),
+        ("prompt", pa.string()),
+        ("negative_prompt", pa.string()),
+        ("scheduler", pa.string()),
+        ("steps", pa.int32()),
+        ("guidance_scale", pa.float64()),
+        ("adapters", pa.string()),
+        ("bundle", pa.string()),
+        ("bundle_digest", pa.string()),
+        ("spec_digest", pa.string()),
+        ("software", pa.string()),
+        ("source_licence", pa.string()),
+        ("synthetic", pa.bool_()),
+    ]
+)
+
+
+def read_ledgers(out: str, plan: Plan) -> list[LedgerRecord]:
+    """Every commit record of a plan, in the plan's order.
+
+    Raises:
+        BuildError: If a unit has none.
+    """
+    done = committed_units(out)
+    missing = [unit.name for unit in plan.units if unit.name not in done]
+    if missing:
+        raise BuildError(f"{out}: {len(missing)} of {len(plan.units)} units are not done, first {missing[0]}")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda unit: read_ledger(out, unit.name), plan.units))
+
+
+def seal(out: str, plan: Plan) -> DatasetIndex:
+    """Write version 0, the latest index, the table of samples and ``_SUCCESS``.
+
+    Raises:
+        BuildError: If a unit is not done, or planned samples are not the sum of written and rejected ones.
+    """
+    ledgers = read_ledgers(out, plan)
+    index = DatasetIndex(
+        version=plan.segment,
+        spec_digest=plan.spec_digest,
+        bundle_digest=plan.bundle_digest,
+        planned=plan.planned,
+        written=sum(record.written for record in ledgers),
+        rejected=sum(record.rejected for record in ledgers),
+        shards=tuple(
+            ShardEntry(name=record.shard, bytes=record.bytes, sha256=record.sha256, samples=record.written)
+            for record in ledgers
+            if record.shard
+        ),
+    )
+    if index.planned != index.written + index.rejected:
+        raise BuildError(
+            f"{out}: planned {index.planned} samples, but the ledger has {index.written} written and {index.rejected} rejected"
+        )
+    content = json_bytes(index.model_dump(mode="json"))
+    storage.put_if_absent(storage.join(out, "versions", str(index.version), INDEX), content)
+    storage.put_latest(storage.join(out, SAMPLES), _samples_parquet(plan, ledgers))
+    storage.put_latest(storage.join(out, INDEX), content)
+    storage.put_if_absent(storage.join(out, SUCCESS), b"")
+    return index
+
+
+def read_index(out: str) -> DatasetIndex:
+    """The latest index of a build.
+
+    Raises:
+        StorageError: If the build has not been sealed.
+    """
+    return DatasetIndex.model_validate_json(storage.read_bytes(storage.join(out, INDEX)))
+
+
+def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
+    sampling, model = plan.spec["sampling"], plan.spec["model"]
+    constants = {
+        "seed": sampling["seed"],
+        "negative_prompt": sampling["negative_prompt"],
+        "scheduler": sampling["scheduler"],
+        "steps": sampling["steps"],
+        "guidance_scale": sampling["guidance_scale"],
+        "adapters": json_bytes(model["adapters"]).decode().strip(),
+        "bundle": model["bundle"],
+        "bundle_digest": plan.bundle_digest,
+        "spec_digest": plan.spec_digest,
+        "software": json_bytes(plan.environment).decode().strip(),
+        "synthetic": True,
+    }
+    rows = [
+        {**constants, **sample.model_dump(exclude={"warnings"}), "shard": record.shard if sample.status == "written" else ""}
+        for record in ledgers
+        for sample in record.samples
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,11 @@
+"""Build a dataset on a Ray cluster: ``ray job submit --working-dir . -- python jobs/generate.py SPEC [--set A.B=VALUE]``."""
+
+from __future__ import annotations
+
+import sys
+
+from dentgen.cli import main
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "generate")
+    main()

@@ -1,0 +1,97 @@
+"""Fixtures: real condition records from the demo shard, the real miniature, small real builds."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default of 15 starves its workers on a busy machine
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import pytest
+import torch
+
+from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.spec import BuildSpec
+
+ROOT = Path(__file__).parent.parent
+DEMO = ROOT / "jobs" / "demo"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def demo_members() -> dict[str, dict[str, bytes]]:
+    """Members of the demo's condition records by key and extension."""
+    records: dict[str, dict[str, bytes]] = {}
+    for shard in sorted(DEMO.glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            for info in archive:
+                key, _, extension = info.name.partition(".")
+                content = archive.extractfile(info)
+                assert content is not None
+                records.setdefault(key, {})[extension] = content.read()
+    return records
+
+
+@pytest.fixture(scope="session")
+def miniature() -> Bundle:
+    """The embedded bundle with its first adapter."""
+    return load_bundle("miniature", {"blended": 1.0})
+
+
+def write_tar(path: Path, records: dict[str, dict[str, bytes]]) -> Path:
+    """A WebDataset tar of records."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for key, members in records.items():
+            for extension, content in sorted(members.items()):
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def small_source(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> Path:
+    """Two condition shards with three and two records."""
+    keys = sorted(demo_members)
+    source = tmp_path / "conditions"
+    write_tar(source / "a.tar", {key: demo_members[key] for key in keys[:3]})
+    write_tar(source / "b.tar", {key: demo_members[key] for key in keys[3:5]})
+    return source
+
+
+def small_spec(source: Path, out: Path, **sections: dict[str, object]) -> BuildSpec:
+    """A build of two variants in shards of four samples."""
+    values: dict[str, dict[str, object]] = {
+        "source": {"path": str(source)},
+        "output": {"path": str(out)},
+        "sampling": {"variants": 2, "seed": 5},
+        "pipeline": {"samples_per_shard": 4},
+        "engine": {"slots": 4},
+    }
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    return BuildSpec.model_validate(values)
+
+
+def shard_bytes(out: Path) -> dict[str, bytes]:
+    """Every output shard by name."""
+    return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*.tar"))}
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[None]:
+    """A local Ray with two CPUs, stopped afterwards."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})
+    yield
+    ray.shutdown()
