@@ -77,9 +77,7 @@ def start_generation(plan: Plan) -> Generation:
     spec = BuildSpec.model_validate(plan.spec)
     torch.set_num_threads(spec.engine.threads)
     dtype = getattr(torch, plan.environment["dtype"])
-    bundle = load_bundle(
-        spec.model.bundle, spec.model.adapters, device=plan.environment["device"], dtype=dtype
-    )
+    bundle = load_bundle(spec.model.bundle, spec.model.adapters, device=plan.environment["device"], dtype=dtype)
     table = probe_solver(make_scheduler(spec.sampling.scheduler, bundle.folder), spec.sampling.steps)
     return Generation(
         plan=plan,
@@ -128,9 +126,7 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
     return UnitResult(tar, _ledger_record(generation, unit, tar, [*written, *rejected, *too_long, *broken]))
 
 
-def _read_unit(
-    spec: BuildSpec, unit: Unit, shard: ConditionShard
-) -> tuple[list[ConditionRecord], list[SampleStatus]]:
+def _read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
     """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two."""
     records: list[ConditionRecord] = []
     rejected: list[SampleStatus] = []
@@ -184,8 +180,7 @@ def _requests(
             continue
         control = control_image(record, spec.conditions.use, spec.conditions.alpha)
         requests += [
-            SampleRequest(sample_key(record.key, v), record, v, prompt, control)
-            for v in range(spec.sampling.variants)
+            SampleRequest(sample_key(record.key, v), record, v, prompt, control) for v in range(spec.sampling.variants)
         ]
     return requests, rejected
 
@@ -300,9 +295,7 @@ def _status(request: SampleRequest, status: str, reason: str = "") -> SampleStat
     )
 
 
-def _ledger_record(
-    generation: Generation, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]
-) -> LedgerRecord:
+def _ledger_record(generation: Generation, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]) -> LedgerRecord:
     return LedgerRecord(
         unit=unit.id,
         spec_digest=generation.plan.spec_digest,

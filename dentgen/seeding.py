@@ -7,6 +7,8 @@ a worker, a retry or what was drawn before it. This module holds no state and re
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,16 @@ def derive_seed(*parts: int | str) -> int:
 def numpy_generator(*parts: int | str) -> np.random.Generator:
     """A numpy generator for the stream named by ``parts``."""
     return np.random.Generator(np.random.PCG64(derive_seed(*parts)))
+
+
+@contextmanager
+def fresh_weights(*parts: int | str) -> Iterator[None]:
+    """Within the block, modules initialise from the stream named by ``parts``; the global generator is restored."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(*parts))  # noqa: TID251 - layers initialise from the global generator only
+        yield
 
 
 @dataclass(frozen=True, slots=True)

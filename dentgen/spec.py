@@ -95,7 +95,7 @@ class EngineSpec(_Section):
     )
     fill: Literal["auto", "continuous", "unit"] = Field(
         default="auto",
-        description="continuous: units share the engine without draining; unit: one after the other; auto: unit on GPU.",
+        description="continuous: units share the engine; unit: one after the other; auto: unit on GPU.",
     )
     compile: bool = Field(default=False, description="torch.compile the UNet.")
 

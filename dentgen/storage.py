@@ -38,7 +38,7 @@ def name_of(url: str) -> str:
 
 
 def list_files(url: str) -> list[StoredFile]:
-    """All files under ``url`` (recursively), or the one file it names, sorted by URL.
+    """All files under ``url`` (recursively), or the one file it names, in whatever order the storage has them.
 
     Raises:
         StorageError: If nothing is there or the place cannot be listed.
@@ -50,12 +50,11 @@ def list_files(url: str) -> list[StoredFile]:
         raise StorageError(f"{url}: cannot be listed: {error}") from error
     if not found:
         raise StorageError(f"{url}: nothing is there, expected a file or a folder with files")
-    files = [
+    return [
         StoredFile(_url_of(fs, name), int(info["size"]), _tag(info))
         for name, info in found.items()
         if info["type"] == "file"
     ]
-    return sorted(files, key=lambda file: file.url)
 
 
 def exists(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Build a dataset on a Ray cluster: ``ray job submit --working-dir . -- python jobs/generate.py SPEC [--set A.B=VALUE]``."""
+"""Build a dataset: ``ray job submit --working-dir . -- python jobs/generate.py SPEC [--set A.B=VALUE]``."""
 
 from __future__ import annotations
 

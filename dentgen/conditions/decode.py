@@ -123,9 +123,7 @@ def _decode_fdi(raw: RawRecord) -> NDArray[np.uint8]:
     return fdi
 
 
-def _check_sizes(
-    raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi: NDArray[np.uint8] | None
-) -> None:
+def _check_sizes(raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi: NDArray[np.uint8] | None) -> None:
     sizes = {CONDITION_MEMBER[name]: array.shape[:2] for name, array in conditions.items()}
     if fdi is not None:
         sizes[FDI_MEMBER] = fdi.shape[:2]
@@ -141,7 +139,9 @@ def _decode_metadata(raw: RawRecord) -> ConditionMetadata:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConditionError(f"{raw.place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts") from error
+        raise ConditionError(
+            f"{raw.place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts"
+        ) from error
 
 
 def _decode_photo(raw: RawRecord) -> NDArray[np.uint8] | None:

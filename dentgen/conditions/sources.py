@@ -1,7 +1,7 @@
 """Where condition records come from: WebDataset tars, Parquet files, plain folders.
 
-A source is a list of condition shards; a shard is an ordered list of records; a record here is still raw bytes by member
-extension. Refuses to know what the bytes hold.
+A source is a list of condition shards; a shard is an ordered list of records; a record here is still raw bytes by
+member extension. Refuses to know what the bytes hold.
 """
 
 from __future__ import annotations
@@ -80,11 +80,14 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
     if not shards and source_format in {"auto", "folder"}:
         loose = [file for file in files if file.url.lower().endswith(_IMAGE_SUFFIXES)]
         if loose:
-            tag = "/".join(file.tag for file in loose)
+            tag = "/".join(sorted(file.tag for file in loose))
             shards = [ConditionShard(".", source, "folder", sum(file.size for file in loose), tag)]
     if not shards:
-        raise ConditionError(source, f"{len(files)} files, none of them readable as {source_format}",
-                             "*.tar or *.parquet shards, or a folder of KEY.seg.png, KEY.light.png ... files")  # fmt: skip
+        raise ConditionError(
+            source,
+            f"{len(files)} files, none of them readable as {source_format}",
+            "*.tar or *.parquet shards, or a folder of KEY.seg.png, KEY.light.png ... files",
+        )
     return sorted(shards, key=lambda shard: shard.name)
 
 

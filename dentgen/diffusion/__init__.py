@@ -1,1 +1,1 @@
-"""The stream diffusion engine: tensors only. It knows neither files nor model loaders, and imports torch and numpy alone."""
+"""The stream diffusion engine: tensors only, with torch and numpy alone; it knows neither files nor model loaders."""

@@ -1,7 +1,7 @@
 """A thread that owns an engine, so that several units feed one engine and none drains it for another.
 
-Callers submit canvases and wait for their own; an engine that dies fails everyone who waits, at once, and everyone who comes
-later. Refuses to know units and Ray.
+Callers submit canvases and wait for their own; an engine that dies fails everyone who waits, at once, and everyone
+who comes later. Refuses to know units and Ray.
 """
 
 from __future__ import annotations

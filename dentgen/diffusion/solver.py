@@ -4,9 +4,11 @@ A scheduler that is linear in (x_T, model outputs e_j, injected noise n_j) is on
 
     x_{k+1} = A_k x_T + sum_{j<=k} W_kj e_j + sum_{j<=k} V_kj n_j
 
-Unit impulses go through the scheduler in float64 and the coefficients are read off; nothing is re-derived by hand. A row
+Unit impulses go through the scheduler in float64 and the coefficients are read off; nothing is re-derived by hand. A
+row
 of the table then advances any canvas at any step, so canvases at different steps of different schedules share one tick.
-Refuses to know how schedulers are built: it probes any object with ``set_timesteps``, ``scale_model_input`` and ``step``.
+Refuses to know how schedulers are built: it probes any object with ``set_timesteps``, ``scale_model_input`` and
+``step``.
 """
 
 from __future__ import annotations

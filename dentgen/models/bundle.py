@@ -1,7 +1,7 @@
 """Bundles: a diffusers model folder with control net and adapters, loaded the same way whatever its size.
 
-``miniature`` is the bundle inside this package; anything else is a folder or a hub id in Stable Diffusion 1.5's layout. Only
-safetensors are read. Refuses to know conditions and sampling.
+``miniature`` is the bundle inside this package; anything else is a folder or a hub id in Stable Diffusion 1.5's
+layout. Only safetensors are read. Refuses to know conditions and sampling.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from dentgen.errors import BundleError
 from dentgen.models.control import load_control, merge_adapter
@@ -99,6 +100,7 @@ def load_bundle(
         BundleError: If the bundle or an adapter cannot be used.
     """
     folder, chosen = find_bundle(name), dict(adapters or {})
+    transformers_logging.disable_progress_bar()
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, use_safetensors=True)
@@ -112,9 +114,7 @@ def load_bundle(
     return Bundle(name, bundle_digest(name, chosen), folder, tokenizer, text_encoder, vae, unet, control)
 
 
-def _load_control(
-    name: str, folder: Path, adapters: Mapping[str, float], dtype: torch.dtype
-) -> ControlNetModel | None:
+def _load_control(name: str, folder: Path, adapters: Mapping[str, float], dtype: torch.dtype) -> ControlNetModel | None:
     if not (folder / "controlnet").is_dir():
         if adapters:
             raise BundleError(f"{name}: found no control base, expected one under the adapters {sorted(adapters)}")

@@ -1,7 +1,7 @@
 """ctrLoRA control nets: a ControlNet whose input is the condition's latent, never the noisy one.
 
-The base net is diffusers' ``ControlNetModel`` without its pixel hint; an adapter is a peft LoRA on its linear layers plus
-own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). Merging an adapter
+The base net is diffusers' ``ControlNetModel`` without its pixel hint; an adapter is a peft LoRA on its linear layers
+plus own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). Merging an adapter
 gives a plain control net again. Refuses to know pipelines and schedules.
 """
 
@@ -58,9 +58,7 @@ def control_residuals(
         prompt_embeds: (b, tokens, width).
     """
     zero = condition_latents.new_zeros(1)
-    down, middle = control(
-        condition_latents, timesteps, prompt_embeds, controlnet_cond=zero, return_dict=False
-    )
+    down, middle = control(condition_latents, timesteps, prompt_embeds, controlnet_cond=zero, return_dict=False)
     return [*down, middle]
 
 
@@ -85,13 +83,14 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
         control.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, FileNotFoundError) as error:
         raise BundleError(f"{folder}: {error}") from error
-    return control.to(dtype).eval()
+    return _cast(control, dtype)
 
 
 def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
     """A copy of the base with a fresh trainable adapter; the base itself is left alone.
 
-    ``PeftModel`` switches norms and zero convolutions together with the LoRA, which diffusers' own ``add_adapter`` does not.
+    ``PeftModel`` switches norms and zero convolutions together with the LoRA, which diffusers' own ``add_adapter``
+    does not.
     """
     whole = [name for name, _ in control.named_modules() if _SAVED_WHOLE.match(name)]
     config = LoraConfig(
@@ -123,4 +122,9 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     except (RuntimeError, ValueError, KeyError) as error:
         raise BundleError(f"{folder}: the adapter does not fit the control net: {error}") from error
     merged: ControlNetModel = adapted.merge_and_unload()  # type: ignore[operator]
-    return merged.to(control.dtype).eval()
+    return _cast(merged, control.dtype)
+
+
+def _cast(control: ControlNetModel, dtype: torch.dtype) -> ControlNetModel:
+    nn.Module.to(control, dtype)  # diffusers' own ``to`` warns about a list of modules that is empty here
+    return control.eval()

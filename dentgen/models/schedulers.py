@@ -13,8 +13,8 @@ SchedulerName = Literal["unipc", "lcm", "ddim"]
 def make_scheduler(name: SchedulerName, folder: Path) -> Any:
     """Construct a scheduler from ``folder/scheduler``.
 
-    Clipping is switched off (a bundle trained on latents never wants it) and the timestep spacing is pinned to trailing,
-    because "leading" starts at a timestep that depends on the step count.
+    Clipping is switched off (a bundle trained on latents never wants it) and the timestep spacing is pinned to
+    trailing, because "leading" starts at a timestep that depends on the step count.
     """
     config = UniPCMultistepScheduler.load_config(folder / "scheduler")
     pinned = {"clip_sample": False, "thresholding": False, "timestep_spacing": "trailing"}

@@ -17,7 +17,8 @@ from itertools import groupby
 from tqdm import tqdm
 
 from dentgen import storage
-from dentgen.conditions.phantom import VIEWS, Phantom, render_patient
+from dentgen.conditions.phantom import Phantom, render_patient
+from dentgen.conditions.phantom.camera import VIEWS
 from dentgen.errors import SpecError
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 

@@ -59,7 +59,8 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
         The plan of record.
 
     Raises:
-        SpecChangedError: If the build was begun with another spec, bundle, environment or set of records; the message spells
+        SpecChangedError: If the build was begun with another spec, bundle, environment or set of records; the message
+        spells
             out the difference.
     """
     url = plan_url(out)
@@ -69,7 +70,8 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
     difference = _difference(standing, plan)
     if difference:
         raise SpecChangedError(
-            f"{url}: this build was begun differently; choose another output.path, or undo:\n  " + "\n  ".join(difference)
+            f"{url}: this build was begun differently; choose another output.path, or undo:\n  "
+            + "\n  ".join(difference)
         )
     return standing
 
@@ -121,8 +123,8 @@ def _resolved(spec: BuildSpec) -> BuildSpec:
 def _index(shard: ConditionShard, split: str | None) -> list[str | None]:
     """Keys of a shard in order; None for records of another split.
 
-    A record whose split cannot be read counts as wanted: generation rejects it where everyone can see it. A shard that breaks
-    off is indexed as far as it goes.
+    A record whose split cannot be read counts as wanted: generation rejects it where everyone can see it. A shard
+    that breaks off is indexed as far as it goes.
     """
     if split is None:
         return list(shard_keys(shard))
@@ -176,5 +178,7 @@ def _difference(old: Plan, new: Plan) -> list[str]:
     lines += spec_difference({"environment": old.environment}, {"environment": new.environment})
     if old.units != new.units:
         before, after = (json.dumps([u.model_dump() for u in plan.units]) for plan in (old, new))
-        lines.append(f"source: {len(old.units)} units -> {len(new.units)} units ({len(before)} -> {len(after)} bytes of plan)")
+        lines.append(
+            f"source: {len(old.units)} units -> {len(new.units)} units ({len(before)} -> {len(after)} bytes of plan)"
+        )
     return lines

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError
@@ -18,7 +19,10 @@ from dentgen.records import DatasetIndex, Plan, Unit
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.shards.index import seal
 from dentgen.shards.ledger import commit, committed_units
-from dentgen.spec import BuildSpec
+from dentgen.spec import BuildSpec, EngineSpec
+
+if TYPE_CHECKING:
+    import ray.data
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,10 +71,10 @@ def build(spec: BuildSpec, *, use_ray: bool = True, progress: Progress | None = 
             if progress is not None:
                 progress(finished, plan.planned)
     index = seal(out, plan)
-    return BuildOutcome(index, write_contact_sheet(out, index), len(pending))
+    return BuildOutcome(index, write_contact_sheet(out), len(pending))
 
 
-def _engine(plan: Plan) -> object:
+def _engine(plan: Plan) -> EngineSpec:
     """The engine section that the plan resolved."""
     return BuildSpec.model_validate(plan.spec).engine
 
@@ -99,17 +103,17 @@ def _with_ray(plan: Plan, pending: list[Unit], spec: BuildSpec) -> Iterator[int]
         raise BuildError(f"{len(failures)} of {len(pending)} units failed; the first: {failures[0]}")
 
 
-def unit_dataset(plan: Plan, pending: list[Unit], spec: BuildSpec) -> "ray.data.Dataset":  # noqa: F821, UP037
+def unit_dataset(plan: Plan, pending: list[Unit], spec: BuildSpec) -> ray.data.Dataset:
     """The Ray Dataset of a build: range over pending units, an async actor pool, a commit task."""
-    import ray
     import ray.data
 
-    from dentgen.pipeline.stages import UnitCommitter, UnitMaker
+    from dentgen.pipeline.stages import UnitMaker, commit_made
 
     _connect(spec)
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = 0
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     plan_json = plan.model_dump_json()
     on_gpu = plan.environment["device"] == "cuda"
     made = ray.data.range(len(pending), override_num_blocks=len(pending)).map_batches(
@@ -122,8 +126,7 @@ def unit_dataset(plan: Plan, pending: list[Unit], spec: BuildSpec) -> "ray.data.
         num_cpus=0 if on_gpu else 1,
         num_gpus=1 if on_gpu else 0,
     )
-    committer = UnitCommitter(spec.output.path)
-    return made.map_batches(lambda batch: committer(batch), batch_size=1, num_cpus=0.25)
+    return made.map_batches(commit_made, fn_kwargs={"out": spec.output.path}, batch_size=1, num_cpus=0.25)
 
 
 def _connect(spec: BuildSpec) -> None:
@@ -134,5 +137,5 @@ def _connect(spec: BuildSpec) -> None:
         return
     threads = str(spec.engine.threads)
     runtime = {"env_vars": {"OMP_NUM_THREADS": threads, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-    local = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
-    ray.init(runtime_env=runtime, logging_level=logging.WARNING, log_to_driver=True, **local)
+    dashboard = None if "RAY_ADDRESS" in os.environ else False
+    ray.init(runtime_env=runtime, logging_level=logging.WARNING, include_dashboard=dashboard)

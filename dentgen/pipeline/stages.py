@@ -60,25 +60,21 @@ class UnitMaker:
         return self._shards[unit.shard]
 
 
-class UnitCommitter:
-    """Publishes made units; runs as Ray tasks beside the actors, so that encoding and putting overlap with the engine."""
+def commit_made(batch: dict[str, np.ndarray], out: str) -> dict[str, list[Any]]:
+    """Publish a made unit: one row in, one row out, without the shard's bytes.
 
-    def __init__(self, out: str) -> None:
-        """Take the build's place."""
-        self._out = out
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        """Commit one unit; one row in, one row out, without the shard's bytes."""
-        unit, error = Unit.model_validate_json(str(batch["unit"][0])), str(batch["error"][0])
-        written = rejected = 0
-        if not error:
-            try:
-                record = LedgerRecord.model_validate_json(str(batch["record"][0]))
-                commit(self._out, unit, bytes(batch["shard"][0]), record)
-                written, rejected = record.written, record.rejected
-            except Exception:  # noqa: BLE001 - as above
-                error = traceback.format_exc()
-        return {"unit": [unit.id], "written": [written], "rejected": [rejected], "error": [error]}
+    Runs as a task of its own beside the actors, so that putting overlaps with the engine.
+    """
+    unit, error = Unit.model_validate_json(str(batch["unit"][0])), str(batch["error"][0])
+    written = rejected = 0
+    if not error:
+        try:
+            record = LedgerRecord.model_validate_json(str(batch["record"][0]))
+            commit(out, unit, bytes(batch["shard"][0]), record)
+            written, rejected = record.written, record.rejected
+        except Exception:  # noqa: BLE001 - as above
+            error = traceback.format_exc()
+    return {"unit": [unit.id], "written": [written], "rejected": [rejected], "error": [error]}
 
 
 def _drains_per_unit(spec: BuildSpec, plan: Plan) -> bool:

@@ -1,4 +1,4 @@
-"""Judges: small networks that look at pictures. A segmenter (which tissue is where) and a detector (generated or reference).
+"""Judges: small networks that look at pictures: a segmenter (which tissue is where), a detector (generated or not).
 
 Refuses to know where pictures and labels come from; the caller decides what a judge may see.
 """
@@ -6,6 +6,7 @@ Refuses to know where pictures and labels come from; the caller decides what a j
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dentgen.seeding import derive_seed, numpy_generator
+from dentgen.seeding import fresh_weights, numpy_generator
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -31,8 +32,8 @@ class Segmenter(nn.Module):
         """``classes`` output channels."""
         super().__init__()
         widths = (width, 2 * width, 4 * width, 4 * width)
-        self.down = nn.ModuleList([_block(3, widths[0]), *(_block(a, b) for a, b in zip(widths, widths[1:], strict=False))])
-        self.up = nn.ModuleList([_block(a + b, a) for a, b in zip(widths, widths[1:], strict=False)])
+        self.down = nn.ModuleList([_block(3, widths[0]), *(_block(a, b) for a, b in pairwise(widths))])
+        self.up = nn.ModuleList([_block(a + b, a) for a, b in pairwise(widths)])
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -77,8 +78,7 @@ def train_judge(
     batch: int = 16,
 ) -> nn.Module:
     """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random."""
-    with torch.random.fork_rng():
-        torch.random.default_generator.manual_seed(derive_seed(seed, "judge", name))
+    with fresh_weights(seed, "judge", name):
         network = judge().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)

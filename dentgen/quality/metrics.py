@@ -26,7 +26,7 @@ def set_miou(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: in
 
 
 def rgb_to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """sRGB (..., 3) to CIE Lab (D65)."""
+    """SRGB (..., 3) to CIE Lab (D65)."""
     value = pixels.astype(np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])

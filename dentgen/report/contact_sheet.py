@@ -6,8 +6,6 @@ Refuses to know models; it reads the finished shards through the index.
 from __future__ import annotations
 
 import io
-import tarfile
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -16,30 +14,25 @@ from PIL import Image
 
 from dentgen import storage
 from dentgen.conditions.labels import colour_segmentation
-from dentgen.conditions.sources import split_member
-from dentgen.records import DatasetIndex
-from dentgen.shards.ledger import SHARDS
+from dentgen.shards.reader import Members, read_samples
 from dentgen.shards.tar import png_bytes
 
 CONTACT_SHEET: Final = "contact_sheet.png"
 _LINES, _COLUMNS, _MARGIN = 16, 8, 4
 _PICTURES: Final = ("png", "jpg", "webp")
 
-Members = dict[str, bytes]
 
-
-def write_contact_sheet(out: str, index: DatasetIndex) -> str:
+def write_contact_sheet(out: str) -> str:
     """Draw the first records of a build.
 
     Args:
         out: The build.
-        index: Its index.
 
     Returns:
         URL of the sheet.
     """
     lines: dict[str, list[NDArray[np.uint8]]] = {}
-    for key, members in _samples(out, index):
+    for key, members in read_samples(out):
         source = key.rsplit("-v", 1)[0]
         if source not in lines:
             if len(lines) == _LINES:
@@ -50,24 +43,6 @@ def write_contact_sheet(out: str, index: DatasetIndex) -> str:
     url = storage.join(out, CONTACT_SHEET)
     storage.put_latest(url, png_bytes(_sheet(list(lines.values()))))
     return url
-
-
-def _samples(out: str, index: DatasetIndex) -> Iterator[tuple[str, Members]]:
-    for shard in index.shards:
-        with storage.open_read(storage.join(out, SHARDS, shard.name)) as handle, tarfile.open(fileobj=handle) as archive:
-            key, members = "", {}
-            for info in archive:
-                parts = split_member(info.name)
-                content = archive.extractfile(info)
-                if parts is None or content is None:
-                    continue
-                if parts[0] != key and members:
-                    yield key, members
-                    members = {}
-                key = parts[0]
-                members[parts[1]] = content.read()
-            if members:
-                yield key, members
 
 
 def _conditions(members: Members) -> list[NDArray[np.uint8]]:

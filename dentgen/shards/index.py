@@ -85,7 +85,8 @@ def seal(out: str, plan: Plan) -> DatasetIndex:
     )
     if index.planned != index.written + index.rejected:
         raise BuildError(
-            f"{out}: planned {index.planned} samples, but the ledger has {index.written} written and {index.rejected} rejected"
+            f"{out}: planned {index.planned} samples, but the ledger has "
+            f"{index.written} written and {index.rejected} rejected"
         )
     content = json_bytes(index.model_dump(mode="json"))
     storage.put_if_absent(storage.join(out, "versions", str(index.version), INDEX), content)
@@ -120,7 +121,11 @@ def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
         "synthetic": True,
     }
     rows = [
-        {**constants, **sample.model_dump(exclude={"warnings"}), "shard": record.shard if sample.status == "written" else ""}
+        {
+            **constants,
+            **sample.model_dump(exclude={"warnings"}),
+            "shard": record.shard if sample.status == "written" else "",
+        }
         for record in ledgers
         for sample in record.samples
     ]

@@ -30,7 +30,9 @@ def ledger_url(out: str, unit_name: str) -> str:
 
 def committed_units(out: str) -> set[str]:
     """Names of the units that are done."""
-    return {name.removesuffix(".json") for name in storage.list_names(storage.join(out, LEDGER)) if name.endswith(".json")}
+    return {
+        name.removesuffix(".json") for name in storage.list_names(storage.join(out, LEDGER)) if name.endswith(".json")
+    }
 
 
 def read_ledger(out: str, unit_name: str) -> LedgerRecord:
@@ -49,8 +51,8 @@ def read_ledger(out: str, unit_name: str) -> LedgerRecord:
 def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
     """Publish a unit: its shard, then its ledger record.
 
-    The ledger is asked before anything is put. A shard without a record is what a kill leaves behind: equal bytes are adopted,
-    differing ones are set aside under ``orphans/``.
+    The ledger is asked before anything is put. A shard without a record is what a kill leaves behind: equal bytes are
+    adopted, differing ones are set aside under ``orphans/``.
 
     Args:
         out: The build.
@@ -107,4 +109,3 @@ def _put_shard(out: str, unit: Unit, shard: bytes) -> None:
 def digest_of(shard: bytes) -> str:
     """sha256 of a shard's bytes, "" for no shard."""
     return hashlib.sha256(shard).hexdigest() if shard else ""
-

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -21,6 +20,7 @@ from dentgen.errors import StorageError
 from dentgen.records import LedgerRecord, Plan, SampleMetadata, Unit
 from dentgen.shards.index import INDEX, SUCCESS, read_index
 from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
+from dentgen.shards.reader import tar_samples
 
 _THREADS: Final = 4
 
@@ -36,7 +36,9 @@ def verify_build(out: str, plan: Plan) -> list[str]:
         One line a problem: the file or key, what was found, what was expected. Empty if there is none.
     """
     done = committed_units(out)
-    problems = [f"ledger/{unit.name}.json: not there, the unit is not done" for unit in plan.units if unit.name not in done]
+    problems = [
+        f"ledger/{unit.name}.json: not there, the unit is not done" for unit in plan.units if unit.name not in done
+    ]
     committed = [unit for unit in plan.units if unit.name in done]
     with ThreadPoolExecutor(_THREADS) as pool:
         for found in pool.map(lambda unit: list(_unit_problems(out, plan, unit)), committed):
@@ -74,23 +76,13 @@ def _shard_problems(out: str, plan: Plan, record: LedgerRecord) -> Iterator[str]
     if found != record.sha256:
         yield f"{name}: found {len(data)} bytes with sha256 {found}, expected {record.bytes} with {record.sha256}"
         return
-    samples = _samples(data)
+    samples = dict(tar_samples(data))
     expected = [sample.key for sample in record.samples if sample.status == "written"]
     if sorted(samples) != sorted(expected):
         missing, extra = sorted(set(expected) - set(samples)), sorted(set(samples) - set(expected))
         yield f"{name}: {len(missing)} samples missing {missing[:3]}, {len(extra)} unexpected {extra[:3]}"
     for key, members in samples.items():
         yield from _sample_problems(f"{name}: {key}", members, plan)
-
-
-def _samples(data: bytes) -> dict[str, dict[str, bytes]]:
-    samples: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        for info in archive:
-            key, _, extension = info.name.partition(".")
-            content = archive.extractfile(info)
-            samples.setdefault(key, {})[extension] = content.read() if content else b""
-    return samples
 
 
 def _sample_problems(place: str, members: dict[str, bytes], plan: Plan) -> Iterator[str]:

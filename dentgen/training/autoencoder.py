@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from dentgen.seeding import derive_seed, numpy_generator
+from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.data import CONTROL_KINDS, TrainingSet
 from dentgen.training.losses import kl_loss, reconstruction_loss
 from dentgen.training.miniature import new_autoencoder
@@ -28,8 +28,7 @@ class AutoencoderRecipe:
     def __init__(self, spec: TrainSpec, data: TrainingSet) -> None:
         """Start from fresh weights drawn from the spec's seed."""
         self._spec, self._data = spec, data
-        with torch.random.fork_rng():
-            torch.random.default_generator.manual_seed(derive_seed(spec.seed, "weights", "autoencoder"))
+        with fresh_weights(spec.seed, "weights", "autoencoder"):
             vae = new_autoencoder(spec.size)
         self._vae: AutoencoderKL = vae.to(memory_format=torch.channels_last) if spec.channels_last else vae
         self.trained = nn.ModuleDict({"vae": self._vae})

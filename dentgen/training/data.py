@@ -17,9 +17,9 @@ from dentgen.conditions.labels import TOOTH, mirror_normal
 from dentgen.conditions.prepare import condition_image, control_image, fit_record
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import ConditionError
-from dentgen.records import ConditionRecord
+from dentgen.records import ConditionName, ConditionRecord
 
-_WANTED = ("segmentation", "lighting", "normal")
+_WANTED: tuple[ConditionName, ...] = ("segmentation", "lighting", "normal")
 CONTROL_KINDS = ("segmentation", "lighting", "normal", "blended", "blended-teeth")
 
 

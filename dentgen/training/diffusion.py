@@ -26,7 +26,7 @@ from dentgen.models.control import (
     save_adapter,
     save_control,
 )
-from dentgen.seeding import derive_seed, numpy_generator
+from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.autoencoder import control_tensor, image_tensor
 from dentgen.training.data import TrainingSet, drop_words
 from dentgen.training.losses import noise_loss, snr_weights, tooth_weights
@@ -72,9 +72,7 @@ class LatentSet:
 
     def prompts(self, index: np.ndarray, rng: np.random.Generator) -> list[str]:
         """Prompts with words and whole prompts left out at random."""
-        return [
-            "" if rng.random() < _PROMPT_DROP else drop_words(self.data.prompts[i], rng) for i in index
-        ]
+        return ["" if rng.random() < _PROMPT_DROP else drop_words(self.data.prompts[i], rng) for i in index]
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
@@ -90,8 +88,7 @@ class BaseRecipe:
         self._spec = spec
         self._latents = LatentSet(spec, data, ("segmentation", "lighting", "normal"))
         self._tokenizer = new_tokenizer()
-        with torch.random.fork_rng():
-            torch.random.default_generator.manual_seed(derive_seed(spec.seed, "weights", "base"))
+        with fresh_weights(spec.seed, "weights", "base"):
             self._text = new_text_encoder(self._tokenizer)
             self._unet = new_unet(spec.size)
             self._control = control_from_unet(self._unet)
@@ -141,8 +138,7 @@ class AdapterRecipe:
         for frozen in (self._text, self._unet):
             frozen.requires_grad_(False)
         base: ControlNetModel = load_control(bundle / "controlnet", torch.float32)
-        with torch.random.fork_rng():
-            torch.random.default_generator.manual_seed(derive_seed(spec.seed, "weights", spec.adapter))
+        with fresh_weights(spec.seed, "weights", spec.adapter):
             self._adapted = add_adapter(base, spec.rank)
         self.trained = nn.ModuleDict({"adapter": self._adapted})
 

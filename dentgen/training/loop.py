@@ -1,14 +1,13 @@
 """One resumable training loop for every recipe.
 
-A step's randomness is named by its number, and the checkpoint holds weights, averages, optimiser and step, so a run that was
-killed goes on as if it had not been. Refuses to know what is trained.
+A step's randomness is named by its number, and the checkpoint holds weights, averages, optimiser and step, so a run
+that was killed goes on as if it had not been. Refuses to know what is trained.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,7 +94,7 @@ class _TrainingState:
     def save(self, path: Path, step: int) -> None:
         temporary = path.with_suffix(".tmp")
         torch.save({"step": step, **{name: part.state_dict() for name, part in self._parts.items()}}, temporary)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
 
     def load(self, path: Path) -> int:
         if not path.exists():

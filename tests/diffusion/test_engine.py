@@ -28,7 +28,9 @@ def engine_of(bundle: Bundle, *, slots: int = 6, control_slots: int = 4, columns
     tokens, width = PromptEncoder(bundle.tokenizer, bundle.text_encoder).shape
     shape = EngineShape(slots, control_slots, 16, tokens, width, columns)
     assert bundle.control is not None
-    return DiffusionEngine(UNetDenoiser(bundle.unet), ControlBranch(bundle.control), shape, torch.device("cpu"), torch.float32)
+    return DiffusionEngine(
+        UNetDenoiser(bundle.unet), ControlBranch(bundle.control), shape, torch.device("cpu"), torch.float32
+    )
 
 
 def condition(number: int) -> Named:
@@ -176,7 +178,7 @@ def test_what_can_never_fit_is_refused_alone(miniature: Bundle) -> None:
     with pytest.raises(EngineError, match="guided: needs 2 rows"):
         engine.submit(guided)
     long = Canvas("long", good.noise, table_of(miniature, "ddim", 40), good.prompt, condition=good.condition)
-    with pytest.raises(EngineError, match="long: .* keeps 41 latents"):
+    with pytest.raises(EngineError, match=r"long: .* keeps 41 latents"):
         engine.submit(long)
     assert list(engine.run([good])) == ["c0"]
 

@@ -28,7 +28,7 @@ CONFIG = {
 
 def model(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """A model that is not linear, so that a wrong coefficient anywhere shows."""
-    return torch.tanh(1.3 * x + torch.sin(3 * x.roll(1, -1)) + t / 700)
+    return torch.tanh(1.3 * x + torch.sin(3 * x.roll(1, -1)) + float(t) / 700)
 
 
 def sequential(scheduler: Any, steps: int, noise: torch.Tensor, seed: int) -> torch.Tensor:
@@ -49,7 +49,11 @@ def by_table(table: SolverTable, noise: torch.Tensor, seed: int, draws: list[int
     columns = [x]
     for k in range(table.num_steps):
         columns.append(model(x * table.input_scale[k], table.timesteps[k]))
-        padded = [*columns, *[torch.zeros_like(x)] * (table.num_steps - k - 1), *(injected[s] for s in table.noise_steps)]
+        padded = [
+            *columns,
+            *[torch.zeros_like(x)] * (table.num_steps - k - 1),
+            *(injected[s] for s in table.noise_steps),
+        ]
         x = torch.tensordot(table.coefficients[k], torch.stack(padded), dims=1)
     return x
 

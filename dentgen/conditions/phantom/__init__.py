@@ -69,9 +69,7 @@ def phantom_split(group: str) -> str:
     return SPLIT_SHARES[-1][0]
 
 
-def render_patient(
-    seed: int, number: int, size: int, views: tuple[View, ...] = VIEWS
-) -> Iterator[Phantom]:
+def render_patient(seed: int, number: int, size: int, views: tuple[View, ...] = VIEWS) -> Iterator[Phantom]:
     """Render views of one patient; the same arguments give the same bytes.
 
     Args:

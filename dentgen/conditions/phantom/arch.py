@@ -137,7 +137,7 @@ def _jittered_size(arch: Arch, position: int, factor: float, rng: np.random.Gene
 
 
 def _fit_curve(half_length: float, width: float, squareness: float, front_mm: float | None) -> ArchCurve:
-    """Bisect the arch's depth until its half arc length is ``half_length`` (beta function and polynomial, half each)."""
+    """Bisect the arch's depth until its half arc length is ``half_length`` (half beta, half polynomial)."""
     x = np.linspace(-width / 2, width / 2, _POINTS)
     share = np.abs(2 * x / width)
     beta = np.clip((0.5 + 0.985 * x / width) * (0.5 - 0.985 * x / width), 0, None) ** 0.8
@@ -196,7 +196,8 @@ def _rotation(axis: str, degrees: float) -> FloatArray:
 
 
 def _tooth_part(slot: Slot) -> Part:
-    assert slot.crown is not None and slot.vertices is not None  # noqa: S101 - filtered by the caller
+    assert slot.crown is not None
+    assert slot.vertices is not None
     crown = slot.crown
     return Part(
         slot.vertices,

@@ -34,9 +34,7 @@ class Camera:
     def rays(self, column: FloatArray, row: FloatArray, size: int) -> FloatArray:
         """Unit world directions (n, 3) through pixel coordinates (0..size, centres at .5)."""
         half = self.width_mm / 2 / self.distance_mm
-        direction = np.stack(
-            [(2 * column / size - 1) * half, -(2 * row / size - 1) * half, -np.ones_like(column)], -1
-        )
+        direction = np.stack([(2 * column / size - 1) * half, -(2 * row / size - 1) * half, -np.ones_like(column)], -1)
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
         return direction @ self.axes
 

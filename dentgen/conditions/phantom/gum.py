@@ -67,9 +67,7 @@ def build_gum(dental_arch: DentalArch, shape: Shape, rng: np.random.Generator) -
     return _sweep(dental_arch, profile, shape, taper, point, normal, rng)
 
 
-def _nominal_profile(
-    dental_arch: DentalArch, shape: Shape, s: FloatArray, rng: np.random.Generator
-) -> _Profile:
+def _nominal_profile(dental_arch: DentalArch, shape: Shape, s: FloatArray, rng: np.random.Generator) -> _Profile:
     p = _Profile(s, *(np.full(s.shape, value) for value in (6.0, 6.0, 1.0, -4.0, 0.0, 0.0)))
     slots = dental_arch.slots
     for i, slot in enumerate(slots):
@@ -162,9 +160,7 @@ def _sweep(
     ripple = p.smooth(rng.normal(0, 1, p.s.shape), 3.0)
     ripple *= 0.35 / ripple.std()
     knots = _cross_section(p, dental_arch.arch == "upper", shape.vestibule_mm, ripple)
-    v = np.concatenate(
-        [np.linspace(0, 0.26, 14)[:-1], np.linspace(0.26, 0.78, 42), np.linspace(0.78, 1, 9)[1:]]
-    )
+    v = np.concatenate([np.linspace(0, 0.26, 14)[:-1], np.linspace(0.26, 0.78, 42), np.linspace(0.78, 1, 9)[1:]])
     section = PchipInterpolator(np.linspace(0, 1, _KNOTS), knots, axis=0)(v)
     outward, rootward = section[..., :1], section[..., 1:] + (3.0 * taper**2)[None, :, None]
     vertices = point + normal * outward + dental_arch.rootwards * rootward

@@ -1,7 +1,7 @@
 """Exact maps of a traced scene: labels and geometry, one ray per pixel centre.
 
-Encodings are those of the condition record. The lighting map is grey clay under the picture's own lamps, so that it says
-something true about the picture. Refuses to know tissue colours.
+Encodings are those of the condition record. The lighting map is grey clay under the picture's own lamps, so that it
+says something true about the picture. Refuses to know tissue colours.
 """
 
 from __future__ import annotations

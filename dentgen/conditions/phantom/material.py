@@ -99,9 +99,7 @@ def sample_material(rng: np.random.Generator) -> Material:
     word = list(SHADE_WORDS)[rng.integers(len(SHADE_WORDS))]
     shade = SHADE_WORDS[word][rng.integers(len(SHADE_WORDS[word]))]
     lightness, a, b = VITA_LAB[shade]
-    enamel = lab_to_linear(
-        lightness + 6 + rng.normal(0, 1.2), a + rng.normal(0.6, 0.5), b * 0.92 + rng.normal(0, 1.0)
-    )
+    enamel = lab_to_linear(lightness + 6 + rng.normal(0, 1.2), a + rng.normal(0.6, 0.5), b * 0.92 + rng.normal(0, 1.0))
     kind = list(GUM_LAB)[rng.choice(3, p=[0.5, 0.3, 0.2])]
     red = GUM_LAB[kind]
     inflamed = rng.random() < 0.25
@@ -110,8 +108,7 @@ def sample_material(rng: np.random.Generator) -> Material:
         shade=shade,
         gum_kind=kind,
         enamel=enamel,
-        gum=1.2
-        * lab_to_linear(red[0] + rng.normal(3, 2.5), red[1] + rng.normal(-2.5, 2), red[2] + rng.normal(2.5, 2)),
+        gum=1.2 * lab_to_linear(red[0] + rng.normal(3, 2.5), red[1] + rng.normal(-2.5, 2), red[2] + rng.normal(2.5, 2)),
         mucosa=lab_to_linear(red[0] - 5 + rng.normal(0, 2), red[1] + 4, red[2] + 4) * 1.1,
         palate=lab_to_linear(red[0] + 9, red[1] - 5, red[2] + 1) * 1.2,
         tongue=lab_to_linear(46 + rng.normal(0, 3), 28 + rng.normal(0, 3), 14),

@@ -28,7 +28,8 @@ class Tissue(IntEnum):
 
 #: Per-vertex values that the picture reads. ``margin_mm``: distance rootwards from the gum margin (on lips: share of
 #: the way outwards); ``height``: share of crown height (palate: nearness to the midline; lips: steepness);
-#: ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place on a crown in half widths.
+#: ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place on a crown in half
+#: widths.
 ATTRIBUTES: Final = ("margin_mm", "height", "fissure", "buccal", "mesial", "outward")
 
 
@@ -57,9 +58,7 @@ class Part:
     def moved(self, offset: FloatArray) -> Part:
         """The same part shifted by ``offset`` (3,) mm."""
         centre = None if self.centre is None else self.centre + offset
-        return Part(
-            self.vertices + offset, self.faces, self.tissue, self.fdi, self.attributes, self.facing, centre
-        )
+        return Part(self.vertices + offset, self.faces, self.tissue, self.fdi, self.attributes, self.facing, centre)
 
 
 def grid_faces(num_rows: int, num_columns: int, *, closed: bool = False) -> IntArray:
@@ -79,9 +78,7 @@ def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
     face_normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     normals = np.empty_like(vertices)
     for axis in range(3):
-        normals[:, axis] = np.bincount(
-            faces.ravel(), np.repeat(face_normal[:, axis], 3), minlength=len(vertices)
-        )
+        normals[:, axis] = np.bincount(faces.ravel(), np.repeat(face_normal[:, axis], 3), minlength=len(vertices))
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
 

@@ -37,6 +37,4 @@ class LatticeNoise:
 
     def octaves(self, points: FloatArray, frequency: float, count: int) -> FloatArray:
         """Sum of ``count`` octaves, each half as strong and twice as fine."""
-        return sum(
-            (0.5**i * self(points + 17.3 * i, frequency * 2**i) for i in range(count)), np.zeros(len(points))
-        )
+        return sum((0.5**i * self(points + 17.3 * i, frequency * 2**i) for i in range(count)), np.zeros(len(points)))

@@ -44,7 +44,7 @@ class Patient:
 
     @property
     def front_mm(self) -> float:
-        """z of the foremost tooth."""
+        """Z of the foremost tooth."""
         return max(self.upper.teeth.front_mm, self.lower.teeth.front_mm)
 
     def visible_parts(self, view: View) -> list[Part]:

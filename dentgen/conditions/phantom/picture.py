@@ -27,7 +27,7 @@ _FRESNEL_NORMAL = 0.045
 def reference_picture(
     scene: Scene, centres: Surface, material: Material, lighting: Lighting, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) sRGB picture of ``scene``; ``centres`` are its traced pixel centres, ``rng`` draws texture and grain."""
+    """(H, W, 3) sRGB picture of ``scene``; ``rng`` draws texture and grain."""
     size, noise = scene.size, LatticeNoise(rng)
     radiance = _shade(scene, centres, material, lighting, noise)
     edge = np.flatnonzero(_edges(centres, size))
@@ -54,9 +54,7 @@ def _edges(centres: Surface, size: int) -> NDArray[np.bool_]:
     return edge
 
 
-def _shade(
-    scene: Scene, surface: Surface, material: Material, lighting: Lighting, noise: LatticeNoise
-) -> FloatArray:
+def _shade(scene: Scene, surface: Surface, material: Material, lighting: Lighting, noise: LatticeNoise) -> FloatArray:
     """Linear RGB (n, 3) towards the viewer."""
     skin = coat(surface, material, noise)
     view, normal = -surface.direction, surface.normal
@@ -94,18 +92,14 @@ def _shade(
 def _bump(surface: Surface, strength: FloatArray, grain: float, noise: LatticeNoise) -> FloatArray:
     step = 0.12
     here = noise.octaves(surface.position, grain, 2)
-    gradient = np.stack(
-        [noise.octaves(surface.position + step * axis, grain, 2) - here for axis in np.eye(3)], 1
-    )
+    gradient = np.stack([noise.octaves(surface.position + step * axis, grain, 2) - here for axis in np.eye(3)], 1)
     gradient /= step
     gradient -= (gradient * surface.normal).sum(1, keepdims=True) * surface.normal
     bumped = surface.normal - gradient * strength[:, None]
     return bumped / np.linalg.norm(bumped, axis=1, keepdims=True)
 
 
-def _ggx(
-    normal: FloatArray, half: FloatArray, light: FloatArray, view: FloatArray, alpha: FloatArray
-) -> FloatArray:
+def _ggx(normal: FloatArray, half: FloatArray, light: FloatArray, view: FloatArray, alpha: FloatArray) -> FloatArray:
     """GGX microfacet lobe times n.l (Walter et al. 2007), Schlick's Fresnel and masking."""
     nh = np.clip((normal * half).sum(1), 0, 1)
     nl = np.clip((normal * light).sum(1), 0, 1)
@@ -130,9 +124,7 @@ def _lens(image: FloatArray, centres: Surface, lighting: Lighting) -> FloatArray
     """Subsurface blur, soft lips (out of focus), glare around highlights, vignette."""
     size = len(image)
     scale = size / 256
-    bled = np.stack(
-        [gaussian_filter(image[..., c], sigma * scale) for c, sigma in enumerate(_SUBSURFACE_SIGMA)], -1
-    )
+    bled = np.stack([gaussian_filter(image[..., c], sigma * scale) for c, sigma in enumerate(_SUBSURFACE_SIGMA)], -1)
     image = 0.62 * image + 0.38 * bled
     lips = (centres.tissue == Tissue.LIP).reshape(size, size).astype(float)
     lips = gaussian_filter(lips, 1.5 * scale)[..., None]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dentgen.conditions.phantom.anatomy import FloatArray, IntArray
 from dentgen.conditions.phantom.camera import Camera
-from dentgen.conditions.phantom.mesh import ATTRIBUTES, Part, Tissue, oriented_normals
+from dentgen.conditions.phantom.mesh import ATTRIBUTES, Part, oriented_normals
 
 _RAY_OFFSET_MM = 0.06  # embreex is float32: a smaller offset lets secondary rays hit their own triangle
 _OCCLUSION_RAYS, _OCCLUSION_REACH_MM = 10, 14.0
@@ -121,9 +121,7 @@ class Scene:
 
     def _visible_faces(self) -> IntArray:
         row, column = (np.mgrid[0 : self.size, 0 : self.size]).reshape(2, -1)
-        faces = [
-            self._first_hit(self.camera.rays(column + shift, row + shift, self.size))[0] for shift in (0.5, 0.99)
-        ]
+        faces = [self._first_hit(self.camera.rays(column + shift, row + shift, self.size))[0] for shift in (0.5, 0.99)]
         seen = np.unique(np.concatenate(faces))
         return seen[seen >= 0]
 
@@ -141,9 +139,7 @@ class Scene:
             share, turn = (ray + 0.5) / _OCCLUSION_RAYS, ray * 2.399963  # golden angle
             direction = np.sqrt(share) * (tangent * np.cos(turn) + bitangent * np.sin(turn))
             direction = direction + normal * np.sqrt(1 - share)
-            distance = self._accelerator.run(
-                origin, np.ascontiguousarray(direction, np.float32), query="DISTANCE"
-            )
+            distance = self._accelerator.run(origin, np.ascontiguousarray(direction, np.float32), query="DISTANCE")
             blocked += np.clip(1 - distance / _OCCLUSION_REACH_MM, 0, 1) ** 0.6
         occlusion = np.ones(len(self.vertices))
         occlusion[index] = 1 - blocked / _OCCLUSION_RAYS

@@ -67,9 +67,7 @@ class _Tooth:
         return self.size.buccolingual / 2
 
 
-def build_crown(
-    arch: Arch, position: int, side: int, size: CrownSize, wear: float, rng: np.random.Generator
-) -> Crown:
+def build_crown(arch: Arch, position: int, side: int, size: CrownSize, wear: float, rng: np.random.Generator) -> Crown:
     """Mesh a crown; ``wear`` 0..1 flattens incisal edges and cusp tips, ``rng`` jitters cusps."""
     tooth = _Tooth(arch, position, side, size, _jittered_cusps(arch, position, rng), wear)
     rim_x, rim_y = _ring(tooth, np.array([1.0]))
@@ -177,9 +175,7 @@ def _cones(tooth: _Tooth, x: FloatArray, y: FloatArray) -> list[FloatArray]:
         cones.append(height * cusp.height + 0.2 - cusp.slope * np.sqrt(square + 0.12) * lobes - 0.03 * square)
     for end in (1, -1):  # marginal ridges
         ridge_y = np.clip(y, -0.45 * half_y, 0.45 * half_y)
-        cones.append(
-            height * 0.80 + 0.2 - 0.75 * np.sqrt((x + end * 0.78 * half_x) ** 2 + (y - ridge_y) ** 2 + 0.15)
-        )
+        cones.append(height * 0.80 + 0.2 - 0.75 * np.sqrt((x + end * 0.78 * half_x) ** 2 + (y - ridge_y) ** 2 + 0.15))
     if tooth.arch == "upper" and tooth.position in {6, 7}:
         cones.append(_oblique_ridge(tooth, x, y))
     return cones

@@ -44,9 +44,7 @@ def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
     return result
 
 
-def _paint_teeth(
-    result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise
-) -> None:
+def _paint_teeth(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
     point, height = surface.position[here], surface.attributes["height"][here]
     fissure, fdi = surface.attributes["fissure"][here], surface.fdi[here]
     base = material.enamel * material.tooth_tint[fdi]
@@ -85,9 +83,7 @@ def _filled(filling: Filling, surface: Surface, here: np.ndarray, noise: Lattice
     return np.clip((filling.radius - radius) / 0.05, 0, 1) * on_tooth
 
 
-def _paint_gum(
-    result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise
-) -> None:
+def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
     point, tissue = surface.position[here], surface.tissue[here]
     margin, buccal = surface.attributes["margin_mm"][here], surface.attributes["buccal"][here]
     cloud = noise.octaves(point, 0.09, 4)
@@ -114,18 +110,14 @@ def _paint_gum(
     result.bump[here] = np.where(on_palate, 0.05, 0.022 + 0.032 * (1 - loose))
 
 
-def _paint_tongue(
-    result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise
-) -> None:
+def _paint_tongue(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
     point = surface.position[here]
     texture = 1 + 0.12 * noise.octaves(point, 0.12, 3) + 0.14 * noise.octaves(point, 1.1, 2)
     result.albedo[here] = material.tongue * texture[:, None]
     result.bump[here], result.gloss[here] = 0.16, 1.3
 
 
-def _paint_lips(
-    result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise
-) -> None:
+def _paint_lips(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
     cloud = noise.octaves(surface.position[here], 0.06, 3)
     outwards, steep = surface.attributes["margin_mm"][here], surface.attributes["height"][here]
     edge = material.lip_edge * (1.6 - 1.5 * steep**2) + 0.05 * cloud

@@ -1,0 +1,89 @@
+"""Decoding: what is wrong is named by file, key, found and expected."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentgen.conditions.decode import MAX_PIXELS, decode_record
+from dentgen.conditions.sources import RawRecord
+from dentgen.errors import ConditionError
+from dentgen.records import ConditionName
+
+WANTED: tuple[ConditionName, ...] = ("segmentation", "lighting")
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def record(**members: bytes) -> RawRecord:
+    seg = np.zeros((8, 8), np.uint8)
+    seg[2:6, 2:6] = 2
+    good = {"seg.png": png(seg), "light.png": png(seg * 50), "json": json.dumps({"prompt": "p", "split": "s"}).encode()}
+    return RawRecord("k", "x.tar: k", {**good, **{name.replace("_", "."): data for name, data in members.items()}})
+
+
+def test_a_good_record() -> None:
+    found = decode_record(record(), WANTED)
+    assert (found.key, found.group, found.split, found.prompt, found.shape) == ("k", "k", "s", "p", (8, 8))
+    assert found.conditions["segmentation"].max() == 2
+
+
+SMALL = np.zeros((4, 8), np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 3, (64, 64)).astype(np.uint8)
+CASES = {
+    "no image": ({"seg_png": b"junk"}, "x.tar: k.seg.png", "whole image"),
+    "truncated": ({"seg_png": png(NOISE)[:80]}, "seg.png", "whole image"),
+    "unknown class": ({"seg_png": png(np.full((8, 8), 9, np.uint8))}, "class values", "0, 1, 2"),
+    "unknown tooth": ({"fdi_png": png(np.full((8, 8), 99, np.uint8))}, "values [99]", "FDI"),
+    "another size": ({"light_png": png(SMALL)}, "sizes", "same size"),
+    "colour as grey": ({"light_png": png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))}, "mode RGB", "mode L"),
+    "no json": ({"json": b"{"}, "k.json", "JSON object"),
+    "json of another kind": ({"json": b"[1]"}, "k.json", "JSON object"),
+    "prompt of another kind": ({"json": b'{"prompt": 3}'}, "prompt", "JSON object"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damage_is_named(case: str) -> None:
+    members, *words = CASES[case]
+    with pytest.raises(ConditionError) as caught:
+        decode_record(record(**members), WANTED)
+    for word in ("x.tar: k", *words):
+        assert word in str(caught.value)
+
+
+def test_a_missing_member_is_named() -> None:
+    raw = record()
+    del raw.members["light.png"]
+    with pytest.raises(ConditionError, match=r"expected a member 'light\.png'"):
+        decode_record(raw, WANTED)
+    assert decode_record(raw, ("segmentation",)).key == "k"
+
+
+def test_a_decompression_bomb_is_refused_unread() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (MAX_PIXELS // 4096 + 1, 4096)).save(buffer, format="PNG")
+    with pytest.raises(ConditionError, match="pixels"):
+        decode_record(record(seg_png=buffer.getvalue()), WANTED)
+
+
+def test_disagreeing_labels_are_a_warning() -> None:
+    raw = record(fdi_png=png(np.full((8, 8), 11, np.uint8)))
+    (warning,) = decode_record(raw, WANTED).warnings
+    assert "75.0%" in warning
+
+
+def test_errors_survive_pickling(tmp_path: Path) -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(ConditionError("p", "f", "e")))
+    assert str(error) == "p: found f, expected e"

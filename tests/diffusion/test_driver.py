@@ -1,0 +1,62 @@
+"""The engine's thread: shared by several callers, loud when it dies."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.driver import EngineDriver
+from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.errors import EngineError
+from dentgen.models.bundle import Bundle
+from tests.diffusion.test_engine import condition, engine_of, prompt, simple, table_of
+
+
+def canvases(bundle: Bundle, first: int, count: int) -> list[Canvas]:
+    table = table_of(bundle, "unipc", 4)
+    return [simple(bundle, n, condition(n % 2), table) for n in range(first, first + count)]
+
+
+def test_two_callers_share_one_engine_and_get_their_own(miniature: Bundle) -> None:
+    expected = engine_of(miniature).run(canvases(miniature, 0, 10))
+    driver = EngineDriver(engine_of(miniature))
+    found: dict[str, torch.Tensor] = {}
+    threads = [
+        threading.Thread(target=lambda first=first: found.update(driver.run(canvases(miniature, first, 5))))
+        for first in (0, 5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    driver.close()
+    assert sorted(found) == sorted(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert driver.busy_seconds > 0
+
+
+def test_a_refused_canvas_fails_alone(miniature: Bundle) -> None:
+    driver = EngineDriver(engine_of(miniature, slots=1, control_slots=1))
+    good = canvases(miniature, 0, 1)[0]
+    too_big = Canvas("big", good.noise, good.table, good.prompt, prompt(miniature, ""), 2.0, good.condition)
+    with pytest.raises(EngineError, match="big: needs 2 rows"):
+        driver.run([too_big])
+    assert list(driver.run([good])) == ["c0"]
+    driver.close()
+
+
+def test_a_dead_engine_fails_everyone_at_once(miniature: Bundle) -> None:
+    class Dying(DiffusionEngine):
+        def tick(self) -> list[object]:  # type: ignore[override]
+            raise RuntimeError("device lost")
+
+    healthy = engine_of(miniature)
+    dying = Dying(healthy._unet, healthy._control, healthy.shape, torch.device("cpu"), torch.float32)
+    driver = EngineDriver(dying)
+    with pytest.raises(EngineError, match="device lost"):
+        driver.run(canvases(miniature, 0, 3))
+    with pytest.raises(EngineError, match="died before"):
+        driver.run(canvases(miniature, 0, 1))

@@ -1,0 +1,88 @@
+"""Bundles: the miniature loads, damaged or strange ones are refused with a reason."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from dentgen.errors import BundleError, ConditionError
+from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle
+from dentgen.models.text import PromptEncoder
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+
+
+def test_a_folder_is_the_same_bundle(copy: Path, miniature: Bundle) -> None:
+    loaded = load_bundle(str(copy), {"blended": 1.0})
+    assert loaded.digest == miniature.digest
+    for one, other in ((loaded.unet, miniature.unet), (loaded.vae, miniature.vae), (loaded.control, miniature.control)):
+        assert one is not None
+        assert other is not None
+        assert all(
+            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        )
+
+
+def test_the_digest_sees_one_byte(copy: Path) -> None:
+    before = bundle_digest(str(copy), {"blended": 1.0})
+    (copy / "README.md").write_text("notes decide nothing")
+    assert bundle_digest(str(copy), {"blended": 1.0}) == before
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    assert bundle_digest(str(copy), {"blended": 1.0}) != before
+
+
+def test_it_fits_into_a_package() -> None:
+    assert sum(file.stat().st_size for file in find_bundle("miniature").rglob("*") if file.is_file()) < 30e6
+
+
+def test_diffusers_reads_the_same_folder(miniature: Bundle) -> None:
+    """The layout is Stable Diffusion 1.5's: diffusers' own pipeline runs on the same parts."""
+    from diffusers import UniPCMultistepScheduler
+
+    pipeline = StableDiffusionPipeline(
+        vae=miniature.vae, text_encoder=miniature.text_encoder, tokenizer=miniature.tokenizer, unet=miniature.unet,
+        scheduler=UniPCMultistepScheduler.from_pretrained(miniature.folder / "scheduler"),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a photo of both teeth", num_inference_steps=2, guidance_scale=1.0, output_type="np").images
+    assert image.shape == (1, 128, 128, 3)
+
+
+def test_what_is_missing_is_named(copy: Path) -> None:
+    with pytest.raises(BundleError, match=r"no adapter 'normal', expected one of \['blended'\]"):
+        load_bundle(str(copy), {"normal": 1.0})
+    shutil.rmtree(copy / "vae")
+    with pytest.raises(BundleError, match="found no vae"):
+        load_bundle(str(copy))
+
+
+def test_pickles_are_not_read(copy: Path) -> None:
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, copy / "unet" / "diffusion_pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(BundleError, match="unet"):
+        load_bundle(str(copy))
+
+
+def test_an_adapter_without_safetensors_is_refused(copy: Path) -> None:
+    (copy / "adapters" / "blended" / "adapter_model.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"adapter_model\.safetensors"):
+        load_bundle(str(copy), {"blended": 1.0})
+
+
+def test_prompts_are_never_cut_off(miniature: Bundle) -> None:
+    encoder = PromptEncoder(miniature.tokenizer, miniature.text_encoder)
+    assert encoder.embed("a photo of both teeth").shape == (77, 128)
+    with pytest.raises(ConditionError, match="at most 77"):
+        encoder.embed("teeth " * 80)

@@ -1,0 +1,62 @@
+"""The commit protocol: what a kill can leave behind, and what a second attempt may do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dentgen.errors import DeterminismError
+from dentgen.records import LedgerRecord, SampleStatus, Unit
+from dentgen.shards.ledger import commit, committed_units, digest_of
+
+UNIT = Unit(id=3, shard="a.tar", start=0, stop=1, records=1)
+
+
+def record(shard: bytes) -> LedgerRecord:
+    status = SampleStatus(key="k-v000", source_key="k", variant=0, status="written" if shard else "rejected")
+    return LedgerRecord(
+        unit=3, spec_digest="s", bundle_digest="b", shard="000003.tar" if shard else "", bytes=len(shard),
+        sha256=digest_of(shard), samples=(status,),
+    )  # fmt: skip
+
+
+def test_commit_is_shard_then_record(tmp_path: Path) -> None:
+    assert commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+    assert committed_units(str(tmp_path)) == {"000003"}
+    assert not commit(str(tmp_path), UNIT, b"data", record(b"data")), "the same bytes again are no error"
+
+
+def test_other_bytes_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    before = (tmp_path / "ledger" / "000003.json").read_bytes()
+    with pytest.raises(DeterminismError) as caught:
+        commit(str(tmp_path), UNIT, b"other", record(b"other"))
+    assert digest_of(b"data") in str(caught.value)
+    assert digest_of(b"other") in str(caught.value)
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+    assert (tmp_path / "ledger" / "000003.json").read_bytes() == before
+
+
+def test_an_orphan_with_equal_bytes_is_adopted(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "000003.tar").write_bytes(b"data")
+    assert commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert not (tmp_path / "orphans").exists()
+
+
+def test_an_orphan_with_other_bytes_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "000003.tar").write_bytes(b"half")
+    assert commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+    (aside,) = (tmp_path / "orphans").iterdir()
+    assert aside.read_bytes() == b"half"
+    assert aside.name in caplog.text
+
+
+def test_a_unit_of_rejects_commits_without_a_shard(tmp_path: Path) -> None:
+    assert commit(str(tmp_path), UNIT, b"", record(b""))
+    assert not (tmp_path / "shards").exists()
+    assert committed_units(str(tmp_path)) == {"000003"}

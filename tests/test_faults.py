@@ -1,0 +1,85 @@
+"""Planted faults: each is put into a copy of the package, and a named test must fail there.
+
+A test that passes on a broken package proves nothing; these prove that the byte-identity tests would notice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FAULTS = {
+    "two rows swapped": (
+        "dentgen/diffusion/engine.py",
+        "row_control[place], row_scale[place] = control, flight.canvas.conditioning_scale",
+        "row_control[place], row_scale[place] = control ^ 1, flight.canvas.conditioning_scale",
+        "tests/diffusion/test_engine.py::test_swapping_two_conditions_swaps_exactly_their_pictures",
+    ),
+    "pictures handed to the wrong requests": (
+        "dentgen/generate.py",
+        "for r, picture in zip(finite, pictures, strict=True)",
+        "for r, picture in zip(finite, reversed(pictures), strict=True)",
+        "tests/test_generate.py::test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched",
+    ),
+    "noise drawn per batch": (
+        "dentgen/seeding.py",
+        "return torch.randn(shape, generator=generator, dtype=torch.float32)",
+        "return torch.randn(shape, dtype=torch.float32)",
+        "tests/diffusion/test_engine.py::test_bits_do_not_depend_on_neighbours_or_order",
+    ),
+    "noise that forgets the variant": (
+        "dentgen/seeding.py",
+        "derive_seed(self.seed, self.key, self.variant, purpose, step)",
+        "derive_seed(self.seed, self.key, purpose, step)",
+        "tests/test_seeding.py::test_noise_depends_on_its_name_alone",
+    ),
+    "a ledger that is not asked": (
+        "dentgen/pipeline/run.py",
+        "pending = [unit for unit in plan.units if unit.name not in done]",
+        "pending = list(plan.units)",
+        "tests/pipeline/test_build.py::test_killed_driver_resumes",
+    ),
+    "a commit that overwrites": (
+        "dentgen/shards/ledger.py",
+        "    if storage.exists(ledger_url(out, unit.name)):",
+        "    if False:",
+        "tests/shards/test_ledger.py::test_other_bytes_are_refused_and_change_nothing",
+    ),
+    "rejects that vanish": (
+        "dentgen/generate.py",
+        "                rejected += _rejections(raw.key, str(error), spec)",
+        "                del error",
+        "tests/test_generate.py::test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched",
+    ),
+    "shards in the order of the listing": (
+        "dentgen/conditions/sources.py",
+        "    return sorted(shards, key=lambda shard: shard.name)",
+        "    return shards",
+        "tests/pipeline/test_build.py::test_another_listing_order",
+    ),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_noticed(fault: str, tmp_path: Path) -> None:
+    file, right, wrong, test = FAULTS[fault]
+    for name in ("dentgen", "tests", "jobs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    source = (tmp_path / file).read_text()
+    assert source.count(right) == 1, f"{file} no longer has {right!r}"
+    (tmp_path / file).write_text(source.replace(right, wrong))
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1, f"{test} did not notice: {run.stdout[-2000:]}"
+    assert "1 failed" in run.stdout

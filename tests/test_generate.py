@@ -1,0 +1,123 @@
+"""One unit in one process: sharing, rejection, accounting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dentgen.conditions.phantom import phantom_split
+from dentgen.conditions.sources import list_shards, shard_keys
+from dentgen.errors import BuildError
+from dentgen.generate import Generation, generate_unit, make_engine, start_generation
+from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.run import build
+from dentgen.records import LedgerRecord
+from dentgen.shards.reader import tar_samples
+from dentgen.shards.verify import verify_build
+from tests.conftest import small_spec, write_tar
+
+Members = dict[str, dict[str, bytes]]
+
+
+def made(source: Path, out: Path, **sections: dict[str, object]) -> tuple[bytes, LedgerRecord, Generation]:
+    spec = small_spec(source, out, **sections)
+    plan = make_plan(spec)
+    generation = start_generation(plan)
+    result = generate_unit(generation, plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+    return result.shard, result.record, generation
+
+
+def test_labels_travel_unchanged(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
+    shard, _, _ = made(tmp_path / "s", tmp_path)
+    samples = dict(tar_samples(shard))
+    assert list(samples) == [f"{key}-v000", f"{key}-v001"]
+    from io import BytesIO
+
+    from PIL import Image
+
+    for members in samples.values():
+        for label in ("seg.png", "fdi.png", "light.png"):
+            found = np.asarray(Image.open(BytesIO(members[label])))
+            assert (found == np.asarray(Image.open(BytesIO(demo_members[key][label])))).all(), label
+
+
+def test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched(tmp_path: Path, demo_members: Members) -> None:
+    keys = sorted(demo_members)[:2]
+    good = {key: demo_members[key] for key in keys}
+    write_tar(tmp_path / "good" / "x.tar", good)
+    write_tar(tmp_path / "bad" / "x.tar", {**good, keys[0]: {**good[keys[0]], "light.png": b"torn"}})
+    whole, _, _ = made(tmp_path / "good", tmp_path)
+    rest, record, _ = made(tmp_path / "bad", tmp_path)
+    assert (record.written, record.rejected) == (2, 2)
+    reasons = {sample.key: sample.reason for sample in record.samples if sample.status == "rejected"}
+    assert sorted(reasons) == [f"{keys[0]}-v000", f"{keys[0]}-v001"]
+    for word in ("x.tar", keys[0], "light.png", "whole image"):
+        assert all(word in reason for reason in reasons.values())
+    pictures = {key: members["png"] for key, members in tar_samples(whole)}
+    assert {key: members["png"] for key, members in tar_samples(rest)} == {
+        key: pictures[key] for key in pictures if key.startswith(keys[1])
+    }
+
+
+def test_a_tar_that_breaks_off_still_adds_up(tmp_path: Path, demo_members: Members) -> None:
+    source = tmp_path / "s"
+    keys = sorted(demo_members)[:4]
+    path = write_tar(source / "x.tar", {key: demo_members[key] for key in keys})
+    spec = small_spec(source, tmp_path / "out")
+    plan = make_plan(spec)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 5 // 8])  # the source changes after planning
+    generation = start_generation(plan)
+    engine = make_engine(generation)
+    (shard,) = list_shards(str(source))
+    records = [generate_unit(generation, unit, shard, engine.run).record for unit in plan.units]
+    assert sum(len(record.samples) for record in records) == plan.planned
+    assert sum(record.rejected for record in records) >= 2
+
+
+def test_duplicate_keys_are_rejected_once(tmp_path: Path, demo_members: Members) -> None:
+    keys = sorted(demo_members)[:3]
+    write_tar(tmp_path / "s" / "a.tar", {key: demo_members[key] for key in keys[:2]})
+    write_tar(tmp_path / "s" / "b.tar", {key: demo_members[key] for key in keys[1:]})
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out"), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (8, 6, 2)
+
+
+def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:
+    whole = make_plan(small_spec(small_source, tmp_path)).planned
+    (split,) = {phantom_split(key.rsplit("-", 1)[0]) for key in shard_keys(list_shards(str(small_source))[0])}
+    assert make_plan(small_spec(small_source, tmp_path, source={"split": split})).planned == whole
+    with pytest.raises(BuildError, match="no record of split 'nobody'"):
+        make_plan(small_spec(small_source, tmp_path, source={"split": "nobody"}))
+
+
+def test_a_prompt_that_is_too_long_rejects_its_record(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: {**demo_members[key], "json": b'{"prompt": "' + b"teeth " * 90 + b'"}'}})
+    _, record, _ = made(tmp_path / "s", tmp_path)
+    assert record.rejected == 2
+    assert "at most 77" in record.samples[0].reason
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"sampling": {"scheduler": "lcm", "guidance_scale": 2.0}},
+        {
+            "sampling": {"scheduler": "ddim", "steps": 6, "prompt": "a photo of upper teeth"},
+            "output": {"image_format": "jpg"},
+        },
+        {"model": {"adapters": {}}, "conditions": {"use": ["lighting"]}, "output": {"image_format": "webp"}},
+    ],
+)
+def test_other_settings_build_and_verify(
+    sections: dict[str, dict[str, object]], small_source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    merged = {**sections, "output": {"path": str(out), **sections.get("output", {})}}
+    spec = small_spec(small_source, out, **merged)
+    build(spec, use_ray=False)
+    assert verify_build(str(out), make_plan(spec)) == []

@@ -1,0 +1,81 @@
+"""Specs: unknown keys, wrong values, overrides, digests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dentgen.errors import SpecError
+from dentgen.spec import BuildSpec, read_spec, spec_difference
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert read_spec(write(tmp_path / "s.yaml", "")) == BuildSpec()
+
+
+def test_every_wrong_key_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.yaml", "sampling: {stpes: 4}\nconditions: {alpha: 3}\n")
+    with pytest.raises(SpecError) as caught:
+        read_spec(path)
+    assert "s.yaml" in str(caught.value)
+    assert "sampling.stpes" in str(caught.value)
+    assert "conditions.alpha" in str(caught.value)
+
+
+def test_overrides_are_yaml_values(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path / "s.yaml", ""), ["sampling.steps=8", "model.adapters={}", "source.split=test"])
+    assert (spec.sampling.steps, spec.model.adapters, spec.source.split) == (8, {}, "test")
+    with pytest.raises(SpecError, match=r"a\.b"):
+        read_spec(tmp_path / "s.yaml", ["a.b"])
+
+
+def test_no_python_objects_from_yaml(tmp_path: Path) -> None:
+    with pytest.raises(SpecError):
+        read_spec(write(tmp_path / "s.yaml", "source: !!python/object/apply:os.system ['true']"))
+
+
+def test_digest_covers_what_decides_bytes() -> None:
+    def digest(**sections: object) -> str:
+        return BuildSpec.model_validate(sections).digest()
+
+    same = digest()
+    assert digest(output={"path": "elsewhere"}) == same
+    assert digest(source={"path": "elsewhere"}) == same
+    assert digest(pipeline={"actors": 9}) == same
+    assert digest(quality={"max_rejected": 0.9}) == same
+    for section, values in (
+        ("sampling", {"seed": 1}),
+        ("engine", {"slots": 8}),
+        ("engine", {"threads": 2}),
+        ("pipeline", {"samples_per_shard": 32}),
+        ("conditions", {"alpha": 0.31}),
+        ("output", {"image_format": "jpg"}),
+        ("source", {"split": "train"}),
+    ):
+        assert digest(**{section: values}) != same, (section, values)
+
+
+def test_control_slots_follow_variants() -> None:
+    def slots(**sections: object) -> int:
+        return BuildSpec.model_validate(sections).control_slots
+
+    assert slots(engine={"slots": 16}, sampling={"variants": 4}) == 4
+    assert slots(engine={"slots": 16}, sampling={"variants": 4, "guidance_scale": 2}) == 4
+    assert slots(engine={"slots": 16}, sampling={"variants": 100}) == 1
+    assert slots(engine={"slots": 16, "control_slots": 7}) == 7
+
+
+def test_difference_names_keys() -> None:
+    assert spec_difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c: 2 -> 3"]
+    assert spec_difference({"a": {}}, {"a": {"x": 1}}) == ["a: {} -> '(absent)'", "a.x: '(absent)' -> 1"]
+
+
+def test_what_cannot_be_blended_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot blend"):
+        BuildSpec.model_validate({"conditions": {"use": ["normal", "depth"]}})

@@ -1,0 +1,93 @@
+"""Training: a broken-off run that resumes gives the weights of one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dentgen.errors import SpecError
+from dentgen.models.bundle import load_bundle
+from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
+from dentgen.seeding import numpy_generator
+from dentgen.training import loop
+from dentgen.training.data import drop_words, load_training_set, mirror_prompt
+from dentgen.training.run import run_training
+from dentgen.training.spec import TrainSpec, read_train_spec
+from tests.conftest import DEMO, ROOT
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = str(tmp_path_factory.mktemp("phantoms"))
+    write_phantoms(place, PhantomSet(5, 4, 64, 5), workers=1)
+    return place
+
+
+def spec(phantoms: str, folder: Path, recipe: str, steps: int = 4) -> TrainSpec:
+    return TrainSpec.model_validate(
+        {
+            "recipe": recipe, "data": phantoms, "split": "", "bundle": str(folder / "bundle"), "size": 64,
+            "checkpoints": str(folder / recipe), "steps": steps, "batch": 2, "warmup": 1, "tooth_weight": 5.0,
+            "rank": 4,
+        }
+    )  # fmt: skip
+
+
+class _PowerCutError(Exception):
+    pass
+
+
+@pytest.mark.slow
+def test_every_recipe_runs_resumes_and_gives_a_loadable_bundle(
+    phantoms: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    for recipe in ("autoencoder", "base", "adapter"):
+        run_training(spec(phantoms, straight, recipe))
+        log = loop.torch.nn.utils.clip_grad_norm_
+        calls = []
+
+        def cut(*args: object, log: object = log, calls: list[int] = calls) -> object:
+            calls.append(1)
+            if len(calls) == 3:
+                raise _PowerCutError
+            return log(*args)  # type: ignore[operator]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.torch.nn.utils, "clip_grad_norm_", cut)
+            every_step = spec(phantoms, broken, recipe).model_copy(update={"checkpoint_seconds": 0.0})
+            with pytest.raises(_PowerCutError):
+                run_training(every_step)
+        run_training(spec(phantoms, broken, recipe))
+    one, other = (load_bundle(str(folder / "bundle"), {"blended": 1.0}) for folder in (straight, broken))
+    for name in ("vae", "unet", "text_encoder", "control"):
+        a, b = getattr(one, name).state_dict(), getattr(other, name).state_dict()
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+
+
+def test_training_records_have_mirrored_twins() -> None:
+    data = load_training_set(str(DEMO), "", 128)
+    assert len(data) == 40
+    assert (data.photos[0] == data.photos[1][:, ::-1]).all()
+    assert (data.seg[2] == data.seg[3][:, ::-1]).all()
+    lefts = [i for i, prompt in enumerate(data.prompts) if i % 2 == 0 and "left view" in prompt]
+    assert lefts
+    assert all("right view" in data.prompts[i + 1] for i in lefts)
+
+
+def test_prompts_lose_words_but_keep_the_view() -> None:
+    prompt = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
+    assert mirror_prompt(mirror_prompt(prompt)) == prompt
+    rng = numpy_generator("words")
+    dropped = [drop_words(prompt, rng) for _ in range(50)]
+    assert all(text.startswith("a photo of both teeth, left view") for text in dropped)
+    assert len(set(dropped)) > 4
+
+
+def test_the_specs_that_ship_are_valid() -> None:
+    for path in sorted((ROOT / "jobs" / "specs").glob("train-*.yaml")):
+        assert read_train_spec(path).steps > 0
+    with pytest.raises(SpecError, match="steps"):
+        read_train_spec(ROOT / "jobs" / "specs" / "train-base.yaml", ("steps=0",))
