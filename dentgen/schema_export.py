@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, SEG_CLASSES, TOOTH_RGB
 from dentgen.records import ConditionMetadata, DatasetIndex, LedgerRecord, Plan, SampleMetadata
 from dentgen.spec import BuildSpec
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_TYPES: Final = {
+_TYPES: Final[dict[str, type[BaseModel]]] = {
     "build-spec": BuildSpec,
     "condition-record": ConditionMetadata,
     "sample": SampleMetadata,

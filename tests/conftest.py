@@ -68,7 +68,7 @@ def small_source(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> P
     return source
 
 
-def small_spec(source: Path, out: Path, **sections: dict[str, object]) -> BuildSpec:
+def small_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> BuildSpec:
     """A build of two variants in shards of four samples."""
     values: dict[str, dict[str, object]] = {
         "source": {"path": str(source)},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.
             return np.repeat(array.astype(np.uint8)[..., None], 3, -1)
 
 
-def _fit(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> MapArray:
+def _fit(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> Any:
     if array.shape[:2] == (size, size):
         return array
     height, width = array.shape[:2]

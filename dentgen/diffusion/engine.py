@@ -222,9 +222,9 @@ class DiffusionEngine:
             for i, (place, row) in enumerate(zip(flight.rows, flight.canvas.rows(), strict=True)):
                 places[i][flight.slot], weights[i][flight.slot] = place, row.weight
         total = rows[self._index(places[0])] * self._column(weights[0])
-        for place, weight in zip(places[1:], weights[1:], strict=True):
+        for further, weight in zip(places[1:], weights[1:], strict=True):
             used = self._column(weight)
-            total = torch.where(used != 0, total + rows[self._index(place)] * used, total)
+            total = torch.where(used != 0, total + rows[self._index(further)] * used, total)
         return total
 
     def _advance(self, flights: list[InFlight], noise_pred: Tensor) -> None:

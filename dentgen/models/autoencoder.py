@@ -6,6 +6,7 @@ Refuses to know where pictures come from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from diffusers import AutoencoderKL
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+
+Item = TypeVar("Item")
 
 
 class LatentCodec:
@@ -52,7 +55,7 @@ class LatentCodec:
             pictures += list(levels.permute(0, 2, 3, 1).cpu().numpy())
         return pictures
 
-    def _chunks(self, items: Sequence[object]) -> list[Sequence[object]]:
+    def _chunks(self, items: Sequence[Item]) -> list[Sequence[Item]]:
         return [items[i : i + self._batch] for i in range(0, len(items), self._batch)]
 
     def _padded(self, batch: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
         target_modules=list(LORA_TARGETS),
         modules_to_save=whole,
     )
-    return get_peft_model(copy.deepcopy(control), config)  # type: ignore[arg-type]
+    return get_peft_model(copy.deepcopy(control), config)
 
 
 def save_adapter(adapted: PeftModel, folder: Path) -> None:
@@ -118,10 +118,10 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     if not (folder / "adapter_model.safetensors").is_file():
         raise BundleError(f"{folder}: found no adapter_model.safetensors, expected an adapter saved by peft")
     try:
-        adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))  # type: ignore[arg-type]
+        adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
     except (RuntimeError, ValueError, KeyError) as error:
         raise BundleError(f"{folder}: the adapter does not fit the control net: {error}") from error
-    merged: ControlNetModel = adapted.merge_and_unload()  # type: ignore[operator]
+    merged: ControlNetModel = adapted.merge_and_unload()
     return _cast(merged, control.dtype)
 
 

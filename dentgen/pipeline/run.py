@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError
@@ -126,7 +126,8 @@ def unit_dataset(plan: Plan, pending: list[Unit], spec: BuildSpec) -> ray.data.D
         num_cpus=0 if on_gpu else 1,
         num_gpus=1 if on_gpu else 0,
     )
-    return made.map_batches(commit_made, fn_kwargs={"out": spec.output.path}, batch_size=1, num_cpus=0.25)
+    committing: Callable[..., Any] = commit_made
+    return made.map_batches(committing, fn_kwargs={"out": spec.output.path}, batch_size=1, num_cpus=0.25)
 
 
 def _connect(spec: BuildSpec) -> None:

@@ -79,7 +79,7 @@ def train_judge(
 ) -> nn.Module:
     """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random."""
     with fresh_weights(seed, "judge", name):
-        network = judge().to(memory_format=torch.channels_last)
+        network = judge()
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     for step in tqdm(range(steps), desc=f"judge: {name}", mininterval=10):
@@ -92,7 +92,7 @@ def train_judge(
         logits = network(judge_input(picture))
         loss = F.cross_entropy(logits, torch.from_numpy(label.astype(np.int64)))
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     return network.eval()

@@ -55,7 +55,7 @@ def train(recipe: Recipe, spec: TrainSpec) -> None:
         for step in range(start, spec.steps):
             losses = recipe.loss(step)
             optimiser.zero_grad(set_to_none=True)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
+            losses["loss"].backward()
             torch.nn.utils.clip_grad_norm_(parameters, spec.clip)
             optimiser.step()
             schedule.step()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, TOOTH_RGB, mirror_fdi, mirror_normal
 from dentgen.conditions.prepare import Fit, control_image, fit_record
-from dentgen.records import ConditionRecord
+from dentgen.records import ConditionName, ConditionRecord
 
 
 def record(height: int, width: int, seed: int = 0) -> ConditionRecord:
@@ -36,7 +36,7 @@ def test_blend_is_the_formula() -> None:
 
 def test_blend_at_the_ends_is_one_condition() -> None:
     made = record(4, 4)
-    use = ("segmentation", "lighting")
+    use: tuple[ConditionName, ...] = ("segmentation", "lighting")
     assert (control_image(made, use, 1.0) == control_image(made, ("segmentation",), 0.3)).all()
     assert (control_image(made, use, 0.0) == control_image(made, ("lighting",), 0.3)).all()
 

@@ -152,22 +152,20 @@ def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle)
 def test_control_runs_once_for_variants_of_a_condition(miniature: Bundle) -> None:
     table = table_of(miniature, "unipc", 4)
     engine = engine_of(miniature, slots=4, control_slots=1)
+
+    def ticks(canvases: list[Canvas]) -> int:
+        for canvas in canvases:
+            engine.submit(canvas)
+        count = 0
+        while not engine.idle:
+            engine.tick()
+            count += 1
+        return count
+
     same = [simple(miniature, n, condition(0), table) for n in range(4)]
-    for canvas in same:
-        engine.submit(canvas)
-    ticks = 0
-    while not engine.idle:
-        engine.tick()
-        ticks += 1
-    assert ticks == 4, "four variants of one condition fit into one control slot and finish together"
     different = [simple(miniature, n, condition(n), table) for n in range(2)]
-    for canvas in different:
-        engine.submit(canvas)
-    ticks = 0
-    while not engine.idle:
-        engine.tick()
-        ticks += 1
-    assert ticks == 8, "a second condition waits for the only control slot"
+    assert ticks(same) == 4, "four variants of one condition fit into one control slot and finish together"
+    assert ticks(different) == 8, "a second condition waits for the only control slot"
 
 
 def test_what_can_never_fit_is_refused_alone(miniature: Bundle) -> None:

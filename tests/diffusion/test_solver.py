@@ -73,7 +73,9 @@ def by_table(table: SolverTable, noise: torch.Tensor, seed: int, draws: list[int
     ],
 )
 def test_table_equals_scheduler(scheduler: Any, steps: int, tolerance: float) -> None:
-    make = lambda: scheduler.from_config({**CONFIG, "clip_sample": False})  # noqa: E731
+    def make() -> Any:
+        return scheduler.from_config({**CONFIG, "clip_sample": False})
+
     table = probe_solver(make(), steps)
     noise = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     expected = sequential(make(), steps, noise, seed=9)
@@ -105,7 +107,7 @@ def test_settings_without_finite_coefficients_are_refused() -> None:
 
 
 def test_a_scheduler_that_is_not_linear_is_refused() -> None:
-    class Squaring(DDIMScheduler):
+    class Squaring(DDIMScheduler):  # type: ignore[misc]
         def step(self, model_output: Any, timestep: Any, sample: Any, **extra: Any) -> Any:
             result = super().step(model_output, timestep, sample, **extra)
             result.prev_sample = result.prev_sample + 0.01 * model_output**2

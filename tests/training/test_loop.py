@@ -11,7 +11,6 @@ from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.seeding import numpy_generator
-from dentgen.training import loop
 from dentgen.training.data import drop_words, load_training_set, mirror_prompt
 from dentgen.training.run import run_training
 from dentgen.training.spec import TrainSpec, read_train_spec
@@ -46,8 +45,8 @@ def test_every_recipe_runs_resumes_and_gives_a_loadable_bundle(
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     for recipe in ("autoencoder", "base", "adapter"):
         run_training(spec(phantoms, straight, recipe))
-        log = loop.torch.nn.utils.clip_grad_norm_
-        calls = []
+        log = torch.nn.utils.clip_grad_norm_
+        calls: list[int] = []
 
         def cut(*args: object, log: object = log, calls: list[int] = calls) -> object:
             calls.append(1)
@@ -56,7 +55,7 @@ def test_every_recipe_runs_resumes_and_gives_a_loadable_bundle(
             return log(*args)  # type: ignore[operator]
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop.torch.nn.utils, "clip_grad_norm_", cut)
+            patch.setattr(torch.nn.utils, "clip_grad_norm_", cut)
             every_step = spec(phantoms, broken, recipe).model_copy(update={"checkpoint_seconds": 0.0})
             with pytest.raises(_PowerCutError):
                 run_training(every_step)

@@ -28,6 +28,7 @@ from dentgen.conditions.phantom.patient import Patient, build_patient
 from dentgen.conditions.phantom.picture import reference_picture
 from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, scene_prompt
 from dentgen.conditions.phantom.scene import Scene
+from dentgen.records import MapArray
 from dentgen.seeding import derive_seed, numpy_generator
 
 SPLIT_SHARES = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
@@ -50,7 +51,7 @@ class Phantom:
     split: str
     prompt: str
     attributes: dict[str, str]
-    maps: dict[str, NDArray[np.uint8] | NDArray[np.uint16]]
+    maps: dict[str, MapArray]
     picture: NDArray[np.uint8]
 
 
@@ -92,7 +93,7 @@ def _render_view(seed: int, patient: Patient, view: View, size: int) -> Phantom:
     lips = build_lips(camera, numpy_generator(seed, key, "lips"))
     scene = Scene([*patient.visible_parts(view), lips], camera, size)
     surface = scene.trace_centres()
-    maps = {
+    maps: dict[str, MapArray] = {
         "seg": segmentation_map(surface, size),
         "fdi": fdi_map(surface, size),
         "light": lighting_map(surface, lighting, camera, size),

@@ -108,6 +108,7 @@ class SideWall:
 @cache
 def side_wall(arch: Arch, position: int) -> SideWall:
     """Side-wall profile of a tooth class."""
+    rows: tuple[tuple[float, ...], ...]
     if position <= 2:
         width = (
             (0.55, 0.72, 0.84, 0.90, 0.96, 1.0, 0.985, 0.93)

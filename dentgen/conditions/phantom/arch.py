@@ -144,12 +144,13 @@ def _fit_curve(half_length: float, width: float, squareness: float, front_mm: fl
     beta = (beta - beta[0]) / (beta[_POINTS // 2] - beta[0])
     profile = 0.5 * beta + 0.5 * (1 - (squareness * share**2 + (1 - squareness) * share**6))
     low, high = 15.0, 75.0
+    depth = (low + high) / 2
     for _ in range(30):
-        depth = (low + high) / 2
         if np.hypot(np.diff(x), depth * np.diff(profile)).sum() / 2 < half_length:
             low = depth
         else:
             high = depth
+        depth = (low + high) / 2
     z = depth * profile
     s = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
     s -= s[_POINTS // 2]

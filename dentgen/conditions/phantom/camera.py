@@ -52,7 +52,7 @@ def sample_camera(view: View, front_mm: float, rng: np.random.Generator) -> Came
         case "upper-occlusal":
             yaw, pitch, width = 0.0, -rng.normal(76, 4), rng.normal(66, 2.5)
             target = np.array([rng.normal(0, 1), -1, front_mm - 23])
-        case "lower-occlusal":
+        case _:
             yaw, pitch, width = 0.0, rng.normal(70, 4), rng.normal(65, 2.5)
             target = np.array([rng.normal(0, 1), 1, front_mm - 23])
     axes = _axes(np.deg2rad(yaw), np.deg2rad(pitch), np.deg2rad(rng.normal(0, 2)))

@@ -72,7 +72,7 @@ def sample_lighting(rng: np.random.Generator) -> Lighting:
         case "overhead":
             places = [(rng.normal(0, 30), rng.uniform(80, 160)), (rng.normal(0, 60), rng.uniform(20, 90))]
             total, radius = 0.86, 0.04
-        case "side":
+        case _:
             side = rng.choice([-1, 1])
             places = [(side * rng.uniform(110, 200), rng.normal(40, 40)), (side * 20.0, 60.0)]
             total, radius = 0.9, 0.05
