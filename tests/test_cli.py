@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import DEMO, ROOT
+from tests.conftest import DEMO, ROOT, write_tar
 from tests.test_layout import readme_commands
 
 
@@ -33,8 +33,8 @@ def test_the_demo_builds_verifies_and_shows_itself(tmp_path: Path) -> None:
     assert sheet.shape[2] == 3
     assert sheet.std() > 30, "a sheet of one colour shows nothing"
     verified = dentgen("verify", out)
-    assert (verified.returncode, verified.stdout.strip()) == (0, "80 samples in 5 units: 0 problems")
-    assert dentgen("status", out).stdout.startswith("5 of 5 units done")
+    assert (verified.returncode, verified.stdout.strip()) == (0, "80 samples in 6 units: 0 problems")
+    assert dentgen("status", out).stdout.startswith("6 of 6 units done")
     (tmp_path / "demo" / "shards" / "000002.tar").unlink()
     broken = dentgen("verify", out)
     assert broken.returncode == 1
@@ -54,7 +54,7 @@ def test_wrong_use_is_exit_code_2(tmp_path: Path) -> None:
 def test_plan_says_what_a_build_would_do() -> None:
     run = dentgen("plan", "jobs/specs/demo.yaml")
     assert "2 condition shards, 20 records" in run.stdout
-    assert "5 units, 80 samples" in run.stdout
+    assert "6 units, 80 samples" in run.stdout
 
 
 def test_phantoms_are_rendered_once_and_never_mixed(tmp_path: Path) -> None:
@@ -77,23 +77,38 @@ def test_commands_of_the_readme_are_commands() -> None:
             assert (ROOT / words[1]).exists(), command
 
 
-@pytest.mark.skipif(not (ROOT.parent / "shared" / "data" / "real-conditions").is_dir(), reason="real maps are not here")
-def test_real_maps_from_folder_and_tar_give_the_same_pictures(tmp_path: Path) -> None:
+def build_with(spec_name: str, source: Path, out: Path, *overrides: str) -> dict[str, bytes]:
+    """Pictures of a build by sample key."""
     from dentgen.pipeline.run import build
     from dentgen.shards.reader import read_samples
     from dentgen.spec import read_spec
 
-    real = ROOT.parent / "shared" / "data" / "real-conditions"
-    pictures = []
-    for name, path in (("folder", real), ("tar", real / "real-conditions-000000.tar")):
-        overrides = [f"source.path={path}", f"output.path={tmp_path / name}"]
-        if name == "folder":
-            overrides.append("source.format=folder")
-        spec = read_spec(ROOT / "jobs" / "specs" / "real-conditions.yaml", overrides)
-        outcome = build(spec, use_ray=False)
-        assert (outcome.index.planned, outcome.index.rejected) == (20, 0)
-        pictures.append({key: members["png"] for key, members in read_samples(str(tmp_path / name))})
-    assert pictures[0] == pictures[1]
+    settings = [f"source.path={source}", f"output.path={out}", *overrides]
+    outcome = build(read_spec(ROOT / "jobs" / "specs" / spec_name, settings), use_ray=False)
+    assert outcome.index.rejected == 0
+    return {key: members["png"] for key, members in read_samples(str(out))}
+
+
+def test_a_folder_and_a_tar_give_the_same_pictures(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+    few = {key: demo_members[key] for key in sorted(demo_members)[:3]}
+    write_tar(tmp_path / "x.tar", few)
+    (tmp_path / "folder").mkdir()
+    for key, members in few.items():
+        for extension, content in members.items():
+            (tmp_path / "folder" / f"{key}.{extension}").write_bytes(content)
+    from_tar = build_with("real-conditions.yaml", tmp_path / "x.tar", tmp_path / "1")
+    assert len(from_tar) == 12
+    assert build_with("real-conditions.yaml", tmp_path / "folder", tmp_path / "2") == from_tar
+
+
+@pytest.mark.skipif("DENTGEN_REAL_CONDITIONS" not in os.environ, reason="DENTGEN_REAL_CONDITIONS names no folder")
+def test_maps_of_real_photographs(tmp_path: Path) -> None:
+    """720 x 540 maps of real teeth, from a folder and from the tar in it."""
+    folder = Path(os.environ["DENTGEN_REAL_CONDITIONS"])
+    (tar,) = folder.glob("*.tar")
+    from_tar = build_with("real-conditions.yaml", tar, tmp_path / "1")
+    assert len(from_tar) == 20
+    assert build_with("real-conditions.yaml", folder, tmp_path / "2", "source.format=folder") == from_tar
 
 
 def test_the_demo_shard_is_what_the_renderer_makes() -> None:

@@ -48,7 +48,7 @@ class FidelitySettings:
     judge_records: int = 400
     test_records: int = 64
     judge_steps: int = 600
-    detector_steps: int = 300
+    detector_steps: int = 600
 
 
 @dataclass(frozen=True, slots=True, eq=False)

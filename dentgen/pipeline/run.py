@@ -123,11 +123,19 @@ def unit_dataset(plan: Plan, pending: list[Unit], spec: BuildSpec) -> ray.data.D
         compute=ray.data.ActorPoolStrategy(
             size=spec.pipeline.actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
         ),
-        num_cpus=0 if on_gpu else 1,
+        num_cpus=0 if on_gpu else _actor_cpus(spec.pipeline.actors),
         num_gpus=1 if on_gpu else 0,
     )
     committing: Callable[..., Any] = commit_made
     return made.map_batches(committing, fn_kwargs={"out": spec.output.path}, batch_size=1, num_cpus=0.25)
+
+
+def _actor_cpus(actors: int) -> float:
+    """CPUs that an actor reserves: one, or less where the actors would leave none to read and commit with."""
+    import ray
+
+    available = float(ray.cluster_resources().get("CPU", 1))
+    return min(1.0, max(0.0, available - 1) / actors)
 
 
 def _connect(spec: BuildSpec) -> None:

@@ -75,11 +75,11 @@ def train_judge(
     steps: int,
     seed: int,
     name: str,
-    batch: int = 16,
+    batch: int = 8,
 ) -> nn.Module:
     """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random."""
     with fresh_weights(seed, "judge", name):
-        network = judge()
+        network = nn.Module.to(judge(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     for step in tqdm(range(steps), desc=f"judge: {name}", mininterval=10):
@@ -107,4 +107,4 @@ def judge_labels(judge: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint
 
 def judge_input(images: NDArray[np.uint8]) -> Tensor:
     """(b, H, W, 3) uint8 to (b, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1  # stays channels last
