@@ -20,7 +20,7 @@ FAULTS = {
         "dentgen/diffusion/engine.py",
         "row_control[place], row_scale[place] = control, flight.canvas.conditioning_scale",
         "row_control[place], row_scale[place] = control ^ 1, flight.canvas.conditioning_scale",
-        "tests/diffusion/test_engine.py::test_swapping_two_conditions_swaps_exactly_their_pictures",
+        "tests/diffusion/test_engine.py::test_mixed_batch_equals_sequential_diffusers",
     ),
     "pictures handed to the wrong requests": (
         "dentgen/generate.py",

@@ -6,14 +6,13 @@ Refuses to know how it is trained.
 from __future__ import annotations
 
 import json
-from itertools import product
+from collections import Counter
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
+from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dentgen.conditions.phantom.camera import VIEWS
@@ -24,7 +23,8 @@ from dentgen.conditions.phantom.prompt import scene_prompt
 TOKENS: Final = 77
 WIDTH: Final = 128
 _START, _END = "<|startoftext|>", "<|endoftext|>"
-_WORDS = Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""")
+_WORD_END: Final = "</w>"
+_MERGES: Final = 512
 
 #: Stable Diffusion 1.5's noise schedule, in its own file format.
 SCHEDULER_CONFIG: Final[dict[str, object]] = {
@@ -88,29 +88,48 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer whose merges are learnt from every prompt that a phantom can have."""
-    base = Tokenizer(BPE(end_of_word_suffix="</w>", unk_token=_END))
-    base.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    base.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(_WORDS, behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    trainer = BpeTrainer(
-        vocab_size=1024,
-        special_tokens=[_START, _END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    base.train_from_iterator(_corpus(), trainer)
-    vocab, merges = base.get_vocab(), _merges(base)
-    for letter in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocab.setdefault(letter + "</w>", len(vocab))  # any word can be spelt, even one never seen
+    """A CLIP tokenizer whose merges are learnt from every prompt that a phantom can have.
+
+    Learnt here, because the tokenizers library breaks ties between equally frequent pairs differently in every run,
+    and a resumed training must get the vocabulary that it began with.
+    """
+    splitter = CLIPTokenizer().backend_tokenizer
+    words: Counter[str] = Counter()
+    for prompt in _corpus():
+        normal = splitter.normalizer.normalize_str(prompt)
+        words.update(piece for piece, _ in splitter.pre_tokenizer.pre_tokenize_str(normal))
+    merges = _learn_merges(words)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [_START, _END, *letters, *(letter + _WORD_END for letter in letters), *(a + b for a, b in merges)]
+    vocab = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TOKENS)
+
+
+def _learn_merges(words: Counter[str]) -> list[tuple[str, str]]:
+    """Byte-pair encoding (Sennrich et al. 2016): merge the most frequent pair, the first in order among equals."""
+    spelt = {word: [*word[:-1], word[-1] + _WORD_END] for word in words}
+    merges: list[tuple[str, str]] = []
+    while len(merges) < _MERGES:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, symbols in spelt.items():
+            for pair in pairwise(symbols):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelt = {word: _merged(symbols, best) for word, symbols in spelt.items()}
+    return merges
+
+
+def _merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
+    result: list[str] = []
+    for symbol in symbols:
+        if result and (result[-1], symbol) == pair:
+            result[-1] += symbol
+        else:
+            result.append(symbol)
+    return result
 
 
 def _corpus() -> list[str]:
@@ -119,10 +138,6 @@ def _corpus() -> list[str]:
         for view, shade, gum, light in product(VIEWS, SHADE_WORDS, [*GUM_LAB, "inflamed"], LIGHT_KINDS)
     ]
     return [*prompts, "clinical lighting, professional lighting, high quality, detailed, 3d dental model"]
-
-
-def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
 def write_scheduler(folder: Path) -> None:

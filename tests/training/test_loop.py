@@ -12,6 +12,7 @@ from dentgen.models.bundle import load_bundle
 from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.seeding import numpy_generator
 from dentgen.training.data import drop_words, load_training_set, mirror_prompt
+from dentgen.training.miniature import new_tokenizer
 from dentgen.training.run import run_training
 from dentgen.training.spec import TrainSpec, read_train_spec
 from tests.conftest import DEMO, ROOT
@@ -64,6 +65,16 @@ def test_every_recipe_runs_resumes_and_gives_a_loadable_bundle(
     for name in ("vae", "unet", "text_encoder", "control"):
         a, b = getattr(one, name).state_dict(), getattr(other, name).state_dict()
         assert all(torch.equal(a[key], b[key]) for key in a), name
+
+
+def test_the_vocabulary_is_the_same_in_every_run() -> None:
+    tokenizer = new_tokenizer()
+    assert tokenizer.get_vocab() == new_tokenizer().get_vocab()
+    text = "a photo of both teeth, left view, inflamed gums, never seen: zyx 42"
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(
+        " ", ""
+    )
+    assert len(tokenizer("teeth").input_ids) == 3, "a word of the corpus is one token between start and end"
 
 
 def test_training_records_have_mirrored_twins() -> None:
