@@ -134,7 +134,7 @@ def _actor_cpus(actors: int) -> float:
     """CPUs that an actor reserves: one, or less where the actors would leave none to read and commit with."""
     import ray
 
-    available = float(ray.cluster_resources().get("CPU", 1))
+    available = float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     return min(1.0, max(0.0, available - 1) / actors)
 
 
