@@ -4,43 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dentgen import storage
 from dentgen.errors import StorageError
-
-
-@pytest.fixture(scope="module")
-def s3_root() -> Iterator[str]:
-    """A bucket on moto's server over loopback HTTP; credentials from the environment."""
-    import boto3
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    values = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    boto3.client("s3").create_bucket(Bucket="dentgen-test")
-    s3fs.S3FileSystem.clear_instance_cache()
-    yield "s3://dentgen-test/root"
-    server.stop()
-    s3fs.S3FileSystem.clear_instance_cache()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
 
 
 @pytest.fixture(params=["disk", "s3"])
