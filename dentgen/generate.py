@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from dentgen import storage
-from dentgen.conditions.decode import decode_record
+from dentgen.conditions.decode import decode_record, record_split
 from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.prepare import control_image, fit_record
 from dentgen.conditions.sources import ConditionShard, RawRecord, read_records
 from dentgen.diffusion.canvas import Canvas, Named
 from dentgen.diffusion.engine import DiffusionEngine, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
-from dentgen.errors import ConditionError, StorageError
+from dentgen.errors import BuildError, ConditionError, StorageError
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.networks import ControlBranch, UNetDenoiser
@@ -73,11 +73,19 @@ class UnitResult:
 
 
 def start_generation(plan: Plan) -> Generation:
-    """Load the models that a plan names, with its threads and precision."""
+    """Load the models that a plan names, with its threads and precision.
+
+    Raises:
+        BuildError: If the bundle found here is not the one that was planned with.
+    """
     spec = BuildSpec.model_validate(plan.spec)
     torch.set_num_threads(spec.engine.threads)
     dtype = getattr(torch, plan.environment["dtype"])
     bundle = load_bundle(spec.model.bundle, spec.model.adapters, device=plan.environment["device"], dtype=dtype)
+    if bundle.digest != plan.bundle_digest:
+        raise BuildError(
+            f"bundle {spec.model.bundle}: found digest {bundle.digest} here, expected {plan.bundle_digest} as planned"
+        )
     table = probe_solver(make_scheduler(spec.sampling.scheduler, bundle.folder), spec.sampling.steps)
     return Generation(
         plan=plan,
@@ -132,9 +140,9 @@ def _read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list
     rejected: list[SampleStatus] = []
     reason = f"{shard.url}: found fewer records than planned, expected {unit.records} in this unit"
     try:
-        for raw in read_records(shard, unit.start, unit.stop):
+        for position, raw in enumerate(read_records(shard, unit.start, unit.stop), unit.start):
             try:
-                record = _usable_record(raw, spec, unit)
+                record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
             except ConditionError as error:
                 rejected += _rejections(raw.key, str(error), spec)
             else:
@@ -147,12 +155,12 @@ def _read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list
     return records, rejected
 
 
-def _usable_record(raw: RawRecord, spec: BuildSpec, unit: Unit) -> ConditionRecord | None:
+def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> ConditionRecord | None:
     """The fitted record, or None if it belongs to another split."""
-    record = decode_record(raw, spec.conditions.use)
-    if spec.source.split is not None and record.split != spec.source.split:
+    if spec.source.split is not None and record_split(raw) != spec.source.split:
         return None
-    if raw.key in unit.duplicates:
+    record = decode_record(raw, spec.conditions.use)
+    if is_duplicate:
         raise ConditionError(raw.place, "a key that an earlier record has", "a key unique in the source")
     return fit_record(record, spec.conditions.size, spec.conditions.fit)
 

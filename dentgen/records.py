@@ -114,9 +114,10 @@ class Unit(Document):
     start: int = Field(ge=0, description="First record of the range.")
     stop: int = Field(gt=0, description="One past the last record of the range.")
     records: int = Field(gt=0, description="Records of the range that the build uses; others are of another split.")
-    duplicates: tuple[str, ...] = Field(
-        default=(), description="Keys in this range that an earlier record of the source already has."
+    duplicates: tuple[int, ...] = Field(
+        default=(), description="Positions in the shard whose key an earlier record of the source already has."
     )
+    shard_bytes: int = Field(ge=0, description="Size of the condition shard when it was planned.")
 
     @property
     def name(self) -> str:

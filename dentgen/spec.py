@@ -77,7 +77,7 @@ class SamplingSpec(_Section):
     steps: int = Field(default=4, ge=1, le=1000, description="UNet calls per picture.")
     guidance_scale: float = Field(default=1.0, ge=0, description="Classifier-free guidance; 1 needs no second row.")
     variants: int = Field(default=4, ge=1, le=1000, description="Pictures per record, each with its own noise.")
-    seed: int = Field(default=0, description="Names all noise together with key and variant.")
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="Names all noise together with key and variant.")
     prompt: str | None = Field(default=None, description="Prompt for every record; null uses the record's own.")
     negative_prompt: str = Field(default="", description="Prompt of the unconditional row.")
 

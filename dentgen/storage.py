@@ -127,10 +127,19 @@ def put_latest(url: str, data: bytes) -> None:
         fs.pipe_file(path, data)
 
 
-def remove(url: str) -> None:
-    """Remove one file."""
-    fs, path = _resolve(url)
-    fs.rm_file(path)
+def relative_name(root: str, url: str) -> str:
+    """Name of a file under ``root``, so that moving a folder renames nothing; its last segment if it is ``root``."""
+    folder, path = _resolve(root)[1].rstrip("/"), _resolve(url)[1]
+    return path.removeprefix(folder + "/") if path.startswith(folder + "/") else name_of(path)
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be written down: without user, password and query."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return url
+    host, slash, path = rest.split("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _resolve(url: str) -> tuple[Any, str]:

@@ -86,6 +86,35 @@ def test_duplicate_keys_are_rejected_once(tmp_path: Path, demo_members: Members)
     assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (8, 6, 2)
 
 
+def test_the_first_of_two_neighbours_with_one_key_is_kept(tmp_path: Path, demo_members: Members) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    first, second = sorted(demo_members)[:2]
+    rows = [{"__key__": key, **demo_members[key]} for key in (first, second, first)]
+    (tmp_path / "s").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "s" / "x.parquet")
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", pipeline={"samples_per_shard": 64}), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 4, 2)
+
+
+def test_a_damaged_record_of_another_split_is_nobodys(tmp_path: Path, demo_members: Members) -> None:
+    """It was never planned, so it is neither written nor rejected, and the sums still add up."""
+    keys = sorted(demo_members)[:2]
+    records = {key: dict(demo_members[key]) for key in keys}
+    records[keys[0]]["json"], records[keys[1]]["json"] = b'{"split": "train"}', b'{"split": "other"}'
+    del records[keys[1]]["light.png"]
+    write_tar(tmp_path / "s" / "x.tar", records)
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", source={"split": "train"}), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (2, 2, 0)
+
+
+def test_another_bundle_than_planned_is_refused(small_source: Path, tmp_path: Path) -> None:
+    plan = make_plan(small_spec(small_source, tmp_path)).model_copy(update={"bundle_digest": "0" * 64})
+    with pytest.raises(BuildError, match="as planned"):
+        start_generation(plan)
+
+
 def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:
     whole = make_plan(small_spec(small_source, tmp_path)).planned
     groups = ["-".join(key.split("-")[:2]) for s in list_shards(str(small_source)) for key in shard_keys(s)]

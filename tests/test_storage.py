@@ -74,3 +74,9 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         storage.read_bytes(str(tmp_path / "not-there"))
     with pytest.raises(StorageError, match="not-there"):
         storage.list_files(str(tmp_path / "not-there"))
+
+
+def test_secrets_are_not_written_down() -> None:
+    assert storage.without_secrets("s3://key:secret@bucket/a?X-Sig=1") == "s3://bucket/a"
+    assert storage.without_secrets("s3://bucket/a/b") == "s3://bucket/a/b"
+    assert storage.without_secrets("out/demo/") == "out/demo/"

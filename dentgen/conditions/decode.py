@@ -6,6 +6,7 @@ Refuses to know files, sizes of models and colours.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Final
@@ -30,6 +31,7 @@ from dentgen.records import (
 )
 
 MAX_PIXELS: Final = 64 * 2**20
+_KEY: Final = re.compile(r"[^./\\\x00-\x1f][^.\\\x00-\x1f]{0,79}")
 _PHOTO_EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp")
 _DISAGREEMENT_WARNING: Final = 0.02
 
@@ -45,6 +47,7 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
     Raises:
         ConditionError: If a wanted member is missing or any member is not what its name says.
     """
+    _check_key(raw)
     conditions: dict[ConditionName, MapArray] = {}
     for name in CONDITION_NAMES:
         member = f"{CONDITION_MEMBER[name]}.png"
@@ -68,6 +71,21 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
     )
 
 
+def record_split(raw: RawRecord) -> str:
+    """Split of a record by its metadata alone; planning and generating must agree on it.
+
+    Raises:
+        ConditionError: If the metadata cannot be read.
+    """
+    return _decode_metadata(raw).split
+
+
+def _check_key(raw: RawRecord) -> None:
+    """Keys become member names: WebDataset ends them at the first dot, and tar limits their length."""
+    if not _KEY.fullmatch(raw.key) or ".." in raw.key.split("/"):
+        raise ConditionError(raw.place, f"the key {raw.key!r}", "at most 80 printable characters, no dot, no leading /")
+
+
 def _open_image(raw: RawRecord, member: str) -> Image.Image:
     place = f"{raw.place}.{member}"
     try:
@@ -77,7 +95,7 @@ def _open_image(raw: RawRecord, member: str) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} in all")
             image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ConditionError(place, f"bytes that are no image ({error})", "a whole image") from error
     return image
 
@@ -98,7 +116,7 @@ def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapAr
         case "depth":
             if image.mode not in {"I;16", "I", "L"}:
                 raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "16-bit grey")
-            return np.asarray(image).astype(np.uint16)
+            return np.asarray(image).astype(np.uint16) * (257 if image.mode == "L" else 1)
         case _:
             return _one_channel(raw, member, image)
 

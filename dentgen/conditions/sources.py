@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
@@ -73,7 +74,7 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
     for suffix, kind, wanted in ((".tar", "tar", "webdataset"), (".parquet", "parquet", "parquet")):
         if source_format in {"auto", wanted}:
             shards += [
-                ConditionShard(_relative(source, file.url), file.url, kind, file.size, file.tag)  # type: ignore[arg-type]
+                ConditionShard(storage.relative_name(source, file.url), file.url, kind, file.size, file.tag)  # type: ignore[arg-type]
                 for file in files
                 if file.url.endswith(suffix)
             ]
@@ -101,8 +102,7 @@ def shard_keys(shard: ConditionShard) -> list[str]:
         case "tar":
             return [key for key, _ in _grouped(_tar_members(shard))]
         case "parquet":
-            with storage.open_read(shard.url) as handle:
-                return [str(key) for key in pq.read_table(handle, columns=[KEY_COLUMN])[KEY_COLUMN].to_pylist()]
+            return [str(key) for key in _parquet_table(shard, [KEY_COLUMN])[KEY_COLUMN].to_pylist()]
         case "folder":
             return sorted(_folder_records(shard))
 
@@ -124,15 +124,8 @@ def read_records(shard: ConditionShard, start: int, stop: int) -> Iterator[RawRe
 
 def split_member(name: str) -> tuple[str, str] | None:
     """Split a member name at the first dot of its last segment: (key, extension), None if it has no such form."""
-    match = _KEY_AND_EXTENSION.match(name)
+    match = _KEY_AND_EXTENSION.match(name.removeprefix("./"))
     return (match[1], match[2].lower()) if match else None
-
-
-def _relative(source: str, url: str) -> str:
-    """Name of a file relative to the source, so that moving a source does not rename its shards."""
-    path, base = url.split("://")[-1], source.split("://")[-1].strip("./").rstrip("/")
-    _, found, name = path.partition(base + "/")
-    return name if found else storage.name_of(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +154,12 @@ def _tar_members(shard: ConditionShard) -> Iterator[tuple[str, _Member]]:
 
 
 def _grouped(members: Iterator[tuple[str, _Member]]) -> Iterator[tuple[str, list[_Member]]]:
-    """Collect consecutive members of one key, as WebDataset does."""
+    """Collect consecutive members of one key, as WebDataset does; a member that comes twice begins another record."""
     current: str | None = None
     collected: list[_Member] = []
     for key, member in members:
-        if key != current and current is not None:
+        repeated = any(member.extension == earlier.extension for earlier in collected)
+        if current is not None and (key != current or repeated):
             yield current, collected
             collected = []
         current = key
@@ -187,10 +181,19 @@ def _read_tar(shard: ConditionShard, start: int, stop: int) -> Iterator[RawRecor
             yield record
 
 
-def _read_parquet(shard: ConditionShard, start: int, stop: int) -> Iterator[RawRecord]:
+def _parquet_table(shard: ConditionShard, columns: list[str] | None) -> pa.Table:
     with storage.open_read(shard.url) as handle:
-        table = pq.read_table(handle).slice(start, stop - start)
-    for row in table.to_pylist():
+        try:
+            table = pq.read_table(handle, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise ConditionError(shard.url, f"no readable Parquet ({error})", "a whole Parquet file") from error
+    if KEY_COLUMN not in table.column_names:
+        raise ConditionError(shard.url, f"columns {table.column_names}", f"a column {KEY_COLUMN!r}")
+    return table
+
+
+def _read_parquet(shard: ConditionShard, start: int, stop: int) -> Iterator[RawRecord]:
+    for row in _parquet_table(shard, None).slice(start, stop - start).to_pylist():
         key = str(row.pop(KEY_COLUMN))
         members = {
             name.lower(): value.encode() if isinstance(value, str) else value
@@ -204,7 +207,7 @@ def _folder_records(shard: ConditionShard) -> dict[str, dict[str, str]]:
     """URLs of the loose files under a folder by key and extension."""
     records: dict[str, dict[str, str]] = {}
     for file in storage.list_files(shard.url):
-        parts = split_member(_relative(shard.url, file.url))
+        parts = split_member(storage.relative_name(shard.url, file.url))
         if parts is not None and file.url.lower().endswith(_IMAGE_SUFFIXES):
             records.setdefault(parts[0], {})[parts[1]] = file.url
     return records

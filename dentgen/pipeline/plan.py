@@ -5,17 +5,17 @@ Refuses to know how a unit is made.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from itertools import zip_longest
 from typing import Final
 
 import torch
 
 from dentgen import storage
-from dentgen.conditions.decode import decode_record
+from dentgen.conditions.decode import record_split
 from dentgen.conditions.sources import ConditionShard, list_shards, read_records, shard_keys
 from dentgen.errors import BuildError, ConditionError, SpecChangedError
 from dentgen.models.bundle import bundle_digest
@@ -117,21 +117,22 @@ def _cpu_kind() -> str:
 
 def _resolved(spec: BuildSpec) -> BuildSpec:
     engine = spec.engine.model_copy(update={"control_slots": spec.control_slots})
-    return spec.model_copy(update={"engine": engine})
+    source = spec.source.model_copy(update={"path": storage.without_secrets(spec.source.path)})
+    output = spec.output.model_copy(update={"path": storage.without_secrets(spec.output.path)})
+    return spec.model_copy(update={"engine": engine, "source": source, "output": output})
 
 
 def _index(shard: ConditionShard, split: str | None) -> list[str | None]:
     """Keys of a shard in order; None for records of another split.
 
-    A record whose split cannot be read counts as wanted: generation rejects it where everyone can see it. A shard
-    that breaks off is indexed as far as it goes.
+    A record whose split cannot be read counts as wanted: generation rejects it where everyone can see it.
     """
     if split is None:
         return list(shard_keys(shard))
     keys: list[str | None] = []
     for raw in read_records(shard, 0, 2**63 - 1):
         try:
-            found = decode_record(raw, ()).split
+            found = record_split(raw)
         except ConditionError:
             found = split
         keys.append(raw.key if found == split else None)
@@ -145,8 +146,8 @@ def _cut(shards: list[ConditionShard], keys: list[list[str | None]], spec: Build
     number = 0
     for shard, shard_index in zip(shards, keys, strict=True):
         for start in range(0, len(shard_index), step):
-            wanted = [key for key in shard_index[start : start + step] if key is not None]
-            duplicates = _duplicates(wanted, seen)
+            wanted = [n for n in range(start, min(start + step, len(shard_index))) if shard_index[n] is not None]
+            duplicates = _duplicates(wanted, shard_index, seen)
             if wanted:
                 yield Unit(
                     id=number,
@@ -155,15 +156,17 @@ def _cut(shards: list[ConditionShard], keys: list[list[str | None]], spec: Build
                     stop=min(start + step, len(shard_index)),
                     records=len(wanted),
                     duplicates=duplicates,
+                    shard_bytes=shard.size,
                 )
                 number += 1
 
 
-def _duplicates(keys: list[str], seen: set[str]) -> tuple[str, ...]:
+def _duplicates(positions: list[int], keys: list[str | None], seen: set[str]) -> tuple[int, ...]:
     found = []
-    for key in keys:
+    for position in positions:
+        key = str(keys[position])
         if key in seen:
-            found.append(key)
+            found.append(position)
         seen.add(key)
     return tuple(found)
 
@@ -177,8 +180,9 @@ def _difference(old: Plan, new: Plan) -> list[str]:
         lines.append(f"bundle digest: {old.bundle_digest} -> {new.bundle_digest}")
     lines += spec_difference({"environment": old.environment}, {"environment": new.environment})
     if old.units != new.units:
-        before, after = (json.dumps([u.model_dump() for u in plan.units]) for plan in (old, new))
+        pairs = zip_longest(old.units, new.units)
+        before, after = next((x, y) for x, y in pairs if x != y)
         lines.append(
-            f"source: {len(old.units)} units -> {len(new.units)} units ({len(before)} -> {len(after)} bytes of plan)"
+            f"source: {len(old.units)} units -> {len(new.units)} units, the first that differs: {before!r} -> {after!r}"
         )
     return lines

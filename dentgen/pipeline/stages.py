@@ -15,9 +15,10 @@ from dentgen.conditions.sources import ConditionShard, list_shards
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.errors import BuildError
 from dentgen.generate import generate_unit, make_engine, start_generation
+from dentgen.pipeline.plan import environment
 from dentgen.records import LedgerRecord, Plan, Unit
 from dentgen.shards.ledger import commit
-from dentgen.spec import BuildSpec
+from dentgen.spec import BuildSpec, spec_difference
 
 Row = dict[str, Any]
 
@@ -32,6 +33,8 @@ class UnitMaker:
         self._units = {unit.id: unit for unit in self._plan.units}
         self._pending = pending
         self._shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
+        # a node with other libraries or another processor would make other bytes under the same names
+        self._difference = spec_difference(self._plan.environment, environment(spec))
         self._generation = start_generation(self._plan)
         self._driver = EngineDriver(make_engine(self._generation))
         self._one_at_a_time = asyncio.Lock() if _drains_per_unit(spec, self._plan) else None
@@ -55,6 +58,8 @@ class UnitMaker:
         return {"unit": unit.model_dump_json(), "shard": result.shard, "record": record, "error": ""}
 
     def _shard(self, unit: Unit) -> ConditionShard:
+        if self._difference:
+            raise BuildError("this node differs from the plan: " + "; ".join(self._difference))
         if unit.shard not in self._shards:
             raise BuildError(f"unit {unit.name}: condition shard {unit.shard} is gone from the source")
         return self._shards[unit.shard]

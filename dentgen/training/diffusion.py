@@ -44,7 +44,9 @@ class LatentSet:
     def __init__(self, spec: TrainSpec, data: TrainingSet, kinds: tuple[str, ...]) -> None:
         """Encode the training set with the bundle's autoencoder."""
         self.spec, self.data, self.kinds = spec, data, kinds
-        vae: AutoencoderKL = AutoencoderKL.from_pretrained(spec.bundle, subfolder="vae", torch_dtype=torch.float32)
+        vae: AutoencoderKL = AutoencoderKL.from_pretrained(
+            spec.bundle, subfolder="vae", torch_dtype=torch.float32, use_safetensors=True
+        )
         self._scale = vae.config["scaling_factor"]
         self.photos = self._encode(vae, data.photos, "pictures", control=False)
         self.controls = {kind: self._encode(vae, data.controls[kind], kind, control=True) for kind in kinds}
@@ -131,9 +133,11 @@ class AdapterRecipe:
         self._latents = LatentSet(spec, data, ("blended", "blended-teeth"))
         bundle = Path(spec.bundle)
         self._tokenizer = CLIPTokenizer.from_pretrained(bundle / "tokenizer")
-        self._text: CLIPTextModel = CLIPTextModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32)
+        self._text: CLIPTextModel = CLIPTextModel.from_pretrained(
+            bundle / "text_encoder", dtype=torch.float32, use_safetensors=True
+        )
         self._unet: UNet2DConditionModel = UNet2DConditionModel.from_pretrained(
-            bundle / "unet", torch_dtype=torch.float32
+            bundle / "unet", torch_dtype=torch.float32, use_safetensors=True
         )
         for frozen in (self._text, self._unet):
             frozen.requires_grad_(False)

@@ -87,3 +87,15 @@ def test_errors_survive_pickling(tmp_path: Path) -> None:
 
     error = pickle.loads(pickle.dumps(ConditionError("p", "f", "e")))
     assert str(error) == "p: found f, expected e"
+
+
+@pytest.mark.parametrize("key", ["p.1", "../x", "/x", "a/../b", "", "k" * 81, "a\nb"])
+def test_keys_that_cannot_be_member_names_are_refused(key: str) -> None:
+    with pytest.raises(ConditionError, match="the key"):
+        decode_record(RawRecord(key, "x.tar: k", record().members), WANTED)
+    assert decode_record(RawRecord("patient 1/left", "x", record().members), WANTED).key == "patient 1/left"
+
+
+def test_eight_bit_depth_keeps_its_range() -> None:
+    found = decode_record(record(depth_png=png(np.full((8, 8), 255, np.uint8))), WANTED)
+    assert int(found.conditions["depth"].max()) == 65535

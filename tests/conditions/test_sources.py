@@ -68,3 +68,30 @@ def test_an_unreadable_source_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"this is no tar" * 100)
     with pytest.raises(ConditionError, match=r"x\.tar"):
         shard_keys(list_shards(str(tmp_path))[0])
+
+
+def test_names_do_not_depend_on_where_a_source_lies(tmp_path: Path, demo_members: Members) -> None:
+    """A source called like a part of its parent, a leading "./" in the archive, a path with ".."."""
+    few = {f"./{key}": demo_members[key] for key in sorted(demo_members)[:2]}
+    source = tmp_path / "roadmaps" / "maps"
+    write_tar(source / "x.tar", few)
+    for path in (source, source / ".." / "maps", f"{source}/"):
+        (shard,) = list_shards(str(path))
+        assert shard.name == "x.tar"
+        assert shard_keys(shard) == sorted(demo_members)[:2]
+
+
+def test_a_member_that_comes_twice_is_another_record(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("a.seg.png", "a.json", "a.seg.png", "b.seg.png"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"x"))
+    assert shard_keys(list_shards(str(path))[0]) == ["a", "a", "b"]
+
+
+def test_damaged_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ConditionError, match=r"x\.parquet"):
+        shard_keys(list_shards(str(tmp_path))[0])

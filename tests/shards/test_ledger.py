@@ -10,7 +10,7 @@ from dentgen.errors import DeterminismError
 from dentgen.records import LedgerRecord, SampleStatus, Unit
 from dentgen.shards.ledger import commit, committed_units, digest_of
 
-UNIT = Unit(id=3, shard="a.tar", start=0, stop=1, records=1)
+UNIT = Unit(id=3, shard="a.tar", start=0, stop=1, records=1, shard_bytes=0)
 
 
 def record(shard: bytes) -> LedgerRecord:
