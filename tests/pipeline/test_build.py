@@ -135,7 +135,7 @@ def test_killed_driver_resumes(source: Path, tmp_path: Path, reference: dict[str
 @pytest.mark.ray
 def test_killed_ray_driver_resumes(source: Path, tmp_path: Path) -> None:
     """The same with Ray under the driver: its actors and tasks die with it, and nothing they left is in the way."""
-    finer = {"samples_per_shard": 2}
+    finer: dict[str, object] = {"samples_per_shard": 2}
     build(small_spec(source, tmp_path / "whole", pipeline=finer), use_ray=False)
     out, spec = tmp_path / "out", tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(small_spec(source, out, pipeline=finer).model_dump(mode="json")))
