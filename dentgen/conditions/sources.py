@@ -71,10 +71,14 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
     """
     files = storage.list_files(source)
     shards: list[ConditionShard] = []
-    for suffix, kind, wanted in ((".tar", "tar", "webdataset"), (".parquet", "parquet", "parquet")):
+    kinds: tuple[tuple[str, ShardKind, SourceFormat], ...] = (
+        (".tar", "tar", "webdataset"),
+        (".parquet", "parquet", "parquet"),
+    )
+    for suffix, kind, wanted in kinds:
         if source_format in {"auto", wanted}:
             shards += [
-                ConditionShard(storage.relative_name(source, file.url), file.url, kind, file.size, file.tag)  # type: ignore[arg-type]
+                ConditionShard(storage.relative_name(source, file.url), file.url, kind, file.size, file.tag)
                 for file in files
                 if file.url.endswith(suffix)
             ]

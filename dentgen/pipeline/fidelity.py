@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
@@ -123,16 +124,16 @@ def _picture(members: dict[str, bytes]) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(members[extension])))
 
 
-def _label_figures(judge: object, test: _Records, variants: NDArray[np.uint8]) -> dict[str, float]:
+def _label_figures(judge: nn.Module, test: _Records, variants: NDArray[np.uint8]) -> dict[str, float]:
     count = variants.shape[1]
-    seen = judge_labels(judge, variants.reshape(-1, *variants.shape[2:]))  # type: ignore[arg-type]
+    seen = judge_labels(judge, variants.reshape(-1, *variants.shape[2:]))
     truth, other = np.repeat(test.seg, count, 0), np.repeat(np.roll(test.seg, 7, 0), count, 0)
     return {
         "miou_generated": set_miou(seen, truth),
-        "miou_reference": set_miou(judge_labels(judge, test.photos), test.seg),  # type: ignore[arg-type]
+        "miou_reference": set_miou(judge_labels(judge, test.photos), test.seg),
         "miou_shuffled": set_miou(seen, other),
         "miou_labels_shuffled": set_miou(test.seg, np.roll(test.seg, 7, 0)),
-        "miou_fill": set_miou(judge_labels(judge, colour_fill(test.seg, test.light)), test.seg),  # type: ignore[arg-type]
+        "miou_fill": set_miou(judge_labels(judge, colour_fill(test.seg, test.light)), test.seg),
     }
 
 
