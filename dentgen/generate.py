@@ -6,7 +6,10 @@ This is what a debugger steps through, and the oracle of the most important test
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,14 +18,16 @@ import torch
 from torch import Tensor
 
 from dentgen import storage
-from dentgen.conditions.decode import decode_record, record_split
+from dentgen.conditions.decode import decode_record, valid_key
 from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.prepare import control_image, fit_record
-from dentgen.conditions.sources import ConditionShard, RawRecord, read_records
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, printable
+from dentgen.conditions.sources import read_records
 from dentgen.diffusion.canvas import Canvas, Named
 from dentgen.diffusion.engine import DiffusionEngine, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
-from dentgen.errors import BuildError, ConditionError, StorageError
+from dentgen.errors import BuildError, ConditionError
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.networks import ControlBranch, UNetDenoiser
@@ -30,7 +35,9 @@ from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder, prompt_name
 from dentgen.records import (
     CONDITION_MEMBER,
+    DATA_DRIVEN_MEDIA,
     FDI_MEMBER,
+    TRAINED_ALGORITHMIC_MEDIA,
     ConditionRecord,
     GeneratedSample,
     LedgerRecord,
@@ -39,6 +46,7 @@ from dentgen.records import (
     SampleRequest,
     SampleStatus,
     Unit,
+    UnitTiming,
     sample_key,
 )
 from dentgen.seeding import NoiseKey
@@ -123,6 +131,7 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
         shard: The condition shard that the unit names.
         sampler: ``engine.run`` or a driver's.
     """
+    started = time.time()
     records, rejected = _read_unit(generation.spec, unit, shard)
     requests, too_long = _requests(generation, records)
     canvases = _canvases(generation, requests)
@@ -131,44 +140,76 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
     members = [(sample.request.key, _members(generation, sample)) for sample in samples]
     tar = tar_bytes(members) if members else b""
     written = [_status(sample.request, "written") for sample in samples]
-    return UnitResult(tar, _ledger_record(generation, unit, tar, [*written, *rejected, *too_long, *broken]))
+    record = _ledger_record(generation, unit, tar, [*written, *rejected, *too_long, *broken])
+    timing = UnitTiming(started=started, seconds=time.time() - started, worker=f"{platform.node()}:{os.getpid()}")
+    return UnitResult(tar, record.model_copy(update={"timing": timing}))
 
 
 def _read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
-    """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two."""
+    """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
+
+    Raises:
+        BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
+    """
+    if unit.problem:
+        return [], _rejections(unit, unit.start, unit.problem_key, unit.problem, spec)
     records: list[ConditionRecord] = []
     rejected: list[SampleStatus] = []
-    reason = f"{shard.url}: found fewer records than planned, expected {unit.records} in this unit"
-    try:
-        for position, raw in enumerate(read_records(shard, unit.start, unit.stop), unit.start):
-            try:
-                record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
-            except ConditionError as error:
-                rejected += _rejections(raw.key, str(error), spec)
-            else:
-                records += [record] if record is not None else []
-    except (ConditionError, StorageError) as error:
-        reason = str(error)
-    reached = len(records) + len(rejected) // spec.sampling.variants
-    for number in range(reached, unit.records):
-        rejected += _rejections(f"{unit.shard}#{unit.start + number}", reason, spec)
+    for position, raw in enumerate(_raw_records(unit, shard), unit.start):
+        try:
+            record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
+        except ConditionError as error:
+            rejected += _rejections(unit, position, raw.key, str(error), spec)
+        else:
+            records += [record] if record is not None else []
+    found = len(records) + len(rejected) // spec.sampling.variants
+    if found != unit.records:
+        raise _changed(unit, shard, f"{found} records", f"{unit.records}")
     return records, rejected
+
+
+def _raw_records(unit: Unit, shard: ConditionShard) -> Iterator[RawRecord]:
+    if shard.size != unit.shard_bytes:
+        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes}")
+    byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
+    try:
+        yield from read_records(shard, RecordRange(unit.start, unit.stop, byte_range))
+    except ConditionError as error:
+        raise _changed(unit, shard, error.found, error.expected) from error
+
+
+def _changed(unit: Unit, shard: ConditionShard, found: str, expected: str) -> BuildError:
+    return BuildError(
+        f"unit {unit.name}: {shard.url} changed since the build was planned: found {found}, expected {expected}; "
+        "restore it, or build from it into another output.path"
+    )
 
 
 def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> ConditionRecord | None:
     """The fitted record, or None if it belongs to another split."""
-    if spec.source.split is not None and record_split(raw) != spec.source.split:
+    if spec.source.split is not None and read_metadata(raw.place, raw.members.get("json")).split != spec.source.split:
         return None
+    for name in spec.source.ignore_members:
+        raw.members.pop(name, None)
     record = decode_record(raw, spec.conditions.use)
     if is_duplicate:
         raise ConditionError(raw.place, "a key that an earlier record has", "a key unique in the source")
     return fit_record(record, spec.conditions.size, spec.conditions.fit)
 
 
-def _rejections(key: str, reason: str, spec: BuildSpec) -> list[SampleStatus]:
+def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpec) -> list[SampleStatus]:
+    """A rejected record in the ledger: under its key if that names it and nothing else, otherwise under its place."""
+    named = valid_key(key) and position not in unit.duplicates and not unit.problem
+    name = key if named else f"{unit.shard}#{position}"
     return [
-        SampleStatus(key=sample_key(key, v), source_key=key, variant=v, status="rejected", reason=reason)
-        for v in range(spec.sampling.variants)
+        SampleStatus(
+            key=sample_key(name, variant),
+            source_key=printable(key)[:200] or name,
+            variant=variant,
+            status="rejected",
+            reason=reason,
+        )
+        for variant in range(spec.sampling.variants)
     ]
 
 
@@ -181,15 +222,16 @@ def _requests(
     rejected: list[SampleStatus] = []
     for record in records:
         prompt = spec.sampling.prompt if spec.sampling.prompt is not None else record.prompt
+        control = control_image(record, spec.conditions.use, spec.conditions.alpha)
+        variants = [
+            SampleRequest(sample_key(record.key, v), record, v, prompt, control) for v in range(spec.sampling.variants)
+        ]
         try:
             generation.prompts.embed(prompt)
         except ConditionError as error:
-            rejected += _rejections(record.key, str(error), spec)
-            continue
-        control = control_image(record, spec.conditions.use, spec.conditions.alpha)
-        requests += [
-            SampleRequest(sample_key(record.key, v), record, v, prompt, control) for v in range(spec.sampling.variants)
-        ]
+            rejected += [_status(request, "rejected", str(error)) for request in variants]
+        else:
+            requests += variants
     return requests, rejected
 
 
@@ -246,8 +288,8 @@ def _members(generation: Generation, sample: GeneratedSample) -> dict[str, bytes
         **{CONDITION_MEMBER[name]: record.conditions[name] for name in spec.conditions.use},
     }
     return {
-        spec.output.image_format: image_bytes(sample.picture, spec.output.image_format),
-        **{f"{member}.png": png_bytes(array) for member, array in labels.items()},
+        spec.output.image_format: image_bytes(sample.picture, spec.output.image_format, TRAINED_ALGORITHMIC_MEDIA),
+        **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA) for member, array in labels.items()},
         "json": json_bytes(_metadata(generation, sample.request).model_dump(mode="json")),
     }
 
@@ -275,6 +317,8 @@ def _metadata(generation: Generation, request: SampleRequest) -> SampleMetadata:
         spec_digest=plan.spec_digest,
         software=plan.environment,
         source_licence=record.licence,
+        attributes=record.attributes,
+        teeth=_teeth(record),
         warnings=_warnings(record),
     )
 
@@ -299,8 +343,20 @@ def _status(request: SampleRequest, status: str, reason: str = "") -> SampleStat
         status="written" if status == "written" else "rejected",
         reason=reason,
         source_licence=request.record.licence,
+        attributes=request.record.attributes,
+        teeth=_teeth(request.record),
+        light_level=_light_level(request.record),
         warnings=_warnings(request.record),
     )
+
+
+def _teeth(record: ConditionRecord) -> tuple[int, ...]:
+    return () if record.fdi is None else tuple(int(number) for number in np.unique(record.fdi) if number)
+
+
+def _light_level(record: ConditionRecord) -> int | None:
+    lit = record.conditions.get("lighting", np.zeros(0, np.uint8))
+    return round(float(lit[lit > 0].mean())) if (lit > 0).any() else None
 
 
 def _ledger_record(generation: Generation, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]) -> LedgerRecord:

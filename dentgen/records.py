@@ -25,6 +25,14 @@ CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
 }
 FDI_MEMBER: Final = "fdi"
 PHOTO_MEMBER: Final = "photo"
+#: What a record's metadata may say about its picture. A list of names, so that nothing else (a patient's name, say) is
+#: ever carried from a source into a dataset.
+ATTRIBUTES: Final = ("view", "arch", "shade", "gum", "light")
+
+#: What the pictures are, in the words of the IPTC; https://cv.iptc.org/newscodes/digitalsourcetype/
+TRAINED_ALGORITHMIC_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+#: What the maps beside them are: data drawn as an image.
+DATA_DRIVEN_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/dataDrivenMedia"
 
 MapArray = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -42,6 +50,7 @@ class ConditionRecord:
         fdi: (H, W) uint8 FDI numbers, None if the source has none.
         photo: (H, W, 3) uint8 real or reference picture, None if the source has none.
         licence: Licence of the source, "" if unknown.
+        attributes: What the source says about the picture, by name (``ATTRIBUTES``).
         warnings: What was odd but usable.
     """
 
@@ -53,6 +62,7 @@ class ConditionRecord:
     fdi: NDArray[np.uint8] | None
     photo: NDArray[np.uint8] | None
     licence: str
+    attributes: dict[str, str]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -104,6 +114,16 @@ class ConditionMetadata(BaseModel):
     split: str = ""
     prompt: str = ""
     license: str = Field(default="", description="Licence of the record.")
+    view: str = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
+    arch: str = Field(default="", description="Jaws in the picture: upper, lower, both.")
+    shade: str = Field(default="", description="Colour of the teeth, a word.")
+    gum: str = Field(default="", description="Look of the gum, a word.")
+    light: str = Field(default="", description="Kind of light, a word.")
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes that the record names."""
+        return {name: value for name in ATTRIBUTES if (value := str(getattr(self, name)))}
 
 
 class Unit(Document):
@@ -118,6 +138,12 @@ class Unit(Document):
         default=(), description="Positions in the shard whose key an earlier record of the source already has."
     )
     shard_bytes: int = Field(ge=0, description="Size of the condition shard when it was planned.")
+    first_byte: int = Field(default=0, ge=0, description="Where the unit's records begin in a tar.")
+    end_byte: int = Field(default=0, ge=0, description="Where they end; 0 if the shard is no tar.")
+    problem: str = Field(
+        default="", description="Why the unit's record cannot be read, found when the source was indexed."
+    )
+    problem_key: str = Field(default="", description="Key of the record at which reading ended, if it is known.")
 
     @property
     def name(self) -> str:
@@ -154,7 +180,19 @@ class SampleStatus(Document):
     status: Literal["written", "rejected"]
     reason: str = Field(default="", description="Why it was rejected: file, key, found, expected.")
     source_licence: str = Field(default="", description='Licence of the condition record, "" where unknown.')
+    attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
+    teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
+    light_level: int | None = Field(default=None, description="Mean level of the lighting map where it is not empty.")
     warnings: tuple[str, ...] = ()
+
+
+class UnitTiming(Document):
+    """When and how fast a unit was made, for reports; decides nothing."""
+
+    started: float = Field(description="Unix time, seconds.")
+    seconds: float = Field(description="From reading to packing.")
+    committed: float = Field(default=0.0, description="Unix time of the commit, seconds.")
+    worker: str = Field(description="Host and process that made it.")
 
 
 class LedgerRecord(Document):
@@ -167,6 +205,7 @@ class LedgerRecord(Document):
     bytes: int = Field(ge=0)
     sha256: str
     samples: tuple[SampleStatus, ...]
+    timing: UnitTiming | None = None
 
     @property
     def written(self) -> int:
@@ -202,8 +241,11 @@ class SampleMetadata(Document):
     spec_digest: str
     software: dict[str, str] = Field(description="Library versions, device kind, slots and threads: all decide bytes.")
     source_licence: str = Field(default="", description='"" where unknown.')
+    attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
+    teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     warnings: tuple[str, ...] = ()
     synthetic: Literal[True] = True
+    digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC term for the picture.")
 
 
 class ShardEntry(Document):

@@ -31,6 +31,10 @@ class SourceSpec(_Section):
         default="auto", description="How records are stored; auto looks at the file names."
     )
     split: str | None = Field(default=None, description="Use only records of this split; null takes all.")
+    limit: int | None = Field(default=None, ge=1, description="Use only so many records, the first ones; null: all.")
+    ignore_members: tuple[str, ...] = Field(
+        default=(), description="Members (as 'notes.txt') that records may have beside known ones; others are refused."
+    )
 
 
 class OutputSpec(_Section):

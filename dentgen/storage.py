@@ -1,21 +1,29 @@
 """Files on a disk or in an object store: list, read, put-if-absent.
 
 The only code that knows local from S3. It refuses to know what the bytes mean. A name, once put, is never changed; only
-``put_latest`` replaces, for the few "latest copy" files. Credentials come from the environment, through fsspec.
+``put_latest`` replaces, for the few "latest copy" files. Credentials come from the environment alone. What S3 answers
+in passing (500, 503, slow down, a reset) is tried again with backoff by botocore and s3fs.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dentgen.errors import StorageError
+
+#: Attempts at one request to S3; AWS_MAX_ATTEMPTS and AWS_RETRY_MODE of the environment win.
+S3_ATTEMPTS: Final = 8
+_PASSWORD: Final = re.compile(r"^[a-z0-9+.-]+://[^/@]*:[^/@]*@", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,37 +102,104 @@ def read_bytes(url: str) -> bytes:
     Raises:
         StorageError: If the file cannot be read.
     """
-    with open_read(url) as handle:
-        return handle.read()
+    fs, path = _resolve(url)
+    try:
+        content: bytes = fs.cat_file(path)
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be read: {error}") from error
+    return content
+
+
+def read_range(url: str, start: int, stop: int) -> bytes:
+    """Bytes ``start`` to ``stop`` of a file, in one request.
+
+    Raises:
+        StorageError: If the file cannot be read.
+    """
+    fs, path = _resolve(url)
+    try:
+        content: bytes = fs.cat_file(path, start=start, end=stop)
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be read: {error}") from error
+    return content
 
 
 def put_if_absent(url: str, data: bytes) -> bool:
     """Publish ``data`` under ``url`` unless something is there already, atomically.
 
-    Local: temporary file in the same folder, fsync, hard link to the final name. Elsewhere: one create-only PUT.
+    Local: temporary file in the same folder, fsync, hard link to the final name. Elsewhere: one create-only PUT. A PUT
+    that was answered too late and tried again finds its own object: False does not say who put it.
 
     Returns:
         True if this call created the file, False if it existed.
+
+    Raises:
+        StorageError: If nothing could be put.
     """
     fs, path = _resolve(url)
-    if isinstance(fs, LocalFileSystem):
-        return _link_if_absent(Path(path), data)
     try:
+        if isinstance(fs, LocalFileSystem):
+            return _link_if_absent(Path(path), data)
         fs.pipe_file(path, data, mode="create")
     except FileExistsError:
         return False
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be put: {error}") from error
     return True
 
 
-def put_latest(url: str, data: bytes) -> None:
-    """Publish ``data`` under ``url``, replacing what is there, atomically."""
+def require_create_only(url: str, data: bytes) -> None:
+    """Make sure that the storage of a file just put keeps put-if-absent's promise: putting it again must be refused.
+
+    Raises:
+        StorageError: If the second put went through; a build there could overwrite what another process committed.
+    """
     fs, path = _resolve(url)
     if isinstance(fs, LocalFileSystem):
-        temporary = _write_temporary(Path(path), data)
-        temporary.replace(path)
-        _sync_folder(Path(path).parent)
-    else:
-        fs.pipe_file(path, data)
+        return
+    try:
+        fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return
+    raise StorageError(f"{url}: {type(fs).__name__} overwrites what exists, expected a storage with create-only puts")
+
+
+def put_latest(url: str, data: bytes) -> None:
+    """Publish ``data`` under ``url``, replacing what is there, atomically.
+
+    Raises:
+        StorageError: If nothing could be put.
+    """
+    fs, path = _resolve(url)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            temporary = _write_temporary(Path(path), data)
+            temporary.replace(path)
+            _sync_folder(Path(path).parent)
+        else:
+            fs.pipe_file(path, data)
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be put: {error}") from error
+
+
+def remove(url: str) -> None:
+    """Remove one file; it may be gone already.
+
+    Raises:
+        StorageError: If it cannot be removed.
+    """
+    fs, path = _resolve(url)
+    try:
+        fs.rm_file(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be removed: {error}") from error
+
+
+def is_remote(url: str) -> bool:
+    """Whether a URL names something that is not a path on this machine."""
+    return "://" in url and not url.startswith(("file://", "local://"))
 
 
 def relative_name(root: str, url: str) -> str:
@@ -143,11 +218,27 @@ def without_secrets(url: str) -> str:
 
 
 def _resolve(url: str) -> tuple[Any, str]:
+    if _PASSWORD.match(url):
+        raise StorageError(f"{without_secrets(url)}: found a password in the URL, expected it in the environment")
+    options = _s3_options() if url.startswith(("s3://", "s3a://")) else {}
     try:
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
-        raise StorageError(f"{url}: {error}") from error
+        raise StorageError(f"{without_secrets(url)}: {error}") from error
     return fs, path
+
+
+@functools.cache
+def _s3_options() -> Mapping[str, Any]:
+    """Retries of botocore; and of s3fs where a create-only PUT met another one (409, which AWS asks to try again)."""
+    from s3fs.core import set_custom_error_handler
+
+    set_custom_error_handler(lambda error: "ConditionalRequestConflict" in str(error))
+    retries = {
+        "max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)),
+        "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
+    }
+    return {"config_kwargs": {"retries": retries}}
 
 
 def _url_of(fs: Any, name: str) -> str:

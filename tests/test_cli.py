@@ -118,7 +118,7 @@ def test_the_demo_shard_is_what_the_renderer_makes() -> None:
     from dentgen.conditions.phantom import render_patient
     from dentgen.conditions.sources import list_shards, read_records
 
-    raw = next(read_records(list_shards(str(DEMO))[0], 0, 1))
+    raw = next(read_records(list_shards(str(DEMO))[0]))
     (phantom,) = render_patient(2026, 0, 128, ("frontal",))
     assert raw.key == phantom.key
     assert (np.asarray(Image.open(BytesIO(raw.members["seg.png"]))) == phantom.maps["seg"]).mean() > 0.999

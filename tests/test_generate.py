@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.phantom import phantom_split
-from dentgen.conditions.sources import list_shards, shard_keys
+from dentgen.conditions.sources import index_shard, list_shards
 from dentgen.errors import BuildError
 from dentgen.generate import Generation, generate_unit, make_engine, start_generation
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.records import LedgerRecord
-from dentgen.shards.reader import tar_samples
+from dentgen.shards.ledger import read_ledger
+from dentgen.shards.reader import read_samples, tar_samples
 from dentgen.shards.verify import verify_build
-from tests.conftest import small_spec, write_tar
+from tests.conftest import shard_bytes, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
 
@@ -63,19 +64,52 @@ def test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched(tmp_path:
     }
 
 
-def test_a_tar_that_breaks_off_still_adds_up(tmp_path: Path, demo_members: Members) -> None:
+def test_a_tar_that_breaks_off_is_used_as_far_as_it_goes(tmp_path: Path, demo_members: Members) -> None:
     source = tmp_path / "s"
     keys = sorted(demo_members)[:4]
     path = write_tar(source / "x.tar", {key: demo_members[key] for key in keys})
-    spec = small_spec(source, tmp_path / "out")
-    plan = make_plan(spec)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 5 // 8])  # the source changes after planning
+    build(small_spec(source, tmp_path / "whole"), use_ray=False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 5 // 8])
+    outcome = build(small_spec(source, tmp_path / "cut"), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 4, 2)
+    assert shard_bytes(tmp_path / "cut")["000000.tar"] == shard_bytes(tmp_path / "whole")["000000.tar"]
+    reasons = [sample.reason for sample in read_ledger(str(tmp_path / "cut"), "000001").samples]
+    assert all("x.tar" in reason and "cut off" in reason for reason in reasons)
+
+
+def test_a_source_that_changed_after_planning_fails_its_unit_by_name(tmp_path: Path, demo_members: Members) -> None:
+    """It must not count as rejected: that would be for ever, and restoring the source mends it."""
+    keys = sorted(demo_members)[:3]
+    path = write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
+    plan = make_plan(small_spec(tmp_path / "s", tmp_path / "out"))
     generation = start_generation(plan)
     engine = make_engine(generation)
-    (shard,) = list_shards(str(source))
-    records = [generate_unit(generation, unit, shard, engine.run).record for unit in plan.units]
-    assert sum(len(record.samples) for record in records) == plan.planned
-    assert sum(record.rejected for record in records) >= 2
+    whole = path.read_bytes()
+    for changed in (whole[:4096], b"x" * len(whole)):
+        path.write_bytes(changed)
+        (shard,) = list_shards(str(tmp_path / "s"))
+        with pytest.raises(BuildError, match=r"unit 000000: .*x\.tar changed since the build was planned"):
+            generate_unit(generation, plan.units[0], shard, engine.run)
+
+
+def test_ignored_members_are_named_in_the_spec(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: {**demo_members[key], "notes.txt": b"mine"}})
+    assert build(small_spec(tmp_path / "s", tmp_path / "a"), use_ray=False).index.rejected == 2
+    spec = small_spec(tmp_path / "s", tmp_path / "b", source={"ignore_members": ["notes.txt"]})
+    assert build(spec, use_ray=False).index.written == 2
+
+
+def test_a_limit_is_the_beginning_of_the_build(small_source: Path, tmp_path: Path) -> None:
+    build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
+    build(small_spec(small_source, tmp_path / "few", source={"limit": 3}), use_ray=False)
+
+    def pictures(out: Path) -> dict[str, bytes]:
+        return {key: members["png"] for key, members in read_samples(str(out))}
+
+    whole, few = pictures(tmp_path / "whole"), pictures(tmp_path / "few")
+    assert list(few) == list(whole)[:6]
+    assert all(few[key] == whole[key] for key in few)
 
 
 def test_duplicate_keys_are_rejected_once(tmp_path: Path, demo_members: Members) -> None:
@@ -117,7 +151,8 @@ def test_another_bundle_than_planned_is_refused(small_source: Path, tmp_path: Pa
 
 def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:
     whole = make_plan(small_spec(small_source, tmp_path)).planned
-    groups = ["-".join(key.split("-")[:2]) for s in list_shards(str(small_source)) for key in shard_keys(s)]
+    keys = [key for s in list_shards(str(small_source)) for key in index_shard(s, with_splits=False).keys]
+    groups = ["-".join(key.split("-")[:2]) for key in keys]
     splits = [phantom_split(group) for group in groups]
     for split in set(splits):
         part = make_plan(small_spec(small_source, tmp_path, source={"split": split})).planned

@@ -64,7 +64,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match=r"x\.tar: cannot be put: no space"):
         storage.put_if_absent(str(tmp_path / "x.tar"), b"data")
     assert list(tmp_path.glob("*.tar")) == []
 

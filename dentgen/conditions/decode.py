@@ -7,32 +7,49 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from pydantic import ValidationError
+from PIL import ExifTags, Image
 
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES, TOOTH
-from dentgen.conditions.sources import RawRecord
+from dentgen.conditions.metadata import read_metadata
+from dentgen.conditions.raw import RawRecord, printable
 from dentgen.errors import ConditionError
 from dentgen.records import (
     CONDITION_MEMBER,
     CONDITION_NAMES,
     FDI_MEMBER,
     PHOTO_MEMBER,
-    ConditionMetadata,
     ConditionName,
     ConditionRecord,
     MapArray,
 )
 
 MAX_PIXELS: Final = 64 * 2**20
-_KEY: Final = re.compile(r"[^./\\\x00-\x1f][^.\\\x00-\x1f]{0,79}")
+MAX_KEY_BYTES: Final = 80
+_MAP_FORMATS: Final = ("PNG",)
+_PHOTO_FORMATS: Final = ("PNG", "JPEG", "WEBP")
+_KEY: Final = re.compile(r"[^./\\][^.\\]*")
 _PHOTO_EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp")
+#: Everything that a record may hold; a bare picture is what a generated sample has beside its maps.
+KNOWN_MEMBERS: Final = frozenset(
+    {
+        *(f"{member}.png" for member in CONDITION_MEMBER.values()),
+        f"{FDI_MEMBER}.png",
+        *(f"{PHOTO_MEMBER}.{extension}" for extension in _PHOTO_EXTENSIONS),
+        *_PHOTO_EXTENSIONS,
+        "json",
+    }
+)
+#: What Pillow raises on bytes that are no image; it promises none of it.
+_NO_IMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
+                    Image.DecompressionBombError)  # fmt: skip
 _DISAGREEMENT_WARNING: Final = 0.02
 
 
@@ -45,19 +62,20 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
         with_photo: Decode the real picture too.
 
     Raises:
-        ConditionError: If a wanted member is missing or any member is not what its name says.
+        ConditionError: If a wanted member is missing, a member is unknown or not what its name says.
     """
     _check_key(raw)
+    _check_members(raw)
     conditions: dict[ConditionName, MapArray] = {}
     for name in CONDITION_NAMES:
         member = f"{CONDITION_MEMBER[name]}.png"
         if member in raw.members:
             conditions[name] = _decode_condition(raw, name, member)
         elif name in wanted:
-            raise ConditionError(raw.place, f"members {sorted(raw.members)}", f"a member {member!r}")
+            raise ConditionError(raw.place, f"members {sorted(map(printable, raw.members))}", f"a member {member!r}")
     fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
     _check_sizes(raw, conditions, fdi)
-    metadata = _decode_metadata(raw)
+    metadata = read_metadata(raw.place, raw.members.get("json"))
     return ConditionRecord(
         key=raw.key,
         group=metadata.group or raw.key,
@@ -67,41 +85,56 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
         fdi=fdi,
         photo=_decode_photo(raw) if with_photo else None,
         licence=metadata.license,
+        attributes=metadata.attributes,
         warnings=_disagreement(conditions.get("segmentation"), fdi),
     )
 
 
-def record_split(raw: RawRecord) -> str:
-    """Split of a record by its metadata alone; planning and generating must agree on it.
+def valid_key(key: str) -> bool:
+    """Whether a key can be a member name.
 
-    Raises:
-        ConditionError: If the metadata cannot be read.
+    WebDataset ends keys at the first dot, tar limits their length, and no name may lead out of a folder.
     """
-    return _decode_metadata(raw).split
+    return key.isprintable() and _KEY.fullmatch(key) is not None and len(key.encode()) <= MAX_KEY_BYTES
 
 
 def _check_key(raw: RawRecord) -> None:
-    """Keys become member names: WebDataset ends them at the first dot, and tar limits their length."""
-    if not _KEY.fullmatch(raw.key) or ".." in raw.key.split("/"):
-        raise ConditionError(raw.place, f"the key {raw.key!r}", "at most 80 printable characters, no dot, no leading /")
+    if not valid_key(raw.key):
+        expected = f"at most {MAX_KEY_BYTES} bytes of printable text, no dot, no backslash, no leading /"
+        raise ConditionError(raw.place, f"the key '{printable(raw.key)[:200]}'", expected)
 
 
-def _open_image(raw: RawRecord, member: str) -> Image.Image:
+def _check_members(raw: RawRecord) -> None:
+    """A member that is not known may be a map under a wrong name: say so rather than pass it over."""
+    if raw.problem is not None:
+        raise raw.problem
+    unknown = sorted(printable(name)[:80] for name in raw.members.keys() - KNOWN_MEMBERS)
+    if unknown:
+        raise ConditionError(raw.place, f"unknown members {unknown[:5]}", f"only {sorted(KNOWN_MEMBERS)}")
+
+
+def _open_image(raw: RawRecord, member: str, formats: Sequence[str]) -> Image.Image:
+    """A whole, upright image of one of the formats; a label map must never have been a JPEG."""
     place = f"{raw.place}.{member}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS below is stricter
-            image = Image.open(io.BytesIO(raw.members[member]))
+            image = Image.open(io.BytesIO(raw.members[member]), formats=formats)
             if image.width * image.height > MAX_PIXELS:
                 raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} in all")
             image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ConditionError(place, f"bytes that are no image ({error})", "a whole image") from error
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _NO_IMAGE as error:
+        raise ConditionError(
+            place, f"bytes that are no image ({error})", f"a whole image, {' or '.join(formats)}"
+        ) from error
+    if orientation != 1:
+        raise ConditionError(place, f"EXIF orientation {orientation}", "pixels that stand upright without EXIF")
     return image
 
 
 def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapArray:
-    image = _open_image(raw, member)
+    image = _open_image(raw, member, _MAP_FORMATS)
     match name:
         case "segmentation":
             seg = _one_channel(raw, member, image)
@@ -134,7 +167,7 @@ def _one_channel(raw: RawRecord, member: str, image: Image.Image) -> NDArray[np.
 
 def _decode_fdi(raw: RawRecord) -> NDArray[np.uint8]:
     member = f"{FDI_MEMBER}.png"
-    fdi = _one_channel(raw, member, _open_image(raw, member))
+    fdi = _one_channel(raw, member, _open_image(raw, member, _MAP_FORMATS))
     unknown = sorted(set(np.unique(fdi).tolist()) - FDI_NUMBERS - {0})
     if unknown:
         raise ConditionError(f"{raw.place}.{member}", f"values {unknown}", "FDI tooth numbers or 0")
@@ -149,24 +182,11 @@ def _check_sizes(raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi:
         raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
 
 
-def _decode_metadata(raw: RawRecord) -> ConditionMetadata:
-    if "json" not in raw.members:
-        return ConditionMetadata()
-    try:
-        return ConditionMetadata.model_validate_json(raw.members["json"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConditionError(
-            f"{raw.place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts"
-        ) from error
-
-
 def _decode_photo(raw: RawRecord) -> NDArray[np.uint8] | None:
     for extension in _PHOTO_EXTENSIONS:
         member = f"{PHOTO_MEMBER}.{extension}"
         if member in raw.members:
-            return np.asarray(_open_image(raw, member).convert("RGB"))
+            return np.asarray(_open_image(raw, member, _PHOTO_FORMATS).convert("RGB"))
     return None
 
 

@@ -25,6 +25,7 @@ from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.labels import GINGIVA, TOOTH, colour_segmentation
 from dentgen.conditions.phantom.material import GUM_LAB, SHADE_WORDS
+from dentgen.conditions.raw import RecordRange
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.pipeline.run import build
@@ -91,7 +92,7 @@ def _phantoms(settings: FidelitySettings, name: str, count: int, seed: int) -> _
     records = [
         decode_record(raw, ("segmentation", "lighting"), with_photo=True)
         for shard in list_shards(place)
-        for raw in read_records(shard, 0, count)
+        for raw in read_records(shard, RecordRange(0, count))
     ]
     records.sort(key=lambda record: record.key)
     return _Records(
@@ -184,7 +185,7 @@ def _with_word(
     """Pictures (records, H, W, 3) of the test set with one word of every prompt exchanged; same keys, so same noise."""
     samples = []
     for shard in list_shards(storage.join(settings.work, "test")):
-        for raw in read_records(shard, 0, len(test.keys)):
+        for raw in read_records(shard, RecordRange(0, len(test.keys))):
             metadata = json.loads(raw.members["json"])
             metadata["prompt"] = re.sub(pattern, replacement, metadata["prompt"])
             samples.append((raw.key, {**raw.members, "json": json_bytes(metadata)}))

@@ -6,8 +6,6 @@ Refuses to know how a unit is made.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import zip_longest
 from typing import Final
@@ -15,31 +13,54 @@ from typing import Final
 import torch
 
 from dentgen import storage
-from dentgen.conditions.decode import record_split
-from dentgen.conditions.sources import ConditionShard, list_shards, read_records, shard_keys
-from dentgen.errors import BuildError, ConditionError, SpecChangedError
+from dentgen.conditions.raw import ConditionShard, ShardIndex
+from dentgen.conditions.sources import list_shards
+from dentgen.errors import BuildError, SpecChangedError
 from dentgen.models.bundle import bundle_digest
-from dentgen.records import Plan, Unit
+from dentgen.pipeline.source_index import (
+    SOURCE_INDEX,
+    IndexProgress,
+    Known,
+    index_source,
+    read_source_index,
+    write_source_index,
+)
+from dentgen.pipeline.units import cut_units, wanted_positions
+from dentgen.records import Plan
 from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec, spec_difference
 
 PLAN: Final = "plan"
-_INDEX_THREADS: Final = 16
 #: Libraries whose version can change a sample's bytes.
 _DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "peft", "numpy", "pillow", "webdataset")
 
 
-def make_plan(spec: BuildSpec) -> Plan:
+def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
     """Index the source and cut it into units.
 
+    What was indexed before is kept beside the plan and read from there.
+
+    Args:
+        spec: What to build.
+        progress: Told while condition shards are indexed.
+
     Raises:
-        ConditionError: If the source has no readable shard.
+        ConditionError: If the source has no shard.
         BuildError: If no record is left to use.
     """
     shards = list_shards(spec.source.path, spec.source.format)
-    with ThreadPoolExecutor(_INDEX_THREADS) as pool:
-        keys = list(pool.map(lambda shard: _index(shard, spec.source.split), shards))
-    units = tuple(_cut(shards, keys, spec))
+    kept = storage.join(spec.output.path, PLAN, SOURCE_INDEX)
+    known = read_source_index(kept)
+    indexes = index_source(
+        shards,
+        known,
+        with_splits=spec.source.split is not None,
+        enough=lambda found: _enough(found, spec.source.limit, spec.source.split),
+        progress=progress,
+    )
+    if any(_is_new(shard, known) for shard, _ in zip(shards, indexes, strict=False)):
+        write_source_index(kept, shards, indexes)
+    units = tuple(cut_units(shards, indexes, spec))
     if not units:
         raise BuildError(f"{spec.source.path}: found no record of split {spec.source.split!r}, expected at least one")
     return Plan(
@@ -63,8 +84,9 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
         spells
             out the difference.
     """
-    url = plan_url(out)
-    if storage.put_if_absent(url, json_bytes(plan.model_dump(mode="json"))):
+    url, content = plan_url(out), json_bytes(plan.model_dump(mode="json"))
+    if storage.put_if_absent(url, content):
+        storage.require_create_only(url, content)
         return plan
     standing = read_plan(out)
     difference = _difference(standing, plan)
@@ -122,53 +144,12 @@ def _resolved(spec: BuildSpec) -> BuildSpec:
     return spec.model_copy(update={"engine": engine, "source": source, "output": output})
 
 
-def _index(shard: ConditionShard, split: str | None) -> list[str | None]:
-    """Keys of a shard in order; None for records of another split.
-
-    A record whose split cannot be read counts as wanted: generation rejects it where everyone can see it.
-    """
-    if split is None:
-        return list(shard_keys(shard))
-    keys: list[str | None] = []
-    for raw in read_records(shard, 0, 2**63 - 1):
-        try:
-            found = record_split(raw)
-        except ConditionError:
-            found = split
-        keys.append(raw.key if found == split else None)
-    return keys
+def _is_new(shard: ConditionShard, known: Known) -> bool:
+    return (shard.name, shard.size, shard.tag) not in known
 
 
-def _cut(shards: list[ConditionShard], keys: list[list[str | None]], spec: BuildSpec) -> Iterator[Unit]:
-    """Fixed ranges of each shard; duplicates of earlier keys are named, so that their unit rejects them."""
-    step = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
-    seen: set[str] = set()
-    number = 0
-    for shard, shard_index in zip(shards, keys, strict=True):
-        for start in range(0, len(shard_index), step):
-            wanted = [n for n in range(start, min(start + step, len(shard_index))) if shard_index[n] is not None]
-            duplicates = _duplicates(wanted, shard_index, seen)
-            if wanted:
-                yield Unit(
-                    id=number,
-                    shard=shard.name,
-                    start=start,
-                    stop=min(start + step, len(shard_index)),
-                    records=len(wanted),
-                    duplicates=duplicates,
-                    shard_bytes=shard.size,
-                )
-                number += 1
-
-
-def _duplicates(positions: list[int], keys: list[str | None], seen: set[str]) -> tuple[int, ...]:
-    found = []
-    for position in positions:
-        key = str(keys[position])
-        if key in seen:
-            found.append(position)
-        seen.add(key)
-    return tuple(found)
+def _enough(indexes: list[ShardIndex], limit: int | None, split: str | None) -> bool:
+    return limit is not None and sum(len(wanted_positions(index, split)) for index in indexes) >= limit
 
 
 def _difference(old: Plan, new: Plan) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.errors import BuildError
-from dentgen.records import DatasetIndex, LedgerRecord, Plan, ShardEntry
+from dentgen.records import ATTRIBUTES, DatasetIndex, LedgerRecord, Plan, ShardEntry
 from dentgen.shards.ledger import committed_units, read_ledger
 from dentgen.shards.tar import json_bytes
 
@@ -44,6 +44,9 @@ SAMPLE_SCHEMA = pa.schema(
         ("spec_digest", pa.string()),
         ("software", pa.string()),
         ("source_licence", pa.string()),
+        *((name, pa.string()) for name in ATTRIBUTES),
+        ("teeth", pa.list_(pa.uint8())),
+        ("light_level", pa.int32()),
         ("synthetic", pa.bool_()),
     ]
 )
@@ -123,7 +126,8 @@ def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
     rows = [
         {
             **constants,
-            **sample.model_dump(exclude={"warnings"}),
+            **sample.model_dump(exclude={"warnings", "attributes"}),
+            **{name: sample.attributes.get(name, "") for name in ATTRIBUTES},
             "shard": record.shard if sample.status == "written" else "",
         }
         for record in ledgers

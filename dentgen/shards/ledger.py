@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 
 from dentgen import storage
 from dentgen.errors import DeterminismError, StorageError
@@ -71,6 +72,8 @@ def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
         return False
     if shard:
         _put_shard(out, unit, shard)
+    if record.timing is not None:
+        record = record.model_copy(update={"timing": record.timing.model_copy(update={"committed": time.time()})})
     if not storage.put_if_absent(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json"))):
         _same_or_raise(out, unit, record)
         return False

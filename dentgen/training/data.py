@@ -94,7 +94,7 @@ def drop_words(prompt: str, rng: np.random.Generator) -> str:
 def _read(source: str, size: int) -> Sequence[ConditionRecord]:
     records = []
     for shard in tqdm(list_shards(source), desc="reading", unit="shard"):
-        for raw in read_records(shard, 0, 10**9):
+        for raw in read_records(shard):
             record = decode_record(raw, _WANTED, with_photo=True)
             if record.photo is None:
                 raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")

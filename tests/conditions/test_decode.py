@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from dentgen.conditions.decode import MAX_PIXELS, decode_record
-from dentgen.conditions.sources import RawRecord
+from dentgen.conditions.raw import RawRecord
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName
 
@@ -37,6 +38,19 @@ def test_a_good_record() -> None:
     assert found.conditions["segmentation"].max() == 2
 
 
+def encoded(image: Image.Image | NDArray[np.uint8], image_format: str) -> bytes:
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format=image_format)
+    return buffer.getvalue()
+
+
+def turned() -> bytes:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("L", (8, 8)).save(buffer, format="PNG", exif=exif)
+    return buffer.getvalue()
+
+
 SMALL = np.zeros((4, 8), np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 3, (64, 64)).astype(np.uint8)
 CASES = {
@@ -46,6 +60,13 @@ CASES = {
     "unknown tooth": ({"fdi_png": png(np.full((8, 8), 99, np.uint8))}, "values [99]", "FDI"),
     "another size": ({"light_png": png(SMALL)}, "sizes", "same size"),
     "colour as grey": ({"light_png": png(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))}, "mode RGB", "mode L"),
+    "jpeg labels": ({"seg_png": encoded(NOISE, "JPEG")}, "k.seg.png", "PNG"),
+    "sixteen bits": ({"seg_png": png(NOISE.astype(np.uint16))}, "mode I;16", "mode L"),
+    "a palette": ({"seg_png": encoded(Image.fromarray(NOISE).convert("P"), "PNG")}, "mode P", "mode L"),
+    "transparency": ({"light_png": encoded(Image.new("RGBA", (64, 64)), "PNG")}, "mode RGBA", "mode L"),
+    "one bit": ({"seg_png": encoded(Image.new("1", (64, 64)), "PNG")}, "mode 1", "mode L"),
+    "turned by EXIF": ({"light_png": turned()}, "EXIF orientation 6", "upright"),
+    "a member that nobody knows": ({"segm_png": b""}, "unknown members ['segm.png']", "seg.png"),
     "no json": ({"json": b"{"}, "k.json", "JSON object"),
     "json of another kind": ({"json": b"[1]"}, "k.json", "JSON object"),
     "prompt of another kind": ({"json": b'{"prompt": 3}'}, "prompt", "JSON object"),
@@ -89,7 +110,7 @@ def test_errors_survive_pickling(tmp_path: Path) -> None:
     assert str(error) == "p: found f, expected e"
 
 
-@pytest.mark.parametrize("key", ["p.1", "../x", "/x", "a/../b", "", "k" * 81, "a\nb"])
+@pytest.mark.parametrize("key", ["p.1", "../x", "/x", "a/../b", "", "k" * 81, "ä" * 41, "a\nb", "a\\b", "a\udcff"])
 def test_keys_that_cannot_be_member_names_are_refused(key: str) -> None:
     with pytest.raises(ConditionError, match="the key"):
         decode_record(RawRecord(key, "x.tar: k", record().members), WANTED)

@@ -21,7 +21,7 @@ def record(height: int, width: int, seed: int = 0) -> ConditionRecord:
             "lighting": rng.integers(0, 256, (height, width)).astype(np.uint8),
             "depth": rng.integers(0, 65536, (height, width)).astype(np.uint16),
         },
-        rng.choice(np.array(sorted(FDI_NUMBERS), np.uint8), (height, width)), None, "",
+        rng.choice(np.array(sorted(FDI_NUMBERS), np.uint8), (height, width)), None, "", {},
     )  # fmt: skip
 
 

@@ -1,0 +1,65 @@
+"""Condition records as loose files in a folder: ``KEY.seg.png``, ``KEY.light.png``, ``KEY.json`` and so on.
+
+Refuses to know what members hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from dentgen import storage
+from dentgen.conditions.metadata import split_of
+from dentgen.conditions.raw import MAX_MEMBER_BYTES, ConditionShard, RawRecord, RecordRange, ShardIndex, split_member
+from dentgen.errors import ConditionError
+
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".json")
+
+Files = dict[str, storage.StoredFile]
+
+
+def loose_files(files: list[storage.StoredFile]) -> list[storage.StoredFile]:
+    """The files of a listing that can be members; a folder may hold a licence or notes too."""
+    return [file for file in files if file.url.lower().endswith(_SUFFIXES)]
+
+
+def index_folder(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
+    """Keys and splits of a folder, sorted by key.
+
+    Raises:
+        StorageError: If a file cannot be read.
+    """
+    records = _records(shard)
+    keys = tuple(sorted(records))
+    if not with_splits:
+        return ShardIndex(keys, None)
+    metadata = (records[key].get("json") for key in keys)
+    return ShardIndex(keys, tuple(split_of(storage.read_bytes(m.url) if m else None) for m in metadata))
+
+
+def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
+    """Raw records of a range.
+
+    Raises:
+        StorageError: If a file cannot be read.
+    """
+    records = _records(shard)
+    for key in sorted(records)[wanted.start : wanted.stop]:
+        record = RawRecord(key, storage.join(shard.url, key))
+        for extension, file in sorted(records[key].items()):
+            if file.size > MAX_MEMBER_BYTES:
+                place = f"{record.place}.{extension}"
+                record.problem = ConditionError(place, f"{file.size} bytes", f"at most {MAX_MEMBER_BYTES}")
+            else:
+                record.members[extension] = storage.read_bytes(file.url)
+        yield record
+
+
+def _records(shard: ConditionShard) -> dict[str, Files]:
+    """Loose files by key and extension."""
+    records: dict[str, Files] = {}
+    for file in shard.files:
+        parts = split_member(storage.relative_name(shard.url, file.url))
+        if parts is not None:
+            records.setdefault(parts[0], {})[parts[1]] = file
+    return records

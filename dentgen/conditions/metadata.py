@@ -1,0 +1,35 @@
+"""A condition record's ``KEY.json``. Planning and generating read it here, so that they agree on splits.
+
+Refuses to know images.
+"""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from dentgen.errors import ConditionError
+from dentgen.records import ConditionMetadata
+
+
+def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
+    """Metadata of a record; a record without any has none to say.
+
+    Raises:
+        ConditionError: If it is no JSON object, or a field that matters is no text.
+    """
+    if content is None:
+        return ConditionMetadata()
+    try:
+        return ConditionMetadata.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConditionError(f"{place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts") from error
+
+
+def split_of(content: bytes | None) -> str | None:
+    """Split that metadata name, None if they cannot be read: such a record is rejected where everyone can see it."""
+    try:
+        return read_metadata("", content).split
+    except ConditionError:
+        return None

@@ -1,0 +1,105 @@
+"""The nouns of reading: a condition shard, its index, a record that is still raw bytes.
+
+Refuses to know how any format is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from dentgen import storage
+from dentgen.errors import ConditionError
+
+ShardKind = Literal["tar", "parquet", "folder"]
+
+_KEY_AND_EXTENSION: Final = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$", re.DOTALL)
+MAX_MEMBER_BYTES: Final = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionShard:
+    """An ordered, indexable set of records.
+
+    Attributes:
+        name: Name relative to the source; decides the order of shards.
+        url: Where it is.
+        kind: How it is read.
+        size: Bytes.
+        tag: Changes when the content does (etag or mtime).
+        files: The loose files of a folder, in no order; empty for the others.
+    """
+
+    name: str
+    url: str
+    kind: ShardKind
+    size: int
+    tag: str
+    files: tuple[storage.StoredFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRange:
+    """Records ``start`` to ``stop`` of a shard and, in a tar, the bytes that hold exactly these (None: all bytes)."""
+
+    start: int
+    stop: int
+    byte_range: tuple[int, int] | None = None
+
+
+EVERYTHING: Final = RecordRange(0, 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """What a shard holds, as planning needs it.
+
+    Attributes:
+        keys: Record keys in reading order.
+        splits: Split of every record, None where its metadata cannot be read; None if no splits were asked for.
+        offsets: Where each record begins in a tar, and where the last one ends; empty for other kinds.
+        problem: Why the shard could not be read to its end, "" if it could.
+        problem_key: Key of the record at which reading ended, "" if none had begun.
+    """
+
+    keys: tuple[str, ...]
+    splits: tuple[str | None, ...] | None
+    offsets: tuple[int, ...] = ()
+    problem: str = ""
+    problem_key: str = ""
+
+
+@dataclass(slots=True)
+class RawRecord:
+    """Undecoded members of one record.
+
+    Attributes:
+        key: Record key.
+        place: Where it stands, for messages.
+        members: Bytes by extension, lower case ("seg.png").
+        problem: What was noticed while reading it, None if nothing was.
+    """
+
+    key: str
+    place: str
+    members: dict[str, bytes] = field(default_factory=dict)
+    problem: ConditionError | None = None
+
+
+def split_member(name: str) -> tuple[str, str] | None:
+    """Split a member name at the first dot of its last segment: (key, extension).
+
+    A name without a dot is a key without extension: no record of ours, but none to pass over in silence either. None
+    for hidden files, which archivers leave behind.
+    """
+    name = name.removeprefix("./")
+    if storage.name_of(name).startswith("."):
+        return None
+    match = _KEY_AND_EXTENSION.match(name)
+    return (match[1], match[2].lower()) if match else (name, "")
+
+
+def printable(text: str) -> str:
+    """Text that any encoding, terminal and JSON can carry: control characters and broken Unicode are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -1,0 +1,77 @@
+"""Cut an indexed source into units: fixed ranges of each condition shard.
+
+What could not be read is planned too, as a record of its own that is rejected: planned = written + rejected. Refuses to
+know how a shard was indexed and how a unit is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from dentgen.conditions.raw import ConditionShard, ShardIndex, printable
+from dentgen.records import Unit
+from dentgen.spec import BuildSpec
+
+
+def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec) -> Iterator[Unit]:
+    """Units in order, numbered; duplicates of earlier keys are named, so that their unit rejects them."""
+    step = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
+    left = spec.source.limit if spec.source.limit is not None else 2**63
+    seen: set[str] = set()
+    number = 0
+    for shard, index in zip(shards, indexes, strict=False):
+        wanted = wanted_positions(index, spec.source.split)[:left]
+        left -= len(wanted)
+        units = [_unit(shard, index, list(inside), seen) for _, inside in groupby(wanted, lambda n: n // step)]
+        if index.problem and left > 0:
+            units.append(_unreadable(shard, index))
+            left -= 1
+        for unit in units:
+            yield unit.model_copy(update={"id": number})
+            number += 1
+
+
+def wanted_positions(index: ShardIndex, split: str | None) -> list[int]:
+    """Positions of the records of a split; those whose split cannot be read count, so that they are rejected."""
+    if split is None or index.splits is None:
+        return list(range(len(index.keys)))
+    return [position for position, found in enumerate(index.splits) if found is None or found == split]
+
+
+def _unit(shard: ConditionShard, index: ShardIndex, positions: list[int], seen: set[str]) -> Unit:
+    start, stop = positions[0], positions[-1] + 1
+    first, end = (index.offsets[start], index.offsets[stop]) if index.offsets else (0, 0)
+    duplicates = tuple(position for position in positions if _seen_before(index.keys[position], seen))
+    return Unit(
+        id=0,
+        shard=shard.name,
+        start=start,
+        stop=stop,
+        records=len(positions),
+        duplicates=duplicates,
+        shard_bytes=shard.size,
+        first_byte=first,
+        end_byte=end,
+    )
+
+
+def _unreadable(shard: ConditionShard, index: ShardIndex) -> Unit:
+    """What could not be read, as one record behind those that could."""
+    end = len(index.keys)
+    return Unit(
+        id=0,
+        shard=shard.name,
+        start=end,
+        stop=end + 1,
+        records=1,
+        shard_bytes=shard.size,
+        problem=index.problem,
+        problem_key=printable(index.problem_key)[:200],
+    )
+
+
+def _seen_before(key: str, seen: set[str]) -> bool:
+    known = key in seen
+    seen.add(key)
+    return known
