@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 problems found (a line each on standard error), 2 wrong us
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,6 +13,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from dentgen.errors import BuildError, DentgenError
+
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join; otherwise the environment's, or a new one.")]
+RayChoice = Annotated[bool, typer.Option(help="Make units in Ray actors, or one after the other in this process.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Synthetic dental images that obey condition maps.")
 
@@ -21,35 +25,61 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE
 
 
 @app.command()
-def generate(spec: Spec, set_: Overrides = None, *, ray: bool = True) -> None:
+def generate(
+    spec: Spec,
+    set_: Overrides = None,
+    *,
+    ray: RayChoice = True,
+    address: Address = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Preview: the first N records, into an output of its own.")
+    ] = None,
+) -> None:
     """Build a dataset, or go on with one that was begun."""
     from dentgen.pipeline.progress import ConsoleProgress
     from dentgen.pipeline.run import build
-    from dentgen.spec import read_spec
+    from dentgen.spec import preview_spec, read_spec
 
     build_spec = read_spec(spec, set_ or ())
-    with ConsoleProgress() as progress:
-        outcome = build(build_spec, use_ray=ray, progress=progress)
+    if limit is not None:
+        build_spec = preview_spec(build_spec, limit)
+    with ConsoleProgress("generating", "sample") as progress:
+        outcome = build(build_spec, use_ray=ray, address=address, progress=progress)
     index = outcome.index
     typer.echo(f"{index.written} samples written, {index.rejected} rejected, of {index.planned} planned")
-    typer.echo(f"dataset:       {build_spec.output.path}")
-    typer.echo(f"contact sheet: {outcome.contact_sheet}")
+    typer.echo(f"dataset: {build_spec.output.path}")
+    typer.echo(f"look at: {outcome.report}")
     if index.rejected > build_spec.quality.max_rejected * index.planned:
         raise BuildError(f"{index.rejected / index.planned:.1%} of the samples were rejected, "
                          f"quality.max_rejected is {build_spec.quality.max_rejected:.1%}")  # fmt: skip
 
 
 @app.command()
-def plan(spec: Spec, set_: Overrides = None) -> None:
-    """Say what a build would do: shards, records, units, samples."""
+def plan(
+    spec: Spec,
+    set_: Overrides = None,
+    *,
+    probe: Annotated[bool, typer.Option(help="Make a few samples to measure bytes and time.")] = True,
+) -> None:
+    """Say what a build would do: shards, records, units, samples; bytes and time expected."""
+    from dentgen.pipeline.estimate import estimate
     from dentgen.pipeline.plan import make_plan
+    from dentgen.pipeline.progress import ConsoleProgress
     from dentgen.spec import read_spec
 
-    made = make_plan(read_spec(spec, set_ or ()))
+    build_spec = read_spec(spec, set_ or ())
+    with ConsoleProgress("indexing", "shard") as progress:
+        made = make_plan(build_spec, progress)
     shards = len({unit.shard for unit in made.units})
     typer.echo(f"{shards} condition shards, {sum(unit.records for unit in made.units)} records")
     typer.echo(f"{len(made.units)} units, {made.planned} samples")
+    for unit in made.units:
+        if unit.problem:
+            typer.echo(f"will be rejected: {unit.problem}")
     typer.echo(f"spec digest {made.spec_digest}")
+    expected = estimate(made, build_spec) if probe else None
+    if expected is not None:
+        typer.echo(expected.describe(made.planned, build_spec.pipeline.actors))
 
 
 @app.command()
@@ -67,16 +97,53 @@ def status(out: Out) -> None:
 @app.command()
 def verify(out: Out) -> None:
     """Re-hash, re-count and re-read a build; exit code 1 and a line a problem if something is wrong."""
+    from dentgen.conditions.labels import LABEL_VALUES
     from dentgen.pipeline.plan import read_plan
     from dentgen.shards.verify import verify_build
 
     standing = read_plan(out)
-    problems = verify_build(out, standing)
-    for problem in problems:
-        typer.echo(problem, err=True)
-    typer.echo(f"{standing.planned} samples in {len(standing.units)} units: {len(problems)} problems")
-    if problems:
+    count = 0
+    for problem in verify_build(out, standing, LABEL_VALUES):
+        typer.echo(str(problem), err=True)
+        count += 1
+    typer.echo(f"{standing.planned} samples in {len(standing.units)} units: {count} problems")
+    if count:
         raise typer.Exit(1)
+
+
+@app.command()
+def repair(
+    out: Out,
+    source: Annotated[str | None, typer.Option(help="Where the condition shards are now, if they moved.")] = None,
+    *,
+    ray: RayChoice = True,
+    address: Address = None,
+) -> None:
+    """Make damaged or missing units again, to the bytes that were committed."""
+    from dentgen.pipeline.repair import repair as repair_build
+
+    outcome = repair_build(out, source, use_ray=ray, address=address)
+    for problem in outcome.problems:
+        typer.echo(f"was: {problem}")
+    for problem in outcome.left:
+        typer.echo(f"cannot be mended: {problem}", err=True)
+    typer.echo(f"{len(outcome.problems)} problems, {len(outcome.units)} units made again, {len(outcome.left)} left")
+    if outcome.left:
+        raise typer.Exit(1)
+
+
+@app.command()
+def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False) -> None:
+    """List what no ledger names in a finished build; with --remove, remove it."""
+    from dentgen.pipeline.plan import plan_files, read_plan
+    from dentgen.shards.gc import remove_files, stray_files
+
+    strays = stray_files(out, read_plan(out), plan_files())
+    for file in strays:
+        typer.echo(f"{file.size:>12} {file.url}")
+    if remove:
+        remove_files(strays)
+    typer.echo(f"{len(strays)} files, {sum(file.size for file in strays)} bytes{' removed' if remove else ''}")
 
 
 @app.command()
@@ -114,6 +181,8 @@ def schemas(folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas 
 
 def main() -> NoReturn:
     """Run the command line; errors that dentgen raises on purpose become a line and an exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("dentgen").setLevel(logging.INFO)
     try:
         app(standalone_mode=True)
     except BuildError as error:

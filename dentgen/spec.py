@@ -109,6 +109,9 @@ class PipelineSpec(_Section):
 
     actors: int = Field(default=1, ge=1, description="Ray actors, each with its own models.")
     samples_per_shard: int = Field(default=64, ge=1, description="Largest number of samples per output shard.")
+    stall_seconds: float = Field(
+        default=30.0, ge=5, description="An actor silent for so long, or without a tick, is killed and starts again."
+    )
 
 
 class QualitySpec(_Section):
@@ -184,6 +187,13 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
         raise SpecError(f"{path}:\n  " + "\n  ".join(lines)) from error
+
+
+def preview_spec(spec: BuildSpec, limit: int) -> BuildSpec:
+    """The first records of a build, in an output beside its own; pictures are those that the build will have."""
+    source = spec.source.model_copy(update={"limit": limit})
+    output = spec.output.model_copy(update={"path": f"{spec.output.path.rstrip('/')}-preview-{limit}/"})
+    return spec.model_copy(update={"source": source, "output": output})
 
 
 def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import pytest
 import torch
 
+from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.pipeline.plan import read_plan
+from dentgen.shards.verify import verify_build
 from dentgen.spec import BuildSpec
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +88,11 @@ def small_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> Bui
 def shard_bytes(out: Path) -> dict[str, bytes]:
     """Every output shard by name."""
     return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*.tar"))}
+
+
+def problems(out: Path | str) -> list[str]:
+    """What verification finds, a line each."""
+    return [str(problem) for problem in verify_build(str(out), read_plan(str(out)), LABEL_VALUES)]
 
 
 @pytest.fixture(scope="session")

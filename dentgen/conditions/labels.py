@@ -34,6 +34,9 @@ FDI_NUMBERS: Final = frozenset(
     + [10 * quadrant + tooth for quadrant in (5, 6, 7, 8) for tooth in range(1, 6)]
 )
 
+#: What label maps may hold, by member.
+LABEL_VALUES: Final = {"seg.png": frozenset(SEG_CLASSES), "fdi.png": FDI_NUMBERS | {0}}
+
 _MIRRORED_QUADRANT = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8, 8: 7}
 _MIRROR_FDI = np.arange(256, dtype=np.uint8)
 for _fdi in FDI_NUMBERS:

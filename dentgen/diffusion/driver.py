@@ -24,6 +24,8 @@ class EngineDriver:
 
     Attributes:
         busy_seconds: Time spent in ticks so far.
+        ticks: How many there were.
+        longest_tick: The longest of them, seconds.
     """
 
     def __init__(self, engine: DiffusionEngine) -> None:
@@ -33,7 +35,8 @@ class EngineDriver:
         self._waiting: dict[str, Future[Tensor]] = {}
         self._lock = threading.Lock()
         self._death: BaseException | None = None
-        self.busy_seconds = 0.0
+        self.busy_seconds, self.ticks, self.longest_tick = 0.0, 0, 0.0
+        self._tick_began: float | None = None
         self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
         self._thread.start()
 
@@ -45,6 +48,17 @@ class EngineDriver:
         """
         futures = {canvas.key: self._submit(canvas) for canvas in canvases}
         return {key: future.result() for key, future in futures.items()}
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine died; it never comes back, another driver can take its place."""
+        return self._death is not None
+
+    @property
+    def tick_seconds(self) -> float:
+        """How long the tick in progress has lasted; 0 between ticks."""
+        began = self._tick_began
+        return 0.0 if began is None else time.perf_counter() - began
 
     def close(self) -> None:
         """Stop the thread after what was submitted."""
@@ -62,12 +76,19 @@ class EngineDriver:
     def _loop(self) -> None:
         try:
             while self._take():
-                started = time.perf_counter()
-                for done in self._engine.tick():
+                self._tick_began = time.perf_counter()
+                finished = self._engine.tick()
+                self._count(time.perf_counter() - self._tick_began)
+                for done in finished:
                     self._waiting.pop(done.key).set_result(done.latents)
-                self.busy_seconds += time.perf_counter() - started
         except BaseException as error:  # noqa: BLE001 - whatever kills the engine must reach those who wait for it
             self._die(error)
+
+    def _count(self, seconds: float) -> None:
+        self._tick_began = None
+        self.ticks += 1
+        self.busy_seconds += seconds
+        self.longest_tick = max(self.longest_tick, seconds)
 
     def _take(self) -> bool:
         """Move submissions to the engine; wait for one if it is idle. False when the driver is closed and idle."""
@@ -84,6 +105,9 @@ class EngineDriver:
                 self._engine.submit(canvas)
             except EngineError as error:
                 future.set_exception(error)
+            except BaseException as error:
+                future.set_exception(error)  # it waits nowhere yet, so nobody else would tell it
+                raise
             else:
                 self._waiting[canvas.key] = future
 

@@ -31,6 +31,7 @@ from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec, spec_difference
 
 PLAN: Final = "plan"
+_FIRST: Final = "000000.json"
 #: Libraries whose version can change a sample's bytes.
 _DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "peft", "numpy", "pillow", "webdataset")
 
@@ -110,9 +111,14 @@ def read_plan(out: str) -> Plan:
     return Plan.model_validate_json(storage.read_bytes(url))
 
 
+def plan_files() -> tuple[str, ...]:
+    """Names under a build that belong to its plan."""
+    return tuple(f"{PLAN}/{name}" for name in (_FIRST, SOURCE_INDEX))
+
+
 def plan_url(out: str) -> str:
     """Where the first plan segment stands."""
-    return storage.join(out, PLAN, "000000.json")
+    return storage.join(out, PLAN, _FIRST)
 
 
 def environment(spec: BuildSpec) -> dict[str, str]:

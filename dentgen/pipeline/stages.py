@@ -6,28 +6,49 @@ An exception that leaves the actor would abort the whole Dataset, so errors trav
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from dentgen.conditions.sources import ConditionShard, list_shards
+from dentgen.conditions.raw import ConditionShard
+from dentgen.conditions.sources import list_shards
+from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.driver import EngineDriver
-from dentgen.errors import BuildError
-from dentgen.generate import generate_unit, make_engine, start_generation
+from dentgen.errors import BuildError, DentgenError, EngineError
+from dentgen.generate import Generation, generate_unit, make_engine, start_generation
 from dentgen.pipeline.plan import environment
+from dentgen.pipeline.pulse import Beat, Heart
 from dentgen.records import LedgerRecord, Plan, Unit
-from dentgen.shards.ledger import commit
+from dentgen.shards.ledger import commit, restore
 from dentgen.spec import BuildSpec, spec_difference
 
+_LOG = logging.getLogger(__name__)
+
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOutcome:
+    """What became of a unit: the samples that were committed, or an error, which may be one that ends everything."""
+
+    unit: int
+    samples: int
+    error: str = ""
+    fatal: bool = False
 
 
 class UnitMaker:
     """A Ray actor with one engine; several units feed it at once, so that it does not drain between them."""
 
-    def __init__(self, plan_json: str, pending: list[int]) -> None:
+    def __init__(self, plan_json: str, pending: list[int], pulse: Any) -> None:
         """Load models once per actor."""
+        self._heart = Heart(pulse)
         self._plan = Plan.model_validate_json(plan_json)
         spec = BuildSpec.model_validate(self._plan.spec)
         self._units = {unit.id: unit for unit in self._plan.units}
@@ -36,8 +57,13 @@ class UnitMaker:
         # a node with other libraries or another processor would make other bytes under the same names
         self._difference = spec_difference(self._plan.environment, environment(spec))
         self._generation = start_generation(self._plan)
-        self._driver = EngineDriver(make_engine(self._generation))
+        self._engine = LastingEngine(self._generation)
         self._one_at_a_time = asyncio.Lock() if _drains_per_unit(spec, self._plan) else None
+        self._heart.ready(self._engine.describe)
+
+    def __del__(self) -> None:
+        """Ray Data drops an actor's instance when it has no more work for it."""
+        self._heart.stop()
 
     async def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         """Make the unit that a row numbers; one row in, one row out."""
@@ -50,12 +76,12 @@ class UnitMaker:
         return {name: [value] for name, value in row.items()}
 
     def _make(self, unit: Unit) -> Row:
+        row: Row = {"unit": unit.model_dump_json(), "shard": b"", "record": "", "error": "", "fatal": False}
         try:
-            result = generate_unit(self._generation, unit, self._shard(unit), self._driver.run)
-        except Exception:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
-            return {"unit": unit.model_dump_json(), "shard": b"", "record": "", "error": traceback.format_exc()}
-        record = result.record.model_dump_json()
-        return {"unit": unit.model_dump_json(), "shard": result.shard, "record": record, "error": ""}
+            result = generate_unit(self._generation, unit, self._shard(unit), self._engine.run)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
+            return {**row, "error": _text(error), "fatal": self._engine.dead}
+        return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
 
     def _shard(self, unit: Unit) -> ConditionShard:
         if self._difference:
@@ -65,21 +91,69 @@ class UnitMaker:
         return self._shards[unit.shard]
 
 
-def commit_made(batch: dict[str, np.ndarray], out: str) -> dict[str, list[Any]]:
-    """Publish a made unit: one row in, one row out, without the shard's bytes.
+class LastingEngine:
+    """An engine that is built anew once for every unit that it died under: what killed it may have passed."""
+
+    def __init__(self, generation: Generation) -> None:
+        """Start the first one."""
+        self._generation = generation
+        self._rebuilding = threading.Lock()
+        self._driver = EngineDriver(make_engine(generation))
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine that stands now is dead."""
+        return self._driver.dead
+
+    def run(self, canvases: Sequence[Canvas]) -> dict[str, Tensor]:
+        """Sample canvases.
+
+        Raises:
+            EngineError: If the engine refuses a canvas, or died twice.
+        """
+        try:
+            return self._driver.run(canvases)
+        except EngineError as error:
+            if not self._driver.dead:
+                raise
+            _LOG.error("%s; a new engine takes its place", error)
+        with self._rebuilding:
+            if self._driver.dead:
+                self._driver = EngineDriver(make_engine(self._generation))
+        return self._driver.run(canvases)
+
+    def describe(self, beat: Beat) -> Beat:
+        """Add what the engine does to a beat."""
+        driver = self._driver
+        return replace(
+            beat,
+            busy_seconds=driver.busy_seconds + driver.tick_seconds,
+            ticks=driver.ticks,
+            longest_tick=driver.longest_tick,
+            tick_seconds=driver.tick_seconds,
+        )
+
+
+def commit_made(batch: dict[str, np.ndarray], out: str, *, restoring: bool) -> dict[str, list[Any]]:
+    """Publish a made unit, or put it back: one row in, one row out, without the shard's bytes.
 
     Runs as a task of its own beside the actors, so that putting overlaps with the engine.
     """
     unit, error = Unit.model_validate_json(str(batch["unit"][0])), str(batch["error"][0])
-    written = rejected = 0
+    samples = 0
     if not error:
         try:
             record = LedgerRecord.model_validate_json(str(batch["record"][0]))
-            commit(out, unit, bytes(batch["shard"][0]), record)
-            written, rejected = record.written, record.rejected
-        except Exception:  # noqa: BLE001 - as above
-            error = traceback.format_exc()
-    return {"unit": [unit.id], "written": [written], "rejected": [rejected], "error": [error]}
+            (restore if restoring else commit)(out, unit, bytes(batch["shard"][0]), record)
+            samples = len(record.samples)
+        except Exception as failure:  # noqa: BLE001 - as above
+            error = _text(failure)
+    return {"unit": [unit.id], "samples": [samples], "error": [error], "fatal": [bool(batch["fatal"][0])]}
+
+
+def _text(error: BaseException) -> str:
+    """What dentgen raises on purpose says enough; anything else needs its trace."""
+    return str(error) if isinstance(error, DentgenError) else "".join(traceback.format_exception(error))
 
 
 def _drains_per_unit(spec: BuildSpec, plan: Plan) -> bool:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.errors import BuildError
+from dentgen.errors import BuildError, StorageError
 from dentgen.records import ATTRIBUTES, DatasetIndex, LedgerRecord, Plan, ShardEntry
 from dentgen.shards.ledger import committed_units, read_ledger
 from dentgen.shards.tar import json_bytes
 
-INDEX, SAMPLES, SUCCESS = "index.json", "samples.parquet", "_SUCCESS"
+INDEX, SAMPLES, SUCCESS, VERSIONS = "index.json", "samples.parquet", "_SUCCESS", "versions"
 _THREADS = 16
 
 #: One row a planned sample. Constants of the build stand in every row too, so that the table alone tells everything.
@@ -66,14 +66,9 @@ def read_ledgers(out: str, plan: Plan) -> list[LedgerRecord]:
         return list(pool.map(lambda unit: read_ledger(out, unit.name), plan.units))
 
 
-def seal(out: str, plan: Plan) -> DatasetIndex:
-    """Write version 0, the latest index, the table of samples and ``_SUCCESS``.
-
-    Raises:
-        BuildError: If a unit is not done, or planned samples are not the sum of written and rejected ones.
-    """
-    ledgers = read_ledgers(out, plan)
-    index = DatasetIndex(
+def index_of(plan: Plan, ledgers: Sequence[LedgerRecord]) -> DatasetIndex:
+    """The index that a plan's ledger amounts to."""
+    return DatasetIndex(
         version=plan.segment,
         spec_digest=plan.spec_digest,
         bundle_digest=plan.bundle_digest,
@@ -86,26 +81,44 @@ def seal(out: str, plan: Plan) -> DatasetIndex:
             if record.shard
         ),
     )
+
+
+def seal(out: str, plan: Plan) -> DatasetIndex:
+    """Write the version's index, the table of samples and the latest index.
+
+    Raises:
+        BuildError: If a unit is not done, or planned samples are not the sum of written and rejected ones.
+    """
+    ledgers = read_ledgers(out, plan)
+    index = index_of(plan, ledgers)
     if index.planned != index.written + index.rejected:
         raise BuildError(
             f"{out}: planned {index.planned} samples, but the ledger has "
             f"{index.written} written and {index.rejected} rejected"
         )
     content = json_bytes(index.model_dump(mode="json"))
-    storage.put_if_absent(storage.join(out, "versions", str(index.version), INDEX), content)
+    storage.put_if_absent(storage.join(out, VERSIONS, str(index.version), INDEX), content)
     storage.put_latest(storage.join(out, SAMPLES), _samples_parquet(plan, ledgers))
     storage.put_latest(storage.join(out, INDEX), content)
-    storage.put_if_absent(storage.join(out, SUCCESS), b"")
     return index
 
 
-def read_index(out: str) -> DatasetIndex:
-    """The latest index of a build.
+def mark_success(out: str) -> None:
+    """Say that everything that belongs to the build is there; the last thing that is put."""
+    storage.put_if_absent(storage.join(out, SUCCESS), b"")
+
+
+def read_index(out: str, name: str = "index.json") -> DatasetIndex:
+    """The latest index of a build, or the one under another name.
 
     Raises:
-        StorageError: If the build has not been sealed.
+        StorageError: If the build has not been sealed, or the file is no index.
     """
-    return DatasetIndex.model_validate_json(storage.read_bytes(storage.join(out, INDEX)))
+    url = storage.join(out, name)
+    try:
+        return DatasetIndex.model_validate_json(storage.read_bytes(url))
+    except ValueError as error:
+        raise StorageError(f"{url}: no index: {error}") from error
 
 
 def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:

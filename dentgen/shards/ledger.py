@@ -11,7 +11,7 @@ import time
 
 from dentgen import storage
 from dentgen.errors import DeterminismError, StorageError
-from dentgen.records import LedgerRecord, Unit
+from dentgen.records import DatasetIndex, LedgerRecord, Unit
 from dentgen.shards.tar import json_bytes
 
 _LOG = logging.getLogger(__name__)
@@ -86,6 +86,44 @@ def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
                 f"found sha256 {published}, expected {record.sha256}"
             )
     return True
+
+
+def restore(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> None:
+    """Put a unit back as it was committed: only the very bytes that its record names, or the sealed index.
+
+    Args:
+        out: The build.
+        unit: The unit.
+        shard: Tar bytes, made again.
+        record: Its commit record, made again.
+
+    Raises:
+        DeterminismError: If other bytes were committed; nothing is changed.
+    """
+    if not storage.exists(ledger_url(out, unit.name)):
+        commit(out, unit, shard, record)
+        return
+    try:
+        _same_or_raise(out, unit, record)
+    except StorageError:
+        _check_index(out, unit, record)
+        storage.put_latest(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))
+    if shard:
+        storage.put_latest(shard_url(out, unit), shard)
+
+
+def _check_index(out: str, unit: Unit, record: LedgerRecord) -> None:
+    """Where the ledger record itself is damaged, the index of the sealed build still knows the bytes."""
+    url = storage.join(out, "index.json")
+    if not storage.exists(url):
+        return
+    index = DatasetIndex.model_validate_json(storage.read_bytes(url))
+    committed = {entry.name: entry.sha256 for entry in index.shards}.get(f"{unit.name}.tar", "")
+    if committed != record.sha256:
+        raise DeterminismError(
+            f"unit {unit.name}: the index has sha256 {committed!r}, a second attempt gave {record.sha256!r}; "
+            "nothing was changed"
+        )
 
 
 def _same_or_raise(out: str, unit: Unit, record: LedgerRecord) -> None:

@@ -7,115 +7,171 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass
 
-from PIL import Image
-from pydantic import ValidationError
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.errors import StorageError
-from dentgen.records import LedgerRecord, Plan, SampleMetadata, Unit
-from dentgen.shards.index import INDEX, SUCCESS, read_index
-from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
-from dentgen.shards.reader import tar_samples
+from dentgen.records import DatasetIndex, LedgerRecord, Plan, Unit
+from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, VERSIONS, index_of, read_index
+from dentgen.shards.ledger import LEDGER, SHARDS, committed_units, read_ledger
+from dentgen.shards.sample_check import sample_problems
+from dentgen.shards.tar import json_bytes
 
-_THREADS: Final = 4
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        place: File under the build, or file and key.
+        text: What was found and what was expected.
+        unit: Unit that making again would mend, None if none would.
+        derived: File that sealing again would mend, "" if it would not.
+    """
+
+    place: str
+    text: str
+    unit: int | None = None
+    derived: str = ""
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.place}: {self.text}"
 
 
-def verify_build(out: str, plan: Plan) -> list[str]:
-    """Check a whole build.
+#: Allowed values of label members by extension ("seg.png").
+LabelValues = Mapping[str, Collection[int]]
+
+
+def verify_build(out: str, plan: Plan, label_values: LabelValues) -> Iterator[Problem]:
+    """Check a whole build, units in parallel.
 
     Args:
         out: The build.
         plan: Its plan.
+        label_values: What label maps may hold.
 
-    Returns:
-        One line a problem: the file or key, what was found, what was expected. Empty if there is none.
+    Yields:
+        Problems in the order of the plan; none if the build is sound.
     """
     done = committed_units(out)
-    problems = [
-        f"ledger/{unit.name}.json: not there, the unit is not done" for unit in plan.units if unit.name not in done
-    ]
-    committed = [unit for unit in plan.units if unit.name in done]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for found in pool.map(lambda unit: list(_unit_problems(out, plan, unit)), committed):
-            problems += found
-    if len(committed) == len(plan.units):
-        problems += _index_problems(out, plan)
-    return problems
+    keys: Counter[str] = Counter()
+    ledgers: list[LedgerRecord] = []
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        checks = pool.map(lambda unit: _check_unit(out, plan, unit, done, label_values), plan.units)
+        for record, problems in checks:
+            yield from problems
+            if record is not None:
+                ledgers.append(record)
+                keys.update(sample.key for sample in record.samples)
+    for key, count in keys.items():
+        if count > 1:
+            yield Problem(LEDGER, f"found the sample {key!r} {count} times, expected once")
+    if len(ledgers) == len(plan.units):
+        yield from _sealed_problems(out, plan, ledgers)
 
 
-def _unit_problems(out: str, plan: Plan, unit: Unit) -> Iterator[str]:
-    name = f"ledger/{unit.name}.json"
+def _check_unit(
+    out: str, plan: Plan, unit: Unit, done: Collection[str], label_values: LabelValues
+) -> tuple[LedgerRecord | None, list[Problem]]:
+    place = f"{LEDGER}/{unit.name}.json"
+    if unit.name not in done:
+        return None, [Problem(place, "not there, the unit is not done", unit.id)]
     try:
         record = read_ledger(out, unit.name)
     except StorageError as error:
-        yield str(error)
-        return
-    planned = unit.records * int(plan.spec["sampling"]["variants"])
-    if len(record.samples) != planned:
-        yield f"{name}: found {len(record.samples)} samples, expected {planned}"
-    for field in ("spec_digest", "bundle_digest"):
-        if getattr(record, field) != getattr(plan, field):
-            yield f"{name}: found {field} {getattr(record, field)}, expected {getattr(plan, field)}"
+        return None, [Problem(place, str(error), unit.id)]
+    problems = list(_record_problems(place, plan, unit, record))
     if record.shard:
-        yield from _shard_problems(out, plan, record)
+        problems += _shard_problems(out, plan, unit, record, label_values)
+    return record, problems
 
 
-def _shard_problems(out: str, plan: Plan, record: LedgerRecord) -> Iterator[str]:
-    name = f"{SHARDS}/{record.shard}"
+def _record_problems(place: str, plan: Plan, unit: Unit, record: LedgerRecord) -> Iterator[Problem]:
+    planned = unit.records * int(plan.spec["sampling"]["variants"])
+    expected = {
+        "unit": (record.unit, unit.id),
+        "samples": (len(record.samples), planned),
+        "shard": (record.shard, f"{unit.name}.tar" if record.written else ""),
+        "spec_digest": (record.spec_digest, plan.spec_digest),
+        "bundle_digest": (record.bundle_digest, plan.bundle_digest),
+    }
+    for field, (found, wanted) in expected.items():
+        if found != wanted:
+            yield Problem(place, f"found {field} {found!r}, expected {wanted!r}")
+
+
+def _shard_problems(
+    out: str, plan: Plan, unit: Unit, record: LedgerRecord, label_values: LabelValues
+) -> Iterator[Problem]:
+    place = f"{SHARDS}/{record.shard}"
     try:
         data = storage.read_bytes(storage.join(out, SHARDS, record.shard))
-    except (StorageError, FileNotFoundError):
-        yield f"{name}: not there, expected {record.bytes} bytes"
+    except StorageError:
+        yield Problem(place, f"not there, expected {record.bytes} bytes", unit.id)
         return
     found = hashlib.sha256(data).hexdigest()
     if found != record.sha256:
-        yield f"{name}: found {len(data)} bytes with sha256 {found}, expected {record.bytes} with {record.sha256}"
+        expected = f"{record.bytes} with {record.sha256}"
+        yield Problem(place, f"found {len(data)} bytes with sha256 {found}, expected {expected}", unit.id)
         return
-    samples = dict(tar_samples(data))
-    expected = [sample.key for sample in record.samples if sample.status == "written"]
-    if sorted(samples) != sorted(expected):
-        missing, extra = sorted(set(expected) - set(samples)), sorted(set(samples) - set(expected))
-        yield f"{name}: {len(missing)} samples missing {missing[:3]}, {len(extra)} unexpected {extra[:3]}"
-    for key, members in samples.items():
-        yield from _sample_problems(f"{name}: {key}", members, plan)
+    for key, text in sample_problems(data, record, plan, label_values):
+        yield Problem(f"{place}: {key}", text)
 
 
-def _sample_problems(place: str, members: dict[str, bytes], plan: Plan) -> Iterator[str]:
-    size = plan.spec["conditions"]["size"]
-    wanted = {plan.spec["output"]["image_format"], "seg.png", "fdi.png", "json"}
-    if not wanted <= members.keys():
-        yield f"{place}: found members {sorted(members)}, expected at least {sorted(wanted)}"
-        return
-    for extension, content in members.items():
-        if extension != "json":
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()
-                if image.size != (size, size):
-                    yield f"{place}.{extension}: found {image.size} pixels, expected {(size, size)}"
-    try:
-        metadata = SampleMetadata.model_validate_json(members["json"])
-    except ValidationError as error:
-        yield f"{place}.json: {error.error_count()} fields off the schema, first {error.errors()[0]['loc']}"
-        return
-    if metadata.spec_digest != plan.spec_digest:
-        yield f"{place}.json: found spec_digest {metadata.spec_digest}, expected {plan.spec_digest}"
-
-
-def _index_problems(out: str, plan: Plan) -> Iterator[str]:
+def _sealed_problems(out: str, plan: Plan, ledgers: list[LedgerRecord]) -> Iterator[Problem]:
     if not storage.exists(storage.join(out, SUCCESS)):
-        yield f"{SUCCESS}: not there, the build was not sealed"
+        yield Problem(SUCCESS, "not there, the build was not sealed", derived=SUCCESS)
         return
-    index = read_index(out)
-    ledgers = [read_ledger(out, unit.name) for unit in plan.units]
-    by_name = {record.shard: record.sha256 for record in ledgers if record.shard}
-    listed = {shard.name: shard.sha256 for shard in index.shards}
-    if listed != by_name:
-        differing = sorted(name for name in listed.keys() | by_name.keys() if listed.get(name) != by_name.get(name))
-        yield f"{INDEX}: disagrees with the ledger on {json.dumps(differing[:5])}"
-    if index.planned != index.written + index.rejected:
-        yield f"{INDEX}: planned {index.planned}, but written {index.written} + rejected {index.rejected}"
+    expected = index_of(plan, ledgers)
+    if expected.planned != expected.written + expected.rejected:
+        text = f"found {expected.written} written and {expected.rejected} rejected, expected {expected.planned} in all"
+        yield Problem(LEDGER, text)
+    for name in (INDEX, f"{VERSIONS}/{expected.version}/{INDEX}"):
+        yield from _index_problems(out, name, expected)
+    yield from _table_problems(out, ledgers)
+
+
+def _index_problems(out: str, name: str, expected: DatasetIndex) -> Iterator[Problem]:
+    try:
+        found = storage.read_bytes(storage.join(out, name))
+    except StorageError:
+        yield Problem(name, "not there, expected an index of the ledger's shards", derived=name)
+        return
+    if found != json_bytes(expected.model_dump(mode="json")):
+        yield Problem(name, _index_difference(out, name, expected), derived=name)
+
+
+def _index_difference(out: str, name: str, expected: DatasetIndex) -> str:
+    try:
+        index = read_index(out, name)
+    except StorageError as error:
+        return str(error)
+    listed, wanted = ({shard.name: shard.sha256 for shard in one.shards} for one in (index, expected))
+    differing = sorted(shard for shard in listed.keys() | wanted.keys() if listed.get(shard) != wanted.get(shard))
+    return f"disagrees with the ledger on the shards {differing[:5]}" if differing else "disagrees with the ledger"
+
+
+def _table_problems(out: str, ledgers: list[LedgerRecord]) -> Iterator[Problem]:
+    try:
+        data = storage.read_bytes(storage.join(out, SAMPLES))
+        table = pq.read_table(io.BytesIO(data), columns=["key", "status", "reason", "shard"])
+    except (StorageError, pa.ArrowException) as error:
+        yield Problem(SAMPLES, f"cannot be read: {error}", derived=SAMPLES)
+        return
+    wanted = [
+        (sample.key, sample.status, sample.reason, record.shard if sample.status == "written" else "")
+        for record in ledgers
+        for sample in record.samples
+    ]
+    found = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    if found != wanted:
+        text = f"found {table.num_rows} rows that disagree with the ledger, expected its {len(wanted)} samples"
+        yield Problem(SAMPLES, text, derived=SAMPLES)

@@ -17,12 +17,13 @@ import yaml
 from fsspec.implementations.local import LocalFileSystem
 
 from dentgen.errors import BuildError, DeterminismError, SpecChangedError
-from dentgen.pipeline.plan import adopt_plan, make_plan, read_plan
-from dentgen.pipeline.run import build, unit_dataset
+from dentgen.pipeline.cluster import unit_dataset
+from dentgen.pipeline.plan import adopt_plan, make_plan
+from dentgen.pipeline.pulse import Watch
+from dentgen.pipeline.run import build
 from dentgen.records import Plan
-from dentgen.shards.verify import verify_build
 from dentgen.spec import BuildSpec
-from tests.conftest import ROOT, shard_bytes, small_spec, write_tar
+from tests.conftest import ROOT, problems, shard_bytes, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
 
@@ -42,12 +43,8 @@ def reference(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """Shards of a build in one process, without Ray."""
     out = tmp_path_factory.mktemp("reference")
     build(small_spec(source, out), use_ray=False)
-    assert verify(out) == []
+    assert problems(out) == []
     return shard_bytes(out)
-
-
-def verify(out: Path) -> list[str]:
-    return verify_build(str(out), read_plan(str(out)))
 
 
 def test_plan_counts(source: Path, tmp_path: Path) -> None:
@@ -67,7 +64,7 @@ def test_ray_gives_the_bytes_of_one_process(
 ) -> None:
     build(small_spec(source, tmp_path, pipeline={"actors": actors}))
     assert shard_bytes(tmp_path) == reference
-    assert verify(tmp_path) == []
+    assert problems(tmp_path) == []
 
 
 @pytest.mark.ray
@@ -77,9 +74,8 @@ def test_reading_making_and_committing_are_operators_of_their_own(
     """Fused, the commit would run on the actor's event loop and stall the engine."""
     spec = small_spec(source, tmp_path)
     plan = adopt_plan(str(tmp_path), make_plan(spec))
-    dataset = unit_dataset(plan, list(plan.units), spec)
-    dataset.materialize()
-    stats = dataset.materialize().stats()
+    with Watch(30) as watch:
+        stats = unit_dataset(plan, plan.units, spec, watch.pulse).materialize().stats()
     assert "MapBatches(UnitMaker)" in stats
     assert "MapBatches(commit_made)" in stats
     assert "UnitMaker)->MapBatches" not in stats
@@ -105,7 +101,7 @@ def test_killed_actor(source: Path, tmp_path: Path, reference: dict[str, bytes],
     build(small_spec(source, tmp_path))
     assert killed, "the actor was never found: the test proved nothing"
     assert shard_bytes(tmp_path) == reference
-    assert verify(tmp_path) == []
+    assert problems(tmp_path) == []
 
 
 @pytest.mark.ray
@@ -129,7 +125,7 @@ def test_killed_driver_resumes(source: Path, tmp_path: Path, reference: dict[str
     assert outcome.made == 6 - len(done), "what was committed is not made again"
     assert {name: (out / "ledger" / name).stat().st_mtime_ns for name in done} == before
     assert shard_bytes(out) == reference
-    assert verify(out) == []
+    assert problems(out) == []
 
 
 @pytest.mark.ray
@@ -157,7 +153,7 @@ def test_killed_ray_driver_resumes(source: Path, tmp_path: Path) -> None:
     assert 0 < done < 12
     assert build(small_spec(source, out, pipeline=finer), use_ray=False).made == 12 - done
     assert shard_bytes(out) == shard_bytes(tmp_path / "whole")
-    assert verify(out) == []
+    assert problems(out) == []
 
 
 def test_another_listing_order(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dentgen import storage
-from dentgen.pipeline.plan import read_plan
 from dentgen.pipeline.run import build
-from dentgen.shards.verify import verify_build
 from dentgen.spec import BuildSpec
-from tests.conftest import shard_bytes, small_spec
+from tests.conftest import problems, shard_bytes, small_spec
 
 
 def test_from_s3_to_s3(small_source: Path, tmp_path: Path, s3_root: str) -> None:
@@ -21,7 +19,7 @@ def test_from_s3_to_s3(small_source: Path, tmp_path: Path, s3_root: str) -> None
     spec = BuildSpec.model_validate({**local, "source": {"path": source}, "output": {"path": out}})
     assert build(spec, use_ray=False).index.written == 10
     assert build(spec, use_ray=False).made == 0, "a second run finds it done"
-    assert verify_build(out, read_plan(out)) == []
+    assert problems(out) == []
     names = storage.list_names(storage.join(out, "shards"))
     assert {name: storage.read_bytes(storage.join(out, "shards", name)) for name in names} == shard_bytes(
         tmp_path / "local"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.pipeline.plan import read_plan
 from dentgen.pipeline.run import build
 from dentgen.records import SampleMetadata
-from dentgen.shards.reader import read_samples
-from dentgen.shards.verify import verify_build
-from tests.conftest import small_spec
+from dentgen.shards.ledger import digest_of, read_ledger
+from dentgen.shards.reader import read_samples, tar_samples
+from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
+from tests.conftest import problems, small_spec
 
 
 @pytest.fixture
@@ -20,10 +23,6 @@ def out(small_source: Path, tmp_path: Path) -> Path:
     out = tmp_path / "out"
     build(small_spec(small_source, out), use_ray=False)
     return out
-
-
-def problems(out: Path) -> list[str]:
-    return verify_build(str(out), read_plan(str(out)))
 
 
 def test_a_sound_build_has_none(out: Path) -> None:
@@ -62,6 +61,60 @@ def test_a_missing_shard_and_a_missing_record_are_found(out: Path) -> None:
     found = "\n".join(problems(out))
     assert "shards/000000.tar: not there" in found
     assert "ledger/000002.json: not there" in found
+
+
+def test_a_damaged_ledger_record_index_and_table_are_found(out: Path) -> None:
+    (out / "ledger" / "000001.json").write_text("{")
+    assert "ledger/000001.json" in "".join(problems(out))
+
+
+@pytest.mark.parametrize("name", ["index.json", "versions/0/index.json", "samples.parquet"])
+def test_damage_to_what_is_derived_is_found(name: str, out: Path) -> None:
+    whole = (out / name).read_bytes()
+    for damaged in (whole[:-20], b""):
+        (out / name).write_bytes(damaged)
+        (problem,) = problems(out)
+        assert problem.startswith(f"{name}: ")
+
+
+def test_a_table_of_another_build_is_found(out: Path) -> None:
+    table = pq.read_table(out / "samples.parquet")
+    pq.write_table(table.slice(1), out / "samples.parquet")
+    (problem,) = problems(out)
+    assert "found 9 rows that disagree with the ledger, expected its 10 samples" in problem
+
+
+def rewritten(out: Path, change: Callable[[dict[str, dict[str, bytes]]], None]) -> list[str]:
+    """Problems after a unit was changed and committed with a true hash: only reading the samples finds them."""
+    record = read_ledger(str(out), "000000")
+    samples = dict(tar_samples((out / "shards" / record.shard).read_bytes()))
+    change(samples)
+    data = tar_bytes(samples.items())
+    (out / "shards" / record.shard).write_bytes(data)
+    told = record.model_copy(update={"sha256": digest_of(data), "bytes": len(data)})
+    (out / "ledger" / "000000.json").write_bytes(json_bytes(told.model_dump(mode="json")))
+    return [problem for problem in problems(out) if "index" not in problem]
+
+
+def test_what_hashes_cannot_tell_is_found_in_the_samples(out: Path) -> None:
+    keys = [key for key, _ in tar_samples((out / "shards" / "000000.tar").read_bytes())]
+
+    def spoil(samples: dict[str, dict[str, bytes]]) -> None:
+        samples[keys[0]]["seg.png"] = png_bytes(np.full((128, 128), 7, np.uint8))
+        samples[keys[1]]["fdi.png"] = png_bytes(np.zeros((64, 64), np.uint8))
+        del samples[keys[2]]["light.png"]
+        samples["other"] = samples.pop(keys[3])
+
+    found = "\n".join(rewritten(out, spoil))
+    for key, text in (
+        (keys[0], "seg.png: found values [7]"),
+        (keys[1], "fdi.png: found ('PNG', 'L', (64, 64))"),
+        (keys[2], "found members"),
+        (keys[3], "not in the shard"),
+        ("other", "not written as the ledger says"),
+        ("other", f"found key '{keys[3]}'"),
+    ):
+        assert re.search(re.escape(key) + ".*" + re.escape(text), found), (key, text, found)
 
 
 def test_a_build_that_was_not_sealed_is_found(out: Path) -> None:

@@ -1,0 +1,125 @@
+"""A build's units through Ray Data: connect, lay out the Dataset, watch its actors.
+
+One row is one unit; shards never follow Ray's blocks. Refuses to know what a unit is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import ray
+import ray.data
+
+from dentgen import storage
+from dentgen.errors import BuildError, SpecError
+from dentgen.pipeline.pulse import ActorReport, Watch
+from dentgen.pipeline.stages import UnitMaker, UnitOutcome, commit_made
+from dentgen.records import Plan, Unit
+from dentgen.spec import BuildSpec
+
+_LOG = logging.getLogger(__name__)
+
+
+def make_with_ray(
+    plan: Plan,
+    units: Sequence[Unit],
+    spec: BuildSpec,
+    address: str | None,
+    *,
+    restoring: bool,
+    collect: Callable[[Iterator[UnitOutcome]], None],
+) -> tuple[ActorReport, ...]:
+    """Make units in Ray actors.
+
+    Args:
+        plan: The plan, with the spec as the actors shall use it.
+        units: Which of its units.
+        spec: How work is spread, and where it goes.
+        address: Ray cluster; None: the environment's, or a new one here.
+        restoring: As for ``make_units``.
+        collect: Takes what became of every unit.
+
+    Returns:
+        What every actor did.
+
+    Raises:
+        BuildError: If the actors cannot go on.
+    """
+    connect(spec, address)
+    with Watch(spec.pipeline.stall_seconds) as watch:
+        try:
+            collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring)))
+        except ray.exceptions.RayError as error:
+            raise BuildError(watch.failure or f"the Ray actors cannot go on: {error}") from error
+    reports = tuple(ActorReport(beat, watch.startup.get(place)) for place, beat in watch.last.items())
+    for report in reports:
+        _LOG.info("%s", report)
+    return reports
+
+
+def connect(spec: BuildSpec, address: str | None = None) -> None:
+    """Join a cluster, or start Ray on this machine.
+
+    Raises:
+        SpecError: If a job would write into its temporary copy of the working directory.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and _is_relative(spec.output.path):
+        raise SpecError(
+            f"output.path: found {spec.output.path!r}, which in a submitted job is a temporary copy of the working "
+            "directory; expected a URL or an absolute path"
+        )
+    if not ray.is_initialized():
+        address = address or os.environ.get("RAY_ADDRESS")
+        variables = {"OMP_NUM_THREADS": str(spec.engine.threads), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": variables},
+            logging_level=logging.WARNING,
+            include_dashboard=None if address else False,
+        )
+    places = [place for place in (spec.source.path, spec.output.path) if not storage.is_remote(place)]
+    nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+    if places and nodes > 1:
+        _LOG.warning("%d nodes: %s must be on a file system that all of them share", nodes, " and ".join(places))
+
+
+def _is_relative(path: str) -> bool:
+    return not storage.is_remote(path) and not path.startswith(("/", "file://", "local://"))
+
+
+def unit_dataset(
+    plan: Plan, units: Sequence[Unit], spec: BuildSpec, pulse: Any, *, restoring: bool = False
+) -> ray.data.Dataset:
+    """The Ray Dataset of a build: range over units, an async actor pool, a commit task."""
+    context = ray.data.DataContext.get_current()
+    context.max_errored_blocks = 0
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    on_gpu = plan.environment["device"] == "cuda"
+    made = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
+        UnitMaker,
+        fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(
+            size=spec.pipeline.actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
+        ),
+        num_cpus=0 if on_gpu else _actor_cpus(spec.pipeline.actors),
+        num_gpus=1 if on_gpu else 0,
+    )
+    committing: Callable[..., Any] = commit_made
+    arguments = {"out": spec.output.path, "restoring": restoring}
+    return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
+
+
+def _outcomes(dataset: ray.data.Dataset) -> Iterator[UnitOutcome]:
+    for row in dataset.iter_rows():
+        yield UnitOutcome(int(row["unit"]), int(row["samples"]), str(row["error"]), bool(row["fatal"]))
+
+
+def _actor_cpus(actors: int) -> float:
+    """CPUs that an actor reserves: one, or less where the actors would leave none to read and commit with."""
+    available = float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    return min(1.0, max(0.0, available - 1) / actors)

@@ -1,0 +1,89 @@
+"""Repair: make again exactly the units that are damaged or missing, to the bytes that were committed.
+
+What the ledger names is the truth: other bytes than those are never put. Refuses to know how a unit is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dentgen import storage
+from dentgen.conditions.labels import LABEL_VALUES
+from dentgen.errors import SpecChangedError
+from dentgen.models.bundle import bundle_digest
+from dentgen.pipeline.plan import environment, read_plan
+from dentgen.pipeline.run import finish, make_units
+from dentgen.records import Plan
+from dentgen.shards.verify import Problem, verify_build
+from dentgen.spec import BuildSpec, spec_difference
+
+
+@dataclass(frozen=True, slots=True)
+class RepairOutcome:
+    """What a repair came to.
+
+    Attributes:
+        problems: What was wrong.
+        units: Units that were made again.
+        left: What is still wrong.
+    """
+
+    problems: tuple[Problem, ...]
+    units: tuple[int, ...]
+    left: tuple[Problem, ...]
+
+
+def repair(
+    out: str,
+    source: str | None = None,
+    *,
+    use_ray: bool = True,
+    address: str | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> RepairOutcome:
+    """Verify a build, make again what is damaged, and verify again.
+
+    Args:
+        out: The build.
+        source: Where its condition shards are now; None: where they were.
+        use_ray: As for ``build``.
+        address: As for ``build``.
+        progress: Told the samples made so far.
+
+    Raises:
+        SpecChangedError: If this environment or bundle would make other bytes.
+        BuildError: If a unit cannot be made again; nothing is changed for it.
+    """
+    plan = read_plan(out)
+    problems = tuple(verify_build(out, plan, LABEL_VALUES))
+    damaged = {problem.unit for problem in problems}
+    units = [unit for unit in plan.units if unit.id in damaged]
+    if units:
+        spec = _spec_here(plan, out, source)
+        _check_environment(plan, spec)
+        make_units(plan, units, spec, use_ray=use_ray, address=address, restoring=True, progress=progress)
+    if not problems:
+        return RepairOutcome((), (), ())
+    for name in {problem.derived for problem in problems if problem.derived}:
+        storage.remove(storage.join(out, name))
+    finish(out, plan)
+    return RepairOutcome(problems, tuple(unit.id for unit in units), tuple(verify_build(out, plan, LABEL_VALUES)))
+
+
+def _spec_here(plan: Plan, out: str, source: str | None) -> BuildSpec:
+    """The plan's spec with the places where source and output are now."""
+    spec = BuildSpec.model_validate(plan.spec)
+    return spec.model_copy(
+        update={
+            "output": spec.output.model_copy(update={"path": out}),
+            "source": spec.source.model_copy(update={"path": source or spec.source.path}),
+        }
+    )
+
+
+def _check_environment(plan: Plan, spec: BuildSpec) -> None:
+    here = {**environment(spec), "bundle_digest": bundle_digest(spec.model.bundle, spec.model.adapters)}
+    difference = spec_difference({**plan.environment, "bundle_digest": plan.bundle_digest}, here)
+    if difference:
+        raise SpecChangedError("repair would make other bytes here than were committed:\n  " + "\n  ".join(difference))
