@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dentgen.models.bundle import load_bundle
     from dentgen.pipeline.run import build
+    from dentgen.shards.dataset import load_dataset
     from dentgen.spec import BuildSpec
 
-__all__ = ["BuildSpec", "build", "load_bundle"]
+__all__ = ["BuildSpec", "build", "load_bundle", "load_dataset"]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,5 +31,9 @@ def __getattr__(name: str) -> Any:
             from dentgen.models.bundle import load_bundle
 
             return load_bundle
+        case "load_dataset":
+            from dentgen.shards.dataset import load_dataset
+
+            return load_dataset
         case _:
             raise AttributeError(name)

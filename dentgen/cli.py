@@ -133,6 +133,15 @@ def repair(
 
 
 @app.command()
+def report(out: Out) -> None:
+    """Write the report of a finished build again."""
+    from dentgen.pipeline.plan import read_plan
+    from dentgen.report.page import write_report
+
+    typer.echo(write_report(out, read_plan(out)))
+
+
+@app.command()
 def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False) -> None:
     """List what no ledger names in a finished build; with --remove, remove it."""
     from dentgen.pipeline.plan import plan_files, read_plan

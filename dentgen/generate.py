@@ -132,10 +132,9 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
         sampler: ``engine.run`` or a driver's.
     """
     started = time.time()
-    records, rejected = _read_unit(generation.spec, unit, shard)
-    requests, too_long = _requests(generation, records)
-    canvases = _canvases(generation, requests)
-    latents = sampler(canvases)
+    records, rejected = read_unit(generation.spec, unit, shard)
+    requests, too_long = requests_of(generation, unit, records)
+    latents = sampler(canvases_of(generation, requests))
     samples, broken = _decode(generation, requests, latents)
     members = [(sample.request.key, _members(generation, sample)) for sample in samples]
     tar = tar_bytes(members) if members else b""
@@ -145,7 +144,7 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
     return UnitResult(tar, record.model_copy(update={"timing": timing}))
 
 
-def _read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
+def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
     """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
 
     Raises:
@@ -213,8 +212,8 @@ def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpe
     ]
 
 
-def _requests(
-    generation: Generation, records: Sequence[ConditionRecord]
+def requests_of(
+    generation: Generation, unit: Unit, records: Sequence[ConditionRecord]
 ) -> tuple[list[SampleRequest], list[SampleStatus]]:
     """Variants of every record, and those whose prompt the text encoder cannot take."""
     spec = generation.spec
@@ -229,13 +228,14 @@ def _requests(
         try:
             generation.prompts.embed(prompt)
         except ConditionError as error:
-            rejected += [_status(request, "rejected", str(error)) for request in variants]
+            reason = f"{storage.name_of(unit.shard)}: {record.key}: {error}"
+            rejected += [_status(request, "rejected", reason) for request in variants]
         else:
             requests += variants
     return requests, rejected
 
 
-def _canvases(generation: Generation, requests: Sequence[SampleRequest]) -> list[Canvas]:
+def canvases_of(generation: Generation, requests: Sequence[SampleRequest]) -> list[Canvas]:
     """One canvas per request; every distinct control image is encoded once."""
     spec, prompts = generation.spec, generation.prompts
     images = {_image_name(request.control): request.control for request in requests}

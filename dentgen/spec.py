@@ -49,7 +49,7 @@ class OutputSpec(_Section):
 class ModelSpec(_Section):
     """What makes the pictures."""
 
-    bundle: str = Field(default="miniature", description="The embedded miniature, a bundle folder, or a hub id.")
+    bundle: str = Field(default="miniature", description="The embedded miniature, a bundle folder or URL, or a hub id.")
     adapters: dict[str, float] = Field(
         default={"blended": 1.0}, description="ctrLoRA adapter and the scale of its residuals; {} uses the bare base."
     )

@@ -7,7 +7,6 @@ in passing (500, 503, slow down, a reset) is tried again with backoff by botocor
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import tempfile
@@ -228,7 +227,6 @@ def _resolve(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-@functools.cache
 def _s3_options() -> Mapping[str, Any]:
     """Retries of botocore; and of s3fs where a create-only PUT met another one (409, which AWS asks to try again)."""
     from s3fs.core import set_custom_error_handler

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
-from tests.conftest import DEMO, ROOT, write_tar
+from tests.conftest import DEMO, ROOT, small_spec, write_tar
 from tests.test_layout import readme_commands
 
 
@@ -22,23 +24,57 @@ def dentgen(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
+SHORTENED = {"--count 1000": "--count 2"}
+SAID = {
+    "phantom": "2 records in conditions/, 1 shards rendered now",
+    "plan": "6 units, 80 samples",
+    "generate --limit": "16 samples written, 0 rejected, of 16 planned\ndataset: out/demo-preview-4/",
+    "generate": "80 samples written, 0 rejected, of 80 planned\ndataset: out/demo/\nlook at: out/demo/report.html",
+    "status": "6 of 6 units done",
+    "verify": "80 samples in 6 units: 0 problems",
+    "repair": "0 problems, 0 units made again, 0 left",
+    "gc": "0 files, 0 bytes",
+    "report": "out/demo/report.html",
+}
+
+
 @pytest.mark.ray
-def test_the_demo_builds_verifies_and_shows_itself(tmp_path: Path) -> None:
-    out = str(tmp_path / "demo")
-    run = dentgen("generate", "jobs/specs/demo.yaml", "--set", f"output.path={out}")
-    assert run.returncode == 0, run.stderr
-    assert "80 samples written, 0 rejected, of 80 planned" in run.stdout
-    assert out in run.stdout
-    sheet = np.asarray(Image.open(tmp_path / "demo" / "contact_sheet.png"))
-    assert sheet.shape[2] == 3
+def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None:
+    """Run one after the other, as they stand there; rendering a thousand jaws is cut to two."""
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
+    commands = [command for command in readme_commands() if command.startswith("dentgen ")][: len(SAID)]
+    for command in commands:
+        for long, short in SHORTENED.items():
+            command = command.replace(long, short)  # noqa: PLW2901
+        run = dentgen(*command.split()[1:], cwd=tmp_path)
+        assert run.returncode == 0, (command, run.stderr)
+        name = command.split()[1] + (" --limit" if "--limit" in command else "")
+        assert SAID.pop(name) in run.stdout, (command, run.stdout)
+        if name == "plan":
+            assert re.search(r"expected: \d+\.\d MB and 0:\d\d:\d\d with 1 actors, measured on 16 samples", run.stdout)
+        if name == "generate":
+            assert re.search(r"actor on .*: start-up \d+\.\d s, engine busy \d+% of the time", run.stderr)
+    assert not SAID, "the README shows every command"
+    sheet = np.asarray(Image.open(tmp_path / "out" / "demo" / "contact_sheet.png"))
     assert sheet.std() > 30, "a sheet of one colour shows nothing"
-    verified = dentgen("verify", out)
-    assert (verified.returncode, verified.stdout.strip()) == (0, "80 samples in 6 units: 0 problems")
-    assert dentgen("status", out).stdout.startswith("6 of 6 units done")
-    (tmp_path / "demo" / "shards" / "000002.tar").unlink()
-    broken = dentgen("verify", out)
+
+
+def test_damage_is_exit_code_1_and_repaired(small_source: Path, tmp_path: Path) -> None:
+    out, spec = tmp_path / "out", tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(small_spec(small_source, out).model_dump(mode="json")))
+    assert dentgen("generate", str(spec), "--no-ray").returncode == 0
+    (out / "shards" / "000001.tar").unlink()
+    (out / "shards" / "000009.tar").write_bytes(b"stray")
+    broken = dentgen("verify", str(out))
     assert broken.returncode == 1
-    assert "shards/000002.tar" in broken.stderr
+    assert "shards/000001.tar: not there" in broken.stderr
+    repaired = dentgen("repair", str(out), "--no-ray")
+    assert repaired.returncode == 0, repaired.stderr
+    assert "1 problems, 1 units made again, 0 left" in repaired.stdout
+    assert "000009.tar" in dentgen("gc", str(out)).stdout
+    assert (out / "shards" / "000009.tar").exists(), "listing removes nothing"
+    assert "1 files, 5 bytes removed" in dentgen("gc", str(out), "--remove").stdout
+    assert not (out / "shards" / "000009.tar").exists()
 
 
 def test_wrong_use_is_exit_code_2(tmp_path: Path) -> None:
@@ -49,12 +85,6 @@ def test_wrong_use_is_exit_code_2(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
     assert dentgen("no-such-command").returncode == 2
     assert dentgen("generate", str(tmp_path / "not-there.yaml")).returncode == 2
-
-
-def test_plan_says_what_a_build_would_do() -> None:
-    run = dentgen("plan", "jobs/specs/demo.yaml")
-    assert "2 condition shards, 20 records" in run.stdout
-    assert "6 units, 80 samples" in run.stdout
 
 
 def test_phantoms_are_rendered_once_and_never_mixed(tmp_path: Path) -> None:

@@ -54,9 +54,21 @@ FAULTS = {
     ),
     "rejects that vanish": (
         "dentgen/generate.py",
-        "                rejected += _rejections(raw.key, str(error), spec)",
-        "                del error",
-        "tests/test_generate.py::test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched",
+        "            rejected += _rejections(unit, position, raw.key, str(error), spec)",
+        "            del error",
+        "tests/pipeline/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",
+    ),
+    "unreadable shards that vanish": (
+        "dentgen/pipeline/units.py",
+        "        if index.problem and left > 0:",
+        "        if False:",
+        "tests/pipeline/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",
+    ),
+    "a repair that puts whatever it made": (
+        "dentgen/shards/ledger.py",
+        "    try:\n        _same_or_raise(out, unit, record)\n    except StorageError:",
+        "    try:\n        read_ledger(out, unit.name)\n    except StorageError:",
+        "tests/pipeline/test_repair.py::test_a_changed_source_is_refused_and_nothing_is_put",
     ),
     "shards in the order of the listing": (
         "dentgen/conditions/sources.py",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from dentgen import storage
 from dentgen.errors import StorageError
+from tests.s3_faults import FaultProxy, fault_proxy
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -57,6 +59,79 @@ def test_one_of_many_racing_writers_wins(root: str) -> None:
     contents = [bytes([n]) * 100_000 for n in range(6)]
     assert race(lambda n: storage.put_if_absent(url, contents[n]), 6) == 1
     assert storage.read_bytes(url) in contents
+
+
+@pytest.fixture
+def bad_day(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """The S3 endpoint behind a proxy that fails as told."""
+    import s3fs
+
+    with fault_proxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+        host, port = proxy.server_address[:2]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host!s}:{port}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield proxy
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset"])
+def test_what_passes_is_tried_again(fault: str, bad_day: FaultProxy, s3_root: str) -> None:
+    url = storage.join(s3_root, f"bad-{fault}", "x")
+    operations: list[tuple[Callable[[], object], object]] = [
+        (lambda: storage.put_if_absent(url, b"first"), True),
+        (lambda: storage.put_if_absent(url, b"second"), False),
+        (lambda: storage.read_bytes(url), b"first"),
+        (lambda: storage.read_range(url, 1, 3), b"ir"),
+        (lambda: storage.list_names(storage.join(s3_root, f"bad-{fault}")), ["x"]),
+        (lambda: storage.put_latest(url, b"third"), None),
+        (lambda: storage.read_bytes(url), b"third"),
+    ]
+    for operation, expected in operations:
+        bad_day.plan = [fault, fault]
+        assert operation() == expected
+        assert bad_day.plan == [], "the faults came"
+
+
+def test_a_conflict_of_create_only_puts_is_tried_again(bad_day: FaultProxy, s3_root: str) -> None:
+    """AWS answers 409 where two create-only PUTs meet, and asks for another try."""
+    bad_day.plan = ["409", "409"]
+    assert storage.put_if_absent(storage.join(s3_root, "conflict"), b"x")
+    assert bad_day.hit == ["PUT", "PUT"]
+
+
+def test_a_put_whose_answer_is_lost_finds_its_own_object(bad_day: FaultProxy, s3_root: str) -> None:
+    url = storage.join(s3_root, "late")
+    bad_day.plan = ["late"]
+    assert not storage.put_if_absent(url, b"mine")
+    assert storage.read_bytes(url) == b"mine"
+
+
+def test_a_storage_that_stays_down_is_named(bad_day: FaultProxy, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    url = storage.join(s3_root, "down")
+    bad_day.plan = ["500"] * 100
+    for operation in (lambda: storage.put_if_absent(url, b"x"), lambda: storage.read_bytes(url)):
+        with pytest.raises(StorageError, match="s3://dentgen-test/root/down: cannot be"):
+            operation()
+    bad_day.plan = []
+
+
+def test_other_storages_keep_the_promise_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "memory://bucket/once"
+    contents = [bytes([n]) for n in range(4)]
+    assert storage.put_if_absent(url, contents[0])
+    storage.require_create_only(url, contents[0])
+    assert not storage.put_if_absent(url, contents[1])
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda self, path, value, mode="overwrite": None)
+    with pytest.raises(StorageError, match="MemoryFileSystem overwrites what exists"):
+        storage.require_create_only(url, contents[0])
+
+
+def test_passwords_in_urls_are_refused_and_not_repeated() -> None:
+    for url in ("ftp://user:hunter2@host/x", "s3://key:hunter2@bucket/x"):
+        with pytest.raises(StorageError, match="expected it in the environment") as caught:
+            storage.exists(url)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

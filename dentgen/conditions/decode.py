@@ -48,8 +48,9 @@ KNOWN_MEMBERS: Final = frozenset(
     }
 )
 #: What Pillow raises on bytes that are no image; it promises none of it.
-_NO_IMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
-                    Image.DecompressionBombError)  # fmt: skip
+_NO_IMAGE: Final = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
+)  # fmt: skip
 _DISAGREEMENT_WARNING: Final = 0.02
 
 
@@ -124,6 +125,8 @@ def _open_image(raw: RawRecord, member: str, formats: Sequence[str]) -> Image.Im
                 raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} in all")
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Image.DecompressionBombError as error:
+        raise ConditionError(place, str(error), f"at most {MAX_PIXELS} pixels in all") from error
     except _NO_IMAGE as error:
         raise ConditionError(
             place, f"bytes that are no image ({error})", f"a whole image, {' or '.join(formats)}"

@@ -1,7 +1,8 @@
-"""A thread that owns an engine, so that several units feed one engine and none drains it for another.
+"""A thread that owns an engine and its device, so that several units feed one engine and none drains it for another.
 
-Callers submit canvases and wait for their own; an engine that dies fails everyone who waits, at once, and everyone
-who comes later. Refuses to know units and Ray.
+Callers submit canvases, or work of their own for the same device, and wait for it; what they do meanwhile (reading,
+encoding files) overlaps with the ticks. An engine that dies fails everyone who waits, at once, and everyone who comes
+later. Refuses to know units and Ray.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -18,12 +21,26 @@ from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import EngineError
 
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Submission:
+    canvas: Canvas
+    future: Future[Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    work: Callable[[], Any]
+    future: Future[Any]
+
 
 class EngineDriver:
     """Runs an engine's ticks in its own thread.
 
     Attributes:
-        busy_seconds: Time spent in ticks so far.
+        busy_seconds: Time spent in ticks and other work so far.
         ticks: How many there were.
         longest_tick: The longest of them, seconds.
     """
@@ -31,7 +48,7 @@ class EngineDriver:
     def __init__(self, engine: DiffusionEngine) -> None:
         """Start the thread."""
         self._engine = engine
-        self._inbox: queue.Queue[tuple[Canvas, Future[Tensor]] | None] = queue.Queue()
+        self._inbox: queue.Queue[_Submission | _Work | None] = queue.Queue()
         self._waiting: dict[str, Future[Tensor]] = {}
         self._lock = threading.Lock()
         self._death: BaseException | None = None
@@ -46,8 +63,21 @@ class EngineDriver:
         Raises:
             EngineError: If the engine refuses a canvas or is dead.
         """
-        futures = {canvas.key: self._submit(canvas) for canvas in canvases}
-        return {key: future.result() for key, future in futures.items()}
+        submissions = [_Submission(canvas, Future()) for canvas in canvases]
+        for submission in submissions:
+            self._put(submission)
+        return {submission.canvas.key: submission.future.result() for submission in submissions}
+
+    def call(self, work: Callable[[], Result]) -> Result:
+        """Do other work of the device between two ticks and wait for it; what it raises is raised here alone.
+
+        Raises:
+            EngineError: If the engine is dead.
+        """
+        future: Future[Any] = Future()
+        self._put(_Work(work, future))
+        result: Result = future.result()
+        return result
 
     @property
     def dead(self) -> bool:
@@ -65,13 +95,11 @@ class EngineDriver:
         self._inbox.put(None)
         self._thread.join()
 
-    def _submit(self, canvas: Canvas) -> Future[Tensor]:
-        future: Future[Tensor] = Future()
+    def _put(self, item: _Submission | _Work) -> None:
         with self._lock:
             if self._death is not None:
-                raise EngineError(f"{canvas.key}: the engine died before: {self._death!r}") from self._death
-            self._inbox.put((canvas, future))
-        return future
+                raise EngineError(f"the engine died before: {self._death!r}") from self._death
+            self._inbox.put(item)
 
     def _loop(self) -> None:
         try:
@@ -91,25 +119,39 @@ class EngineDriver:
         self.longest_tick = max(self.longest_tick, seconds)
 
     def _take(self) -> bool:
-        """Move submissions to the engine; wait for one if it is idle. False when the driver is closed and idle."""
+        """Take what was submitted; wait for something if the engine is idle. False when closed and idle."""
         while True:
             try:
                 item = self._inbox.get(block=self._engine.idle)
             except queue.Empty:
                 return True
-            if item is None:
-                self._inbox.put(None)
-                return not self._engine.idle
-            canvas, future = item
-            try:
-                self._engine.submit(canvas)
-            except EngineError as error:
-                future.set_exception(error)
-            except BaseException as error:
-                future.set_exception(error)  # it waits nowhere yet, so nobody else would tell it
-                raise
-            else:
-                self._waiting[canvas.key] = future
+            match item:
+                case None:
+                    self._inbox.put(None)
+                    return not self._engine.idle
+                case _Work():
+                    self._do(item)
+                case _Submission():
+                    self._admit(item)
+
+    def _do(self, work: _Work) -> None:
+        began = time.perf_counter()
+        try:
+            work.future.set_result(work.work())
+        except Exception as error:  # noqa: BLE001 - it belongs to who asked for the work
+            work.future.set_exception(error)
+        self.busy_seconds += time.perf_counter() - began
+
+    def _admit(self, submission: _Submission) -> None:
+        try:
+            self._engine.submit(submission.canvas)
+        except EngineError as error:
+            submission.future.set_exception(error)
+        except BaseException as error:
+            submission.future.set_exception(error)  # it waits nowhere yet, so nobody else would tell it
+            raise
+        else:
+            self._waiting[submission.canvas.key] = submission.future
 
     def _die(self, error: BaseException) -> None:
         with self._lock:
@@ -121,4 +163,4 @@ class EngineDriver:
         while not self._inbox.empty():
             item = self._inbox.get_nowait()
             if item is not None:
-                item[1].set_exception(failure)
+                item.future.set_exception(failure)

@@ -1,12 +1,15 @@
 """Bundles: a diffusers model folder with control net and adapters, loaded the same way whatever its size.
 
-``miniature`` is the bundle inside this package; anything else is a folder or a hub id in Stable Diffusion 1.5's
+``miniature`` is the bundle inside this package; anything else is a folder, a URL or a hub id in Stable Diffusion 1.5's
 layout. Only safetensors are read. Refuses to know conditions and sampling.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from dentgen.errors import BundleError
+from dentgen import storage
+from dentgen.errors import BundleError, StorageError
 from dentgen.models.control import load_control, merge_adapter
 
 MINIATURE: Final = "miniature"
@@ -51,13 +55,15 @@ class Bundle:
 
 
 def find_bundle(name: str) -> Path:
-    """Folder of a bundle: the miniature, a local folder, or a hub id downloaded to the hub's cache.
+    """Folder of a bundle: the miniature, a local folder, a copy of a remote one, or a hub id in the hub's cache.
 
     Raises:
         BundleError: If it cannot be found or lacks a component.
     """
     if name == MINIATURE:
         folder = _MINIATURE_FOLDER
+    elif storage.is_remote(name):
+        folder = _local_copy(name)
     elif Path(name).is_dir():
         folder = Path(name)
     else:
@@ -129,6 +135,41 @@ def _load_control(name: str, folder: Path, adapters: Mapping[str, float], dtype:
             raise BundleError(f"{name}: found no adapter {adapter!r}, expected one of {known}")
         control = merge_adapter(control, place)
     return control
+
+
+def _local_copy(url: str) -> Path:
+    """A copy of a remote folder in the user's cache, used again as long as the folder's files do not change."""
+    try:
+        files = sorted(storage.list_files(url), key=lambda file: file.url)
+        state = "\n".join(f"{file.url} {file.size} {file.tag}" for file in files)
+        home = Path(os.environ.get("DENTGEN_CACHE", Path.home() / ".cache" / "dentgen")) / "bundles"
+        copy = home / hashlib.sha256(state.encode()).hexdigest()
+        if not copy.is_dir():
+            home.mkdir(parents=True, exist_ok=True)
+            begun = Path(tempfile.mkdtemp(dir=home))
+            for file in files:
+                _fetch(file.url, begun, storage.relative_name(url, file.url))
+            _publish(begun, copy)
+    except StorageError as error:
+        raise BundleError(f"{url}: {error}") from error
+    return copy
+
+
+def _fetch(url: str, folder: Path, name: str) -> None:
+    target = (folder / name).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise BundleError(f"{url}: found a name that leads out of the bundle, expected files of its own")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(storage.read_bytes(url))
+
+
+def _publish(begun: Path, final: Path) -> None:
+    try:
+        begun.rename(final)
+    except OSError:
+        shutil.rmtree(begun)
+        if not final.is_dir():  # otherwise another process was faster
+            raise
 
 
 def _download(name: str) -> Path:

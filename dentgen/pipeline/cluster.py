@@ -72,13 +72,13 @@ def connect(spec: BuildSpec, address: str | None = None) -> None:
             "directory; expected a URL or an absolute path"
         )
     if not ray.is_initialized():
-        address = address or os.environ.get("RAY_ADDRESS")
+        address = address or os.environ.get("RAY_ADDRESS", "local")  # not whatever an earlier cluster left behind
         variables = {"OMP_NUM_THREADS": str(spec.engine.threads), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
         ray.init(
             address=address,
             runtime_env={"env_vars": variables},
             logging_level=logging.WARNING,
-            include_dashboard=None if address else False,
+            include_dashboard=False if address == "local" else None,
         )
     places = [place for place in (spec.source.path, spec.output.path) if not storage.is_remote(place)]
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]

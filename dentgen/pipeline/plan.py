@@ -5,6 +5,7 @@ Refuses to know how a unit is made.
 
 from __future__ import annotations
 
+import logging
 import platform
 from importlib.metadata import version
 from itertools import zip_longest
@@ -30,6 +31,8 @@ from dentgen.records import Plan
 from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec, spec_difference
 
+_LOG = logging.getLogger(__name__)
+
 PLAN: Final = "plan"
 _FIRST: Final = "000000.json"
 #: Libraries whose version can change a sample's bytes.
@@ -50,6 +53,7 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
         BuildError: If no record is left to use.
     """
     shards = list_shards(spec.source.path, spec.source.format)
+    _LOG.info("%s: %d condition shards to index", storage.without_secrets(spec.source.path), len(shards))
     kept = storage.join(spec.output.path, PLAN, SOURCE_INDEX)
     known = read_source_index(kept)
     indexes = index_source(

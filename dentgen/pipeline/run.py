@@ -18,6 +18,8 @@ from dentgen.pipeline.pulse import ActorReport
 from dentgen.pipeline.stages import UnitOutcome
 from dentgen.records import DatasetIndex, Plan, Unit
 from dentgen.report.contact_sheet import write_contact_sheet
+from dentgen.report.describe import write_description
+from dentgen.report.page import write_report
 from dentgen.shards.index import mark_success, seal
 from dentgen.shards.ledger import commit, committed_units, restore
 from dentgen.spec import BuildSpec
@@ -34,7 +36,7 @@ class BuildOutcome:
 
     Attributes:
         index: The sealed index.
-        report: What to look at first.
+        report: Where the report is.
         made: Units made by this run; the others were done before.
         actors: Start-up and busy share of every Ray actor.
     """
@@ -76,9 +78,11 @@ def build(
 def finish(out: str, plan: Plan) -> tuple[DatasetIndex, str]:
     """Seal a build of which no unit is pending, and write what people look at."""
     index = seal(out, plan)
-    contact_sheet = write_contact_sheet(out)
+    write_description(out, plan, index)
+    write_contact_sheet(out)
+    report = write_report(out, plan)
     mark_success(out)
-    return index, contact_sheet
+    return index, report
 
 
 def make_units(

@@ -9,9 +9,9 @@ import asyncio
 import logging
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -31,6 +31,7 @@ from dentgen.spec import BuildSpec, spec_difference
 _LOG = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,9 @@ class UnitMaker:
         self._shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
         # a node with other libraries or another processor would make other bytes under the same names
         self._difference = spec_difference(self._plan.environment, environment(spec))
-        self._generation = start_generation(self._plan)
-        self._engine = LastingEngine(self._generation)
+        generation = start_generation(self._plan)
+        self._engine = LastingEngine(generation)
+        self._generation = replace(generation, codec=generation.codec.through(self._engine.call))
         self._one_at_a_time = asyncio.Lock() if _drains_per_unit(spec, self._plan) else None
         self._heart.ready(self._engine.describe)
 
@@ -111,8 +113,19 @@ class LastingEngine:
         Raises:
             EngineError: If the engine refuses a canvas, or died twice.
         """
+        return self._twice(lambda driver: driver.run(canvases))
+
+    def call(self, work: Callable[[], Result]) -> Result:
+        """Do other work in the engine's thread, between two ticks.
+
+        Raises:
+            EngineError: If the engine died twice.
+        """
+        return self._twice(lambda driver: driver.call(work))
+
+    def _twice(self, ask: Callable[[EngineDriver], Result]) -> Result:
         try:
-            return self._driver.run(canvases)
+            return ask(self._driver)
         except EngineError as error:
             if not self._driver.dead:
                 raise
@@ -120,7 +133,7 @@ class LastingEngine:
         with self._rebuilding:
             if self._driver.dead:
                 self._driver = EngineDriver(make_engine(self._generation))
-        return self._driver.run(canvases)
+        return ask(self._driver)
 
     def describe(self, beat: Beat) -> Beat:
         """Add what the engine does to a beat."""

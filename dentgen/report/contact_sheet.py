@@ -5,21 +5,18 @@ Refuses to know models; it reads the finished shards through the index.
 
 from __future__ import annotations
 
-import io
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dentgen import storage
-from dentgen.conditions.labels import colour_segmentation
-from dentgen.shards.reader import Members, read_samples
+from dentgen.report.pictures import decode_picture, draw_conditions
+from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import png_bytes
 
 CONTACT_SHEET: Final = "contact_sheet.png"
 _LINES, _COLUMNS, _MARGIN = 16, 8, 4
-_PICTURES: Final = ("png", "jpg", "webp")
 
 
 def write_contact_sheet(out: str) -> str:
@@ -37,27 +34,12 @@ def write_contact_sheet(out: str) -> str:
         if source not in lines:
             if len(lines) == _LINES:
                 break
-            lines[source] = _conditions(members)
+            lines[source] = [np.asarray(image.convert("RGB")) for image in draw_conditions(members).values()]
         if len(lines[source]) < _COLUMNS:
-            lines[source].append(_picture(members))
+            lines[source].append(decode_picture(members))
     url = storage.join(out, CONTACT_SHEET)
     storage.put_latest(url, png_bytes(_sheet(list(lines.values()))))
     return url
-
-
-def _conditions(members: Members) -> list[NDArray[np.uint8]]:
-    images = [colour_segmentation(_open(members["seg.png"]))]
-    if "light.png" in members:
-        images.append(np.repeat(_open(members["light.png"])[..., None], 3, -1))
-    return images
-
-
-def _picture(members: Members) -> NDArray[np.uint8]:
-    return _open(next(members[extension] for extension in _PICTURES if extension in members))
-
-
-def _open(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(data)))
 
 
 def _sheet(lines: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:

@@ -60,3 +60,14 @@ def test_a_dead_engine_fails_everyone_at_once(miniature: Bundle) -> None:
         driver.run(canvases(miniature, 0, 3))
     with pytest.raises(EngineError, match="died before"):
         driver.run(canvases(miniature, 0, 1))
+
+
+def test_other_work_of_the_device_is_done_by_the_same_thread(miniature: Bundle) -> None:
+    driver = EngineDriver(engine_of(miniature))
+    threads = [driver.call(threading.get_ident) for _ in range(3)]
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        driver.call(lambda: 1 // 0)
+    assert not driver.dead, "what fails there is its caller's alone"
+    driver.close()

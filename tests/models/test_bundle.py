@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from dentgen import storage
 from dentgen.errors import BundleError, ConditionError
 from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle
 from dentgen.models.text import PromptEncoder
@@ -86,3 +87,24 @@ def test_prompts_are_never_cut_off(miniature: Bundle) -> None:
     assert encoder.embed("a photo of both teeth").shape == (77, 128)
     with pytest.raises(ConditionError, match="at most 77"):
         encoder.embed("teeth " * 80)
+
+
+def test_a_bundle_in_an_object_store_is_the_one_on_disk(
+    s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENTGEN_CACHE", str(tmp_path))
+    folder, url = find_bundle("miniature"), storage.join(s3_root, "bundles", "mine")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.put_if_absent(storage.join(url, path.relative_to(folder).as_posix()), path.read_bytes())
+    adapters = {"blended": 1.0}
+    assert bundle_digest(url, adapters) == bundle_digest("miniature", adapters)
+    assert load_bundle(url, adapters).digest == bundle_digest("miniature", adapters)
+    (copy,) = (tmp_path / "bundles").iterdir()
+    before = copy.stat().st_mtime_ns
+    assert find_bundle(url) == copy
+    assert copy.stat().st_mtime_ns == before, "what did not change is not fetched again"
+    storage.put_latest(storage.join(url, "unet", "config.json"), b"{}")
+    assert find_bundle(url) != copy
+    with pytest.raises(BundleError, match="nothing"):
+        find_bundle(storage.join(s3_root, "bundles", "other"))

@@ -1,0 +1,194 @@
+"""How much of the engine's speed a build keeps, and what it gains over the usual way. Ratios, side by side, in one run.
+
+Three contestants make the same samples with the same networks, one after the other, several rounds: the networks' work
+alone in one thread, fed from memory; a build through Ray; the usual way. Refuses to report absolute speed as a result.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from dentgen.conditions.sources import list_shards, read_records
+from dentgen.errors import SpecError
+from dentgen.generate import canvases_of, make_engine, read_unit, requests_of, start_generation
+from dentgen.models.control import control_residuals
+from dentgen.pipeline.cluster import connect
+from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.run import build
+from dentgen.pipeline.usual import build_usually
+from dentgen.shards.index import read_ledgers
+from dentgen.shards.tar import tar_bytes
+from dentgen.spec import BuildSpec
+
+#: Copies of the source's records, under other names, so that a round lasts long enough.
+_COPIES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Samples per second in steady state, and what the build's first actor says of itself."""
+
+    engine: float
+    build: float
+    usual: float
+    startup_seconds: float
+    busy_share: float
+
+
+def benchmark_build(spec: BuildSpec, work: str, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        spec: A build with segmentation and lighting from WebDataset tars; its output is not used.
+        work: Folder for what is made, emptied of earlier rounds.
+        rounds: How often every contestant runs.
+        say: Told after every round.
+
+    Returns:
+        ``ratios`` (median over rounds), ``spread`` (lowest and highest), ``rounds``, ``flops`` per sample.
+    """
+    spec = _enlarged(spec, Path(work))
+    connect(spec)
+    found: list[Round] = []
+    for number in range(rounds):
+        found.append(_round(spec, Path(work), number))
+        say(f"round {number + 1} of {rounds}: {found[-1]}")
+    ratios = {
+        "build_over_engine": [r.build / r.engine for r in found],
+        "build_over_usual": [r.build / r.usual for r in found],
+    }
+    flops = count_flops(spec)
+    return {
+        "ratios": {
+            **{name: round(statistics.median(values), 3) for name, values in ratios.items()},
+            "predicted": {"build_over_engine": 1.0, "build_over_usual": round(flops["usual"] / flops["build"], 3)},
+        },
+        "spread": {name: [round(min(values), 3), round(max(values), 3)] for name, values in ratios.items()},
+        "busy_share": round(statistics.median(r.busy_share for r in found), 3),
+        "startup_seconds": round(statistics.median(r.startup_seconds for r in found), 1),
+        "flops": flops,
+        "rounds": rounds,
+    }
+
+
+def count_flops(spec: BuildSpec) -> dict[str, float]:
+    """GFLOP per sample of the networks: as a build calls them, and as the usual way does.
+
+    Counted by torch on the real networks; attention by its plain formula, because fused kernels are not counted.
+    """
+    plan = make_plan(spec)
+    generation = start_generation(plan)
+    bundle, steps = generation.bundle, spec.sampling.steps
+    edge = spec.conditions.size // generation.codec.downscale
+    latents = torch.zeros(1, 4, edge, edge)
+    prompt = generation.prompts.embed("")[None]
+    times = torch.zeros(1)
+    control = bundle.control
+    if control is None:
+        raise SpecError(f"{spec.model.bundle}: found no control net, expected one to measure")
+    unet = _gflop(lambda: bundle.unet(latents, times, prompt))
+    branch = _gflop(lambda: control_residuals(control, latents, times, prompt))
+    encode = _gflop(lambda: bundle.vae.encode(torch.zeros(1, 3, spec.conditions.size, spec.conditions.size)))
+    decode = _gflop(lambda: bundle.vae.decode(latents))
+    text = _gflop(lambda: bundle.text_encoder(torch.zeros(1, generation.prompts.shape[0], dtype=torch.long)))
+    shared = spec.control_slots / spec.engine.slots
+    return {
+        "build": round(steps * (unet + shared * branch) + encode / spec.sampling.variants + decode, 3),
+        "usual": round(steps * (unet + branch) + encode + decode + text, 3),
+    }
+
+
+def _gflop(call: Callable[[], object]) -> float:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e9
+
+
+def _round(spec: BuildSpec, work: Path, number: int) -> Round:
+    engine = _engine_rate(spec)
+    out = _output(spec, work / f"build-{number}")
+    outcome = build(out)
+    usual = _output(spec, work / f"usual-{number}")
+    build_usually(usual, batch=spec.engine.slots)
+    report = outcome.actors[0]
+    return Round(
+        engine=engine,
+        build=_build_rate(out),
+        usual=_usual_rate(usual),
+        startup_seconds=report.startup_seconds or 0.0,
+        busy_share=report.beat.busy_share,
+    )
+
+
+def _engine_rate(spec: BuildSpec) -> float:
+    """The networks' work of all units, fed from memory: what one actor could do if it had nothing else to do."""
+    plan = make_plan(spec)
+    generation = start_generation(plan)
+    engine = make_engine(generation)
+    shards = {shard.name: shard for shard in list_shards(spec.source.path)}
+    requests = []
+    for unit in plan.units:
+        records, _ = read_unit(spec, unit, shards[unit.shard])
+        requests += requests_of(generation, unit, records)[0]
+    few = requests[: spec.engine.slots]
+    generation.codec.decode(list(engine.run(canvases_of(generation, few)).values()))  # warm-up
+    began = time.perf_counter()
+    latents = engine.run(canvases_of(generation, requests))
+    generation.codec.decode(list(latents.values()))
+    return len(requests) / (time.perf_counter() - began)
+
+
+def _build_rate(spec: BuildSpec) -> float:
+    """Samples per second from the first commit to the last; what the first commits hold was made before."""
+    records = read_ledgers(spec.output.path, make_plan(spec))
+    commits = sorted((record.timing.committed, record.written) for record in records if record.timing is not None)
+    return _steady_rate(commits)
+
+
+def _usual_rate(spec: BuildSpec) -> float:
+    """The same from the times of the files and the samples in them."""
+    commits = []
+    for path in Path(spec.output.path).glob("*.tar"):
+        with tarfile.open(path) as archive:
+            commits.append((path.stat().st_mtime, sum(name.endswith(".json") for name in archive.getnames())))
+    return _steady_rate(sorted(commits))
+
+
+def _steady_rate(commits: Sequence[tuple[float, int]]) -> float:
+    """Rate between the commit at a quarter of the samples and the last one: start-up is not in it."""
+    total, made = sum(samples for _, samples in commits), 0
+    for moment, samples in commits:
+        made += samples
+        if made >= total / 4:
+            return (total - made) / (commits[-1][0] - moment)
+    raise SpecError(f"found {total} samples, expected enough to measure a steady state")
+
+
+def _enlarged(spec: BuildSpec, work: Path) -> BuildSpec:
+    """The spec on a source with several copies of every record, one tar a copy."""
+    folder = work / "conditions"
+    shutil.rmtree(work, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for copy in range(_COPIES):
+        samples = (
+            (f"copy{copy}-{raw.key}", raw.members)
+            for shard in list_shards(spec.source.path)
+            for raw in read_records(shard)
+        )
+        (folder / f"{copy}.tar").write_bytes(tar_bytes(samples))
+    return spec.model_copy(update={"source": spec.source.model_copy(update={"path": str(folder)})})
+
+
+def _output(spec: BuildSpec, folder: Path) -> BuildSpec:
+    return spec.model_copy(update={"output": spec.output.model_copy(update={"path": str(folder)})})

@@ -1,0 +1,42 @@
+"""What a build is for and what it is not for, in sentences that the card and Croissant share.
+
+Refuses to know formats.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dentgen.records import Plan
+
+USES: Final = (
+    "For training, pretraining and testing models that segment or number teeth in intraoral photographs, and for "
+    "research on synthetic data.",
+    "Not for diagnosis, treatment or any decision about a patient, and not as evidence of how common a finding is.",
+)
+PRIVACY: Final = (
+    "Pictures show no person. Label maps may derive from scans or photographs of patients; of a source's metadata only "
+    "key, group, split, prompt, licence and a short list of attributes are carried over."
+)
+BIASES: Final = (
+    "Anatomy, views and their shares are those of the condition records; colours and textures are those that the model "
+    "bundle was trained on. Neither was drawn from a population."
+)
+
+
+def limits(plan: Plan) -> tuple[str, ...]:
+    """Sentences on what may be wrong with a build's samples."""
+    gate = (
+        "Samples below the build's fidelity gate were rejected."
+        if plan.spec["quality"]["gate"]
+        else "No fidelity gate was applied: no sample was rejected for disobeying its maps."
+    )
+    return (
+        "Labels are the maps that the pictures were made from, and they are right as far as the model obeyed them. "
+        "That is called fidelity: how well a segmenter that was trained on reference pictures alone finds the maps "
+        f"again in the generated ones. {gate}",
+        "`seg` and `fdi` come from the source and may disagree there; `warnings` in a sample's metadata then says so.",
+        "What no map controls (background, mouth floor, the look of gum and saliva) is free and may be implausible.",
+        BIASES,
+        "A model trained on these pictures must be tested on real ones before anybody relies on it.",
+    )

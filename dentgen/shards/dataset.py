@@ -1,0 +1,226 @@
+"""A finished build as a PyTorch dataset, read through webdataset.
+
+Shards are those of the index; each is read whole through ``storage``, so from any fsspec URL, held against its sha256
+and expanded in memory. Refuses to know how samples are made and what their labels mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import webdataset as wds
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+from dentgen import storage
+from dentgen.errors import BuildError, SpecError, StorageError
+from dentgen.records import DatasetIndex, ShardEntry
+from dentgen.seeding import derive_seed, numpy_generator
+from dentgen.shards.index import INDEX, SAMPLES, read_index
+from dentgen.shards.ledger import SHARDS
+
+_PICTURES: Final = ("png", "jpg", "webp")
+
+Sample = dict[str, Any]
+
+
+def load_dataset(
+    out: str, split: str | None = None, *, shuffle: int = 0, seed: int = 0, decode: bool = True
+) -> ShardDataset:
+    """Open a finished build as a PyTorch dataset; ``DataLoader(load_dataset(OUT), batch_size=16)`` just works.
+
+    A sample is a dictionary of ``key`` (str), ``image`` (3, H, W) uint8, ``seg`` and ``fdi`` (H, W) uint8, the
+    conditions that it was made from (``light`` and ``curvature`` (H, W) uint8, ``normal`` (3, H, W) uint8, ``depth``
+    (H, W) int32 from 16 bits) and ``metadata``: the text of the sample's JSON, because its lists differ in length and
+    the default collate function would refuse them; ``json.loads`` it.
+
+    Shards are divided among ranks (``torch.distributed`` if it is initialised, else RANK and WORLD_SIZE), then among
+    the workers of a DataLoader: every sample once, in all. Neither is padded, so ranks may see different numbers of
+    samples; a loop that communicates in every step should count its steps.
+
+    Args:
+        out: The build: a folder or any fsspec URL.
+        split: Use only samples of this split; shards without any are not read. None takes all.
+        shuffle: Samples in the shuffle buffer of each worker, which holds them encoded; then shards are shuffled as
+            well. 0 keeps the order of the build.
+        seed: Names the order together with the epoch (``set_epoch``), the rank and the worker.
+        decode: False yields webdataset's own form: ``__key__``, ``__url__`` and the bytes of each member by extension
+            ("seg.png").
+
+    Raises:
+        BuildError: If the build was not sealed.
+        SpecError: If there is no such split, or ``shuffle`` is negative.
+        StorageError: If the index cannot be read; while iterating, if a shard is gone or not what the index says.
+    """
+    if shuffle < 0:
+        raise SpecError(f"shuffle: found {shuffle}, expected the size of a buffer, 0 for none")
+    if not storage.exists(storage.join(out, INDEX)):
+        raise BuildError(f"{out}: found no {INDEX}, expected a finished build (dentgen generate goes on with one)")
+    shards, num_samples = _shards_of_split(out, read_index(out), split)
+    return ShardDataset(out, shards, num_samples, split=split, shuffle=shuffle, seed=seed, decode=decode)
+
+
+class ShardDataset(IterableDataset[Sample]):
+    """Samples of a finished build; made by ``load_dataset``.
+
+    Attributes:
+        shards: Shards that are read, of all ranks.
+        num_samples: Samples of all ranks.
+    """
+
+    def __init__(
+        self,
+        out: str,
+        shards: tuple[ShardEntry, ...],
+        num_samples: int,
+        *,
+        split: str | None,
+        shuffle: int,
+        seed: int,
+        decode: bool,
+    ) -> None:
+        """Keep what to read; nothing is opened before the first iteration."""
+        self.shards, self.num_samples = shards, num_samples
+        self._out, self._split, self._shuffle, self._seed, self._decode = out, split, shuffle, seed, decode
+        # In shared memory, so that workers that outlive an epoch (persistent_workers) see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._parent: tuple[int, int] | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the order of the next iterations; every rank must name the same."""
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """One pass over this rank's and worker's share.
+
+        Raises:
+            StorageError: If a shard is gone or not what the index says.
+        """
+        rank, world_size = self._place()
+        # webdataset.split_by_node would ask here, in the worker; see _place.
+        stages: list[Callable[..., Iterator[Any]]] = [
+            partial(islice, self._ordered_shards(), rank, None, world_size),
+            wds.split_by_worker,
+            partial(_expand, self._out),
+            group_by_keys,
+        ]
+        if self._split is not None:
+            stages.append(partial(filter, partial(_is_of_split, self._split)))
+        if self._shuffle:
+            stages.append(wds.shuffle(self._shuffle, initial=self._shuffle, seed=self._buffer_seed(rank)))
+        if self._decode:
+            stages.append(partial(map, decode_sample))
+        return iter(wds.DataPipeline(*stages))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker that is spawned, not forked, knows nothing of its parent's process group: take the rank along."""
+        return {**self.__dict__, "_parent": _rank_and_world_size() or self._parent}
+
+    def _place(self) -> tuple[int, int]:
+        """Rank and world size; those of the parent in a worker that was spawned."""
+        parent = self._parent if get_worker_info() is not None else None
+        return parent or _rank_and_world_size() or (0, 1)
+
+    def _ordered_shards(self) -> list[ShardEntry]:
+        if not self._shuffle:
+            return list(self.shards)
+        order = numpy_generator(self._seed, "shards", int(self._epoch)).permutation(len(self.shards))
+        return [self.shards[position] for position in order]
+
+    def _buffer_seed(self, rank: int) -> int:
+        worker = get_worker_info()
+        return derive_seed(self._seed, "samples", int(self._epoch), rank, 0 if worker is None else worker.id)
+
+
+def decode_sample(sample: Sample) -> Sample:
+    """Members of a sample by extension as tensors by name, bit for bit.
+
+    Args:
+        sample: ``__key__`` and bytes by extension.
+
+    Returns:
+        ``key``, ``image``, label maps and conditions as ``load_dataset`` says, ``metadata``.
+    """
+    decoded: Sample = {"key": sample["__key__"]}
+    for extension, content in sample.items():
+        if extension in _PICTURES:
+            decoded["image"] = _tensor(content)
+        elif extension == "json":
+            decoded["metadata"] = content.decode()
+        elif not extension.startswith("__"):
+            decoded[extension.removesuffix(".png")] = _tensor(content)
+    return decoded
+
+
+def _tensor(content: bytes) -> Tensor:
+    """Pixels as (H, W) uint8, (3, H, W) uint8 or, of 16 bits, (H, W) int32; torch has little use for uint16."""
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.array(image)
+    if pixels.ndim == 3:
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32))
+
+
+def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[tuple[ShardEntry, ...], int]:
+    """Shards with samples of a split, and how many such samples there are."""
+    if split is None:
+        return index.shards, index.written
+    with storage.open_read(storage.join(out, SAMPLES)) as file:
+        table = pq.read_table(file, columns=["split", "shard"])
+    rows = table.group_by(["split", "shard"]).aggregate([([], "count_all")]).to_pylist()
+    # A table that is newer than the index has samples of shards that the index does not name; rejected ones have none.
+    listed = {shard.name for shard in index.shards}
+    samples = {(row["split"], row["shard"]): row["count_all"] for row in rows if row["shard"] in listed}
+    splits = sorted({name for name, _ in samples})
+    if split not in splits:
+        raise SpecError(f"{out}: found no sample of split {split!r}, expected one of {splits}")
+    shards = tuple(shard for shard in index.shards if (split, shard.name) in samples)
+    return shards, sum(samples[split, shard.name] for shard in shards)
+
+
+def _expand(out: str, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
+    """Members of shards as webdataset passes them on; an empty one ends each shard.
+
+    webdataset's own expander passes over whatever lies in a folder like ``__name__/``, which a key may have.
+    """
+    for shard in shards:
+        url = storage.join(out, SHARDS, shard.name)
+        for member in tar_file_iterator(io.BytesIO(_verified(url, shard)), skip_meta=None):
+            yield {**member, "__url__": url}
+        yield {}
+
+
+def _verified(url: str, shard: ShardEntry) -> bytes:
+    data = storage.read_bytes(url)
+    found = hashlib.sha256(data).hexdigest()
+    if found != shard.sha256:
+        raise StorageError(
+            f"{url}: found {len(data)} bytes with sha256 {found}, expected {shard.bytes} with {shard.sha256}; "
+            "the shard was damaged or replaced (dentgen verify names everything that is wrong)"
+        )
+    return data
+
+
+def _is_of_split(split: str, sample: Sample) -> bool:
+    return bool(json.loads(sample["json"])["split"] == split)
+
+
+def _rank_and_world_size() -> tuple[int, int] | None:
+    """Place of this process among those that train together, None if nothing names one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return None

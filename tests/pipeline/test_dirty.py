@@ -1,0 +1,194 @@
+"""Every kind of damage once among forty good records: each named, none silent, the good ones untouched."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import ExifTags, Image
+
+from dentgen.pipeline.run import build
+from dentgen.records import SampleStatus
+from dentgen.shards.index import read_ledgers
+from dentgen.shards.reader import read_samples
+from tests.conftest import problems, small_spec, write_tar
+
+Members = dict[str, bytes]
+Records = dict[str, Members]
+ONE_VARIANT: dict[str, dict[str, object]] = {
+    "sampling": {"variants": 1, "steps": 1},
+    "pipeline": {"samples_per_shard": 16},
+    "engine": {"slots": 8},
+}
+
+
+def png(image: Image.Image | np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format="PNG", **options)
+    return buffer.getvalue()
+
+
+def as_image(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def turned(data: bytes) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return png(as_image(data), exif=exif)
+
+
+def bomb() -> bytes:
+    """A few bytes that would become 16 gigapixels."""
+    header = bytearray(png(Image.new("L", (8, 8))))
+    header[16:24] = (2**17).to_bytes(4, "big") * 2
+    header[29:33] = __import__("zlib").crc32(bytes(header[12:29])).to_bytes(4, "big")
+    return bytes(header)
+
+
+def damaged_records(good: Members) -> dict[str, tuple[Members, tuple[str, ...]]]:
+    """Key to members and to the words that the reason must hold."""
+    seg, light = np.asarray(as_image(good["seg.png"])), np.asarray(as_image(good["light.png"]))
+    strange = seg.copy()
+    strange[5, 5] = 77
+    long_prompt = json.dumps({"prompt": "teeth " * 90}).encode()
+
+    def changed(**members: bytes) -> Members:
+        return {**good, **{name.replace("_", "."): content for name, content in members.items()}}
+
+    def without(name: str) -> Members:
+        return {member: content for member, content in good.items() if member != name}
+
+    return {
+        "truncated": (changed(light_png=good["light.png"][:200]), ("light.png", "truncated", "a whole image")),
+        "no-image": (changed(seg_png=b"this is text"), ("seg.png", "no image", "PNG")),
+        "wrong-size": (changed(light_png=png(light[:64])), ("'light': (64, 128)", "the same size")),
+        "unknown-class": (changed(seg_png=png(strange)), ("seg.png", "class values [77]", "[0, 1, 2, 3, 4, 5, 255]")),
+        "unknown-tooth": (changed(fdi_png=png(strange)), ("fdi.png", "77", "FDI")),
+        "missing": (without("light.png"), ("members", "expected a member 'light.png'")),
+        "extra": (changed(notes_txt=b"x"), ("unknown members ['notes.txt']", "only")),
+        "sixteen-bit": (changed(seg_png=png(seg.astype(np.uint16))), ("seg.png", "mode I;16", "mode L")),
+        "palette": (changed(seg_png=png(as_image(good["seg.png"]).convert("P"))), ("seg.png", "mode P", "mode L")),
+        "rgba": (changed(light_png=png(as_image(good["light.png"]).convert("RGBA"))), ("light.png", "mode RGBA")),
+        "turned": (changed(seg_png=turned(good["seg.png"])), ("seg.png", "EXIF orientation 6", "upright")),
+        "bomb": (changed(normal_png=bomb()), ("normal.png", "17179869184 pixels", "at most 67108864 pixels")),
+        "no-json": (changed(json=b"{'a'"), ("json", "a JSON object")),
+        "long-prompt": (changed(json=long_prompt), ("tokens", "at most 77")),
+        "two\nlines": (good, ("the key 'two\\nlines'", "printable")),
+        "k" * 90: (good, ("the key 'kkk", "at most 80 bytes")),
+        "../../outside": (good, ("the key '../../outside'", "leading /")),
+        "/etc/absolute": (good, ("the key '/etc/absolute'", "no dot")),
+    }
+
+
+def damaged_shards(folder: Path, good: Records) -> dict[str, tuple[str, ...]]:
+    """Shards that are damaged as a whole, with words of the reason; their readable records are in ``good``."""
+    (folder / "zero.tar").write_bytes(b"")
+    (folder / "empty.tar").write_bytes(bytes(10240))
+    (folder / "garbage.tar").write_bytes(b"no archive " * 1000)
+    (folder / "garbage.parquet").write_bytes(b"PAR1 no table")
+    whole = write_tar(folder / "cut.tar", {"cut-off": next(iter(good.values()))}).read_bytes()
+    (folder / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    header = bytearray(write_tar(folder / "header.tar", {"broken-header": next(iter(good.values()))}).read_bytes())
+    second = 512 + -(-int(header[124:135], 8) // 512) * 512
+    header[second + 20] ^= 0xFF
+    (folder / "header.tar").write_bytes(bytes(header))
+    return {
+        "zero.tar": ("empty file", "a whole, uncompressed tar"),
+        "empty.tar": ("no record", "at least one"),
+        "garbage.tar": ("at byte 0", "a whole, uncompressed tar"),
+        "garbage.parquet": ("no readable Parquet", "a whole Parquet file"),
+        "cut.tar": ("cut off at byte", "a whole, uncompressed tar"),
+        "header.tar": (f"no end mark at byte {second}", "a whole, uncompressed tar"),
+    }
+
+
+@pytest.fixture(scope="module")
+def good(demo_members: Records) -> Records:
+    """Forty records: the demo's twenty under two names each."""
+    return {f"{copy}-{key}": members for copy in "ab" for key, members in sorted(demo_members.items())}
+
+
+@pytest.fixture(scope="module")
+def clean(good: Records, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Members]:
+    """Samples of a build of the good records alone."""
+    folder = tmp_path_factory.mktemp("clean")
+    write_tar(folder / "s" / "good.tar", good)
+    build(small_spec(folder / "s", folder / "out", **ONE_VARIANT), use_ray=False)
+    return dict(read_samples(str(folder / "out")))
+
+
+def shuffled_together(good: Records, bad: Records) -> Iterator[tuple[str, Members]]:
+    """A damaged record after every second good one."""
+    rest = iter(bad.items())
+    for number, item in enumerate(good.items()):
+        yield item
+        if number % 2:
+            yield from [following] if (following := next(rest, None)) else []
+
+
+def add(archive: tarfile.TarFile, key: str, members: Members) -> None:
+    for extension, content in sorted(members.items()):
+        info = tarfile.TarInfo(f"{key}.{extension}")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+
+
+def test_every_kind_of_damage_is_named_and_nothing_else_is_touched(
+    good: Records, clean: dict[str, Members], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "s", tmp_path / "out"
+    source.mkdir()
+    first_key, first = next(iter(good.items()))
+    cases = damaged_records(first)
+    with tarfile.open(source / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for key, members in shuffled_together(good, {key: members for key, (members, _) in cases.items()}):
+            add(archive, key, members)
+        add(archive, first_key, first)  # a duplicate within the shard
+        add(archive, "linked", {})
+        info = tarfile.TarInfo("linked.seg.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+        add(archive, "linked", {"light.png": first["light.png"]})
+    write_tar(source / "b.tar", {first_key: first})  # a duplicate in another shard
+    shards = damaged_shards(source, good)
+    index = build(small_spec(source, out, **ONE_VARIANT), use_ray=False).index
+    rejected = [s for s in statuses(out) if s.status == "rejected"]
+
+    for key, (_, words) in cases.items():
+        (reason,) = [s.reason for s in rejected if s.source_key == (key if key.isprintable() else repr(key)[1:-1])]
+        assert all(word in reason for word in ("a.tar", *words)), reason
+    for shard, words in shards.items():
+        (reason,) = [s.reason for s in rejected if shard in s.reason]
+        assert all(word in reason for word in words), reason
+    duplicates = [s.reason for s in rejected if "a key that an earlier record has" in s.reason]
+    assert [reason.split(":")[0] for reason in duplicates] == ["a.tar", "b.tar"]
+    assert sum("linked" in s.key for s in rejected) == 1
+
+    count = len(cases) + len(shards) + 2 + 1
+    assert (index.planned, index.written, index.rejected) == (40 + count, 40, count)
+    assert len({s.key for s in statuses(out)}) == 40 + count, "every planned sample has a name of its own"
+    assert dict(read_samples(str(out))) == clean, "the good ones are byte for byte those of a clean build"
+    table = pq.read_table(out / "samples.parquet").to_pylist()
+    assert sorted(row["reason"] for row in table if row["status"] == "rejected") == sorted(s.reason for s in rejected)
+    assert problems(out) == []
+
+
+def statuses(out: Path) -> list[SampleStatus]:
+    from dentgen.pipeline.plan import read_plan
+
+    return [sample for record in read_ledgers(str(out), read_plan(str(out))) for sample in record.samples]
+
+
+def test_a_source_of_nothing_but_damage_is_a_build_without_samples(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "x.tar").write_bytes(b"no archive " * 1000)
+    index = build(small_spec(tmp_path / "s", tmp_path / "out", **ONE_VARIANT), use_ray=False).index
+    assert (index.planned, index.written, index.rejected) == (1, 0, 1)
+    assert problems(tmp_path / "out") == []

@@ -1,0 +1,318 @@
+"""A finished build as a PyTorch dataset: every sample once, bit for bit, wherever it lies; and others read it too."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import webdataset as wds
+from PIL import Image
+from torch.utils.data import DataLoader
+
+import dentgen
+from dentgen import storage
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.prepare import fit_record
+from dentgen.conditions.raw import RawRecord
+from dentgen.errors import BuildError, SpecError, StorageError
+from dentgen.pipeline.run import build
+from dentgen.records import TRAINED_ALGORITHMIC_MEDIA, DatasetIndex, ShardEntry
+from dentgen.seeding import fresh_weights
+from dentgen.shards.dataset import decode_sample, load_dataset
+from dentgen.shards.ledger import digest_of
+from dentgen.shards.reader import read_samples
+from dentgen.shards.tar import image_bytes, json_bytes, png_bytes, tar_bytes
+from tests.conftest import ROOT
+from tests.small_builds import SIZE, described_build, two_split_source, two_split_spec
+
+#: What each rank runs: its share of the keys, through workers of its own.
+RANK = """
+import json, sys, torch.distributed
+from torch.utils.data import DataLoader
+from dentgen import load_dataset
+
+if __name__ == "__main__":
+    out, start, workers, rank, rendezvous = sys.argv[1:]
+    if rendezvous:
+        torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=int(rank), world_size=2)
+    loader = DataLoader(load_dataset(out), batch_size=3, num_workers=int(workers), multiprocessing_context=start)
+    print(json.dumps([key for batch in loader for key in batch["key"]]))
+"""
+
+HUB = """
+import datasets, hashlib, json, sys
+
+out, cache, *files = sys.argv[1:]
+where = {"path": "webdataset", "data_files": {"train": files}} if files else {"path": out}
+splits = datasets.load_dataset(**where, cache_dir=cache)
+names = ("png", "seg.png", "fdi.png", "light.png")
+pixels = lambda image: hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).hexdigest()
+samples = [sample for split in splits for sample in splits[split]]
+found = {s["__key__"]: [*(pixels(s[name]) for name in names), s["json"]["teeth"]] for s in samples}
+print(json.dumps({"splits": {split: len(splits[split]) for split in splits}, "samples": found}))
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict[str, bytes]]) -> Path:
+    return two_split_source(tmp_path_factory.mktemp("source"), demo_members)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    return described_build(two_split_spec(source, tmp_path_factory.mktemp("build") / "out"))
+
+
+def members(out: Path) -> dict[str, dict[str, bytes]]:
+    return dict(read_samples(str(out)))
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *arguments]
+    values = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": "/nonexistent", **environment}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=values, cwd=ROOT)
+
+
+def printed(process: subprocess.Popen[str]) -> Any:
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    return json.loads(stdout)
+
+
+def test_a_loader_just_works(out: Path) -> None:
+    samples = dentgen.load_dataset(str(out))
+    batches = list(DataLoader(samples, batch_size=4))
+    assert samples.num_samples == 10 == sum(len(batch["key"]) for batch in batches)
+    assert set(batches[0]) == {"key", "image", "seg", "fdi", "light", "metadata"}
+    assert batches[0]["image"].shape == (4, 3, SIZE, SIZE)
+    assert batches[0]["seg"].shape == batches[0]["light"].shape == (4, SIZE, SIZE)
+    assert {batches[0][name].dtype for name in ("image", "seg", "fdi", "light")} == {torch.uint8}
+    keys = [json.loads(text)["key"] for batch in batches for text in batch["metadata"]]
+    assert keys == list(members(out)), "in the order of the build"
+
+
+def test_labels_are_the_fitted_maps_of_the_source_bit_for_bit(
+    out: Path, source: Path, demo_members: dict[str, dict[str, bytes]]
+) -> None:
+    picture = members(out)
+    for sample in load_dataset(str(out)):
+        key = json.loads(sample["metadata"])["source_key"]
+        raw = RawRecord(key, key, {k: v for k, v in demo_members[key].items() if not k.startswith("photo")})
+        record = fit_record(decode_record(raw, ("segmentation", "lighting")), SIZE, "pad")
+        assert record.fdi is not None
+        assert (sample["seg"].numpy() == record.conditions["segmentation"]).all()
+        assert (sample["light"].numpy() == record.conditions["lighting"]).all()
+        assert (sample["fdi"].numpy() == record.fdi).all()
+        expected = np.asarray(Image.open(io.BytesIO(picture[sample["key"]]["png"])))
+        assert (sample["image"].permute(1, 2, 0).numpy() == expected).all()
+
+
+def test_every_encoding_comes_back_bit_for_bit() -> None:
+    rng = np.random.default_rng(0)
+    normal = rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    depth = rng.integers(0, 65536, (4, 6), dtype=np.uint16)
+    depth[0, 0] = 65535
+    curvature = rng.integers(0, 256, (4, 6), dtype=np.uint8)
+    members = {name: png_bytes(array) for name, array in (("normal.png", normal), ("curvature.png", curvature))}
+    picture = image_bytes(normal, "webp", TRAINED_ALGORITHMIC_MEDIA)
+    sample = {"__key__": "k", "__url__": "u", "json": b"{}", "webp": picture, "depth.png": png_bytes(depth), **members}
+    decoded = decode_sample(sample)
+    assert set(decoded) == {"key", "metadata", "normal", "depth", "curvature", "image"}
+    assert decoded["depth"].dtype == torch.int32
+    assert (decoded["depth"].numpy() == depth).all()
+    assert (decoded["curvature"].numpy() == curvature).all()
+    for name in ("normal", "image"):
+        assert decoded[name].is_contiguous()
+        assert (decoded[name].permute(1, 2, 0).numpy() == normal).all()
+
+
+def test_undecoded_samples_are_webdatasets_own(out: Path) -> None:
+    for sample in load_dataset(str(out), decode=False):
+        assert sample.pop("__url__").startswith(str(out / "shards"))
+        assert members(out)[sample.pop("__key__")] == sample
+
+
+@pytest.mark.parametrize(("start", "workers"), [("fork", "2"), ("spawn", "1")])
+def test_ranks_and_their_workers_see_every_sample_once(out: Path, tmp_path: Path, start: str, workers: str) -> None:
+    """Ranks from the environment with workers that are forked; from a process group with workers that are spawned."""
+    (tmp_path / "rank.py").write_text(RANK)
+    rendezvous = f"file://{tmp_path}/rendezvous" if start == "spawn" else ""
+    processes = []
+    for rank in ("0", "1"):
+        place = {"GLOO_SOCKET_IFNAME": "lo"} if rendezvous else {"RANK": rank, "WORLD_SIZE": "2"}
+        processes.append(run_python(str(tmp_path / "rank.py"), str(out), start, workers, rank, rendezvous, **place))
+    shares = [printed(process) for process in processes]
+    assert sorted(shares[0] + shares[1]) == sorted(members(out))
+    assert [len(share) for share in shares] == [6, 4], "five shards of two samples"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_more_workers_than_shards_are_no_error(out: Path) -> None:
+    loader = DataLoader(load_dataset(str(out), "validation"), batch_size=2, num_workers=3)
+    assert sum(len(batch["key"]) for batch in loader) == 4
+
+
+def test_a_split_is_kept_and_no_other_shard_is_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    read_bytes = storage.read_bytes
+
+    def noted(url: str) -> bytes:
+        read.append(storage.name_of(url))
+        return read_bytes(url)
+
+    monkeypatch.setattr(storage, "read_bytes", noted)
+    samples = load_dataset(str(out), "validation")
+    keys = [sample["key"] for sample in samples]
+    monkeypatch.undo()
+    assert keys == [key for key, sample in members(out).items() if json.loads(sample["json"])["split"] == "validation"]
+    assert samples.num_samples == len(keys) == 4
+    assert read == ["index.json", "000000.tar", "000001.tar"]
+    assert load_dataset(str(out), "train").num_samples == 6
+
+
+def test_a_shard_of_two_splits_yields_one(source: Path, tmp_path: Path) -> None:
+    spec = two_split_spec(source, tmp_path / "out")
+    build(
+        spec.model_copy(update={"pipeline": spec.pipeline.model_copy(update={"samples_per_shard": 6})}), use_ray=False
+    )
+    kept = {split: [s["key"] for s in load_dataset(str(tmp_path / "out"), split)] for split in ("train", "validation")}
+    assert len(load_dataset(str(tmp_path / "out"), "validation").shards) == 1
+    assert {split: len(keys) for split, keys in kept.items()} == {"train": 6, "validation": 4}
+    assert all("p000000" in key for key in kept["validation"])
+
+
+def test_what_is_not_there_is_named(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"'test'.*\['train', 'validation'\]"):
+        load_dataset(str(out), "test")
+    with pytest.raises(SpecError, match="-1"):
+        load_dataset(str(out), shuffle=-1)
+    shutil.copytree(out / "plan", tmp_path / "begun" / "plan")
+    with pytest.raises(BuildError, match=r"begun: found no index\.json"):
+        load_dataset(str(tmp_path / "begun"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_shard_is_an_error_that_names_it(out: Path, tmp_path: Path, workers: int) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    shard = tmp_path / "out" / "shards" / "000003.tar"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    samples = iter(DataLoader(load_dataset(str(tmp_path / "out")), batch_size=None, num_workers=workers))
+    with pytest.raises(StorageError, match=r"000003\.tar: found \d+ bytes with sha256 [0-9a-f]{64}, expected"):
+        list(samples)
+    if workers:
+        samples._shutdown_workers()  # type: ignore[attr-defined]  # else whenever the error is collected, for ten seconds
+    shard.unlink()
+    with pytest.raises(StorageError, match=r"000003\.tar: cannot be read"):
+        list(load_dataset(str(tmp_path / "out")))
+
+
+def test_order_is_named_by_seed_and_epoch(out: Path) -> None:
+    def order(seed: int, epoch: int, shuffle: int = 4) -> list[str]:
+        samples = load_dataset(str(out), shuffle=shuffle, seed=seed, decode=False)
+        samples.set_epoch(epoch)
+        return [sample["__key__"] for sample in samples]
+
+    orders = [order(0, 0), order(0, 1), order(1, 0)]
+    assert order(0, 0) == orders[0]
+    assert len({tuple(keys) for keys in [*orders, list(members(out))]}) == 4
+    assert all(sorted(keys) == sorted(members(out)) for keys in orders)
+    shards = [key.rsplit("-v", 1)[0] for key in orders[0]]
+    assert shards != sorted(shards), "shards are shuffled, and samples of several mixed"
+    assert any(a != b for a, b in zip(shards[::2], shards[1::2], strict=True))
+    assert len({tuple(order(0, epoch, shuffle=1)) for epoch in range(3)}) > 1, "a buffer of one: the order of shards"
+
+
+def test_workers_that_outlive_an_epoch_see_the_next(out: Path) -> None:
+    samples = load_dataset(str(out), shuffle=4)
+    loader = DataLoader(samples, batch_size=None, num_workers=1, persistent_workers=True)
+    epochs = []
+    for epoch in (0, 1, 0):
+        samples.set_epoch(epoch)
+        epochs.append([sample["key"] for sample in loader])
+    assert epochs[0] == epochs[2] != epochs[1]
+
+
+def test_a_key_in_a_folder_that_webdataset_passes_over(out: Path, tmp_path: Path) -> None:
+    """webdataset takes __name__/ for its own metadata."""
+    (tmp_path / "shards").mkdir()
+    data = tar_bytes([("__a__/b-v000", {"json": b"{}"})])
+    (tmp_path / "shards" / "000000.tar").write_bytes(data)
+    shard = ShardEntry(name="000000.tar", bytes=len(data), sha256=digest_of(data), samples=1)
+    index = DatasetIndex(version=0, spec_digest="", bundle_digest="", planned=1, written=1, rejected=0, shards=(shard,))
+    (tmp_path / "index.json").write_bytes(json_bytes(index.model_dump(mode="json")))
+    assert [sample["key"] for sample in load_dataset(str(tmp_path))] == ["__a__/b-v000"]
+
+
+def test_an_empty_build_is_an_empty_dataset(demo_members: dict[str, dict[str, bytes]], tmp_path: Path) -> None:
+    source = two_split_source(tmp_path, {key: {**value, "seg.png": b""} for key, value in demo_members.items()})
+    build(two_split_spec(source, tmp_path / "out"), use_ray=False)
+    samples = load_dataset(str(tmp_path / "out"), shuffle=8)
+    assert (samples.num_samples, list(DataLoader(samples, num_workers=2))) == (0, [])
+    with pytest.raises(SpecError, match=r"expected one of \[\]"):
+        load_dataset(str(tmp_path / "out"), "train")
+
+
+def test_a_build_in_an_object_store(out: Path, s3_root: str) -> None:
+    url = storage.join(s3_root, "dataset")
+    for path in ["index.json", "samples.parquet", *(f"shards/{shard.name}" for shard in (out / "shards").iterdir())]:
+        storage.put_if_absent(storage.join(url, path), (out / path).read_bytes())
+    for workers in (0, 2):
+        loader = DataLoader(load_dataset(url, "train"), batch_size=None, num_workers=workers)
+        found = {sample["key"]: sample for sample in loader}
+        assert len(found) == 6
+        for sample in load_dataset(str(out), "train"):
+            assert (found[sample["key"]]["image"] == sample["image"]).all()
+
+
+def test_plain_webdataset_reads_the_same_samples(out: Path) -> None:
+    shards = [str(path) for path in sorted((out / "shards").iterdir())]
+    plain = {sample["__key__"]: sample for sample in wds.WebDataset(shards, shardshuffle=False)}
+    ours = {sample["__key__"]: sample for sample in load_dataset(str(out), decode=False)}
+    assert list(plain) == list(ours)
+    for key, sample in ours.items():
+        assert {k: v for k, v in plain[key].items() if not k.startswith("__")} == {
+            k: v for k, v in sample.items() if not k.startswith("__")
+        }
+
+
+@pytest.mark.parametrize("by_card", [False, True])
+def test_hugging_face_reads_the_same_samples(out: Path, tmp_path: Path, by_card: bool) -> None:
+    def digest(data: bytes) -> str:
+        image = Image.open(io.BytesIO(data))
+        return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).hexdigest()
+
+    files = [] if by_card else [str(path) for path in sorted((out / "shards").iterdir())]
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    found = printed(run_python("-c", HUB, str(out), str(tmp_path / "cache"), *files, **offline))
+    assert found["splits"] == ({"train": 6, "validation": 4} if by_card else {"train": 10})
+    assert found["samples"] == {
+        key: [
+            *(digest(sample[name]) for name in ("png", "seg.png", "fdi.png", "light.png")),
+            json.loads(sample["json"])["teeth"],
+        ]
+        for key, sample in members(out).items()
+    }
+
+
+def test_the_segmenter_of_the_readme_learns(out: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if "load_dataset" in block]
+    text = io.StringIO()
+    with fresh_weights("readme"), contextlib.redirect_stdout(text):
+        exec(block.replace("out/demo", str(out)), {})
+    losses = [float(number) for number in re.findall(r"loss ([\d.]+)", text.getvalue())]
+    assert len(losses) > 2
+    assert losses[-1] < 0.8 * losses[0], losses

@@ -1,0 +1,90 @@
+"""The jobs as users start them: submitted to a running cluster, from S3 to S3."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dentgen import storage
+from dentgen.pipeline.run import build
+from dentgen.spec import read_spec
+from tests.conftest import DEMO, ROOT, problems, shard_bytes
+
+BIN = Path(sys.executable).parent
+#: Head and clients must agree on whether there are tokens; this cluster listens on loopback alone.
+RAY = {"RAY_AUTH_MODE": "disabled"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def cluster(s3_root: str) -> Iterator[str]:
+    """A Ray head of its own with the S3 endpoint in its environment; URL of its job server."""
+    port = free_port()
+    environment = {**os.environ, **RAY, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    head = subprocess.Popen(
+        [BIN / "ray", "start", "--head", "--block", "--port=0", "--num-cpus=2", "--disable-usage-stats",
+         f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and submit(address, "list").returncode:
+        time.sleep(1)
+    yield address
+    family = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
+    head.terminate()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    for member in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+def submit(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [BIN / "ray", "job", arguments[0], "--address", address, *arguments[1:]]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **RAY}, check=False, timeout=400
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_submitted_job_from_s3_to_s3_gives_the_bytes_of_a_local_build(
+    cluster: str, s3_root: str, tmp_path: Path
+) -> None:
+    source, out = storage.join(s3_root, "job-conditions"), storage.join(s3_root, "job-out")
+    for path in sorted(DEMO.glob("*.tar")):
+        storage.put_if_absent(storage.join(source, path.name), path.read_bytes())
+    run = submit(
+        cluster, "submit", "--working-dir", ".", "--", "python", "jobs/generate.py", "jobs/specs/demo.yaml",
+        "--set", f"source.path={source}", "--set", f"output.path={out}",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert "80 samples written, 0 rejected, of 80 planned" in run.stdout
+    assert "\ngenerating:" in run.stdout, "progress is whole lines in a log"
+    assert "\r" not in run.stdout
+    assert problems(out) == []
+    build(read_spec(ROOT / "jobs/specs/demo.yaml", [f"output.path={tmp_path}"]), use_ray=False)
+    names = storage.list_names(storage.join(out, "shards"))
+    there = {name: hashlib.sha256(storage.read_bytes(storage.join(out, "shards", name))).hexdigest() for name in names}
+    here = {name: hashlib.sha256(data).hexdigest() for name, data in shard_bytes(tmp_path).items()}
+    assert there == here
+
+    run = submit(cluster, "submit", "--working-dir", ".", "--", "python", "jobs/generate.py", "jobs/specs/demo.yaml")
+    assert run.returncode != 0
+    assert "temporary copy of the working directory" in run.stdout, "a relative output would be lost with the job"
