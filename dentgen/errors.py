@@ -7,6 +7,7 @@
     +-- SolverError         a scheduler cannot be turned into a solver table
     +-- EngineError         the diffusion engine refused a canvas or died
     +-- StorageError        a place cannot be listed, read or written
+        +-- RefusedFileError    one file is refused to us; others may not be
     +-- BuildError          a build cannot go on as asked
         +-- SpecChangedError    resuming under another spec, bundle or environment
         +-- DeterminismError    two attempts at one unit gave different bytes
@@ -57,6 +58,10 @@ class EngineError(DentgenError):
 
 class StorageError(DentgenError):
     """A place cannot be listed, read or written."""
+
+
+class RefusedFileError(StorageError):
+    """The storage refuses one file to us; trying again will not help."""
 
 
 class BuildError(DentgenError):

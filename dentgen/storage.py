@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from dentgen.errors import StorageError
+from dentgen.errors import RefusedFileError, StorageError
 
 #: Attempts at one request to S3; AWS_MAX_ATTEMPTS and AWS_RETRY_MODE of the environment win.
 S3_ATTEMPTS: Final = 8
@@ -51,17 +51,15 @@ def list_files(url: str) -> list[StoredFile]:
         StorageError: If nothing is there or the place cannot be listed.
     """
     fs, path = _resolve(url)
+    local = isinstance(fs, LocalFileSystem) and fs.isdir(path)
     try:
-        found = fs.find(path, detail=True)
+        # fsspec leaves out folders that it cannot list, unless it is told otherwise
+        found = fs.find(path, detail=True, on_error="raise") if local else fs.find(path, detail=True)
     except (OSError, ValueError) as error:
         raise StorageError(f"{url}: cannot be listed: {error}") from error
     if not found:
         raise StorageError(f"{url}: nothing is there, expected a file or a folder with files")
-    return [
-        StoredFile(_url_of(fs, name), int(info["size"]), _tag(info))
-        for name, info in found.items()
-        if info["type"] == "file"
-    ]
+    return [StoredFile(_url_of(fs, name), int(info["size"]), _tag(info)) for name, info in found.items() if _file(info)]
 
 
 def exists(url: str) -> bool:
@@ -85,11 +83,14 @@ def open_read(url: str) -> IO[bytes]:
     """Open for seekable reading.
 
     Raises:
-        StorageError: If the file cannot be opened.
+        RefusedFileError: If the storage refuses this file.
+        StorageError: If it cannot be opened.
     """
     fs, path = _resolve(url)
     try:
         handle: IO[bytes] = fs.open(path, "rb")
+    except PermissionError as error:
+        raise RefusedFileError(f"{url}: may not be read: {error}") from error
     except OSError as error:
         raise StorageError(f"{url}: cannot be read: {error}") from error
     return handle
@@ -140,9 +141,9 @@ def put_if_absent(url: str, data: bytes) -> bool:
         if isinstance(fs, LocalFileSystem):
             return _link_if_absent(Path(path), data)
         fs.pipe_file(path, data, mode="create")
-    except FileExistsError:
-        return False
     except OSError as error:
+        if _is_there(error):
+            return False
         raise StorageError(f"{url}: cannot be put: {error}") from error
     return True
 
@@ -158,8 +159,10 @@ def require_create_only(url: str, data: bytes) -> None:
         return
     try:
         fs.pipe_file(path, data, mode="create")
-    except FileExistsError:
-        return
+    except OSError as error:
+        if _is_there(error):
+            return
+        raise StorageError(f"{url}: cannot be put: {error}") from error
     raise StorageError(f"{url}: {type(fs).__name__} overwrites what exists, expected a storage with create-only puts")
 
 
@@ -227,6 +230,12 @@ def _resolve(url: str) -> tuple[Any, str]:
     return fs, path
 
 
+def _is_there(error: OSError) -> bool:
+    """Whether a create-only put found something; s3fs knows AWS's way of saying so, other stores just say 412."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    return isinstance(error, FileExistsError) or answer.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}
+
+
 def _s3_options() -> Mapping[str, Any]:
     """Retries of botocore; and of s3fs where a create-only PUT met another one (409, which AWS asks to try again)."""
     from s3fs.core import set_custom_error_handler
@@ -241,6 +250,13 @@ def _s3_options() -> Mapping[str, Any]:
 
 def _url_of(fs: Any, name: str) -> str:
     return name if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(name))
+
+
+def _file(info: dict[str, Any]) -> bool:
+    """Whether a listing's entry is a file; a link to one is, any other link would be lost in silence."""
+    if info.get("islink") and not Path(info["name"]).is_file():
+        raise StorageError(f"{info['name']}: found a link that leads to no file, expected files or links to files")
+    return bool(info["type"] == "file" or info.get("islink"))
 
 
 def _tag(info: dict[str, Any]) -> str:

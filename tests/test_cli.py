@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import DEMO, ROOT, small_spec, write_tar
+from dentgen.cli import main
+from tests.conftest import DEMO, ROOT, problems, small_spec, write_tar
 from tests.test_layout import readme_commands
 
 
@@ -22,6 +25,15 @@ def dentgen(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
         [sys.executable, "-m", "dentgen", *arguments],
         cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 SHORTENED = {"--count 1000": "--count 2"}
@@ -39,6 +51,7 @@ SAID = {
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None:
     """Run one after the other, as they stand there; rendering a thousand jaws is cut to two."""
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
@@ -59,39 +72,64 @@ def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None
     assert sheet.std() > 30, "a sheet of one colour shows nothing"
 
 
-def test_damage_is_exit_code_1_and_repaired(small_source: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """The command line in this process: the same code without the seconds that a new process takes to import."""
+
+    def run(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["dentgen", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Finished(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+def test_damage_is_exit_code_1_and_repaired(small_source: Path, tmp_path: Path, here: Callable[..., Finished]) -> None:
     out, spec = tmp_path / "out", tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(small_spec(small_source, out).model_dump(mode="json")))
-    assert dentgen("generate", str(spec), "--no-ray").returncode == 0
+    assert here("generate", str(spec), "--no-ray").returncode == 0
     (out / "shards" / "000001.tar").unlink()
     (out / "shards" / "000009.tar").write_bytes(b"stray")
-    broken = dentgen("verify", str(out))
+    broken = here("verify", str(out))
     assert broken.returncode == 1
     assert "shards/000001.tar: not there" in broken.stderr
-    repaired = dentgen("repair", str(out), "--no-ray")
+    repaired = here("repair", str(out), "--no-ray")
     assert repaired.returncode == 0, repaired.stderr
     assert "1 problems, 1 units made again, 0 left" in repaired.stdout
-    assert "000009.tar" in dentgen("gc", str(out)).stdout
+    assert "000009.tar" in here("gc", str(out)).stdout
     assert (out / "shards" / "000009.tar").exists(), "listing removes nothing"
-    assert "1 files, 5 bytes removed" in dentgen("gc", str(out), "--remove").stdout
+    assert "1 files, 5 bytes removed" in here("gc", str(out), "--remove").stdout
     assert not (out / "shards" / "000009.tar").exists()
 
 
-def test_wrong_use_is_exit_code_2(tmp_path: Path) -> None:
+@pytest.mark.ray
+def test_the_demo_builds_as_a_command(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    run = dentgen("generate", "jobs/specs/demo.yaml", "--set", f"output.path={out}")
+    assert run.returncode == 0, run.stderr
+    assert "80 samples written, 0 rejected, of 80 planned" in run.stdout
+    assert "Traceback" not in run.stderr
+    assert re.search(r"actor on .*: start-up \d+\.\d s, engine busy \d+% of the time", run.stderr)
+    assert problems(out) == []
+
+
+def test_wrong_use_is_exit_code_2(tmp_path: Path, here: Callable[..., Finished]) -> None:
     (tmp_path / "bad.yaml").write_text("sampling: {stpes: 4}")
-    run = dentgen("generate", str(tmp_path / "bad.yaml"))
+    run = here("generate", str(tmp_path / "bad.yaml"))
     assert run.returncode == 2
     assert "sampling.stpes" in run.stderr
     assert "Traceback" not in run.stderr
-    assert dentgen("no-such-command").returncode == 2
-    assert dentgen("generate", str(tmp_path / "not-there.yaml")).returncode == 2
+    assert here("no-such-command").returncode == 2
+    assert here("generate", str(tmp_path / "not-there.yaml")).returncode == 2
 
 
-def test_phantoms_are_rendered_once_and_never_mixed(tmp_path: Path) -> None:
+def test_phantoms_are_rendered_once_and_never_mixed(tmp_path: Path, here: Callable[..., Finished]) -> None:
     arguments = ("phantom", str(tmp_path / "p"), "--count", "6", "--seed", "2026", "--size", "48", "--shard-size", "3")
-    assert "2 shards rendered now" in dentgen(*arguments).stdout
-    assert "0 shards rendered now" in dentgen(*arguments).stdout
-    other = dentgen(*arguments[:-1], "2")
+    assert "2 shards rendered now" in here(*arguments).stdout
+    assert "0 shards rendered now" in here(*arguments).stdout
+    other = here(*arguments[:-1], "2")
     assert other.returncode == 2
     assert "choose another folder" in other.stderr
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -32,21 +33,29 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def cluster(s3_root: str) -> Iterator[str]:
-    """A Ray head of its own with the S3 endpoint in its environment; URL of its job server."""
-    port = free_port()
+@dataclass(frozen=True)
+class Cluster:
+    """URL of the job server, address for drivers."""
+
+    jobs: str
+    address: str
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_root: str) -> Iterator[Cluster]:
+    """A Ray head of its own with the S3 endpoint in its environment."""
+    port, gcs = free_port(), free_port()
     environment = {**os.environ, **RAY, "PATH": f"{BIN}:{os.environ['PATH']}"}
     head = subprocess.Popen(
-        [BIN / "ray", "start", "--head", "--block", "--port=0", "--num-cpus=2", "--disable-usage-stats",
+        [BIN / "ray", "start", "--head", "--block", f"--port={gcs}", "--num-cpus=2", "--disable-usage-stats",
          f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}"],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
+    found = Cluster(f"http://127.0.0.1:{port}", f"127.0.0.1:{gcs}")
     deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and submit(address, "list").returncode:
+    while time.monotonic() < deadline and submit(found, "list").returncode:
         time.sleep(1)
-    yield address
+    yield found
     family = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
     head.terminate()
     _, alive = psutil.wait_procs(family, timeout=20)
@@ -55,8 +64,8 @@ def cluster(s3_root: str) -> Iterator[str]:
             member.kill()
 
 
-def submit(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [BIN / "ray", "job", arguments[0], "--address", address, *arguments[1:]]
+def submit(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "ray"), "job", arguments[0], "--address", cluster.jobs, *arguments[1:]]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **RAY}, check=False, timeout=400
     )
@@ -65,7 +74,7 @@ def submit(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_submitted_job_from_s3_to_s3_gives_the_bytes_of_a_local_build(
-    cluster: str, s3_root: str, tmp_path: Path
+    cluster: Cluster, s3_root: str, tmp_path: Path
 ) -> None:
     source, out = storage.join(s3_root, "job-conditions"), storage.join(s3_root, "job-out")
     for path in sorted(DEMO.glob("*.tar")):
@@ -79,12 +88,29 @@ def test_a_submitted_job_from_s3_to_s3_gives_the_bytes_of_a_local_build(
     assert "\ngenerating:" in run.stdout, "progress is whole lines in a log"
     assert "\r" not in run.stdout
     assert problems(out) == []
-    build(read_spec(ROOT / "jobs/specs/demo.yaml", [f"output.path={tmp_path}"]), use_ray=False)
+    build(read_spec(ROOT / "jobs/specs/demo.yaml", [f"output.path={tmp_path / 'here'}"]), use_ray=False)
     names = storage.list_names(storage.join(out, "shards"))
     there = {name: hashlib.sha256(storage.read_bytes(storage.join(out, "shards", name))).hexdigest() for name in names}
-    here = {name: hashlib.sha256(data).hexdigest() for name, data in shard_bytes(tmp_path).items()}
+    here = {name: hashlib.sha256(data).hexdigest() for name, data in shard_bytes(tmp_path / "here").items()}
     assert there == here
 
     run = submit(cluster, "submit", "--working-dir", ".", "--", "python", "jobs/generate.py", "jobs/specs/demo.yaml")
     assert run.returncode != 0
     assert "temporary copy of the working directory" in run.stdout, "a relative output would be lost with the job"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_running_cluster_can_be_joined(cluster: Cluster, tmp_path: Path) -> None:
+    out = tmp_path / "joined"
+    run = subprocess.run(
+        [sys.executable, "-m", "dentgen", "generate", "jobs/specs/demo.yaml", "--address", cluster.address,
+         "--set", f"output.path={out}", "--limit", "4"],
+        cwd=ROOT, env={**os.environ, **RAY}, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    preview = tmp_path / "joined-preview-4"
+    assert problems(preview) == []
+    spec = read_spec(ROOT / "jobs/specs/demo.yaml", [f"output.path={tmp_path / 'here'}", "source.limit=4"])
+    build(spec, use_ray=False)
+    assert shard_bytes(preview) == shard_bytes(tmp_path / "here")

@@ -114,7 +114,7 @@ def _check_members(raw: RawRecord) -> None:
         raise ConditionError(raw.place, f"unknown members {unknown[:5]}", f"only {sorted(KNOWN_MEMBERS)}")
 
 
-def _open_image(raw: RawRecord, member: str, formats: Sequence[str]) -> Image.Image:
+def _open_image(raw: RawRecord, member: str, formats: tuple[str, ...]) -> Image.Image:
     """A whole, upright image of one of the formats; a label map must never have been a JPEG."""
     place = f"{raw.place}.{member}"
     try:

@@ -10,7 +10,15 @@ from typing import Final
 
 from dentgen import storage
 from dentgen.conditions.metadata import split_of
-from dentgen.conditions.raw import MAX_MEMBER_BYTES, ConditionShard, RawRecord, RecordRange, ShardIndex, split_member
+from dentgen.conditions.raw import (
+    MAX_MEMBER_BYTES,
+    ConditionShard,
+    RawRecord,
+    RecordRange,
+    ShardIndex,
+    printable,
+    split_member,
+)
 from dentgen.errors import ConditionError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".json")
@@ -45,7 +53,7 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
     """
     records = _records(shard)
     for key in sorted(records)[wanted.start : wanted.stop]:
-        record = RawRecord(key, storage.join(shard.url, key))
+        record = RawRecord(key, printable(storage.join(shard.url, key)))
         for extension, file in sorted(records[key].items()):
             if file.size > MAX_MEMBER_BYTES:
                 place = f"{record.place}.{extension}"

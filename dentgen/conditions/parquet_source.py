@@ -1,6 +1,6 @@
 """Condition records in Parquet: a column ``__key__``, a binary column per member, ``json`` as text or binary.
 
-Refuses to know what members hold.
+A damaged footer ends a file, a damaged page only its own rows. Refuses to know what members hold.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
+from dentgen.conditions.decode import KNOWN_MEMBERS
 from dentgen.conditions.metadata import split_of
 from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, ShardIndex, printable
 from dentgen.errors import ConditionError
 
 KEY_COLUMN: Final = "__key__"
 _METADATA_COLUMN: Final = "json"
+#: What pyarrow raises on damaged files beside its own errors.
+_DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
+
+Row = dict[str, Any]
 
 
 def index_parquet(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
@@ -26,14 +31,14 @@ def index_parquet(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
     Raises:
         StorageError: If the storage does not give the file.
     """
+    columns = [KEY_COLUMN, *([_METADATA_COLUMN] if with_splits else [])]
     try:
-        rows = list(_rows(shard, [KEY_COLUMN, *([_METADATA_COLUMN] if with_splits else [])], 0, None))
+        rows = list(_rows(shard, columns, RecordRange(0, 2**63 - 1)))
     except ConditionError as error:
         return ShardIndex((), () if with_splits else None, problem=str(error))
-    keys = tuple(str(row[KEY_COLUMN]) for row in rows)
     splits = tuple(split_of(_bytes(row.get(_METADATA_COLUMN))) for row in rows) if with_splits else None
-    problem = "" if keys else str(ConditionError(shard.url, "no record", "at least one"))
-    return ShardIndex(keys, splits, problem=problem)
+    problem = "" if rows else str(ConditionError(shard.url, "no record", "at least one"))
+    return ShardIndex(tuple(_key(row) for row in rows), splits, problem=problem)
 
 
 def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
@@ -43,38 +48,70 @@ def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawReco
         ConditionError: If the file cannot be read.
         StorageError: If the storage does not give it.
     """
-    for row in _rows(shard, None, wanted.start, wanted.stop):
-        key = str(row.pop(KEY_COLUMN))
-        found = {name.lower(): _bytes(value) for name, value in row.items()}
+    for row in _rows(shard, None, wanted):
+        key, problem = _key(row), row.pop("", None)
+        place = f"{storage.name_of(shard.url)}: {printable(key)}"
+        found = {name.lower(): _bytes(value) for name, value in row.items() if name != KEY_COLUMN}
         members = {name: content for name, content in found.items() if content is not None}
-        yield RawRecord(key, f"{storage.name_of(shard.url)}: {printable(key)}", members)
+        yield RawRecord(key, place, members, ConditionError(place, problem, "readable pages") if problem else None)
+
+
+def _key(row: Row) -> str:
+    """A row without a key has the key "", which no record may have."""
+    key = row[KEY_COLUMN]
+    return key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key if key is not None else "")
 
 
 def _bytes(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def _rows(shard: ConditionShard, columns: list[str] | None, start: int, stop: int | None) -> Iterator[dict[str, Any]]:
-    """Rows ``start`` to ``stop``; columns that are neither binary nor the key or the metadata are no members."""
+def _rows(shard: ConditionShard, columns: list[str] | None, wanted: RecordRange) -> Iterator[Row]:
     with storage.open_read(shard.url) as handle:
         try:
             file = pq.ParquetFile(handle)
-            schema = file.schema_arrow
-            if KEY_COLUMN not in schema.names:
-                raise ConditionError(shard.url, f"columns {schema.names}", f"a column {KEY_COLUMN!r}")
-            members = [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
-            known = [name for name in (KEY_COLUMN, _METADATA_COLUMN, *members) if name in schema.names]
+            known = _known_columns(shard, file.schema_arrow)
             chosen = sorted(set(known) & set(columns if columns is not None else known))
-            yield from _row_groups(file, chosen, start, stop)
-        except pa.ArrowException as error:
+            yield from _row_groups(file, chosen, wanted)
+        except _DAMAGE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the storage's, not pyarrow's
             raise ConditionError(shard.url, f"no readable Parquet ({error})", "a whole Parquet file") from error
 
 
-def _row_groups(file: pq.ParquetFile, columns: list[str], start: int, stop: int | None) -> Iterator[dict[str, Any]]:
+def _known_columns(shard: ConditionShard, schema: pa.Schema) -> list[str]:
+    """The key, the metadata and every binary column; other columns are no members, unless they are named like one."""
+    if KEY_COLUMN not in schema.names:
+        raise ConditionError(shard.url, f"columns {schema.names}", f"a column {KEY_COLUMN!r}")
+    members = [column.name for column in schema if _is_binary(column.type)]
+    strange = [c for c in schema if c.name.lower() in KNOWN_MEMBERS - {_METADATA_COLUMN} and not _is_binary(c.type)]
+    if strange or len(set(schema.names)) < len(schema.names):
+        found = f"columns {[f'{column.name}: {column.type}' for column in strange or schema]}"
+        raise ConditionError(shard.url, found, "one binary column per member")
+    return [name for name in (KEY_COLUMN, _METADATA_COLUMN, *members) if name in schema.names]
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in tests)
+
+
+def _row_groups(file: pq.ParquetFile, columns: list[str], wanted: RecordRange) -> Iterator[Row]:
     first = 0
     for number in range(file.num_row_groups):
         rows = file.metadata.row_group(number).num_rows
-        low, high = max(start - first, 0), rows if stop is None else min(stop - first, rows)
+        low, high = max(wanted.start - first, 0), min(wanted.stop - first, rows)
         if low < high:
-            yield from file.read_row_group(number, columns=columns).slice(low, high - low).to_pylist()
+            yield from _group_rows(file, number, columns)[low:high]
         first += rows
+
+
+def _group_rows(file: pq.ParquetFile, number: int, columns: list[str]) -> list[Row]:
+    """Rows of a group; where members cannot be read, the keys with what is wrong under the name ""."""
+    try:
+        return list(file.read_row_group(number, columns=columns).to_pylist())
+    except _DAMAGE as error:
+        if columns == [KEY_COLUMN] or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        keys = file.read_row_group(number, columns=[KEY_COLUMN]).to_pylist()
+        return [{**row, "": f"unreadable pages ({error})"} for row in keys]

@@ -6,20 +6,25 @@ member extension. Refuses to know what the bytes hold.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Final, Literal
 
 from dentgen import storage
 from dentgen.conditions.folder_source import index_folder, loose_files, read_folder
 from dentgen.conditions.parquet_source import index_parquet, read_parquet
-from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, ShardKind
+from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, ShardKind, printable
 from dentgen.conditions.tar_source import index_tar, read_tar
-from dentgen.errors import ConditionError, StorageError
+from dentgen.errors import ConditionError, RefusedFileError, StorageError
+
+_LOG = logging.getLogger(__name__)
 
 SourceFormat = Literal["auto", "webdataset", "parquet", "folder"]
 
 _KINDS: Final[tuple[tuple[str, ShardKind, SourceFormat], ...]] = (
     (".tar", "tar", "webdataset"),
+    # what is compressed cannot be indexed, but is no file to pass over in silence either
+    *((suffix, "tar", "webdataset") for suffix in (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")),
     (".parquet", "parquet", "parquet"),
 )
 
@@ -33,10 +38,10 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
     """
     files = storage.list_files(source)
     shards = [
-        ConditionShard(storage.relative_name(source, file.url), file.url, kind, file.size, file.tag)
+        ConditionShard(printable(storage.relative_name(source, file.url)), file.url, kind, file.size, file.tag)
         for suffix, kind, wanted in _KINDS
         for file in files
-        if source_format in {"auto", wanted} and file.url.endswith(suffix)
+        if source_format in {"auto", wanted} and file.url.lower().endswith(suffix)
     ]
     loose = loose_files(files)
     if not shards and loose and source_format in {"auto", "folder"}:
@@ -48,15 +53,21 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
             f"{len(files)} files, none of them readable as {source_format}",
             "*.tar or *.parquet shards, or a folder of KEY.seg.png, KEY.light.png ... files",
         )
+    others = len(files) - (len(loose) if shards[0].kind == "folder" else len(shards))
+    if others:
+        _LOG.info("%s: %d files are no condition shards and are not read", source, others)
     return sorted(shards, key=lambda shard: shard.name)
 
 
 def index_shard(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
-    """What a shard holds. A shard that cannot be read is no exception but an index with a problem.
+    """What a shard holds. A shard that is damaged, or refused to us, is no exception but an index with a problem.
 
     Args:
         shard: The shard.
         with_splits: Read the records' metadata too.
+
+    Raises:
+        StorageError: If the storage fails; that may pass, so it must not count as damage.
     """
     try:
         match shard.kind:
@@ -66,7 +77,9 @@ def index_shard(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
                 return index_parquet(shard, with_splits=with_splits)
             case "folder":
                 return index_folder(shard, with_splits=with_splits)
-    except StorageError as error:
+    except OSError as error:
+        raise StorageError(f"{shard.url}: cannot be read: {error}") from error
+    except RefusedFileError as error:
         return ShardIndex((), () if with_splits else None, problem=str(error))
 
 
@@ -77,10 +90,8 @@ def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Ite
         ConditionError: If the shard is damaged before the range ends.
         StorageError: If the storage does not give its bytes.
     """
-    match shard.kind:
-        case "tar":
-            return read_tar(shard, wanted)
-        case "parquet":
-            return read_parquet(shard, wanted)
-        case "folder":
-            return read_folder(shard, wanted)
+    readers = {"tar": read_tar, "parquet": read_parquet, "folder": read_folder}
+    try:
+        yield from readers[shard.kind](shard, wanted)
+    except OSError as error:
+        raise StorageError(f"{shard.url}: cannot be read: {error}") from error

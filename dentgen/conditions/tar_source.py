@@ -38,6 +38,7 @@ class _Member:
     header: int
     data: int
     size: int
+    is_file: bool
 
     @property
     def end(self) -> int:
@@ -114,7 +115,7 @@ def _continues(group: list[_Member], member: _Member | None) -> bool:
 
 
 def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | None]:
-    """Headers of the regular files of a tar, then None for its end mark.
+    """Headers of what a tar holds, folders and hidden files aside, then None for its end mark.
 
     ``tarfile`` stops in silence at a header that it cannot read, follows sizes that lead backwards, and hands out a
     last member whose data are cut off: all three are damage here.
@@ -125,7 +126,6 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
     try:
         with tarfile.open(fileobj=handle, mode="r:") as archive:
             for info in archive:
-                archive.members = []  # otherwise every header stays in memory
                 if info.size < 0 or info.offset < reached:
                     raise _damage(shard, f"a header that leads backwards at byte {info.offset}")
                 reached = info.offset_data
@@ -135,8 +135,8 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
                 if info.offset_data + info.size > size:
                     raise _damage(shard, f"the member {printable(info.name)!r} cut off at byte {size}")
             reached = archive.offset
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise _damage(shard, f"{error} at byte {reached}") from error
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise _damage(shard, f"{error or type(error).__name__} at byte {reached}") from error
     handle.seek(reached)
     mark = handle.read(_BLOCK)
     if mark != bytes(_BLOCK):
@@ -147,9 +147,9 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
 
 def _member(info: tarfile.TarInfo) -> _Member | None:
     parts = split_member(info.name)
-    if parts is None or not info.isfile():
+    if parts is None or info.isdir():
         return None
-    return _Member(*parts, info.offset, info.offset_data, info.size)
+    return _Member(*parts, info.offset, info.offset_data, info.size if info.isfile() else 0, info.isfile())
 
 
 def _check_rest(handle: IO[bytes], shard: ConditionShard, end: int) -> None:
@@ -168,12 +168,14 @@ def _damage(shard: ConditionShard, found: str) -> ConditionError:
 def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> RawRecord:
     record = RawRecord(group[0].key, f"{storage.name_of(shard.url)}: {printable(group[0].key)}")
     for member in group:
-        if member.size > MAX_MEMBER_BYTES:
-            place = f"{record.place}.{member.extension}"
+        place = f"{record.place}.{member.extension}"
+        if not member.is_file:
+            record.problem = ConditionError(place, "a link or device", "a regular file")
+        elif member.size > MAX_MEMBER_BYTES:
             record.problem = ConditionError(place, f"{member.size} bytes", f"at most {MAX_MEMBER_BYTES}")
-            continue
-        handle.seek(member.data)
-        record.members[member.extension] = handle.read(member.size)
+        else:
+            handle.seek(member.data)
+            record.members[member.extension] = handle.read(member.size)
     return record
 
 

@@ -42,7 +42,7 @@ class EngineDriver:
     Attributes:
         busy_seconds: Time spent in ticks and other work so far.
         ticks: How many there were.
-        longest_tick: The longest of them, seconds.
+        longest_tick: The longest of them, or of other work, seconds.
     """
 
     def __init__(self, engine: DiffusionEngine) -> None:
@@ -86,7 +86,7 @@ class EngineDriver:
 
     @property
     def tick_seconds(self) -> float:
-        """How long the tick in progress has lasted; 0 between ticks."""
+        """How long the tick or other work in progress has lasted; 0 between them."""
         began = self._tick_began
         return 0.0 if began is None else time.perf_counter() - began
 
@@ -107,6 +107,7 @@ class EngineDriver:
                 self._tick_began = time.perf_counter()
                 finished = self._engine.tick()
                 self._count(time.perf_counter() - self._tick_began)
+                self.ticks += 1
                 for done in finished:
                     self._waiting.pop(done.key).set_result(done.latents)
         except BaseException as error:  # noqa: BLE001 - whatever kills the engine must reach those who wait for it
@@ -114,7 +115,6 @@ class EngineDriver:
 
     def _count(self, seconds: float) -> None:
         self._tick_began = None
-        self.ticks += 1
         self.busy_seconds += seconds
         self.longest_tick = max(self.longest_tick, seconds)
 
@@ -135,12 +135,12 @@ class EngineDriver:
                     self._admit(item)
 
     def _do(self, work: _Work) -> None:
-        began = time.perf_counter()
+        self._tick_began = time.perf_counter()
         try:
             work.future.set_result(work.work())
         except Exception as error:  # noqa: BLE001 - it belongs to who asked for the work
             work.future.set_exception(error)
-        self.busy_seconds += time.perf_counter() - began
+        self._count(time.perf_counter() - self._tick_began)
 
     def _admit(self, submission: _Submission) -> None:
         try:

@@ -43,7 +43,7 @@ class PromptEncoder:
         tokens = self._tokenizer(prompt, padding="max_length", return_tensors="pt").input_ids
         limit = self.shape[0]
         if tokens.shape[1] > limit:
-            raise ConditionError(f"prompt {prompt!r}", f"{tokens.shape[1]} tokens", f"at most {limit}")
+            raise ConditionError(f"prompt {prompt[:60]!r}...", f"{tokens.shape[1]} tokens", f"at most {limit}")
         embedding: Tensor = self._text_encoder(tokens.to(self._text_encoder.device))[0][0]
         return embedding
 

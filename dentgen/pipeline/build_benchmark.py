@@ -24,7 +24,7 @@ from dentgen.errors import SpecError
 from dentgen.generate import canvases_of, make_engine, read_unit, requests_of, start_generation
 from dentgen.models.control import control_residuals
 from dentgen.pipeline.cluster import connect
-from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.plan import environment, make_plan
 from dentgen.pipeline.run import build
 from dentgen.pipeline.usual import build_usually
 from dentgen.shards.index import read_ledgers
@@ -50,14 +50,20 @@ def benchmark_build(spec: BuildSpec, work: str, rounds: int, say: Callable[[str]
     """Measure.
 
     Args:
-        spec: A build with segmentation and lighting from WebDataset tars; its output is not used.
+        spec: A build with segmentation and lighting from WebDataset tars, one actor, no guidance; its output is not
+            used.
         work: Folder for what is made, emptied of earlier rounds.
         rounds: How often every contestant runs.
         say: Told after every round.
 
     Returns:
         ``ratios`` (median over rounds), ``spread`` (lowest and highest), ``rounds``, ``flops`` per sample.
+
+    Raises:
+        SpecError: If the contestants would not do the same work.
     """
+    if spec.sampling.guidance_scale != 1 or spec.pipeline.actors != 1:
+        raise SpecError("found guidance or several actors, expected sampling.guidance_scale 1 and pipeline.actors 1")
     spec = _enlarged(spec, Path(work))
     connect(spec)
     found: list[Round] = []
@@ -120,7 +126,9 @@ def _round(spec: BuildSpec, work: Path, number: int) -> Round:
     out = _output(spec, work / f"build-{number}")
     outcome = build(out)
     usual = _output(spec, work / f"usual-{number}")
-    build_usually(usual, batch=spec.engine.slots)
+    build_usually(usual, environment(spec), batch=spec.engine.slots)
+    if not outcome.actors:
+        raise SpecError("the build ended before its actor was heard once, expected a longer one")
     report = outcome.actors[0]
     return Round(
         engine=engine,
@@ -170,7 +178,7 @@ def _steady_rate(commits: Sequence[tuple[float, int]]) -> float:
     total, made = sum(samples for _, samples in commits), 0
     for moment, samples in commits:
         made += samples
-        if made >= total / 4:
+        if made >= total / 4 and moment < commits[-1][0]:
             return (total - made) / (commits[-1][0] - moment)
     raise SpecError(f"found {total} samples, expected enough to measure a steady state")
 
@@ -187,7 +195,8 @@ def _enlarged(spec: BuildSpec, work: Path) -> BuildSpec:
             for raw in read_records(shard)
         )
         (folder / f"{copy}.tar").write_bytes(tar_bytes(samples))
-    return spec.model_copy(update={"source": spec.source.model_copy(update={"path": str(folder)})})
+    enlarged = spec.model_copy(update={"source": spec.source.model_copy(update={"path": str(folder)})})
+    return _output(enlarged, work / "plan")
 
 
 def _output(spec: BuildSpec, folder: Path) -> BuildSpec:

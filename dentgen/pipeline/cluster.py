@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -49,6 +50,8 @@ def make_with_ray(
         BuildError: If the actors cannot go on.
     """
     connect(spec, address)
+    reachable = _reachable(BuildSpec.model_validate(plan.spec))
+    plan = plan.model_copy(update={"spec": reachable.model_dump(mode="json")})
     with Watch(spec.pipeline.stall_seconds) as watch:
         try:
             collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring)))
@@ -86,6 +89,22 @@ def connect(spec: BuildSpec, address: str | None = None) -> None:
         _LOG.warning("%d nodes: %s must be on a file system that all of them share", nodes, " and ".join(places))
 
 
+def _reachable(spec: BuildSpec) -> BuildSpec:
+    """Local paths as other processes find them: workers of a cluster that runs already stand in another folder.
+
+    In a submitted job they stand in a copy of the working directory, whose place differs from node to node.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return spec
+    source = spec.source.model_copy(update={"path": _absolute(spec.source.path)})
+    output = spec.output.model_copy(update={"path": _absolute(spec.output.path)})
+    return spec.model_copy(update={"source": source, "output": output})
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if _is_relative(path) else path
+
+
 def _is_relative(path: str) -> bool:
     return not storage.is_remote(path) and not path.startswith(("/", "file://", "local://"))
 
@@ -110,7 +129,7 @@ def unit_dataset(
         num_gpus=1 if on_gpu else 0,
     )
     committing: Callable[..., Any] = commit_made
-    arguments = {"out": spec.output.path, "restoring": restoring}
+    arguments = {"out": str(plan.spec["output"]["path"]), "restoring": restoring}
     return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
 
 

@@ -59,10 +59,10 @@ def estimate(plan: Plan, spec: BuildSpec) -> Estimate | None:
     startup = time.perf_counter() - began
     shard = next(s for s in list_shards(spec.source.path, spec.source.format) if s.name == unit.shard)
     few = _beginning(unit, max(1, spec.engine.slots // spec.sampling.variants))
-    for _ in range(2):  # the first round warms up
-        began = time.perf_counter()
-        record = generate_unit(generation, few, shard, engine.run).record
-        seconds = time.perf_counter() - began
+    generate_unit(generation, few, shard, engine.run)  # warms up
+    began = time.perf_counter()
+    record = generate_unit(generation, few, shard, engine.run).record
+    seconds = time.perf_counter() - began
     if not record.written:
         return None
     return Estimate(record.written, startup, seconds / record.written, record.bytes / record.written)

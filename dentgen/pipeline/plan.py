@@ -112,7 +112,10 @@ def read_plan(out: str) -> Plan:
     url = plan_url(out)
     if not storage.exists(url):
         raise BuildError(f"{url}: no plan is there, expected a build begun by 'dentgen generate'")
-    return Plan.model_validate_json(storage.read_bytes(url))
+    try:
+        return Plan.model_validate_json(storage.read_bytes(url))
+    except ValueError as error:
+        raise BuildError(f"{url}: found no readable plan, expected what was put there: {error}") from error
 
 
 def plan_files() -> tuple[str, ...]:

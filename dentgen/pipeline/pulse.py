@@ -11,12 +11,14 @@ import os
 import platform
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _LOG = logging.getLogger(__name__)
 _BEAT_SECONDS: Final = 1.0
@@ -25,6 +27,7 @@ _MOST_KILLS: Final = 2
 _PATIENCE: Final = 10
 #: The first tick may compile the UNet.
 _FIRST_TICK_SECONDS: Final = 600
+_START_SECONDS: Final = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Beat:
 
     Attributes:
         place: Host and process.
-        up_seconds: Since its models stand; 0 while it starts.
+        starting_seconds: Since it began to load its models, until they stood.
+        up_seconds: Since then; 0 while it starts.
         busy_seconds: Time that its engine spent in ticks.
         ticks: Ticks so far.
         longest_tick: The longest of them, seconds.
@@ -41,6 +45,7 @@ class Beat:
     """
 
     place: str
+    starting_seconds: float = 0.0
     up_seconds: float = 0.0
     busy_seconds: float = 0.0
     ticks: int = 0
@@ -93,7 +98,7 @@ class Heart:
 
     def __init__(self, pulse: Any) -> None:
         """Start beating, before anything is loaded."""
-        self._pulse, self._over = pulse, threading.Event()
+        self._pulse, self._over, self._began = pulse, threading.Event(), time.monotonic()
         context = ray.get_runtime_context()
         self._actor, self._handle = str(context.get_actor_id()), context.current_actor
         self._place = f"{platform.node()} process {os.getpid()}"
@@ -112,8 +117,9 @@ class Heart:
 
     def _beat_on(self) -> None:
         while not self._over.is_set():
-            up = time.monotonic() - self._ready if self._ready is not None else 0.0
-            self._pulse.beat.remote(self._actor, self._read(Beat(self._place, up)), self._handle)
+            now, ready = time.monotonic(), self._ready
+            beat = Beat(self._place, (ready or now) - self._began, now - ready if ready is not None else 0.0)
+            self._pulse.beat.remote(self._actor, self._read(beat), self._handle)
             self._over.wait(_BEAT_SECONDS)
 
 
@@ -133,13 +139,15 @@ class Watch:
         self.last: dict[str, Beat] = {}
         self.startup: dict[str, float] = {}
         self._began = time.monotonic()
-        self._stall, self._kills = stall_seconds, 0
+        self._stall = stall_seconds
+        self._hangs: Counter[str] = Counter()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="dentgen-watch", daemon=True)
 
     def __enter__(self) -> Self:
         """Listen."""
-        self.pulse = Pulse.remote()  # type: ignore[attr-defined]  # added by the decorator
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self.pulse = Pulse.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]  # of the decorator
         self._thread.start()
         return self
 
@@ -161,20 +169,21 @@ class Watch:
                 self._note(beat)
                 complaint = stalled(silence, beat, self._stall)
                 if complaint:
-                    self._kill(actor, complaint, handle)
+                    self._kill(actor, complaint, handle, hangs=silence <= self._stall)
 
     def _note(self, beat: Beat) -> None:
         self.last[beat.place] = beat
         if beat.up_seconds:
             self.startup.setdefault(beat.place, time.monotonic() - self._began - beat.up_seconds)
 
-    def _kill(self, actor: str, complaint: str, handle: Any) -> None:
-        self._kills += 1
-        last_time = self._kills > _MOST_KILLS
+    def _kill(self, actor: str, complaint: str, handle: Any, *, hangs: bool) -> None:
+        """A silent actor may be one whose node is lost, which says nothing of the work; one that hangs again does."""
+        self._hangs[actor] += hangs
+        last_time = self._hangs[actor] > _MOST_KILLS
         _LOG.error("%s; it is killed and %s", complaint, "not started again" if last_time else "starts again")
         if last_time:
             self.failure = (
-                f"{complaint}, after {_MOST_KILLS} actors were killed for the like; nothing committed is lost"
+                f"{complaint}, after it was killed {_MOST_KILLS} times for the like; nothing committed is lost"
             )
         self.pulse.forget.remote(actor)
         ray.kill(handle, no_restart=last_time)
@@ -190,6 +199,8 @@ def stalled(silence: float, beat: Beat, stall_seconds: float) -> str:
     """
     if silence > stall_seconds:
         return f"the actor on {beat.place} has been silent for {silence:.0f} s"
+    if not beat.up_seconds and beat.starting_seconds > _START_SECONDS:
+        return f"the actor on {beat.place} has been loading its models for {beat.starting_seconds:.0f} s"
     usual = _PATIENCE * beat.longest_tick if beat.ticks else _FIRST_TICK_SECONDS
     if beat.tick_seconds > max(stall_seconds, usual):
         return f"the engine on {beat.place} hangs: no tick for {beat.tick_seconds:.0f} s"

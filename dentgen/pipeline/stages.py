@@ -81,9 +81,9 @@ class UnitMaker:
         row: Row = {"unit": unit.model_dump_json(), "shard": b"", "record": "", "error": "", "fatal": False}
         try:
             result = generate_unit(self._generation, unit, self._shard(unit), self._engine.run)
+            return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
         except Exception as error:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
             return {**row, "error": _text(error), "fatal": self._engine.dead}
-        return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
 
     def _shard(self, unit: Unit) -> ConditionShard:
         if self._difference:

@@ -29,22 +29,25 @@ from dentgen.spec import BuildSpec
 Row = dict[str, Any]
 
 
-def build_usually(spec: BuildSpec, batch: int) -> None:
+def build_usually(spec: BuildSpec, environment: dict[str, str], batch: int) -> None:
     """Generate every variant of every record of a WebDataset source into ``output.path``.
 
     Args:
         spec: What a build would make.
+        environment: Device and precision that it would use.
         batch: Rows per call of the networks.
     """
+    on_gpu = environment["device"] == "cuda"
     variants = range(spec.sampling.variants)
     rows = ray.data.read_webdataset([shard.url for shard in list_shards(spec.source.path)], decoder=None)
     samples = rows.flat_map(lambda row: [{**row, "variant": variant} for variant in variants])
     made = samples.map_batches(
         UsualGenerator,
-        fn_constructor_args=(spec.model_dump(mode="json"),),
+        fn_constructor_args=(spec.model_dump(mode="json"), environment),
         batch_size=batch,
         compute=ray.data.ActorPoolStrategy(size=spec.pipeline.actors),
-        num_cpus=1,
+        num_cpus=0 if on_gpu else 1,
+        num_gpus=1 if on_gpu else 0,
     )
     made.write_webdataset(spec.output.path, encoder=None)
 
@@ -52,11 +55,13 @@ def build_usually(spec: BuildSpec, batch: int) -> None:
 class UsualGenerator:
     """A batch of rows in, the same rows with pictures out, one batch after the other."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, Any], environment: dict[str, str]) -> None:
         """Load the models."""
         self._spec = BuildSpec.model_validate(values)
         torch.set_num_threads(self._spec.engine.threads)
-        self._bundle = load_bundle(self._spec.model.bundle, self._spec.model.adapters)
+        dtype = getattr(torch, environment["dtype"])
+        model = self._spec.model
+        self._bundle = load_bundle(model.bundle, model.adapters, device=environment["device"], dtype=dtype)
         self._scheduler = make_scheduler(self._spec.sampling.scheduler, self._bundle.folder)
 
     @torch.no_grad()
@@ -84,21 +89,24 @@ class UsualGenerator:
         return fit_record(record, self._spec.conditions.size, self._spec.conditions.fit)
 
     def _embed(self, prompts: list[str]) -> Tensor:
+        if self._spec.sampling.prompt is not None:
+            prompts = [self._spec.sampling.prompt] * len(prompts)
         tokens = self._bundle.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
-        embeddings: Tensor = self._bundle.text_encoder(tokens)[0]
+        embeddings: Tensor = self._bundle.text_encoder(tokens.to(self._bundle.unet.device))[0]
         return embeddings
 
     def _encode(self, images: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255
-        latents: Tensor = self._bundle.vae.encode(pixels).latent_dist.mode() * self._bundle.vae.config.scaling_factor
+        vae = self._bundle.vae
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(vae.device, vae.dtype) / 255
+        latents: Tensor = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
         return latents
 
     def _sample(self, prompts: Tensor, conditions: Tensor) -> Tensor:
-        control, latents = self._bundle.control, torch.randn(conditions.shape)
+        control, latents = self._bundle.control, torch.randn_like(conditions)
         assert control is not None
         self._scheduler.set_timesteps(self._spec.sampling.steps)
         for timestep in self._scheduler.timesteps:
-            times = timestep.expand(len(latents))
+            times = timestep.to(latents.device).expand(len(latents))
             *down, middle = control_residuals(control, conditions, times, prompts)
             scaled = self._scheduler.scale_model_input(latents, timestep)
             noise = self._bundle.unet(
@@ -111,7 +119,7 @@ class UsualGenerator:
     def _decode(self, latents: Tensor) -> np.ndarray:
         decoded = self._bundle.vae.decode(latents / self._bundle.vae.config.scaling_factor).sample
         levels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return levels.permute(0, 2, 3, 1).numpy()
+        return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _png(array: np.ndarray) -> bytes:

@@ -70,11 +70,11 @@ def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
     if storage.exists(ledger_url(out, unit.name)):
         _same_or_raise(out, unit, record)
         return False
-    if shard:
-        _put_shard(out, unit, shard)
+    replaced = _put_shard(out, unit, shard) if shard else b""
     if record.timing is not None:
         record = record.model_copy(update={"timing": record.timing.model_copy(update={"committed": time.time()})})
     if not storage.put_if_absent(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json"))):
+        _give_back(out, unit, replaced)
         _same_or_raise(out, unit, record)
         return False
     if shard:
@@ -100,30 +100,35 @@ def restore(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> None:
     Raises:
         DeterminismError: If other bytes were committed; nothing is changed.
     """
+    sealed = _sealed_sha256(out, unit)
+    if sealed not in {None, record.sha256}:
+        raise DeterminismError(
+            f"unit {unit.name}: committed with sha256 {sealed!r} as the index says, a second attempt gave "
+            f"{record.sha256!r}; nothing was changed"
+        )
     if not storage.exists(ledger_url(out, unit.name)):
         commit(out, unit, shard, record)
         return
     try:
         _same_or_raise(out, unit, record)
-    except StorageError:
-        _check_index(out, unit, record)
+    except (StorageError, DeterminismError):
+        if sealed is None:
+            raise  # nothing else tells which bytes are right
         storage.put_latest(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))
     if shard:
         storage.put_latest(shard_url(out, unit), shard)
 
 
-def _check_index(out: str, unit: Unit, record: LedgerRecord) -> None:
-    """Where the ledger record itself is damaged, the index of the sealed build still knows the bytes."""
-    url = storage.join(out, "index.json")
-    if not storage.exists(url):
-        return
-    index = DatasetIndex.model_validate_json(storage.read_bytes(url))
-    committed = {entry.name: entry.sha256 for entry in index.shards}.get(f"{unit.name}.tar", "")
-    if committed != record.sha256:
-        raise DeterminismError(
-            f"unit {unit.name}: the index has sha256 {committed!r}, a second attempt gave {record.sha256!r}; "
-            "nothing was changed"
-        )
+def _sealed_sha256(out: str, unit: Unit) -> str | None:
+    """What the index of a sealed build, or a version's copy, says of a unit; None if none can be read."""
+    versions = storage.list_names(storage.join(out, "versions"))
+    for place in ("index.json", *(f"versions/{version}/index.json" for version in reversed(versions))):
+        try:
+            index = DatasetIndex.model_validate_json(storage.read_bytes(storage.join(out, place)))
+        except (StorageError, ValueError):
+            continue
+        return {entry.name: entry.sha256 for entry in index.shards}.get(f"{unit.name}.tar", "")
+    return None
 
 
 def _same_or_raise(out: str, unit: Unit, record: LedgerRecord) -> None:
@@ -135,17 +140,25 @@ def _same_or_raise(out: str, unit: Unit, record: LedgerRecord) -> None:
         )
 
 
-def _put_shard(out: str, unit: Unit, shard: bytes) -> None:
+def _give_back(out: str, unit: Unit, replaced: bytes) -> None:
+    """What looked like an orphan was another attempt's shard, committed meanwhile: its bytes are the truth."""
+    if replaced and digest_of(replaced) == read_ledger(out, unit.name).sha256:
+        storage.put_latest(shard_url(out, unit), replaced)
+
+
+def _put_shard(out: str, unit: Unit, shard: bytes) -> bytes:
+    """Publish a shard; returns the other bytes that it replaced, b"" if there were none."""
     url = shard_url(out, unit)
     if storage.put_if_absent(url, shard):
-        return
+        return b""
     found = storage.read_bytes(url)
     if found == shard:
-        return
+        return b""
     aside = storage.join(out, ORPHANS, f"{unit.name}-{hashlib.sha256(found).hexdigest()[:16]}.tar")
     _LOG.warning("unit %s: %s has no ledger record and other bytes; set aside as %s", unit.name, url, aside)
     storage.put_if_absent(aside, found)
     storage.put_latest(url, shard)
+    return found
 
 
 def digest_of(shard: bytes) -> str:

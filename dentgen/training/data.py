@@ -6,7 +6,7 @@ Refuses to know models and losses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,9 +109,7 @@ def _control(record: ConditionRecord, kind: str, alpha: float) -> NDArray[np.uin
         case "blended-teeth":
             seg, light = record.conditions["segmentation"], record.conditions["lighting"]
             bare = {**record.conditions, "lighting": np.where(seg == TOOTH, light, 0).astype(np.uint8)}
-            twin = ConditionRecord(
-                record.key, record.group, record.split, record.prompt, bare, record.fdi, None, record.licence
-            )
+            twin = replace(record, conditions=bare, photo=None)
             return control_image(twin, ("segmentation", "lighting"), alpha)
         case "segmentation" | "lighting" | "normal":
             return condition_image(record, kind)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from dentgen.conditions.raw import ConditionShard, RecordRange, ShardIndex, printable, split_member
 from dentgen.conditions.sources import index_shard, list_shards, read_records
-from dentgen.errors import ConditionError
+from dentgen.errors import ConditionError, StorageError
 from tests.conftest import write_tar
 
 Members = dict[str, dict[str, bytes]]
@@ -124,7 +127,7 @@ def test_a_member_that_comes_twice_is_another_record(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_tar_is_read_as_far_as_it_goes(
-    cut: object, whole: tuple[str, ...], reason: str, tmp_path: Path
+    cut: Callable[[bytes], bytes], whole: tuple[str, ...], reason: str, tmp_path: Path
 ) -> None:
     """Blocks of 512: a.seg.png, a.light.png, b.seg.png, b.light.png, c.seg.png take two each; then the end mark."""
     names = ("a.seg.png", "a.light.png", "b.seg.png", "b.light.png", "c.seg.png")
@@ -170,6 +173,88 @@ def test_damaged_parquet_is_named(tmp_path: Path) -> None:
     assert "expected a column '__key__'" in index(tmp_path).problem
 
 
-def test_a_shard_that_cannot_be_read_is_a_problem_and_no_exception(tmp_path: Path) -> None:
-    shard = ConditionShard("x.tar", str(tmp_path / "gone.tar"), "tar", 1, "")
-    assert "gone.tar" in index_shard(shard, with_splits=False).problem
+def test_links_count_and_are_rejected(tmp_path: Path) -> None:
+    """GNU tar stores a second name of one file as a hard link: its record must not lose a member in silence."""
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, link in (("a.seg.png", ""), ("b.seg.png", "a.seg.png"), ("b.fdi.png", "")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = (tarfile.LNKTYPE, link) if link else (tarfile.REGTYPE, "")
+            archive.addfile(info, io.BytesIO(b""))
+    assert index(path).keys == ("a", "b")
+    first, second = read_records(only_shard(path))
+    assert first.problem is None
+    assert "b.seg.png: found a link or device" in str(second.problem)
+
+
+def test_linked_files_are_listed_and_dangling_links_named(tmp_path: Path, demo_members: Members) -> None:
+    write_tar(tmp_path / "elsewhere" / "real.tar", demo_members)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "x.tar").symlink_to(tmp_path / "elsewhere" / "real.tar")
+    assert index(tmp_path / "s").keys == tuple(demo_members)
+    (tmp_path / "s" / "y.tar").symlink_to(tmp_path / "nothing.tar")
+    with pytest.raises(StorageError, match=r"y\.tar: found a link that leads to no file"):
+        list_shards(str(tmp_path / "s"))
+
+
+def test_compressed_and_loud_names_are_not_passed_over(tmp_path: Path, demo_members: Members) -> None:
+    write_tar(tmp_path / "A.TAR", demo_members)
+    (tmp_path / "b.tar.gz").write_bytes(gzip.compress(b"x" * 1024))
+    loud, compressed = list_shards(str(tmp_path))
+    assert index_shard(loud, with_splits=False).keys == tuple(demo_members)
+    assert "b.tar.gz" in index_shard(compressed, with_splits=False).problem
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_headers_made_to_do_harm_are_damage(kind: bytes, tmp_path: Path) -> None:
+    def header(size: int) -> bytes:
+        info = tarfile.TarInfo("x")
+        info.type, info.size = kind, size
+        return info.tobuf(tarfile.GNU_FORMAT)
+
+    (tmp_path / "deep.tar").write_bytes((header(10) + b"10 path=a\n".ljust(512, b"\0")) * 1500 + bytes(1024))
+    (tmp_path / "huge.tar").write_bytes(header(2**45) + bytes(1024))
+    for shard in list_shards(str(tmp_path)):
+        assert shard.name in index_shard(shard, with_splits=False).problem
+
+
+def test_a_damaged_page_spoils_its_rows_alone(tmp_path: Path) -> None:
+    rows = [{"__key__": f"k{n}", "seg.png": bytes([n]) * 999} for n in range(4)]
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2, compression="none", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    at = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    data[at : at + 20] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+    records = list(read_records(only_shard(path)))
+    assert index(path).keys == ("k0", "k1", "k2", "k3")
+    assert [record.problem is None for record in records] == [False, False, True, True]
+    assert "x.parquet: k0: found unreadable pages" in str(records[0].problem)
+
+
+def test_parquet_keys_and_columns_are_what_they_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"__key__": pa.array([b"a", None], pa.binary()), "json": ["{}", "{}"]}), path)
+    assert index(path).keys == ("a", ""), "a row without a key is no record called None"
+    pq.write_table(pa.table({"__key__": ["a"], "fdi.png": [{"bytes": b"x"}]}), path)
+    assert "fdi.png: struct" in index(path).problem
+
+
+def test_a_storage_that_fails_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_members: Members
+) -> None:
+    """A reset that passes would otherwise count as one unreadable record, for ever."""
+    write_tar(tmp_path / "x.tar", demo_members)
+    shard = only_shard(tmp_path)
+
+    def reset(error: type[OSError]) -> Callable[..., object]:
+        def opened(*_: object, **__: object) -> object:
+            raise error(104, "connection reset")
+
+        return opened
+
+    monkeypatch.setattr(LocalFileSystem, "open", reset(ConnectionResetError))
+    with pytest.raises(StorageError, match=r"x\.tar: cannot be read"):
+        index_shard(shard, with_splits=False)
+    monkeypatch.setattr(LocalFileSystem, "open", reset(PermissionError))
+    assert "x.tar: may not be read" in index_shard(shard, with_splits=False).problem

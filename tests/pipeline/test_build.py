@@ -129,6 +129,7 @@ def test_killed_driver_resumes(source: Path, tmp_path: Path, reference: dict[str
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_killed_ray_driver_resumes(source: Path, tmp_path: Path) -> None:
     """The same with Ray under the driver: its actors and tasks die with it, and nothing they left is in the way."""
     finer: dict[str, object] = {"samples_per_shard": 2}

@@ -34,6 +34,8 @@ def test_what_counts_as_hanging() -> None:
     first = Beat("here process 1", ticks=0, tick_seconds=300)
     assert stalled(1, first, 30) == "", "the first tick may compile"
     assert stalled(1, Beat("here process 1", tick_seconds=601), 30)
+    assert stalled(1, Beat("here process 1", starting_seconds=1700), 30) == ""
+    assert "loading its models" in stalled(1, Beat("here process 1", starting_seconds=1801), 30)
 
 
 def freeze_a_working_actor(frozen: list[int]) -> None:
@@ -48,6 +50,7 @@ def freeze_a_working_actor(frozen: list[int]) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_frozen_actor_is_replaced(
     small_source: Path, tmp_path: Path, ray_local: None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,7 +67,7 @@ def test_a_frozen_actor_is_replaced(
 TICK = "                finished = self._engine.tick()\n"
 FAULTS = {
     "hangs once": ("once", "while True: time.sleep(1)", 0, r"the engine on .* hangs: no tick .* starts again"),
-    "hangs for ever": ("ever", "while True: time.sleep(1)", 1, r"error: the engine on .* after 2 actors were killed"),
+    "hangs for ever": ("ever", "while True: time.sleep(1)", 1, r"error: the engine on .* after it was killed 2 times"),
     "dies once": (
         "once",
         "raise MemoryError('planted')",

@@ -12,6 +12,7 @@ from dentgen.pipeline.plan import plan_files, plan_url, read_plan
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.shards.gc import remove_files, stray_files
+from dentgen.shards.ledger import read_ledger
 from dentgen.shards.tar import json_bytes
 from tests.conftest import problems, shard_bytes, small_spec
 
@@ -98,6 +99,35 @@ def test_a_changed_source_is_refused_and_nothing_is_put(
         repair(str(out), str(tmp_path / "changed"), use_ray=False)
     assert not (out / "shards" / "000000.tar").exists()
     assert issubclass(DeterminismError, BuildError)
+
+
+def test_a_lost_record_does_not_let_other_bytes_in(sound: Path, out: Path, tmp_path: Path) -> None:
+    """The index of the sealed build still knows what was committed."""
+    source = shutil.copytree(sound / "conditions", tmp_path / "changed") / "a.tar"
+    source.write_bytes(source.read_bytes().replace(b"a photo of", b"a sketch o"))
+    for lost in ("ledger/000000.json", "index.json"):
+        (out / lost).unlink()
+        with pytest.raises(BuildError, match="as the index says"):
+            repair(str(out), str(tmp_path / "changed"), use_ray=False)
+        assert shard_bytes(out) == shard_bytes(sound / "out")
+    assert repair(str(out), use_ray=False).left == ()
+    assert problems(out) == []
+
+
+def test_a_record_with_a_damaged_hash_is_told_by_the_index(sound: Path, out: Path) -> None:
+    record = out / "ledger" / "000001.json"
+    whole = record.read_bytes()
+    sha256 = read_ledger(str(out), "000001").sha256
+    record.write_bytes(whole.replace(sha256.encode(), b"0" * 64))
+    assert repair(str(out), use_ray=False).left == ()
+    assert read_ledger(str(out), "000001").sha256 == sha256
+    assert shard_bytes(out) == shard_bytes(sound / "out")
+
+
+def test_a_damaged_plan_is_named(out: Path) -> None:
+    Path(plan_url(str(out))).write_text("{")
+    with pytest.raises(BuildError, match=r"plan/000000\.json: found no readable plan"):
+        problems(out)
 
 
 def test_another_environment_is_refused(out: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from dentgen import storage
 from dentgen.errors import DeterminismError
 from dentgen.records import LedgerRecord, SampleStatus, Unit
-from dentgen.shards.ledger import commit, committed_units, digest_of
+from dentgen.shards.ledger import commit, committed_units, digest_of, read_ledger, shard_url
 
 UNIT = Unit(id=3, shard="a.tar", start=0, stop=1, records=1, shard_bytes=0)
 
@@ -60,3 +65,36 @@ def test_a_unit_of_rejects_commits_without_a_shard(tmp_path: Path) -> None:
     assert commit(str(tmp_path), UNIT, b"", record(b""))
     assert not (tmp_path / "shards").exists()
     assert committed_units(str(tmp_path)) == {"000003"}
+
+
+@pytest.mark.parametrize("place", ["disk", "s3"])
+@pytest.mark.parametrize("contents", [(b"data", b"data"), (b"data", b"other")])
+def test_two_writers_of_one_unit(
+    place: str, contents: tuple[bytes, bytes], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Whoever comes second finds its own bytes there, or learns that they are others; one record, one truth."""
+    root = str(tmp_path) if place == "disk" else storage.join(request.getfixturevalue("s3_root"), "two-writers")
+    for attempt in range(10):
+        out = storage.join(root, f"{contents[1].decode()}-{attempt}")
+        outcomes = both_at_once([partial(commit, out, UNIT, data, record(data)) for data in contents])
+        committed = read_ledger(out, UNIT.name).sha256
+        assert digest_of(storage.read_bytes(shard_url(out, UNIT))) == committed
+        assert committed in {digest_of(data) for data in contents}
+        if contents[0] == contents[1]:
+            assert sorted(outcomes) == [False, True]
+        else:
+            assert any(isinstance(outcome, DeterminismError) for outcome in outcomes), outcomes
+
+
+def both_at_once(works: list[Callable[[], object]]) -> list[object]:
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return work()
+        except DeterminismError as error:
+            return error
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
