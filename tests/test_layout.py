@@ -56,6 +56,13 @@ def test_light_commands_do_not_wait_for_torch() -> None:
     assert run.stdout.split() == ["False", "False"]
 
 
+def test_commit_tasks_do_not_wait_for_torch() -> None:
+    """Their processes start beside the busy actors; seconds of imports would hold up the first commits."""
+    code = "import sys, dentgen.pipeline.commit_stage; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout.split() == ["False"]
+
+
 def test_public_names_exist() -> None:
     import dentgen
 

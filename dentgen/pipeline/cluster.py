@@ -16,8 +16,9 @@ import ray.data
 
 from dentgen import storage
 from dentgen.errors import BuildError, SpecError
+from dentgen.pipeline.commit_stage import UnitOutcome, commit_made
 from dentgen.pipeline.pulse import ActorReport, Watch
-from dentgen.pipeline.stages import UnitMaker, UnitOutcome, commit_made
+from dentgen.pipeline.stages import UnitMaker
 from dentgen.records import Plan, Unit
 from dentgen.spec import BuildSpec
 

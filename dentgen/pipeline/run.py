@@ -13,9 +13,9 @@ from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError, DentgenError
 from dentgen.generate import generate_unit, make_engine, start_generation
 from dentgen.pipeline.cluster import make_with_ray
+from dentgen.pipeline.commit_stage import UnitOutcome
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.pulse import ActorReport
-from dentgen.pipeline.stages import UnitOutcome
 from dentgen.records import DatasetIndex, Plan, Unit
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.describe import write_description

@@ -1,4 +1,4 @@
-"""The two Ray stages: an actor that makes units and a task that commits them.
+"""The Ray stage that makes units: an actor with an engine that lasts.
 
 An exception that leaves the actor would abort the whole Dataset, so errors travel as rows. Refuses to know planning.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,28 +19,18 @@ from dentgen.conditions.raw import ConditionShard
 from dentgen.conditions.sources import list_shards
 from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.driver import EngineDriver
-from dentgen.errors import BuildError, DentgenError, EngineError
+from dentgen.errors import BuildError, EngineError
 from dentgen.generate import Generation, generate_unit, make_engine, start_generation
+from dentgen.pipeline.commit_stage import error_text
 from dentgen.pipeline.plan import environment
 from dentgen.pipeline.pulse import Beat, Heart
-from dentgen.records import LedgerRecord, Plan, Unit
-from dentgen.shards.ledger import commit, restore
+from dentgen.records import Plan, Unit
 from dentgen.spec import BuildSpec, spec_difference
 
 _LOG = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class UnitOutcome:
-    """What became of a unit: the samples that were committed, or an error, which may be one that ends everything."""
-
-    unit: int
-    samples: int
-    error: str = ""
-    fatal: bool = False
 
 
 class UnitMaker:
@@ -83,7 +72,7 @@ class UnitMaker:
             result = generate_unit(self._generation, unit, self._shard(unit), self._engine.run)
             return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
         except Exception as error:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
-            return {**row, "error": _text(error), "fatal": self._engine.dead}
+            return {**row, "error": error_text(error), "fatal": self._engine.dead}
 
     def _shard(self, unit: Unit) -> ConditionShard:
         if self._difference:
@@ -145,28 +134,6 @@ class LastingEngine:
             longest_tick=driver.longest_tick,
             tick_seconds=driver.tick_seconds,
         )
-
-
-def commit_made(batch: dict[str, np.ndarray], out: str, *, restoring: bool) -> dict[str, list[Any]]:
-    """Publish a made unit, or put it back: one row in, one row out, without the shard's bytes.
-
-    Runs as a task of its own beside the actors, so that putting overlaps with the engine.
-    """
-    unit, error = Unit.model_validate_json(str(batch["unit"][0])), str(batch["error"][0])
-    samples = 0
-    if not error:
-        try:
-            record = LedgerRecord.model_validate_json(str(batch["record"][0]))
-            (restore if restoring else commit)(out, unit, bytes(batch["shard"][0]), record)
-            samples = len(record.samples)
-        except Exception as failure:  # noqa: BLE001 - as above
-            error = _text(failure)
-    return {"unit": [unit.id], "samples": [samples], "error": [error], "fatal": [bool(batch["fatal"][0])]}
-
-
-def _text(error: BaseException) -> str:
-    """What dentgen raises on purpose says enough; anything else needs its trace."""
-    return str(error) if isinstance(error, DentgenError) else "".join(traceback.format_exception(error))
 
 
 def _drains_per_unit(spec: BuildSpec, plan: Plan) -> bool:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from webdataset import TarWriter
 
 PNG_LEVEL = 6
 
 
 def tar_bytes(samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> bytes:
     """Archive samples in order: each is a key and its members by extension (without the leading dot)."""
+    from webdataset import TarWriter  # imports torch, which those who only commit or verify need not wait for
+
     buffer = io.BytesIO()
     with TarWriter(buffer, user="dentgen", group="dentgen", mode=0o644, mtime=0, encoder=False) as writer:
         for key, members in samples:
