@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,3 +116,24 @@ def test_a_running_cluster_can_be_joined(cluster: Cluster, tmp_path: Path) -> No
     spec = read_spec(ROOT / "jobs/specs/demo.yaml", [f"output.path={tmp_path / 'here'}", "source.limit=4"])
     build(spec, use_ray=False)
     assert shard_bytes(preview) == shard_bytes(tmp_path / "here")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_benchmark_compares_the_three_ways(tmp_path: Path) -> None:
+    """One short round: figures of such a round mean little, but every contestant made what it should."""
+    run = subprocess.run(
+        [sys.executable, "jobs/benchmark.py", "build", "--rounds", "1", "--work", str(tmp_path / "work"),
+         "--json", str(tmp_path / "figures.json"), "--set", "sampling.variants=2", "--set", "sampling.steps=2"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=400,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert set(figures["ratios"]) == {"build_over_engine", "build_over_usual", "predicted"}
+    assert 0.2 < figures["ratios"]["build_over_engine"] < 2
+    assert 1 < figures["ratios"]["predicted"]["build_over_usual"] < 2, "two variants share their control"
+    assert problems(tmp_path / "work" / "build-0") == []
+    with contextlib.ExitStack() as stack:
+        shards = [stack.enter_context(tarfile.open(path)) for path in (tmp_path / "work" / "usual-0").glob("*.tar")]
+        names = [name for shard in shards for name in shard.getnames() if name.endswith(".json")]
+    assert len(names) == 4 * 20 * 2

@@ -136,7 +136,7 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
                     raise _damage(shard, f"the member {printable(info.name)!r} cut off at byte {size}")
             reached = archive.offset
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise _damage(shard, f"{error or type(error).__name__} at byte {reached}") from error
+        raise _damage(shard, f"{str(error) or type(error).__name__} at byte {reached}") from error
     handle.seek(reached)
     mark = handle.read(_BLOCK)
     if mark != bytes(_BLOCK):
