@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +132,52 @@ def test_the_first_of_two_neighbours_with_one_key_is_kept(tmp_path: Path, demo_m
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "s" / "x.parquet")
     outcome = build(small_spec(tmp_path / "s", tmp_path / "out", pipeline={"samples_per_shard": 64}), use_ray=False)
     assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 4, 2)
+
+
+def test_planning_and_generating_agree_on_the_split_of_damaged_records(tmp_path: Path, demo_members: Members) -> None:
+    """Whose split cannot be read is wanted, so that it is rejected; whose split is another's, is not."""
+    members = demo_members[sorted(demo_members)[0]]
+    train, other = b'{"split": "train"}', b'{"split": "other"}'
+    (tmp_path / "s").mkdir()
+    with tarfile.open(tmp_path / "s" / "x.tar", "w") as archive:
+        for key, metadata, linked in (
+            ("good", train, ""),
+            ("linked-metadata", train, "json"),
+            ("linked-map", train, "seg.png"),
+            ("linked-map-of-another", other, "seg.png"),
+            ("linked-map-without-metadata", None, "seg.png"),
+        ):
+            for name, content in {**members, "json": metadata}.items():
+                info = tarfile.TarInfo(f"{key}.{name}")
+                info.type, info.linkname = (tarfile.LNKTYPE, "x") if name == linked else (tarfile.REGTYPE, "")
+                info.size = len(content) if content is not None and name != linked else 0
+                if content is not None:
+                    archive.addfile(info, BytesIO(content))
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", source={"split": "train"}), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 2, 4)
+
+
+@pytest.mark.parametrize("damaged", ["json", "seg.png"])
+def test_a_damaged_page_under_a_split(damaged: str, tmp_path: Path, demo_members: Members) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "s").mkdir()
+    path = tmp_path / "s" / "x.parquet"
+    members = demo_members[sorted(demo_members)[0]]
+    rows = [
+        {"__key__": f"k{n}", **members, "json": json.dumps({"split": "train" if n % 2 else "other"}).encode()}
+        for n in range(4)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2, compression="none", use_dictionary=False)
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    (column,) = (i for i in range(group.num_columns) if group.column(i).path_in_schema == damaged)
+    data, at = bytearray(path.read_bytes()), group.column(column).data_page_offset
+    data[at : at + 20] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", source={"split": "train"}), use_ray=False)
+    rejected = 4 if damaged == "json" else 2
+    assert (outcome.index.written, outcome.index.rejected) == (2, rejected), "two of unknown split, or one of train"
 
 
 def test_a_damaged_record_of_another_split_is_nobodys(tmp_path: Path, demo_members: Members) -> None:

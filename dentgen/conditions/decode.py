@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES, TOOTH
 from dentgen.conditions.metadata import read_metadata
@@ -127,10 +127,11 @@ def _open_image(raw: RawRecord, member: str, formats: tuple[str, ...]) -> Image.
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Image.DecompressionBombError as error:
         raise ConditionError(place, str(error), f"at most {MAX_PIXELS} pixels in all") from error
+    except UnidentifiedImageError as error:  # its text names an address in memory
+        raise ConditionError(place, "bytes that are no image", f"a whole image, {' or '.join(formats)}") from error
     except _NO_IMAGE as error:
-        raise ConditionError(
-            place, f"bytes that are no image ({error})", f"a whole image, {' or '.join(formats)}"
-        ) from error
+        expected = f"a whole image, {' or '.join(formats)}"
+        raise ConditionError(place, f"bytes that are no image ({error})", expected) from error
     if orientation != 1:
         raise ConditionError(place, f"EXIF orientation {orientation}", "pixels that stand upright without EXIF")
     return image

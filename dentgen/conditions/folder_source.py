@@ -42,7 +42,8 @@ def index_folder(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
     if not with_splits:
         return ShardIndex(keys, None)
     metadata = (records[key].get("json") for key in keys)
-    return ShardIndex(keys, tuple(split_of(storage.read_bytes(m.url) if m else None) for m in metadata))
+    contents = (file and (storage.read_bytes(file.url) if file.size <= MAX_MEMBER_BYTES else b"") for file in metadata)
+    return ShardIndex(keys, tuple(split_of(content) for content in contents))
 
 
 def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
@@ -55,6 +56,7 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
     for key in sorted(records)[wanted.start : wanted.stop]:
         record = RawRecord(key, printable(storage.join(shard.url, key)))
         for extension, file in sorted(records[key].items()):
+            record.members[extension] = b""
             if file.size > MAX_MEMBER_BYTES:
                 place = f"{record.place}.{extension}"
                 record.problem = ConditionError(place, f"{file.size} bytes", f"at most {MAX_MEMBER_BYTES}")

@@ -113,5 +113,7 @@ def _group_rows(file: pq.ParquetFile, number: int, columns: list[str]) -> list[R
     except _DAMAGE as error:
         if columns == [KEY_COLUMN] or (isinstance(error, OSError) and error.errno is not None):
             raise
-        keys = file.read_row_group(number, columns=[KEY_COLUMN]).to_pylist()
-        return [{**row, "": f"unreadable pages ({error})"} for row in keys]
+        rest = [KEY_COLUMN, _METADATA_COLUMN] if len(columns) > 2 and _METADATA_COLUMN in columns else [KEY_COLUMN]
+        unread = {_METADATA_COLUMN: b""} if _METADATA_COLUMN in columns and len(rest) == 1 else {}
+        rows = _group_rows(file, number, rest)
+        return [{**unread, **row, "": f"unreadable pages ({error})"} for row in rows]

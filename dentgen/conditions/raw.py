@@ -77,7 +77,7 @@ class RawRecord:
     Attributes:
         key: Record key.
         place: Where it stands, for messages.
-        members: Bytes by extension, lower case ("seg.png").
+        members: Bytes by extension, lower case ("seg.png"); b"" for one that is there but cannot be read.
         problem: What was noticed while reading it, None if nothing was.
     """
 

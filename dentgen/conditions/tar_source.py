@@ -169,6 +169,7 @@ def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> R
     record = RawRecord(group[0].key, f"{storage.name_of(shard.url)}: {printable(group[0].key)}")
     for member in group:
         place = f"{record.place}.{member.extension}"
+        record.members[member.extension] = b""
         if not member.is_file:
             record.problem = ConditionError(place, "a link or device", "a regular file")
         elif member.size > MAX_MEMBER_BYTES:
@@ -181,7 +182,7 @@ def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> R
 
 def _read_member(handle: IO[bytes], group: list[_Member], extension: str) -> bytes | None:
     for member in group:
-        if member.extension == extension and member.size <= MAX_MEMBER_BYTES:
+        if member.extension == extension:
             handle.seek(member.data)
-            return handle.read(member.size)
+            return handle.read(member.size) if member.is_file and member.size <= MAX_MEMBER_BYTES else b""
     return None
