@@ -32,7 +32,8 @@ def generate(
     ray: RayChoice = True,
     address: Address = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Preview: the first N records, into an output of its own.")
+        int | None,
+        typer.Option(min=1, help="Preview: the first N records, beside the output, or where --set output.path says."),
     ] = None,
 ) -> None:
     """Build a dataset, or go on with one that was begun."""
@@ -42,7 +43,8 @@ def generate(
 
     build_spec = read_spec(spec, set_ or ())
     if limit is not None:
-        build_spec = preview_spec(build_spec, limit)
+        chosen = any(override.startswith("output.path=") for override in set_ or ())
+        build_spec = preview_spec(build_spec, limit, beside=not chosen)
     with ConsoleProgress("generating", "sample") as progress:
         outcome = build(build_spec, use_ray=ray, address=address, progress=progress)
     index = outcome.index

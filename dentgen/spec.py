@@ -189,10 +189,17 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
         raise SpecError(f"{path}:\n  " + "\n  ".join(lines)) from error
 
 
-def preview_spec(spec: BuildSpec, limit: int) -> BuildSpec:
-    """The first records of a build, in an output beside its own; pictures are those that the build will have."""
+def preview_spec(spec: BuildSpec, limit: int, *, beside: bool) -> BuildSpec:
+    """The first records of a build; pictures are those that the build will have.
+
+    Args:
+        spec: The build.
+        limit: How many records.
+        beside: Put them beside the build's output, where they would stand in the way of the build itself.
+    """
     source = spec.source.model_copy(update={"limit": limit})
-    output = spec.output.model_copy(update={"path": f"{spec.output.path.rstrip('/')}-preview-{limit}/"})
+    path = f"{spec.output.path.rstrip('/')}-preview-{limit}/" if beside else spec.output.path
+    output = spec.output.model_copy(update={"path": path})
     return spec.model_copy(update={"source": source, "output": output})
 
 

@@ -111,11 +111,10 @@ def test_a_running_cluster_can_be_joined(cluster: Cluster, tmp_path: Path) -> No
         cwd=ROOT, env={**os.environ, **RAY}, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
-    preview = tmp_path / "joined-preview-4"
-    assert problems(preview) == []
+    assert problems(out) == []
     spec = read_spec(ROOT / "jobs/specs/demo.yaml", [f"output.path={tmp_path / 'here'}", "source.limit=4"])
     build(spec, use_ray=False)
-    assert shard_bytes(preview) == shard_bytes(tmp_path / "here")
+    assert shard_bytes(out) == shard_bytes(tmp_path / "here")
 
 
 @pytest.mark.ray
