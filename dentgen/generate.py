@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,12 +18,10 @@ import torch
 from torch import Tensor
 
 from dentgen import storage
-from dentgen.conditions.decode import decode_record, valid_key
+from dentgen.conditions.intake import read_unit
 from dentgen.conditions.labels import IGNORE
-from dentgen.conditions.metadata import read_metadata
-from dentgen.conditions.prepare import control_image, fit_record
-from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, printable
-from dentgen.conditions.sources import read_records
+from dentgen.conditions.prepare import control_image
+from dentgen.conditions.raw import ConditionShard
 from dentgen.diffusion.canvas import Canvas, Named
 from dentgen.diffusion.engine import DiffusionEngine, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
@@ -142,74 +140,6 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
     record = _ledger_record(generation, unit, tar, [*written, *rejected, *too_long, *broken])
     timing = UnitTiming(started=started, seconds=time.time() - started, worker=f"{platform.node()}:{os.getpid()}")
     return UnitResult(tar, record.model_copy(update={"timing": timing}))
-
-
-def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
-    """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
-
-    Raises:
-        BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
-    """
-    if unit.problem:
-        return [], _rejections(unit, unit.start, unit.problem_key, unit.problem, spec)
-    records: list[ConditionRecord] = []
-    rejected: list[SampleStatus] = []
-    for position, raw in enumerate(_raw_records(unit, shard), unit.start):
-        try:
-            record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
-        except ConditionError as error:
-            rejected += _rejections(unit, position, raw.key, str(error), spec)
-        else:
-            records += [record] if record is not None else []
-    found = len(records) + len(rejected) // spec.sampling.variants
-    if found != unit.records:
-        raise _changed(unit, shard, f"{found} records", f"{unit.records}")
-    return records, rejected
-
-
-def _raw_records(unit: Unit, shard: ConditionShard) -> Iterator[RawRecord]:
-    if shard.size != unit.shard_bytes:
-        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes}")
-    byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
-    try:
-        yield from read_records(shard, RecordRange(unit.start, unit.stop, byte_range))
-    except ConditionError as error:
-        raise _changed(unit, shard, error.found, error.expected) from error
-
-
-def _changed(unit: Unit, shard: ConditionShard, found: str, expected: str) -> BuildError:
-    return BuildError(
-        f"unit {unit.name}: {shard.url} changed since the build was planned: found {found}, expected {expected}; "
-        "restore it, or build from it into another output.path"
-    )
-
-
-def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> ConditionRecord | None:
-    """The fitted record, or None if it belongs to another split."""
-    if spec.source.split is not None and read_metadata(raw.place, raw.members.get("json")).split != spec.source.split:
-        return None
-    for name in spec.source.ignore_members:
-        raw.members.pop(name, None)
-    record = decode_record(raw, spec.conditions.use)
-    if is_duplicate:
-        raise ConditionError(raw.place, "a key that an earlier record has", "a key unique in the source")
-    return fit_record(record, spec.conditions.size, spec.conditions.fit)
-
-
-def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpec) -> list[SampleStatus]:
-    """A rejected record in the ledger: under its key if that names it and nothing else, otherwise under its place."""
-    named = valid_key(key) and position not in unit.duplicates and not unit.problem
-    name = key if named else f"{unit.shard}#{position}"
-    return [
-        SampleStatus(
-            key=sample_key(name, variant),
-            source_key=printable(key)[:200] or name,
-            variant=variant,
-            status="rejected",
-            reason=reason,
-        )
-        for variant in range(spec.sampling.variants)
-    ]
 
 
 def requests_of(

@@ -53,7 +53,7 @@ FAULTS = {
         "tests/shards/test_ledger.py::test_other_bytes_are_refused_and_change_nothing",
     ),
     "rejects that vanish": (
-        "dentgen/generate.py",
+        "dentgen/conditions/intake.py",
         "            rejected += _rejections(unit, position, raw.key, str(error), spec)",
         "            del error",
         "tests/pipeline/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",

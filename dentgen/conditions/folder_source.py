@@ -41,9 +41,14 @@ def index_folder(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
     keys = tuple(sorted(records))
     if not with_splits:
         return ShardIndex(keys, None)
-    metadata = (records[key].get("json") for key in keys)
-    contents = (file and (storage.read_bytes(file.url) if file.size <= MAX_MEMBER_BYTES else b"") for file in metadata)
-    return ShardIndex(keys, tuple(split_of(content) for content in contents))
+    return ShardIndex(keys, tuple(split_of(_metadata(records[key])) for key in keys))
+
+
+def _metadata(files: Files) -> bytes | None:
+    file = files.get("json")
+    if file is None:
+        return None
+    return storage.read_bytes(file.url) if file.size <= MAX_MEMBER_BYTES else b""
 
 
 def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:

@@ -19,9 +19,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from dentgen.conditions.intake import read_unit
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import SpecError
-from dentgen.generate import canvases_of, make_engine, read_unit, requests_of, start_generation
+from dentgen.generate import canvases_of, make_engine, requests_of, start_generation
 from dentgen.models.control import control_residuals
 from dentgen.pipeline.cluster import connect
 from dentgen.pipeline.plan import environment, make_plan

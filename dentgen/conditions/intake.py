@@ -1,0 +1,85 @@
+"""A unit's records: read, checked and fitted, or rejected by name; every planned record is one or the other.
+
+Refuses to know models and what is made from a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dentgen.conditions.decode import decode_record, valid_key
+from dentgen.conditions.metadata import read_metadata
+from dentgen.conditions.prepare import fit_record
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, printable
+from dentgen.conditions.sources import read_records
+from dentgen.errors import BuildError, ConditionError
+from dentgen.records import ConditionRecord, SampleStatus, Unit, sample_key
+from dentgen.spec import BuildSpec
+
+
+def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
+    """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
+
+    Raises:
+        BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
+    """
+    if unit.problem:
+        return [], _rejections(unit, unit.start, unit.problem_key, unit.problem, spec)
+    records: list[ConditionRecord] = []
+    rejected: list[SampleStatus] = []
+    for position, raw in enumerate(_raw_records(unit, shard), unit.start):
+        try:
+            record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
+        except ConditionError as error:
+            rejected += _rejections(unit, position, raw.key, str(error), spec)
+        else:
+            records += [record] if record is not None else []
+    found = len(records) + len(rejected) // spec.sampling.variants
+    if found != unit.records:
+        raise _changed(unit, shard, f"{found} records", f"{unit.records}")
+    return records, rejected
+
+
+def _raw_records(unit: Unit, shard: ConditionShard) -> Iterator[RawRecord]:
+    if shard.size != unit.shard_bytes:
+        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes}")
+    byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
+    try:
+        yield from read_records(shard, RecordRange(unit.start, unit.stop, byte_range))
+    except ConditionError as error:
+        raise _changed(unit, shard, error.found, error.expected) from error
+
+
+def _changed(unit: Unit, shard: ConditionShard, found: str, expected: str) -> BuildError:
+    return BuildError(
+        f"unit {unit.name}: {shard.url} changed since the build was planned: found {found}, expected {expected}; "
+        "restore it, or build from it into another output.path"
+    )
+
+
+def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> ConditionRecord | None:
+    """The fitted record, or None if it belongs to another split."""
+    if spec.source.split is not None and read_metadata(raw.place, raw.members.get("json")).split != spec.source.split:
+        return None
+    for name in spec.source.ignore_members:
+        raw.members.pop(name, None)
+    record = decode_record(raw, spec.conditions.use)
+    if is_duplicate:
+        raise ConditionError(raw.place, "a key that an earlier record has", "a key unique in the source")
+    return fit_record(record, spec.conditions.size, spec.conditions.fit)
+
+
+def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpec) -> list[SampleStatus]:
+    """A rejected record in the ledger: under its key if that names it and nothing else, otherwise under its place."""
+    named = valid_key(key) and position not in unit.duplicates and not unit.problem
+    name = key if named else f"{unit.shard}#{position}"
+    return [
+        SampleStatus(
+            key=sample_key(name, variant),
+            source_key=printable(key)[:200] or name,
+            variant=variant,
+            status="rejected",
+            reason=reason,
+        )
+        for variant in range(spec.sampling.variants)
+    ]
