@@ -42,6 +42,7 @@ def test_other_bytes_are_refused_and_change_nothing(tmp_path: Path) -> None:
     assert digest_of(b"other") in str(caught.value)
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
     assert (tmp_path / "ledger" / "000003.json").read_bytes() == before
+    assert not (tmp_path / "orphans").exists(), "the ledger is asked before anything is put"
 
 
 def test_an_orphan_with_equal_bytes_is_adopted(tmp_path: Path) -> None:
