@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from dentgen import storage
 from dentgen.conditions.decode import KNOWN_MEMBERS
 from dentgen.conditions.metadata import split_of
-from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, ShardIndex, printable
+from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, printable
 from dentgen.errors import ConditionError
 
 KEY_COLUMN: Final = "__key__"
@@ -33,7 +33,7 @@ def index_parquet(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
     """
     columns = [KEY_COLUMN, *([_METADATA_COLUMN] if with_splits else [])]
     try:
-        rows = list(_rows(shard, columns, RecordRange(0, 2**63 - 1)))
+        rows = list(_rows(shard, columns, EVERYTHING))
     except ConditionError as error:
         return ShardIndex((), () if with_splits else None, problem=str(error))
     splits = tuple(split_of(_bytes(row.get(_METADATA_COLUMN))) for row in rows) if with_splits else None
