@@ -5,7 +5,9 @@
     +-- ConditionError      a condition record or shard cannot be used
     +-- BundleError         a model bundle is missing, damaged or of the wrong kind
     +-- SolverError         a scheduler cannot be turned into a solver table
-    +-- EngineError         the diffusion engine refused a canvas or died
+    +-- EngineError         the diffusion engine cannot go on
+        +-- CanvasError         one canvas cannot be made; the engine and its neighbours go on
+        +-- OutOfMemoryError    the engine's shape does not fit into the device's memory
     +-- StorageError        a place cannot be listed, read or written
         +-- RefusedFileError    one file is refused to us; others may not be
     +-- BuildError          a build cannot go on as asked
@@ -53,7 +55,15 @@ class SolverError(DentgenError):
 
 
 class EngineError(DentgenError):
-    """The diffusion engine refused a canvas or died."""
+    """The diffusion engine cannot go on."""
+
+
+class CanvasError(EngineError):
+    """One canvas cannot be made; the engine and its neighbours go on."""
+
+
+class OutOfMemoryError(EngineError):
+    """The engine's shape does not fit into the device's memory."""
 
 
 class StorageError(DentgenError):
@@ -74,3 +84,10 @@ class SpecChangedError(BuildError):
 
 class DeterminismError(BuildError):
     """Two attempts at one unit gave different bytes."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or this process had no memory left; torch says it in several ways."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

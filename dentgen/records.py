@@ -6,6 +6,7 @@ Refuses to know how anything is read, made or stored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -74,21 +75,23 @@ class ConditionRecord:
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One picture to make: a fitted record, its variant and the control image that both share with other variants.
+    """One picture to make: a fitted record, its variant and the control images that it shares with other variants.
 
     Attributes:
         key: Sample key.
         record: Fitted condition record.
         variant: Index of the variant.
         prompt: Prompt that will be used.
-        control: (H, W, 3) uint8 control image.
+        controls: (H, W, 3) uint8 control image of every control branch.
+        dropped: What the text encoder will not read of the prompt.
     """
 
     key: str
     record: ConditionRecord
     variant: int
     prompt: str
-    control: NDArray[np.uint8]
+    controls: Mapping[str, NDArray[np.uint8]]
+    dropped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +232,17 @@ class SampleMetadata(Document):
     seed: int
     prompt: str
     negative_prompt: str
+    prompt_to: str = Field(default="", description="Prompt at the other end of an interpolation.")
+    seed_to: int | None = Field(default=None, description="Seed at the other end of an interpolation.")
+    share: float = Field(default=0.0, description="Place between the ends: 0 is prompt and seed, 1 the other ones.")
     scheduler: str
     steps: int
     guidance_scale: float
-    adapters: dict[str, float]
+    guidance: str = Field(default="full", description="Where the unconditional prediction comes from.")
+    start_from: str = Field(default="noise", description="noise, or the record's photo.")
+    strength: float = Field(default=1.0, description="Share of the steps that the photo went through.")
+    repaint: tuple[str, ...] = Field(default=(), description="Classes painted anew in the photo.")
+    adapters: dict[str, float] = Field(description="ctrLoRA adapters and full ControlNets, with their scales.")
     decoder: str
     control: dict[str, str | float] = Field(description="How the control image was made: conditions, blend alpha, fit.")
     size: int

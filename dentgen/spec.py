@@ -18,6 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dentgen.errors import SpecError
 from dentgen.records import ConditionName
 
+SchedulerName = Literal[
+    "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
+]
+ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance"]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,9 +56,19 @@ class ModelSpec(_Section):
 
     bundle: str = Field(default="miniature", description="The embedded miniature, a bundle folder or URL, or a hub id.")
     adapters: dict[str, float] = Field(
-        default={"blended": 1.0}, description="ctrLoRA adapter and the scale of its residuals; {} uses the bare base."
+        default={"blended": 1.0},
+        description="ctrLoRA adapters and the scales of their residuals; {} uses the bare base.",
     )
-    decoder: Literal["kl"] = Field(default="kl", description="What turns latents into pictures.")
+    controlnets: dict[str, float] = Field(
+        default={},
+        description="Full ControlNets of the bundle's folder controlnets/ and their residuals' scales.",
+    )
+    decoder: Literal["kl", "tiny"] = Field(
+        default="kl", description="What turns latents into pictures: the autoencoder's decoder, or a distilled one."
+    )
+    decode_tile: int | None = Field(
+        default=None, ge=64, multiple_of=8, description="Decode in tiles of this edge, pixels; null: whole pictures."
+    )
 
 
 class ConditionsSpec(_Section):
@@ -62,14 +77,22 @@ class ConditionsSpec(_Section):
     use: tuple[ConditionName, ...] = Field(
         default=("segmentation", "lighting"), min_length=1, description="Conditions that control the picture."
     )
-    combine: Literal["blend"] = Field(default="blend", description="How several conditions become one control image.")
+    combine: Literal["blend", "sum"] = Field(
+        default="blend",
+        description="blend: one control image for every adapter; sum: each condition has an adapter or ControlNet of "
+        "its own name, or goes through the bare base, and their residuals are added.",
+    )
     alpha: float = Field(default=0.3, ge=0, le=1, description="Share of segmentation colours over lighting.")
     size: int = Field(default=128, ge=8, le=4096, multiple_of=8, description="Edge of the picture, pixels.")
     fit: Literal["pad", "crop", "stretch"] = Field(default="pad", description="What happens to other shapes.")
+    control_start: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the steps before which no control acts."
+    )
+    control_end: float = Field(default=1.0, ge=0, le=1, description="Share of the steps after which no control acts.")
 
     @model_validator(mode="after")
     def _blendable(self) -> ConditionsSpec:
-        if len(self.use) > 1 and set(self.use) != {"segmentation", "lighting"}:
+        if self.combine == "blend" and len(self.use) > 1 and set(self.use) != {"segmentation", "lighting"}:
             raise ValueError(f"cannot blend {list(self.use)}: use one condition, or segmentation and lighting")
         return self
 
@@ -77,13 +100,69 @@ class ConditionsSpec(_Section):
 class SamplingSpec(_Section):
     """How pictures are sampled."""
 
-    scheduler: Literal["unipc", "lcm", "ddim"] = Field(default="unipc", description="Solver.")
+    scheduler: SchedulerName | dict[str, Any] = Field(
+        default="unipc", description="Solver: a name, or a diffusers scheduler config with its _class_name."
+    )
+    scheduler_options: dict[str, Any] = Field(
+        default={}, description="Changes of the scheduler's config, as solver_order: 3 or use_karras_sigmas: true."
+    )
     steps: int = Field(default=4, ge=1, le=1000, description="UNet calls per picture.")
-    guidance_scale: float = Field(default=1.0, ge=0, description="Classifier-free guidance; 1 needs no second row.")
+    timesteps: tuple[int, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Explicit training timesteps, as many as steps; null: the scheduler's own.",
+    )
+    start_from: Literal["noise", "photo"] = Field(
+        default="noise", description="photo: image-to-image from each record's photo member."
+    )
+    strength: float = Field(
+        default=1.0, gt=0, le=1, description="Share of the steps that a photo goes through; 1 keeps nothing of it."
+    )
+    repaint: tuple[ClassName, ...] = Field(
+        default=(), description="Inpainting: classes of the segmentation to paint anew in the photo; the rest stays."
+    )
+    guidance_scale: float = Field(default=1.0, ge=0, description="Classifier-free guidance; 1 is none.")
+    guidance: Literal["full", "self", "initialize"] = Field(
+        default="full",
+        description="full: a second row with the negative prompt; self, initialize: residual guidance, without one and "
+        "with one at the first step only.",
+    )
+    guidance_delta: float = Field(default=1.0, ge=0, description="Factor on residual guidance's noise.")
     variants: int = Field(default=4, ge=1, le=1000, description="Pictures per record, each with its own noise.")
     seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="Names all noise together with key and variant.")
     prompt: str | None = Field(default=None, description="Prompt for every record; null uses the record's own.")
     negative_prompt: str = Field(default="", description="Prompt of the unconditional row.")
+    long_prompts: Literal["error", "truncate", "chunk"] = Field(
+        default="error", description="Prompts over 75 tokens: rejected, cut (recorded), or read in windows of 75."
+    )
+    prompt_chunks: int = Field(default=2, ge=1, le=16, description="Windows that chunk has room for.")
+    prompt_to: str | None = Field(
+        default=None, description="Over the variants, prompts change towards this one; the last variant has it whole."
+    )
+    seed_to: int | None = Field(
+        default=None, ge=-(2**63), lt=2**63, description="Over the variants, noise changes towards this seed's."
+    )
+    interpolation: Literal["lerp", "slerp"] = Field(
+        default="slerp", description="How prompt embeddings change; noise always turns on its sphere (slerp)."
+    )
+
+    @property
+    def scheduler_name(self) -> str:
+        """For metadata: the name, or the class of a config."""
+        return self.scheduler if isinstance(self.scheduler, str) else str(self.scheduler.get("_class_name", ""))
+
+    @property
+    def first_rows(self) -> int:
+        """UNet rows of a canvas at its first step, where it has most."""
+        return 2 if self.guidance_scale != 1.0 and self.guidance != "self" else 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SamplingSpec:
+        if self.timesteps is not None and len(self.timesteps) != self.steps:
+            raise ValueError(f"steps is {self.steps}, but timesteps names {len(self.timesteps)}")
+        if self.start_from == "noise" and (self.strength != 1.0 or self.repaint):
+            raise ValueError("strength and repaint need start_from: photo")
+        return self
 
 
 class EngineSpec(_Section):
@@ -101,7 +180,8 @@ class EngineSpec(_Section):
         default="auto",
         description="continuous: units share the engine; unit: one after the other; auto: unit on GPU.",
     )
-    compile: bool = Field(default=False, description="torch.compile the UNet.")
+    compile: bool = Field(default=False, description="torch.compile the UNet, control nets and decoder.")
+    cuda_graph: bool = Field(default=False, description="Capture the tick as a CUDA graph; GPU only.")
 
 
 class PipelineSpec(_Section):
@@ -135,9 +215,22 @@ class BuildSpec(_Section):
 
     @model_validator(mode="after")
     def _fits_slots(self) -> BuildSpec:
-        rows = 1 if self.sampling.guidance_scale == 1.0 else 2
-        if rows > self.engine.slots:
-            raise ValueError(f"engine.slots {self.engine.slots}: guidance needs {rows} rows per picture")
+        if self.sampling.first_rows > self.engine.slots:
+            raise ValueError(
+                f"engine.slots {self.engine.slots}: guidance needs {self.sampling.first_rows} rows per picture"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _controlled(self) -> BuildSpec:
+        named = {*self.model.adapters, *self.model.controlnets}
+        if both := set(self.model.adapters) & set(self.model.controlnets):
+            raise ValueError(f"model: {sorted(both)} are adapters and controlnets, expected different names")
+        if self.conditions.combine == "sum" and named and named != set(self.conditions.use):
+            raise ValueError(
+                f"conditions.combine sum: found adapters and controlnets {sorted(named)}, expected one for each of "
+                f"{sorted(self.conditions.use)}, or none at all"
+            )
         return self
 
     def deciding(self) -> dict[str, Any]:
@@ -159,7 +252,7 @@ class BuildSpec(_Section):
         """Control slots of the engine: variants of a record share one, each row of guidance has its own."""
         if self.engine.control_slots is not None:
             return self.engine.control_slots
-        per_canvas = 1 if self.sampling.guidance_scale == 1.0 else 2
+        per_canvas = self.sampling.first_rows
         records = max(1, self.engine.slots // (per_canvas * min(self.sampling.variants, self.engine.slots)))
         return per_canvas * records
 

@@ -46,7 +46,7 @@ def demo_members() -> dict[str, dict[str, bytes]]:
 @pytest.fixture(scope="session")
 def miniature() -> Bundle:
     """The embedded bundle with its first adapter."""
-    return load_bundle("miniature", {"blended": 1.0})
+    return load_bundle("miniature", ["blended"])
 
 
 def write_tar(path: Path, records: dict[str, dict[str, bytes]]) -> Path:

@@ -13,7 +13,8 @@ import pytest
 from dentgen.conditions.phantom import phantom_split
 from dentgen.conditions.sources import index_shard, list_shards
 from dentgen.errors import BuildError
-from dentgen.generate import Generation, generate_unit, make_engine, start_generation
+from dentgen.generate import generate_unit
+from dentgen.generation import Generation, make_engine, start_generation
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.records import LedgerRecord

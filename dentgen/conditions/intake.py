@@ -63,7 +63,7 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
         return None
     for name in spec.source.ignore_members:
         raw.members.pop(name, None)
-    record = decode_record(raw, spec.conditions.use)
+    record = decode_record(raw, spec.conditions.use, with_photo=spec.sampling.start_from == "photo")
     if is_duplicate:
         raise ConditionError(raw.place, "a key that an earlier record has", "a key unique in the source")
     return fit_record(record, spec.conditions.size, spec.conditions.fit)

@@ -1,31 +1,66 @@
 """Canvases: pictures in the making, as the engine takes them in and hands them out.
 
-A plain image is a canvas with one row; classifier-free guidance adds a second. Refuses to know slots and models.
+A canvas names everything that decides one picture: noise, solver, prompt, guidance, controls and, where it starts from
+a picture, that picture's latents. Refuses to know slots and models.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dentgen.diffusion.guidance import Guidance, Row
+from dentgen.diffusion.named import Named
 from dentgen.diffusion.solver import SolverTable
-from dentgen.errors import EngineError
-from dentgen.seeding import NoiseKey
+from dentgen.errors import CanvasError
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """Where a canvas's noise comes from: the same values for the same purpose and step, whoever asks and when."""
+
+    def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal float32 values on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
-    """A tensor with a name: equal names mean equal values, so that work on them is shared.
+class ControlInput:
+    """A condition and the control branch that it goes through.
 
     Attributes:
-        name: Identity, a digest of what made the values.
-        values: Prompt embeddings (tokens, width) or condition latents (4, h, w).
+        branch: Name of the engine's branch.
+        condition: For a shared branch condition latents (4, h, w), for a branch per row hint features (c, h, w).
+        scale: Factor on the residuals.
+        start, end: Shares of the steps between which the control acts.
     """
 
-    name: str
-    values: Tensor
+    branch: str
+    condition: Named
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def scale_at(self, step: int, steps: int) -> float:
+        """The scale at a step, 0 outside the window; the window's edges are diffusers' own."""
+        inside = step / steps >= self.start and (step + 1) / steps <= self.end
+        return self.scale if inside else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repaint:
+    """What of a picture stays, and what is painted anew.
+
+    Attributes:
+        keep: (h, w), True where the picture's latents stay.
+        masked: Latents (4, h, w) of the picture without the part to paint, for a UNet that is told (nine channels);
+            None for one that is not.
+    """
+
+    keep: Bool[Tensor, "h w"]
+    masked: Float[Tensor, "4 h w"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,43 +69,48 @@ class Canvas:
 
     Attributes:
         key: Unique among canvases in flight.
-        noise: Names the canvas's noise.
-        table: Its solver.
+        noise: Its noise.
+        table: Its solver; it also says with how much of ``image`` the canvas starts.
         prompt: Prompt embeddings (tokens, width).
-        negative_prompt: Embeddings of the unconditional row; needed where ``guidance_scale`` is not 1.
-        guidance_scale: Classifier-free guidance; 1 runs no second row.
-        condition: Condition latents (4, h, w) in [0, 1] range encoding, None for no control.
-        conditioning_scale: Factor on the control residuals.
+        guidance: How the prediction is guided.
+        controls: At most one input per control branch.
+        image: Scaled latents (4, h, w) of the picture to start from or to keep parts of.
+        repaint: Which parts stay; None paints everything.
     """
 
     key: str
-    noise: NoiseKey
+    noise: Noise
     table: SolverTable
     prompt: Named
-    negative_prompt: Named | None = None
-    guidance_scale: float = 1.0
-    condition: Named | None = None
-    conditioning_scale: float = 1.0
+    guidance: Guidance = field(default_factory=Guidance)
+    controls: tuple[ControlInput, ...] = ()
+    image: Float[Tensor, "4 h w"] | None = None
+    repaint: Repaint | None = None
 
-    def rows(self) -> tuple[Row, ...]:
-        """The UNet rows that work on this canvas, in the order in which they are combined.
+    def rows(self, step: int) -> tuple[Row, ...]:
+        """The UNet rows that work on this canvas at a step, in the order in which they are combined."""
+        return self.guidance.rows(self.prompt, step)
+
+    @property
+    def edited(self) -> bool:
+        """Whether the engine puts the kept part of the picture back after every step."""
+        return self.repaint is not None and self.repaint.masked is None
+
+    def check(self) -> None:
+        """Say what contradicts itself.
 
         Raises:
-            EngineError: If guidance is asked for without a negative prompt.
+            CanvasError: If something is missing that the canvas needs.
         """
-        if self.guidance_scale == 1.0:
-            return (Row(self.prompt, 1.0),)
-        if self.negative_prompt is None:
-            raise EngineError(f"{self.key}: guidance_scale {self.guidance_scale} needs a negative prompt's embeddings")
-        return (Row(self.negative_prompt, 1.0 - self.guidance_scale), Row(self.prompt, self.guidance_scale))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One UNet input row: its prompt and the weight of its prediction in the canvas's."""
-
-    prompt: Named
-    weight: float
+        table = self.table
+        if self.image is None and (table.start_signal or self.edited):
+            raise CanvasError(f"{self.key}: found no image latents, expected some to start from or to keep")
+        if self.edited and not table.edits:
+            raise CanvasError(f"{self.key}: {table.name} was probed without edits, expected them for inpainting")
+        branches = [control.branch for control in self.controls]
+        if len(set(branches)) < len(branches):
+            raise CanvasError(f"{self.key}: found control branches {branches}, expected each once")
+        self.guidance.check(self.key, table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,3 +119,15 @@ class Finished:
 
     key: str
     latents: Float[Tensor, "4 h w"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """A canvas that the engine gave up: its key and why. Its neighbours went on."""
+
+    key: str
+    error: CanvasError
+
+
+#: What comes out of the engine for a canvas: clean latents (4, h, w), or why there are none.
+Sampled = Tensor | CanvasError

@@ -15,11 +15,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from torch import Tensor
-
-from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.canvas import Canvas, Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.errors import EngineError
+from dentgen.errors import CanvasError, EngineError
 
 Result = TypeVar("Result")
 
@@ -27,7 +25,7 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, slots=True, eq=False)
 class _Submission:
     canvas: Canvas
-    future: Future[Tensor]
+    future: Future[Sampled]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +47,7 @@ class EngineDriver:
         """Start the thread."""
         self._engine = engine
         self._inbox: queue.Queue[_Submission | _Work | None] = queue.Queue()
-        self._waiting: dict[str, Future[Tensor]] = {}
+        self._waiting: dict[str, Future[Sampled]] = {}
         self._lock = threading.Lock()
         self._death: BaseException | None = None
         self.busy_seconds, self.ticks, self.longest_tick = 0.0, 0, 0.0
@@ -57,11 +55,14 @@ class EngineDriver:
         self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
         self._thread.start()
 
-    def run(self, canvases: Sequence[Canvas]) -> dict[str, Tensor]:
+    def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
         """Sample canvases and wait for them; safe to call from several threads.
 
+        Returns:
+            Clean latents (4, h, w), or why there are none, by key: as many as were given.
+
         Raises:
-            EngineError: If the engine refuses a canvas or is dead.
+            EngineError: If the engine is dead.
         """
         submissions = [_Submission(canvas, Future()) for canvas in canvases]
         for submission in submissions:
@@ -108,8 +109,9 @@ class EngineDriver:
                 finished = self._engine.tick()
                 self._count(time.perf_counter() - self._tick_began)
                 self.ticks += 1
-                for done in finished:
-                    self._waiting.pop(done.key).set_result(done.latents)
+                for left in finished:
+                    result = left.latents if isinstance(left, Finished) else left.error
+                    self._waiting.pop(left.key).set_result(result)
         except BaseException as error:  # noqa: BLE001 - whatever kills the engine must reach those who wait for it
             self._die(error)
 
@@ -145,8 +147,8 @@ class EngineDriver:
     def _admit(self, submission: _Submission) -> None:
         try:
             self._engine.submit(submission.canvas)
-        except EngineError as error:
-            submission.future.set_exception(error)
+        except CanvasError as error:
+            submission.future.set_result(error)
         except BaseException as error:
             submission.future.set_exception(error)  # it waits nowhere yet, so nobody else would tell it
             raise

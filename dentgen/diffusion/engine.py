@@ -1,250 +1,212 @@
 """The stream batch: fixed row slots, one UNet call per tick, every canvas at its own step of its own solver.
 
-A tick gathers rows from canvases, runs the control net on its own smaller batch, runs the UNet, combines rows into each
-canvas's prediction and advances canvases by their solver tables. Shapes never change and the host never waits: it
-knows every step index. Refuses to know how models are loaded and what latents look like as pictures.
+A tick admits canvases, tells the device its numbers, lets it gather rows, run control branches and the UNet, combine
+rows and advance canvases, and hands out what finished. Shapes never change and the host never waits: it knows every
+step index. Refuses to know how models are loaded and what latents look like as pictures.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Iterable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from dentgen.diffusion.canvas import Canvas, Finished
+from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
+from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
 from dentgen.diffusion.slots import InFlight, SlotMap
-from dentgen.errors import EngineError
-
-
-@runtime_checkable
-class Denoiser(Protocol):
-    """A UNet as the engine calls it."""
-
-    def __call__(
-        self,
-        latents: Float[Tensor, "row 4 h w"],
-        timesteps: Float[Tensor, " row"],
-        prompt_embeds: Float[Tensor, "row tokens width"],
-        residuals: Sequence[Tensor] | None,
-    ) -> Float[Tensor, "row 4 h w"]:
-        """Predicted noise."""
-
-
-@runtime_checkable
-class Control(Protocol):
-    """A control branch that never sees the noisy latents."""
-
-    def __call__(
-        self,
-        condition_latents: Float[Tensor, "control 4 h w"],
-        timesteps: Float[Tensor, " control"],
-        prompt_embeds: Float[Tensor, "control tokens width"],
-    ) -> Sequence[Tensor]:
-        """Residuals, one tensor per skip connection, the middle block's last."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineShape:
-    """Every size that decides the bits of a result.
-
-    Attributes:
-        slots: UNet rows per tick.
-        control_slots: Control net rows per tick; a canvas waits while its control input finds none.
-        latent_size: Edge of the latents.
-        tokens, width: Shape of prompt embeddings.
-        columns: Latents kept per canvas; at least the largest ``SolverTable.num_columns``.
-        channels: Latent channels.
-    """
-
-    slots: int
-    control_slots: int
-    latent_size: int
-    tokens: int
-    width: int
-    columns: int
-    channels: int = 4
+from dentgen.diffusion.tick_numbers import TickNumbers
+from dentgen.diffusion.tick_state import TickState
+from dentgen.errors import CanvasError, EngineError, OutOfMemoryError, is_out_of_memory
 
 
 class DiffusionEngine:
-    """Samples canvases in a stream batch. Not thread-safe: one thread submits and ticks."""
+    """Samples canvases in a stream batch. Not thread-safe: one thread submits and ticks.
+
+    Attributes:
+        shape: Its fixed sizes.
+    """
 
     def __init__(
-        self, unet: Denoiser, control: Control | None, shape: EngineShape, device: torch.device, dtype: torch.dtype
+        self,
+        unet: Denoiser,
+        branches: Branches,
+        shape: EngineShape,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        steady: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
-        """Lay out the fixed buffers; ``dtype`` is the networks', latents and history stay float32."""
-        self._unet, self._control, self.shape = unet, control, shape
-        self._device, self._dtype = device, dtype
-        self._slots = SlotMap(shape.slots, shape.control_slots)
+        """Lay out the fixed buffers.
+
+        Args:
+            unet: The UNet.
+            branches: Control branches.
+            shape: Every size.
+            device: Where the networks are.
+            dtype: The networks' precision; latents and history stay float32.
+            steady: Run every branch at every tick, also where it acts on no row: compiled networks want one way only.
+            cuda_graph: Capture the tick at ``warm_up`` and replay it; implies ``steady``.
+        """
+        self.shape, self._branches, self._device = shape, branches, device
+        self._steady, self._cuda_graph = steady or cuda_graph, cuda_graph
+        self._state = TickState(unet, branches, shape, device, dtype)
+        self._slots = SlotMap(shape.slots, dict.fromkeys(branches.shared, shape.control_slots))
         self._waiting: deque[Canvas] = deque()
-        s, g, hw = shape.slots, shape.control_slots, (shape.channels, shape.latent_size, shape.latent_size)
-        self._history = torch.zeros(s, shape.columns, *hw, device=device)
-        self._latents = torch.zeros(s, *hw, device=device)
-        self._row_prompt = torch.zeros(s, shape.tokens, shape.width, device=device, dtype=dtype)
-        self._control_prompt = torch.zeros(g, shape.tokens, shape.width, device=device, dtype=dtype)
-        self._condition = torch.zeros(g, *hw, device=device, dtype=dtype)
+        self._keys: set[str] = set()
+        self._compute: Callable[[Collection[str]], object] = self._state.compute
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
         return not self._waiting and not self._slots.canvases
 
+    @torch.no_grad()
+    def warm_up(self) -> float:
+        """Run one tick without canvases, so that compiling, capturing and running out of memory happen now.
+
+        Returns:
+            Seconds that it took.
+
+        Raises:
+            OutOfMemoryError: If the shape does not fit into the device's memory.
+            EngineError: If a control branch fails.
+        """
+        began = time.perf_counter()
+        self._run(self._branches.names)
+        for name, error in self._state.broken.items():
+            raise EngineError(f"control branch {name} fails: {error!r}") from error
+        if self._cuda_graph:
+            replay = _captured(lambda: self._state.compute(self._branches.names))
+            self._compute = lambda _: replay()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - began
+
     def submit(self, canvas: Canvas) -> None:
         """Queue a canvas; it is admitted, in order, as soon as all its rows find slots.
 
         Raises:
-            EngineError: If the canvas can never fit; nothing else is affected.
+            CanvasError: If the canvas contradicts itself or can never fit; nothing else is affected.
         """
         self._check(canvas)
+        self._keys.add(canvas.key)
         self._waiting.append(canvas)
 
     @torch.no_grad()
-    def tick(self) -> list[Finished]:
-        """Advance every canvas in flight by one step; returns those that finished."""
-        while self._waiting and (flight := self._slots.try_admit(self._waiting[0])):
+    def tick(self) -> list[Finished | Failed]:
+        """Advance every canvas in flight by one step; returns those that left.
+
+        Raises:
+            OutOfMemoryError: If the device has no memory left; the engine cannot go on.
+        """
+        while self._waiting and (admitted := self._slots.try_admit(self._waiting[0])):
             self._waiting.popleft()
-            self._place(flight)
-        flights = [self._slots.canvases[slot] for slot in sorted(self._slots.canvases)]
+            self._state.place(admitted)
+        flights = self._slots.flights()
         if not flights:
             return []
-        noise_pred = self._predict(flights)
-        self._advance(flights, noise_pred)
-        finished = []
-        for flight in flights:
-            self._slots.advance(flight)
-            if flight.step == flight.canvas.table.num_steps:
-                finished.append(Finished(flight.canvas.key, self._latents[flight.slot].clone()))
-                self._slots.release(flight)
-        return finished
+        self._state.numbers.fill(TickNumbers.of(flights, self.shape, self._branches))
+        self._run(self._acting(flights))
+        return [left for flight in flights if (left := self._leave(flight))]
 
-    def drain(self) -> list[Finished]:
-        """Tick until nothing is left; returns everything that finished."""
-        finished = []
+    def drain(self) -> list[Finished | Failed]:
+        """Tick until nothing is left; returns everything that left."""
+        left: list[Finished | Failed] = []
         while not self.idle:
-            finished += self.tick()
-        return finished
+            left += self.tick()
+        return left
 
-    def run(self, canvases: Iterable[Canvas]) -> dict[str, Float[Tensor, "4 h w"]]:
-        """Sample canvases and return clean latents by key: as many as were given."""
-        expected = []
+    def run(self, canvases: Iterable[Canvas]) -> dict[str, Sampled]:
+        """Sample canvases and return clean latents (4, h, w), or an error, by key: as many as were given."""
+        results: dict[str, Sampled] = {}
         for canvas in canvases:
-            self.submit(canvas)
-            expected.append(canvas.key)
-        finished = {done.key: done.latents for done in self.drain()}
-        if sorted(finished) != sorted(expected):
-            raise EngineError(f"{len(expected)} canvases went in, {len(finished)} came out")
-        return finished
+            try:
+                self.submit(canvas)
+            except CanvasError as error:
+                results[canvas.key] = error
+        for left in self.drain():
+            results[left.key] = left.latents if isinstance(left, Finished) else left.error
+        return results
+
+    def _run(self, active: Collection[str]) -> None:
+        try:
+            self._compute(active)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"{self.shape.slots} slots do not fit into the memory of {self._device}") from error
+
+    def _acting(self, flights: list[InFlight]) -> Collection[str]:
+        """Branches that act on some row in this tick."""
+        if self._steady:
+            return self._branches.names
+        return {
+            control.branch
+            for flight in flights
+            for control in flight.canvas.controls
+            if control.scale_at(flight.step, flight.canvas.table.num_steps)
+        }
+
+    def _leave(self, flight: InFlight) -> Finished | Failed | None:
+        """Move a canvas on; what leaves the engine, if it finished or one of its controls broke."""
+        key = flight.canvas.key
+        broken = [control.branch for control in flight.canvas.controls if control.branch in self._state.broken]
+        if not broken:
+            self._slots.advance(flight)
+        if not broken and not flight.done:
+            return None
+        self._slots.release(flight)
+        self._keys.remove(key)
+        if not broken:
+            return Finished(key, self._state.latents[flight.slot].clone())
+        error = CanvasError(f"{key}: control branch {broken[0]} failed: {self._state.broken[broken[0]]!r}")
+        return Failed(key, error)
 
     def _check(self, canvas: Canvas) -> None:
-        rows = canvas.rows()
-        controls = len({row.prompt.name for row in rows}) if canvas.condition else 0
-        if len(rows) > self.shape.slots or controls > self.shape.control_slots:
-            raise EngineError(
-                f"{canvas.key}: needs {len(rows)} rows and {controls} control inputs, "
-                f"the engine has {self.shape.slots} slots and {self.shape.control_slots} control slots"
+        canvas.check()
+        self._check_places(canvas)
+        expected = (self.shape.tokens, self.shape.width)
+        for row in canvas.rows(0):
+            if tuple(row.prompt.values.shape) != expected:
+                found = tuple(row.prompt.values.shape)
+                raise CanvasError(f"{canvas.key}: prompt embeddings are {found}, expected {expected}")
+        if bool(self.shape.mask_channels) != (canvas.repaint is not None and canvas.repaint.masked is not None):
+            told = "wants" if self.shape.mask_channels else "takes no"
+            raise CanvasError(f"{canvas.key}: the UNet {told} mask and masked picture as further channels")
+
+    def _check_places(self, canvas: Canvas) -> None:
+        key, shape, rows = canvas.key, self.shape, canvas.rows(0)
+        if key in self._keys:
+            raise CanvasError(f"{key}: a canvas of this key is in the engine already")
+        for control in canvas.controls:
+            if control.branch not in self._branches.names:
+                raise CanvasError(f"{key}: found no control branch {control.branch}, it has {self._branches.names}")
+        controls = len({row.prompt.name for row in rows}) if canvas.controls else 0
+        if len(rows) > shape.slots or controls > shape.control_slots:
+            raise CanvasError(
+                f"{key}: needs {len(rows)} rows and {controls} control inputs, "
+                f"the engine has {shape.slots} slots and {shape.control_slots} control slots"
             )
-        if canvas.table.num_columns > self.shape.columns:
-            raise EngineError(
-                f"{canvas.key}: {canvas.table.name} keeps {canvas.table.num_columns} latents, "
-                f"the engine was laid out for {self.shape.columns}"
+        if canvas.table.num_columns > shape.columns:
+            raise CanvasError(
+                f"{key}: {canvas.table.name} keeps {canvas.table.num_columns} latents, "
+                f"the engine was laid out for {shape.columns}"
             )
-        if canvas.condition is not None and self._control is None:
-            raise EngineError(f"{canvas.key}: has a condition, but the engine has no control net")
-        for named in (row.prompt for row in rows):
-            if tuple(named.values.shape) != (self.shape.tokens, self.shape.width):
-                raise EngineError(
-                    f"{canvas.key}: prompt embeddings are {tuple(named.values.shape)}, "
-                    f"expected {(self.shape.tokens, self.shape.width)}"
-                )
 
-    def _place(self, flight: InFlight) -> None:
-        """Fill a canvas's slots: initial and injected noise, prompts, condition."""
-        canvas, table = flight.canvas, flight.canvas.table
-        size = (self.shape.channels, self.shape.latent_size, self.shape.latent_size)
-        initial = canvas.noise.normal("initial", 0, size) * table.init_noise_sigma
-        history = self._history[flight.slot]
-        history.zero_()
-        history[0] = initial.to(self._device)
-        first_noise = 1 + table.num_steps
-        for column, step in enumerate(table.noise_steps):
-            history[first_noise + column] = canvas.noise.normal("injected", step, size).to(self._device)
-        self._latents[flight.slot] = history[0]
-        for place, control, row in zip(flight.rows, flight.control, canvas.rows(), strict=True):
-            embeds = row.prompt.values.to(self._device, self._dtype)
-            self._row_prompt[place] = embeds
-            if canvas.condition is not None:
-                self._control_prompt[control] = embeds
-                self._condition[control] = canvas.condition.values.to(self._device, self._dtype)
 
-    def _predict(self, flights: list[InFlight]) -> Float[Tensor, "slot 4 h w"]:
-        """One UNet call on all rows, combined into one prediction per canvas slot."""
-        s = self.shape.slots
-        row_canvas, row_control, row_scale = [0] * s, [0] * s, [0.0] * s
-        timesteps, input_scale = [0.0] * s, [1.0] * s
-        for flight in flights:
-            table = flight.canvas.table
-            for place, control in zip(flight.rows, flight.control, strict=True):
-                row_canvas[place] = flight.slot
-                timesteps[place] = float(table.timesteps[flight.step])
-                input_scale[place] = float(table.input_scale[flight.step])
-                if control >= 0:
-                    row_control[place], row_scale[place] = control, flight.canvas.conditioning_scale
-        latents = self._latents[self._index(row_canvas)] * self._column(input_scale)
-        residuals = self._residuals(flights, row_control, row_scale)
-        rows = self._unet(latents.to(self._dtype), self._values(timesteps), self._row_prompt, residuals).float()
-        return self._combine(flights, rows)
-
-    def _residuals(
-        self, flights: list[InFlight], row_control: list[int], row_scale: list[float]
-    ) -> list[Tensor] | None:
-        """Control residuals of every row: the net runs once per control slot, rows index its output."""
-        if self._control is None:
-            return None
-        timesteps = [0.0] * self.shape.control_slots
-        for flight in flights:
-            for control in flight.control:
-                if control >= 0:
-                    timesteps[control] = float(flight.canvas.table.timesteps[flight.step])
-        shared = self._control(self._condition, self._values(timesteps), self._control_prompt)
-        index, scale = self._index(row_control), self._column(row_scale).to(self._dtype)
-        return [residual[index] * scale for residual in shared]
-
-    def _combine(self, flights: list[InFlight], rows: Tensor) -> Tensor:
-        """Weighted sum of each canvas's rows, always in the same order, so that bits never depend on places."""
-        most = max(len(flight.rows) for flight in flights)
-        places = [[0] * self.shape.slots for _ in range(most)]
-        weights = [[0.0] * self.shape.slots for _ in range(most)]
-        for flight in flights:
-            for i, (place, row) in enumerate(zip(flight.rows, flight.canvas.rows(), strict=True)):
-                places[i][flight.slot], weights[i][flight.slot] = place, row.weight
-        total = rows[self._index(places[0])] * self._column(weights[0])
-        for further, weight in zip(places[1:], weights[1:], strict=True):
-            used = self._column(weight)
-            total = torch.where(used != 0, total + rows[self._index(further)] * used, total)
-        return total
-
-    def _advance(self, flights: list[InFlight], noise_pred: Tensor) -> None:
-        """Store predictions and compute the next latents from each canvas's history."""
-        coefficients = torch.zeros(self.shape.slots, self.shape.columns)
-        column = [1] * self.shape.slots
-        for flight in flights:
-            row = flight.canvas.table.coefficients[flight.step]
-            coefficients[flight.slot, : len(row)] = row.float()
-            column[flight.slot] = 1 + flight.step
-        slots = torch.arange(self.shape.slots, device=self._device)
-        self._history[slots, self._index(column)] = noise_pred
-        weights = coefficients.to(self._device, non_blocking=True)[:, :, None, None, None]
-        self._latents = (weights * self._history).sum(1)
-
-    def _index(self, values: list[int]) -> Tensor:
-        return torch.tensor(values).to(self._device, non_blocking=True)
-
-    def _values(self, values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32).to(self._device, non_blocking=True)
-
-    def _column(self, values: list[float]) -> Tensor:
-        return self._values(values)[:, None, None, None]
+def _captured(work: Callable[[], object]) -> Callable[[], None]:
+    """Work as a CUDA graph, after the warm-up that capturing wants."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    replay: Callable[[], None] = graph.replay
+    return replay

@@ -1,31 +1,35 @@
 """Solver tables: a diffusers scheduler turned into numbers, by probing the scheduler itself.
 
-A scheduler that is linear in (x_T, model outputs e_j, injected noise n_j) is one matrix per step count:
+A scheduler that is linear in (x_start, model outputs e_j, injected noise n_j, edits d_j) is one matrix per step count:
 
-    x_{k+1} = A_k x_T + sum_{j<=k} W_kj e_j + sum_{j<=k} V_kj n_j
+    x_{k+1} = A_k x_start + sum_{j<=k} W_kj e_j + sum_{j<=k} V_kj n_j + sum_{1<=j<=k} U_kj d_j
 
 Unit impulses go through the scheduler in float64 and the coefficients are read off; nothing is re-derived by hand. A
-row
-of the table then advances any canvas at any step, so canvases at different steps of different schedules share one tick.
-Refuses to know how schedulers are built: it probes any object with ``set_timesteps``, ``scale_model_input`` and
-``step``.
+row of the table then advances any canvas at any step, so canvases at different steps of different schedules share one
+tick. An edit adds d_k to the latents that enter step k, as inpainting does when it puts the known region back; its
+column holds what every later step makes of it, through the history of a multistep scheduler too.
 """
 
 from __future__ import annotations
 
-import inspect
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dentgen.diffusion.probe import Run, SchedulerProbe
 from dentgen.errors import SolverError
 
-_NOISE_SAMPLES: Final = 256
 _TOLERANCE: Final = 1e-5
+_SPARE_BATCH: Final = 256  # beyond the unknowns, so that inputs that do not fit leave a residual
+_IMPULSE: Final = 2.0**12  # well above injected noise, which float32 schedulers would otherwise round it against
 _NON_LINEAR_OPTIONS: Final = ("thresholding", "clip_sample")
+_UNUSED_NOISE: Final = 1e-6  # some schedulers draw noise that they then multiply by zero, or by what they clamp it to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,17 +40,27 @@ class SolverTable:
         name: For messages and provenance.
         timesteps: Training timestep of each model call; some schedulers use fractions.
         input_scale: Factor on the latents before each model call.
-        init_noise_sigma: Factor on standard normal noise that gives x_T.
-        coefficients: Row k gives x_{k+1} from the columns x_T, e_0 .. e_{K-1}, then one column per injected noise.
+        start_signal, start_noise: x_start = start_signal * image latents + start_noise * standard normal noise.
+        signal, noise: Row k gives the scheduler's ``add_noise`` just before model call k, as factors on image latents
+            and noise: what an inpainting pipeline puts in place of the known region.
+        coefficients: Row k gives x_{k+1} from the columns x_start, e_0 .. e_{K-1}, one per injected noise, and, if
+            there are edits, d_1 .. d_{K-1}.
         noise_steps: Steps after which the scheduler injects fresh noise, in column order.
+        edits: Whether there are columns for edits.
+        prediction_type: What the scheduler takes the model's output for.
     """
 
     name: str
     timesteps: Float[Tensor, " steps"]
     input_scale: Float[Tensor, " steps"]
-    init_noise_sigma: float
+    start_signal: float
+    start_noise: float
+    signal: Float[Tensor, " steps"]
+    noise: Float[Tensor, " steps"]
     coefficients: Float[Tensor, "steps columns"]
     noise_steps: tuple[int, ...]
+    edits: bool
+    prediction_type: str
 
     @property
     def num_steps(self) -> int:
@@ -55,111 +69,109 @@ class SolverTable:
 
     @property
     def num_columns(self) -> int:
-        """Latents that a canvas keeps: x_T, every prediction, every injected noise."""
+        """Latents that a canvas keeps: x_start, every prediction, every injected noise, every edit."""
         return int(self.coefficients.shape[1])
 
+    @property
+    def first_noise(self) -> int:
+        """Column of the first injected noise."""
+        return 1 + self.num_steps
 
-def probe_solver(scheduler: Any, num_steps: int, name: str = "") -> SolverTable:
+    @property
+    def first_edit(self) -> int:
+        """Column of d_1."""
+        return self.first_noise + len(self.noise_steps)
+
+
+def probe_solver(
+    scheduler: Any,
+    num_steps: int,
+    *,
+    strength: float = 1.0,
+    timesteps: Sequence[int] | None = None,
+    edits: bool = False,
+    name: str = "",
+) -> SolverTable:
     """Read a scheduler's solver table.
 
     Args:
-        scheduler: A diffusers scheduler; it is run and left in an undefined state.
-        num_steps: Inference steps.
+        scheduler: A diffusers scheduler; it is not changed.
+        num_steps: Inference steps at full strength; not used where ``timesteps`` are given.
+        strength: Image-to-image strength, 0 < strength <= 1: the share of the steps that is run. Below 1 the start is
+            the image with noise, at 1 it is noise alone.
+        timesteps: Training timesteps in place of the scheduler's own choice, falling.
+        edits: Give the table columns for edits.
         name: Name for messages; the scheduler's class by default.
 
     Raises:
-        SolverError: If the scheduler is not linear, or its coefficients are not finite at this step count.
+        SolverError: If the scheduler is not linear, refuses these steps, draws noise that cannot be drawn again, or has
+            coefficients that are not finite; or if no step is left at this strength.
     """
-    name = name or type(scheduler).__name__
-    for option in _NON_LINEAR_OPTIONS:
-        if getattr(scheduler.config, option, False):
-            raise SolverError(f"{name}: {option}=True clips the prediction and is not linear; set it to False")
-    timesteps, scale = _schedule(scheduler, num_steps)
-    steps = len(timesteps)
-    noise, noise_steps = _noise_columns(scheduler, num_steps, steps)
-    table = SolverTable(
-        name=f"{name}-{num_steps}",
-        timesteps=timesteps,
-        input_scale=scale,
-        init_noise_sigma=float(scheduler.init_noise_sigma),
-        coefficients=torch.cat([_impulse_columns(scheduler, num_steps, steps), noise], 1),
+    count = num_steps if timesteps is None else len(timesteps)
+    probe = SchedulerProbe(scheduler, f"{name or type(scheduler).__name__}-{count}", count, strength, timesteps)
+    _check_settings(probe)
+    steps = probe.count_calls()
+    size = 2 * steps + _SPARE_BATCH
+    quiet = probe.run(torch.zeros(2 * steps, size, dtype=torch.float64))
+    impulses = probe.run(_IMPULSE * torch.eye(2 * steps, size, dtype=torch.float64))
+    linear = ((impulses.visited - quiet.visited) / _IMPULSE)[:, : 2 * steps]
+    _check_finite(probe.name, linear, quiet)
+    injected, noise_steps = _noise_columns(probe.name, quiet)
+    _check_linear(probe, quiet, linear)
+    without_edits, of_edits = linear.split([1 + steps, steps - 1], 1)
+    by_image = strength < 1
+    return SolverTable(
+        name=probe.name,
+        timesteps=quiet.timesteps,
+        input_scale=quiet.input_scale,
+        start_signal=float(quiet.signal[0]) if by_image else 0.0,
+        start_noise=float(quiet.noise[0]) if by_image else quiet.init_noise_sigma,
+        signal=quiet.signal,
+        noise=quiet.noise,
+        coefficients=torch.cat([without_edits, injected, *([of_edits] if edits else [])], 1),
         noise_steps=noise_steps,
+        edits=edits,
+        prediction_type=getattr(scheduler.config, "prediction_type", "epsilon"),
     )
-    if not bool(torch.isfinite(table.coefficients).all()):
-        raise SolverError(f"{table.name}: coefficients are not finite; this setting divides by a zero sigma")
-    _check_linear(scheduler, num_steps, table)
-    return table
 
 
-def _trajectory(
-    scheduler: Any, num_steps: int, start: Tensor, outputs: Tensor, seed: int
-) -> tuple[Tensor, list[Tensor]]:
-    """Run the scheduler on given model outputs: every x_{k+1}, and the noise generator's state before every step."""
-    scheduler.set_timesteps(num_steps)
-    generator = torch.Generator().manual_seed(seed)
-    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-    x, visited, states = start, [], []
-    for k, t in enumerate(scheduler.timesteps):
-        states.append(generator.get_state())
-        extra = {"generator": generator} if takes_generator else {}
-        scheduler.scale_model_input(x, t)  # some schedulers find their step index here
-        x = scheduler.step(outputs[k], t, x, **extra).prev_sample
-        visited.append(x)
-    states.append(generator.get_state())
-    return torch.stack(visited), states
+def _check_settings(probe: SchedulerProbe) -> None:
+    """Refuse what a scheduler would take without a word and make nonsense of."""
+    config = probe.scheduler.config
+    for option in _NON_LINEAR_OPTIONS:
+        if getattr(config, option, False):
+            raise SolverError(f"{probe.name}: {option}=True clips the prediction and is not linear; set it to False")
+    if not 0 < probe.strength <= 1:
+        raise SolverError(f"{probe.name}: found strength {probe.strength:g}, expected more than 0 and at most 1")
+    bounded = (getattr(config, "num_train_timesteps", math.inf), *(probe.timesteps or ()), -1)
+    if any(before <= after for before, after in pairwise(bounded)):
+        raise SolverError(f"{probe.name}: timesteps must fall and lie in 0..{bounded[0] - 1}, found {bounded[1:-1]}")
 
 
-def _schedule(scheduler: Any, num_steps: int) -> tuple[Tensor, Tensor]:
-    scheduler.set_timesteps(num_steps)
-    one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    scales = []
-    for t in scheduler.timesteps:
-        scales.append(float(scheduler.scale_model_input(one, t)))
-        scheduler.step(torch.zeros_like(one), t, one)
-    return scheduler.timesteps.detach().double(), torch.tensor(scales, dtype=torch.float64)
+def _check_finite(name: str, linear: Tensor, quiet: Run) -> None:
+    found = (linear, quiet.input_scale, quiet.signal, quiet.noise)
+    if not all(bool(torch.isfinite(values).all()) for values in found):
+        raise SolverError(f"{name}: coefficients are not finite; this setting divides by a zero sigma")
 
 
-def _impulse_columns(scheduler: Any, num_steps: int, steps: int) -> Tensor:
-    """Columns of x_T and of every model output: batch element i carries the unit impulse of column i."""
-    start = torch.zeros(steps + 1, 1, 1, 1, dtype=torch.float64)
-    start[0] = 1
-    outputs = torch.zeros(steps, steps + 1, 1, 1, 1, dtype=torch.float64)
-    for k in range(steps):
-        outputs[k, k + 1] = 1
-    with_noise, _ = _trajectory(scheduler, num_steps, start, outputs, seed=0)
-    only_noise, _ = _trajectory(scheduler, num_steps, torch.zeros_like(start), torch.zeros_like(outputs), seed=0)
-    return (with_noise - only_noise).reshape(steps, steps + 1)
-
-
-def _noise_columns(scheduler: Any, num_steps: int, steps: int) -> tuple[Tensor, tuple[int, ...]]:
-    """Run on zeros with a known generator: what comes out is injected noise alone, solved for its factors."""
-    zeros = torch.zeros(_NOISE_SAMPLES, 1, 1, 1, dtype=torch.float64)
-    visited, states = _trajectory(scheduler, num_steps, zeros, zeros.expand(steps, *zeros.shape), seed=1)
-    drawn = [k for k in range(steps) if not torch.equal(states[k], states[k + 1])]
-    noises = []
-    for k in drawn:
-        generator = torch.Generator()
-        generator.set_state(states[k])
-        noises.append(torch.randn(zeros.shape, generator=generator, dtype=torch.float64).reshape(-1))
-    if not drawn:
-        return torch.zeros(steps, 0, dtype=torch.float64), ()
-    basis = torch.stack(noises, 1)
-    factors = torch.linalg.lstsq(basis, visited.reshape(steps, -1).T).solution.T
-    used = factors.abs().amax(0) > 1e-9  # some schedulers draw noise that they then multiply by zero
-    factors = torch.where(factors.abs() > 1e-12, factors, 0.0)
-    return factors[:, used], tuple(k for k, keep in zip(drawn, used.tolist(), strict=True) if keep)
-
-
-def _check_linear(scheduler: Any, num_steps: int, table: SolverTable) -> None:
+def _check_linear(probe: SchedulerProbe, quiet: Run, linear: Tensor) -> None:
+    """Inputs far from unit impulses must come out as the columns say, at every step."""
     generator = torch.Generator().manual_seed(2)
-    steps = table.num_steps
-    start = 3 * torch.randn(_NOISE_SAMPLES, 1, 1, 1, generator=generator, dtype=torch.float64)
-    outputs = 3 * torch.randn(steps, _NOISE_SAMPLES, 1, 1, 1, generator=generator, dtype=torch.float64)
-    run, _ = _trajectory(scheduler, num_steps, start, outputs, seed=1)
-    noise, _ = _trajectory(scheduler, num_steps, torch.zeros_like(start), torch.zeros_like(outputs), seed=1)
-    columns = torch.cat([start[None], outputs]).reshape(steps + 1, -1)
-    predicted = table.coefficients[:, : steps + 1] @ columns
-    found = (run - noise).reshape(steps, -1)
-    error = float((predicted - found).norm() / found.norm())
+    inputs = 3 * torch.randn(linear.shape[1], quiet.visited.shape[1], generator=generator, dtype=torch.float64)
+    found = probe.run(inputs).visited - quiet.visited
+    error = float(((found - linear @ inputs).norm(dim=1) / found.norm(dim=1)).max())
     if not error < _TOLERANCE:
-        raise SolverError(f"{table.name}: the scheduler is not linear (relative error {error:.1e})")
+        raise SolverError(f"{probe.name}: the scheduler is not linear (relative error {error:.1e})")
+
+
+def _noise_columns(name: str, quiet: Run) -> tuple[Tensor, tuple[int, ...]]:
+    """Columns of the injected noise, from a run on zeros: whatever came out of it is noise, solved for its factors."""
+    dust = _UNUSED_NOISE * quiet.visited.square().mean().sqrt().clamp(min=1)
+    later = torch.arange(len(quiet.timesteps))[:, None] >= quiet.drew
+    for dtype in (torch.float64, torch.float32):  # some schedulers draw float32 whatever the sample's dtype
+        drawn = quiet.draws(dtype)
+        columns = torch.linalg.lstsq(drawn.T, quiet.visited.T, driver="gels").solution.T * later
+        if (columns @ drawn - quiet.visited).norm() <= _TOLERANCE * quiet.visited.norm():
+            used = (columns.abs() > dust).any(0)
+            return columns[:, used], tuple(quiet.drew[used].tolist())
+    raise SolverError(f"{name}: the scheduler adds noise that cannot be drawn again from its generator")

@@ -7,27 +7,34 @@ layout. Only safetensors are read. Refuses to know conditions and sampling.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from dentgen import storage
-from dentgen.errors import BundleError, StorageError
-from dentgen.models.control import load_control, merge_adapter
+from dentgen.errors import BundleError
+from dentgen.models.autoencoder import downscale_of
+from dentgen.models.bundle_source import download, local_copy
+from dentgen.models.control import FullControl, load_control, load_full_control, merge_adapter
+from dentgen.spec import ModelSpec
 
 MINIATURE: Final = "miniature"
+#: Name of the control base where no adapter is merged into it.
+BASE: Final = "base"
+
+#: What turns latents into pictures: the bundle's autoencoder, or its distilled decoder.
+Decoder = Literal["kl", "tiny"]
+
 _MINIATURE_FOLDER: Final = Path(__file__).parent / "miniature"
+_TINY_DECODER: Final = "tiny_decoder"
+_CONTROLNETS: Final = "controlnets"
 _REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 _DECIDING_SUFFIXES: Final = {".safetensors", ".json", ".txt"}
 
@@ -38,10 +45,13 @@ class Bundle:
 
     Attributes:
         name: As the spec names it.
-        digest: sha256 over the deciding files of the bundle and the chosen adapters.
+        digest: sha256 over the deciding files of the bundle and of what was chosen.
         folder: Where it was read from.
         tokenizer, text_encoder, vae, unet: As in Stable Diffusion 1.5.
-        control: Control base, or the base with the chosen adapter merged; None if the bundle has none.
+        shared: ctrLoRA control nets: the base with each chosen adapter merged in, by adapter; the bare base if none was
+            chosen; nothing if the bundle has no base.
+        full: Chosen full ControlNets by name.
+        tiny_decoder: Distilled decoder of the vae's latents; None unless it was chosen.
     """
 
     name: str
@@ -51,7 +61,14 @@ class Bundle:
     text_encoder: CLIPTextModel
     vae: AutoencoderKL
     unet: UNet2DConditionModel
-    control: ControlNetModel | None
+    shared: Mapping[str, ControlNetModel]
+    full: Mapping[str, FullControl]
+    tiny_decoder: AutoencoderTiny | None
+
+    @property
+    def control(self) -> ControlNetModel | None:
+        """The ctrLoRA control net, where there is exactly one."""
+        return next(iter(self.shared.values())) if len(self.shared) == 1 else None
 
 
 def find_bundle(name: str) -> Path:
@@ -63,21 +80,25 @@ def find_bundle(name: str) -> Path:
     if name == MINIATURE:
         folder = _MINIATURE_FOLDER
     elif storage.is_remote(name):
-        folder = _local_copy(name)
+        folder = local_copy(name)
     elif Path(name).is_dir():
         folder = Path(name)
     else:
-        folder = _download(name)
+        folder = download(name)
     missing = [part for part in _REQUIRED if not (folder / part).is_dir()]
     if missing:
         raise BundleError(f"{name}: found no {', '.join(missing)} in {folder}, expected Stable Diffusion 1.5's layout")
     return folder
 
 
-def bundle_digest(name: str, adapters: Mapping[str, float]) -> str:
-    """sha256 of every file that decides samples: names and contents of the components and the chosen adapters."""
+def bundle_digest(
+    name: str, adapters: Collection[str], *, controlnets: Collection[str] = (), decoder: Decoder = "kl"
+) -> str:
+    """sha256 of every file that decides samples: names and contents of the components and of what was chosen."""
     folder = find_bundle(name)
     parts = [*_REQUIRED, "controlnet", *(f"adapters/{adapter}" for adapter in sorted(adapters))]
+    parts += [f"{_CONTROLNETS}/{name}" for name in sorted(controlnets)]
+    parts += [_TINY_DECODER] if decoder == "tiny" else []
     digest = hashlib.sha256()
     for part in parts:
         for file in sorted((folder / part).rglob("*")):
@@ -87,10 +108,17 @@ def bundle_digest(name: str, adapters: Mapping[str, float]) -> str:
     return digest.hexdigest()
 
 
+def chosen_digest(model: ModelSpec) -> str:
+    """Digest of what a spec chooses."""
+    return bundle_digest(model.bundle, model.adapters, controlnets=tuple(model.controlnets), decoder=model.decoder)
+
+
 def load_bundle(
     name: str = MINIATURE,
-    adapters: Mapping[str, float] | None = None,
+    adapters: Collection[str] = (),
     *,
+    controlnets: Collection[str] = (),
+    decoder: Decoder = "kl",
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Bundle:
@@ -98,14 +126,16 @@ def load_bundle(
 
     Args:
         name: ``miniature``, a folder or a hub id.
-        adapters: At most one adapter name; its scale is applied by the engine, not here.
+        adapters: ctrLoRA adapters; their scales are the engine's business.
+        controlnets: Full ControlNets of the bundle's folder ``controlnets``.
+        decoder: Whether the tiny decoder is loaded as well.
         device: Where the models go.
         dtype: Their precision.
 
     Raises:
-        BundleError: If the bundle or an adapter cannot be used.
+        BundleError: If the bundle or anything chosen cannot be used.
     """
-    folder, chosen = find_bundle(name), dict(adapters or {})
+    folder = find_bundle(name)
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
@@ -114,66 +144,69 @@ def load_bundle(
         unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise BundleError(f"{name}: {folder}: {error}") from error
-    control = _load_control(name, folder, chosen, dtype)
-    for model in (text_encoder, vae, unet, *([control] if control is not None else [])):
-        model.to(device).eval().requires_grad_(False)
-    return Bundle(name, bundle_digest(name, chosen), folder, tokenizer, text_encoder, vae, unet, control)
+    bundle = Bundle(
+        name=name,
+        digest=bundle_digest(name, adapters, controlnets=controlnets, decoder=decoder),
+        folder=folder,
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        unet=unet,
+        shared=_load_shared(name, folder, adapters, dtype),
+        full={n: load_full_control(_part(name, folder, _CONTROLNETS, n), dtype) for n in controlnets},
+        tiny_decoder=_load_tiny_decoder(name, folder, vae, dtype) if decoder == "tiny" else None,
+    )
+    _settle(bundle, device)
+    return bundle
 
 
-def _load_control(name: str, folder: Path, adapters: Mapping[str, float], dtype: torch.dtype) -> ControlNetModel | None:
+def _settle(bundle: Bundle, device: torch.device | str) -> None:
+    """Every network to its device, in the memory format that convolutions are fastest in, for inference only."""
+    nets: list[nn.Module] = [bundle.text_encoder, bundle.vae, bundle.unet, *bundle.shared.values()]
+    nets += [part for full in bundle.full.values() for part in (full.network, full.hint)]
+    nets += [bundle.tiny_decoder] if bundle.tiny_decoder is not None else []
+    for net in nets:
+        nn.Module.to(net, device)  # diffusers' own ``to`` warns about a list of modules that is empty here
+        net.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+
+
+def _load_shared(name: str, folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
     if not (folder / "controlnet").is_dir():
         if adapters:
             raise BundleError(f"{name}: found no control base, expected one under the adapters {sorted(adapters)}")
-        return None
-    control = load_control(folder / "controlnet", dtype)
-    if len(adapters) > 1:
-        raise BundleError(f"{name}: found adapters {sorted(adapters)}, expected one: several interfere")
-    for adapter in adapters:
-        place = folder / "adapters" / adapter
-        if not place.is_dir():
-            known = sorted(p.name for p in (folder / "adapters").glob("*") if p.is_dir())
-            raise BundleError(f"{name}: found no adapter {adapter!r}, expected one of {known}")
-        control = merge_adapter(control, place)
-    return control
+        return {}
+    base = load_control(folder / "controlnet", dtype)
+    merged = {adapter: merge_adapter(base, _part(name, folder, "adapters", adapter)) for adapter in adapters}
+    return merged or {BASE: base}
 
 
-def _local_copy(url: str) -> Path:
-    """A copy of a remote folder in the user's cache, used again as long as the folder's files do not change."""
+def _part(name: str, folder: Path, kind: str, part: str) -> Path:
+    place = folder / kind / part
+    if part in {"", ".", ".."} or Path(part).name != part or not place.is_dir():
+        known = sorted(p.name for p in (folder / kind).glob("*") if p.is_dir())
+        raise BundleError(f"{name}: found no {part!r} in {kind}, expected one of {known}")
+    return place
+
+
+def _load_tiny_decoder(name: str, folder: Path, vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderTiny:
+    place = folder / _TINY_DECODER
+    if not place.is_dir():
+        raise BundleError(
+            f"{name}: found no {_TINY_DECODER} in {folder}, expected a folder of diffusers' AutoencoderTiny"
+        )
     try:
-        files = sorted(storage.list_files(url), key=lambda file: file.url)
-        state = "\n".join(f"{file.url} {file.size} {file.tag}" for file in files)
-        home = Path(os.environ.get("DENTGEN_CACHE", Path.home() / ".cache" / "dentgen")) / "bundles"
-        copy = home / hashlib.sha256(state.encode()).hexdigest()
-        if not copy.is_dir():
-            home.mkdir(parents=True, exist_ok=True)
-            begun = Path(tempfile.mkdtemp(dir=home))
-            for file in files:
-                _fetch(file.url, begun, storage.relative_name(url, file.url))
-            _publish(begun, copy)
-    except StorageError as error:
-        raise BundleError(f"{url}: {error}") from error
-    return copy
+        tiny_decoder = AutoencoderTiny.from_pretrained(place, torch_dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BundleError(f"{name}: {place}: {error}") from error
+    (channels, pixels), (wanted_channels, wanted_pixels) = _latents_of(tiny_decoder), _latents_of(vae)
+    if (channels, pixels) != (wanted_channels, wanted_pixels):
+        raise BundleError(
+            f"{name}: {place}: found latents of {channels} channels and {pixels} pixels, "
+            f"expected {wanted_channels} channels and {wanted_pixels} pixels as the vae's"
+        )
+    return tiny_decoder
 
 
-def _fetch(url: str, folder: Path, name: str) -> None:
-    target = (folder / name).resolve()
-    if not target.is_relative_to(folder.resolve()):
-        raise BundleError(f"{url}: found a name that leads out of the bundle, expected files of its own")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(storage.read_bytes(url))
-
-
-def _publish(begun: Path, final: Path) -> None:
-    try:
-        begun.rename(final)
-    except OSError:
-        shutil.rmtree(begun)
-        if not final.is_dir():  # otherwise another process was faster
-            raise
-
-
-def _download(name: str) -> Path:
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*/*.safetensors"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-        raise BundleError(f"{name}: neither a folder here nor a model that the hub gives: {error}") from error
+def _latents_of(autoencoder: AutoencoderKL | AutoencoderTiny) -> tuple[int, int]:
+    """Channels of a latent and pixels along its edge."""
+    return int(autoencoder.config["latent_channels"]), downscale_of(autoencoder)

@@ -1,19 +1,25 @@
-"""ctrLoRA control nets: a ControlNet whose input is the condition's latent, never the noisy one.
+"""Control nets: ctrLoRA's, whose input is the condition's latent and never the noisy one, and full ControlNets.
 
-The base net is diffusers' ``ControlNetModel`` without its pixel hint; an adapter is a peft LoRA on its linear layers
-plus own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). Merging an adapter
-gives a plain control net again. Refuses to know pipelines and schedules.
+ctrLoRA's base net is diffusers' ``ControlNetModel`` without its pixel hint; an adapter is a peft LoRA on its linear
+layers plus own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). Merging an
+adapter into a copy gives a plain control net again, so switching adapters can leave nothing behind. Refuses to know
+pipelines and schedules.
 """
 
 from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
+from jaxtyping import Float
+from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -47,19 +53,73 @@ def control_from_unet(unet: UNet2DConditionModel) -> ControlNetModel:
 
 
 def control_residuals(
-    control: nn.Module, condition_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor
+    control: nn.Module, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, hints: Tensor | None = None
 ) -> list[Tensor]:
-    """Residuals of the control net, the middle block's last.
+    """Residuals of a control net, the middle block's last.
 
     Args:
-        control: A control net without hint, with or without adapter.
-        condition_latents: (b, 4, h, w), scaled latents of control images in [0, 1].
+        control: A control net that embeds no hint itself, with or without adapter.
+        latents: (b, 4, h, w), for ctrLoRA scaled latents of control images in [0, 1], for a full ControlNet noisy ones.
         timesteps: (b,) training timesteps.
         prompt_embeds: (b, tokens, width).
+        hints: (b, c, h, w) embedded hints of a full ControlNet.
     """
-    zero = condition_latents.new_zeros(1)
-    down, middle = control(condition_latents, timesteps, prompt_embeds, controlnet_cond=zero, return_dict=False)
+    hints = latents.new_zeros(1) if hints is None else hints
+    latents = latents.contiguous(memory_format=torch.channels_last)
+    down, middle = control(latents, timesteps, prompt_embeds, controlnet_cond=hints, return_dict=False)
     return [*down, middle]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FullControl:
+    """A ControlNet in two parts: its hint is embedded once per condition, the rest runs at every step.
+
+    Attributes:
+        network: The ControlNet without its hint embedding.
+        hint: That embedding: pixels (b, 3, H, W) in [0, 1] to features (b, c, h, w).
+    """
+
+    network: ControlNetModel
+    hint: nn.Module
+
+    @torch.no_grad()
+    def embed(self, image: NDArray[np.uint8]) -> Float[Tensor, "c h w"]:
+        """Hint features of a control image (H, W, 3), alone in its batch, so that they depend on nothing else."""
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.network.device, self.network.dtype) / 255
+        features: Tensor = self.hint(pixels)[0]
+        return features
+
+
+def split_hint(control: ControlNetModel) -> FullControl:
+    """A ControlNet in two parts; the model itself is taken apart."""
+    hint = control.controlnet_cond_embedding
+    control.controlnet_cond_embedding = NoHint()
+    return FullControl(control, hint)
+
+
+def load_full_control(folder: Path, dtype: torch.dtype) -> FullControl:
+    """Read a ControlNet in diffusers' layout.
+
+    Raises:
+        BundleError: If it cannot be read, or takes another hint than RGB pixels.
+    """
+    try:
+        control = ControlNetModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BundleError(f"{folder}: {error}") from error
+    if control.config["conditioning_channels"] != 3:
+        raise BundleError(f"{folder}: found {control.config['conditioning_channels']} hint channels, expected 3")
+    return split_hint(control.eval())
+
+
+def _check_base(state: Sequence[str], folder: Path) -> None:
+    """Refuse a full ControlNet where a ctrLoRA base is expected.
+
+    Raises:
+        BundleError: If the weights hold a pixel hint's embedding.
+    """
+    if any(name.startswith("controlnet_cond_embedding.") for name in state):
+        raise BundleError(f"{folder}: found a ControlNet with a pixel hint, expected a ctrLoRA base without one")
 
 
 def save_control(control: ControlNetModel, folder: Path) -> None:
@@ -80,7 +140,9 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
     control: ControlNetModel = ControlNetModel.from_config(config)
     control.controlnet_cond_embedding = NoHint()
     try:
-        control.load_state_dict(load_file(folder / WEIGHTS))
+        state = load_file(folder / WEIGHTS)
+        _check_base(list(state), folder)
+        control.load_state_dict(state)
     except (RuntimeError, FileNotFoundError) as error:
         raise BundleError(f"{folder}: {error}") from error
     return _cast(control, dtype)

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from dentgen.models.control import control_residuals
+from dentgen.models.control import FullControl, control_residuals
+
+
+def _compiled(net: nn.Module) -> nn.Module:
+    """A network compiled for one fixed shape."""
+    made: Any = torch.compile(net, dynamic=False)
+    return cast("nn.Module", made)
 
 
 class UNetDenoiser:
     """diffusers' UNet with residuals as one list, the middle block's last."""
 
-    def __init__(self, unet: UNet2DConditionModel, *, compile_unet: bool = False) -> None:
-        """Take a UNet; ``compile_unet`` compiles it for the engine's one fixed shape."""
-        self._unet = torch.compile(unet) if compile_unet else unet
+    def __init__(self, unet: UNet2DConditionModel, *, compiled: bool = False) -> None:
+        """Take a UNet; ``compiled`` compiles it for the engine's one fixed shape."""
+        self._unet: nn.Module = _compiled(unet) if compiled else unet
 
     def __call__(
         self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, residuals: Sequence[Tensor] | None
     ) -> Tensor:
-        """Predicted noise, in the dtype of ``latents``."""
+        """The model's prediction, in the dtype of ``latents``."""
         extra = {}
         if residuals is not None:
             *down, middle = residuals
             extra = {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
+        latents = latents.contiguous(memory_format=torch.channels_last)
         prediction: Tensor = self._unet(latents, timesteps, prompt_embeds, return_dict=False, **extra)[0]
         return prediction
 
@@ -33,10 +41,28 @@ class UNetDenoiser:
 class ControlBranch:
     """A ctrLoRA control net: condition latents in, residuals out."""
 
-    def __init__(self, control: ControlNetModel) -> None:
+    def __init__(self, control: ControlNetModel, *, compiled: bool = False) -> None:
         """Take a control net without hint, an adapter already merged."""
-        self._control = control
+        self._control: nn.Module = _compiled(control) if compiled else control
 
     def __call__(self, condition_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Sequence[Tensor]:
         """Residuals, the middle block's last."""
         return control_residuals(self._control, condition_latents, timesteps, prompt_embeds)
+
+
+class ControlNetBranch:
+    """A full ControlNet: noisy latents and hint features in, residuals out."""
+
+    def __init__(self, full: FullControl, latent_size: int, *, compiled: bool = False) -> None:
+        """Take a ControlNet whose hint is embedded beforehand."""
+        self._control: nn.Module = _compiled(full.network) if compiled else full.network
+        self._hint_shape = (int(full.network.config["block_out_channels"][0]), latent_size, latent_size)
+
+    @property
+    def hint_shape(self) -> tuple[int, int, int]:
+        """Shape (c, h, w) of hint features."""
+        return self._hint_shape
+
+    def __call__(self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, hints: Tensor) -> Sequence[Tensor]:
+        """Residuals, the middle block's last."""
+        return control_residuals(self._control, latents, timesteps, prompt_embeds, hints)

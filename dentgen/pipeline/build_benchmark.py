@@ -19,15 +19,18 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from dentgen.canvases import canvases_of, requests_of
 from dentgen.conditions.intake import read_unit
 from dentgen.conditions.sources import list_shards, read_records
-from dentgen.errors import SpecError
-from dentgen.generate import canvases_of, make_engine, requests_of, start_generation
+from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.errors import CanvasError, SpecError
+from dentgen.generation import Generation, make_engine, start_generation
 from dentgen.models.control import control_residuals
 from dentgen.pipeline.cluster import connect
 from dentgen.pipeline.plan import environment, make_plan
 from dentgen.pipeline.run import build
 from dentgen.pipeline.usual import build_usually
+from dentgen.records import SampleRequest
 from dentgen.shards.index import read_ledgers
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec import BuildSpec
@@ -151,11 +154,18 @@ def _engine_rate(spec: BuildSpec) -> float:
         records, _ = read_unit(spec, unit, shards[unit.shard])
         requests += requests_of(generation, unit, records)[0]
     few = requests[: spec.engine.slots]
-    generation.codec.decode(list(engine.run(canvases_of(generation, few)).values()))  # warm-up
+    _sample(generation, engine, few)  # warm-up
     began = time.perf_counter()
-    latents = engine.run(canvases_of(generation, requests))
-    generation.codec.decode(list(latents.values()))
+    _sample(generation, engine, requests)
     return len(requests) / (time.perf_counter() - began)
+
+
+def _sample(generation: Generation, engine: DiffusionEngine, requests: Sequence[SampleRequest]) -> None:
+    sampled = engine.run(canvases_of(generation, requests)).values()
+    failed = next((result for result in sampled if isinstance(result, CanvasError)), None)
+    if failed is not None:
+        raise failed
+    generation.codec.decode([latents for latents in sampled if not isinstance(latents, CanvasError)])
 
 
 def _build_rate(spec: BuildSpec) -> float:

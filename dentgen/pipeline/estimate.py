@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dentgen.conditions.sources import list_shards
-from dentgen.generate import generate_unit, make_engine, start_generation
+from dentgen.generate import generate_unit
+from dentgen.generation import make_engine, start_generation
 from dentgen.records import Plan, Unit
 from dentgen.spec import BuildSpec
 

@@ -17,7 +17,7 @@ from dentgen import storage
 from dentgen.conditions.raw import ConditionShard, ShardIndex
 from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError, SpecChangedError
-from dentgen.models.bundle import bundle_digest
+from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.source_index import (
     SOURCE_INDEX,
     IndexProgress,
@@ -72,7 +72,7 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
         segment=0,
         spec=_resolved(spec).model_dump(mode="json"),
         spec_digest=spec.digest(),
-        bundle_digest=bundle_digest(spec.model.bundle, spec.model.adapters),
+        bundle_digest=chosen_digest(spec.model),
         environment=environment(spec),
         units=units,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.errors import SpecChangedError
-from dentgen.models.bundle import bundle_digest
+from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.plan import environment, read_plan
 from dentgen.pipeline.run import finish, make_units
 from dentgen.records import Plan
@@ -83,7 +83,7 @@ def _spec_here(plan: Plan, out: str, source: str | None) -> BuildSpec:
 
 
 def _check_environment(plan: Plan, spec: BuildSpec) -> None:
-    here = {**environment(spec), "bundle_digest": bundle_digest(spec.model.bundle, spec.model.adapters)}
+    here = {**environment(spec), "bundle_digest": chosen_digest(spec.model)}
     difference = spec_difference({**plan.environment, "bundle_digest": plan.bundle_digest}, here)
     if difference:
         raise SpecChangedError("repair would make other bytes here than were committed:\n  " + "\n  ".join(difference))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError, DentgenError
-from dentgen.generate import generate_unit, make_engine, start_generation
+from dentgen.generate import generate_unit
+from dentgen.generation import make_engine, start_generation
 from dentgen.pipeline.cluster import make_with_ray
 from dentgen.pipeline.commit_stage import UnitOutcome
 from dentgen.pipeline.plan import adopt_plan, make_plan

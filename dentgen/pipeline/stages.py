@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from dentgen.conditions.raw import ConditionShard
 from dentgen.conditions.sources import list_shards
-from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.errors import BuildError, EngineError
-from dentgen.generate import Generation, generate_unit, make_engine, start_generation
+from dentgen.generate import generate_unit
+from dentgen.generation import Generation, make_engine, start_generation
 from dentgen.pipeline.commit_stage import error_text
 from dentgen.pipeline.plan import environment
 from dentgen.pipeline.pulse import Beat, Heart
@@ -96,11 +96,11 @@ class LastingEngine:
         """Whether the engine that stands now is dead."""
         return self._driver.dead
 
-    def run(self, canvases: Sequence[Canvas]) -> dict[str, Tensor]:
+    def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
         """Sample canvases.
 
         Raises:
-            EngineError: If the engine refuses a canvas, or died twice.
+            EngineError: If the engine died twice.
         """
         return self._twice(lambda driver: driver.run(canvases))
 

@@ -19,6 +19,7 @@ from dentgen.report.hub_head import MIXED_SPLIT, hub_head, hub_splits
 from dentgen.report.members import members_of
 from dentgen.report.sample_summary import SampleSummary
 from dentgen.report.statements import USES, limits
+from dentgen.spec import BuildSpec
 
 CARD: Final = "README.md"
 _TEMPLATE: Final = "card.md.j2"
@@ -46,6 +47,7 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
         name=name,
         index=index,
         plan=plan,
+        sampling=BuildSpec.model_validate(plan.spec).sampling,
         samples=samples,
         size=plan.spec["conditions"]["size"],
         members=members_of(plan),

@@ -23,6 +23,7 @@ from dentgen.report.statements import BIASES, PRIVACY, USES, limits
 from dentgen.shards.index import SAMPLES
 from dentgen.shards.ledger import SHARDS
 from dentgen.shards.tar import json_bytes
+from dentgen.spec import BuildSpec
 
 CROISSANT: Final = "croissant.json"
 _CONFORMS_TO: Final = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -108,11 +109,12 @@ def _licences(samples: SampleSummary) -> str | list[str]:
 
 def _provenance(index: DatasetIndex, plan: Plan) -> Node:
     """What the dataset was made from and by, in PROV-O."""
-    model, sampling = plan.spec["model"], plan.spec["sampling"]
-    bundle = _entity(f"model bundle {model['bundle']}, sha256 {index.bundle_digest}")
+    spec = BuildSpec.model_validate(plan.spec)
+    sampling = spec.sampling
+    bundle = _entity(f"model bundle {spec.model.bundle}, sha256 {index.bundle_digest}")
     shards = len({unit.shard for unit in plan.units})
     source = _entity(f"{sum(unit.records for unit in plan.units)} condition records in {shards} shards")
-    label = f"dentgen build: {sampling['scheduler']}, {sampling['steps']} steps, spec sha256 {index.spec_digest}"
+    label = f"dentgen build: {sampling.scheduler_name}, {sampling.steps} steps, spec sha256 {index.spec_digest}"
     return {
         "prov:wasDerivedFrom": [source, bundle],
         "prov:wasGeneratedBy": {"@type": "prov:Activity", "prov:label": label},

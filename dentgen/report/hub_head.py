@@ -78,8 +78,11 @@ def _features(plan: Plan) -> list[Feature]:
 
 def _metadata(plan: Plan) -> list[Feature]:
     """Types of ``KEY.json``, from its schema; keys of its objects are those that this plan writes."""
+    model = plan.spec["model"]
     objects = {
-        "adapters": [{"name": name, "dtype": "float64"} for name in sorted(plan.spec["model"]["adapters"])],
+        "adapters": [
+            {"name": name, "dtype": "float64"} for name in sorted({**model["adapters"], **model["controlnets"]})
+        ],
         "attributes": [_text(name) for name in ATTRIBUTES],
         "control": [_text("use"), {"name": "alpha", "dtype": "float64"}, _text("fit")],
         "software": [_text(name) for name in sorted(plan.environment)],

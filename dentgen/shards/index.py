@@ -17,6 +17,7 @@ from dentgen.errors import BuildError, StorageError
 from dentgen.records import ATTRIBUTES, DatasetIndex, LedgerRecord, Plan, ShardEntry
 from dentgen.shards.ledger import committed_units, read_ledger
 from dentgen.shards.tar import json_bytes
+from dentgen.spec import BuildSpec
 
 INDEX, SAMPLES, SUCCESS, VERSIONS = "index.json", "samples.parquet", "_SUCCESS", "versions"
 _THREADS = 16
@@ -122,15 +123,16 @@ def read_index(out: str, name: str = "index.json") -> DatasetIndex:
 
 
 def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
-    sampling, model = plan.spec["sampling"], plan.spec["model"]
+    spec = BuildSpec.model_validate(plan.spec)
+    sampling, model = spec.sampling, spec.model
     constants = {
-        "seed": sampling["seed"],
-        "negative_prompt": sampling["negative_prompt"],
-        "scheduler": sampling["scheduler"],
-        "steps": sampling["steps"],
-        "guidance_scale": sampling["guidance_scale"],
-        "adapters": json_bytes(model["adapters"]).decode().strip(),
-        "bundle": model["bundle"],
+        "seed": sampling.seed,
+        "negative_prompt": sampling.negative_prompt,
+        "scheduler": sampling.scheduler_name,
+        "steps": sampling.steps,
+        "guidance_scale": sampling.guidance_scale,
+        "adapters": json_bytes({**model.adapters, **model.controlnets}).decode().strip(),
+        "bundle": model.bundle,
         "bundle_digest": plan.bundle_digest,
         "spec_digest": plan.spec_digest,
         "software": json_bytes(plan.environment).decode().strip(),

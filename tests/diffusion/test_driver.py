@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 
-from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.errors import EngineError
+from dentgen.diffusion.guidance import Guidance
+from dentgen.errors import CanvasError, EngineError
 from dentgen.models.bundle import Bundle
-from tests.diffusion.test_engine import condition, engine_of, prompt, simple, table_of
+from tests.diffusion.parts import engine_of, latents, prompt, simple, table_of
 
 
 def canvases(bundle: Bundle, first: int, count: int) -> list[Canvas]:
     table = table_of(bundle, "unipc", 4)
-    return [simple(bundle, n, condition(n % 2), table) for n in range(first, first + count)]
+    return [simple(bundle, n, n % 2, table) for n in range(first, first + count)]
 
 
 def test_two_callers_share_one_engine_and_get_their_own(miniature: Bundle) -> None:
     expected = engine_of(miniature).run(canvases(miniature, 0, 10))
     driver = EngineDriver(engine_of(miniature))
-    found: dict[str, torch.Tensor] = {}
+    found: dict[str, Sampled] = {}
     threads = [
         threading.Thread(target=lambda first=first: found.update(driver.run(canvases(miniature, first, 5))))
         for first in (0, 5)
@@ -34,27 +36,28 @@ def test_two_callers_share_one_engine_and_get_their_own(miniature: Bundle) -> No
         thread.join(60)
     driver.close()
     assert sorted(found) == sorted(expected)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert all(torch.equal(latents(found[key]), latents(expected[key])) for key in expected)
     assert driver.busy_seconds > 0
 
 
 def test_a_refused_canvas_fails_alone(miniature: Bundle) -> None:
     driver = EngineDriver(engine_of(miniature, slots=1, control_slots=1))
     good = canvases(miniature, 0, 1)[0]
-    too_big = Canvas("big", good.noise, good.table, good.prompt, prompt(miniature, ""), 2.0, good.condition)
-    with pytest.raises(EngineError, match="big: needs 2 rows"):
-        driver.run([too_big])
-    assert list(driver.run([good])) == ["c0"]
+    too_big = replace(good, key="big", guidance=Guidance(2.0, "full", prompt(miniature, "")))
+    found = driver.run([too_big, good])
+    assert isinstance(found["big"], CanvasError)
+    assert "big: needs 2 rows" in str(found["big"])
+    assert isinstance(found["c0"], torch.Tensor)
     driver.close()
 
 
 def test_a_dead_engine_fails_everyone_at_once(miniature: Bundle) -> None:
     class Dying(DiffusionEngine):
-        def tick(self) -> list[object]:  # type: ignore[override]
+        def tick(self) -> list[Finished | Failed]:
             raise RuntimeError("device lost")
 
-    healthy = engine_of(miniature)
-    dying = Dying(healthy._unet, healthy._control, healthy.shape, torch.device("cpu"), torch.float32)
+    dying = engine_of(miniature)
+    dying.__class__ = Dying
     driver = EngineDriver(dying)
     with pytest.raises(EngineError, match="device lost"):
         driver.run(canvases(miniature, 0, 3))

@@ -1,146 +1,114 @@
-"""The stream batch against diffusers, one picture at a time, on the real miniature."""
+"""The stream batch: laws about bits, sharing and failure, on the real miniature."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from dentgen.diffusion.canvas import Canvas, Named
-from dentgen.diffusion.engine import DiffusionEngine, EngineShape
-from dentgen.diffusion.solver import SolverTable, probe_solver
-from dentgen.errors import EngineError
-from dentgen.models.bundle import Bundle
-from dentgen.models.control import control_residuals
-from dentgen.models.networks import ControlBranch, UNetDenoiser
-from dentgen.models.schedulers import SchedulerName, make_scheduler
-from dentgen.models.text import PromptEncoder
+from dentgen.diffusion.canvas import Canvas, ControlInput, Repaint
+from dentgen.diffusion.guidance import Guidance, GuidanceMethod
+from dentgen.diffusion.named import Named
+from dentgen.diffusion.networks import Branches
+from dentgen.diffusion.solver import SolverTable
+from dentgen.errors import CanvasError
+from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.models.networks import ControlBranch
 from dentgen.seeding import NoiseKey
-
-LATENT = (4, 16, 16)
-PROMPTS = ("a photo of both teeth, front view", "yellow teeth, red gums", "")
-
-
-def table_of(bundle: Bundle, name: SchedulerName, steps: int) -> SolverTable:
-    return probe_solver(make_scheduler(name, bundle.folder), steps)
-
-
-def engine_of(bundle: Bundle, *, slots: int = 6, control_slots: int = 4, columns: int = 24) -> DiffusionEngine:
-    tokens, width = PromptEncoder(bundle.tokenizer, bundle.text_encoder).shape
-    shape = EngineShape(slots, control_slots, 16, tokens, width, columns)
-    assert bundle.control is not None
-    return DiffusionEngine(
-        UNetDenoiser(bundle.unet), ControlBranch(bundle.control), shape, torch.device("cpu"), torch.float32
-    )
-
-
-def condition(number: int) -> Named:
-    generator = torch.Generator().manual_seed(100 + number)
-    return Named(f"condition {number}", torch.randn(LATENT, generator=generator))
+from tests.diffusion.parts import (
+    BLENDED,
+    LATENT,
+    PROMPTS,
+    branches_of,
+    condition,
+    controlled,
+    engine_of,
+    full_branches,
+    full_control,
+    inpainting_unet,
+    latents,
+    prompt,
+    random_latents,
+    simple,
+    table_of,
+)
 
 
-def prompt(bundle: Bundle, text: str) -> Named:
-    return Named(text, PromptEncoder(bundle.tokenizer, bundle.text_encoder).embed(text))
+@pytest.fixture(scope="module")
+def unipc(miniature: Bundle) -> SolverTable:
+    return table_of(miniature, "unipc", 4)
 
 
-@torch.no_grad()
-def sequential(bundle: Bundle, name: SchedulerName, steps: int, canvas: Canvas) -> torch.Tensor:
-    """diffusers' own loop for one canvas: its scheduler, its networks, batch one."""
-    scheduler = make_scheduler(name, bundle.folder)
-    scheduler.set_timesteps(steps)
-    latents = canvas.noise.normal("initial", 0, LATENT)[None] * scheduler.init_noise_sigma
-    for k, t in enumerate(scheduler.timesteps):
-        x = scheduler.scale_model_input(latents, t)
-        guided = []
-        for row in canvas.rows():
-            embeds = row.prompt.values[None]
-            extra = {}
-            if canvas.condition is not None:
-                found = control_residuals(bundle.control, canvas.condition.values[None], t[None], embeds)  # type: ignore[arg-type]
-                scaled = [r * canvas.conditioning_scale for r in found]
-                extra = {"down_block_additional_residuals": scaled[:-1], "mid_block_additional_residual": scaled[-1]}
-            guided.append(row.weight * bundle.unet(x, t, embeds, **extra).sample)
-        if name == "lcm":  # its noise comes from our stream, not from a batch-shaped draw
-            step = scheduler.step(sum(guided), t, latents)
-            latents = step.denoised
-            if k + 1 < len(scheduler.timesteps):
-                abar = scheduler.alphas_cumprod[scheduler.timesteps[k + 1]]
-                noise = canvas.noise.normal("injected", k, LATENT)[None]
-                latents = abar.sqrt() * latents + (1 - abar).sqrt() * noise
-        else:
-            latents = scheduler.step(sum(guided), t, latents).prev_sample
-    return latents[0]
+def one(bundle: Bundle, canvas: Canvas, **options: object) -> torch.Tensor:
+    return latents(engine_of(bundle, **options).run([canvas])[canvas.key])  # type: ignore[arg-type]
 
 
-def mixed_canvases(bundle: Bundle) -> list[tuple[SchedulerName, int, Canvas]]:
-    """Keys, prompts, conditions, schedulers, step counts and guidance all differ within one batch."""
-    plans: list[tuple[SchedulerName, int, int | None, str, float, float]] = [
-        ("unipc", 4, 0, PROMPTS[0], 1.0, 1.0),
-        ("unipc", 4, 0, PROMPTS[0], 1.0, 1.0),
-        ("unipc", 8, 1, PROMPTS[1], 1.0, 0.7),
-        ("lcm", 4, 1, PROMPTS[0], 1.0, 1.0),
-        ("ddim", 12, 2, PROMPTS[2], 1.0, 1.0),
-        ("unipc", 4, 2, PROMPTS[1], 3.0, 1.0),
-        ("ddim", 6, None, PROMPTS[0], 2.0, 1.0),
-        ("unipc", 5, 3, PROMPTS[0], 1.0, 1.0),
-    ]
-    canvases = []
-    for number, (name, steps, control, text, guidance, scale) in enumerate(plans):
-        canvases.append(
-            (
-                name,
-                steps,
-                Canvas(
-                    key=f"canvas {number}",
-                    noise=NoiseKey(7, f"record {number // 2}", number),
-                    table=table_of(bundle, name, steps),
-                    prompt=prompt(bundle, text),
-                    negative_prompt=prompt(bundle, ""),
-                    guidance_scale=guidance,
-                    condition=None if control is None else condition(control),
-                    conditioning_scale=scale,
-                ),
-            )
-        )
-    return canvases
-
-
-def test_mixed_batch_equals_sequential_diffusers(miniature: Bundle) -> None:
-    canvases = mixed_canvases(miniature)
-    found = engine_of(miniature).run(canvas for _, _, canvas in canvases)
-    assert sorted(found) == sorted(canvas.key for _, _, canvas in canvases)
-    for name, steps, canvas in canvases:
-        expected = sequential(miniature, name, steps, canvas)
-        error = float((found[canvas.key] - expected).norm() / expected.norm())
-        assert error < 1e-4, f"{canvas.key}: {name} {steps}: {error:.1e}"
-
-
-def simple(bundle: Bundle, number: int, control: Named, table: SolverTable) -> Canvas:
-    return Canvas(f"c{number}", NoiseKey(1, f"r{number}", 0), table, prompt(bundle, PROMPTS[0]), condition=control)
-
-
-def test_bits_do_not_depend_on_neighbours_or_order(miniature: Bundle) -> None:
-    table = table_of(miniature, "unipc", 4)
-    canvases = [simple(miniature, n, condition(n % 3), table) for n in range(9)]
+def test_bits_do_not_depend_on_neighbours_or_order(miniature: Bundle, unipc: SolverTable) -> None:
+    canvases = [simple(miniature, n, n % 3, unipc) for n in range(9)]
     together = engine_of(miniature).run(canvases)
     backwards = engine_of(miniature).run(reversed(canvases))
     alone = engine_of(miniature).run(canvases[4:5])
-    for key, latents in together.items():
-        assert torch.equal(latents, backwards[key])
-    assert torch.equal(alone["c4"], together["c4"])
+    for key, sampled in together.items():
+        assert torch.equal(latents(sampled), latents(backwards[key]))
+    assert torch.equal(latents(alone["c4"]), latents(together["c4"]))
 
 
-def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle) -> None:
-    table = table_of(miniature, "unipc", 4)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6))
+def test_many_in_many_out_under_any_interleaving(miniature: Bundle, seed: int) -> None:
+    """Canvases of every kind come and go at random ticks; each leaves once, with the bits that it has alone."""
+    canvases = every_kind(miniature)
+    shuffled = random.Random(seed)
+    waiting = shuffled.sample(canvases, len(canvases))
+    engine, left = engine_of(miniature, slots=5, control_slots=3, columns=40), []
+    while waiting or not engine.idle:
+        for _ in range(shuffled.randrange(3)):
+            if waiting:
+                engine.submit(waiting.pop())
+        left += engine.tick()
+    assert sorted(done.key for done in left) == sorted(canvas.key for canvas in canvases)
+    for done in left:
+        assert torch.equal(done.latents, alone(miniature)[done.key]), done.key  # type: ignore[union-attr]
 
+
+def every_kind(bundle: Bundle) -> list[Canvas]:
+    """Solvers, step counts, guidance, controls and starts all differ."""
+    negative = prompt(bundle, PROMPTS[2])
+    edits = table_of(bundle, "unipc", 4, edits=True)
+    keep = torch.zeros(16, 16, dtype=torch.bool)
+    keep[:7] = True
+    return [
+        simple(bundle, 0, 0, table_of(bundle, "unipc", 4)),
+        simple(bundle, 1, 0, table_of(bundle, "euler_ancestral", 3), guidance=Guidance(2.0, "full", negative)),
+        simple(bundle, 2, 1, table_of(bundle, "lcm", 2), guidance=Guidance(1.3, "initialize", negative)),
+        simple(bundle, 3, None, table_of(bundle, "ddim", 5), guidance=Guidance(1.2, "self")),
+        simple(bundle, 4, 2, table_of(bundle, "dpmpp_2m", 6, strength=0.5), image=random_latents(50)),
+        simple(bundle, 5, 1, edits, image=random_latents(51), repaint=Repaint(keep)),
+        simple(bundle, 6, 0, table_of(bundle, "unipc", 4), controls=controlled(0, 0.6, start=0.2, end=0.8)),
+    ]
+
+
+_ALONE: dict[str, torch.Tensor] = {}
+
+
+def alone(bundle: Bundle) -> dict[str, torch.Tensor]:
+    if not _ALONE:
+        for canvas in every_kind(bundle):
+            _ALONE[canvas.key] = one(bundle, canvas, slots=5, control_slots=3, columns=40)
+    return _ALONE
+
+
+def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle, unipc: SolverTable) -> None:
     def run(first: int, second: int) -> list[torch.Tensor]:
         noise = NoiseKey(1, "same", 0)
-        text = prompt(miniature, PROMPTS[0])
-        canvases = [
-            Canvas(f"c{i}", noise, table, text, condition=condition(number)) for i, number in enumerate((first, second))
-        ]
-        other = simple(miniature, 9, condition(5), table)
-        found = engine_of(miniature).run([*canvases, other])
-        return [found["c0"], found["c1"], found["c9"]]
+        canvases = [simple(miniature, i, number, unipc, noise=noise) for i, number in enumerate((first, second))]
+        found = engine_of(miniature).run([*canvases, simple(miniature, 9, 5, unipc)])
+        return [latents(found[key]) for key in ("c0", "c1", "c9")]
 
     straight, swapped = run(0, 1), run(1, 0)
     assert torch.equal(straight[0], swapped[1])
@@ -149,45 +117,195 @@ def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle)
     assert not torch.equal(straight[0], straight[1])
 
 
-def test_control_runs_once_for_variants_of_a_condition(miniature: Bundle) -> None:
-    table = table_of(miniature, "unipc", 4)
-    engine = engine_of(miniature, slots=4, control_slots=1)
-
-    def ticks(canvases: list[Canvas]) -> int:
-        for canvas in canvases:
-            engine.submit(canvas)
-        count = 0
-        while not engine.idle:
-            engine.tick()
-            count += 1
-        return count
-
-    same = [simple(miniature, n, condition(0), table) for n in range(4)]
-    different = [simple(miniature, n, condition(n), table) for n in range(2)]
-    assert ticks(same) == 4, "four variants of one condition fit into one control slot and finish together"
-    assert ticks(different) == 8, "a second condition waits for the only control slot"
+def ticks_of(engine_options: dict[str, int], bundle: Bundle, canvases: Sequence[Canvas]) -> int:
+    engine, count = engine_of(bundle, **engine_options), 0  # type: ignore[arg-type]
+    for canvas in canvases:
+        engine.submit(canvas)
+    while not engine.idle:
+        engine.tick()
+        count += 1
+    return count
 
 
-def test_what_can_never_fit_is_refused_alone(miniature: Bundle) -> None:
-    engine = engine_of(miniature, slots=1, control_slots=1)
-    table = table_of(miniature, "unipc", 4)
-    good = simple(miniature, 0, condition(0), table)
-    guided = Canvas("guided", good.noise, table, good.prompt, prompt(miniature, ""), 2.0, good.condition)
-    with pytest.raises(EngineError, match="guided: needs 2 rows"):
-        engine.submit(guided)
-    long = Canvas("long", good.noise, table_of(miniature, "ddim", 40), good.prompt, condition=good.condition)
-    with pytest.raises(EngineError, match=r"long: .* keeps 41 latents"):
-        engine.submit(long)
-    assert list(engine.run([good])) == ["c0"]
+def test_control_runs_once_for_variants_of_a_condition(miniature: Bundle, unipc: SolverTable) -> None:
+    shape = {"slots": 4, "control_slots": 1}
+    same = [simple(miniature, n, 0, unipc) for n in range(4)]
+    different = [simple(miniature, n, n, unipc) for n in range(2)]
+    assert ticks_of(shape, miniature, same) == 4, "four variants of one condition fit into one control slot"
+    assert ticks_of(shape, miniature, different) == 8, "a second condition waits for the only control slot"
 
 
-def test_a_diverged_canvas_does_not_touch_its_neighbours(miniature: Bundle) -> None:
-    table = table_of(miniature, "unipc", 4)
-    good = simple(miniature, 0, condition(0), table)
-    poison = simple(miniature, 1, Named("poison", torch.full(LATENT, float("nan"))), table)
-    found = engine_of(miniature).run([poison, good])
-    assert not bool(torch.isfinite(found["c1"]).any())
-    assert torch.equal(found["c0"], engine_of(miniature).run([good])["c0"])
+def test_a_negative_row_of_the_first_step_leaves_its_slot_to_others(miniature: Bundle, unipc: SolverTable) -> None:
+    """Three rows, two guided canvases: the second is admitted one tick after the first, not four."""
+    guidance = Guidance(1.5, "initialize", prompt(miniature, ""))
+    canvases = [simple(miniature, n, n, unipc, guidance=guidance) for n in range(2)]
+    assert ticks_of({"slots": 3, "control_slots": 3}, miniature, canvases) == 5
+    full = [replace(canvas, guidance=Guidance(1.5, "full", prompt(miniature, ""))) for canvas in canvases]
+    assert ticks_of({"slots": 3, "control_slots": 3}, miniature, full) == 8
+
+
+def test_zero_scale_and_closed_windows_are_no_control(miniature: Bundle, unipc: SolverTable) -> None:
+    none = one(miniature, simple(miniature, 0, None, unipc))
+    assert torch.equal(none, one(miniature, simple(miniature, 0, None, unipc, controls=controlled(1, 0.0))))
+    never = controlled(1, 1.0, start=0.6, end=0.4)
+    assert torch.equal(none, one(miniature, simple(miniature, 0, None, unipc, controls=never)))
+    steady = one(miniature, simple(miniature, 0, None, unipc, controls=controlled(1, 0.0)), steady=True)
+    assert torch.equal(none, steady), "a branch that runs for nobody changes nothing"
+    neighbours = engine_of(miniature).run([simple(miniature, 0, None, unipc), simple(miniature, 1, 1, unipc)])
+    assert torch.equal(none, latents(neighbours["c0"])), "nor does one that runs for a neighbour"
+    assert not torch.equal(none, one(miniature, simple(miniature, 0, 1, unipc)))
+
+
+def test_guidance_of_one_is_none(miniature: Bundle, unipc: SolverTable) -> None:
+    none = one(miniature, simple(miniature, 0, 0, unipc))
+    methods: tuple[GuidanceMethod, ...] = ("full", "self", "initialize")
+    for method in methods:
+        guidance = Guidance(1.0, method, prompt(miniature, PROMPTS[1]))
+        assert torch.equal(none, one(miniature, simple(miniature, 0, 0, unipc, guidance=guidance)))
+
+
+def test_strength_one_is_text_to_image(miniature: Bundle, unipc: SolverTable) -> None:
+    text = one(miniature, simple(miniature, 0, 0, unipc))
+    assert torch.equal(text, one(miniature, simple(miniature, 0, 0, unipc, image=random_latents(5))))
+    weaker = table_of(miniature, "unipc", 4, strength=0.5)
+    assert not torch.equal(text, one(miniature, simple(miniature, 0, 0, weaker, image=random_latents(5))))
+
+
+def test_masks_of_ones_and_zeros(miniature: Bundle, unipc: SolverTable) -> None:
+    edits = table_of(miniature, "unipc", 4, edits=True)
+    image = random_latents(5)
+    paint_all, keep_all = torch.zeros(16, 16, dtype=torch.bool), torch.ones(16, 16, dtype=torch.bool)
+    text = one(miniature, simple(miniature, 0, 0, unipc))
+    painted = one(miniature, simple(miniature, 0, 0, edits, image=image, repaint=Repaint(paint_all)))
+    assert float((painted - text).abs().max()) < 1e-5, "other columns, so another order of summation"
+    kept = one(miniature, simple(miniature, 0, 0, edits, image=image, repaint=Repaint(keep_all)))
+    assert torch.equal(kept, image)
+    half = paint_all.clone()
+    half[:8] = True
+    mixed = one(miniature, simple(miniature, 0, 0, edits, image=image, repaint=Repaint(half)))
+    assert torch.equal(mixed[:, :8], image[:, :8])
+    assert not torch.equal(mixed[:, 8:], text[:, 8:]), "what is painted sees what is kept"
+
+
+def test_shared_control_equals_control_per_row(miniature: Bundle, unipc: SolverTable) -> None:
+    """Under other names the same condition is not shared: equal bits as long as the branch's batch is the same."""
+    shared = [simple(miniature, n, 0, unipc) for n in range(3)]
+    apart = [
+        simple(miniature, n, None, unipc, controls=(ControlInput(BLENDED, Named(f"{n}", random_latents(0))),))
+        for n in range(3)
+    ]
+    of_shared, of_apart = engine_of(miniature).run(shared), engine_of(miniature).run(apart)
+    other_size = engine_of(miniature, control_slots=1).run(shared)
+    for key, sampled in of_shared.items():
+        assert torch.equal(latents(sampled), latents(of_apart[key]))
+        assert float((latents(sampled) - latents(other_size[key])).abs().max()) < 1e-4, "another batch, other rounding"
+
+
+def test_switching_adapters_leaves_nothing_behind(miniature: Bundle, unipc: SolverTable) -> None:
+    """A, then B, then A again in one engine, and A alone: the same bits; B is another picture."""
+    base = load_bundle("miniature").shared["base"]
+    branches = Branches(shared={**branches_of(miniature).shared, "base": ControlBranch(base)})
+    engine = engine_of(miniature, branches=branches)
+    a = simple(miniature, 0, 1, unipc)
+    b = simple(miniature, 0, None, unipc, controls=(ControlInput("base", condition(1)),))
+    found = [latents(engine.run([canvas])["c0"]) for canvas in (a, b, a)]
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+    assert torch.equal(found[0], one(miniature, a))
+    assert torch.equal(found[1], one(miniature, b, branches=Branches(shared={"base": ControlBranch(base)})))
+
+
+def test_several_controls_are_added_with_their_weights(miniature: Bundle, unipc: SolverTable) -> None:
+    """The same network twice with halved weights is the network once; a full ControlNet joins in."""
+    twice = Branches(shared=dict.fromkeys(("first", "second"), ControlBranch(miniature.shared[BLENDED])))
+    halves = tuple(ControlInput(name, condition(1), 0.5) for name in ("first", "second"))
+    whole = one(miniature, simple(miniature, 0, 1, unipc))
+    summed = one(miniature, simple(miniature, 0, None, unipc, controls=halves), branches=twice)
+    assert float((whole - summed).abs().max()) < 1e-4
+    _, full = full_control(miniature)
+    hint = Named("hint", torch.randn(64, 16, 16, generator=torch.Generator().manual_seed(1)))
+    both = (*controlled(1), ControlInput("full", hint))
+    branches = full_branches(miniature, full)
+    joined = one(miniature, simple(miniature, 0, None, unipc, controls=both), branches=branches)
+    assert not torch.equal(joined, whole)
+    assert torch.equal(whole, one(miniature, simple(miniature, 0, 1, unipc), branches=branches))
+
+
+def test_a_control_that_fails_stops_its_canvases_only(miniature: Bundle, unipc: SolverTable) -> None:
+    class Failing:
+        def __call__(
+            self, condition_latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+        ) -> list[torch.Tensor]:
+            raise ValueError("no hint today")
+
+    branches = Branches(shared={**branches_of(miniature).shared, "failing": Failing()})
+    failing = simple(miniature, 1, None, unipc, controls=(ControlInput("failing", condition(1)),))
+    good = simple(miniature, 0, 0, unipc)
+    engine = engine_of(miniature, branches=branches)
+    found = engine.run([failing, good])
+    assert isinstance(found["c1"], CanvasError)
+    assert "c1: control branch failing failed: ValueError('no hint today')" in str(found["c1"])
+    assert torch.equal(latents(found["c0"]), one(miniature, good))
+    assert torch.equal(latents(engine.run([good])["c0"]), one(miniature, good)), "its slots are free again"
+
+
+def test_a_diverged_canvas_does_not_touch_its_neighbours(miniature: Bundle, unipc: SolverTable) -> None:
+    good, free = simple(miniature, 0, 0, unipc), simple(miniature, 2, None, unipc)
+    nowhere = Named("poison", torch.full(LATENT, float("nan")))
+    poison = simple(miniature, 1, None, unipc, controls=(ControlInput(BLENDED, nowhere),))
+    found = engine_of(miniature).run([poison, good, free])
+    assert not bool(torch.isfinite(latents(found["c1"])).any())
+    assert torch.equal(latents(found["c0"]), one(miniature, good))
+    assert torch.equal(latents(found["c2"]), one(miniature, free)), "nor one without control, which shares its index"
     engine = engine_of(miniature, slots=1, control_slots=1)
     engine.run([poison])
-    assert bool(torch.isfinite(engine.run([good])["c0"]).all()), "a slot is clean after a diverged canvas"
+    assert bool(torch.isfinite(latents(engine.run([good])["c0"])).all()), "a slot is clean after a diverged canvas"
+
+
+def test_what_can_never_fit_is_refused_alone(miniature: Bundle, unipc: SolverTable) -> None:
+    engine = engine_of(miniature, slots=1, control_slots=1)
+    good = simple(miniature, 0, 0, unipc)
+    refused = {
+        "needs 2 rows": replace(good, key="guided", guidance=Guidance(2.0, "full", prompt(miniature, ""))),
+        "needs a negative prompt": replace(good, key="negative", guidance=Guidance(2.0)),
+        "keeps 41 latents": replace(good, key="long", table=table_of(miniature, "ddim", 40)),
+        "no control branch other": replace(good, key="other", controls=(ControlInput("other", condition(0)),)),
+        "expected each once": replace(good, key="twice", controls=(*good.controls, *good.controls)),
+        "no image latents": replace(good, key="image", table=table_of(miniature, "unipc", 4, strength=0.5)),
+        "without edits": replace(
+            good, key="edits", image=random_latents(0), repaint=Repaint(torch.zeros(16, 16, dtype=torch.bool))
+        ),
+        "prompt embeddings are": replace(good, key="prompt", prompt=Named("short", torch.zeros(3, 128))),
+        "takes no mask": replace(
+            good, key="mask", repaint=Repaint(torch.zeros(16, 16, dtype=torch.bool), random_latents(0))
+        ),
+    }
+    found = engine.run([*refused.values(), good])
+    for text, canvas in refused.items():
+        assert isinstance(found[canvas.key], CanvasError), canvas.key
+        assert str(found[canvas.key]).startswith(f"{canvas.key}: ")
+        assert text in str(found[canvas.key])
+    assert isinstance(found["c0"], torch.Tensor)
+
+
+def test_a_key_is_in_the_engine_once(miniature: Bundle, unipc: SolverTable) -> None:
+    engine = engine_of(miniature)
+    engine.submit(simple(miniature, 0, 0, unipc))
+    with pytest.raises(CanvasError, match="c0: a canvas of this key is in the engine already"):
+        engine.submit(simple(miniature, 0, 1, unipc))
+    assert [left.key for left in engine.drain()] == ["c0"]
+    engine.submit(simple(miniature, 0, 0, unipc))
+    assert not engine.idle
+
+
+def test_a_unet_that_sees_masks_wants_one(miniature: Bundle, unipc: SolverTable) -> None:
+    engine = engine_of(miniature, unet=inpainting_unet(miniature))
+    found = engine.run([simple(miniature, 0, 0, unipc)])
+    assert "the UNet wants mask and masked picture" in str(found["c0"])
+
+
+def test_warming_up_changes_no_bit(miniature: Bundle, unipc: SolverTable) -> None:
+    engine = engine_of(miniature)
+    assert engine.warm_up() > 0
+    good = simple(miniature, 0, 0, unipc)
+    assert torch.equal(latents(engine.run([good])["c0"]), one(miniature, good))

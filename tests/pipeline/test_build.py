@@ -201,7 +201,8 @@ def _tampered(plan: Plan) -> Plan:
 
 def test_a_second_attempt_with_other_bytes_is_a_determinism_error(source: Path, tmp_path: Path) -> None:
     from dentgen.conditions.sources import list_shards
-    from dentgen.generate import generate_unit, make_engine, start_generation
+    from dentgen.generate import generate_unit
+    from dentgen.generation import make_engine, start_generation
     from dentgen.shards.ledger import commit
 
     spec = small_spec(source, tmp_path)

@@ -1,0 +1,173 @@
+"""The device's side of the engine: fixed buffers, and one tick as a function of them and of the tick's numbers.
+
+Nothing here asks the device for an answer and no shape ever changes, so a tick can be captured as a CUDA graph.
+Latents, history and everything that is added to them are float32, whatever the networks' precision. Refuses to know
+keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
+from dentgen.diffusion.slots import InFlight
+from dentgen.diffusion.tick_numbers import TickNumbers
+from dentgen.errors import is_out_of_memory
+
+
+class TickState:
+    """Buffers of an engine.
+
+    Attributes:
+        numbers: What the next ``compute`` reads.
+        latents: (slot, 4, h, w) latents of every canvas slot; every tick writes into the same memory.
+        broken: Branches that raised in the last ``compute``, and what.
+    """
+
+    def __init__(
+        self, unet: Denoiser, branches: Branches, shape: EngineShape, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Lay out the buffers; ``dtype`` is the networks'."""
+        self._unet, self._branches, self._shape, self._device, self._dtype = unet, branches, shape, device, dtype
+        s, latent = shape.slots, shape.latent
+
+        def zeros(*size: int, of: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(*size, device=device, dtype=of)
+
+        self.latents = zeros(s, *latent)
+        self._history = zeros(s, shape.columns + 1, self.latents[0].numel())
+        self._noise, self._image, self._reference = zeros(s, *latent), zeros(s, *latent), zeros(s, *latent)
+        self._keep = zeros(s, 1, *latent[1:], of=torch.bool)
+        self._mask = zeros(s, shape.mask_channels, *latent[1:], of=dtype)
+        self._row_prompt = zeros(s, shape.tokens, shape.width, of=dtype)
+        shared, g = branches.shared, shape.control_slots
+        self._condition = {name: zeros(g, *latent, of=dtype) for name in shared}
+        self._control_prompt = {name: zeros(g, shape.tokens, shape.width, of=dtype) for name in shared}
+        self._hint = {name: zeros(s, *control.hint_shape, of=dtype) for name, control in branches.per_row.items()}
+        self._slots = torch.arange(s, device=device)
+        self.numbers = TickNumbers.idle(shape, branches).on(device)
+        self.broken: dict[str, Exception] = {}
+
+    def place(self, flight: InFlight) -> None:
+        """Fill a canvas's slots: noise, picture, prompts and conditions."""
+        canvas, slot, table = flight.canvas, flight.slot, flight.canvas.table
+        noise = canvas.noise.normal("initial", 0, self._shape.latent)
+        self._put(self._noise[slot], noise)
+        self._put_picture(slot, canvas)
+        start = table.start_noise * self._noise[slot] + table.start_signal * self._image[slot]
+        self.latents[slot] = start
+        history = self._history[slot]
+        history.zero_()  # what a former canvas left there could be infinite, and zero times infinity is not zero
+        history[0] = start.flatten()
+        for column, step in enumerate(table.noise_steps, table.first_noise):
+            self._put(history[column], canvas.noise.normal("injected", step, self._shape.latent).flatten())
+        self._put_control(flight)
+
+    def compute(self, active: Collection[str]) -> None:
+        """One tick: predict, combine, advance.
+
+        Args:
+            active: Control branches to run; the others act on no row in this tick.
+        """
+        numbers = self.numbers
+        inputs = self.latents.index_select(0, numbers.row_canvas) * _wide(numbers.input_scale)
+        inputs = inputs.to(self._dtype)
+        residuals = self._residuals(inputs, active)
+        if self._shape.mask_channels:
+            inputs = torch.cat([inputs, self._mask.index_select(0, numbers.row_canvas)], 1)
+        rows = self._unet(inputs, numbers.timesteps, self._row_prompt, residuals).float()
+        self._advance(self._combined(rows))
+
+    def _put_picture(self, slot: int, canvas: Canvas) -> None:
+        """The picture that a canvas starts from or keeps parts of; zeros where there is none."""
+        blank = torch.zeros(self._shape.latent)
+        image, repaint = blank if canvas.image is None else canvas.image, canvas.repaint
+        self._put(self._image[slot], image)
+        self._put(self._reference[slot], image if canvas.table.start_signal else blank)
+        keep = torch.zeros(1, *self._shape.latent[1:], dtype=torch.bool) if repaint is None else repaint.keep[None]
+        self._put(self._keep[slot], keep)
+        if self._shape.mask_channels and repaint is not None and repaint.masked is not None:
+            paint = (~keep).to(repaint.masked)
+            self._put(self._mask[slot], torch.cat([paint, repaint.masked]))
+
+    def _put_control(self, flight: InFlight) -> None:
+        for number, (place, row) in enumerate(zip(flight.rows, flight.canvas.rows(0), strict=True)):
+            self._put(self._row_prompt[place], row.prompt.values)
+            for branch, places in flight.control.items():
+                self._put(self._control_prompt[branch][places[number]], row.prompt.values)
+        for control in flight.canvas.controls:
+            if control.branch in self._hint:
+                self._put(self._hint[control.branch][flight.slot], control.condition.values)
+            for place in flight.control.get(control.branch, ()):
+                self._put(self._condition[control.branch][place], control.condition.values)
+
+    def _put(self, buffer: Tensor, values: Tensor) -> None:
+        """Copy without waiting for the device."""
+        pinned = values.pin_memory() if buffer.is_cuda and not values.is_cuda else values
+        buffer.copy_(pinned, non_blocking=True)
+
+    def _residuals(self, inputs: Tensor, active: Collection[str]) -> list[Tensor] | None:
+        """Control residuals of every row, summed over branches; None where no branch acts."""
+        self.broken = {}
+        total: list[Tensor] | None = None
+        for name in self._branches.names:
+            if name not in active:
+                continue
+            try:
+                residuals = self._branch(name, inputs)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                self.broken[name] = error  # its canvases fail, the others never needed it
+                continue
+            total = residuals if total is None else [a.add_(b) for a, b in zip(total, residuals, strict=True)]
+        return total
+
+    def _branch(self, name: str, inputs: Tensor) -> list[Tensor]:
+        """One branch's residuals of every row, scaled."""
+        numbers, scale = self.numbers.branches[name], self.numbers.branches[name].scale.to(self._dtype)
+        if name in self._branches.shared:
+            found = self._branches.shared[name](self._condition[name], numbers.timesteps, self._control_prompt[name])
+            return [_scaled(residual.index_select(0, numbers.index), scale) for residual in found]
+        hints = self._hint[name].index_select(0, self.numbers.row_canvas)
+        found = self._branches.per_row[name](inputs, self.numbers.timesteps, self._row_prompt, hints)
+        return [_scaled(residual.clone(), scale) for residual in found]
+
+    def _combined(self, rows: Float[Tensor, "row 4 h w"]) -> Float[Tensor, "slot 4 h w"]:
+        """One prediction per canvas; rows are added in the same order always, so that bits never depend on places."""
+        numbers = self.numbers
+        first, last = (rows.index_select(0, places) for places in numbers.places)
+        weights, further = _wide(numbers.weights[0]), _wide(numbers.weights[1])
+        total = first * weights
+        total = torch.where(further != 0, total + last * further, total)
+        of_latents, of_reference = _wide(numbers.residual_latents), _wide(numbers.residual_reference)
+        guided = total + of_latents * self.latents + of_reference * self._reference
+        implied = _wide(numbers.reference_latents) * self.latents + _wide(numbers.reference_row) * last
+        self._reference.copy_(torch.where(_wide(numbers.sets_reference), implied, self._reference))
+        return torch.where(of_latents != 0, guided, total)
+
+    def _advance(self, predictions: Float[Tensor, "slot 4 h w"]) -> None:
+        """Keep predictions, compute the next latents from each canvas's history, put back what is kept."""
+        numbers = self.numbers
+        self._history[self._slots, numbers.column] = predictions.flatten(1)
+        after = torch.bmm(numbers.coefficients[:, None], self._history).view_as(self.latents)
+        known = _wide(numbers.known_signal) * self._image + _wide(numbers.known_noise) * self._noise
+        edited = torch.where(_wide(numbers.edits) & self._keep, known, after)
+        self._history[self._slots, numbers.edit_column] = (edited - after).flatten(1)
+        self.latents.copy_(edited)
+
+
+def _wide(values: Any) -> Any:
+    return values[:, None, None, None]
+
+
+def _scaled(residual: Tensor, scale: Tensor) -> Tensor:
+    """Residuals times their rows' scale, exactly zero where that is zero whatever stood there."""
+    wide: Sequence[int] = (-1, *(1,) * (residual.dim() - 1))
+    return residual.mul_(scale.view(wide)).masked_fill_((scale == 0).view(wide), 0)
