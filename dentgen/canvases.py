@@ -22,6 +22,7 @@ from dentgen.diffusion.canvas import Canvas, ControlInput, Noise, Repaint
 from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.interpolation import NoisePath, lerp, share_of, slerp
 from dentgen.diffusion.named import Named
+from dentgen.diffusion.networks import LATENT_CHANNELS
 from dentgen.errors import ConditionError
 from dentgen.generation import ControlRoute, Generation
 from dentgen.models.text import prompt_name
@@ -132,7 +133,9 @@ def _encoded_photos(generation: Generation, requests: Sequence[SampleRequest]) -
 
 
 def _shows_mask(generation: Generation) -> bool:
-    return not generation.table.edits and bool(generation.spec.sampling.repaint)
+    """Whether the UNet is told what to paint, as further channels."""
+    sees_mask = int(generation.bundle.unet.config["in_channels"]) > LATENT_CHANNELS
+    return sees_mask and bool(generation.spec.sampling.repaint)
 
 
 def _painted(generation: Generation, record: ConditionRecord) -> NDArray[np.bool_]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from dentgen.errors import BuildError, DentgenError
+from dentgen.errors import BuildError, DentgenError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from dentgen.records import Plan
 
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; otherwise the environment's, or a new one.")]
 RayChoice = Annotated[bool, typer.Option(help="Make units in Ray actors, or one after the other in this process.")]
@@ -61,7 +64,9 @@ def plan(
     spec: Spec,
     set_: Overrides = None,
     *,
-    probe: Annotated[bool, typer.Option(help="Make a few samples to measure bytes and time.")] = True,
+    measure: Annotated[bool, typer.Option(help="Make a few samples to measure bytes and time.")] = True,
+    probe: Annotated[bool, typer.Option("--probe", help="Find how many engine.slots fit and pay here.")] = False,
+    most_slots: Annotated[int, typer.Option(min=1, help="Largest number that --probe tries.")] = 64,
 ) -> None:
     """Say what a build would do: shards, records, units, samples; bytes and time expected."""
     from dentgen.pipeline.estimate import estimate
@@ -79,9 +84,26 @@ def plan(
         if unit.problem:
             typer.echo(f"will be rejected: {unit.problem}")
     typer.echo(f"spec digest {made.spec_digest}")
-    expected = estimate(made, build_spec) if probe else None
+    if probe:
+        _probe_slots(made, most_slots)
+    expected = estimate(made, build_spec) if measure and not probe else None
     if expected is not None:
         typer.echo(expected.describe(made.planned, build_spec.pipeline.actors))
+
+
+def _probe_slots(made: Plan, most: int) -> None:
+    from dentgen.generation import start_generation
+    from dentgen.pipeline.slot_probe import advised_slots, probe_slots
+
+    rates = []
+    for rate in probe_slots(start_generation(made), most):
+        typer.echo(str(rate))
+        rates.append(rate)
+    advised = advised_slots(rates)
+    if not advised:
+        raise OutOfMemoryError("not even the smallest engine fits into the device's memory")
+    typer.echo(f"engine.slots: {advised} is the smallest number within 3 % of the fastest here; "
+               "another number of slots is another dataset")  # fmt: skip
 
 
 @app.command()

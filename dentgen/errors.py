@@ -19,6 +19,8 @@ Messages name the file or URL, the key, what was found and what was expected.
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class DentgenError(Exception):
     """Base of all errors raised by dentgen."""
@@ -86,8 +88,12 @@ class DeterminismError(BuildError):
     """Two attempts at one unit gave different bytes."""
 
 
+#: What torch's CPU allocator says, and oneDNN, which means memory although it does not say so.
+_NO_MEMORY: Final = ("can't allocate memory", "could not create a primitive")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or this process had no memory left; torch says it in several ways."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

@@ -5,6 +5,7 @@ Refuses to know records.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,9 +114,10 @@ def make_engine(generation: Generation) -> DiffusionEngine:
     try:
         return _warm_engine(generation, slots)
     except OutOfMemoryError as error:
-        fits = _fitting_slots(generation, slots)
-        advice = f"{fits} fit; set engine.slots" if fits else "not even one fits"
-        raise OutOfMemoryError(f"{error}: {advice} (another number of slots is another dataset)") from error
+        failure = str(error)  # the error itself holds what did not fit, and is let go of before anything else is tried
+    fits = _fitting_slots(generation, slots)
+    advice = f"{fits} fit; set engine.slots" if fits else "not even one fits"
+    raise OutOfMemoryError(f"{failure}: {advice} (another number of slots is another dataset)")
 
 
 def engine_of(generation: Generation, slots: int, control_slots: int) -> DiffusionEngine:
@@ -145,13 +147,11 @@ def engine_of(generation: Generation, slots: int, control_slots: int) -> Diffusi
 
 def _solver(spec: BuildSpec, bundle: Bundle) -> SolverTable:
     sampling = spec.sampling
-    sees_mask = int(bundle.unet.config["in_channels"]) > LATENT_CHANNELS
     return probe_solver(
         make_scheduler(sampling.scheduler, bundle.folder, sampling.scheduler_options),
         sampling.steps,
         strength=sampling.strength,
         timesteps=sampling.timesteps,
-        edits=bool(sampling.repaint) and not sees_mask,
     )
 
 
@@ -178,12 +178,18 @@ def _warm_engine(generation: Generation, slots: int) -> DiffusionEngine:
     return engine
 
 
+def free_memory() -> None:
+    """Give back what former engines held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _fitting_slots(generation: Generation, slots: int) -> int:
     """The largest half, quarter and so on of the slots that fits; 0 if none does."""
     while slots > 1:
         slots //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         try:
             _warm_engine(generation, slots)
         except OutOfMemoryError:

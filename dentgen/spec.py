@@ -249,11 +249,12 @@ class BuildSpec(_Section):
 
     @property
     def control_slots(self) -> int:
-        """Control slots of the engine: variants of a record share one, each row of guidance has its own."""
+        """Control slots of the engine: variants of a record share one, each row and prompt of theirs has its own."""
         if self.engine.control_slots is not None:
             return self.engine.control_slots
+        sharing = self.sampling.variants if self.sampling.prompt_to is None else 1
         per_canvas = self.sampling.first_rows
-        records = max(1, self.engine.slots // (per_canvas * min(self.sampling.variants, self.engine.slots)))
+        records = max(1, self.engine.slots // (per_canvas * min(sharing, self.engine.slots)))
         return per_canvas * records
 
 

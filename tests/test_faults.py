@@ -17,15 +17,51 @@ from tests.conftest import ROOT
 
 FAULTS = {
     "two rows swapped": (
-        "dentgen/diffusion/engine.py",
-        "row_control[place], row_scale[place] = control, flight.canvas.conditioning_scale",
-        "row_control[place], row_scale[place] = control ^ 1, flight.canvas.conditioning_scale",
-        "tests/diffusion/test_engine.py::test_mixed_batch_equals_sequential_diffusers",
+        "dentgen/diffusion/tick_numbers.py",
+        "            branch.index[row] = place",
+        "            branch.index[row] = place ^ 1",
+        "tests/diffusion/test_parity.py::test_mixed_batch_equals_sequential_diffusers",
+    ),
+    "known latents at the noise of the step before": (
+        "dentgen/diffusion/tick_numbers.py",
+        "0.0 if last else table.noise[step + 1]",
+        "0.0 if last else table.noise[step]",
+        "tests/diffusion/test_pipelines.py::test_without_control",
+    ),
+    "a residual that starts from the noise alone": (
+        "dentgen/diffusion/tick_state.py",
+        "image if canvas.table.start_signal else blank",
+        "blank",
+        "tests/diffusion/test_guidance.py::test_residual_guidance_equals_its_recurrence",
+    ),
+    "a failed control that nobody hears of": (
+        "dentgen/diffusion/tick_state.py",
+        "                self.broken[name] = error",
+        "                del error",
+        "tests/diffusion/test_engine.py::test_a_control_that_fails_stops_its_canvases_only",
+    ),
+    "a slot that keeps what diverged there": (
+        "dentgen/diffusion/tick_state.py",
+        "        history.zero_()",
+        "        history[0].zero_()",
+        "tests/diffusion/test_engine.py::test_a_diverged_canvas_does_not_touch_its_neighbours",
+    ),
+    "rows without control that take a neighbour's": (
+        "dentgen/diffusion/tick_state.py",
+        ".masked_fill_((scale == 0).view(wide), 0)",
+        "",
+        "tests/diffusion/test_engine.py::test_a_diverged_canvas_does_not_touch_its_neighbours",
+    ),
+    "a history one step too old": (
+        "dentgen/diffusion/tick_numbers.py",
+        "    arrays.column[slot] = 1 + step",
+        "    arrays.column[slot] = 1 + max(step - 1, 0)",
+        "tests/diffusion/test_parity.py::test_mixed_batch_equals_sequential_diffusers",
     ),
     "pictures handed to the wrong requests": (
         "dentgen/generate.py",
-        "for r, picture in zip(finite, pictures, strict=True)",
-        "for r, picture in zip(finite, reversed(pictures), strict=True)",
+        "for (r, _), picture in zip(finite, pictures, strict=True)",
+        "for (r, _), picture in zip(finite, reversed(pictures), strict=True)",
         "tests/test_generate.py::test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched",
     ),
     "noise drawn per batch": (

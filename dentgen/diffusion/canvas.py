@@ -105,8 +105,6 @@ class Canvas:
         table = self.table
         if self.image is None and (table.start_signal or self.edited):
             raise CanvasError(f"{self.key}: found no image latents, expected some to start from or to keep")
-        if self.edited and not table.edits:
-            raise CanvasError(f"{self.key}: {table.name} was probed without edits, expected them for inpainting")
         branches = [control.branch for control in self.controls]
         if len(set(branches)) < len(branches):
             raise CanvasError(f"{self.key}: found control branches {branches}, expected each once")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -49,10 +50,14 @@ class DiffusionEngine:
             dtype: The networks' precision; latents and history stay float32.
             steady: Run every branch at every tick, also where it acts on no row: compiled networks want one way only.
             cuda_graph: Capture the tick at ``warm_up`` and replay it; implies ``steady``.
+
+        Raises:
+            OutOfMemoryError: If the buffers do not fit into the device's memory.
         """
         self.shape, self._branches, self._device = shape, branches, device
         self._steady, self._cuda_graph = steady or cuda_graph, cuda_graph
-        self._state = TickState(unet, branches, shape, device, dtype)
+        with self._telling_of_memory():
+            self._state = TickState(unet, branches, shape, device, dtype)
         self._slots = SlotMap(shape.slots, dict.fromkeys(branches.shared, shape.control_slots))
         self._waiting: deque[Canvas] = deque()
         self._keys: set[str] = set()
@@ -75,7 +80,8 @@ class DiffusionEngine:
             EngineError: If a control branch fails.
         """
         began = time.perf_counter()
-        self._run(self._branches.names)
+        with self._telling_of_memory():
+            self._compute(self._branches.names)
         for name, error in self._state.broken.items():
             raise EngineError(f"control branch {name} fails: {error!r}") from error
         if self._cuda_graph:
@@ -109,7 +115,8 @@ class DiffusionEngine:
         if not flights:
             return []
         self._state.numbers.fill(TickNumbers.of(flights, self.shape, self._branches))
-        self._run(self._acting(flights))
+        with self._telling_of_memory():
+            self._compute(self._acting(flights))
         return [left for flight in flights if (left := self._leave(flight))]
 
     def drain(self) -> list[Finished | Failed]:
@@ -131,9 +138,10 @@ class DiffusionEngine:
             results[left.key] = left.latents if isinstance(left, Finished) else left.error
         return results
 
-    def _run(self, active: Collection[str]) -> None:
+    @contextmanager
+    def _telling_of_memory(self) -> Iterator[None]:
         try:
-            self._compute(active)
+            yield
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

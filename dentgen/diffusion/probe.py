@@ -99,8 +99,7 @@ class SchedulerProbe:
         """Run the scheduler; runs on equally many inputs draw the same noise.
 
         Args:
-            inputs: x_start, e_0 .. e_{K-1}, d_1 .. d_{K-1}: the start, every model output, and what is added to the
-                latents before every step but the first.
+            inputs: x_start, e_0 .. e_{K-1}: the start and every model output.
 
         Raises:
             SolverError: If the scheduler fails.
@@ -108,18 +107,17 @@ class SchedulerProbe:
         try:
             return self._run(inputs)
         except _FAILURES as error:
-            raise SolverError(f"{self.name}: the scheduler fails at {len(inputs) // 2} model calls: {error}") from error
+            raise SolverError(f"{self.name}: the scheduler fails at {len(inputs) - 1} model calls: {error}") from error
 
     def _run(self, inputs: Tensor) -> Run:
         scheduler, timesteps = self._begin()
         generator = torch.Generator().manual_seed(_SEED)
         takes_generator = "generator" in inspect.signature(scheduler.step).parameters
         extra = {"generator": generator} if takes_generator else {}
-        x, outputs, edits = (_latents(part) for part in inputs.split([1, len(timesteps), len(timesteps) - 1]))
+        x, outputs = _latents(inputs[0]), _latents(inputs[1:])
         factors, visited, states = [], [], [generator.get_state()]
         for k, t in enumerate(timesteps):
             factors.append(_factors(scheduler, timesteps[k : k + 1]))
-            x = x + edits[k - 1] if k else x[0]
             x = scheduler.step(outputs[k], t, x, **extra).prev_sample
             visited.append(x.flatten().double())
             states.append(generator.get_state())

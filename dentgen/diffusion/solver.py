@@ -1,13 +1,13 @@
 """Solver tables: a diffusers scheduler turned into numbers, by probing the scheduler itself.
 
-A scheduler that is linear in (x_start, model outputs e_j, injected noise n_j, edits d_j) is one matrix per step count:
+A scheduler that is linear in (x_start, model outputs e_j, injected noise n_j) is one matrix per step count:
 
-    x_{k+1} = A_k x_start + sum_{j<=k} W_kj e_j + sum_{j<=k} V_kj n_j + sum_{1<=j<=k} U_kj d_j
+    x_{k+1} = A_k x_start + sum_{j<=k} W_kj e_j + sum_{j<=k} V_kj n_j
 
 Unit impulses go through the scheduler in float64 and the coefficients are read off; nothing is re-derived by hand. A
 row of the table then advances any canvas at any step, so canvases at different steps of different schedules share one
-tick. An edit adds d_k to the latents that enter step k, as inpainting does when it puts the known region back; its
-column holds what every later step makes of it, through the history of a multistep scheduler too.
+tick. Inpainting, which puts the known latents back after every step, needs no further columns: a step acts on every
+latent by itself, so what a history makes of latents that are replaced each time never shows.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ class SolverTable:
         start_signal, start_noise: x_start = start_signal * image latents + start_noise * standard normal noise.
         signal, noise: Row k gives the scheduler's ``add_noise`` just before model call k, as factors on image latents
             and noise: what an inpainting pipeline puts in place of the known region.
-        coefficients: Row k gives x_{k+1} from the columns x_start, e_0 .. e_{K-1}, one per injected noise, and, if
-            there are edits, d_1 .. d_{K-1}.
+        coefficients: Row k gives x_{k+1} from the columns x_start, e_0 .. e_{K-1}, and one per injected noise.
         noise_steps: Steps after which the scheduler injects fresh noise, in column order.
-        edits: Whether there are columns for edits.
         prediction_type: What the scheduler takes the model's output for.
     """
 
@@ -59,7 +57,6 @@ class SolverTable:
     noise: Float[Tensor, " steps"]
     coefficients: Float[Tensor, "steps columns"]
     noise_steps: tuple[int, ...]
-    edits: bool
     prediction_type: str
 
     @property
@@ -69,18 +66,13 @@ class SolverTable:
 
     @property
     def num_columns(self) -> int:
-        """Latents that a canvas keeps: x_start, every prediction, every injected noise, every edit."""
+        """Latents that a canvas keeps: x_start, every prediction, every injected noise."""
         return int(self.coefficients.shape[1])
 
     @property
     def first_noise(self) -> int:
         """Column of the first injected noise."""
         return 1 + self.num_steps
-
-    @property
-    def first_edit(self) -> int:
-        """Column of d_1."""
-        return self.first_noise + len(self.noise_steps)
 
 
 def probe_solver(
@@ -89,7 +81,6 @@ def probe_solver(
     *,
     strength: float = 1.0,
     timesteps: Sequence[int] | None = None,
-    edits: bool = False,
     name: str = "",
 ) -> SolverTable:
     """Read a scheduler's solver table.
@@ -100,7 +91,6 @@ def probe_solver(
         strength: Image-to-image strength, 0 < strength <= 1: the share of the steps that is run. Below 1 the start is
             the image with noise, at 1 it is noise alone.
         timesteps: Training timesteps in place of the scheduler's own choice, falling.
-        edits: Give the table columns for edits.
         name: Name for messages; the scheduler's class by default.
 
     Raises:
@@ -111,14 +101,13 @@ def probe_solver(
     probe = SchedulerProbe(scheduler, f"{name or type(scheduler).__name__}-{count}", count, strength, timesteps)
     _check_settings(probe)
     steps = probe.count_calls()
-    size = 2 * steps + _SPARE_BATCH
-    quiet = probe.run(torch.zeros(2 * steps, size, dtype=torch.float64))
-    impulses = probe.run(_IMPULSE * torch.eye(2 * steps, size, dtype=torch.float64))
-    linear = ((impulses.visited - quiet.visited) / _IMPULSE)[:, : 2 * steps]
+    unknowns, size = 1 + steps, 1 + steps + _SPARE_BATCH
+    quiet = probe.run(torch.zeros(unknowns, size, dtype=torch.float64))
+    impulses = probe.run(_IMPULSE * torch.eye(unknowns, size, dtype=torch.float64))
+    linear = ((impulses.visited - quiet.visited) / _IMPULSE)[:, :unknowns]
     _check_finite(probe.name, linear, quiet)
     injected, noise_steps = _noise_columns(probe.name, quiet)
     _check_linear(probe, quiet, linear)
-    without_edits, of_edits = linear.split([1 + steps, steps - 1], 1)
     by_image = strength < 1
     return SolverTable(
         name=probe.name,
@@ -128,9 +117,8 @@ def probe_solver(
         start_noise=float(quiet.noise[0]) if by_image else quiet.init_noise_sigma,
         signal=quiet.signal,
         noise=quiet.noise,
-        coefficients=torch.cat([without_edits, injected, *([of_edits] if edits else [])], 1),
+        coefficients=torch.cat([linear, injected], 1),
         noise_steps=noise_steps,
-        edits=edits,
         prediction_type=getattr(scheduler.config, "prediction_type", "epsilon"),
     )
 

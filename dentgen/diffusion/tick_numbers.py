@@ -49,7 +49,7 @@ class TickNumbers:
         sets_reference: Canvases whose last row's prediction defines their reference picture.
         reference_latents, reference_row: Factors of that picture.
         coefficients: The solver's row of each canvas; the last column is for what nobody needs.
-        column, edit_column: Where prediction and edit are kept.
+        column: Where the prediction is kept.
         edits: Canvases whose kept part is put back, ...
         known_signal, known_noise: ... at this level of noise.
     """
@@ -66,7 +66,6 @@ class TickNumbers:
     reference_row: Float[Tensor, " row"]
     coefficients: Float[Tensor, "row columns"]
     column: Int[Tensor, " row"]
-    edit_column: Int[Tensor, " row"]
     edits: Bool[Tensor, " row"]
     known_signal: Float[Tensor, " row"]
     known_noise: Float[Tensor, " row"]
@@ -90,7 +89,6 @@ class TickNumbers:
             reference_row=torch.zeros(s),
             coefficients=torch.zeros(s, shape.columns + 1),
             column=_ints(s) + spare,
-            edit_column=_ints(s) + spare,
             edits=_flags(s),
             known_signal=torch.zeros(s),
             known_noise=torch.zeros(s),
@@ -146,8 +144,6 @@ def _solve(arrays: Any, flight: InFlight) -> None:
     arrays.edits[slot] = True
     arrays.known_signal[slot] = 1.0 if last else table.signal[step + 1]
     arrays.known_noise[slot] = 0.0 if last else table.noise[step + 1]
-    if not last:
-        arrays.edit_column[slot] = table.first_edit + step
 
 
 def _combine(arrays: Any, flight: InFlight) -> None:

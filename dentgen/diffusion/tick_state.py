@@ -158,9 +158,7 @@ class TickState:
         self._history[self._slots, numbers.column] = predictions.flatten(1)
         after = torch.bmm(numbers.coefficients[:, None], self._history).view_as(self.latents)
         known = _wide(numbers.known_signal) * self._image + _wide(numbers.known_noise) * self._noise
-        edited = torch.where(_wide(numbers.edits) & self._keep, known, after)
-        self._history[self._slots, numbers.edit_column] = (edited - after).flatten(1)
-        self.latents.copy_(edited)
+        self.latents.copy_(torch.where(_wide(numbers.edits) & self._keep, known, after))
 
 
 def _wide(values: Any) -> Any:

@@ -187,7 +187,7 @@ def _in_tiles(decoder: AutoencoderKL | AutoencoderTiny, tile: int) -> Autoencode
     """The decoder, its weights shared, with diffusers' tiled decoding switched on; the decoder itself stays as it is.
 
     diffusers rounds a tile's overlap down, in latents and in pixels separately. Where the one in latents is not whole,
-    AutoencoderKL gives a picture of another size; where it is 0, AutoencoderTiny leaves all but the first tile black.
+    AutoencoderKL gives a picture of another size; where it is 0, AutoencoderTiny leaves all but the first tile grey.
     """
     downscale = downscale_of(decoder)
     step = round(1 / decoder.tile_overlap_factor) * downscale

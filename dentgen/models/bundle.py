@@ -166,6 +166,9 @@ def _settle(bundle: Bundle, device: torch.device | str) -> None:
     nets += [part for full in bundle.full.values() for part in (full.network, full.hint)]
     nets += [bundle.tiny_decoder] if bundle.tiny_decoder is not None else []
     for net in nets:
+        missing = [parameter for parameter, values in net.named_parameters() if values.is_meta]
+        if missing:
+            raise BundleError(f"{bundle.name}: {type(net).__name__}'s weights lack {missing[0]}, expected every tensor")
         nn.Module.to(net, device)  # diffusers' own ``to`` warns about a list of modules that is empty here
         net.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
 

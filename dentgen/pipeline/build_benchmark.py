@@ -66,8 +66,7 @@ def benchmark_build(spec: BuildSpec, work: str, rounds: int, say: Callable[[str]
     Raises:
         SpecError: If the contestants would not do the same work.
     """
-    if spec.sampling.guidance_scale != 1 or spec.pipeline.actors != 1:
-        raise SpecError("found guidance or several actors, expected sampling.guidance_scale 1 and pipeline.actors 1")
+    _check(spec)
     spec = _enlarged(spec, Path(work))
     connect(spec)
     found: list[Round] = []
@@ -90,6 +89,17 @@ def benchmark_build(spec: BuildSpec, work: str, rounds: int, say: Callable[[str]
         "flops": flops,
         "rounds": rounds,
     }
+
+
+def _check(spec: BuildSpec) -> None:
+    """Refuse what the usual way here cannot do."""
+    sampling, model = spec.sampling, spec.model
+    if sampling.guidance_scale != 1 or spec.pipeline.actors != 1:
+        raise SpecError("found guidance or several actors, expected sampling.guidance_scale 1 and pipeline.actors 1")
+    if sampling.start_from != "noise" or sampling.prompt_to is not None or sampling.timesteps is not None:
+        raise SpecError("found a way of sampling that the usual way lacks, expected text-to-image by number of steps")
+    if len(model.adapters) != 1 or model.controlnets or model.decoder != "kl" or spec.conditions.combine != "blend":
+        raise SpecError("found several controls or another decoder, expected one adapter and model.decoder kl")
 
 
 def count_flops(spec: BuildSpec) -> dict[str, float]:

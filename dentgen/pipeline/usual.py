@@ -60,9 +60,9 @@ class UsualGenerator:
         self._spec = BuildSpec.model_validate(values)
         torch.set_num_threads(self._spec.engine.threads)
         dtype = getattr(torch, environment["dtype"])
-        model = self._spec.model
+        model, sampling = self._spec.model, self._spec.sampling
         self._bundle = load_bundle(model.bundle, model.adapters, device=environment["device"], dtype=dtype)
-        self._scheduler = make_scheduler(self._spec.sampling.scheduler, self._bundle.folder)
+        self._scheduler = make_scheduler(sampling.scheduler, self._bundle.folder, sampling.scheduler_options)
 
     @torch.no_grad()
     def __call__(self, batch: Row) -> Row:

@@ -173,9 +173,9 @@ def case(
     scale: float,
     unet: Any,
 ) -> Case:
-    edits = mode == "inpaint" and unet.config["in_channels"] == 4
-    table = table_of(bundle, name, steps, strength=1.0 if mode == "text" else STRENGTH, edits=edits)
-    repaint = Repaint(KEEP, None if edits else MASKED) if mode == "inpaint" else None
+    table = table_of(bundle, name, steps, strength=1.0 if mode == "text" else STRENGTH)
+    masked = MASKED if unet.config["in_channels"] == 9 else None
+    repaint = Repaint(KEEP, masked) if mode == "inpaint" else None
     key = f"{name} {mode} {[c.branch for c in controls]} {scale}"
     guidance = Guidance(scale, "full", prompt(bundle, PROMPTS[1]))
     image = None if mode == "text" else IMAGE

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from dentgen import storage
-from dentgen.errors import BundleError, ConditionError
+from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle
-from dentgen.models.text import PromptEncoder
+from dentgen.seeding import fresh_weights
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_the_same_bundle(copy: Path, miniature: Bundle) -> None:
-    loaded = load_bundle(str(copy), {"blended": 1.0})
+    loaded = load_bundle(str(copy), ["blended"])
     assert loaded.digest == miniature.digest
     for one, other in ((loaded.unet, miniature.unet), (loaded.vae, miniature.vae), (loaded.control, miniature.control)):
         assert one is not None
@@ -32,14 +32,14 @@ def test_a_folder_is_the_same_bundle(copy: Path, miniature: Bundle) -> None:
 
 
 def test_the_digest_sees_one_byte(copy: Path) -> None:
-    before = bundle_digest(str(copy), {"blended": 1.0})
+    before = bundle_digest(str(copy), ["blended"])
     (copy / "README.md").write_text("notes decide nothing")
-    assert bundle_digest(str(copy), {"blended": 1.0}) == before
+    assert bundle_digest(str(copy), ["blended"]) == before
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
-    assert bundle_digest(str(copy), {"blended": 1.0}) != before
+    assert bundle_digest(str(copy), ["blended"]) != before
 
 
 def test_it_fits_into_a_package() -> None:
@@ -61,8 +61,8 @@ def test_diffusers_reads_the_same_folder(miniature: Bundle) -> None:
 
 
 def test_what_is_missing_is_named(copy: Path) -> None:
-    with pytest.raises(BundleError, match=r"no adapter 'normal', expected one of \['blended'\]"):
-        load_bundle(str(copy), {"normal": 1.0})
+    with pytest.raises(BundleError, match=r"no 'normal' in adapters, expected one of \['blended'\]"):
+        load_bundle(str(copy), ["normal"])
     shutil.rmtree(copy / "vae")
     with pytest.raises(BundleError, match="found no vae"):
         load_bundle(str(copy))
@@ -79,14 +79,42 @@ def test_pickles_are_not_read(copy: Path) -> None:
 def test_an_adapter_without_safetensors_is_refused(copy: Path) -> None:
     (copy / "adapters" / "blended" / "adapter_model.safetensors").unlink()
     with pytest.raises(BundleError, match=r"adapter_model\.safetensors"):
-        load_bundle(str(copy), {"blended": 1.0})
+        load_bundle(str(copy), ["blended"])
 
 
-def test_prompts_are_never_cut_off(miniature: Bundle) -> None:
-    encoder = PromptEncoder(miniature.tokenizer, miniature.text_encoder)
-    assert encoder.embed("a photo of both teeth").shape == (77, 128)
-    with pytest.raises(ConditionError, match="at most 77"):
-        encoder.embed("teeth " * 80)
+def save_tiny_decoder(bundle: Path, latent_channels: int = 4, blocks: int = 4) -> None:
+    """A small decoder with weights from a seed, in the bundle's place for it."""
+    widths = (8,) * blocks
+    with fresh_weights(0, "tiny decoder"):
+        AutoencoderTiny(
+            encoder_block_out_channels=widths, decoder_block_out_channels=widths, latent_channels=latent_channels,
+            num_encoder_blocks=(1,) * blocks, num_decoder_blocks=(1,) * blocks,
+        ).save_pretrained(bundle / "tiny_decoder")  # fmt: skip
+
+
+def test_a_tiny_decoder_is_loaded_where_it_is_chosen(copy: Path, miniature: Bundle) -> None:
+    save_tiny_decoder(copy)
+    plain, chosen = load_bundle(str(copy), ["blended"]), load_bundle(str(copy), ["blended"], decoder="tiny")
+    assert plain.tiny_decoder is None
+    assert plain.digest == miniature.digest
+    assert isinstance(chosen.tiny_decoder, AutoencoderTiny)
+    assert not chosen.tiny_decoder.training
+    assert not any(p.requires_grad for p in chosen.tiny_decoder.parameters())
+    assert chosen.digest == bundle_digest(str(copy), ["blended"], decoder="tiny") != plain.digest
+
+
+def test_a_tiny_decoder_that_does_not_fit_is_refused(copy: Path) -> None:
+    with pytest.raises(BundleError, match="found no tiny_decoder"):
+        load_bundle(str(copy), decoder="tiny")
+    save_tiny_decoder(copy, latent_channels=16)
+    with pytest.raises(BundleError, match="found latents of 16 channels and 8 pixels, expected 4 channels and 8"):
+        load_bundle(str(copy), decoder="tiny")
+    save_tiny_decoder(copy, blocks=3)
+    with pytest.raises(BundleError, match="found latents of 4 channels and 4 pixels"):
+        load_bundle(str(copy), decoder="tiny")
+    (copy / "tiny_decoder" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(BundleError, match="tiny_decoder"):
+        load_bundle(str(copy), decoder="tiny")
 
 
 def test_a_bundle_in_an_object_store_is_the_one_on_disk(
@@ -97,7 +125,7 @@ def test_a_bundle_in_an_object_store_is_the_one_on_disk(
     for path in folder.rglob("*"):
         if path.is_file():
             storage.put_if_absent(storage.join(url, path.relative_to(folder).as_posix()), path.read_bytes())
-    adapters = {"blended": 1.0}
+    adapters = ["blended"]
     assert bundle_digest(url, adapters) == bundle_digest("miniature", adapters)
     assert load_bundle(url, adapters).digest == bundle_digest("miniature", adapters)
     (copy,) = (tmp_path / "bundles").iterdir()
