@@ -6,6 +6,7 @@ Refuses to know records.
 from __future__ import annotations
 
 import gc
+import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.records import ConditionName, Plan
 from dentgen.spec import BuildSpec
+
+_LOG = logging.getLogger(__name__)
 
 CODEC_BATCH: Final = 8
 
@@ -174,7 +177,7 @@ def _branches(generation: Generation, latent_size: int) -> Branches:
 def _warm_engine(generation: Generation, slots: int) -> DiffusionEngine:
     planned = generation.spec.engine.slots
     engine = engine_of(generation, slots, max(1, generation.spec.control_slots * slots // planned))
-    engine.warm_up()
+    _LOG.info("engine of %d slots warmed up in %.1f s", slots, engine.warm_up())
     return engine
 
 

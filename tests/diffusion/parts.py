@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,11 @@ BLENDED = "blended"
 
 
 def table_of(bundle: Bundle, name: SchedulerName, steps: int, **options: Any) -> SolverTable:
-    return probe_solver(make_scheduler(name, bundle.folder), steps, **options)
+    return table_of_folder(bundle.folder, name, steps, **options)
+
+
+def table_of_folder(folder: Path, name: SchedulerName, steps: int, **options: Any) -> SolverTable:
+    return probe_solver(make_scheduler(name, folder), steps, **options)
 
 
 def branches_of(bundle: Bundle) -> Branches:
