@@ -125,7 +125,7 @@ class SamplingSpec(_Section):
     guidance: Literal["full", "self", "initialize"] = Field(
         default="full",
         description="full: a second row with the negative prompt; self, initialize: residual guidance, without one and "
-        "with one at the first step only.",
+        "with one at the first step only, for scales up to about 1.4.",
     )
     guidance_delta: float = Field(default=1.0, ge=0, description="Factor on residual guidance's noise.")
     variants: int = Field(default=4, ge=1, le=1000, description="Pictures per record, each with its own noise.")
