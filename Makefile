@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-faults check setup schemas
+.PHONY: demo test test-slow test-faults check setup schemas wheels
 
 demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
@@ -27,6 +27,18 @@ check: $(READY)
 
 schemas: $(READY)
 	$(BIN)/dentgen schemas schemas
+
+# What 'jobs/benchmark.py engine' needs beside torch and torch's own needs, for a machine that can fetch nothing:
+# carry wheels/ there and 'pip install --no-index --no-deps --target site wheels/*.whl'.
+WHEELS ?= accelerate annotated-types anyio certifi charset-normalizer diffusers h11 hf-xet httpcore2 httpx2 huggingface_hub \
+	idna importlib_metadata jaxtyping numpy packaging peft pillow psutil pydantic pydantic_core PyYAML regex requests \
+	safetensors tokenizers tqdm transformers truststore typing-inspection typing_extensions urllib3 wadler_lindig zipp
+WHEELS_FOR ?= --python-version 3.12 --implementation cp $(foreach glibc,2_28 2_27 2_17,--platform manylinux_$(glibc)_x86_64) \
+	--platform manylinux2014_x86_64
+
+wheels:
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: $(WHEELS_FOR) --dest wheels \
+		$(foreach name,$(WHEELS),$(or $(shell grep -i "^$(name)==" constraints.txt),$(error constraints.txt has no $(name))))
 
 setup: $(READY)
 

@@ -146,14 +146,13 @@ def _painted(generation: Generation, record: ConditionRecord) -> NDArray[np.bool
 
 def _canvas(generation: Generation, request: SampleRequest, encoded: _Encoded) -> Canvas:
     spec, sampling = generation.spec, generation.spec.sampling
-    negative = Named(prompt_name(sampling.negative_prompt), generation.prompts.embed(sampling.negative_prompt))
     photo = request.record.photo if sampling.start_from == "photo" else None
     return Canvas(
         key=request.key,
         noise=_noise(generation, request),
         table=generation.table,
         prompt=_prompt(generation, request),
-        guidance=Guidance(sampling.guidance_scale, sampling.guidance, negative, sampling.guidance_delta),
+        guidance=_guidance(generation),
         controls=tuple(
             ControlInput(
                 branch=route.branch,
@@ -167,6 +166,14 @@ def _canvas(generation: Generation, request: SampleRequest, encoded: _Encoded) -
         image=None if photo is None else encoded.photos[_name(photo)],
         repaint=_repaint(generation, request, encoded) if sampling.repaint else None,
     )
+
+
+def _guidance(generation: Generation) -> Guidance:
+    sampling = generation.spec.sampling
+    if sampling.first_rows == 1:
+        return Guidance(sampling.guidance_scale, sampling.guidance, delta=sampling.guidance_delta)
+    negative = Named(prompt_name(sampling.negative_prompt), generation.prompts.embed(sampling.negative_prompt))
+    return Guidance(sampling.guidance_scale, sampling.guidance, negative, sampling.guidance_delta)
 
 
 def _repaint(generation: Generation, request: SampleRequest, encoded: _Encoded) -> Repaint:

@@ -87,14 +87,16 @@ def start_generation(plan: Plan) -> Generation:
         raise BuildError(
             f"bundle {spec.model.bundle}: found digest {bundle.digest} here, expected {plan.bundle_digest} as planned"
         )
-    sampling = spec.sampling
+    return generation_of(plan, spec, bundle)
+
+
+def generation_of(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generation:
+    """Put together what makes units, on loaded models."""
     return Generation(
         plan=plan,
         spec=spec,
         bundle=bundle,
-        prompts=PromptEncoder(
-            bundle.tokenizer, bundle.text_encoder, long_prompts=sampling.long_prompts, chunks=sampling.prompt_chunks
-        ),
+        prompts=prompts_of(spec, bundle),
         codec=LatentCodec(
             bundle.vae,
             CODEC_BATCH,
@@ -105,6 +107,12 @@ def start_generation(plan: Plan) -> Generation:
         table=_solver(spec, bundle),
         routes=control_routes(spec) if bundle.shared or bundle.full else (),
     )
+
+
+def prompts_of(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
+    """A prompt encoder that remembers nothing yet."""
+    long_prompts, chunks = spec.sampling.long_prompts, spec.sampling.prompt_chunks
+    return PromptEncoder(bundle.tokenizer, bundle.text_encoder, long_prompts=long_prompts, chunks=chunks)
 
 
 def make_engine(generation: Generation) -> DiffusionEngine:

@@ -1,6 +1,7 @@
-"""Measure speed: ``python jobs/benchmark.py build [--json FILE] [--rounds N] [--set A.B=VALUE]``.
+"""Measure speed: ``python jobs/benchmark.py engine|build [--json FILE] [--rounds N] [--set A.B=VALUE]``.
 
 Ratios of contestants that run side by side, several rounds, medians and spread: absolute speeds mean little elsewhere.
+``engine`` needs neither Ray nor a network: torch, transformers, diffusers, peft and pydantic are enough.
 """
 
 from __future__ import annotations
@@ -9,32 +10,81 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from dentgen.errors import DentgenError
-from dentgen.pipeline.build_benchmark import benchmark_build
-from dentgen.spec import read_spec
 
 
 def main() -> int:
     """Parse, measure, print, return an exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["build"])
-    parser.add_argument("--spec", type=Path, default=Path("jobs/specs/demo.yaml"))
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides")
-    parser.add_argument("--work", default="work/benchmark")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = _parse()
     try:
-        spec = read_spec(arguments.spec, arguments.overrides)
-        figures = benchmark_build(spec, arguments.work, arguments.rounds, lambda line: print(line, flush=True))
+        figures = (_engine if arguments.what == "engine" else _build)(arguments)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(figures, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-    return 0
+    failed = [experiment["error"] for experiment in figures.get("experiments", []) if "error" in experiment]
+    print(*(f"error: {error}" for error in failed), sep="\n", end="", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parse() -> argparse.Namespace:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--spec", type=Path, default=Path("jobs/specs/demo.yaml"))
+    common.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides")
+    common.add_argument("--rounds", type=int, default=3)
+    common.add_argument("--json", type=Path, help="written after every combination")
+    parser = argparse.ArgumentParser(description=__doc__)
+    subparsers = parser.add_subparsers(dest="what", required=True)
+    build = subparsers.add_parser("build", parents=[common], help="a build through Ray, the engine and the usual way")
+    build.add_argument("--work", default="work/benchmark")
+    engine = subparsers.add_parser("engine", parents=[common], help="the engine, its bare networks and diffusers")
+    engine.add_argument("--model", default="miniature", help="miniature, sd15 (its size, random weights) or a bundle")
+    engine.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    engine.add_argument("--slots", type=_numbers, default=(), metavar="N,N")
+    engine.add_argument("--variants", type=_numbers, default=(), metavar="N,N")
+    engine.add_argument("--decoder", type=lambda text: text.split(","), default=(), metavar="kl,tiny")
+    engine.add_argument("--times", type=int, default=4, help="pictures per slot and round, rounded up to full batches")
+    engine.add_argument("--compile", action="store_true", help="engine.compile")
+    engine.add_argument("--cuda-graph", action="store_true", help="engine.cuda_graph")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _build(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dentgen.pipeline.build_benchmark import benchmark_build
+    from dentgen.spec import read_spec
+
+    spec = read_spec(arguments.spec, arguments.overrides)
+    return benchmark_build(spec, arguments.work, arguments.rounds, _say)
+
+
+def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from dentgen.benchmark.sweep import combinations, run_sweep
+
+    wanted = {"engine.compile": arguments.compile, "engine.cuda_graph": arguments.cuda_graph}
+    specs = combinations(
+        arguments.spec,
+        [*(f"{key}=true" for key, is_wanted in wanted.items() if is_wanted), *arguments.overrides],
+        model=arguments.model,
+        slots=arguments.slots,
+        variants=arguments.variants,
+        decoders=arguments.decoder,
+    )
+    device = torch.device(arguments.device)
+    return run_sweep(specs, device, times=arguments.times, rounds=arguments.rounds, file=arguments.json, say=_say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

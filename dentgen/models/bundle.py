@@ -156,21 +156,30 @@ def load_bundle(
         full={n: load_full_control(_part(name, folder, _CONTROLNETS, n), dtype) for n in controlnets},
         tiny_decoder=_load_tiny_decoder(name, folder, vae, dtype) if decoder == "tiny" else None,
     )
-    _settle(bundle, device)
+    for net in _networks(bundle):
+        _check_complete(name, net)
+    settle(bundle, device)
     return bundle
 
 
-def _settle(bundle: Bundle, device: torch.device | str) -> None:
+def settle(bundle: Bundle, device: torch.device | str) -> None:
     """Every network to its device, in the memory format that convolutions are fastest in, for inference only."""
-    nets: list[nn.Module] = [bundle.text_encoder, bundle.vae, bundle.unet, *bundle.shared.values()]
-    nets += [part for full in bundle.full.values() for part in (full.network, full.hint)]
-    nets += [bundle.tiny_decoder] if bundle.tiny_decoder is not None else []
-    for net in nets:
-        missing = [parameter for parameter, values in net.named_parameters() if values.is_meta]
-        if missing:
-            raise BundleError(f"{bundle.name}: {type(net).__name__}'s weights lack {missing[0]}, expected every tensor")
+    for net in _networks(bundle):
         nn.Module.to(net, device)  # diffusers' own ``to`` warns about a list of modules that is empty here
         net.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+
+
+def _networks(bundle: Bundle) -> list[nn.Module]:
+    nets: list[nn.Module] = [bundle.text_encoder, bundle.vae, bundle.unet, *bundle.shared.values()]
+    nets += [part for full in bundle.full.values() for part in (full.network, full.hint)]
+    return nets + ([bundle.tiny_decoder] if bundle.tiny_decoder is not None else [])
+
+
+def _check_complete(name: str, net: nn.Module) -> None:
+    """Diffusers loads a file that lacks tensors, and leaves their places empty."""
+    missing = [parameter for parameter, values in net.named_parameters() if values.is_meta]
+    if missing:
+        raise BundleError(f"{name}: {type(net).__name__}'s weights lack {missing[0]}, expected every tensor")
 
 
 def _load_shared(name: str, folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:

@@ -15,17 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-
+from dentgen.benchmark.flops import count_networks
 from dentgen.canvases import canvases_of, requests_of
 from dentgen.conditions.intake import read_unit
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, SpecError
 from dentgen.generation import Generation, make_engine, start_generation
-from dentgen.models.control import control_residuals
 from dentgen.pipeline.cluster import connect
 from dentgen.pipeline.plan import environment, make_plan
 from dentgen.pipeline.run import build
@@ -103,36 +99,13 @@ def _check(spec: BuildSpec) -> None:
 
 
 def count_flops(spec: BuildSpec) -> dict[str, float]:
-    """GFLOP per sample of the networks: as a build calls them, and as the usual way does.
-
-    Counted by torch on the real networks; attention by its plain formula, because fused kernels are not counted.
-    """
-    plan = make_plan(spec)
-    generation = start_generation(plan)
-    bundle, steps = generation.bundle, spec.sampling.steps
-    edge = spec.conditions.size // generation.codec.downscale
-    latents = torch.zeros(1, 4, edge, edge)
-    prompt = generation.prompts.embed("")[None]
-    times = torch.zeros(1)
-    control = bundle.control
-    if control is None:
-        raise SpecError(f"{spec.model.bundle}: found no control net, expected one to measure")
-    unet = _gflop(lambda: bundle.unet(latents, times, prompt))
-    branch = _gflop(lambda: control_residuals(control, latents, times, prompt))
-    encode = _gflop(lambda: bundle.vae.encode(torch.zeros(1, 3, spec.conditions.size, spec.conditions.size)))
-    decode = _gflop(lambda: bundle.vae.decode(latents))
-    text = _gflop(lambda: bundle.text_encoder(torch.zeros(1, generation.prompts.shape[0], dtype=torch.long)))
-    shared = spec.control_slots / spec.engine.slots
-    return {
-        "build": round(steps * (unet + shared * branch) + encode / spec.sampling.variants + decode, 3),
-        "usual": round(steps * (unet + branch) + encode + decode + text, 3),
-    }
-
-
-def _gflop(call: Callable[[], object]) -> float:
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops() / 1e9
+    """GFLOP per sample of the networks: as a build calls them, and as the usual way does."""
+    generation = start_generation(make_plan(spec))
+    flops = count_networks(generation.bundle, spec.conditions.size, *generation.prompts.shape)
+    steps, shared = spec.sampling.steps, spec.control_slots / spec.engine.slots
+    build = steps * (flops.unet + shared * flops.control) + flops.encode / spec.sampling.variants + flops.decode
+    usual = steps * (flops.unet + flops.control) + flops.encode + flops.decode + flops.text
+    return {"build": round(build, 3), "usual": round(usual, 3)}
 
 
 def _round(spec: BuildSpec, work: Path, number: int) -> Round:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from dentgen import storage
 from dentgen.errors import BundleError
@@ -65,6 +66,15 @@ def test_what_is_missing_is_named(copy: Path) -> None:
         load_bundle(str(copy), ["normal"])
     shutil.rmtree(copy / "vae")
     with pytest.raises(BundleError, match="found no vae"):
+        load_bundle(str(copy))
+
+
+def test_weights_that_lack_a_tensor_are_refused(copy: Path) -> None:
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    del tensors["conv_out.bias"]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(BundleError, match=r"UNet2DConditionModel's weights lack conv_out\.bias"):
         load_bundle(str(copy))
 
 

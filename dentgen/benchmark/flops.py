@@ -1,0 +1,73 @@
+"""Floating-point operations of a bundle's networks, counted by torch on the networks themselves.
+
+One multiply-add is two. Attention goes by its plain formula, because fused kernels are not counted everywhere. Refuses
+to know how often anything is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from dentgen.errors import SpecError
+from dentgen.models.autoencoder import downscale_of
+from dentgen.models.bundle import Bundle
+from dentgen.models.control import control_residuals
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFlops:
+    """GFLOP of one row, picture or prompt.
+
+    Attributes:
+        unet, control: Of a row of the UNet and of the ctrLoRA control net.
+        encode, decode: Of a picture; ``decode`` by the decoder that was chosen.
+        text: Of a prompt.
+    """
+
+    unet: float
+    control: float
+    encode: float
+    decode: float
+    text: float
+
+
+def count_networks(bundle: Bundle, size: int, tokens: int, width: int) -> NetworkFlops:
+    """Count.
+
+    Args:
+        bundle: Networks on any device, ``meta`` included.
+        size: Edge of the pictures, pixels.
+        tokens: Tokens of prompt embeddings.
+        width: Their width.
+
+    Raises:
+        SpecError: If there is not exactly one ctrLoRA control net.
+    """
+    device, dtype, control = bundle.unet.device, bundle.unet.dtype, bundle.control
+    if control is None:
+        raise SpecError(f"{bundle.name}: found {len(bundle.shared)} ctrLoRA control nets, expected one to measure")
+    edge = size // downscale_of(bundle.vae)
+    latents = torch.zeros(1, 4, edge, edge, device=device, dtype=dtype)
+    picture = torch.zeros(1, 3, size, size, device=device, dtype=dtype)
+    prompt = torch.zeros(1, tokens, width, device=device, dtype=dtype)
+    times = torch.zeros(1, device=device)
+    window = torch.zeros(1, bundle.tokenizer.model_max_length, device=device, dtype=torch.long)
+    decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
+    return NetworkFlops(
+        unet=_gflop(lambda: bundle.unet(latents, times, prompt)),
+        control=_gflop(lambda: control_residuals(control, latents, times, prompt)),
+        encode=_gflop(lambda: bundle.vae.encode(picture)),
+        decode=_gflop(lambda: decoder.decode(latents)),
+        text=_gflop(lambda: bundle.text_encoder(window)) * tokens / window.shape[1],
+    )
+
+
+def _gflop(call: Callable[[], object]) -> float:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e9

@@ -1,0 +1,104 @@
+"""A bundle of Stable Diffusion 1.5's size with random weights: for speed and bits, where no weights can be had.
+
+The configurations are the public ones of Stable Diffusion 1.5 and of its tiny autoencoder, written out. Tokenizer and
+noise schedule are the miniature's: a prompt is 77 tokens there too. Refuses to know what a picture should look like.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from dentgen.models.bundle import BASE, MINIATURE, Bundle, Decoder, find_bundle, settle
+from dentgen.models.control import control_from_unet
+from dentgen.seeding import fresh_weights
+
+SD15: Final = "sd15"
+#: Edge of the pictures that Stable Diffusion 1.5 is made for, pixels.
+SIZE: Final = 512
+
+_UNET: Final[dict[str, Any]] = {
+    "sample_size": 64,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+_VAE: Final[dict[str, Any]] = {
+    "sample_size": 512,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "scaling_factor": 0.18215,
+}
+_TINY: Final[dict[str, Any]] = {
+    "encoder_block_out_channels": (64, 64, 64, 64),
+    "decoder_block_out_channels": (64, 64, 64, 64),
+    "num_encoder_blocks": (1, 3, 3, 3),
+    "num_decoder_blocks": (3, 3, 3, 1),
+    "latent_channels": 4,
+    "scaling_factor": 1.0,
+}
+_TEXT: Final[dict[str, Any]] = {
+    "vocab_size": 49408,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 768,
+}
+_CONTROL_STD: Final = 0.02
+
+
+def random_sd15(
+    *, decoder: Decoder = "kl", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Bundle:
+    """A bundle of Stable Diffusion 1.5's networks, the same random weights for the same device kind.
+
+    Args:
+        decoder: Whether there is a tiny decoder as well.
+        device: Where the weights are drawn; ``meta`` draws none.
+        dtype: Their precision.
+    """
+    folder = find_bundle(MINIATURE)
+    with fresh_weights(SD15), torch.device(device):
+        unet: UNet2DConditionModel = UNet2DConditionModel.from_config(_UNET)
+        bundle = Bundle(
+            name=SD15,
+            digest=SD15,
+            folder=folder,
+            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+            text_encoder=CLIPTextModel(CLIPTextConfig(**_TEXT)),
+            vae=AutoencoderKL.from_config(_VAE),
+            unet=unet,
+            shared={BASE: _control(unet)},
+            full={},
+            tiny_decoder=AutoencoderTiny.from_config(_TINY) if decoder == "tiny" else None,
+        )
+    for net in (bundle.text_encoder, bundle.vae, bundle.unet, bundle.control, bundle.tiny_decoder):
+        if net is not None:
+            nn.Module.to(net, dtype)
+    settle(bundle, device)
+    return bundle
+
+
+@torch.no_grad()
+def _control(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A control net whose zero convolutions are not zero, so that it does something."""
+    control = control_from_unet(unet)
+    for name, parameter in control.named_parameters():
+        if name.startswith("controlnet_"):
+            parameter.normal_(std=_CONTROL_STD)
+    return control
