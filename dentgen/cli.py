@@ -109,8 +109,8 @@ def _probe_slots(made: Plan, most: int) -> None:
 @app.command()
 def status(out: Out) -> None:
     """Say how far a build is."""
-    from dentgen.pipeline.plan import read_plan
     from dentgen.shards.ledger import committed_units
+    from dentgen.shards.plan_file import read_plan
 
     standing = read_plan(out)
     done = committed_units(out)
@@ -122,7 +122,7 @@ def status(out: Out) -> None:
 def verify(out: Out) -> None:
     """Re-hash, re-count and re-read a build; exit code 1 and a line a problem if something is wrong."""
     from dentgen.conditions.labels import LABEL_VALUES
-    from dentgen.pipeline.plan import read_plan
+    from dentgen.shards.plan_file import read_plan
     from dentgen.shards.verify import verify_build
 
     standing = read_plan(out)
@@ -159,8 +159,8 @@ def repair(
 @app.command()
 def report(out: Out) -> None:
     """Write the report of a finished build again."""
-    from dentgen.pipeline.plan import read_plan
     from dentgen.report.page import write_report
+    from dentgen.shards.plan_file import read_plan
 
     typer.echo(write_report(out, read_plan(out)))
 
@@ -168,8 +168,8 @@ def report(out: Out) -> None:
 @app.command()
 def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False) -> None:
     """List what no ledger names in a finished build; with --remove, remove it."""
-    from dentgen.pipeline.plan import plan_files, read_plan
     from dentgen.shards.gc import remove_files, stray_files
+    from dentgen.shards.plan_file import plan_files, read_plan
 
     strays = stray_files(out, read_plan(out), plan_files())
     for file in strays:

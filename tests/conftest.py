@@ -16,7 +16,7 @@ import torch
 
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.models.bundle import Bundle, load_bundle
-from dentgen.pipeline.plan import read_plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import verify_build
 from dentgen.spec import BuildSpec
 

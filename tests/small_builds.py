@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dentgen.pipeline.plan import read_plan
 from dentgen.pipeline.run import build
 from dentgen.report.describe import write_description
+from dentgen.shards.plan_file import read_plan
 from dentgen.spec import BuildSpec
 from tests.conftest import small_spec, write_tar
 

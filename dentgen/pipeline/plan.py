@@ -19,7 +19,6 @@ from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError, SpecChangedError
 from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.source_index import (
-    SOURCE_INDEX,
     IndexProgress,
     Known,
     index_source,
@@ -28,13 +27,12 @@ from dentgen.pipeline.source_index import (
 )
 from dentgen.pipeline.units import cut_units, wanted_positions
 from dentgen.records import Plan
+from dentgen.shards.plan_file import PLAN, SOURCE_INDEX, plan_url, read_plan
 from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec, spec_difference
 
 _LOG = logging.getLogger(__name__)
 
-PLAN: Final = "plan"
-_FIRST: Final = "000000.json"
 #: Libraries whose version can change a sample's bytes.
 _DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "peft", "numpy", "pillow", "webdataset")
 
@@ -101,31 +99,6 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
             + "\n  ".join(difference)
         )
     return standing
-
-
-def read_plan(out: str) -> Plan:
-    """The plan that stands in a build.
-
-    Raises:
-        BuildError: If there is none.
-    """
-    url = plan_url(out)
-    if not storage.exists(url):
-        raise BuildError(f"{url}: no plan is there, expected a build begun by 'dentgen generate'")
-    try:
-        return Plan.model_validate_json(storage.read_bytes(url))
-    except ValueError as error:
-        raise BuildError(f"{url}: found no readable plan, expected what was put there: {error}") from error
-
-
-def plan_files() -> tuple[str, ...]:
-    """Names under a build that belong to its plan."""
-    return tuple(f"{PLAN}/{name}" for name in (_FIRST, SOURCE_INDEX))
-
-
-def plan_url(out: str) -> str:
-    """Where the first plan segment stands."""
-    return storage.join(out, PLAN, _FIRST)
 
 
 def environment(spec: BuildSpec) -> dict[str, str]:

@@ -12,9 +12,10 @@ from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.errors import SpecChangedError
 from dentgen.models.bundle import chosen_digest
-from dentgen.pipeline.plan import environment, read_plan
+from dentgen.pipeline.plan import environment
 from dentgen.pipeline.run import finish, make_units
 from dentgen.records import Plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import Problem, verify_build
 from dentgen.spec import BuildSpec, spec_difference
 

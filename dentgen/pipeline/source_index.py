@@ -22,7 +22,6 @@ from dentgen.conditions.raw import ConditionShard, ShardIndex
 from dentgen.conditions.sources import index_shard
 from dentgen.errors import StorageError
 
-SOURCE_INDEX: Final = "source.parquet"
 _THREADS: Final = 16
 #: Shards that one process takes at a time; fewer are not worth the start of processes.
 _CHUNK: Final = 64

@@ -180,7 +180,7 @@ def test_every_kind_of_damage_is_named_and_nothing_else_is_touched(
 
 
 def statuses(out: Path) -> list[SampleStatus]:
-    from dentgen.pipeline.plan import read_plan
+    from dentgen.shards.plan_file import read_plan
 
     return [sample for record in read_ledgers(str(out), read_plan(str(out))) for sample in record.samples]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from dentgen.errors import BuildError, DeterminismError, SpecChangedError
-from dentgen.pipeline.plan import plan_files, plan_url, read_plan
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.shards.gc import remove_files, stray_files
 from dentgen.shards.ledger import read_ledger
+from dentgen.shards.plan_file import plan_files, plan_url, read_plan
 from dentgen.shards.tar import json_bytes
 from tests.conftest import problems, shard_bytes, small_spec
 

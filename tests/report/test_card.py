@@ -17,7 +17,6 @@ import yaml
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
-from dentgen.pipeline.plan import read_plan
 from dentgen.records import DatasetIndex, Plan
 from dentgen.report.card import dataset_card
 from dentgen.report.describe import write_description
@@ -25,6 +24,7 @@ from dentgen.report.hub_head import hub_splits
 from dentgen.report.licences import hub_licence, licence_reference
 from dentgen.report.sample_summary import SampleSummary, SplitSummary, summarise
 from dentgen.shards.index import read_index
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import png_bytes
 from tests.conftest import ROOT

@@ -19,7 +19,6 @@ from PIL import Image
 
 from dentgen import storage
 from dentgen.errors import StorageError
-from dentgen.pipeline.plan import read_plan
 from dentgen.pipeline.run import build
 from dentgen.records import LedgerRecord, Plan, SampleStatus, Unit, UnitTiming
 from dentgen.report import pictures, tally
@@ -33,6 +32,7 @@ from dentgen.report.tally import Tally
 from dentgen.report.wording import byte_size, duration, share, shortened
 from dentgen.shards.index import read_index, seal
 from dentgen.shards.ledger import digest_of, ledger_url, shard_url
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.spec import BuildSpec
 from tests.conftest import small_spec
