@@ -18,7 +18,7 @@ from PIL import Image
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.conditions.sources import list_shards
-from dentgen.errors import BundleError
+from dentgen.errors import BundleError, SpecError
 from dentgen.generate import UnitResult, generate_unit
 from dentgen.generation import make_engine, start_generation
 from dentgen.models.bundle import Bundle, find_bundle
@@ -206,6 +206,19 @@ def test_long_prompts(source: Path) -> None:
     chunked = samples(source, sampling={"prompt": long, "long_prompts": "chunk", "prompt_chunks": 4})
     assert all(m["warnings"] == [] for _, m in chunked.values())
     assert away([p for p, _ in cut.values()], [p for p, _ in chunked.values()]) > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_graph_without_a_gpu_is_refused(source: Path) -> None:
+    with pytest.raises(SpecError, match="on a machine without a GPU"):
+        pictures(source, engine={"cuda_graph": True})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_captured_tick_makes_the_same_bits(source: Path) -> None:
+    captured = pictures(source, engine={"cuda_graph": True})
+    assert all((a == b).all() for a, b in zip(captured, pictures(source), strict=True))
 
 
 @pytest.mark.slow

@@ -53,7 +53,10 @@ class DiffusionEngine:
 
         Raises:
             OutOfMemoryError: If the buffers do not fit into the device's memory.
+            EngineError: If there is nothing to capture a CUDA graph on.
         """
+        if cuda_graph and device.type != "cuda":
+            raise EngineError(f"found {device} to capture a CUDA graph on, expected a GPU")
         self.shape, self._branches, self._device = shape, branches, device
         self._steady, self._cuda_graph = steady or cuda_graph, cuda_graph
         with self._telling_of_memory():

@@ -16,7 +16,7 @@ import torch
 from dentgen import storage
 from dentgen.conditions.raw import ConditionShard, ShardIndex
 from dentgen.conditions.sources import list_shards
-from dentgen.errors import BuildError, SpecChangedError
+from dentgen.errors import BuildError, SpecChangedError, SpecError
 from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.source_index import (
     IndexProgress,
@@ -102,10 +102,16 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
 
 
 def environment(spec: BuildSpec) -> dict[str, str]:
-    """Device kind, precision, slots, threads and library versions."""
+    """Device kind, precision, slots, threads and library versions.
+
+    Raises:
+        SpecError: If the spec asks for what this machine has not.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = spec.engine.dtype if spec.engine.dtype != "auto" else ("float16" if device == "cuda" else "float32")
     kind = torch.cuda.get_device_name() if device == "cuda" else _cpu_kind()
+    if spec.engine.cuda_graph and device != "cuda":
+        raise SpecError("engine.cuda_graph: found true on a machine without a GPU, expected false")
     return {
         "device": device,
         "device_kind": kind,
