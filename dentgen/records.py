@@ -232,8 +232,8 @@ class SampleMetadata(Document):
     seed: int
     prompt: str
     negative_prompt: str
-    prompt_to: str = Field(default="", description="Prompt at the other end of an interpolation.")
-    seed_to: int | None = Field(default=None, description="Seed at the other end of an interpolation.")
+    prompt_to: str = Field(default="", description='Prompt at the other end of an interpolation, "" without one.')
+    seed_to: int = Field(default=0, description="Seed at the other end of an interpolation; the seed without one.")
     share: float = Field(default=0.0, description="Place between the ends: 0 is prompt and seed, 1 the other ones.")
     scheduler: str
     steps: int

@@ -57,7 +57,7 @@ def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMe
         prompt=request.prompt,
         negative_prompt=sampling.negative_prompt,
         prompt_to=sampling.prompt_to or "",
-        seed_to=sampling.seed_to,
+        seed_to=sampling.seed if sampling.seed_to is None else sampling.seed_to,
         share=share_of(request.variant, sampling.variants) if between else 0.0,
         scheduler=sampling.scheduler_name,
         steps=sampling.steps,
