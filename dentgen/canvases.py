@@ -62,7 +62,8 @@ def _variants(generation: Generation, record: ConditionRecord) -> list[SampleReq
     prompt = spec.sampling.prompt if spec.sampling.prompt is not None else record.prompt
     drawn = {use: control_image(record, use, spec.conditions.alpha) for use in {r.use for r in generation.routes}}
     controls = {route.branch: drawn[route.use] for route in generation.routes}
-    dropped = generation.prompts.dropped(prompt)
+    spoken = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
+    dropped = " / ".join(filter(None, map(generation.prompts.dropped, sorted(spoken))))
     return [
         SampleRequest(sample_key(record.key, v), record, v, prompt, controls, dropped)
         for v in range(spec.sampling.variants)

@@ -7,6 +7,7 @@
     +-- SolverError         a scheduler cannot be turned into a solver table
     +-- EngineError         the diffusion engine cannot go on
         +-- CanvasError         one canvas cannot be made; the engine and its neighbours go on
+            +-- ControlError        a control branch failed on it
         +-- OutOfMemoryError    the engine's shape does not fit into the device's memory
     +-- StorageError        a place cannot be listed, read or written
         +-- RefusedFileError    one file is refused to us; others may not be
@@ -64,6 +65,10 @@ class CanvasError(EngineError):
     """One canvas cannot be made; the engine and its neighbours go on."""
 
 
+class ControlError(CanvasError):
+    """A control branch failed; the canvases that it acted on are not made."""
+
+
 class OutOfMemoryError(EngineError):
     """The engine's shape does not fit into the device's memory."""
 
@@ -88,8 +93,9 @@ class DeterminismError(BuildError):
     """Two attempts at one unit gave different bytes."""
 
 
-#: What torch's CPU allocator says, and oneDNN, which means memory although it does not say so.
-_NO_MEMORY: Final = ("can't allocate memory", "could not create a primitive")
+#: What torch's CPU allocator, cuBLAS and cuDNN say, and oneDNN, which means memory although it does not say so.
+_NO_MEMORY: Final = ("can't allocate memory", "could not create a primitive", "ALLOC_FAILED", "out of memory")
+_DEVICE: Final = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -97,3 +103,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def is_device_fault(error: BaseException) -> bool:
+    """Whether a device failed, memory included: nothing that it was asked to do can be blamed."""
+    named = isinstance(error, RuntimeError) and any(words in str(error) for words in _DEVICE)
+    return named or type(error).__name__ == "AcceleratorError" or is_out_of_memory(error)

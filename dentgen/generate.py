@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,11 +20,14 @@ from dentgen.canvases import canvases_of, requests_of
 from dentgen.conditions.intake import read_unit
 from dentgen.conditions.raw import ConditionShard
 from dentgen.diffusion.canvas import Canvas, Sampled
+from dentgen.errors import ControlError
 from dentgen.generation import Generation
 from dentgen.records import GeneratedSample, LedgerRecord, SampleRequest, SampleStatus, Unit, UnitTiming
 from dentgen.samples import members_of, status_of
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.tar import tar_bytes
+
+_NOT_FINITE: Final = "sampling gave values that are not finite"
 
 #: Samples canvases and returns clean latents, or an error, by key: an engine of one's own, or one that units share.
 Sampler = Callable[[Sequence[Canvas]], Mapping[str, Sampled]]
@@ -62,19 +66,30 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
 def _decode(
     generation: Generation, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
 ) -> tuple[list[GeneratedSample], list[SampleStatus]]:
-    """Pictures of finite latents; what the engine gave up, or what diverged, is rejected alone."""
+    """Pictures of finite latents; what the engine refused, or what diverged, is rejected alone.
+
+    Raises:
+        ControlError: If a control branch failed. That is no property of the sample: the unit is to be tried again.
+    """
+    samples: list[GeneratedSample] = []
+    rejected: list[SampleStatus] = []
     finite: list[tuple[SampleRequest, Tensor]] = []
-    broken: list[SampleStatus] = []
     for request in requests:
-        latents = sampled[request.key]
-        if not isinstance(latents, Tensor):
-            broken.append(status_of(request, "rejected", str(latents)))
-        elif not bool(torch.isfinite(latents).all()):
-            broken.append(status_of(request, "rejected", f"{request.key}: sampling gave values that are not finite"))
+        result = sampled[request.key]
+        if isinstance(result, ControlError):
+            raise result
+        if isinstance(result, Tensor) and bool(torch.isfinite(result).all()):
+            finite.append((request, result))
         else:
-            finite.append((request, latents))
-    pictures = generation.codec.decode([latents for _, latents in finite])
-    return [GeneratedSample(r, picture) for (r, _), picture in zip(finite, pictures, strict=True)], broken
+            reason = f"{request.key}: {_NOT_FINITE}" if isinstance(result, Tensor) else str(result)
+            rejected.append(status_of(request, "rejected", reason))
+    pictures = generation.codec.decode_finite([latents for _, latents in finite])
+    for (request, _), picture in zip(finite, pictures, strict=True):
+        if picture is None:
+            rejected.append(status_of(request, "rejected", f"{request.key}: decoded, {_NOT_FINITE}"))
+        else:
+            samples.append(GeneratedSample(request, picture))
+    return samples, rejected
 
 
 def _ledger_record(generation: Generation, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]) -> LedgerRecord:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import torch
 
+from dentgen.diffusion.canvas import in_window
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.diffusion.networks import LATENT_CHANNELS, Branches, EngineShape
+from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
-from dentgen.errors import BuildError, OutOfMemoryError
+from dentgen.errors import BuildError, ConditionError, OutOfMemoryError
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import BASE, Bundle, load_bundle
 from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoiser
@@ -91,8 +93,12 @@ def start_generation(plan: Plan) -> Generation:
 
 
 def generation_of(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generation:
-    """Put together what makes units, on loaded models."""
-    return Generation(
+    """Put together what makes units, on loaded models.
+
+    Raises:
+        BuildError: If the bundle cannot do what the spec asks.
+    """
+    generation = Generation(
         plan=plan,
         spec=spec,
         bundle=bundle,
@@ -104,9 +110,47 @@ def generation_of(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generation:
             tile=spec.model.decode_tile,
             compiled=spec.engine.compile,
         ),
-        table=_solver(spec, bundle),
-        routes=control_routes(spec) if bundle.shared or bundle.full else (),
+        table=solver_of(spec, bundle.folder),
+        routes=control_routes(spec) if spec.conditions.use else (),
     )
+    _check_control(generation)
+    _check_mask(generation)
+    _check_prompts(generation)
+    return generation
+
+
+def _check_control(generation: Generation) -> None:
+    """Refuse to make pictures that no condition decides."""
+    spec, bundle, steps = generation.spec, generation.bundle, generation.table.num_steps
+    missing = [route.network for route in generation.routes if route.network not in {**bundle.shared, **bundle.full}]
+    if missing:
+        raise BuildError(f"bundle {bundle.name}: found no control net {missing}, expected one for conditions.use")
+    window = (spec.conditions.control_start, spec.conditions.control_end)
+    if not any(in_window(window, step, steps) for step in range(steps)):
+        raise BuildError(
+            f"conditions.control_start, control_end: found {window}, expected one of {steps} steps between"
+        )
+
+
+def _check_mask(generation: Generation) -> None:
+    """Refuse a UNet whose inputs are not what the spec gives it."""
+    sampling, channels = generation.spec.sampling, int(generation.bundle.unet.config["in_channels"])
+    if channels not in {LATENT_CHANNELS, LATENT_CHANNELS + MASK_CHANNELS}:
+        raise BuildError(f"bundle {generation.bundle.name}: found a UNet of {channels} channels, expected 4 or 9")
+    if channels > LATENT_CHANNELS and not sampling.repaint:
+        raise BuildError(
+            f"bundle {generation.bundle.name}: the UNet wants mask and masked picture, expected sampling.repaint"
+        )
+
+
+def _check_prompts(generation: Generation) -> None:
+    """Refuse prompts that stand in the spec and are too long, before every record fails on them."""
+    sampling = generation.spec.sampling
+    for key, prompt in (("negative_prompt", sampling.negative_prompt), ("prompt_to", sampling.prompt_to)):
+        try:
+            generation.prompts.embed(prompt or "")
+        except ConditionError as error:
+            raise BuildError(f"sampling.{key}: {error}") from error
 
 
 def prompts_of(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
@@ -116,18 +160,18 @@ def prompts_of(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
 
 
 def make_engine(generation: Generation) -> DiffusionEngine:
-    """An engine of the plan's shape on the generation's networks, warmed up.
+    """An engine of the plan's shape on the generation's networks, warmed up, and the decoder with it.
 
     Raises:
         OutOfMemoryError: If the plan's slots do not fit into the device's memory; the message names a number that does.
     """
     slots = generation.spec.engine.slots
     try:
-        return _warm_engine(generation, slots)
+        return _warm_engine(generation, slots, generation.spec.control_slots)
     except OutOfMemoryError as error:
         failure = str(error)  # the error itself holds what did not fit, and is let go of before anything else is tried
     fits = _fitting_slots(generation, slots)
-    advice = f"{fits} fit; set engine.slots" if fits else "not even one fits"
+    advice = f"{fits} slots fit; set engine.slots" if fits else "no number of slots fits"
     raise OutOfMemoryError(f"{failure}: {advice} (another number of slots is another dataset)")
 
 
@@ -156,10 +200,16 @@ def engine_of(generation: Generation, slots: int, control_slots: int) -> Diffusi
     )
 
 
-def _solver(spec: BuildSpec, bundle: Bundle) -> SolverTable:
+def solver_of(spec: BuildSpec, folder: Path) -> SolverTable:
+    """The spec's solver, on the noise schedule of a bundle's folder.
+
+    Raises:
+        SpecError: If there is no such scheduler.
+        SolverError: If it has no table.
+    """
     sampling = spec.sampling
     return probe_solver(
-        make_scheduler(sampling.scheduler, bundle.folder, sampling.scheduler_options),
+        make_scheduler(sampling.scheduler, folder, sampling.scheduler_options),
         sampling.steps,
         strength=sampling.strength,
         timesteps=sampling.timesteps,
@@ -182,10 +232,11 @@ def _branches(generation: Generation, latent_size: int) -> Branches:
     )
 
 
-def _warm_engine(generation: Generation, slots: int) -> DiffusionEngine:
-    planned = generation.spec.engine.slots
-    engine = engine_of(generation, slots, max(1, generation.spec.control_slots * slots // planned))
-    _LOG.info("engine of %d slots warmed up in %.1f s", slots, engine.warm_up())
+def _warm_engine(generation: Generation, slots: int, control_slots: int) -> DiffusionEngine:
+    engine = engine_of(generation, slots, control_slots)
+    seconds = engine.warm_up()
+    generation.codec.warm_up(engine.shape.latent_size)
+    _LOG.info("engine of %d slots warmed up in %.1f s", slots, seconds)
     return engine
 
 
@@ -197,12 +248,12 @@ def free_memory() -> None:
 
 
 def _fitting_slots(generation: Generation, slots: int) -> int:
-    """The largest half, quarter and so on of the slots that fits; 0 if none does."""
-    while slots > 1:
+    """The largest half, quarter and so on of the slots that fits and holds a canvas; 0 if none does."""
+    while slots // 2 >= generation.spec.sampling.first_rows:
         slots //= 2
         free_memory()
         try:
-            _warm_engine(generation, slots)
+            _warm_engine(generation, slots, generation.spec.control_slots_for(slots))
         except OutOfMemoryError:
             continue
         return slots

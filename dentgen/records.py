@@ -32,6 +32,7 @@ ATTRIBUTES: Final = ("view", "arch", "shade", "gum", "light")
 
 #: What the pictures are, in the words of the IPTC; https://cv.iptc.org/newscodes/digitalsourcetype/
 TRAINED_ALGORITHMIC_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+COMPOSITE_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 #: What the maps beside them are: data drawn as an image.
 DATA_DRIVEN_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/dataDrivenMedia"
 
@@ -222,7 +223,7 @@ class LedgerRecord(Document):
 
 
 class SampleMetadata(Document):
-    """Content of ``KEY.json``: everything that decided the sample."""
+    """Content of ``KEY.json``: what people ask of a sample; ``spec_digest`` names the whole spec, kept in the plan."""
 
     key: str
     source_key: str
@@ -254,7 +255,7 @@ class SampleMetadata(Document):
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     warnings: tuple[str, ...] = ()
-    synthetic: Literal[True] = True
+    synthetic: bool = Field(default=True, description="No photograph went into the picture.")
     digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC term for the picture.")
 
 

@@ -15,7 +15,6 @@ from dentgen.records import (
     CONDITION_MEMBER,
     DATA_DRIVEN_MEDIA,
     FDI_MEMBER,
-    TRAINED_ALGORITHMIC_MEDIA,
     ConditionRecord,
     GeneratedSample,
     Plan,
@@ -37,16 +36,16 @@ def members_of(plan: Plan, spec: BuildSpec, sample: GeneratedSample) -> dict[str
         **{CONDITION_MEMBER[name]: record.conditions[name] for name in spec.conditions.use},
     }
     return {
-        spec.output.image_format: image_bytes(sample.picture, spec.output.image_format, TRAINED_ALGORITHMIC_MEDIA),
+        spec.output.image_format: image_bytes(sample.picture, spec.output.image_format, spec.sampling.source_type),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA) for member, array in labels.items()},
         "json": json_bytes(metadata_of(plan, spec, sample.request).model_dump(mode="json")),
     }
 
 
 def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMetadata:
-    """Everything that decided a sample."""
+    """What people ask of a sample; ``spec_digest`` names the whole spec, which stands in the build's plan."""
     record, sampling = request.record, spec.sampling
-    between = sampling.prompt_to is not None or sampling.seed_to is not None
+    several = sampling.variants > 1
     return SampleMetadata(
         key=request.key,
         source_key=record.key,
@@ -56,9 +55,9 @@ def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMe
         seed=sampling.seed,
         prompt=request.prompt,
         negative_prompt=sampling.negative_prompt,
-        prompt_to=sampling.prompt_to or "",
-        seed_to=sampling.seed if sampling.seed_to is None else sampling.seed_to,
-        share=share_of(request.variant, sampling.variants) if between else 0.0,
+        prompt_to=sampling.prompt_to or "" if several else "",
+        seed_to=sampling.seed if sampling.seed_to is None or not several else sampling.seed_to,
+        share=share_of(request.variant, sampling.variants) if sampling.interpolates else 0.0,
         scheduler=sampling.scheduler_name,
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,
@@ -78,6 +77,8 @@ def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMe
         attributes=record.attributes,
         teeth=_teeth(record),
         warnings=_warnings(request),
+        synthetic=sampling.synthetic,
+        digital_source_type=spec.sampling.source_type,
     )
 
 
@@ -88,7 +89,7 @@ def _warnings(request: SampleRequest) -> tuple[str, ...]:
     if record.fdi is None:
         found.append("the source has no FDI map: fdi is 0 everywhere")
     if request.dropped:
-        found.append(f"the text encoder did not read the end of the prompt: {request.dropped!r}")
+        found.append(f"the text encoder did not read the end of a prompt: {request.dropped!r}")
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dentgen.errors import SpecError
-from dentgen.records import ConditionName
+from dentgen.records import COMPOSITE_MEDIA, TRAINED_ALGORITHMIC_MEDIA, ConditionName
 
 SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
@@ -92,6 +92,10 @@ class ConditionsSpec(_Section):
 
     @model_validator(mode="after")
     def _blendable(self) -> ConditionsSpec:
+        if len(set(self.use)) < len(self.use):
+            raise ValueError(f"use: found {list(self.use)}, expected every condition once")
+        if not self.control_start < self.control_end:
+            raise ValueError(f"control_start {self.control_start} must be less than control_end {self.control_end}")
         if self.combine == "blend" and len(self.use) > 1 and set(self.use) != {"segmentation", "lighting"}:
             raise ValueError(f"cannot blend {list(self.use)}: use one condition, or segmentation and lighting")
         return self
@@ -150,6 +154,21 @@ class SamplingSpec(_Section):
     def scheduler_name(self) -> str:
         """For metadata: the name, or the class of a config."""
         return self.scheduler if isinstance(self.scheduler, str) else str(self.scheduler.get("_class_name", ""))
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether variants lie between two prompts or noises."""
+        return self.variants > 1 and (self.prompt_to is not None or self.seed_to is not None)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether no photograph goes into the pictures."""
+        return self.start_from == "noise"
+
+    @property
+    def source_type(self) -> str:
+        """IPTC term for the pictures: those that start from a photograph may keep parts of it."""
+        return TRAINED_ALGORITHMIC_MEDIA if self.synthetic else COMPOSITE_MEDIA
 
     @property
     def first_rows(self) -> int:
@@ -219,6 +238,10 @@ class BuildSpec(_Section):
             raise ValueError(
                 f"engine.slots {self.engine.slots}: guidance needs {self.sampling.first_rows} rows per picture"
             )
+        if self.control_slots < self.sampling.first_rows:
+            raise ValueError(
+                f"engine.control_slots {self.control_slots}: guidance needs {self.sampling.first_rows} per picture"
+            )
         return self
 
     @model_validator(mode="after")
@@ -252,10 +275,19 @@ class BuildSpec(_Section):
         """Control slots of the engine: variants of a record share one, each row and prompt of theirs has its own."""
         if self.engine.control_slots is not None:
             return self.engine.control_slots
+        return self.control_slots_for(self.engine.slots)
+
+    def control_slots_for(self, slots: int) -> int:
+        """Control slots that keep so many row slots busy.
+
+        Where whole records fill the slots, one for each; otherwise the slots hold parts of two more, at both ends.
+        """
         sharing = self.sampling.variants if self.sampling.prompt_to is None else 1
         per_canvas = self.sampling.first_rows
-        records = max(1, self.engine.slots // (per_canvas * min(sharing, self.engine.slots)))
-        return per_canvas * records
+        rows = per_canvas * sharing
+        if slots % rows == 0:
+            return per_canvas * slots // rows
+        return min(slots, per_canvas * (-(-slots // rows) + 1))
 
 
 def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:

@@ -60,8 +60,8 @@ FAULTS = {
     ),
     "pictures handed to the wrong requests": (
         "dentgen/generate.py",
-        "for (r, _), picture in zip(finite, pictures, strict=True)",
-        "for (r, _), picture in zip(finite, reversed(pictures), strict=True)",
+        "for (request, _), picture in zip(finite, pictures, strict=True)",
+        "for (request, _), picture in zip(finite, reversed(pictures), strict=True)",
         "tests/test_generate.py::test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched",
     ),
     "noise drawn per batch": (

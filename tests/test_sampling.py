@@ -16,14 +16,18 @@ from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from PIL import Image
 
+from dentgen.canvases import canvases_of, requests_of
+from dentgen.conditions.intake import read_unit
 from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.conditions.sources import list_shards
-from dentgen.errors import BundleError, SpecError
+from dentgen.errors import BuildError, BundleError, ControlError, DentgenError, SpecError
 from dentgen.generate import UnitResult, generate_unit
 from dentgen.generation import make_engine, start_generation
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.pipeline.plan import make_plan
-from dentgen.shards.reader import tar_samples
+from dentgen.pipeline.run import build
+from dentgen.shards.reader import read_samples, tar_samples
+from dentgen.spec import BuildSpec
 from tests.conftest import small_spec, write_tar
 from tests.diffusion.parts import full_control, inpainting_unet
 
@@ -96,8 +100,10 @@ def test_schedulers_by_name_config_and_options(source: Path) -> None:
         assert by_config[key][1]["scheduler"] == "DPMSolverMultistepScheduler"
     third = pictures(source, sampling={"scheduler_options": {"solver_order": 3}, "steps": 5})
     assert away(third, pictures(source, sampling={"steps": 5})) > 0
-    explicit = {"scheduler": "lcm", "steps": 2, "timesteps": [999, 499]}
-    assert away(pictures(source, sampling=explicit), pictures(source, sampling={"scheduler": "lcm", "steps": 2})) == 0
+    two = pictures(source, sampling={"scheduler": "lcm", "steps": 2})
+    own = {"scheduler": "lcm", "steps": 2, "timesteps": [999, 499]}
+    assert away(pictures(source, sampling=own), two) == 0
+    assert away(pictures(source, sampling={**own, "timesteps": [899, 299]}), two) > 0.5
 
 
 def test_a_photo_is_started_from_and_partly_kept(source: Path, demo_members: Members) -> None:
@@ -119,6 +125,32 @@ def test_a_photo_is_started_from_and_partly_kept(source: Path, demo_members: Mem
     assert np.mean(kept) < 0.6 * np.mean(painted)
 
 
+def test_pictures_with_parts_of_photos_say_so(source: Path, tmp_path: Path) -> None:
+    """They may show a person, whatever else is synthetic about them."""
+    for start, term in (("noise", "/trainedAlgorithmicMedia"), ("photo", "/compositeWithTrainedAlgorithmicMedia")):
+        out = tmp_path / start
+        strength = 1.0 if start == "noise" else 0.5
+        build(small_spec(source, out, sampling={"start_from": start, "strength": strength}), use_ray=False)
+        members = next(members for _, members in read_samples(str(out)))
+        metadata = json.loads(members["json"])
+        assert metadata["synthetic"] == (start == "noise")
+        assert metadata["digital_source_type"].endswith(term)
+        assert term.encode() in members["png"]
+        for page in ("README.md", "croissant.json"):
+            assert ("shows no person" in (out / page).read_text()) == (start == "noise")
+
+
+def test_a_photo_of_another_shape_is_refused(source: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    buffer = BytesIO()
+    Image.fromarray(image(demo_members[key]["photo.png"])[:64]).save(buffer, format="PNG")
+    write_tar(source / "x.tar", {key: {**demo_members[key], "photo.png": buffer.getvalue()}})
+    result = unit(source, sampling={"start_from": "photo", "strength": 0.5})
+    assert {sample.reason for sample in result.record.samples} == {
+        f"x.tar: {key}.photo.png: found 128 x 64 pixels, expected the shape of the maps, 128 x 128"
+    }
+
+
 def test_what_the_way_of_sampling_needs_is_named(tmp_path: Path, demo_members: Members) -> None:
     key = sorted(demo_members)[0]
     bare = {name: content for name, content in demo_members[key].items() if not name.startswith("photo")}
@@ -132,8 +164,27 @@ def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle
     inpainting_unet(miniature).save_pretrained(bundle / "unet")
     way = {"start_from": "photo", "repaint": ["tooth"]}
     assert len(samples(source, model={"bundle": str(bundle)}, sampling=way)) == 4
-    result = unit(source, model={"bundle": str(bundle)})
-    assert all("the UNet wants mask and masked picture" in sample.reason for sample in result.record.samples)
+    with pytest.raises(BuildError, match=r"the UNet wants mask and masked picture, expected sampling\.repaint"):
+        unit(source, model={"bundle": str(bundle)})
+
+
+def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniature: Bundle) -> None:
+    """The masked picture lacks what is painted, and a latent is kept only if every pixel of it is."""
+    inpainting_unet(miniature).save_pretrained(bundle / "unet")
+    way: dict[str, object] = {"start_from": "photo", "repaint": ["tooth"]}
+    spec = small_spec(source, source.parent / "out", model={"bundle": str(bundle)}, sampling=way)
+    generation = start_generation(make_plan(spec))
+    plan = generation.plan
+    records, _ = read_unit(spec, plan.units[0], list_shards(str(source))[0])
+    canvas = canvases_of(generation, requests_of(generation, plan.units[0], records[:1])[0])[0]
+    teeth = records[0].conditions["segmentation"] == TOOTH
+    assert records[0].photo is not None
+    (expected,) = generation.codec.encode_masked([records[0].photo], [~teeth])
+    assert canvas.repaint is not None
+    assert canvas.repaint.masked is not None
+    assert torch.equal(canvas.repaint.masked, expected)
+    for y, x in np.ndindex(16, 16):
+        assert bool(canvas.repaint.keep[y, x]) == (not teeth[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].any())
 
 
 def test_guidance_without_a_second_row(source: Path) -> None:
@@ -145,6 +196,10 @@ def test_guidance_without_a_second_row(source: Path) -> None:
         assert all(metadata["guidance"] == method for _, metadata in made.values())
         assert away(found[method], plain) > 0.5
     assert away(found["full"], found["initialize"]) > 0
+    full = {"guidance_scale": 2.0}
+    assert away(pictures(source, sampling={**full, "negative_prompt": "yellow teeth"}), found["full"]) > 0
+    gentle = {"guidance_scale": 2.0, "guidance": "self", "guidance_delta": 0.3}
+    assert away(pictures(source, sampling=gentle), found["self"]) > 0.5
 
 
 def test_controls_side_by_side(source: Path, bundle: Path) -> None:
@@ -164,6 +219,9 @@ def test_controls_side_by_side(source: Path, bundle: Path) -> None:
     assert away(bare, one) > 0.5
     window = pictures(source, model=model, conditions={"control_end": 0.25})
     assert away(window, one) > 0.5
+    late = pictures(source, model=model, conditions={"control_start": 0.5})
+    assert away(late, one) > 0.5
+    assert away(late, window) > 0.5
     with pytest.raises(ValueError, match=r"expected one for each of \['lighting', 'segmentation'\]"):
         pictures(source, model=model, conditions=each)
 
@@ -188,8 +246,16 @@ def test_prompts_and_noise_on_the_way_to_others(source: Path) -> None:
     for share, alone in ((0.0, begin), (1.0, end)):
         picture = next(picture for picture, metadata in alone.values() if metadata["source_key"] == first(made))
         assert away([by_share[share]], [picture]) < 0.02, "the ends are what they would be alone"
+    straight = samples(source, sampling={**far, "interpolation": "lerp"})
+    assert away(halfway(straight), halfway(made)) > 0
+    by_itself = halfway(samples(source, sampling=far, engine={"slots": 1, "control_slots": 1}))
+    assert away(by_itself, halfway(made)) < 0.05, "its own control, not that of a variant with another prompt"
     still = samples(source, sampling={**far, "seed_to": 5, "prompt_to": None})
     assert len({picture.tobytes() for picture, m in still.values() if m["source_key"] == first(made)}) == 1
+
+
+def halfway(made: Mapping[str, tuple[Picture, dict[str, Any]]]) -> list[Picture]:
+    return [picture for picture, metadata in made.values() if metadata["share"] == 0.5]
 
 
 def first(made: Mapping[str, tuple[Picture, dict[str, Any]]]) -> str:
@@ -202,10 +268,77 @@ def test_long_prompts(source: Path) -> None:
     assert refused.record.written == 0
     assert all("tokens" in sample.reason for sample in refused.record.samples)
     cut = samples(source, sampling={"prompt": long, "long_prompts": "truncate"})
-    assert all("did not read the end of the prompt" in " ".join(m["warnings"]) for _, m in cut.values())
+    assert all("did not read the end of a prompt" in " ".join(m["warnings"]) for _, m in cut.values())
     chunked = samples(source, sampling={"prompt": long, "long_prompts": "chunk", "prompt_chunks": 4})
     assert all(m["warnings"] == [] for _, m in chunked.values())
     assert away([p for p, _ in cut.values()], [p for p, _ in chunked.values()]) > 0
+
+
+@pytest.mark.parametrize("key", ["negative_prompt", "prompt_to"])
+def test_a_prompt_of_the_spec_that_is_too_long_is_refused_at_once(source: Path, key: str) -> None:
+    with pytest.raises(BuildError, match=rf"sampling\.{key}: .* tokens"):
+        unit(source, sampling={key: "enamel " * 90})
+    cut = unit(source, sampling={key: "enamel " * 90, "long_prompts": "truncate"})
+    assert all("did not read the end" in " ".join(sample.warnings) for sample in cut.record.samples)
+
+
+def test_pictures_that_no_condition_decides_are_refused(source: Path, bundle: Path) -> None:
+    shutil.rmtree(bundle / "controlnet")
+    with pytest.raises(BuildError, match="no control net"):
+        unit(source, model={"bundle": str(bundle), "adapters": {}})
+    with pytest.raises(BuildError, match=r"found \(0\.3, 0\.4\), expected one of 4 steps between"):
+        unit(source, conditions={"control_start": 0.3, "control_end": 0.4})
+    with pytest.raises(ValueError, match="must be less than"):
+        unit(source, conditions={"control_start": 0.9, "control_end": 0.1})
+
+
+def test_a_decoder_that_overflows_gives_no_black_pictures(source: Path) -> None:
+    spec = small_spec(source, source.parent / "out")
+    generation = start_generation(make_plan(spec))
+    broken = generation.codec
+    decode = broken._whole
+
+    def overflow(batch: torch.Tensor, **options: Any) -> Any:
+        decoded = decode(batch, **options)[0]
+        decoded[1, 0, 5, 5] = float("inf")
+        return (decoded,)
+
+    broken._whole = overflow
+    made = generate_unit(generation, generation.plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+    assert (made.record.written, made.record.rejected) == (3, 1)
+    (reason,) = [sample.reason for sample in made.record.samples if sample.status == "rejected"]
+    assert "not finite" in reason
+
+
+def test_a_failing_control_fails_the_unit_which_can_be_tried_again(source: Path) -> None:
+    spec = small_spec(source, source.parent / "out")
+    generation = start_generation(make_plan(spec))
+
+    def failing(canvases: Any) -> dict[str, ControlError]:
+        return {canvas.key: ControlError(f"{canvas.key}: control branch blended failed") for canvas in canvases}
+
+    with pytest.raises(ControlError, match="control branch blended failed"):
+        generate_unit(generation, generation.plan.units[0], list_shards(str(source))[0], failing)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"engine": {"control_slots": 1}, "sampling": {"guidance_scale": 2}}, "engine.control_slots 1: guidance needs"),
+        ({"conditions": {"use": ["lighting", "lighting"]}}, "expected every condition once"),
+    ],
+)
+def test_specs_that_never_work_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BuildSpec.model_validate(sections)
+
+
+def test_a_scheduler_that_cannot_be_used_is_refused_before_the_plan_stands(source: Path, tmp_path: Path) -> None:
+    for options, message in (({"clip_sample": True}, "clip_sample"), ({"beta_start": "1e-4"}, "text for beta_start")):
+        spec = small_spec(source, tmp_path / "o", sampling={"scheduler": "ddim", "scheduler_options": options})
+        with pytest.raises(DentgenError, match=message):
+            build(spec, use_ray=False)
+    assert build(small_spec(source, tmp_path / "o"), use_ray=False).index.written == 4
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

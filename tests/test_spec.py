@@ -67,7 +67,10 @@ def test_control_slots_follow_variants() -> None:
 
     assert slots(engine={"slots": 16}, sampling={"variants": 4}) == 4
     assert slots(engine={"slots": 16}, sampling={"variants": 4, "guidance_scale": 2}) == 4
-    assert slots(engine={"slots": 16}, sampling={"variants": 100}) == 1
+    assert slots(engine={"slots": 16}, sampling={"variants": 16}) == 1
+    assert slots(engine={"slots": 16}, sampling={"variants": 6}) == 4, "parts of up to four records are in the slots"
+    assert slots(engine={"slots": 16}, sampling={"variants": 100}) == 2
+    assert slots(engine={"slots": 2}, sampling={"variants": 4, "guidance_scale": 2}) == 2
     assert slots(engine={"slots": 16, "control_slots": 7}) == 7
 
 

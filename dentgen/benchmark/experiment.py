@@ -144,7 +144,7 @@ def _figures(field: Field, laps: Sequence[Mapping[str, Lap]], flops: NetworkFlop
         "of_predicted": {name: medians[name] / predicted[name] for name in predicted},
         "limits": _limits(laps),
         "images_per_second": speed,
-        "unet_rows_per_second": speed["engine"] * field.work.spec.sampling.steps,
+        "unet_rows_per_second": speed["engine"] * field.work.generation.table.num_steps,
         "tflops": tflops,
         "share_of_matmul_peak": tflops / peak,
         "gflop_per_picture": work,
@@ -153,13 +153,13 @@ def _figures(field: Field, laps: Sequence[Mapping[str, Lap]], flops: NetworkFlop
 
 def gflop_per_picture(work: Work, flops: NetworkFlops) -> dict[str, float]:
     """What every contestant but the bare networks has to compute for a picture."""
-    sampling, engine = work.spec.sampling, work.spec.engine
+    sampling, engine, calls = work.spec.sampling, work.spec.engine, work.generation.table.num_steps
     shared = work.spec.control_slots / engine.slots
     per_record = (flops.encode + flops.text) / sampling.variants
     own = flops.encode + flops.decode
     return {
-        "engine": sampling.steps * (flops.unet + shared * flops.control) + per_record + flops.decode,
-        "diffusers_batched": sampling.steps * (flops.unet + flops.control) + own + flops.text,
+        "engine": calls * (flops.unet + shared * flops.control) + per_record + flops.decode,
+        "diffusers_batched": calls * (flops.unet + flops.control) + own + flops.text,
         "diffusers_ddim20": DDIM_STEPS * 2 * (flops.unet + flops.control) + own + 2 * flops.text,
     }
 

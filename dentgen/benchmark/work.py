@@ -53,7 +53,7 @@ class Work:
     @property
     def ticks(self) -> int:
         """UNet calls of full batches that the pictures need."""
-        return -(-len(self.requests) * self.spec.sampling.steps // self.spec.engine.slots)
+        return -(-len(self.requests) * self.generation.table.num_steps // self.spec.engine.slots)
 
     @property
     def latent_size(self) -> int:
@@ -127,6 +127,10 @@ def _check(spec: BuildSpec, bundle: Bundle) -> None:
         raise SpecError(
             "found guidance, photos or one prompt for all, expected plain sampling with the records' prompts"
         )
+    if not isinstance(sampling.scheduler, str) or sampling.scheduler_options or sampling.timesteps is not None:
+        raise SpecError("found a scheduler with settings of its own, expected a name and a number of steps")
+    if sampling.prompt_to is not None or sampling.seed_to is not None:
+        raise SpecError("found interpolation, expected every variant with its own noise and its record's prompt")
     if bundle.control is None or bundle.full or set(spec.conditions.use) != {"segmentation", "lighting"}:
         raise SpecError(
             "found other control, expected one ctrLoRA adapter or none, blended from segmentation and lighting"

@@ -76,6 +76,7 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
             raise ConditionError(raw.place, f"members {sorted(map(printable, raw.members))}", f"a member {member!r}")
     fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
     _check_sizes(raw, conditions, fdi)
+    photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
     metadata = read_metadata(raw.place, raw.members.get("json"))
     return ConditionRecord(
         key=raw.key,
@@ -84,7 +85,7 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
         prompt=metadata.prompt,
         conditions=conditions,
         fdi=fdi,
-        photo=_decode_photo(raw) if with_photo else None,
+        photo=photo,
         licence=metadata.license,
         attributes=metadata.attributes,
         warnings=_disagreement(conditions.get("segmentation"), fdi),
@@ -186,12 +187,24 @@ def _check_sizes(raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi:
         raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
 
 
-def _decode_photo(raw: RawRecord) -> NDArray[np.uint8] | None:
+def _decode_photo(raw: RawRecord, beside: MapArray | None) -> NDArray[np.uint8] | None:
     for extension in _PHOTO_EXTENSIONS:
         member = f"{PHOTO_MEMBER}.{extension}"
         if member in raw.members:
-            return np.asarray(_open_image(raw, member, _PHOTO_FORMATS).convert("RGB"))
+            photo = np.asarray(_open_image(raw, member, _PHOTO_FORMATS).convert("RGB"))
+            _check_aspect(raw, member, photo, beside)
+            return photo
     return None
+
+
+def _check_aspect(raw: RawRecord, member: str, photo: NDArray[np.uint8], beside: MapArray | None) -> None:
+    """A photo may have more pixels than the maps, but fitted to one size both must show the same."""
+    height, width = photo.shape[:2]
+    map_height, map_width = photo.shape[:2] if beside is None else beside.shape[:2]
+    if abs(height * map_width - width * map_height) > max(map_height, map_width):
+        raise ConditionError(
+            f"{raw.place}.{member}", f"{width} x {height} pixels", f"the shape of the maps, {map_width} x {map_height}"
+        )
 
 
 def _disagreement(seg: MapArray | None, fdi: NDArray[np.uint8] | None) -> tuple[str, ...]:

@@ -45,8 +45,12 @@ class ControlInput:
 
     def scale_at(self, step: int, steps: int) -> float:
         """The scale at a step, 0 outside the window; the window's edges are diffusers' own."""
-        inside = step / steps >= self.start and (step + 1) / steps <= self.end
-        return self.scale if inside else 0.0
+        return self.scale if in_window((self.start, self.end), step, steps) else 0.0
+
+
+def in_window(window: tuple[float, float], step: int, steps: int) -> bool:
+    """Whether a step lies between two shares of all steps; the edges are diffusers' own."""
+    return step / steps >= window[0] and (step + 1) / steps <= window[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

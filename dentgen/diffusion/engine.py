@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
 from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
 from dentgen.diffusion.slots import InFlight, SlotMap
 from dentgen.diffusion.tick_numbers import TickNumbers
 from dentgen.diffusion.tick_state import TickState
-from dentgen.errors import CanvasError, EngineError, OutOfMemoryError, is_out_of_memory
+from dentgen.errors import CanvasError, ControlError, EngineError, OutOfMemoryError, is_device_fault, is_out_of_memory
 
 
 class DiffusionEngine:
@@ -58,7 +59,7 @@ class DiffusionEngine:
         if cuda_graph and device.type != "cuda":
             raise EngineError(f"found {device} to capture a CUDA graph on, expected a GPU")
         self.shape, self._branches, self._device = shape, branches, device
-        self._steady, self._cuda_graph = steady or cuda_graph, cuda_graph
+        self._steady, self._cuda_graph, self._is_captured = steady or cuda_graph, cuda_graph, False
         with self._telling_of_memory():
             self._state = TickState(unet, branches, shape, device, dtype)
         self._slots = SlotMap(shape.slots, dict.fromkeys(branches.shared, shape.control_slots))
@@ -87,9 +88,10 @@ class DiffusionEngine:
             self._compute(self._branches.names)
         for name, error in self._state.broken.items():
             raise EngineError(f"control branch {name} fails: {error!r}") from error
-        if self._cuda_graph:
-            replay = _captured(lambda: self._state.compute(self._branches.names))
-            self._compute = lambda _: replay()
+        if self._cuda_graph and not self._is_captured:
+            with self._telling_of_memory():
+                replay = _captured(lambda: self._state.compute(self._branches.names))
+            self._compute, self._is_captured = lambda _: replay(), True
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter() - began
@@ -111,16 +113,14 @@ class DiffusionEngine:
         Raises:
             OutOfMemoryError: If the device has no memory left; the engine cannot go on.
         """
-        while self._waiting and (admitted := self._slots.try_admit(self._waiting[0])):
-            self._waiting.popleft()
-            self._state.place(admitted)
+        failed = self._admit()
         flights = self._slots.flights()
         if not flights:
-            return []
+            return failed
         self._state.numbers.fill(TickNumbers.of(flights, self.shape, self._branches))
         with self._telling_of_memory():
             self._compute(self._acting(flights))
-        return [left for flight in flights if (left := self._leave(flight))]
+        return failed + [left for flight in flights if (left := self._leave(flight))]
 
     def drain(self) -> list[Finished | Failed]:
         """Tick until nothing is left; returns everything that left."""
@@ -141,6 +141,21 @@ class DiffusionEngine:
             results[left.key] = left.latents if isinstance(left, Finished) else left.error
         return results
 
+    def _admit(self) -> list[Finished | Failed]:
+        """Place canvases as long as the next one fits; returns those that could not be placed."""
+        failed: list[Finished | Failed] = []
+        while self._waiting and (flight := self._slots.try_admit(self._waiting[0])):
+            canvas = self._waiting.popleft()
+            try:
+                self._state.place(flight)
+            except Exception as error:
+                if is_device_fault(error):
+                    raise
+                self._slots.release(flight)
+                self._keys.remove(canvas.key)
+                failed.append(Failed(canvas.key, CanvasError(f"{canvas.key}: cannot be placed: {error!r}")))
+        return failed
+
     @contextmanager
     def _telling_of_memory(self) -> Iterator[None]:
         try:
@@ -154,17 +169,12 @@ class DiffusionEngine:
         """Branches that act on some row in this tick."""
         if self._steady:
             return self._branches.names
-        return {
-            control.branch
-            for flight in flights
-            for control in flight.canvas.controls
-            if control.scale_at(flight.step, flight.canvas.table.num_steps)
-        }
+        return {branch for flight in flights for branch in _acting_on(flight)}
 
     def _leave(self, flight: InFlight) -> Finished | Failed | None:
         """Move a canvas on; what leaves the engine, if it finished or one of its controls broke."""
         key = flight.canvas.key
-        broken = [control.branch for control in flight.canvas.controls if control.branch in self._state.broken]
+        broken = [branch for branch in _acting_on(flight) if branch in self._state.broken]
         if not broken:
             self._slots.advance(flight)
         if not broken and not flight.done:
@@ -173,20 +183,31 @@ class DiffusionEngine:
         self._keys.remove(key)
         if not broken:
             return Finished(key, self._state.latents[flight.slot].clone())
-        error = CanvasError(f"{key}: control branch {broken[0]} failed: {self._state.broken[broken[0]]!r}")
+        error = ControlError(f"{key}: control branch {broken[0]} failed: {self._state.broken[broken[0]]!r}")
         return Failed(key, error)
 
     def _check(self, canvas: Canvas) -> None:
         canvas.check()
         self._check_places(canvas)
-        expected = (self.shape.tokens, self.shape.width)
-        for row in canvas.rows(0):
-            if tuple(row.prompt.values.shape) != expected:
-                found = tuple(row.prompt.values.shape)
-                raise CanvasError(f"{canvas.key}: prompt embeddings are {found}, expected {expected}")
+        for what, values, expected in self._shapes(canvas):
+            if values is not None and tuple(values.shape) != expected:
+                raise CanvasError(f"{canvas.key}: {what} are {tuple(values.shape)}, expected {expected}")
         if bool(self.shape.mask_channels) != (canvas.repaint is not None and canvas.repaint.masked is not None):
             told = "wants" if self.shape.mask_channels else "takes no"
             raise CanvasError(f"{canvas.key}: the UNet {told} mask and masked picture as further channels")
+
+    def _shapes(self, canvas: Canvas) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
+        """Every tensor of a canvas, and the shape that it must have."""
+        shape, latent, per_row = self.shape, self.shape.latent, self._branches.per_row
+        for row in canvas.rows(0):
+            yield "prompt embeddings", row.prompt.values, (shape.tokens, shape.width)
+        for control in canvas.controls:
+            expected = per_row[control.branch].hint_shape if control.branch in per_row else latent
+            yield f"values of the condition of {control.branch}", control.condition.values, expected
+        yield "image latents", canvas.image, latent
+        if canvas.repaint is not None:
+            yield "kept latents", canvas.repaint.keep, latent[1:]
+            yield "masked latents", canvas.repaint.masked, latent
 
     def _check_places(self, canvas: Canvas) -> None:
         key, shape, rows = canvas.key, self.shape, canvas.rows(0)
@@ -208,6 +229,12 @@ class DiffusionEngine:
             )
 
 
+def _acting_on(flight: InFlight) -> list[str]:
+    """Control branches that act on a canvas in its next tick."""
+    canvas, steps = flight.canvas, flight.canvas.table.num_steps
+    return [control.branch for control in canvas.controls if control.scale_at(flight.step, steps)]
+
+
 def _captured(work: Callable[[], object]) -> Callable[[], None]:
     """Work as a CUDA graph, after the warm-up that capturing wants."""
     side = torch.cuda.Stream()
@@ -217,7 +244,7 @@ def _captured(work: Callable[[], object]) -> Callable[[], None]:
             work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads embed prompts meanwhile
         work()
     replay: Callable[[], None] = graph.replay
     return replay

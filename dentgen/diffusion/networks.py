@@ -11,6 +11,8 @@ from torch import Tensor
 
 #: Channels of Stable Diffusion's latents.
 LATENT_CHANNELS: Final = 4
+#: What an inpainting UNet takes beside them: the mask and the masked picture.
+MASK_CHANNELS: Final = 1 + LATENT_CHANNELS
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
 from dentgen.diffusion.slots import InFlight
 from dentgen.diffusion.tick_numbers import TickNumbers
-from dentgen.errors import is_out_of_memory
+from dentgen.errors import is_device_fault
 
 
 class TickState:
@@ -122,7 +122,7 @@ class TickState:
             try:
                 residuals = self._branch(name, inputs)
             except Exception as error:
-                if is_out_of_memory(error):
+                if is_device_fault(error):
                     raise
                 self.broken[name] = error  # its canvases fail, the others never needed it
                 continue

@@ -14,11 +14,11 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dentgen.errors import SpecError
+from dentgen.errors import EngineError, OutOfMemoryError, SpecError, is_out_of_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,10 +107,47 @@ class LatentCodec:
     def decode(self, latents: Sequence[Float[Tensor, "4 h w"]]) -> list[NDArray[np.uint8]]:
         """Pictures (H, W, 3) uint8 of scaled latents, levels rounded to nearest.
 
-        Every batch is launched before the first is waited for, and the waiting is done by the caller's own thread.
+        Raises:
+            EngineError: If values of a picture are not finite.
+            OutOfMemoryError: If a batch does not fit into the device's memory.
         """
-        copies = [self.on_device(partial(self._decode, chunk)) for chunk in self._chunks(latents)]
+        pictures = [picture for picture in self.decode_finite(latents) if picture is not None]
+        if len(pictures) < len(latents):
+            raise EngineError(
+                f"{len(latents) - len(pictures)} of {len(latents)} pictures have values that are not finite"
+            )
+        return pictures
+
+    def decode_finite(self, latents: Sequence[Float[Tensor, "4 h w"]]) -> list[NDArray[np.uint8] | None]:
+        """As ``decode``, with None in place of a picture whose values are not finite.
+
+        Every batch is launched before the first is waited for, and the waiting is done by the caller's own thread.
+
+        Raises:
+            OutOfMemoryError: If a batch does not fit into the device's memory.
+        """
+        copies = [self.on_device(partial(self._decoded_within_memory, chunk)) for chunk in self._chunks(latents)]
         return [picture for copied in copies for picture in copied.pictures()]
+
+    def warm_up(self, latent_size: int) -> None:
+        """Decode one batch, so that compiling and running out of memory happen now.
+
+        Raises:
+            OutOfMemoryError: If a batch does not fit into the device's memory.
+        """
+        self.decode([torch.zeros(int(self._vae.config["latent_channels"]), latent_size, latent_size)])
+
+    def _decoded_within_memory(self, latents: Sequence[Tensor]) -> _PictureCopy:
+        try:
+            return self._decode(latents)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            edge = latents[0].shape[-1] * self.downscale
+            raise OutOfMemoryError(
+                f"decoding {self._batch} pictures of {edge} pixels does not fit into the memory of "
+                f"{self._vae.device}; model.decode_tile needs less"
+            ) from error
 
     def _encode_all(self, pixels: Callable[[Sequence[Item]], Tensor], items: Sequence[Item]) -> list[Tensor]:
         chunks = self._chunks(items)
@@ -144,7 +181,8 @@ class LatentCodec:
         batch = _laid_out(self._padded(batch / float(self._decoder.config["scaling_factor"])), self._decoder)
         decoded = self._decoded(batch)[: len(latents)]
         levels = ((decoded.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return _PictureCopy(levels.permute(0, 2, 3, 1).contiguous())
+        finite = decoded.isfinite().flatten(1).all(1)
+        return _PictureCopy(levels.permute(0, 2, 3, 1).contiguous(), finite)
 
     def _decoded(self, batch: Float[Tensor, "batch 4 h w"]) -> Float[Tensor, "batch 3 H W"]:
         decode = self._whole
@@ -165,22 +203,31 @@ class LatentCodec:
 class _PictureCopy:
     """Pictures on their way to the host; the copy runs while the device goes on with what comes next."""
 
-    def __init__(self, levels: UInt8[Tensor, "batch H W 3"]) -> None:
-        """Start the copy, behind what the current stream still has to do to ``levels``."""
+    def __init__(self, levels: UInt8[Tensor, "batch H W 3"], finite: Bool[Tensor, " batch"]) -> None:
+        """Start the copy, behind what the current stream still has to do to both."""
         self._arrived: torch.cuda.Event | None = None
+        self._levels, self._finite = _to_host(levels), _to_host(finite)
         if not levels.is_cuda:
-            self._host = levels
             return
-        self._host = torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True)
-        self._host.copy_(levels, non_blocking=True)
         self._arrived = torch.cuda.Event(blocking=True)  # waiting sleeps: whoever drives the device may need the core
         self._arrived.record(torch.cuda.current_stream(levels.device))
 
-    def pictures(self) -> list[NDArray[np.uint8]]:
+    def pictures(self) -> list[NDArray[np.uint8] | None]:
         """Wait for the copy. Called by whoever wants the pictures, not where the device is driven."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        return list(self._host.numpy())
+        return [
+            picture if is_finite else None
+            for picture, is_finite in zip(self._levels.numpy(), self._finite.tolist(), strict=True)
+        ]
+
+
+def _to_host(values: Tensor) -> Tensor:
+    """A copy that is complete once the stream has come so far; on the CPU the values themselves."""
+    if not values.is_cuda:
+        return values
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return host.copy_(values, non_blocking=True)
 
 
 def _in_tiles(decoder: AutoencoderKL | AutoencoderTiny, tile: int) -> AutoencoderKL | AutoencoderTiny:

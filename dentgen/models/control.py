@@ -77,14 +77,17 @@ class FullControl:
     Attributes:
         network: The ControlNet without its hint embedding.
         hint: That embedding: pixels (b, 3, H, W) in [0, 1] to features (b, c, h, w).
+        is_bgr: Whether the embedding was trained on blue, green, red.
     """
 
     network: ControlNetModel
     hint: nn.Module
+    is_bgr: bool
 
     @torch.no_grad()
     def embed(self, image: NDArray[np.uint8]) -> Float[Tensor, "c h w"]:
         """Hint features of a control image (H, W, 3), alone in its batch, so that they depend on nothing else."""
+        image = image[..., ::-1].copy() if self.is_bgr else image
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.network.device, self.network.dtype) / 255
         features: Tensor = self.hint(pixels)[0]
         return features
@@ -92,9 +95,10 @@ class FullControl:
 
 def split_hint(control: ControlNetModel) -> FullControl:
     """A ControlNet in two parts; the model itself is taken apart."""
-    hint = control.controlnet_cond_embedding
+    hint, is_bgr = control.controlnet_cond_embedding, control.config["controlnet_conditioning_channel_order"] == "bgr"
     control.controlnet_cond_embedding = NoHint()
-    return FullControl(control, hint)
+    control.register_to_config(controlnet_conditioning_channel_order="rgb")  # it would turn the features' channels
+    return FullControl(control, hint, is_bgr)
 
 
 def load_full_control(folder: Path, dtype: torch.dtype) -> FullControl:

@@ -97,6 +97,9 @@ def _construct(kind: Any, config: Mapping[str, Any], options: Mapping[str, Any])
     unknown = [option for option in options if option not in known]
     if unknown:
         raise SpecError(f"scheduler: {kind.__name__} has no option {', '.join(unknown)}, expected {', '.join(known)}")
+    texts = [key for key, value in {**config, **options}.items() if isinstance(value, str) and _is_number(value)]
+    if texts:
+        raise SpecError(f"scheduler: found text for {', '.join(texts)}, expected a number; YAML wants 1.0e-4, not 1e-4")
     try:
         return kind.from_config({**config, **options})
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
@@ -111,6 +114,14 @@ def _check_keys(kind: Any, config: Mapping[str, Any]) -> None:
     if unknown:
         expected = ", ".join(_known_options(kind))
         raise SpecError(f"scheduler: found {', '.join(unknown)}, expected settings of {kind.__name__}: {expected}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _known_options(kind: Any) -> list[str]:

@@ -17,7 +17,8 @@ from dentgen import storage
 from dentgen.conditions.raw import ConditionShard, ShardIndex
 from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError, SpecChangedError, SpecError
-from dentgen.models.bundle import chosen_digest
+from dentgen.generation import solver_of
+from dentgen.models.bundle import chosen_digest, find_bundle
 from dentgen.pipeline.source_index import (
     IndexProgress,
     Known,
@@ -49,7 +50,9 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
     Raises:
         ConditionError: If the source has no shard.
         BuildError: If no record is left to use.
+        SolverError: If the spec's scheduler cannot be used.
     """
+    solver_of(spec, find_bundle(spec.model.bundle))
     shards = list_shards(spec.source.path, spec.source.format)
     _LOG.info("%s: %d condition shards to index", storage.without_secrets(spec.source.path), len(shards))
     kept = storage.join(spec.output.path, PLAN, SOURCE_INDEX)

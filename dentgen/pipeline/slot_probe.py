@@ -62,16 +62,16 @@ def _rate(generation: Generation, slots: int) -> SlotRate:
     free_memory()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    spec = generation.spec
     try:
-        engine = engine_of(generation, slots, max(1, spec.control_slots * slots // spec.engine.slots))
+        engine = engine_of(generation, slots, generation.spec.control_slots_for(slots))
         seconds = _tick_seconds(engine)
+        generation.codec.warm_up(engine.shape.latent_size)
     except OutOfMemoryError:
         return SlotRate(slots, 0.0, 0)
     return SlotRate(slots, slots / seconds, torch.cuda.max_memory_allocated() if on_gpu else 0)
 
 
 def _tick_seconds(engine: DiffusionEngine) -> float:
-    """The fastest of some ticks; the first compiles."""
+    """The fastest of some ticks; the first compiles and captures."""
     engine.warm_up()
     return min(engine.warm_up() for _ in range(_ROUNDS))

@@ -14,11 +14,11 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from dentgen.conditions.raw import printable
-from dentgen.records import TRAINED_ALGORITHMIC_MEDIA, DatasetIndex, Plan
+from dentgen.records import DatasetIndex, Plan
 from dentgen.report.hub_head import MIXED_SPLIT, hub_head, hub_splits
 from dentgen.report.members import members_of
 from dentgen.report.sample_summary import SampleSummary
-from dentgen.report.statements import USES, limits
+from dentgen.report.statements import USES, limits, provenance
 from dentgen.spec import BuildSpec
 
 CARD: Final = "README.md"
@@ -42,18 +42,20 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
     name = dataset_title(index)
     splits = hub_splits(samples)
     split = "train" if "train" in splits else next(iter(splits), "")
+    sampling = BuildSpec.model_validate(plan.spec).sampling
     text = _template_environment().get_template(_TEMPLATE).render(
         head=hub_head(index, plan, samples, name),
         name=name,
         index=index,
         plan=plan,
-        sampling=BuildSpec.model_validate(plan.spec).sampling,
+        sampling=sampling,
         samples=samples,
         size=plan.spec["conditions"]["size"],
         members=members_of(plan),
         image_format=plan.spec["output"]["image_format"],
         total_bytes=sum(shard.bytes for shard in index.shards),
-        source_type=TRAINED_ALGORITHMIC_MEDIA,
+        source_type=sampling.source_type,
+        provenance=provenance(plan),
         split=split if _PLAIN.fullmatch(split) else "",
         hub_split=splits.get(split, ""),
         is_mixed=splits.get(split) == MIXED_SPLIT,

@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dentgen.records import TRAINED_ALGORITHMIC_MEDIA, DatasetIndex, Plan, Unit
+from dentgen.records import DatasetIndex, Plan, Unit
 from dentgen.report.card import dataset_title
 from dentgen.report.croissant_records import Node, file_set_id, record_sets
 from dentgen.report.licences import licence_reference
 from dentgen.report.members import Member, members_of
 from dentgen.report.sample_summary import SampleSummary
-from dentgen.report.statements import BIASES, PRIVACY, USES, limits
+from dentgen.report.statements import BIASES, USES, limits, privacy
 from dentgen.shards.index import SAMPLES
 from dentgen.shards.ledger import SHARDS
 from dentgen.shards.tar import json_bytes
@@ -84,7 +84,13 @@ def croissant(index: DatasetIndex, plan: Plan, samples: SampleSummary, samples_f
             "name": dataset_title(index),
             "description": _description(index, samples),
             "license": _licences(samples),
-            "keywords": ["synthetic", "dental", "segmentation", "webdataset", TRAINED_ALGORITHMIC_MEDIA],
+            "keywords": [
+                "synthetic",
+                "dental",
+                "segmentation",
+                "webdataset",
+                BuildSpec.model_validate(plan.spec).sampling.source_type,
+            ],
             # A new version adds samples and leaves the others as they are: a minor one, in the specification's words.
             "version": f"1.{index.version}.0",
             **_provenance(index, plan),
@@ -105,6 +111,10 @@ def _description(index: DatasetIndex, samples: SampleSummary) -> str:
 def _licences(samples: SampleSummary) -> str | list[str]:
     found = sorted({licence_reference(text) for text, _ in samples.licences}) or ["unknown"]
     return found if len(found) > 1 else found[0]
+
+
+def _source_type(plan: Plan) -> str:
+    return BuildSpec.model_validate(plan.spec).sampling.source_type
 
 
 def _provenance(index: DatasetIndex, plan: Plan) -> Node:
@@ -134,7 +144,7 @@ def _responsible_ai(plan: Plan) -> Node:
         "rai:dataUseCases": list(USES),
         "rai:dataLimitations": list(limits(plan)),
         "rai:dataBiases": [BIASES],
-        "rai:personalSensitiveInformation": [PRIVACY],
+        "rai:personalSensitiveInformation": [privacy(plan)],
         "rai:dataSocialImpact": "Spares pictures of patients. A model may inherit the bundle's biases.",
     }  # fmt: skip
 

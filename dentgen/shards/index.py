@@ -136,7 +136,7 @@ def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
         "bundle_digest": plan.bundle_digest,
         "spec_digest": plan.spec_digest,
         "software": json_bytes(plan.environment).decode().strip(),
-        "synthetic": True,
+        "synthetic": sampling.synthetic,
     }
     rows = [
         {

@@ -16,7 +16,7 @@ from dentgen.diffusion.guidance import Guidance, GuidanceMethod
 from dentgen.diffusion.named import Named
 from dentgen.diffusion.networks import Branches
 from dentgen.diffusion.solver import SolverTable
-from dentgen.errors import CanvasError
+from dentgen.errors import CanvasError, ControlError
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.networks import ControlBranch
 from dentgen.seeding import NoiseKey
@@ -247,6 +247,48 @@ def test_a_control_that_fails_stops_its_canvases_only(miniature: Bundle, unipc: 
     assert torch.equal(latents(engine.run([good])["c0"]), one(miniature, good)), "its slots are free again"
 
 
+def test_a_branch_that_fails_for_others_is_not_missed(miniature: Bundle, unipc: SolverTable) -> None:
+    """A canvas on which the branch does not act is made, with or without such neighbours."""
+
+    class Failing:
+        def __call__(
+            self, condition_latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+        ) -> list[torch.Tensor]:
+            raise ValueError("no hint today")
+
+    branches = Branches(shared={"failing": Failing()})
+    acting = simple(miniature, 1, None, unipc, controls=(ControlInput("failing", condition(1)),))
+    muted = simple(miniature, 0, None, unipc, controls=(ControlInput("failing", condition(1), 0.0),))
+    found = engine_of(miniature, branches=branches).run([acting, muted])
+    assert isinstance(found["c1"], ControlError)
+    assert torch.equal(latents(found["c0"]), one(miniature, simple(miniature, 0, None, unipc)))
+
+
+def test_a_device_that_fails_is_no_fault_of_a_canvas(miniature: Bundle, unipc: SolverTable) -> None:
+    class Lost:
+        def __call__(
+            self, condition_latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+        ) -> list[torch.Tensor]:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED")
+
+    engine = engine_of(miniature, branches=Branches(shared={"lost": Lost()}))
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        engine.run([simple(miniature, 0, None, unipc, controls=(ControlInput("lost", condition(1)),))])
+
+
+def test_a_canvas_that_cannot_be_placed_fails_alone(miniature: Bundle, unipc: SolverTable) -> None:
+    class Broken(NoiseKey):
+        def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> torch.Tensor:
+            raise ValueError("no noise today")
+
+    engine = engine_of(miniature)
+    good = simple(miniature, 0, 0, unipc)
+    found = engine.run([simple(miniature, 1, 1, unipc, noise=Broken(1, "r", 0)), good])
+    assert "c1: cannot be placed: ValueError('no noise today')" in str(found["c1"])
+    assert torch.equal(latents(found["c0"]), one(miniature, good))
+    assert engine.idle
+
+
 def test_a_diverged_canvas_does_not_touch_its_neighbours(miniature: Bundle, unipc: SolverTable) -> None:
     good, free = simple(miniature, 0, 0, unipc), simple(miniature, 2, None, unipc)
     nowhere = Named("poison", torch.full(LATENT, float("nan")))
@@ -270,6 +312,10 @@ def test_what_can_never_fit_is_refused_alone(miniature: Bundle, unipc: SolverTab
         "no control branch other": replace(good, key="other", controls=(ControlInput("other", condition(0)),)),
         "expected each once": replace(good, key="twice", controls=(*good.controls, *good.controls)),
         "no image latents": replace(good, key="image", table=table_of(miniature, "unipc", 4, strength=0.5)),
+        "values of the condition of blended are (4, 1, 1)": replace(
+            good, key="broadcast", controls=(ControlInput(BLENDED, Named("flat", torch.zeros(4, 1, 1))),)
+        ),
+        "image latents are (4, 8, 8)": replace(good, key="small", image=torch.zeros(4, 8, 8)),
         "prompt embeddings are": replace(good, key="prompt", prompt=Named("short", torch.zeros(3, 128))),
         "takes no mask": replace(
             good, key="mask", repaint=Repaint(torch.zeros(16, 16, dtype=torch.bool), random_latents(0))

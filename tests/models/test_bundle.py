@@ -14,6 +14,7 @@ from dentgen import storage
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle
 from dentgen.seeding import fresh_weights
+from tests.diffusion.parts import full_control
 
 
 @pytest.fixture
@@ -41,6 +42,16 @@ def test_the_digest_sees_one_byte(copy: Path) -> None:
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     assert bundle_digest(str(copy), ["blended"]) != before
+
+
+def test_the_digest_sees_a_chosen_controlnet(copy: Path, miniature: Bundle) -> None:
+    before = bundle_digest(str(copy), ["blended"])
+    full_control(miniature)[0].save_pretrained(copy / "controlnets" / "edges")
+    assert bundle_digest(str(copy), ["blended"]) == before
+    chosen = bundle_digest(str(copy), ["blended"], controlnets=["edges"])
+    weights = copy / "controlnets" / "edges" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert len({before, chosen, bundle_digest(str(copy), ["blended"], controlnets=["edges"])}) == 3
 
 
 def test_it_fits_into_a_package() -> None:

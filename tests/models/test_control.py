@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -18,7 +20,9 @@ from dentgen.models.control import (
     merge_adapter,
     save_adapter,
     save_control,
+    split_hint,
 )
+from tests.diffusion.parts import full_control
 
 INPUTS = (torch.randn(2, 4, 16, 16), torch.tensor([999.0, 249.0]), torch.randn(2, 77, 128))
 
@@ -95,3 +99,17 @@ def test_the_adapter_of_the_miniature_does_something(miniature: Bundle) -> None:
     assert base is not None
     assert miniature.control is not None
     assert not same(residuals(base), residuals(miniature.control), 1e-2)
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_a_controlnet_in_two_parts_is_the_whole_one(miniature: Bundle, order: str) -> None:
+    whole, _ = full_control(miniature)
+    whole.register_to_config(controlnet_conditioning_channel_order=order)
+    parts = split_hint(copy.deepcopy(whole))
+    image = np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    latents, times, prompt = (values[:1] for values in INPUTS)
+    with torch.no_grad():
+        down, middle = whole(latents, times, prompt, controlnet_cond=pixels, return_dict=False)
+        found = control_residuals(parts.network, latents, times, prompt, parts.embed(image)[None])
+    assert same(found, [*down, middle], 1e-5)
