@@ -195,6 +195,27 @@ def phantom(
 
 
 @app.command()
+def relight(
+    source: Annotated[str, typer.Argument(help="Condition records with normal maps: shards, Parquet or a folder.")],
+    out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
+    lightings: Annotated[int, typer.Option(min=1, max=100, help="Lighting maps per record.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of the lights.")] = 0,
+) -> None:
+    """Write every record under other lights, shaded from its normals and depth; exit code 1 if some cannot be."""
+    from dentgen.pipeline.relit import Relighting, write_relit
+
+    shards = write_relit(source, out, Relighting(lightings, seed))
+    problems = [line for shard in shards for line in shard.problems]
+    for line in problems:
+        typer.echo(line, err=True)
+    relit = sum(shard.records for shard in shards)
+    typer.echo(f"{relit} records relit now, {lightings} lightings each, from {len(shards)} shards, to {out}: "
+               f"{len(problems)} problems")  # fmt: skip
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(spec: Spec, set_: Overrides = None) -> None:
     """Train a part of a bundle; started again, it goes on."""
     from dentgen.training.run import run_training

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dentgen.conditions.decode import decode_record
-from dentgen.conditions.labels import TOOTH, mirror_normal
+from dentgen.conditions.labels import TOOTH, mirror_normal, mirror_prompt
 from dentgen.conditions.prepare import condition_image, control_image, fit_record
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import ConditionError
@@ -72,13 +72,6 @@ def load_training_set(source: str, split: str, size: int, alpha: float = 0.3) ->
         seg=_interleave(seg, seg[:, :, ::-1]),
         prompts=[text for record in records for text in (record.prompt, mirror_prompt(record.prompt))],
     )
-
-
-def mirror_prompt(prompt: str) -> str:
-    """The prompt of a picture's mirror image: left and right views change places."""
-    if "left view" in prompt:
-        return prompt.replace("left view", "right view")
-    return prompt.replace("right view", "left view")
 
 
 def drop_words(prompt: str, rng: np.random.Generator) -> str:
