@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from dentgen.conditions.labels import mirror_prompt
 from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.seeding import numpy_generator
-from dentgen.training.data import drop_words, load_training_set, mirror_prompt
+from dentgen.training.data import drop_words, load_training_set
 from dentgen.training.miniature import new_tokenizer
 from dentgen.training.run import run_training
 from dentgen.training.spec import TrainSpec, read_train_spec
