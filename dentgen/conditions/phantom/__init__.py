@@ -23,6 +23,7 @@ from dentgen.conditions.phantom.maps import (
     segmentation_map,
 )
 from dentgen.conditions.phantom.material import sample_material
+from dentgen.conditions.phantom.mesh import Mesh, join_meshes, join_parts
 from dentgen.conditions.phantom.mouth import build_lips
 from dentgen.conditions.phantom.patient import Patient, build_patient
 from dentgen.conditions.phantom.picture import reference_picture
@@ -81,17 +82,21 @@ def render_patient(seed: int, number: int, size: int, views: tuple[View, ...] = 
     """
     group = phantom_group(seed, number)
     patient = build_patient(seed, group)
+    meshes: dict[str, Mesh] = {}
     for view in views:
-        yield _render_view(seed, patient, view, size)
+        arch = ARCH_OF_VIEW[view]
+        if arch not in meshes:
+            meshes[arch] = join_parts(patient.visible_parts(view))
+        yield _render_view(seed, patient, meshes[arch], view, size)
 
 
-def _render_view(seed: int, patient: Patient, view: View, size: int) -> Phantom:
+def _render_view(seed: int, patient: Patient, jaws: Mesh, view: View, size: int) -> Phantom:
     key = f"{patient.group}-{view}"
     material = sample_material(numpy_generator(seed, patient.group, "material"))
     lighting = sample_lighting(numpy_generator(seed, key, "light"))
     camera = sample_camera(view, patient.front_mm, numpy_generator(seed, key, "camera"))
     lips = build_lips(camera, numpy_generator(seed, key, "lips"))
-    scene = Scene([*patient.visible_parts(view), lips], camera, size)
+    scene = Scene(join_meshes([jaws, join_parts([lips])]), camera, size)
     surface = scene.trace_centres()
     maps: dict[str, MapArray] = {
         "seg": segmentation_map(surface, size),

@@ -148,8 +148,10 @@ def _tooth_scene(dental_arch: DentalArch) -> rtcore_scene.EmbreeScene | None:
     if not parts:
         return None
     scene = rtcore_scene.EmbreeScene()
-    triangles = np.concatenate([part.vertices[part.faces] for part in parts])
-    TriangleMesh(scene, np.ascontiguousarray(triangles, np.float32))
+    offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    vertices = np.concatenate([part.vertices for part in parts])
+    faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=False)])
+    TriangleMesh(scene, np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32))
     return scene
 
 

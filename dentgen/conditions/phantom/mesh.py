@@ -1,6 +1,6 @@
-"""Triangle meshes of one tissue: what every anatomical part hands to the scene.
+"""Triangle meshes of one tissue: what every anatomical part hands to the scene, and how parts become one mesh.
 
-Holds the tissue ids and the mesh type. Refuses to know anatomy and optics.
+Holds the tissue ids and the mesh types. Refuses to know anatomy and optics.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dentgen.conditions.phantom.anatomy import FloatArray, IntArray
 
@@ -59,6 +60,50 @@ class Part:
         """The same part shifted by ``offset`` (3,) mm."""
         centre = None if self.centre is None else self.centre + offset
         return Part(self.vertices + offset, self.faces, self.tissue, self.fdi, self.attributes, self.facing, centre)
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Parts joined, with everything that rays ask of them.
+
+    Attributes:
+        vertices, normals: (V, 3) mm and unit vectors.
+        faces: (F, 3) vertex indices.
+        tissue, fdi: (F,) labels.
+        attributes: (V,) values of every name in ``ATTRIBUTES``.
+    """
+
+    vertices: FloatArray
+    normals: FloatArray
+    faces: IntArray
+    tissue: NDArray[np.uint8]
+    fdi: NDArray[np.uint8]
+    attributes: dict[str, FloatArray]
+
+
+def join_parts(parts: list[Part]) -> Mesh:
+    """One mesh of ``parts``, in their order."""
+    return join_meshes([_mesh(part) for part in parts])
+
+
+def join_meshes(meshes: list[Mesh]) -> Mesh:
+    """One mesh of several, in their order; normals stay as they are."""
+    offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    return Mesh(
+        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        normals=np.concatenate([mesh.normals for mesh in meshes]),
+        faces=np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=False)]),
+        tissue=np.concatenate([mesh.tissue for mesh in meshes]),
+        fdi=np.concatenate([mesh.fdi for mesh in meshes]),
+        attributes={name: np.concatenate([mesh.attributes[name] for mesh in meshes]) for name in ATTRIBUTES},
+    )
+
+
+def _mesh(part: Part) -> Mesh:
+    none = np.zeros(len(part.vertices))
+    attributes = {name: part.attributes.get(name, none) for name in ATTRIBUTES}
+    tissue, fdi = (np.broadcast_to(np.asarray(label, np.uint8), len(part.faces)) for label in (part.tissue, part.fdi))
+    return Mesh(part.vertices, oriented_normals(part), part.faces, tissue, fdi, attributes)
 
 
 def grid_faces(num_rows: int, num_columns: int, *, closed: bool = False) -> IntArray:

@@ -1,4 +1,4 @@
-"""A traced scene: meshes joined for one view, with rays, ambient occlusion and curvature.
+"""A traced scene: one mesh before one camera, with rays, ambient occlusion and curvature.
 
 Knows geometry only; refuses to know labels, lights and colours.
 """
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from dentgen.conditions.phantom.anatomy import FloatArray, IntArray
 from dentgen.conditions.phantom.camera import Camera
-from dentgen.conditions.phantom.mesh import ATTRIBUTES, Part, oriented_normals
+from dentgen.conditions.phantom.mesh import Mesh
 
 _RAY_OFFSET_MM = 0.06  # embreex is float32: a smaller offset lets secondary rays hit their own triangle
 _OCCLUSION_RAYS, _OCCLUSION_REACH_MM = 10, 14.0
 _BURIED = 0.34
+
+_Hits = tuple[IntArray, FloatArray, FloatArray]  # face (-1: none) and barycentric u, v of every ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,68 +50,69 @@ class Surface:
 
 
 class Scene:
-    """Meshes of one view behind one ray accelerator."""
+    """A mesh behind a ray accelerator, seen by one camera."""
 
-    def __init__(self, parts: list[Part], camera: Camera, size: int) -> None:
-        """Join ``parts`` and measure occlusion and curvature where ``camera`` sees them at ``size`` pixels."""
+    def __init__(self, mesh: Mesh, camera: Camera, size: int) -> None:
+        """Measure the occlusion and curvature of ``mesh`` where ``camera`` sees it at ``size`` pixels."""
+        self.mesh = mesh
         self.camera = camera
         self.size = size
-        offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
-        self.vertices = np.concatenate([part.vertices for part in parts])
-        self.faces: IntArray = np.concatenate([p.faces + o for p, o in zip(parts, offsets, strict=False)])
-        self.normals = np.concatenate([oriented_normals(part) for part in parts])
-        self._tissue = np.concatenate([_per_face(part, part.tissue) for part in parts])
-        self._fdi = np.concatenate([_per_face(part, part.fdi) for part in parts])
-        self._attributes = {
-            name: np.concatenate([p.attributes.get(name, np.zeros(len(p.vertices))) for p in parts])
-            for name in ATTRIBUTES
-        }
         self._accelerator = rtcore_scene.EmbreeScene()
-        self._mesh = TriangleMesh(  # embree reads the mesh for as long as the scene lives
+        self._triangles = TriangleMesh(  # embree reads the mesh for as long as the scene lives
             self._accelerator,
-            np.ascontiguousarray(self.vertices, np.float32),
-            np.ascontiguousarray(self.faces, np.int32),
+            np.ascontiguousarray(mesh.vertices, np.float32),
+            np.ascontiguousarray(mesh.faces, np.int32),
         )
-        seen = self.faces[self._visible_faces()]
+        self._centre_rays = self._pixel_rays(0.5)
+        self._centre_hits = self._first_hit(self._centre_rays)
+        seen = mesh.faces[self._visible_faces()]
         self._occlusion = self._ambient_occlusion(seen)
-        self._curvature = _mean_curvature(self.vertices, self.normals, seen)
+        self._curvature = _mean_curvature(mesh.vertices, mesh.normals, seen)
 
     def trace(self, column: FloatArray, row: FloatArray) -> Surface:
         """First hits of the camera's rays through pixel coordinates."""
         direction = self.camera.rays(column, row, self.size)
-        face, u, v = self._first_hit(direction)
+        return self._surface(direction, self._first_hit(direction))
+
+    def trace_centres(self) -> Surface:
+        """First hits through all pixel centres, row by row."""
+        return self._surface(self._centre_rays, self._centre_hits)
+
+    def _surface(self, direction: FloatArray, hits: _Hits) -> Surface:
+        face, u, v = hits
         hit = face >= 0
         face = np.maximum(face, 0)
-        corner, weight = self.faces[face], np.stack([1 - u - v, u, v], 1)
+        mesh = self.mesh
+        corner, weight = mesh.faces[face], np.stack([1 - u - v, u, v], 1)
 
         def blend(values: FloatArray) -> FloatArray:
             if values.ndim == 1:
                 return (values[corner] * weight).sum(1)
             return (values[corner] * weight[..., None]).sum(1)
 
-        normal = blend(self.normals)
+        normal = blend(mesh.normals)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
         normal[(normal * direction).sum(1) > 0] *= -1
-        position = blend(self.vertices)
+        position = blend(mesh.vertices)
         return Surface(
             hit=hit,
-            tissue=np.where(hit, self._tissue[face], 0).astype(np.uint8),
-            fdi=np.where(hit, self._fdi[face], 0).astype(np.uint8),
+            tissue=np.where(hit, mesh.tissue[face], 0).astype(np.uint8),
+            fdi=np.where(hit, mesh.fdi[face], 0).astype(np.uint8),
             position=position,
             normal=normal,
             direction=direction,
             depth_mm=-(position - self.camera.eye) @ self.camera.axes[2],
             occlusion=blend(self._occlusion),
             curvature=blend(self._curvature),
-            attributes={name: blend(values) for name, values in self._attributes.items()},
+            attributes={name: blend(values) for name, values in mesh.attributes.items()},
         )
 
-    def trace_centres(self) -> Surface:
-        """First hits through all pixel centres, row by row."""
-        row, column = np.mgrid[0 : self.size, 0 : self.size] + 0.5
-        return self.trace(column.reshape(-1), row.reshape(-1))
+    def _pixel_rays(self, shift: float) -> FloatArray:
+        """Directions through every pixel, ``shift`` of a pixel from its upper left corner."""
+        row, column = (np.mgrid[0 : self.size, 0 : self.size] + shift).reshape(2, -1)
+        return self.camera.rays(column, row, self.size)
 
-    def _first_hit(self, direction: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    def _first_hit(self, direction: FloatArray) -> _Hits:
         origin = np.broadcast_to(self.camera.eye, direction.shape)
         result = self._accelerator.run(
             np.ascontiguousarray(origin, np.float32),
@@ -120,34 +123,32 @@ class Scene:
         return result["primID"].astype(np.int64), result["u"], result["v"]
 
     def _visible_faces(self) -> IntArray:
-        row, column = (np.mgrid[0 : self.size, 0 : self.size]).reshape(2, -1)
-        faces = [self._first_hit(self.camera.rays(column + shift, row + shift, self.size))[0] for shift in (0.5, 0.99)]
-        seen = np.unique(np.concatenate(faces))
+        """Faces behind pixel centres or corners: occlusion and curvature are measured on no others."""
+        corner_hits = self._first_hit(self._pixel_rays(0.99))
+        seen = np.unique(np.concatenate([self._centre_hits[0], corner_hits[0]]))
         return seen[seen >= 0]
 
     def _ambient_occlusion(self, seen: IntArray) -> FloatArray:
         """Occlusion at the vertices of seen faces; buried vertices take their free neighbours' mean."""
         index = np.unique(seen)
-        normal = self.normals[index]
+        normal = self.mesh.normals[index]
         helper = np.where(np.abs(normal[:, :1]) < 0.8, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
         tangent = np.cross(normal, helper)
         tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
         bitangent = np.cross(normal, tangent)
-        origin = np.ascontiguousarray(self.vertices[index] + normal * _RAY_OFFSET_MM, np.float32)
+        origin = np.ascontiguousarray(self.mesh.vertices[index] + normal * _RAY_OFFSET_MM, np.float32)
         blocked = np.zeros(len(index))
         for ray in range(_OCCLUSION_RAYS):
             share, turn = (ray + 0.5) / _OCCLUSION_RAYS, ray * 2.399963  # golden angle
             direction = np.sqrt(share) * (tangent * np.cos(turn) + bitangent * np.sin(turn))
             direction = direction + normal * np.sqrt(1 - share)
-            distance = self._accelerator.run(origin, np.ascontiguousarray(direction, np.float32), query="DISTANCE")
+            limit = np.full(len(index), _OCCLUSION_REACH_MM + 1, np.float32)  # farther hits shade nothing
+            towards = np.ascontiguousarray(direction, np.float32)
+            distance = self._accelerator.run(origin, towards, limit, query="DISTANCE")
             blocked += np.clip(1 - distance / _OCCLUSION_REACH_MM, 0, 1) ** 0.6
-        occlusion = np.ones(len(self.vertices))
+        occlusion = np.ones(len(self.mesh.vertices))
         occlusion[index] = 1 - blocked / _OCCLUSION_RAYS
         return _free_buried(occlusion, index, seen)
-
-
-def _per_face(part: Part, value: FloatArray | int) -> NDArray[np.uint8]:
-    return np.broadcast_to(np.asarray(value, np.uint8), len(part.faces))
 
 
 def _free_buried(occlusion: FloatArray, index: IntArray, seen: IntArray) -> FloatArray:
