@@ -182,15 +182,16 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
 @app.command()
 def phantom(
     out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
-    count: Annotated[int, typer.Option(min=1, help="Records; five views make a patient.")] = 100,
+    count: Annotated[int, typer.Option(min=1, help="Records; five views, times lightings, make a patient.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
     size: Annotated[int, typer.Option(min=16, max=2048, help="Edge, pixels.")] = 256,
     shard_size: Annotated[int, typer.Option(min=1, help="Records per shard.")] = 50,
+    lightings: Annotated[int, typer.Option(min=1, help="Pictures of every view: the same maps, other lamps.")] = 1,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures."""
     from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 
-    rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size))
+    rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size, lightings))
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 
 

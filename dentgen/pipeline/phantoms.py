@@ -11,8 +11,8 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from itertools import groupby
+from dataclasses import asdict, dataclass, fields
+from itertools import groupby, islice
 
 from tqdm import tqdm
 
@@ -28,12 +28,20 @@ PARAMETERS = "phantoms.json"
 
 @dataclass(frozen=True, slots=True)
 class PhantomSet:
-    """What decides a set of phantoms: count of records, seed, edge in pixels, records per shard."""
+    """What decides a set of phantoms.
+
+    Attributes:
+        count, shard_size: Records of the set and of a shard; a record is one view under one lighting.
+        seed: Seed of the set.
+        size: Edge of the maps, pixels.
+        lightings: Pictures of every view.
+    """
 
     count: int
     seed: int
     size: int
     shard_size: int
+    lightings: int = 1
 
 
 def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None) -> int:
@@ -68,12 +76,18 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None) -
 
 def _claim(out: str, phantoms: PhantomSet) -> None:
     place = storage.join(out, PARAMETERS)
-    wanted = asdict(phantoms)
+    wanted = _parameters(phantoms)
     if storage.put_if_absent(place, json_bytes(wanted)):
         return
     found = json.loads(storage.read_bytes(place))
     if found != wanted:
         raise SpecError(f"{place}: found phantoms of {found}, expected {wanted}: choose another folder")
+
+
+def _parameters(phantoms: PhantomSet) -> dict[str, int | str]:
+    """Fields of a set but options at their defaults: a set from before an option was invented stays the same."""
+    defaults = {field.name: field.default for field in fields(phantoms)}
+    return {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
 
 
 def _shard_name(shard: int) -> str:
@@ -88,9 +102,18 @@ def _write_shard(out: str, phantoms: PhantomSet, shard: int) -> None:
 def _shard_phantoms(phantoms: PhantomSet, shard: int) -> Iterator[Phantom]:
     start = shard * phantoms.shard_size
     numbers = range(start, min(start + phantoms.shard_size, phantoms.count))
-    for patient, records in groupby(numbers, key=lambda n: n // len(VIEWS)):
-        views = tuple(VIEWS[n % len(VIEWS)] for n in records)
-        yield from render_patient(phantoms.seed, patient, phantoms.size, views)
+    for patient, records in groupby(numbers, key=lambda n: n // (len(VIEWS) * phantoms.lightings)):
+        yield from _patient_phantoms(phantoms, patient, [n % (len(VIEWS) * phantoms.lightings) for n in records])
+
+
+def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> Iterator[Phantom]:
+    """Records of one patient at consecutive places: view by view, lighting by lighting."""
+    first, last = places[0] // phantoms.lightings, places[-1] // phantoms.lightings
+    rendered = render_patient(
+        phantoms.seed, patient, phantoms.size, VIEWS[first : last + 1], lightings=phantoms.lightings
+    )
+    skipped = places[0] - first * phantoms.lightings
+    yield from islice(rendered, skipped, skipped + len(places))
 
 
 def phantom_members(phantom: Phantom) -> dict[str, bytes]:

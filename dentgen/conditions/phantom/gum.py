@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from embreex import rtcore_scene
-from embreex.mesh_construction import TriangleMesh
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
 from dentgen.conditions.phantom.anatomy import GUM_COVER_MM, PAPILLA_SHARE, FloatArray, side_wall
 from dentgen.conditions.phantom.arch import DentalArch, Slot
 from dentgen.conditions.phantom.mesh import Part, Tissue, grid_faces
+from dentgen.conditions.phantom.rays import RayMesh
 from dentgen.conditions.phantom.style import Shape
 
 _STATIONS = 600
@@ -118,8 +117,8 @@ def _slot_profile(
 
 def _fit_to_teeth(p: _Profile, dental_arch: DentalArch, point: FloatArray, normal: FloatArray) -> None:
     """Move the gum's surface to where rays from outside and inside meet the posed teeth."""
-    scene = _tooth_scene(dental_arch)
-    if scene is None:
+    teeth = _tooth_rays(dental_arch)
+    if teeth is None:
         return
     inside = (p.has_tooth > 0.5) & (np.abs(p.s) < dental_arch.curve.half_length_mm)
     centres = np.array([slot.s for slot in dental_arch.slots])
@@ -128,11 +127,7 @@ def _fit_to_teeth(p: _Profile, dental_arch: DentalArch, point: FloatArray, norma
 
         def probe(rootwards_mm: FloatArray, sign: int = sign) -> FloatArray:
             origin = point + normal * (sign * _PROBE_MM) + dental_arch.rootwards * rootwards_mm[:, None]
-            distance = scene.run(
-                np.ascontiguousarray(origin, np.float32),
-                np.ascontiguousarray(-normal * sign, np.float32),
-                query="DISTANCE",
-            )
+            distance = teeth.distance(origin, -normal * sign)
             return np.where(distance < _PROBE_MM + 6, _PROBE_MM - distance, np.nan)
 
         near, deep = probe(margin + 0.15), probe(margin + 1.2)
@@ -143,16 +138,13 @@ def _fit_to_teeth(p: _Profile, dental_arch: DentalArch, point: FloatArray, norma
         setattr(p, name, p.smooth(np.where(inside, reach, nominal), 0.38))
 
 
-def _tooth_scene(dental_arch: DentalArch) -> rtcore_scene.EmbreeScene | None:
+def _tooth_rays(dental_arch: DentalArch) -> RayMesh | None:
     parts = dental_arch.tooth_parts()
     if not parts:
         return None
-    scene = rtcore_scene.EmbreeScene()
     offsets = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    vertices = np.concatenate([part.vertices for part in parts])
-    faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=False)])
-    TriangleMesh(scene, np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32))
-    return scene
+    faces = [part.faces + offset for part, offset in zip(parts, offsets, strict=False)]
+    return RayMesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces))
 
 
 def _sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -12,6 +13,7 @@ from dentgen.conditions.phantom.camera import Camera
 
 LightKind = Literal["ring", "twin", "overhead", "side"]
 LIGHT_KINDS: Final[tuple[LightKind, ...]] = get_args(LightKind)
+_KIND_SHARES: Final = (0.3, 0.25, 0.25, 0.2)
 _WARM_WHITE = np.array([1.0, 0.955, 0.915])
 _REFERENCE_DISTANCE_MM = 260.0
 
@@ -36,6 +38,7 @@ class Lighting:
         gloss: Strength of highlights.
         target: Median tooth luminance after exposure.
         vignette: Darkening towards the corners, 0..1.
+        fading: Darkening of what lies deep in the mouth, 0..1.
         surround: RGB of the dark mouth behind everything.
     """
 
@@ -45,6 +48,7 @@ class Lighting:
     gloss: float
     target: float
     vignette: float
+    fading: float
     surround: FloatArray
 
     def arriving(self, position: FloatArray, camera: Camera) -> list[tuple[FloatArray, FloatArray, Lamp]]:
@@ -58,9 +62,19 @@ class Lighting:
         return result
 
 
-def sample_lighting(rng: np.random.Generator) -> Lighting:
-    """Draw a lighting set-up."""
-    kind = LIGHT_KINDS[rng.choice(len(LIGHT_KINDS), p=[0.3, 0.25, 0.25, 0.2])]
+def sample_lightings(generators: Iterable[np.random.Generator]) -> Iterator[Lighting]:
+    """Draw one lighting set-up from each generator: no kind comes again before all have come."""
+    past: set[LightKind] = set()
+    for rng in generators:
+        lighting = sample_lighting(rng, past)
+        past = set() if len(past) + 1 == len(LIGHT_KINDS) else past | {lighting.kind}
+        yield lighting
+
+
+def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = ()) -> Lighting:
+    """Draw a lighting set-up of any kind but those in ``without``."""
+    shares = np.array([0 if kind in without else s for kind, s in zip(LIGHT_KINDS, _KIND_SHARES, strict=True)])
+    kind = LIGHT_KINDS[rng.choice(len(LIGHT_KINDS), p=shares / shares.sum())]
     white = _WARM_WHITE * (1 + rng.normal(0, 0.02, 3))
     match kind:
         case "ring":
@@ -85,5 +99,6 @@ def sample_lighting(rng: np.random.Generator) -> Lighting:
         gloss=rng.uniform(1.1, 2.4),
         target=rng.uniform(0.60, 0.76),
         vignette=rng.uniform(0.2, 1) * 0.5,
+        fading=0.45,
         surround=np.array([0.075, 0.024, 0.02]) * rng.uniform(0.5, 1.3),
     )

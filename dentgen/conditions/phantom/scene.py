@@ -8,19 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from embreex import rtcore_scene
-from embreex.mesh_construction import TriangleMesh
 from numpy.typing import NDArray
 
 from dentgen.conditions.phantom.anatomy import FloatArray, IntArray
 from dentgen.conditions.phantom.camera import Camera
 from dentgen.conditions.phantom.mesh import Mesh
+from dentgen.conditions.phantom.rays import Hits, RayMesh
 
 _RAY_OFFSET_MM = 0.06  # embreex is float32: a smaller offset lets secondary rays hit their own triangle
 _OCCLUSION_RAYS, _OCCLUSION_REACH_MM = 10, 14.0
 _BURIED = 0.34
-
-_Hits = tuple[IntArray, FloatArray, FloatArray]  # face (-1: none) and barycentric u, v of every ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +47,16 @@ class Surface:
 
 
 class Scene:
-    """A mesh behind a ray accelerator, seen by one camera."""
+    """A mesh seen by one camera."""
 
-    def __init__(self, mesh: Mesh, camera: Camera, size: int) -> None:
-        """Measure the occlusion and curvature of ``mesh`` where ``camera`` sees it at ``size`` pixels."""
+    def __init__(self, mesh: Mesh, rays: RayMesh, camera: Camera, size: int) -> None:
+        """Measure ``mesh``, traced by ``rays``, where ``camera`` sees it at ``size`` pixels."""
         self.mesh = mesh
         self.camera = camera
         self.size = size
-        self._accelerator = rtcore_scene.EmbreeScene()
-        self._triangles = TriangleMesh(  # embree reads the mesh for as long as the scene lives
-            self._accelerator,
-            np.ascontiguousarray(mesh.vertices, np.float32),
-            np.ascontiguousarray(mesh.faces, np.int32),
-        )
-        self._centre_rays = self._pixel_rays(0.5)
-        self._centre_hits = self._first_hit(self._centre_rays)
+        self._rays = rays
+        self._centre_directions = self._pixel_directions(0.5)
+        self._centre_hits = rays.first_hit(camera.eye, self._centre_directions)
         seen = mesh.faces[self._visible_faces()]
         self._occlusion = self._ambient_occlusion(seen)
         self._curvature = _mean_curvature(mesh.vertices, mesh.normals, seen)
@@ -72,13 +64,13 @@ class Scene:
     def trace(self, column: FloatArray, row: FloatArray) -> Surface:
         """First hits of the camera's rays through pixel coordinates."""
         direction = self.camera.rays(column, row, self.size)
-        return self._surface(direction, self._first_hit(direction))
+        return self._surface(direction, self._rays.first_hit(self.camera.eye, direction))
 
     def trace_centres(self) -> Surface:
         """First hits through all pixel centres, row by row."""
-        return self._surface(self._centre_rays, self._centre_hits)
+        return self._surface(self._centre_directions, self._centre_hits)
 
-    def _surface(self, direction: FloatArray, hits: _Hits) -> Surface:
+    def _surface(self, direction: FloatArray, hits: Hits) -> Surface:
         face, u, v = hits
         hit = face >= 0
         face = np.maximum(face, 0)
@@ -107,24 +99,14 @@ class Scene:
             attributes={name: blend(values) for name, values in mesh.attributes.items()},
         )
 
-    def _pixel_rays(self, shift: float) -> FloatArray:
+    def _pixel_directions(self, shift: float) -> FloatArray:
         """Directions through every pixel, ``shift`` of a pixel from its upper left corner."""
         row, column = (np.mgrid[0 : self.size, 0 : self.size] + shift).reshape(2, -1)
         return self.camera.rays(column, row, self.size)
 
-    def _first_hit(self, direction: FloatArray) -> _Hits:
-        origin = np.broadcast_to(self.camera.eye, direction.shape)
-        result = self._accelerator.run(
-            np.ascontiguousarray(origin, np.float32),
-            np.ascontiguousarray(direction, np.float32),
-            query="INTERSECT",
-            output=True,
-        )
-        return result["primID"].astype(np.int64), result["u"], result["v"]
-
     def _visible_faces(self) -> IntArray:
         """Faces behind pixel centres or corners: occlusion and curvature are measured on no others."""
-        corner_hits = self._first_hit(self._pixel_rays(0.99))
+        corner_hits = self._rays.first_hit(self.camera.eye, self._pixel_directions(0.99))
         seen = np.unique(np.concatenate([self._centre_hits[0], corner_hits[0]]))
         return seen[seen >= 0]
 
@@ -136,15 +118,14 @@ class Scene:
         tangent = np.cross(normal, helper)
         tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
         bitangent = np.cross(normal, tangent)
-        origin = np.ascontiguousarray(self.mesh.vertices[index] + normal * _RAY_OFFSET_MM, np.float32)
+        origin = self.mesh.vertices[index] + normal * _RAY_OFFSET_MM
         blocked = np.zeros(len(index))
         for ray in range(_OCCLUSION_RAYS):
             share, turn = (ray + 0.5) / _OCCLUSION_RAYS, ray * 2.399963  # golden angle
             direction = np.sqrt(share) * (tangent * np.cos(turn) + bitangent * np.sin(turn))
             direction = direction + normal * np.sqrt(1 - share)
-            limit = np.full(len(index), _OCCLUSION_REACH_MM + 1, np.float32)  # farther hits shade nothing
-            towards = np.ascontiguousarray(direction, np.float32)
-            distance = self._accelerator.run(origin, towards, limit, query="DISTANCE")
+            # farther hits shade nothing; float32 cannot round one of them below the reach
+            distance = self._rays.distance(origin, direction, _OCCLUSION_REACH_MM + 1)
             blocked += np.clip(1 - distance / _OCCLUSION_REACH_MM, 0, 1) ** 0.6
         occlusion = np.ones(len(self.mesh.vertices))
         occlusion[index] = 1 - blocked / _OCCLUSION_RAYS

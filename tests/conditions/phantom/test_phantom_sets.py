@@ -1,0 +1,53 @@
+"""Sets of phantoms on disk: counted by view and lighting, resumed, never mixed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dentgen.conditions.phantom import render_patient
+from dentgen.conditions.phantom.camera import VIEWS
+from dentgen.conditions.sources import list_shards, read_records
+from dentgen.errors import SpecError
+from dentgen.pipeline.phantoms import PARAMETERS, PhantomSet, phantom_members, write_phantoms
+
+RELIT = PhantomSet(count=13, seed=5, size=24, shard_size=4, lightings=2)
+
+
+def written(folder: Path) -> dict[str, dict[str, bytes]]:
+    return {raw.key: raw.members for shard in list_shards(str(folder)) for raw in read_records(shard)}
+
+
+@pytest.fixture(scope="module")
+def relit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("relit")
+    assert write_phantoms(str(folder), RELIT, workers=1) == 4
+    return folder
+
+
+def test_records_are_views_times_lightings(relit: Path) -> None:
+    """Whatever a shard's border cuts through, every record is the one that the patient alone has."""
+    expected = [phantom for n in range(2) for phantom in render_patient(5, n, 24, lightings=2)][:13]
+    assert written(relit) == {phantom.key: phantom_members(phantom) for phantom in expected}
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(relit: Path) -> None:
+    before = {path.name: path.read_bytes() for path in relit.iterdir()}
+    (relit / "phantoms-000001.tar").unlink()
+    assert write_phantoms(str(relit), RELIT, workers=1) == 1
+    assert {path.name: path.read_bytes() for path in relit.iterdir()} == before
+
+
+def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
+    """A folder from before an option was invented and one from after are the same set."""
+    plain = PhantomSet(count=1, seed=5, size=24, shard_size=5)
+    (tmp_path / PARAMETERS).write_text(json.dumps({"count": 1, "seed": 5, "size": 24, "shard_size": 5}))
+    assert write_phantoms(str(tmp_path), plain, workers=1) == 1
+    assert list(written(tmp_path)) == [f"s5-p000000-{VIEWS[0]}"]
+
+
+def test_other_options_are_another_set(relit: Path) -> None:
+    with pytest.raises(SpecError, match="choose another folder"):
+        write_phantoms(str(relit), PhantomSet(count=13, seed=5, size=24, shard_size=4), workers=1)
