@@ -13,7 +13,7 @@ from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import SpecError
 from dentgen.pipeline.phantoms import PARAMETERS, PhantomSet, phantom_members, write_phantoms
 
-RELIT = PhantomSet(count=13, seed=5, size=24, shard_size=4, lightings=2)
+RELIT = PhantomSet(count=13, seed=5, size=24, shard_size=3, lightings=2)
 
 
 def written(folder: Path) -> dict[str, dict[str, bytes]]:
@@ -23,7 +23,7 @@ def written(folder: Path) -> dict[str, dict[str, bytes]]:
 @pytest.fixture(scope="module")
 def relit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("relit")
-    assert write_phantoms(str(folder), RELIT, workers=1) == 4
+    assert write_phantoms(str(folder), RELIT, workers=1) == 5
     return folder
 
 
@@ -50,4 +50,4 @@ def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
 
 def test_other_options_are_another_set(relit: Path) -> None:
     with pytest.raises(SpecError, match="choose another folder"):
-        write_phantoms(str(relit), PhantomSet(count=13, seed=5, size=24, shard_size=4), workers=1)
+        write_phantoms(str(relit), PhantomSet(count=13, seed=5, size=24, shard_size=3), workers=1)

@@ -9,7 +9,11 @@ from dentgen.conditions.labels import TOOTH
 from dentgen.conditions.phantom import Phantom, render_patient
 from dentgen.conditions.phantom.camera import View
 from dentgen.conditions.phantom.light import LIGHT_KINDS, sample_lighting, sample_lightings
+from dentgen.conditions.phantom.noise import LatticeNoise
+from dentgen.conditions.phantom.patient import build_patient
+from dentgen.conditions.phantom.picture import photograph
 from dentgen.conditions.phantom.prompt import LIGHT_WORD
+from dentgen.conditions.phantom.sitting import Sitting
 from dentgen.seeding import numpy_generator
 
 VIEWS: tuple[View, ...] = ("frontal", "lower-occlusal")
@@ -35,6 +39,17 @@ def test_the_first_lighting_is_the_record_without_the_option(relit: list[Phantom
     """Further lamps draw from streams of their own."""
     plain = render_patient(3, 8, 64, VIEWS)
     assert all(same(a, b) for a, b in zip(relit[::3], plain, strict=True))
+
+
+def test_the_first_lighting_draws_from_the_streams_it_always_had() -> None:
+    for phantom in render_patient(3, 9, 16, lightings=2):
+        if not phantom.key.endswith("-l1"):
+            lighting = sample_lighting(numpy_generator(3, phantom.key, "light"))
+            assert phantom.attributes["light"] == lighting.kind
+    shot = Sitting(3, build_patient(3, "s3-p000008"), 32).shoot("left")
+    texture = numpy_generator(3, "s3-p000008", "texture")
+    LatticeNoise(texture)
+    assert (shot.picture(shot.key, lighting) == photograph(shot.sight, lighting, texture)).all()
 
 
 def test_fewer_lightings_are_the_first_of_more(relit: list[Phantom]) -> None:
