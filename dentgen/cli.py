@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -187,11 +187,12 @@ def phantom(
     size: Annotated[int, typer.Option(min=16, max=2048, help="Edge, pixels.")] = 256,
     shard_size: Annotated[int, typer.Option(min=1, help="Records per shard.")] = 50,
     lightings: Annotated[int, typer.Option(min=1, help="Pictures of every view: the same maps, other lamps.")] = 1,
+    look: Annotated[Literal["photo", "scan"], typer.Option(help="Intra-oral photographs, or scan models.")] = "photo",
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures."""
     from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 
-    rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size, lightings))
+    rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size, lightings, look))
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from dentgen import storage
 from dentgen.conditions.phantom import Phantom, render_patient
 from dentgen.conditions.phantom.camera import VIEWS
+from dentgen.conditions.phantom.prompt import Look
 from dentgen.errors import SpecError
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
@@ -35,6 +36,7 @@ class PhantomSet:
         seed: Seed of the set.
         size: Edge of the maps, pixels.
         lightings: Pictures of every view.
+        look: Intra-oral photographs, or renders of scan models.
     """
 
     count: int
@@ -42,6 +44,7 @@ class PhantomSet:
     size: int
     shard_size: int
     lightings: int = 1
+    look: Look = "photo"
 
 
 def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None) -> int:
@@ -109,8 +112,9 @@ def _shard_phantoms(phantoms: PhantomSet, shard: int) -> Iterator[Phantom]:
 def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> Iterator[Phantom]:
     """Records of one patient at consecutive places: view by view, lighting by lighting."""
     first, last = places[0] // phantoms.lightings, places[-1] // phantoms.lightings
+    views = VIEWS[first : last + 1]
     rendered = render_patient(
-        phantoms.seed, patient, phantoms.size, VIEWS[first : last + 1], lightings=phantoms.lightings
+        phantoms.seed, patient, phantoms.size, views, lightings=phantoms.lightings, look=phantoms.look
     )
     skipped = places[0] - first * phantoms.lightings
     yield from islice(rendered, skipped, skipped + len(places))

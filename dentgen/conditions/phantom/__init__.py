@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dentgen.conditions.phantom.camera import VIEWS, View
 from dentgen.conditions.phantom.light import Lighting, sample_lightings
 from dentgen.conditions.phantom.patient import build_patient
-from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, scene_prompt
+from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, Look, scene_prompt
 from dentgen.conditions.phantom.sitting import Shot, Sitting
 from dentgen.records import MapArray
 from dentgen.seeding import derive_seed, numpy_generator
@@ -60,7 +60,13 @@ def phantom_split(group: str) -> str:
 
 
 def render_patient(
-    seed: int, number: int, size: int, views: tuple[View, ...] = VIEWS, *, lightings: int = 1
+    seed: int,
+    number: int,
+    size: int,
+    views: tuple[View, ...] = VIEWS,
+    *,
+    lightings: int = 1,
+    look: Look = "photo",
 ) -> Iterator[Phantom]:
     """Render views of one patient; the same arguments give the same bytes.
 
@@ -71,24 +77,26 @@ def render_patient(
         views: Which of the standard views.
         lightings: Pictures of each view. The first is keyed by patient and view, the others by ``-l1``, ``-l2`` and
             so on behind that; only the lamps, the lighting map and the prompt's word for the light differ.
+        look: An intra-oral photograph, or a render of the same mouth's scan model (keys ``GROUP-scan-VIEW``) under the
+            same lamps, whose maps know no lips, cheeks, palate and tongue.
     """
     group = phantom_group(seed, number)
-    sitting = Sitting(seed, build_patient(seed, group), size)
+    sitting = Sitting(seed, build_patient(seed, group), size, look)
     for view in views:
         shot = sitting.shoot(view)
-        keys = [f"{shot.key}-l{light}" if light else shot.key for light in range(lightings)]
-        lamps = sample_lightings(numpy_generator(seed, key, "light") for key in keys)
-        for key, lighting in zip(keys, lamps, strict=True):
-            yield _phantom(key, group, shot, lighting)
+        suffixes = [f"-l{light}" if light else "" for light in range(lightings)]
+        lamps = sample_lightings(numpy_generator(seed, shot.name + suffix, "light") for suffix in suffixes)
+        for suffix, lighting in zip(suffixes, lamps, strict=True):
+            yield _phantom(group, shot, lighting, suffix)
 
 
-def _phantom(key: str, group: str, shot: Shot, lighting: Lighting) -> Phantom:
+def _phantom(group: str, shot: Shot, lighting: Lighting, suffix: str) -> Phantom:
     material = shot.material
     return Phantom(
-        key=key,
+        key=shot.key + suffix,
         group=group,
         split=phantom_split(group),
-        prompt=scene_prompt(shot.view, material.shade_word, material.gum_word, lighting.kind),
+        prompt=scene_prompt(shot.view, material.shade_word, material.gum_word, lighting.kind, shot.look),
         attributes={
             "view": shot.view,
             "arch": ARCH_OF_VIEW[shot.view],
@@ -97,5 +105,5 @@ def _phantom(key: str, group: str, shot: Shot, lighting: Lighting) -> Phantom:
             "light": lighting.kind,
         },
         maps={**shot.maps, "light": shot.lighting_map(lighting)},
-        picture=shot.picture(key, lighting),
+        picture=shot.picture(lighting, suffix),
     )

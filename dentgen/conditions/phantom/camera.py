@@ -11,6 +11,7 @@ from dentgen.conditions.phantom.anatomy import FloatArray
 
 View = Literal["frontal", "left", "right", "upper-occlusal", "lower-occlusal"]
 VIEWS: Final[tuple[View, ...]] = get_args(View)
+OCCLUSAL_VIEWS: Final[tuple[View, ...]] = ("upper-occlusal", "lower-occlusal")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,12 @@ class Gum:
     Attributes:
         part: The sheet; beyond the fold its tissue is ``MUCOSA``.
         lingual_edge: (stations, 3) mm, from the patient's right end to the left.
+        fold_row: Row of the sheet's vertices, a row holding all stations, where ``MUCOSA`` ends.
     """
 
     part: Part
     lingual_edge: FloatArray
+    fold_row: int
 
 
 def build_gum(dental_arch: DentalArch, shape: Shape, rng: np.random.Generator) -> Gum:
@@ -161,7 +163,8 @@ def _sweep(
     faces = grid_faces(len(v), _STATIONS)
     is_buccal = v < v[np.searchsorted(v, _CREST_KNOT / _KNOTS)]
     margin = np.where(is_buccal[:, None], p.buccal_margin, p.lingual_margin)
-    beyond_fold = faces[:, 0] // _STATIONS < np.searchsorted(v, _FOLD_KNOT / _KNOTS)
+    fold_row = int(np.searchsorted(v, _FOLD_KNOT / _KNOTS))
+    beyond_fold = faces[:, 0] // _STATIONS < fold_row
     flat = vertices.reshape(-1, 3)
     part = Part(
         flat,
@@ -172,7 +175,7 @@ def _sweep(
             "buccal": np.repeat(is_buccal.astype(float), _STATIONS),
         },
     )
-    return Gum(part, vertices[-1])
+    return Gum(part, vertices[-1], fold_row)
 
 
 def _outward_faces(vertices: FloatArray, faces: np.ndarray, normal: FloatArray, row: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -102,3 +102,11 @@ def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = (
         fading=0.45,
         surround=np.array([0.075, 0.024, 0.02]) * rng.uniform(0.5, 1.3),
     )
+
+
+def neutral(lighting: Lighting) -> Lighting:
+    """The same lamps for a scan model: white, with soft highlights, and nothing around them."""
+    lamps = tuple(replace(lamp, strength=np.full(3, lamp.strength.mean())) for lamp in lighting.lamps)
+    ambient = np.full(3, lighting.ambient.mean())
+    gloss = 0.35 * lighting.gloss
+    return replace(lighting, lamps=lamps, ambient=ambient, gloss=gloss, vignette=0.0, fading=0.0, surround=np.zeros(3))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dentgen.conditions.phantom.arch import DentalArch, build_arch
-from dentgen.conditions.phantom.camera import View
+from dentgen.conditions.phantom.camera import OCCLUSAL_VIEWS, View
+from dentgen.conditions.phantom.cast import build_cast
 from dentgen.conditions.phantom.gum import Gum, build_gum
 from dentgen.conditions.phantom.mesh import Part
 from dentgen.conditions.phantom.mouth import build_cheeks, build_floor, build_palate, build_tongue
@@ -32,6 +33,10 @@ class Jaw:
         """All meshes of the jaw."""
         return [*self.teeth.tooth_parts(), self.gum.part, *self.soft]
 
+    def cast_parts(self) -> list[Part]:
+        """Meshes of the jaw's cast: nothing soft behind or before the arch."""
+        return [*self.teeth.tooth_parts(), *build_cast(self.gum, self.teeth.rootwards)]
+
 
 @dataclass(frozen=True, slots=True)
 class Patient:
@@ -49,11 +54,23 @@ class Patient:
 
     def visible_parts(self, view: View) -> list[Part]:
         """Meshes that a view can see: both jaws, or one with cheeks behind it for the occlusal views."""
-        if view in {"upper-occlusal", "lower-occlusal"}:
-            jaw = self.upper if view == "upper-occlusal" else self.lower
+        if view in OCCLUSAL_VIEWS:
+            jaw = self._occlusal_jaw(view)
             return [*jaw.parts(), self._cheeks(jaw)]
+        return self._occluding(self.upper.parts(), self.lower.parts())
+
+    def cast_parts(self, view: View) -> list[Part]:
+        """Meshes that a view of the scan model shows: the casts of both jaws, or of one for the occlusal views."""
+        if view in OCCLUSAL_VIEWS:
+            return self._occlusal_jaw(view).cast_parts()
+        return self._occluding(self.upper.cast_parts(), self.lower.cast_parts())
+
+    def _occlusal_jaw(self, view: View) -> Jaw:
+        return self.upper if view == "upper-occlusal" else self.lower
+
+    def _occluding(self, upper: list[Part], lower: list[Part]) -> list[Part]:
         opening = np.array([0.0, -self.shape.opening_mm, 0.0])
-        return [*self.upper.parts(), *(part.moved(opening) for part in self.lower.parts())]
+        return [*upper, *(part.moved(opening) for part in lower)]
 
     def _cheeks(self, jaw: Jaw) -> Part:
         rng = numpy_generator("cheeks", self.group, jaw.teeth.arch)

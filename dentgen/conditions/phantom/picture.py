@@ -1,9 +1,12 @@
-"""The reference picture: what a camera sees, exposed, put through a lens and developed like an intra-oral photograph.
+"""The reference picture: what a camera sees, developed like an intra-oral photograph or rendered like a scan model.
 
-The lens: short-range subsurface blur, glare, vignette, grain. Refuses to know labels.
+A photograph goes through a lens: short-range subsurface blur, glare, vignette, grain. A scan model stands before a flat
+background, as sharp as its samples. Refuses to know labels.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,8 @@ from dentgen.conditions.phantom.mesh import Tissue
 from dentgen.conditions.phantom.scene import Surface
 from dentgen.conditions.phantom.sight import Sight
 
+#: The grey behind the original project's scan models.
+SCAN_BACKGROUND: Final = 59
 _SUBSURFACE_SIGMA = (1.1, 0.7, 0.5)  # pixels at 256
 
 
@@ -25,6 +30,15 @@ def photograph(sight: Sight, lighting: Lighting, rng: np.random.Generator) -> ND
     image = _tone(_lens(image, centres, lighting))
     image = image + rng.normal(0, 0.006, (*image.shape[:2], 1))
     return (255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def scan_render(sight: Sight, lighting: Lighting) -> NDArray[np.uint8]:
+    """(H, W, 3) sRGB render of a scan model before ``SCAN_BACKGROUND``."""
+    coverage = sight.coverage()
+    model = sight.radiance(lighting) / np.maximum(coverage, 1e-9)  # what missed the model added nothing
+    model = 255 * _tone(_expose(model, sight.centres.surface, lighting))
+    image = coverage * np.clip(model, 0, 255) + (1 - coverage) * SCAN_BACKGROUND
+    return np.round(image).astype(np.uint8).reshape(sight.size, sight.size, 3)
 
 
 def _expose(radiance: FloatArray, centres: Surface, lighting: Lighting) -> FloatArray:

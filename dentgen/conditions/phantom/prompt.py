@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 from dentgen.conditions.phantom.camera import View
 from dentgen.conditions.phantom.light import LightKind
@@ -18,9 +18,19 @@ LIGHT_WORD: Final[dict[LightKind, str]] = {
 }  # fmt: skip
 
 
-def scene_prompt(view: View, shade: str, gum: str, light: LightKind) -> str:
-    """The prompt of a scene: arch and view first (the most important words), then shade, gum and light."""
+Look = Literal["photo", "scan"]
+LOOKS: Final[tuple[Look, ...]] = get_args(Look)
+LOOK_WORD: Final[dict[Look, str]] = {"photo": "a photo", "scan": "a scan model"}
+SCAN_LIGHT_WORD: Final[dict[LightKind, str]] = {
+    "ring": "frontal light", "twin": "light from both sides", "overhead": "overhead light", "side": "side light",
+}  # fmt: skip
+GENRE: Final[dict[Look, str]] = {"photo": "intraoral dental photography", "scan": "dental cast render"}
+
+
+def scene_prompt(view: View, shade: str, gum: str, light: LightKind, look: Look = "photo") -> str:
+    """The prompt of a scene: look, arch and view first (the most important words), then shade, gum and light."""
+    light_word = LIGHT_WORD if look == "photo" else SCAN_LIGHT_WORD
     return (
-        f"a photo of {ARCH_OF_VIEW[view]} teeth, {VIEW_WORD[view]} view, intraoral dental photography, "
-        f"{shade} teeth, {gum} gums, {LIGHT_WORD[light]}"
+        f"{LOOK_WORD[look]} of {ARCH_OF_VIEW[view]} teeth, {VIEW_WORD[view]} view, {GENRE[look]}, "
+        f"{shade} teeth, {gum} gums, {light_word[light]}"
     )

@@ -52,7 +52,7 @@ class Sight:
         return centres
 
 
-def look(scene: Scene, centres: Surface, brush: Callable[[Surface], Painted]) -> Sight:
+def see(scene: Scene, centres: Surface, brush: Callable[[Surface], Painted]) -> Sight:
     """Paint what a scene's camera sees; ``centres`` are the scene's traced pixel centres."""
     size = scene.size
     edge = np.flatnonzero(_edges(centres, size))

@@ -6,6 +6,7 @@ lightings of a view. Refuses to know how records are named and split.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.phantom.camera import Camera, View, sample_camera
-from dentgen.conditions.phantom.light import Lighting
+from dentgen.conditions.phantom.cast import cast_coat
+from dentgen.conditions.phantom.light import Lighting, neutral
 from dentgen.conditions.phantom.maps import (
     curvature_map,
     depth_map,
@@ -27,12 +29,12 @@ from dentgen.conditions.phantom.mesh import Mesh, join_meshes, join_parts
 from dentgen.conditions.phantom.mouth import build_lips
 from dentgen.conditions.phantom.noise import LatticeNoise
 from dentgen.conditions.phantom.patient import Patient
-from dentgen.conditions.phantom.picture import photograph
-from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW
+from dentgen.conditions.phantom.picture import photograph, scan_render
+from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, Look
 from dentgen.conditions.phantom.rays import RayMesh
 from dentgen.conditions.phantom.scene import Scene, Surface
 from dentgen.conditions.phantom.shading import Painted, paint
-from dentgen.conditions.phantom.sight import Sight, look
+from dentgen.conditions.phantom.sight import Sight, see
 from dentgen.conditions.phantom.tissue import coat
 from dentgen.records import MapArray
 from dentgen.seeding import numpy_generator
@@ -43,8 +45,10 @@ class Shot:
     """One view of a mouth before any lamp is lit.
 
     Attributes:
-        seed, key: Name the shot's random streams; the key is that of the first lighting's record.
-        view: Which view.
+        seed: Seed of the set.
+        name: Patient and view: names the random streams, the same whatever the look.
+        key: Key of the first lighting's record.
+        view, look: What is shown, and as what.
         material: The patient's colours.
         sight: What the camera sees.
         maps: All maps but ``light``.
@@ -52,8 +56,10 @@ class Shot:
     """
 
     seed: int
+    name: str
     key: str
     view: View
+    look: Look
     material: Material
     sight: Sight
     maps: dict[str, MapArray]
@@ -63,47 +69,56 @@ class Shot:
         """(H, W) clay under the lamps."""
         return lighting_map(self.sight.centres.surface, lighting, self.sight.camera, self.sight.size)
 
-    def picture(self, key: str, lighting: Lighting) -> NDArray[np.uint8]:
-        """(H, W, 3) reference picture for the record ``key``."""
-        grain = deepcopy(self.texture) if key == self.key else numpy_generator(self.seed, key, "grain")
+    def picture(self, lighting: Lighting, suffix: str) -> NDArray[np.uint8]:
+        """(H, W, 3) reference picture under the lighting that ``suffix`` names, "" for the first."""
+        if self.look == "scan":
+            return scan_render(self.sight, neutral(lighting))
+        grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
         return photograph(self.sight, lighting, grain)
 
 
 class Sitting:
     """A patient's mouth, ready for pictures of one size."""
 
-    def __init__(self, seed: int, patient: Patient, size: int) -> None:
+    def __init__(self, seed: int, patient: Patient, size: int, look: Look = "photo") -> None:
         """Draw the patient's colours."""
         self._seed = seed
         self._patient = patient
         self._size = size
+        self._look: Look = look
         self._material = sample_material(numpy_generator(seed, patient.group, "material"))
         self._meshes: dict[str, Mesh] = {}
+        self._casts: dict[str, RayMesh] = {}
 
     def shoot(self, view: View) -> Shot:
-        """See one view of the mouth."""
-        seed, key = self._seed, f"{self._patient.group}-{view}"
-        camera = sample_camera(view, self._patient.front_mm, numpy_generator(seed, key, "camera"))
-        scene = self._scene(camera, numpy_generator(seed, key, "lips"))
-        texture = numpy_generator(seed, self._patient.group, "texture")
-        noise = LatticeNoise(texture)
-
-        def brush(surface: Surface) -> Painted:
-            return paint(surface, coat(surface, self._material, noise), self._material.grain, noise)
-
+        """See one view of the mouth, or of its cast from the same camera."""
+        seed, group, name = self._seed, self._patient.group, f"{self._patient.group}-{view}"
+        camera = sample_camera(view, self._patient.front_mm, numpy_generator(seed, name, "camera"))
+        scene = self._scene(camera, name)
         centres = scene.trace_centres()
+        texture = numpy_generator(seed, group, "texture")
+        sight = see(scene, centres, self._brush(LatticeNoise(texture)))
+        key = name if self._look == "photo" else f"{group}-{self._look}-{view}"
         maps = _geometry_maps(centres, camera, self._size)
-        return Shot(seed, key, view, self._material, look(scene, centres, brush), maps, texture)
+        return Shot(seed, name, key, view, self._look, self._material, sight, maps, texture)
 
-    def _scene(self, camera: Camera, rng: np.random.Generator) -> Scene:
-        mesh = join_meshes([self._mouth(camera.view), join_parts([build_lips(camera, rng)])])
-        return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, self._size)
+    def _brush(self, noise: LatticeNoise) -> Callable[[Surface], Painted]:
+        material, coat_of = self._material, coat if self._look == "photo" else cast_coat
+        return lambda surface: paint(surface, coat_of(surface, material, noise), material.grain, noise)
 
-    def _mouth(self, view: View) -> Mesh:
-        arch = ARCH_OF_VIEW[view]
+    def _scene(self, camera: Camera, name: str) -> Scene:
+        """The mouth behind lips that fit the camera, or a cast, whose rays all views of the arch share."""
+        view, arch = camera.view, ARCH_OF_VIEW[camera.view]
+        if self._look == "scan":
+            if arch not in self._casts:
+                self._meshes[arch] = join_parts(self._patient.cast_parts(view))
+                self._casts[arch] = RayMesh(self._meshes[arch].vertices, self._meshes[arch].faces)
+            return Scene(self._meshes[arch], self._casts[arch], camera, self._size)
         if arch not in self._meshes:
             self._meshes[arch] = join_parts(self._patient.visible_parts(view))
-        return self._meshes[arch]
+        lips = build_lips(camera, numpy_generator(self._seed, name, "lips"))
+        mesh = join_meshes([self._meshes[arch], join_parts([lips])])
+        return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, self._size)
 
 
 def _geometry_maps(surface: Surface, camera: Camera, size: int) -> dict[str, MapArray]:

@@ -96,8 +96,7 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     mucosa = material.mucosa * (1 + 0.16 * cloud)[:, None] * (1 - livid)
     colour = material.gum * grain * (1 - loose[:, None]) + mucosa * loose[:, None]
     colour = colour * (1 - ((0.55 * loose + 0.06) * vessel)[:, None] * [0.25, 0.75, 0.7])
-    swollen = np.exp(-((np.clip(margin, 0, 9) / (0.8 + 1.6 * max(material.inflammation - 0.6, 0))) ** 2))
-    colour = colour * (1 - np.clip(swollen * material.inflammation, 0, 1.6)[:, None] * [0.08, 0.38, 0.32])
+    colour = colour * marginal_reddening(margin, material)
     spots = np.clip(noise.octaves(point, 0.17, 3) - 0.15, 0, 1) * material.pigment
     colour = colour * (1 - spots[:, None] * [0.6, 0.68, 0.65])
     on_palate = tissue == Tissue.PALATE
@@ -108,6 +107,12 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     result.albedo[here] = np.where((tissue == Tissue.MUCOSA)[:, None], plain, colour)
     result.roughness[here], result.wrap[here], result.gloss[here] = 0.24 + 0.07 * fine, 0.30, 1.25
     result.bump[here] = np.where(on_palate, 0.05, 0.022 + 0.032 * (1 - loose))
+
+
+def marginal_reddening(margin_mm: FloatArray, material: Material) -> FloatArray:
+    """Factor (n, 3) on the gum's colour at distances (n,) from its margin."""
+    swollen = np.exp(-((np.clip(margin_mm, 0, 9) / (0.8 + 1.6 * max(material.inflammation - 0.6, 0))) ** 2))
+    return 1 - np.clip(swollen * material.inflammation, 0, 1.6)[:, None] * [0.08, 0.38, 0.32]
 
 
 def _paint_tongue(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from dentgen.cli import app
 from dentgen.conditions.phantom import render_patient
 from dentgen.conditions.phantom.camera import VIEWS
 from dentgen.conditions.sources import list_shards, read_records
@@ -51,3 +53,13 @@ def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
 def test_other_options_are_another_set(relit: Path) -> None:
     with pytest.raises(SpecError, match="choose another folder"):
         write_phantoms(str(relit), PhantomSet(count=13, seed=5, size=24, shard_size=3), workers=1)
+
+
+def test_the_command_takes_the_options(tmp_path: Path) -> None:
+    arguments = ("--count", "3", "--seed", "5", "--size", "24", "--lightings", "2", "--look", "scan")
+    run = CliRunner().invoke(app, ["phantom", str(tmp_path), *arguments])
+    assert "3 records" in run.output, run.output
+    expected = list(render_patient(5, 0, 24, VIEWS[:2], lightings=2, look="scan"))[:3]
+    assert written(tmp_path) == {phantom.key: phantom_members(phantom) for phantom in expected}
+    assert json.loads((tmp_path / PARAMETERS).read_text())["look"] == "scan"
+    assert CliRunner().invoke(app, ["phantom", str(tmp_path), "--look", "painting"]).exit_code == 2
