@@ -1,4 +1,4 @@
-"""The scan-model look: the same jaws on a cast base, before a flat background."""
+"""The scan-model look: the same jaws on a cast base, before a flat background. The patient bites with a gap."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.conditions.phantom import Phantom, render_patient
 from dentgen.conditions.phantom.camera import VIEWS, View
 from dentgen.conditions.phantom.cast import build_cast
+from dentgen.conditions.phantom.light import neutral, sample_lighting
 from dentgen.conditions.phantom.mesh import Tissue, oriented_normals
 from dentgen.conditions.phantom.patient import build_patient
 from dentgen.conditions.phantom.prompt import SCAN_LIGHT_WORD
 from dentgen.quality.metrics import rgb_to_lab
+from dentgen.seeding import numpy_generator
 
 BOTH_LOOKS = pytest.mark.parametrize("view", VIEWS)
 
 
 @pytest.fixture(scope="module")
 def photos() -> dict[str, Phantom]:
-    return {phantom.attributes["view"]: phantom for phantom in render_patient(7, 3, 96)}
+    return {phantom.attributes["view"]: phantom for phantom in render_patient(7, 2, 96)}
 
 
 @pytest.fixture(scope="module")
 def scans() -> dict[str, Phantom]:
-    return {phantom.attributes["view"]: phantom for phantom in render_patient(7, 3, 96, look="scan")}
+    return {phantom.attributes["view"]: phantom for phantom in render_patient(7, 2, 96, look="scan")}
 
 
 @BOTH_LOOKS
@@ -62,6 +64,20 @@ def test_jaws_are_those_of_the_photograph(photos: dict[str, Phantom], scans: dic
     assert (photo["normal"] == scan["normal"])[teeth].all(-1).mean() > 0.99
 
 
+@BOTH_LOOKS
+def test_a_cast_is_teeth_and_gum(view: View) -> None:
+    parts = build_patient(7, "s7-p000002").cast_parts(view)
+    assert {part.tissue for part in parts} == {Tissue.TOOTH, Tissue.GUM}
+
+
+def test_the_light_of_a_scan_is_neutral() -> None:
+    lighting = neutral(sample_lighting(numpy_generator("neutral")))
+    assert all(np.ptp(lamp.strength) == 0 < lamp.strength.min() for lamp in lighting.lamps)
+    assert np.ptp(lighting.ambient) == 0
+    assert not lighting.surround.any(), "what misses the model must add nothing to its edges"
+    assert lighting.vignette == lighting.fading == 0
+
+
 def test_a_scan_shows_more_gum_than_lips_leave(photos: dict[str, Phantom], scans: dict[str, Phantom]) -> None:
     for view in ("frontal", "left", "right", "lower-occlusal"):
         assert (scans[view].maps["seg"] == GINGIVA).sum() > (photos[view].maps["seg"] == GINGIVA).sum()
@@ -71,7 +87,7 @@ def test_records_tell_the_looks_apart(photos: dict[str, Phantom], scans: dict[st
     """By key and prompt; what is so of the patient, the camera and the lamps stays so."""
     for view in VIEWS:
         photo, scan = photos[view], scans[view]
-        assert scan.key == f"s7-p000003-scan-{view}"
+        assert scan.key == f"s7-p000002-scan-{view}"
         assert (scan.group, scan.split, scan.attributes) == (photo.group, photo.split, photo.attributes)
         assert scan.prompt.startswith("a scan model of ")
         assert scan.prompt.endswith(SCAN_LIGHT_WORD[scan.attributes["light"]])  # type: ignore[index]
@@ -79,9 +95,9 @@ def test_records_tell_the_looks_apart(photos: dict[str, Phantom], scans: dict[st
 
 
 def test_scans_are_deterministic_and_relit(scans: dict[str, Phantom]) -> None:
-    first, second = render_patient(7, 3, 96, ("left",), lightings=2, look="scan")
+    first, second = render_patient(7, 2, 96, ("left",), lightings=2, look="scan")
     assert (first.picture == scans["left"].picture).all()
-    assert second.key == "s7-p000003-scan-left-l1"
+    assert second.key == "s7-p000002-scan-left-l1"
     assert {name for name in first.maps if (first.maps[name] != second.maps[name]).any()} == {"light"}
     assert (first.picture != second.picture).any()
 
@@ -99,7 +115,7 @@ def test_prompts_of_scans_tell_the_truth() -> None:
 
 
 def test_the_base_closes_the_cast_and_looks_outwards() -> None:
-    patient = build_patient(7, "s7-p000003")
+    patient = build_patient(7, "s7-p000002")
     for jaw in (patient.upper, patient.lower):
         gum, outer, inner, floor, *ends = build_cast(jaw.gum, jaw.teeth.rootwards)
         assert {part.tissue for part in (gum, outer, inner, floor, *ends)} == {Tissue.GUM}
