@@ -39,9 +39,11 @@ class Finished:
     stderr: str
 
 
-SHORTENED = {"--count 1000": "--count 2"}
+SHORTENED = {"--count 1000": "--count 2", "--count 100": "--count 2"}
 SAID = {
     "phantom": "2 records in conditions/, 1 shards rendered now",
+    "phantom --look": "2 records in scans/, 1 shards rendered now",
+    "relight": "2 records relit now, 3 lightings each, from 1 shards, to relit/: 0 problems",
     "plan": "6 units, 80 samples",
     "generate --limit": "16 samples written, 0 rejected, of 16 planned\ndataset: out/demo-preview-4/",
     "generate": "80 samples written, 0 rejected, of 80 planned\ndataset: out/demo/\nlook at: out/demo/report.html",
@@ -64,7 +66,7 @@ def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None
             command = command.replace(long, short)  # noqa: PLW2901
         run = dentgen(*command.split()[1:], cwd=tmp_path)
         assert run.returncode == 0, (command, run.stderr)
-        name = command.split()[1] + (" --limit" if "--limit" in command else "")
+        name = command.split()[1] + "".join(f" {option}" for option in ("--limit", "--look") if option in command)
         assert SAID.pop(name) in run.stdout, (command, run.stdout)
         if name == "plan":
             assert re.search(r"expected: \d+\.\d MB and 0:\d\d:\d\d with 1 actors, measured on 16 samples", run.stdout)
