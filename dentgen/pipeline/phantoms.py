@@ -125,6 +125,7 @@ def phantom_members(phantom: Phantom) -> dict[str, bytes]:
     members = {f"{name}.png": png_bytes(array) for name, array in phantom.maps.items()}
     metadata = {
         **phantom.attributes,
+        **phantom.findings,
         "group": phantom.group,
         "split": phantom.split,
         "prompt": phantom.prompt,

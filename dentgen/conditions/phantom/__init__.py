@@ -31,6 +31,7 @@ class Phantom:
         key, group, split: Record key, patient, and the split that all the patient's views share.
         prompt: What is in the scene.
         attributes: View, arch, shade, gum and light as words.
+        findings: ``missing_teeth`` and ``restorations``, as many as the picture shows.
         maps: ``seg``, ``fdi``, ``light``, ``curvature`` (H, W) uint8; ``normal`` (H, W, 3); ``depth`` (H, W) uint16.
         picture: (H, W, 3) uint8 sRGB reference picture.
     """
@@ -40,6 +41,7 @@ class Phantom:
     split: str
     prompt: str
     attributes: dict[str, str]
+    findings: dict[str, int]
     maps: dict[str, MapArray]
     picture: NDArray[np.uint8]
 
@@ -104,6 +106,7 @@ def _phantom(group: str, shot: Shot, lighting: Lighting, suffix: str) -> Phantom
             "gum": material.gum_word,
             "light": lighting.kind,
         },
+        findings=shot.findings,
         maps={**shot.maps, "light": shot.lighting_map(lighting)},
         picture=shot.picture(lighting, suffix),
     )

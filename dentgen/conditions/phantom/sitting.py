@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dentgen.conditions.phantom.camera import Camera, View, sample_camera
 from dentgen.conditions.phantom.cast import cast_coat
+from dentgen.conditions.phantom.findings import count_findings
 from dentgen.conditions.phantom.light import Lighting, neutral
 from dentgen.conditions.phantom.maps import (
     curvature_map,
@@ -52,6 +53,7 @@ class Shot:
         material: The patient's colours.
         sight: What the camera sees.
         maps: All maps but ``light``.
+        findings: Counts of what is to be seen, by name.
         texture: The stream that drew the patient's texture; the first picture's grain comes next in it.
     """
 
@@ -63,6 +65,7 @@ class Shot:
     material: Material
     sight: Sight
     maps: dict[str, MapArray]
+    findings: dict[str, int]
     texture: np.random.Generator
 
     def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
@@ -100,7 +103,8 @@ class Sitting:
         sight = see(scene, centres, self._brush(LatticeNoise(texture)))
         key = name if self._look == "photo" else f"{group}-{self._look}-{view}"
         maps = _geometry_maps(centres, camera, self._size)
-        return Shot(seed, name, key, view, self._look, self._material, sight, maps, texture)
+        findings = count_findings(self._patient, sight.centres)
+        return Shot(seed, name, key, view, self._look, self._material, sight, maps, findings, texture)
 
     def _brush(self, noise: LatticeNoise) -> Callable[[Surface], Painted]:
         material, coat_of = self._material, coat if self._look == "photo" else cast_coat

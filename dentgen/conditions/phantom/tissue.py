@@ -19,19 +19,20 @@ _CHALK = np.array([0.86, 0.84, 0.78])
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """Optical values at n points: albedo (n, 3), roughness, gloss, light wrap and bump (n,)."""
+    """Optical values at n points: albedo (n, 3), roughness, gloss, light wrap, bump and share of restoration (n,)."""
 
     albedo: FloatArray
     roughness: FloatArray
     gloss: FloatArray
     wrap: FloatArray
     bump: FloatArray
+    restored: FloatArray
 
 
 def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
     """Colour every traced point by its tissue."""
     n = len(surface.hit)
-    result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones(n), np.full(n, 0.25), np.zeros(n))
+    result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones(n), np.full(n, 0.25), np.zeros(n), np.zeros(n))
     for tissues, paint in (
         ((Tissue.TOOTH,), _paint_teeth),
         ((Tissue.GUM, Tissue.PALATE, Tissue.MUCOSA), _paint_gum),
@@ -67,7 +68,10 @@ def _paint_teeth(result: Coat, here: np.ndarray, surface: Surface, material: Mat
         covered = _filled(filling, surface, here, noise)
         colour = colour * (1 - covered[:, None]) + covered[:, None] * filling.colour
         roughness = roughness * (1 - covered) + filling.roughness * covered
-    colour[np.isin(fdi, material.crowns)] = _CROWN
+        result.restored[here] += covered
+    crowned = np.isin(fdi, material.crowns)
+    colour[crowned] = _CROWN
+    result.restored[here[crowned]] = 1
     result.albedo[here], result.roughness[here] = colour, roughness
     result.wrap[here], result.bump[here] = 0.38, 0.016
 
