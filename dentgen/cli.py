@@ -42,7 +42,7 @@ def generate(
     """Build a dataset, or go on with one that was begun."""
     from dentgen.pipeline.progress import ConsoleProgress
     from dentgen.pipeline.run import build
-    from dentgen.spec import preview_spec, read_spec
+    from dentgen.spec_file import preview_spec, read_spec
 
     build_spec = read_spec(spec, set_ or ())
     if limit is not None:
@@ -72,7 +72,7 @@ def plan(
     from dentgen.pipeline.estimate import estimate
     from dentgen.pipeline.plan import make_plan
     from dentgen.pipeline.progress import ConsoleProgress
-    from dentgen.spec import read_spec
+    from dentgen.spec_file import read_spec
 
     build_spec = read_spec(spec, set_ or ())
     with ConsoleProgress("indexing", "shard") as progress:

@@ -59,7 +59,7 @@ def _numbers(text: str) -> list[int]:
 
 def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     from dentgen.pipeline.build_benchmark import benchmark_build
-    from dentgen.spec import read_spec
+    from dentgen.spec_file import read_spec
 
     spec = read_spec(arguments.spec, arguments.overrides)
     return benchmark_build(spec, arguments.work, arguments.rounds, _say)

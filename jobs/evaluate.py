@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dentgen.errors import DentgenError
 from dentgen.pipeline.fidelity import FidelitySettings, figure_lines, measure_fidelity, write_figures
-from dentgen.spec import read_spec
+from dentgen.spec_file import read_spec
 
 
 def main() -> int:

@@ -240,7 +240,7 @@ def build_with(spec_name: str, source: Path, out: Path, *overrides: str) -> dict
     """Pictures of a build by sample key."""
     from dentgen.pipeline.run import build
     from dentgen.shards.reader import read_samples
-    from dentgen.spec import read_spec
+    from dentgen.spec_file import read_spec
 
     settings = [f"source.path={source}", f"output.path={out}", *overrides]
     outcome = build(read_spec(ROOT / "jobs" / "specs" / spec_name, settings), use_ray=False)

@@ -20,7 +20,7 @@ import pytest
 
 from dentgen import storage
 from dentgen.pipeline.run import build
-from dentgen.spec import read_spec
+from dentgen.spec_file import read_spec
 from tests.conftest import DEMO, ROOT, problems, shard_bytes
 
 BIN = Path(sys.executable).parent

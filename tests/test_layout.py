@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from dentgen.schema_export import schema_documents
-from dentgen.spec import BuildSpec, read_spec
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import read_spec
 from tests.conftest import ROOT
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dentgen.errors import SpecError
-from dentgen.spec import BuildSpec, read_spec, spec_difference
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import read_spec, spec_difference
 
 
 def write(path: Path, text: str) -> Path:

@@ -19,7 +19,8 @@ from dentgen.benchmark.machine import describe_machine, forget_memory, matmul_tf
 from dentgen.errors import EngineError, is_out_of_memory
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.sd15 import SD15, SIZE, random_sd15
-from dentgen.spec import BuildSpec, read_spec
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import read_spec
 
 
 def combinations(

@@ -30,7 +30,8 @@ from dentgen.pipeline.units import cut_units, wanted_positions
 from dentgen.records import Plan
 from dentgen.shards.plan_file import PLAN, SOURCE_INDEX, plan_url, read_plan
 from dentgen.shards.tar import json_bytes
-from dentgen.spec import BuildSpec, spec_difference
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import spec_difference
 
 _LOG = logging.getLogger(__name__)
 

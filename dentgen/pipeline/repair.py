@@ -17,7 +17,8 @@ from dentgen.pipeline.run import finish, make_units
 from dentgen.records import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import Problem, verify_build
-from dentgen.spec import BuildSpec, spec_difference
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import spec_difference
 
 
 @dataclass(frozen=True, slots=True)

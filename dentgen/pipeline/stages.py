@@ -25,7 +25,8 @@ from dentgen.pipeline.commit_stage import error_text
 from dentgen.pipeline.plan import environment
 from dentgen.pipeline.pulse import Beat, Heart
 from dentgen.records import Plan, Unit
-from dentgen.spec import BuildSpec, spec_difference
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import spec_difference
 
 _LOG = logging.getLogger(__name__)
 

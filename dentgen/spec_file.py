@@ -1,0 +1,90 @@
+"""Build specs as files: read with overrides, cut down to a preview, compared key by key.
+
+Refuses to know what keys mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+
+from dentgen.errors import SpecError
+from dentgen.spec import BuildSpec
+
+
+def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
+    """Read a build spec.
+
+    Args:
+        path: YAML file.
+        overrides: ``a.b=value`` texts that replace single keys; values are YAML.
+
+    Raises:
+        SpecError: If the file or an override is wrong; the message names every wrong key.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise SpecError(f"{path}: found a YAML {type(values).__name__}, expected sections like 'source:'")
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return BuildSpec.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        raise SpecError(f"{path}:\n  " + "\n  ".join(lines)) from error
+
+
+def preview_spec(spec: BuildSpec, limit: int, *, beside: bool) -> BuildSpec:
+    """The first records of a build; pictures are those that the build will have.
+
+    Args:
+        spec: The build.
+        limit: How many records.
+        beside: Put them beside the build's output, where they would stand in the way of the build itself.
+    """
+    source = spec.source.model_copy(update={"limit": limit})
+    path = f"{spec.output.path.rstrip('/')}-preview-{limit}/" if beside else spec.output.path
+    output = spec.output.model_copy(update={"path": path})
+    return spec.model_copy(update={"source": source, "output": output})
+
+
+def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Every key whose value differs, as ``a.b: old -> new``."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return [
+        f"{key}: {before.get(key, '(absent)')!r} -> {after.get(key, '(absent)')!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, found, text = override.partition("=")
+    if not found:
+        raise SpecError(f"--set {override}: expected section.key=value")
+    *sections, key = path.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise SpecError(f"--set {override}: {section} is no section")
+    values[key] = yaml.safe_load(text)
+
+
+_LEAF: Final = (str, int, float, bool, type(None), list, tuple)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, _LEAF):
+            flat.append((prefix + key, value))
+        else:
+            flat += _flat(value, f"{prefix}{key}.") or [(prefix + key, {})]
+    return flat
