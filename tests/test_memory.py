@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 #: Leaves a process little more memory than it has, asks for far too many slots, and prints what it is told.
@@ -32,6 +34,7 @@ print([rate.slots for rate in rates if rate.rows_per_second], str(rates[-1]).str
 """
 
 
+@pytest.mark.slow
 def test_a_number_that_fits_is_named(small_source: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(small_source), str(tmp_path / "out")],

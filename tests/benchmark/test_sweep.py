@@ -49,6 +49,7 @@ def test_the_contestants_make_the_same_pictures_and_are_compared(tmp_path: Path)
     assert set(found["latency_ms"]) == {"in_one_slot", "in_all_slots"}
 
 
+@pytest.mark.slow
 def test_the_command_needs_neither_ray_nor_a_network(tmp_path: Path) -> None:
     small = ["--slots", "1", "--times", "1", "--variants", "1", "--rounds", "1", "--set", "sampling.steps=2"]
     command = ["jobs/benchmark.py", "engine", *small, "--json", str(tmp_path / "figures.json")]

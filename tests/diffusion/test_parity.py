@@ -114,9 +114,7 @@ def test_mixed_batch_equals_sequential_diffusers(miniature: Bundle, keyed_noise:
     check(miniature, made, keyed_noise)
 
 
-@pytest.mark.parametrize(
-    "steps", [1, 2, 3, 5, 9, pytest.param(20, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (9, 20, 50))])
 def test_every_scheduler_in_one_batch(miniature: Bundle, keyed_noise: KeyedNoise, steps: int) -> None:
     plans = [
         (name, steps, simple(miniature, n, n % 3, table_of(miniature, name, steps))) for n, name in enumerate(NAMES)
