@@ -109,7 +109,7 @@ def _row_groups(file: pq.ParquetFile, columns: list[str], wanted: RecordRange) -
 def _group_rows(file: pq.ParquetFile, number: int, columns: list[str]) -> list[Row]:
     """Rows of a group; where members cannot be read, the keys with what is wrong under the name ""."""
     try:
-        return list(file.read_row_group(number, columns=columns).to_pylist())
+        return list(file.read_row_group(number, columns=columns, use_threads=False).to_pylist())
     except _DAMAGE as error:
         if columns == [KEY_COLUMN] or (isinstance(error, OSError) and error.errno is not None):
             raise

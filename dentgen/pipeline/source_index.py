@@ -21,6 +21,7 @@ from dentgen import storage
 from dentgen.conditions.raw import ConditionShard, ShardIndex
 from dentgen.conditions.sources import index_shard
 from dentgen.errors import StorageError
+from dentgen.shards.parquet import table_of
 
 _THREADS: Final = 16
 #: Shards that one process takes at a time; fewer are not worth the start of processes.
@@ -80,7 +81,7 @@ def index_source(
 def read_source_index(url: str) -> Known:
     """What was indexed before by shard name, size and tag; nothing if there is no index or it cannot be read."""
     try:
-        table = pq.read_table(io.BytesIO(storage.read_bytes(url)), schema=_SCHEMA)
+        table = table_of(storage.read_bytes(url), schema=_SCHEMA)
     except (StorageError, pa.ArrowException):
         return {}
     return {(row["name"], row["size"], row["tag"]): _from_row(row) for row in table.to_pylist()}

@@ -6,9 +6,6 @@ Refuses to know what they say.
 from __future__ import annotations
 
 import hashlib
-import io
-
-import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.records import DatasetIndex, Plan
@@ -16,6 +13,7 @@ from dentgen.report.card import CARD, dataset_card
 from dentgen.report.croissant import CROISSANT, SamplesFile, croissant
 from dentgen.report.sample_summary import summarise
 from dentgen.shards.index import SAMPLES
+from dentgen.shards.parquet import table_of
 
 
 def write_description(out: str, plan: Plan, index: DatasetIndex) -> None:
@@ -32,7 +30,7 @@ def write_description(out: str, plan: Plan, index: DatasetIndex) -> None:
         StorageError: If the table of samples cannot be read, or nothing can be put.
     """
     table = storage.read_bytes(storage.join(out, SAMPLES))
-    samples = summarise(pq.read_table(io.BytesIO(table)))
+    samples = summarise(table_of(table))
     samples_file = SamplesFile(hashlib.sha256(table).hexdigest(), len(table))
     documents = {
         CARD: dataset_card(index, plan, samples),

@@ -125,7 +125,7 @@ def _count(out: str) -> _Columns:
     columns = _Columns()
     wanted = ["status", "reason", "teeth", "light_level", *_TEXTS]
     with storage.open_read(storage.join(out, SAMPLES)) as handle:
-        for batch in pq.ParquetFile(handle).iter_batches(_BATCH, columns=wanted):
+        for batch in pq.ParquetFile(handle).iter_batches(_BATCH, columns=wanted, use_threads=False):
             columns.add(batch)
     return columns
 

@@ -6,7 +6,6 @@ Finds problems and names them; refuses to repair.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -14,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.errors import StorageError
 from dentgen.records import DatasetIndex, LedgerRecord, Plan, Unit
 from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, VERSIONS, index_of, read_index
 from dentgen.shards.ledger import LEDGER, SHARDS, committed_units, read_ledger
+from dentgen.shards.parquet import table_of
 from dentgen.shards.sample_check import sample_problems
 from dentgen.shards.tar import json_bytes
 
@@ -162,7 +161,7 @@ def _index_difference(out: str, name: str, expected: DatasetIndex) -> str:
 def _table_problems(out: str, ledgers: list[LedgerRecord]) -> Iterator[Problem]:
     try:
         data = storage.read_bytes(storage.join(out, SAMPLES))
-        table = pq.read_table(io.BytesIO(data), columns=["key", "status", "reason", "shard"])
+        table = table_of(data, columns=("key", "status", "reason", "shard"))
     except (StorageError, pa.ArrowException) as error:
         yield Problem(SAMPLES, f"cannot be read: {error}", derived=SAMPLES)
         return
