@@ -81,7 +81,7 @@ def index_source(
 def read_source_index(url: str) -> Known:
     """What was indexed before by shard name, size and tag; nothing if there is no index or it cannot be read."""
     try:
-        table = table_of(storage.read_bytes(url), schema=_SCHEMA)
+        table = table_of(storage.read_bytes(url), _SCHEMA.names).select(_SCHEMA.names).cast(_SCHEMA)
     except (StorageError, pa.ArrowException):
         return {}
     return {(row["name"], row["size"], row["tag"]): _from_row(row) for row in table.to_pylist()}

@@ -178,7 +178,7 @@ def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[
     if split is None:
         return index.shards, index.written
     with storage.open_read(storage.join(out, SAMPLES)) as file:
-        table = pq.read_table(file, columns=["split", "shard"], use_threads=False, pre_buffer=False)
+        table = pq.ParquetFile(file).read(["split", "shard"], use_threads=False)
     rows = table.group_by(["split", "shard"]).aggregate([([], "count_all")]).to_pylist()
     # A table that is newer than the index has samples of shards that the index does not name; rejected ones have none.
     listed = {shard.name for shard in index.shards}

@@ -8,19 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def table_of(data: bytes, *, columns: Sequence[str] | None = None, schema: pa.Schema | None = None) -> pa.Table:
+def table_of(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """The table in the bytes of a Parquet file.
 
-    Without threads of pyarrow's: where these read a Python object, a process that ends soon afterwards is aborted now
-    and then ("terminate called without an active exception").
+    Without a thread of pyarrow's, which ``read_table`` starts whatever it is told: a process that ends soon after one
+    has read is aborted now and then ("terminate called without an active exception").
 
     Args:
         data: The file.
         columns: Columns to read; None reads all.
-        schema: Schema to read them as; None takes the file's.
 
     Raises:
-        pyarrow.ArrowException: If it is no such file.
+        pyarrow.ArrowException: If it is no such file, or lacks a column.
     """
-    wanted = None if columns is None else list(columns)
-    return pq.read_table(pa.BufferReader(data), columns=wanted, schema=schema, use_threads=False, pre_buffer=False)
+    table = pq.ParquetFile(pa.BufferReader(data)).read(None if columns is None else list(columns), use_threads=False)
+    missing = sorted({*(columns or ())} - {*table.column_names})
+    if missing:
+        raise pa.ArrowInvalid(f"found columns {table.column_names}, expected {missing} too")
+    return table

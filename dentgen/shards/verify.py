@@ -161,7 +161,7 @@ def _index_difference(out: str, name: str, expected: DatasetIndex) -> str:
 def _table_problems(out: str, ledgers: list[LedgerRecord]) -> Iterator[Problem]:
     try:
         data = storage.read_bytes(storage.join(out, SAMPLES))
-        table = table_of(data, columns=("key", "status", "reason", "shard"))
+        table = table_of(data, ("key", "status", "reason", "shard"))
     except (StorageError, pa.ArrowException) as error:
         yield Problem(SAMPLES, f"cannot be read: {error}", derived=SAMPLES)
         return
