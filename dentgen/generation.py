@@ -111,7 +111,7 @@ def generation_of(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generation:
             compiled=spec.engine.compile,
         ),
         table=solver_of(spec, bundle.folder),
-        routes=control_routes(spec) if spec.conditions.use else (),
+        routes=control_routes(spec),
     )
     _check_control(generation)
     _check_mask(generation)
