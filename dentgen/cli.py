@@ -188,11 +188,17 @@ def phantom(
     shard_size: Annotated[int, typer.Option(min=1, help="Records per shard.")] = 50,
     lightings: Annotated[int, typer.Option(min=1, help="Pictures of every view: the same maps, other lamps.")] = 1,
     look: Annotated[Literal["photo", "scan"], typer.Option(help="Intra-oral photographs, or scan models.")] = "photo",
+    dentition: Annotated[
+        Literal["permanent", "deciduous"], typer.Option(help="Adults, or children with their milk teeth.")
+    ] = "permanent",
+    mirrors: Annotated[bool, typer.Option("--mirrors", help="Take occlusal photographs in a mirror.")] = False,
+    address: Annotated[str | None, typer.Option(help="Ray cluster that renders; without it, this machine.")] = None,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures."""
     from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 
-    rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size, lightings, look))
+    phantoms = PhantomSet(count, seed, size, shard_size, lightings, look, dentition, mirrors)
+    rendered = write_phantoms(out, phantoms, address=address)
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 
 

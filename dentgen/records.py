@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 ConditionName = Literal["segmentation", "lighting", "normal", "curvature", "depth"]
 CONDITION_NAMES: Final[tuple[ConditionName, ...]] = get_args(ConditionName)
@@ -28,7 +28,10 @@ FDI_MEMBER: Final = "fdi"
 PHOTO_MEMBER: Final = "photo"
 #: What a record's metadata may say about its picture. A list of names, so that nothing else (a patient's name, say) is
 #: ever carried from a source into a dataset.
-ATTRIBUTES: Final = ("view", "arch", "shade", "gum", "light")
+ATTRIBUTES: Final = (
+    "view", "arch", "look", "dentition", "shade", "gum", "light", "missing_teeth", "restorations", "caries", "braces",
+    "plaque", "stain", "mirrored",
+)  # fmt: skip
 
 #: What the pictures are, in the words of the IPTC; https://cv.iptc.org/newscodes/digitalsourcetype/
 TRAINED_ALGORITHMIC_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -109,6 +112,16 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _as_word(value: object) -> object:
+    """Counts and signs as text: attributes are words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int) else value
+
+
+_Word = Annotated[str, BeforeValidator(_as_word, json_schema_input_type=str | int | bool)]
+
+
 class ConditionMetadata(BaseModel):
     """Content of a condition record's ``KEY.json``: every field may be missing, unknown ones are ignored."""
 
@@ -118,11 +131,20 @@ class ConditionMetadata(BaseModel):
     split: str = ""
     prompt: str = ""
     license: str = Field(default="", description="Licence of the record.")
-    view: str = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
-    arch: str = Field(default="", description="Jaws in the picture: upper, lower, both.")
-    shade: str = Field(default="", description="Colour of the teeth, a word.")
-    gum: str = Field(default="", description="Look of the gum, a word.")
-    light: str = Field(default="", description="Kind of light, a word.")
+    view: _Word = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
+    arch: _Word = Field(default="", description="Jaws in the picture: upper, lower, both.")
+    look: _Word = Field(default="", description="Kind of picture: photo, scan.")
+    dentition: _Word = Field(default="", description="permanent, deciduous.")
+    shade: _Word = Field(default="", description="Colour of the teeth, a word.")
+    gum: _Word = Field(default="", description="Look of the gum, a word.")
+    light: _Word = Field(default="", description="Kind of light, a word.")
+    missing_teeth: _Word = Field(default="", description="Teeth missing between two that are in the picture.")
+    restorations: _Word = Field(default="", description="Teeth in the picture with a filling or crown.")
+    caries: _Word = Field(default="", description="Teeth in the picture with decay.")
+    braces: _Word = Field(default="", description="A fixed appliance is in the picture: yes, no.")
+    plaque: _Word = Field(default="", description="Plaque can be seen: yes, no.")
+    stain: _Word = Field(default="", description="Stain can be seen: yes, no.")
+    mirrored: _Word = Field(default="", description="Photographed in a mirror, so flipped left to right: yes, no.")
 
     @property
     def attributes(self) -> dict[str, str]:

@@ -1,23 +1,27 @@
-"""Render a set of procedural jaws into condition shards, on all cores.
+"""Render a set of procedural jaws into condition shards, on all cores or by a Ray cluster.
 
-One process per shard; a shard's bytes depend on the arguments alone, so a run that was killed continues where it
-stopped. Refuses to know how a jaw is rendered.
+One process or task per shard; a shard's bytes depend on the arguments alone, so a run that was killed continues where
+it stopped. Refuses to know how a jaw is rendered.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby, islice
+from pathlib import Path
+from typing import Final
 
 from tqdm import tqdm
 
 from dentgen import storage
 from dentgen.conditions.phantom import Phantom, render_patient
+from dentgen.conditions.phantom.anatomy import Dentition
 from dentgen.conditions.phantom.camera import VIEWS
 from dentgen.conditions.phantom.prompt import Look
 from dentgen.errors import SpecError
@@ -25,6 +29,8 @@ from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
 LICENCE = "CC0-1.0"
 PARAMETERS = "phantoms.json"
+#: Counts changes of the renderer that change pictures or maps: shards of two editions never mix in one set.
+EDITION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class PhantomSet:
         size: Edge of the maps, pixels.
         lightings: Pictures of every view.
         look: Intra-oral photographs, or renders of scan models.
+        dentition: Adults, or children with their deciduous teeth.
+        mirrors: Take occlusal photographs in a mirror.
     """
 
     count: int
@@ -45,15 +53,19 @@ class PhantomSet:
     shard_size: int
     lightings: int = 1
     look: Look = "photo"
+    dentition: Dentition = "permanent"
+    mirrors: bool = False
 
 
-def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None) -> int:
+def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, address: str | None = None) -> int:
     """Render the missing shards of a set into ``out``.
 
     Args:
         out: Folder or URL.
         phantoms: The set.
         workers: Processes; None uses all cores.
+        address: Ray cluster that renders instead of this machine, a task a shard; ``out`` must be where its nodes reach
+            it.
 
     Returns:
         Number of shards rendered now.
@@ -65,16 +77,33 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None) -
     present = set(storage.list_names(out))
     shards = -(-phantoms.count // phantoms.shard_size)
     missing = [shard for shard in range(shards) if _shard_name(shard) not in present]
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool,
-        tqdm(total=len(missing), unit="shard", desc="phantoms") as progress,
-    ):
-        jobs = [pool.submit(_write_shard, out, phantoms, shard) for shard in missing]
-        for job in as_completed(jobs):
-            job.result()
-            progress.update()
+    done = (
+        _with_pool(out, phantoms, missing, workers) if address is None else _with_ray(out, phantoms, missing, address)
+    )
+    for _ in tqdm(done, total=len(missing), unit="shard", desc="phantoms"):
+        pass
     return len(missing)
+
+
+def _with_pool(out: str, phantoms: PhantomSet, shards: list[int], workers: int | None) -> Iterator[None]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        for job in as_completed([pool.submit(_write_shard, out, phantoms, shard) for shard in shards]):
+            yield job.result()
+
+
+def _with_ray(out: str, phantoms: PhantomSet, shards: list[int], address: str) -> Iterator[None]:
+    """Tasks that die with their node are tried elsewhere; put-if-absent makes a second try harmless."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address=address, logging_level=logging.WARNING)
+    place = out if storage.is_remote(out) else str(Path(out).absolute())
+    render = ray.remote(_write_shard).options(num_cpus=1, max_retries=3)
+    waiting = [render.remote(place, phantoms, shard) for shard in shards]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        yield ray.get(done[0])
 
 
 def _claim(out: str, phantoms: PhantomSet) -> None:
@@ -87,10 +116,11 @@ def _claim(out: str, phantoms: PhantomSet) -> None:
         raise SpecError(f"{place}: found phantoms of {found}, expected {wanted}: choose another folder")
 
 
-def _parameters(phantoms: PhantomSet) -> dict[str, int | str]:
-    """Fields of a set but options at their defaults: a set from before an option was invented stays the same."""
+def _parameters(phantoms: PhantomSet) -> dict[str, int | str | bool]:
+    """Edition, and fields of a set but options at their defaults: inventing an option changes no set without it."""
     defaults = {field.name: field.default for field in fields(phantoms)}
-    return {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
+    set_fields = {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
+    return {"edition": EDITION, **set_fields}
 
 
 def _shard_name(shard: int) -> str:
@@ -114,8 +144,9 @@ def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> 
     first, last = places[0] // phantoms.lightings, places[-1] // phantoms.lightings
     views = VIEWS[first : last + 1]
     rendered = render_patient(
-        phantoms.seed, patient, phantoms.size, views, lightings=phantoms.lightings, look=phantoms.look
-    )
+        phantoms.seed, patient, phantoms.size, views, lightings=phantoms.lightings, look=phantoms.look,
+        dentition=phantoms.dentition, mirrors=phantoms.mirrors,
+    )  # fmt: skip
     skipped = places[0] - first * phantoms.lightings
     yield from islice(rendered, skipped, skipped + len(places))
 
@@ -125,7 +156,6 @@ def phantom_members(phantom: Phantom) -> dict[str, bytes]:
     members = {f"{name}.png": png_bytes(array) for name, array in phantom.maps.items()}
     metadata = {
         **phantom.attributes,
-        **phantom.findings,
         "group": phantom.group,
         "split": phantom.split,
         "prompt": phantom.prompt,

@@ -15,10 +15,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from dentgen.conditions.phantom.anatomy import DENTITIONS
 from dentgen.conditions.phantom.camera import VIEWS
+from dentgen.conditions.phantom.findings import NO_FINDINGS
 from dentgen.conditions.phantom.light import LIGHT_KINDS
 from dentgen.conditions.phantom.material import GUM_LAB, SHADE_WORDS
-from dentgen.conditions.phantom.prompt import scene_prompt
+from dentgen.conditions.phantom.prompt import LOOKS, RESTORATION_WORDS, SIGN_WORDS, SceneFacts, scene_prompt
 
 TOKENS: Final = 77
 WIDTH: Final = 128
@@ -134,10 +136,14 @@ def _merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 
 def _corpus() -> list[str]:
     prompts = [
-        scene_prompt(view, shade, gum, light)
-        for view, shade, gum, light in product(VIEWS, SHADE_WORDS, [*GUM_LAB, "inflamed"], LIGHT_KINDS)
+        scene_prompt(SceneFacts(view, look, dentition, False, shade, gum, NO_FINDINGS), light)
+        for view, look, dentition, shade, gum, light in product(
+            VIEWS, LOOKS, DENTITIONS, SHADE_WORDS, [*GUM_LAB, "inflamed"], LIGHT_KINDS
+        )
     ]
-    return [*prompts, "clinical lighting, professional lighting, high quality, detailed, 3d dental model"]
+    findings = ", ".join([*RESTORATION_WORDS.values(), "missing tooth, missing teeth, caries", *SIGN_WORDS.values()])
+    others = "clinical lighting, professional lighting, high quality, detailed, 3d dental model, in a mirror"
+    return [*prompts, *[findings] * len(VIEWS), others]
 
 
 def write_scheduler(folder: Path) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.phantom.anatomy import Dentition
 from dentgen.conditions.phantom.camera import VIEWS, View
 from dentgen.conditions.phantom.light import Lighting, sample_lightings
 from dentgen.conditions.phantom.patient import build_patient
-from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, Look, scene_prompt
+from dentgen.conditions.phantom.prompt import Look, scene_prompt
 from dentgen.conditions.phantom.sitting import Shot, Sitting
 from dentgen.records import MapArray
 from dentgen.seeding import derive_seed, numpy_generator
@@ -30,8 +31,8 @@ class Phantom:
     Attributes:
         key, group, split: Record key, patient, and the split that all the patient's views share.
         prompt: What is in the scene.
-        attributes: View, arch, shade, gum and light as words.
-        findings: ``missing_teeth`` and ``restorations``, as many as the picture shows.
+        attributes: View, arch, shade, gum and light as words, and what the picture shows: ``missing_teeth``,
+            ``restorations`` and ``caries`` as counts; ``braces``, ``plaque``, ``stain`` and ``mirrored``, yes or no.
         maps: ``seg``, ``fdi``, ``light``, ``curvature`` (H, W) uint8; ``normal`` (H, W, 3); ``depth`` (H, W) uint16.
         picture: (H, W, 3) uint8 sRGB reference picture.
     """
@@ -40,15 +41,14 @@ class Phantom:
     group: str
     split: str
     prompt: str
-    attributes: dict[str, str]
-    findings: dict[str, int]
+    attributes: dict[str, str | int]
     maps: dict[str, MapArray]
     picture: NDArray[np.uint8]
 
 
-def phantom_group(seed: int, number: int) -> str:
-    """Name of the patient with this number."""
-    return f"s{seed}-p{number:06d}"
+def phantom_group(seed: int, number: int, dentition: Dentition = "permanent") -> str:
+    """Name of the patient with this number: p for adults, c for children with their deciduous teeth."""
+    return f"s{seed}-{'p' if dentition == 'permanent' else 'c'}{number:06d}"
 
 
 def phantom_split(group: str) -> str:
@@ -69,6 +69,8 @@ def render_patient(
     *,
     lightings: int = 1,
     look: Look = "photo",
+    dentition: Dentition = "permanent",
+    mirrors: bool = False,
 ) -> Iterator[Phantom]:
     """Render views of one patient; the same arguments give the same bytes.
 
@@ -81,9 +83,12 @@ def render_patient(
             so on behind that; only the lamps, the lighting map and the prompt's word for the light differ.
         look: An intra-oral photograph, or a render of the same mouth's scan model (keys ``GROUP-scan-VIEW``) under the
             same lamps, whose maps know no lips, cheeks, palate and tongue.
+        dentition: Adults, or children with all their deciduous teeth (groups ``sN-cNNNNNN``).
+        mirrors: Take occlusal photographs in a mirror, as clinics do (keys ``GROUP-mirror-VIEW``): flipped left to
+            right, with every tooth's own number.
     """
-    group = phantom_group(seed, number)
-    sitting = Sitting(seed, build_patient(seed, group), size, look)
+    group = phantom_group(seed, number, dentition)
+    sitting = Sitting(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
     for view in views:
         shot = sitting.shoot(view)
         suffixes = [f"-l{light}" if light else "" for light in range(lightings)]
@@ -93,20 +98,12 @@ def render_patient(
 
 
 def _phantom(group: str, shot: Shot, lighting: Lighting, suffix: str) -> Phantom:
-    material = shot.material
     return Phantom(
         key=shot.key + suffix,
         group=group,
         split=phantom_split(group),
-        prompt=scene_prompt(shot.view, material.shade_word, material.gum_word, lighting.kind, shot.look),
-        attributes={
-            "view": shot.view,
-            "arch": ARCH_OF_VIEW[shot.view],
-            "shade": material.shade_word,
-            "gum": material.gum_word,
-            "light": lighting.kind,
-        },
-        findings=shot.findings,
+        prompt=scene_prompt(shot.facts, lighting.kind),
+        attributes={**shot.facts.attributes, "light": lighting.kind},
         maps={**shot.maps, "light": shot.lighting_map(lighting)},
         picture=shot.picture(lighting, suffix),
     )

@@ -1,20 +1,22 @@
-"""Numbers of the human dentition: crown sizes, tooth posture, cusps and side-wall profiles.
+"""Numbers of the human dentitions: crown sizes, tooth posture, cusps and side-wall profiles.
 
-Sizes are the Wheeler drawing table, postures follow Andrews; profiles were chosen by eye. This module holds tables
-only and refuses to know meshes, cameras or chance.
+Sizes are the Wheeler drawing table, postures follow Andrews; profiles were chosen by eye. A deciduous tooth has its own
+size and the form of a permanent one. This module holds tables only and refuses to know meshes, cameras or chance.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 Arch = Literal["upper", "lower"]
+Dentition = Literal["permanent", "deciduous"]
+DENTITIONS: Final[tuple[Dentition, ...]] = get_args(Dentition)
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -29,6 +31,16 @@ CROWN_SIZE_MM: Final[dict[Arch, dict[int, tuple[float, float, float]]]] = {
         5: (8.0, 7.0, 8.0), 6: (7.5, 11.0, 10.5), 7: (7.0, 10.5, 10.0), 8: (7.0, 10.0, 9.5),
     },
 }  # fmt: skip
+
+#: The same of deciduous teeth, by position 1 (central incisor) to 5 (second molar).
+DECIDUOUS_CROWN_SIZE_MM: Final[dict[Arch, dict[int, tuple[float, float, float]]]] = {
+    "upper": {1: (6.0, 6.5, 5.0), 2: (5.6, 5.1, 4.0), 3: (6.5, 7.0, 7.0), 4: (5.1, 7.3, 8.5), 5: (5.7, 8.2, 10.0)},
+    "lower": {1: (5.0, 4.2, 4.0), 2: (5.2, 4.1, 4.0), 3: (6.0, 5.0, 4.8), 4: (6.0, 7.7, 7.0), 5: (5.5, 9.9, 8.7)},
+}
+#: Permanent position whose form a deciduous tooth has: its first molar is half a premolar, its second a first molar.
+DECIDUOUS_FORM: Final[dict[int, int]] = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6}
+#: A deciduous mouth beside a permanent one: overbite, crest and gum cover go with the crowns' height.
+DECIDUOUS_SCALE: Final = 0.62
 
 #: Labiolingual inclination (torque) and mesial tip in degrees, positions 1 to 8.
 TORQUE_DEG: Final[dict[Arch, tuple[float, ...]]] = {
@@ -140,7 +152,7 @@ def side_wall(arch: Arch, position: int) -> SideWall:
     return SideWall(*(PchipInterpolator(_KNOTS, row) for row in rows))
 
 
-def fdi_number(arch: Arch, position: int, side: int) -> int:
+def fdi_number(arch: Arch, position: int, side: int, dentition: Dentition = "permanent") -> int:
     """FDI number of a tooth; ``side`` is +1 on the patient's left, -1 on the right."""
     quadrant = {("upper", -1): 1, ("upper", 1): 2, ("lower", 1): 3, ("lower", -1): 4}[arch, side]
-    return 10 * quadrant + position
+    return 10 * (quadrant + (4 if dentition == "deciduous" else 0)) + position

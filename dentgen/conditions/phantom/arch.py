@@ -14,6 +14,9 @@ from scipy.interpolate import CubicSpline
 from dentgen.conditions.phantom.anatomy import (
     BUCCAL_CREST_MM,
     CROWN_SIZE_MM,
+    DECIDUOUS_CROWN_SIZE_MM,
+    DECIDUOUS_FORM,
+    DECIDUOUS_SCALE,
     TIP_DEG,
     TIP_LEVEL_MM,
     TORQUE_DEG,
@@ -63,7 +66,8 @@ class Slot:
     """The place of one tooth on the arch, present or not.
 
     Attributes:
-        fdi, position, side: Which tooth (side +1: patient's left).
+        fdi, side: Which tooth (side +1: patient's left).
+        form: Position 1 to 8 in the permanent dentition whose shape and posture the tooth has.
         s, width_mm: Centre and extent along the arch.
         size: Crown size.
         level_mm: How far the tip passes the occlusal plane.
@@ -73,7 +77,7 @@ class Slot:
     """
 
     fdi: int
-    position: int
+    form: int
     side: int
     s: float
     width_mm: float
@@ -114,8 +118,8 @@ def build_arch(arch: Arch, shape: Shape, front_mm: float | None, rng: np.random.
     """
     upper = arch == "upper"
     crowding = shape.crowding * (1.0 if upper else 1.3)
-    positions = range(1, 9 if shape.third_molars[0 if upper else 1] else 8)
-    sizes = {p: _jittered_size(arch, p, shape.size, rng) for p in positions}
+    positions = _positions(arch, shape)
+    sizes = {p: _jittered_size(arch, p, shape, rng) for p in positions}
     spaces = {p: max(0.0, shape.gap_mm + rng.normal(0, 0.08)) - _CONTACT_OVERLAP_MM for p in positions}
     natural = sum(sizes[p].mesiodistal + spaces[p] for p in positions)
     length = natural * (1 - 0.03 * crowding)
@@ -132,8 +136,15 @@ def build_arch(arch: Arch, shape: Shape, front_mm: float | None, rng: np.random.
     return DentalArch(arch, curve, tuple(sorted(slots, key=lambda slot: slot.s)), rootwards)
 
 
-def _jittered_size(arch: Arch, position: int, factor: float, rng: np.random.Generator) -> CrownSize:
-    return CrownSize(*(np.array(CROWN_SIZE_MM[arch][position]) * factor * (1 + rng.normal(0, 0.035, 3))))
+def _positions(arch: Arch, shape: Shape) -> range:
+    if shape.dentition == "deciduous":
+        return range(1, 6)
+    return range(1, 9 if shape.third_molars[0 if arch == "upper" else 1] else 8)
+
+
+def _jittered_size(arch: Arch, position: int, shape: Shape, rng: np.random.Generator) -> CrownSize:
+    table = CROWN_SIZE_MM if shape.dentition == "permanent" else DECIDUOUS_CROWN_SIZE_MM
+    return CrownSize(*(np.array(table[arch][position]) * shape.size * (1 + rng.normal(0, 0.035, 3))))
 
 
 def _fit_curve(half_length: float, width: float, squareness: float, front_mm: float | None) -> ArchCurve:
@@ -163,26 +174,28 @@ def _pose(
     crowding: float, natural: float, curve: ArchCurve, rootwards: FloatArray, rng: np.random.Generator,
 ) -> Slot:  # fmt: skip
     """Tip, torque, rotate and lift one tooth to its place."""
-    index = position - 1
+    form = position if shape.dentition == "permanent" else DECIDUOUS_FORM[position]
+    scale = 1.0 if shape.dentition == "permanent" else DECIDUOUS_SCALE
+    index = form - 1
     mobility = 1.0 if position <= 3 else 0.5
     shift = rng.normal(0, 0.18 + 0.6 * crowding * mobility)
     rotation = rng.normal(0, 2 + 8 * crowding * mobility)
     lift = rng.normal(0, 0.15 + 0.25 * crowding)
     tip = TIP_DEG[arch][index] * 0.7 + rng.normal(0, 2)
     torque = TORQUE_DEG[arch][index] * 0.8 + rng.normal(0, 2)
-    spee = 2.16 * (abs(s) / natural - 0.55) ** 2 if position > 3 else 0.0
-    level = TIP_LEVEL_MM[arch][index] + lift + (-spee if arch == "upper" else spee)
-    buccal_edge = float(side_wall(arch, position).buccal(0.25)) * size.buccolingual / 2
-    outward = BUCCAL_CREST_MM[index] - buccal_edge + shift
-    fdi = fdi_number(arch, position, side)
+    spee = 2.16 * (abs(s) / natural - 0.55) ** 2 if form > 3 else 0.0
+    level = scale * (TIP_LEVEL_MM[arch][index] + (-spee if arch == "upper" else spee)) + lift
+    buccal_edge = float(side_wall(arch, form).buccal(0.25)) * size.buccolingual / 2
+    outward = scale * BUCCAL_CREST_MM[index] - buccal_edge + shift
+    fdi = fdi_number(arch, position, side, shape.dentition)
     crown = vertices = None
     if fdi not in shape.missing:
-        crown = build_crown(arch, position, side, size, shape.wear, rng)
+        crown = build_crown(arch, form, side, size, shape.wear, rng)
         turn = _rotation("y", -side * tip) @ _rotation("x", -torque) @ _rotation("z", side * rotation)
         local = crown.vertices @ turn.T + np.array([0.0, outward, level - size.height])
         point, tangent, normal = curve.frame(np.array([s]))
         vertices = point + local[:, :1] * tangent + local[:, 1:2] * normal - local[:, 2:] * rootwards
-    return Slot(fdi, position, side, s, width, size, level, outward, crown, vertices)
+    return Slot(fdi, form, side, s, width, size, level, outward, crown, vertices)
 
 
 def _rotation(axis: str, degrees: float) -> FloatArray:
@@ -205,6 +218,12 @@ def _tooth_part(slot: Slot) -> Part:
         crown.faces,
         Tissue.TOOTH,
         slot.fdi,
-        {"height": crown.height, "fissure": crown.fissure, "mesial": crown.mesial, "outward": crown.outward},
+        {
+            "height": crown.height,
+            "fissure": crown.fissure,
+            "mesial": crown.mesial,
+            "outward": crown.outward,
+            "edge": crown.edge,
+        },
         centre=slot.vertices.mean(0),
     )

@@ -79,5 +79,5 @@ def cast_coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat
     gum = surface.tissue == Tissue.GUM
     result.albedo[gum] = material.gum * marginal_reddening(surface.attributes["margin_mm"][gum], material)
     result.roughness[:] = np.maximum(result.roughness, 0.42)
-    result.gloss[:], result.bump[:] = 0.5, 0.0
+    result.sheen[:], result.bump[:] = 0.5, 0.0
     return result

@@ -1,31 +1,71 @@
-"""What can be counted in a picture: missing teeth and restored ones. Refuses to count what the camera does not see."""
+"""What can be told of a picture: teeth missing, restored, decayed, banded; plaque and stain.
+
+Refuses to count what the camera does not see.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
 from dentgen.conditions.phantom.anatomy import FloatArray
 from dentgen.conditions.phantom.arch import DentalArch
+from dentgen.conditions.phantom.material import Material
+from dentgen.conditions.phantom.mesh import Tissue
 from dentgen.conditions.phantom.patient import Patient
 from dentgen.conditions.phantom.shading import Painted
 
-#: Shares of the picture from which a tooth or a restoration counts as seen: 33 and 3 pixels at 128.
-_TOOTH_SHARE, _RESTORATION_SHARE = 2e-3, 2e-4
+#: Shares of the picture from which a tooth, or what is on it, counts as seen: 33 and 3 pixels at 128.
+_TOOTH_SHARE, _SPOT_SHARE = 2e-3, 2e-4
+#: Amount from which plaque and stain can be told from clean teeth.
+_VISIBLE_FROM = 0.3
 
 
-def count_findings(patient: Patient, centres: Painted) -> dict[str, int]:
-    """Findings by name; ``centres`` are the painted samples at all pixel centres.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a picture shows.
 
-    ``missing_teeth`` counts those between two standing teeth that are both in the picture: a tooth lost at the arch's
-    end leaves no gap to see. ``restorations`` counts teeth whose crown or filling is in the picture.
+    Attributes:
+        counts: ``missing_teeth`` between two standing teeth that are both in the picture (a tooth lost at the arch's
+            end leaves no gap to see); ``restorations`` and ``caries``: teeth with a filling or crown, or decay, in the
+            picture.
+        restorations: Kinds of restoration in the picture: amalgam, composite, ceramic, gold.
+        signs: ``braces``, ``plaque``, ``stain``: yes or no.
     """
-    fdi = centres.surface.fdi
+
+    counts: dict[str, int]
+    restorations: tuple[str, ...]
+    signs: dict[str, str]
+
+
+#: A picture that shows none.
+NO_FINDINGS: Final = Findings(
+    {"missing_teeth": 0, "restorations": 0, "caries": 0}, (), {"braces": "no", "plaque": "no", "stain": "no"}
+)
+
+
+def tell_findings(patient: Patient, material: Material, centres: Painted) -> Findings:
+    """Findings of a view; ``centres`` are the painted samples at all pixel centres."""
+    fdi, coat = centres.surface.fdi, centres.coat
     seen = _visible(fdi, np.ones(len(fdi)), _TOOTH_SHARE)
-    restored = _visible(fdi, centres.coat.restored, _RESTORATION_SHARE)
+    restored = _visible(fdi, coat.restored, _SPOT_SHARE)
+    decayed = _visible(fdi, coat.decayed * (coat.restored < 0.5), _SPOT_SHARE)
     missing = sum(_gaps(jaw.teeth, seen) for jaw in (patient.upper, patient.lower))
-    return {"missing_teeth": missing, "restorations": len(restored)}
+    lesions = material.lesions
+    kinds: set[str] = {
+        filling.kind for filling in lesions.fillings if filling.spot.fdi in restored - set(lesions.crowns)
+    }
+    kinds |= {kind for crowned, kind in lesions.crowns.items() if crowned in restored}
+    banded = (centres.surface.tissue == Tissue.APPLIANCE).mean() >= _SPOT_SHARE
+    signs = {"braces": banded, "plaque": lesions.plaque >= _VISIBLE_FROM, "stain": lesions.stain >= _VISIBLE_FROM}
+    return Findings(
+        counts={"missing_teeth": missing, "restorations": len(restored), "caries": len(decayed)},
+        restorations=tuple(sorted(kinds)),
+        signs={name: "yes" if sign else "no" for name, sign in signs.items()},
+    )
 
 
 def _visible(fdi: np.ndarray, amount: FloatArray, share: float) -> set[int]:

@@ -11,9 +11,12 @@ import numpy as np
 from dentgen.conditions.phantom.anatomy import FloatArray
 from dentgen.conditions.phantom.camera import Camera
 
-LightKind = Literal["ring", "twin", "overhead", "side"]
+LightKind = Literal["ring", "twin", "overhead", "side", "soft", "harsh"]
 LIGHT_KINDS: Final[tuple[LightKind, ...]] = get_args(LightKind)
-_KIND_SHARES: Final = (0.3, 0.25, 0.25, 0.2)
+_KIND_SHARES: Final = (0.26, 0.22, 0.20, 0.14, 0.09, 0.09)
+#: Factor on ambient light, and the range of exposures: soft light has no shadows, harsh light little else.
+_AMBIENT: Final[dict[str, float]] = {"soft": 1.5, "harsh": 0.3}
+_EXPOSURE: Final[dict[str, tuple[float, float]]] = {"harsh": (0.34, 0.92)}
 _WARM_WHITE = np.array([1.0, 0.955, 0.915])
 _REFERENCE_DISTANCE_MM = 260.0
 
@@ -86,6 +89,13 @@ def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = (
         case "overhead":
             places = [(rng.normal(0, 30), rng.uniform(80, 160)), (rng.normal(0, 60), rng.uniform(20, 90))]
             total, radius = 0.86, 0.04
+        case "soft":
+            places = [(rng.uniform(-160, 160), rng.uniform(-60, 160)) for _ in range(5)]
+            total, radius = 0.62, 0.22
+        case "harsh":
+            angle = rng.uniform(-0.25, np.pi + 0.25)  # from above or from the side, far off the lens' axis
+            places = [(rng.uniform(260, 420) * np.cos(angle), rng.uniform(260, 420) * np.sin(angle))]
+            total, radius = 1.5, 0.015
         case _:
             side = rng.choice([-1, 1])
             places = [(side * rng.uniform(110, 200), rng.normal(40, 40)), (side * 20.0, 60.0)]
@@ -95,9 +105,9 @@ def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = (
     return Lighting(
         kind=kind,
         lamps=lamps,
-        ambient=np.array([0.34, 0.31, 0.29]) * rng.uniform(0.7, 1.1),
+        ambient=np.array([0.34, 0.31, 0.29]) * rng.uniform(0.7, 1.1) * _AMBIENT.get(kind, 1.0),
         gloss=rng.uniform(1.1, 2.4),
-        target=rng.uniform(0.60, 0.76),
+        target=rng.uniform(*_EXPOSURE.get(kind, (0.60, 0.76))),
         vignette=rng.uniform(0.2, 1) * 0.5,
         fading=0.45,
         surround=np.array([0.075, 0.024, 0.02]) * rng.uniform(0.5, 1.3),

@@ -6,27 +6,35 @@ says something true about the picture. Refuses to know tissue colours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.labels import APPLIANCE, GINGIVA, RESTORATION, TOOTH, mirror_normal
 from dentgen.conditions.phantom.camera import Camera
 from dentgen.conditions.phantom.light import Lighting
 from dentgen.conditions.phantom.mesh import Tissue
 from dentgen.conditions.phantom.scene import Surface
+from dentgen.conditions.phantom.shading import Painted
+from dentgen.records import MapArray
 
-_GINGIVA, _TOOTH = 1, 2
+_SOLID = (Tissue.GUM, Tissue.PALATE, Tissue.TOOTH, Tissue.APPLIANCE)
 
 
-def segmentation_map(surface: Surface, size: int) -> NDArray[np.uint8]:
-    """(H, W) classes: 0 background, 1 gingiva (palate included), 2 tooth."""
-    seg = np.zeros(len(surface.tissue), np.uint8)
-    seg[np.isin(surface.tissue, [Tissue.GUM, Tissue.PALATE])] = _GINGIVA
-    seg[surface.tissue == Tissue.TOOTH] = _TOOTH
+def segmentation_map(centres: Painted, size: int) -> NDArray[np.uint8]:
+    """(H, W) classes: 0 background, 1 gingiva (palate included), 2 tooth, 4 filling or crown, 5 appliance."""
+    tissue = centres.surface.tissue
+    seg = np.zeros(len(tissue), np.uint8)
+    seg[np.isin(tissue, [Tissue.GUM, Tissue.PALATE])] = GINGIVA
+    seg[tissue == Tissue.TOOTH] = TOOTH
+    seg[(tissue == Tissue.TOOTH) & (centres.coat.restored >= 0.5)] = RESTORATION
+    seg[tissue == Tissue.APPLIANCE] = APPLIANCE
     return seg.reshape(size, size)
 
 
 def fdi_map(surface: Surface, size: int) -> NDArray[np.uint8]:
-    """(H, W) FDI numbers, 0 where there is no tooth."""
+    """(H, W) FDI numbers, 0 where no tooth is to be seen (a bracket hides its tooth)."""
     return surface.fdi.reshape(size, size)
 
 
@@ -67,5 +75,13 @@ def depth_map(surface: Surface, size: int) -> NDArray[np.uint16]:
     return np.where(solid, encoded, 0).astype(np.uint16).reshape(size, size)
 
 
+def mirror_image(maps: Mapping[str, MapArray]) -> dict[str, MapArray]:
+    """The maps of the same mouth seen in a mirror: flipped left to right, every tooth with the number that it has."""
+    return {
+        name: mirror_normal(array.astype(np.uint8)) if name == "normal" else array[:, ::-1].copy()
+        for name, array in maps.items()
+    }
+
+
 def _solid(surface: Surface) -> NDArray[np.bool_]:
-    return np.isin(surface.tissue, [Tissue.GUM, Tissue.PALATE, Tissue.TOOTH])
+    return np.isin(surface.tissue, _SOLID)

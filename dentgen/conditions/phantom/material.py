@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from dentgen.conditions.phantom.anatomy import FloatArray
+from dentgen.conditions.phantom.anatomy import Dentition, FloatArray
+from dentgen.conditions.phantom.lesions import Lesions
 
 #: CIE Lab of VITA shades; the word is what a prompt calls them.
 VITA_LAB: Final[dict[str, tuple[float, float, float]]] = {
@@ -26,24 +27,19 @@ SHADE_WORDS: Final[dict[str, tuple[str, ...]]] = {
 }
 GUM_LAB: Final[dict[str, tuple[float, float, float]]] = {
     "pink": (51, 27.7, 18.3),
-    "pale": (59, 25.5, 17.6),
-    "dark": (40, 22, 16),
+    "pale": (61.4, 24.3, 17.6),
+    "dark": (36.1, 21.0, 16.0),
 }
 #: Share of the marginal reddening above which a prompt says "inflamed".
 INFLAMED_FROM: Final = 0.9
-_FILLABLE = (16, 26, 36, 46, 17, 27, 37, 47, 15, 25, 35, 45)
-
-
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """A filling: tooth, centre and radius in half crown widths, colour, roughness."""
-
-    fdi: int
-    mesial: float
-    outward: float
-    radius: float
-    colour: FloatArray
-    roughness: float
+_SHADE_SHARES: Final[dict[Dentition, tuple[float, ...]]] = {
+    "permanent": (1 / 3, 1 / 3, 1 / 3), "deciduous": (0.7, 0.2, 0.1),
+}  # fmt: skip
+#: Linear RGB of rubber rings: grey, clear, blue, turquoise, pink, red, green, violet.
+_LIGATURES: Final = (
+    (0.30, 0.31, 0.32), (0.75, 0.72, 0.66), (0.03, 0.12, 0.55), (0.03, 0.42, 0.45),
+    (0.75, 0.16, 0.36), (0.50, 0.03, 0.04), (0.05, 0.38, 0.10), (0.25, 0.08, 0.45),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +51,13 @@ class Material:
         gum_kind: Key of ``GUM_LAB``.
         enamel, gum, mucosa, palate, tongue, lip: (3,) colours.
         tooth_tint: (100, 3) factor per FDI number.
-        cervix, translucency, stain, white_spots, inflammation, pigment: amounts, 0..about 1.3.
+        cervix, translucency, fissure_stain, exposed_dentine, white_spots, inflammation, pigment: amounts, 0..about 1.3.
         keratin_mm: Width of attached gum before mucosa begins.
         lip_edge: Share of the lip sheet that is red.
         grain: Spatial frequency of surface grain, per mm.
-        fillings, crowns: Restored teeth.
+        wetness: Saliva on gum and teeth, 0..1.
+        ligature: (3,) colour of the rubber rings of a fixed appliance.
+        lesions: Restorations, caries, plaque and stain.
     """
 
     shade: str
@@ -73,15 +71,17 @@ class Material:
     tooth_tint: FloatArray
     cervix: float
     translucency: float
-    stain: float
+    fissure_stain: float
+    exposed_dentine: float
     white_spots: float
     inflammation: float
     pigment: float
     keratin_mm: float
     lip_edge: float
     grain: float
-    fillings: tuple[Filling, ...]
-    crowns: tuple[int, ...]
+    wetness: float
+    ligature: FloatArray
+    lesions: Lesions
 
     @property
     def shade_word(self) -> str:
@@ -94,9 +94,9 @@ class Material:
         return "inflamed" if self.inflammation >= INFLAMED_FROM else self.gum_kind
 
 
-def sample_material(rng: np.random.Generator) -> Material:
-    """Draw a patient's colours; the three shade words are equally likely."""
-    word = list(SHADE_WORDS)[rng.integers(len(SHADE_WORDS))]
+def sample_material(rng: np.random.Generator, lesions: Lesions, dentition: Dentition = "permanent") -> Material:
+    """Draw a patient's colours; the three shade words are equally likely, deciduous teeth are seldom yellow."""
+    word = list(SHADE_WORDS)[rng.choice(3, p=_SHADE_SHARES[dentition])]
     shade = SHADE_WORDS[word][rng.integers(len(SHADE_WORDS[word]))]
     lightness, a, b = VITA_LAB[shade]
     enamel = lab_to_linear(lightness + 6 + rng.normal(0, 1.2), a + rng.normal(0.6, 0.5), b * 0.92 + rng.normal(0, 1.0))
@@ -116,15 +116,17 @@ def sample_material(rng: np.random.Generator) -> Material:
         tooth_tint=_tooth_tints(rng),
         cervix=rng.uniform(0.5, 1.3),
         translucency=rng.uniform(0.3, 1.3),
-        stain=rng.uniform(0, 1) ** 1.5,
+        fissure_stain=rng.uniform(0, 1) ** 1.5,
+        exposed_dentine=max(0.0, rng.normal(0.2, 0.4)),
         white_spots=rng.uniform(0, 0.6) * (rng.random() < 0.4),
         inflammation=rng.uniform(1.0, 1.6) if inflamed else rng.uniform(0.05, 0.5),
         pigment=rng.uniform(0.3, 0.9) * (rng.random() < 0.15),
         keratin_mm=rng.uniform(3.8, 6.5),
         lip_edge=rng.uniform(0, 0.16),
         grain=rng.uniform(0.8, 1.3),
-        fillings=_fillings(enamel, rng),
-        crowns=tuple(fdi for fdi in (16, 26, 36, 46, 11, 21) if rng.random() < 0.02),
+        wetness=rng.uniform(0.2, 1.0),
+        ligature=np.array(_LIGATURES[rng.integers(len(_LIGATURES))]),
+        lesions=lesions,
     )
 
 
@@ -139,6 +141,8 @@ def lab_to_linear(lightness: float, a: float, b: float) -> FloatArray:
 
 def _tooth_tints(rng: np.random.Generator) -> FloatArray:
     tints = np.ones((100, 3)) * (1 + rng.normal(0, 0.025, (100, 1)))
+    for quadrant in (50, 60, 70, 80):
+        tints[quadrant + 3] *= [0.99, 0.98, 0.95]
     for quadrant in (10, 20, 30, 40):
         tints[quadrant + 3] *= [0.975, 0.95, 0.895]
         tints[quadrant + 6 : quadrant + 9] *= [0.98, 0.965, 0.93]
@@ -154,17 +158,3 @@ def _lip_colour(rng: np.random.Generator) -> FloatArray:
             return np.array([0.45, 0.56, 0.72])
         case _:
             return np.array([0.62, 0.36, 0.29]) * rng.uniform(0.55, 1.1)
-
-
-def _fillings(enamel: FloatArray, rng: np.random.Generator) -> tuple[Filling, ...]:
-    fillings = []
-    for fdi in _FILLABLE:
-        if rng.random() >= 0.10:
-            continue
-        amalgam = rng.random() < 0.45
-        colour = np.array([0.20, 0.20, 0.205]) if amalgam else enamel * [0.97, 0.98, 1.03]
-        fillings.append(
-            Filling(fdi, rng.normal(0, 0.08), rng.normal(-0.02, 0.08), rng.uniform(0.2, 0.42), colour,
-                    0.32 if amalgam else 0.2)
-        )  # fmt: skip
-    return tuple(fillings)

@@ -25,13 +25,14 @@ class Tissue(IntEnum):
     TONGUE = 4
     LIP = 5
     MUCOSA = 6
+    APPLIANCE = 7
 
 
 #: Per-vertex values that the picture reads. ``margin_mm``: distance rootwards from the gum margin (on lips: share of
-#: the way outwards); ``height``: share of crown height (palate: nearness to the midline; lips: steepness);
-#: ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place on a crown in half
-#: widths.
-ATTRIBUTES: Final = ("margin_mm", "height", "fissure", "buccal", "mesial", "outward")
+#: the way outwards); ``height``: share of crown height (palate: nearness to the midline; lips: steepness; appliances:
+#: 1 on rubber, 0 on metal); ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place
+#: on a crown in half widths; ``edge``: 1 on the biting edge of a front tooth.
+ATTRIBUTES: Final = ("margin_mm", "height", "fissure", "buccal", "mesial", "outward", "edge")
 
 
 @dataclass(frozen=True, slots=True)

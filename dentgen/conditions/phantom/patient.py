@@ -9,33 +9,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dentgen.conditions.phantom.anatomy import Dentition
+from dentgen.conditions.phantom.appliance import build_appliance
 from dentgen.conditions.phantom.arch import DentalArch, build_arch
 from dentgen.conditions.phantom.camera import OCCLUSAL_VIEWS, View
 from dentgen.conditions.phantom.cast import build_cast
 from dentgen.conditions.phantom.gum import Gum, build_gum
 from dentgen.conditions.phantom.mesh import Part
 from dentgen.conditions.phantom.mouth import build_cheeks, build_floor, build_palate, build_tongue
-from dentgen.conditions.phantom.style import Shape, sample_shape
+from dentgen.conditions.phantom.style import Shape, sample_child_shape, sample_shape
 from dentgen.seeding import numpy_generator
 
-_LOWER_BEHIND_UPPER_MM = 2.6
+_LOWER_BEHIND_UPPER_MM = {"permanent": 2.6, "deciduous": 1.9}
+_ADULT_ARCH_WIDTH_MM = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Jaw:
-    """One arch with everything that hangs on it."""
+    """One arch with everything that hangs on it; ``appliance`` holds brackets and wire, if it wears any."""
 
     teeth: DentalArch
     gum: Gum
     soft: tuple[Part, ...]
+    appliance: tuple[Part, ...] = ()
 
     def parts(self) -> list[Part]:
         """All meshes of the jaw."""
-        return [*self.teeth.tooth_parts(), self.gum.part, *self.soft]
+        return [*self.teeth.tooth_parts(), *self.appliance, self.gum.part, *self.soft]
 
     def cast_parts(self) -> list[Part]:
         """Meshes of the jaw's cast: nothing soft behind or before the arch."""
-        return [*self.teeth.tooth_parts(), *build_cast(self.gum, self.teeth.rootwards)]
+        return [*self.teeth.tooth_parts(), *self.appliance, *build_cast(self.gum, self.teeth.rootwards)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,11 @@ class Patient:
     shape: Shape
     upper: Jaw
     lower: Jaw
+
+    @property
+    def scale(self) -> float:
+        """Size of the mouth, 1 for an adult's."""
+        return 1.0 if self.shape.dentition == "permanent" else self.shape.arch_width_mm / _ADULT_ARCH_WIDTH_MM
 
     @property
     def front_mm(self) -> float:
@@ -77,11 +86,15 @@ class Patient:
         return build_cheeks(jaw.teeth.arch, self.front_mm, jaw.teeth.rootwards, rng)
 
 
-def build_patient(seed: int, group: str) -> Patient:
+def build_patient(seed: int, group: str, dentition: Dentition = "permanent") -> Patient:
     """Build the mouth named by (seed, group)."""
-    shape = sample_shape(numpy_generator(seed, group, "shape"))
+    shapes = numpy_generator(seed, group, "shape")
+    if dentition == "permanent":
+        shape = sample_shape(shapes, numpy_generator(seed, group, "braces"))
+    else:
+        shape = sample_child_shape(shapes)
     upper = build_arch("upper", shape, None, numpy_generator(seed, group, "upper arch"))
-    front = upper.curve.depth_mm - _LOWER_BEHIND_UPPER_MM
+    front = upper.curve.depth_mm - _LOWER_BEHIND_UPPER_MM[dentition]
     lower = build_arch("lower", shape, front, numpy_generator(seed, group, "lower arch"))
     return Patient(
         group,
@@ -93,8 +106,9 @@ def build_patient(seed: int, group: str) -> Patient:
 
 def _jaw(teeth: DentalArch, shape: Shape, rng: np.random.Generator) -> Jaw:
     gum = build_gum(teeth, shape, rng)
+    appliance = build_appliance(teeth) if teeth.arch in shape.braced else ()
     if teeth.arch == "upper":
-        return Jaw(teeth, gum, (build_palate(gum.lingual_edge, teeth.rootwards, rng),))
+        return Jaw(teeth, gum, (build_palate(gum.lingual_edge, teeth.rootwards, rng),), appliance)
     floor = build_floor(gum.lingual_edge, teeth.rootwards)
     tongue = build_tongue(gum.lingual_edge, shape.arch_width_mm - 5, teeth.rootwards, rng)
-    return Jaw(teeth, gum, (floor, tongue))
+    return Jaw(teeth, gum, (floor, tongue), appliance)

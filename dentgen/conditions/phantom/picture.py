@@ -28,7 +28,7 @@ def photograph(sight: Sight, lighting: Lighting, rng: np.random.Generator) -> ND
     centres = sight.centres.surface
     image = _expose(sight.radiance(lighting), centres, lighting).reshape(sight.size, sight.size, 3)
     image = _tone(_lens(image, centres, lighting))
-    image = image + rng.normal(0, 0.006, (*image.shape[:2], 1))
+    image = image + _sensor_noise(image, rng)
     return (255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
@@ -61,6 +61,13 @@ def _lens(image: FloatArray, centres: Surface, lighting: Lighting) -> FloatArray
     image = image + 0.25 * gaussian_filter(np.clip(image - 0.85, 0, 2), (5 * scale, 5 * scale, 0))
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     return image * (1 - lighting.vignette * (x**2 + y**2))[..., None]
+
+
+def _sensor_noise(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Noise of a sensor at a random gain: photons in the light, read-out in the dark, most of it shared by channels."""
+    gain = rng.uniform(0.3, 1.2)
+    shared, coloured = rng.normal(0, 1, (*image.shape[:2], 1)), rng.normal(0, 1, image.shape)
+    return gain * (0.003 + 0.006 * np.sqrt(np.clip(image, 0, 1))) * (0.85 * shared + 0.5 * coloured)
 
 
 def _tone(image: FloatArray) -> FloatArray:

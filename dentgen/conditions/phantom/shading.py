@@ -61,13 +61,13 @@ def shade(painted: Painted, lighting: Lighting, camera: Camera) -> FloatArray:
         half /= np.linalg.norm(half, axis=1, keepdims=True)
         alpha = np.sqrt(np.clip(skin.roughness, 0.08, 1) ** 4 + lamp.radius**2)
         lobe = _ggx(bumped, half, towards, view, alpha)
-        lobe = (lobe + second * _ggx(normal, half, towards, view, alpha + 0.2)) * skin.gloss
-        radiance += lobe[:, None] * arriving * lighting.gloss * gloss_seen
+        lobe = lobe + second * _ggx(normal, half, towards, view, alpha + 0.2)
+        radiance += lobe[:, None] * skin.sheen * arriving * lighting.gloss * gloss_seen
     cosine = (normal * view).sum(1)
     fresnel = 0.04 + 0.96 * (1 - np.clip(cosine, 0, 1)) ** 5
     mirrored = (2 * cosine[:, None] * normal - view) @ camera.axes[1]
     surroundings = np.clip(0.25 + 0.55 * mirrored, 0.05, 1) * np.clip(1.3 * open_air - 0.3, 0, 1)
-    radiance += (0.9 * fresnel * surroundings * skin.gloss)[:, None] * lighting.ambient
+    radiance += (0.9 * fresnel * surroundings)[:, None] * skin.sheen * lighting.ambient
     behind = np.clip((surface.depth_mm - (camera.distance_mm - 12)) / 60, 0, 1)[:, None]
     radiance *= 1 - lighting.fading * behind
     radiance[~surface.hit] = lighting.surround

@@ -13,25 +13,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.conditions.phantom.camera import Camera, View, sample_camera
+from dentgen.conditions.phantom.camera import OCCLUSAL_VIEWS, Camera, View, sample_camera
 from dentgen.conditions.phantom.cast import cast_coat
-from dentgen.conditions.phantom.findings import count_findings
+from dentgen.conditions.phantom.findings import tell_findings
+from dentgen.conditions.phantom.lesions import sample_lesions
 from dentgen.conditions.phantom.light import Lighting, neutral
 from dentgen.conditions.phantom.maps import (
     curvature_map,
     depth_map,
     fdi_map,
     lighting_map,
+    mirror_image,
     normal_map,
     segmentation_map,
 )
-from dentgen.conditions.phantom.material import Material, sample_material
+from dentgen.conditions.phantom.material import sample_material
 from dentgen.conditions.phantom.mesh import Mesh, join_meshes, join_parts
 from dentgen.conditions.phantom.mouth import build_lips
 from dentgen.conditions.phantom.noise import LatticeNoise
 from dentgen.conditions.phantom.patient import Patient
 from dentgen.conditions.phantom.picture import photograph, scan_render
-from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, Look
+from dentgen.conditions.phantom.prompt import ARCH_OF_VIEW, Look, SceneFacts
 from dentgen.conditions.phantom.rays import RayMesh
 from dentgen.conditions.phantom.scene import Scene, Surface
 from dentgen.conditions.phantom.shading import Painted, paint
@@ -49,62 +51,76 @@ class Shot:
         seed: Seed of the set.
         name: Patient and view: names the random streams, the same whatever the look.
         key: Key of the first lighting's record.
-        view, look: What is shown, and as what.
-        material: The patient's colours.
+        facts: What can be said of it.
         sight: What the camera sees.
         maps: All maps but ``light``.
-        findings: Counts of what is to be seen, by name.
         texture: The stream that drew the patient's texture; the first picture's grain comes next in it.
     """
 
     seed: int
     name: str
     key: str
-    view: View
-    look: Look
-    material: Material
+    facts: SceneFacts
     sight: Sight
     maps: dict[str, MapArray]
-    findings: dict[str, int]
     texture: np.random.Generator
 
     def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
         """(H, W) clay under the lamps."""
-        return lighting_map(self.sight.centres.surface, lighting, self.sight.camera, self.sight.size)
+        clay = lighting_map(self.sight.centres.surface, lighting, self.sight.camera, self.sight.size)
+        return clay[:, ::-1].copy() if self.facts.mirrored else clay
 
     def picture(self, lighting: Lighting, suffix: str) -> NDArray[np.uint8]:
         """(H, W, 3) reference picture under the lighting that ``suffix`` names, "" for the first."""
-        if self.look == "scan":
+        if self.facts.look == "scan":
             return scan_render(self.sight, neutral(lighting))
         grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
-        return photograph(self.sight, lighting, grain)
+        picture = photograph(self.sight, lighting, grain)
+        return picture[:, ::-1].copy() if self.facts.mirrored else picture
 
 
 class Sitting:
     """A patient's mouth, ready for pictures of one size."""
 
-    def __init__(self, seed: int, patient: Patient, size: int, look: Look = "photo") -> None:
-        """Draw the patient's colours."""
+    def __init__(self, seed: int, patient: Patient, size: int, look: Look = "photo", *, mirrors: bool = False) -> None:
+        """Draw the patient's colours; with ``mirrors``, occlusal photographs are taken in a mirror."""
         self._seed = seed
         self._patient = patient
         self._size = size
         self._look: Look = look
-        self._material = sample_material(numpy_generator(seed, patient.group, "material"))
+        self._mirrors = mirrors and look == "photo"
+        dentition = patient.shape.dentition
+        lesions = sample_lesions(dentition, numpy_generator(seed, patient.group, "lesions"))
+        self._material = sample_material(numpy_generator(seed, patient.group, "material"), lesions, dentition)
         self._meshes: dict[str, Mesh] = {}
         self._casts: dict[str, RayMesh] = {}
 
     def shoot(self, view: View) -> Shot:
         """See one view of the mouth, or of its cast from the same camera."""
         seed, group, name = self._seed, self._patient.group, f"{self._patient.group}-{view}"
-        camera = sample_camera(view, self._patient.front_mm, numpy_generator(seed, name, "camera"))
+        cameras = numpy_generator(seed, name, "camera")
+        camera = sample_camera(view, self._patient.front_mm, cameras, self._patient.scale)
         scene = self._scene(camera, name)
         centres = scene.trace_centres()
         texture = numpy_generator(seed, group, "texture")
         sight = see(scene, centres, self._brush(LatticeNoise(texture)))
-        key = name if self._look == "photo" else f"{group}-{self._look}-{view}"
-        maps = _geometry_maps(centres, camera, self._size)
-        findings = count_findings(self._patient, sight.centres)
-        return Shot(seed, name, key, view, self._look, self._material, sight, maps, findings, texture)
+        facts = self._facts(view, sight)
+        kind = "mirror" if facts.mirrored else self._look
+        key = name if kind == "photo" else f"{group}-{kind}-{view}"
+        maps = _geometry_maps(sight.centres, camera, self._size)
+        return Shot(seed, name, key, facts, sight, mirror_image(maps) if facts.mirrored else maps, texture)
+
+    def _facts(self, view: View, sight: Sight) -> SceneFacts:
+        material = self._material
+        return SceneFacts(
+            view=view,
+            look=self._look,
+            dentition=self._patient.shape.dentition,
+            mirrored=self._mirrors and view in OCCLUSAL_VIEWS,
+            shade=material.shade_word,
+            gum=material.gum_word,
+            findings=tell_findings(self._patient, material, sight.centres),
+        )
 
     def _brush(self, noise: LatticeNoise) -> Callable[[Surface], Painted]:
         material, coat_of = self._material, coat if self._look == "photo" else cast_coat
@@ -125,9 +141,10 @@ class Sitting:
         return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, self._size)
 
 
-def _geometry_maps(surface: Surface, camera: Camera, size: int) -> dict[str, MapArray]:
+def _geometry_maps(centres: Painted, camera: Camera, size: int) -> dict[str, MapArray]:
+    surface = centres.surface
     return {
-        "seg": segmentation_map(surface, size),
+        "seg": segmentation_map(centres, size),
         "fdi": fdi_map(surface, size),
         "normal": normal_map(surface, camera, size),
         "curvature": curvature_map(surface, size),

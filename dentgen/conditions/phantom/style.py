@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LOSABLE = (14, 15, 16, 24, 25, 26, 35, 36, 45, 46, 47)
+from dentgen.conditions.phantom.anatomy import Arch, Dentition
+
+_LOSABLE = (14, 15, 16, 17, 24, 25, 26, 27, 35, 36, 37, 45, 46, 47)
+#: Losses run together: six mouths in ten have lost any teeth, and those one in seven of the back ones.
+_LOSING_SHARE, _LOST_SHARE = 0.6, 0.14
+_THIRD_MOLAR_SHARE = 0.35
+_LOSABLE_DECIDUOUS = (51, 52, 54, 61, 62, 64, 74, 75, 84, 85)
+_BRACED_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class Shape:
         opening_mm: Gap between the arches.
         missing: FDI numbers of missing teeth.
         third_molars: Upper and lower wisdom teeth present.
+        dentition: Permanent or deciduous teeth.
+        braced: Arches that wear a fixed appliance.
     """
 
     size: float
@@ -43,21 +52,54 @@ class Shape:
     opening_mm: float
     missing: frozenset[int]
     third_molars: tuple[bool, bool]
+    dentition: Dentition = "permanent"
+    braced: frozenset[Arch] = frozenset()
 
 
-def sample_shape(rng: np.random.Generator) -> Shape:
-    """Draw a patient's shape."""
+def sample_shape(rng: np.random.Generator, braces: np.random.Generator | None = None) -> Shape:
+    """Draw an adult's shape; ``braces`` draws which arches wear a fixed appliance, None leaves both without."""
     return Shape(
         size=rng.normal(1, 0.035),
         arch_width_mm=rng.uniform(57, 63),
         arch_squareness=rng.uniform(0.3, 0.7),
         gap_mm=max(0.0, rng.normal(-0.1, 0.25)),
         wear=rng.uniform(0, 0.6),
-        recession_mm=max(0.0, rng.normal(-0.2, 0.6)),
+        recession_mm=max(0.0, rng.normal(0.0, 0.7)),
         papilla_loss=max(0.0, rng.normal(0, 0.12)),
         vestibule_mm=rng.uniform(9, 13),
         crowding=abs(rng.normal(0, 0.35)),
         opening_mm=max(0.0, rng.normal(0, 1.3)),
-        missing=frozenset(fdi for fdi in _LOSABLE if rng.random() < 0.035),
-        third_molars=(rng.random() < 0.2, rng.random() < 0.2),
+        missing=_lost_teeth(rng),
+        third_molars=(rng.random() < _THIRD_MOLAR_SHARE, rng.random() < _THIRD_MOLAR_SHARE),
+        braced=frozenset() if braces is None else _braced_arches(braces),
     )
+
+
+def sample_child_shape(rng: np.random.Generator) -> Shape:
+    """Draw the shape of a mouth with all its deciduous teeth: spaced and hardly crowded; one may be lost early."""
+    return Shape(
+        size=rng.normal(1, 0.045),
+        arch_width_mm=rng.uniform(48, 53),
+        arch_squareness=rng.uniform(0.3, 0.6),
+        gap_mm=max(0.0, rng.normal(0.45, 0.35)),
+        wear=rng.uniform(0, 0.8),
+        recession_mm=0.0,
+        papilla_loss=max(0.0, rng.normal(0.1, 0.1)),
+        vestibule_mm=rng.uniform(6.5, 9),
+        crowding=abs(rng.normal(0, 0.12)),
+        opening_mm=max(0.0, rng.normal(0, 0.9)),
+        missing=frozenset(fdi for fdi in _LOSABLE_DECIDUOUS if rng.random() < 0.02),
+        third_molars=(False, False),
+        dentition="deciduous",
+    )
+
+
+def _lost_teeth(rng: np.random.Generator) -> frozenset[int]:
+    share = _LOST_SHARE if rng.random() < _LOSING_SHARE else 0.0
+    return frozenset(fdi for fdi in _LOSABLE if rng.random() < share)
+
+
+def _braced_arches(rng: np.random.Generator) -> frozenset[Arch]:
+    if rng.random() >= _BRACED_SHARE:
+        return frozenset()
+    return frozenset(("upper",)) if rng.random() < 0.25 else frozenset(("upper", "lower"))

@@ -37,6 +37,7 @@ class Crown:
         height: (V,) z as a share of crown height.
         mesial: (V,) place along the arch in half widths, mesial positive.
         outward: (V,) place across the arch in half widths, buccal positive.
+        edge: (V,) 1 on the biting edge of a front tooth, 0 elsewhere.
     """
 
     vertices: FloatArray
@@ -45,6 +46,7 @@ class Crown:
     height: FloatArray
     mesial: FloatArray
     outward: FloatArray
+    edge: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def build_crown(arch: Arch, position: int, side: int, size: CrownSize, wear: flo
     tooth = _Tooth(arch, position, side, size, _jittered_cusps(arch, position, rng), wear)
     rim_x, rim_y = _ring(tooth, np.array([1.0]))
     rim_z, _ = _top(tooth, rim_x[0], rim_y[0])
-    wall = _wall(tooth, rim_z)
+    wall = _wall(tooth, rim_z - _rounding(tooth, 1.0))
     top, fissure = _cap(tooth, rim_x[0], rim_y[0])
     vertices = np.concatenate([wall, top])
     return Crown(
@@ -82,6 +84,7 @@ def build_crown(arch: Arch, position: int, side: int, size: CrownSize, wear: flo
         height=np.clip(vertices[:, 2] / size.height, -1, 1.1),
         mesial=-side * vertices[:, 0] / tooth.half_width,
         outward=vertices[:, 1] / tooth.half_depth,
+        edge=np.concatenate([np.zeros(len(wall)), np.full(len(top), float(position <= 3))]),
     )
 
 
@@ -134,8 +137,14 @@ def _cap(tooth: _Tooth, rim_x: FloatArray, rim_y: FloatArray) -> tuple[FloatArra
     x = rim_x[None] * shrink
     y = centre + (rim_y[None] - centre) * shrink
     z, gap = _top(tooth, x, y)
+    z = z - _rounding(tooth, shrink)
     fissure = np.exp(-((gap / 0.22) ** 2)) * (shrink < 0.86) if tooth.position > 3 else np.zeros_like(z)
     return np.stack([x, y, z], -1).reshape(-1, 3), fissure.reshape(-1)
+
+
+def _rounding(tooth: _Tooth, rim_share: FloatArray | float) -> FloatArray | float:
+    """How far the biting edge of a front tooth drops towards its rim: a sharp rim would catch light like a stripe."""
+    return 0.3 * rim_share**3 if tooth.position <= 3 else 0.0 * rim_share
 
 
 def _top(tooth: _Tooth, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -171,7 +180,7 @@ def _cones(tooth: _Tooth, x: FloatArray, y: FloatArray) -> list[FloatArray]:
     for cusp in tooth.cusps:
         dx, dy = x + tooth.side * cusp.mesial * half_x, y - cusp.buccal * half_y
         square = dx**2 + dy**2
-        lobes = 1 + 0.10 * np.cos(3 * np.arctan2(dy, dx) + 9 * cusp.mesial)
+        lobes = 1 + 0.10 * np.cos(3 * np.arctan2(dy, -tooth.side * dx) + 9 * cusp.mesial)
         cones.append(height * cusp.height + 0.2 - cusp.slope * np.sqrt(square + 0.12) * lobes - 0.03 * square)
     for end in (1, -1):  # marginal ridges
         ridge_y = np.clip(y, -0.45 * half_y, 0.45 * half_y)

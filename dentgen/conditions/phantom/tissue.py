@@ -7,37 +7,46 @@ from dataclasses import dataclass
 import numpy as np
 
 from dentgen.conditions.phantom.anatomy import FloatArray
-from dentgen.conditions.phantom.material import Filling, Material
+from dentgen.conditions.phantom.enamel import paint_crowns
+from dentgen.conditions.phantom.material import Material
 from dentgen.conditions.phantom.mesh import Tissue
 from dentgen.conditions.phantom.noise import LatticeNoise
 from dentgen.conditions.phantom.scene import Surface
 
-_ROOT = np.array([0.86, 0.68, 0.45])
-_CROWN = np.array([0.80, 0.78, 0.70])
-_CHALK = np.array([0.86, 0.84, 0.78])
+_STEEL = np.array([0.30, 0.30, 0.31])
 
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """Optical values at n points: albedo (n, 3), roughness, gloss, light wrap, bump and share of restoration (n,)."""
+    """Optical values at n points.
+
+    Attributes:
+        albedo: (n, 3) linear RGB.
+        roughness, wrap, bump: (n,) of highlights, of light that enters beside a point, of fine relief.
+        sheen: (n, 3) factor on reflected light.
+        restored, decayed: (n,) share of filling or crown, and of caries.
+    """
 
     albedo: FloatArray
     roughness: FloatArray
-    gloss: FloatArray
+    sheen: FloatArray
     wrap: FloatArray
     bump: FloatArray
     restored: FloatArray
+    decayed: FloatArray
 
 
 def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
     """Colour every traced point by its tissue."""
     n = len(surface.hit)
-    result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones(n), np.full(n, 0.25), np.zeros(n), np.zeros(n))
+    zeros = [np.zeros(n) for _ in range(3)]
+    result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones((n, 3)), np.full(n, 0.25), *zeros)
     for tissues, paint in (
         ((Tissue.TOOTH,), _paint_teeth),
         ((Tissue.GUM, Tissue.PALATE, Tissue.MUCOSA), _paint_gum),
         ((Tissue.TONGUE,), _paint_tongue),
         ((Tissue.LIP,), _paint_lips),
+        ((Tissue.APPLIANCE,), _paint_appliance),
     ):
         here = np.flatnonzero(np.isin(surface.tissue, tissues))
         if len(here):
@@ -46,45 +55,18 @@ def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
 
 
 def _paint_teeth(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
-    point, height = surface.position[here], surface.attributes["height"][here]
-    fissure, fdi = surface.attributes["fissure"][here], surface.fdi[here]
-    base = material.enamel * material.tooth_tint[fdi]
-    cloud = noise.octaves(point, 0.11, 3)
-    streak = noise(point * [1, 0.35, 1], 0.55)
-    cervical = np.clip(1 - height / 0.42, 0, 1) ** 1.3 * material.cervix
-    front = np.where(fdi % 10 <= 3, 1, 0.25)
-    incisal = np.clip((height - 0.72) / 0.28, 0, 1) * front * material.translucency
-    stained = np.clip(fissure * (0.45 + 0.8 * noise(point, 0.4)), 0, 1) * material.stain
-    chalky = np.clip(3 * (noise(point, 0.23) - 0.62), 0, 1)[:, None] * material.white_spots
-    root = np.clip(-height / 0.06, 0, 1)[:, None]
-    colour = base * (1 + 0.055 * cloud + 0.03 * streak)[:, None]
-    colour = colour * (1 - cervical[:, None] * [0.02, 0.11, 0.25])
-    colour = colour * (1 - incisal[:, None] * [0.20, 0.14, 0.07])
-    colour = colour * (1 - stained[:, None] * [0.55, 0.68, 0.78])
-    colour = colour * (1 - chalky) + chalky * _CHALK
-    colour = colour * (1 - root) + root * base * _ROOT
-    roughness = 0.15 + 0.05 * cloud
-    for filling in material.fillings:
-        covered = _filled(filling, surface, here, noise)
-        colour = colour * (1 - covered[:, None]) + covered[:, None] * filling.colour
-        roughness = roughness * (1 - covered) + filling.roughness * covered
-        result.restored[here] += covered
-    crowned = np.isin(fdi, material.crowns)
-    colour[crowned] = _CROWN
-    result.restored[here[crowned]] = 1
-    result.albedo[here], result.roughness[here] = colour, roughness
-    result.wrap[here], result.bump[here] = 0.38, 0.016
+    enamel = paint_crowns(surface, here, material, noise)
+    result.albedo[here], result.roughness[here], result.sheen[here] = enamel.albedo, enamel.roughness, enamel.sheen
+    result.wrap[here], result.bump[here] = enamel.wrap, 0.016
+    result.restored[here], result.decayed[here] = enamel.restored, enamel.decayed
 
 
-def _filled(filling: Filling, surface: Surface, here: np.ndarray, noise: LatticeNoise) -> FloatArray:
-    """Share of each point that a filling covers; it reaches into the fissures."""
-    at = {name: values[here] for name, values in surface.attributes.items()}
-    dx, dy = at["mesial"] - filling.mesial, at["outward"] - filling.outward
-    near = (np.abs(dx) < 0.75) & (np.abs(dy) < 0.6)
-    radius = np.sqrt((dx / 1.5) ** 2 + dy**2) + 0.08 * noise(surface.position[here], 0.5)
-    radius = radius - 0.28 * at["fissure"] * near
-    on_tooth = (surface.fdi[here] == filling.fdi) & (at["height"] > 0.45)
-    return np.clip((filling.radius - radius) / 0.05, 0, 1) * on_tooth
+def _paint_appliance(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
+    rubber = (surface.attributes["height"][here] > 0.5)[:, None]
+    result.albedo[here] = np.where(rubber, material.ligature, _STEEL)
+    result.sheen[here] = np.where(rubber, 1.0, 8.0)
+    result.roughness[here] = np.where(rubber[:, 0], 0.35, 0.3)
+    result.wrap[here] = 0.05
 
 
 def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
@@ -109,7 +91,9 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     colour = np.where(on_palate[:, None], colour * (1 - midline) + midline * vault, colour)
     plain = material.mucosa * (1 + 0.15 * cloud)[:, None]
     result.albedo[here] = np.where((tissue == Tissue.MUCOSA)[:, None], plain, colour)
-    result.roughness[here], result.wrap[here], result.gloss[here] = 0.24 + 0.07 * fine, 0.30, 1.25
+    wet = np.clip(0.5 + 0.9 * noise.octaves(point + 11, 0.16, 2), 0, 1) * material.wetness  # saliva lies in patches
+    result.roughness[here], result.wrap[here] = 0.27 - 0.10 * wet + 0.07 * fine, 0.30
+    result.sheen[here] = (1.0 + 0.7 * wet)[:, None]
     result.bump[here] = np.where(on_palate, 0.05, 0.022 + 0.032 * (1 - loose))
 
 
@@ -123,7 +107,7 @@ def _paint_tongue(result: Coat, here: np.ndarray, surface: Surface, material: Ma
     point = surface.position[here]
     texture = 1 + 0.12 * noise.octaves(point, 0.12, 3) + 0.14 * noise.octaves(point, 1.1, 2)
     result.albedo[here] = material.tongue * texture[:, None]
-    result.bump[here], result.gloss[here] = 0.16, 1.3
+    result.bump[here], result.sheen[here] = 0.16, 1.3
 
 
 def _paint_lips(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:
@@ -133,4 +117,4 @@ def _paint_lips(result: Coat, here: np.ndarray, surface: Surface, material: Mate
     skin = np.clip((outwards - edge) / 0.05, 0, 1)[:, None]
     red = material.mucosa * [1.02, 1.0, 1.0] * (1 + 0.1 * cloud)[:, None]
     result.albedo[here] = (1 - skin) * red + skin * material.lip * (1 + 0.05 * cloud)[:, None]
-    result.roughness[here], result.wrap[here], result.bump[here], result.gloss[here] = 0.42, 0.5, 0.015, 0.5
+    result.roughness[here], result.wrap[here], result.bump[here], result.sheen[here] = 0.42, 0.5, 0.015, 0.5

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dentgen.conditions.labels import FDI_NUMBERS, GINGIVA, TOOTH
+from dentgen.conditions.labels import FDI_NUMBERS, GINGIVA, RESTORATION, TOOTH
 from dentgen.conditions.phantom import Phantom, phantom_split, render_patient
 from dentgen.conditions.phantom.arch import build_arch
 from dentgen.conditions.phantom.camera import VIEWS
@@ -19,7 +19,7 @@ from dentgen.seeding import numpy_generator
 
 @pytest.fixture(scope="module")
 def views() -> dict[str, Phantom]:
-    return {phantom.attributes["view"]: phantom for phantom in render_patient(3, 8, 96)}
+    return {str(phantom.attributes["view"]): phantom for phantom in render_patient(3, 8, 96)}
 
 
 def test_five_views_with_all_maps(views: dict[str, Phantom]) -> None:
@@ -46,7 +46,7 @@ def test_a_view_alone_is_the_same_view(views: dict[str, Phantom]) -> None:
 def test_maps_agree_with_each_other(views: dict[str, Phantom]) -> None:
     for phantom in views.values():
         seg, fdi = phantom.maps["seg"], phantom.maps["fdi"]
-        assert ((seg == TOOTH) == (fdi > 0)).all()
+        assert (np.isin(seg, [TOOTH, RESTORATION]) == (fdi > 0)).all()
         assert set(np.unique(fdi).tolist()) - {0} <= FDI_NUMBERS
         solid = seg > 0
         for name in ("light", "depth"):
@@ -80,8 +80,8 @@ def test_prompts_tell_the_truth() -> None:
         for phantom in render_patient(21, number, 48, ("frontal",)):
             lab = rgb_to_lab(phantom.picture)
             tooth, gum = lab[phantom.maps["seg"] == TOOTH], lab[phantom.maps["seg"] == GINGIVA]
-            yellowness.setdefault(phantom.attributes["shade"], []).append(tooth[:, 2].mean())
-            lightness.setdefault(phantom.attributes["gum"], []).append(gum[:, 0].mean())
+            yellowness.setdefault(str(phantom.attributes["shade"]), []).append(tooth[:, 2].mean())
+            lightness.setdefault(str(phantom.attributes["gum"]), []).append(gum[:, 0].mean())
             assert f"{phantom.attributes['shade']} teeth" in phantom.prompt
             assert f"{phantom.attributes['gum']} gums" in phantom.prompt
     assert np.mean(yellowness["yellow"]) > np.mean(yellowness["white"]) + 2

@@ -13,7 +13,7 @@ from dentgen.conditions.phantom import render_patient
 from dentgen.conditions.phantom.camera import VIEWS
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import SpecError
-from dentgen.pipeline.phantoms import PARAMETERS, PhantomSet, phantom_members, write_phantoms
+from dentgen.pipeline.phantoms import EDITION, PARAMETERS, PhantomSet, phantom_members, write_phantoms
 
 RELIT = PhantomSet(count=13, seed=5, size=24, shard_size=3, lightings=2)
 
@@ -45,7 +45,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(relit: Path) -> None:
 def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
     """A folder from before an option was invented and one from after are the same set."""
     plain = PhantomSet(count=1, seed=5, size=24, shard_size=5)
-    (tmp_path / PARAMETERS).write_text(json.dumps({"count": 1, "seed": 5, "size": 24, "shard_size": 5}))
+    kept = {"edition": EDITION, "count": 1, "seed": 5, "size": 24, "shard_size": 5}
+    (tmp_path / PARAMETERS).write_text(json.dumps(kept))
     assert write_phantoms(str(tmp_path), plain, workers=1) == 1
     assert list(written(tmp_path)) == [f"s5-p000000-{VIEWS[0]}"]
 

@@ -83,6 +83,6 @@ def test_pictures_follow_their_lamps(relit: list[Phantom]) -> None:
 
 def test_every_kind_of_light_comes_before_any_comes_again() -> None:
     for patient in range(20):
-        kinds = [light.kind for light in sample_lightings(numpy_generator("relit", patient, n) for n in range(9))]
-        assert set(kinds[:4]) == set(kinds[4:8]) == set(LIGHT_KINDS)
+        kinds = [light.kind for light in sample_lightings(numpy_generator("relit", patient, n) for n in range(13))]
+        assert set(kinds[:6]) == set(kinds[6:12]) == set(LIGHT_KINDS)
         assert kinds[0] == sample_lighting(numpy_generator("relit", patient, 0)).kind
