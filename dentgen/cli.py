@@ -190,8 +190,12 @@ def phantom(
     look: Annotated[Literal["photo", "scan"], typer.Option(help="Intra-oral photographs, or scan models.")] = "photo",
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures."""
+    from dentgen.conditions.phantom.grid_rays import GridRayMesh
+    from dentgen.conditions.phantom.rays import RayMesh
     from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 
+    if RayMesh.accelerator is GridRayMesh:
+        typer.echo("rays are traced without Embree, several times slower: embreex cannot be imported here", err=True)
     rendered = write_phantoms(out, PhantomSet(count, seed, size, shard_size, lightings, look))
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 

@@ -70,7 +70,7 @@ def render_patient(
     lightings: int = 1,
     look: Look = "photo",
 ) -> Iterator[Phantom]:
-    """Render views of one patient; the same arguments give the same bytes.
+    """Render views of one patient; the same arguments give the same bytes, as long as the same code traces the rays.
 
     Args:
         seed: Seed of the set.

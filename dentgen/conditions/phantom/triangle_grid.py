@@ -106,9 +106,10 @@ class TriangleGrid:
 
 def _solid(corners: FloatArray) -> NDArray[np.bool_]:
     """Whether triangles (F, 3, 3) have an area and finite corners."""
-    edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    longest = np.maximum((edge_1**2).sum(1), (edge_2**2).sum(1))
-    return np.linalg.norm(np.cross(edge_1, edge_2), axis=1) > _FLAT * longest
+    with np.errstate(invalid="ignore"):
+        edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        longest = np.maximum((edge_1**2).sum(1), (edge_2**2).sum(1))
+        return np.linalg.norm(np.cross(edge_1, edge_2), axis=1) > _FLAT * longest
 
 
 def _columns(*rows: FloatArray) -> list[FloatArray]:
