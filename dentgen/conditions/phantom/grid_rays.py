@@ -20,7 +20,7 @@ _BLOCK = 16_384  # rays that walk together, and pairs of ray and triangle tested
 _PAIRS = 65_536
 _SLACK = 1e-9  # share of a triangle or cell by which it reaches beyond its edges: rounding must not open cracks
 
-_Rows = Sequence[FloatArray]
+_Rows = FloatArray | Sequence[FloatArray]
 """x, y and z (n,) of points or vectors, each an array of its own: numpy is several times faster on them."""
 
 

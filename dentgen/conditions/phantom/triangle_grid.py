@@ -59,27 +59,29 @@ class TriangleGrid:
         return self.stride @ (place + 1)
 
     def _lay_out(self, corners: FloatArray) -> tuple[IntArray, IntArray]:
-        """Choose cells, larger than usual where a sprawling mesh would fill too much memory.
+        """Choose the cells, larger than usual where a sprawling mesh would fill too much memory.
 
         Returns the first and last place (T, 3) of every triangle's bounding box.
         """
         low = np.minimum(np.minimum(corners[:, 0], corners[:, 1]), corners[:, 2])
         high = np.maximum(np.maximum(corners[:, 0], corners[:, 1]), corners[:, 2])
-        self.low, top = (low.min(0), high.max(0)) if len(corners) else np.zeros((2, 3))
-        self.low = self.low - _MARGIN_MM
+        none = np.zeros(3)
+        self.low = (low.min(0) if len(low) else none) - _MARGIN_MM
+        extent = (high.max(0) if len(high) else none) + _MARGIN_MM - self.low
         self.cell_mm = _CELL_MM
-        while True:
-            shape = np.ceil((top + _MARGIN_MM - self.low) / self.cell_mm)
-            if shape.prod() <= _MAX_CELLS:
-                self.shape = shape.astype(np.int64)
-                first = ((low - self.low) / self.cell_mm - _PAD).astype(np.int64)
-                last = np.minimum(((high - self.low) / self.cell_mm + _PAD).astype(np.int64), self.shape - 1)
-                if (last - first + 1).prod(1).sum() <= max(_MAX_ENTRIES, 8 * len(corners)):
-                    break
+        while self._too_many(extent, high - low):
             self.cell_mm *= 1.5
+        self.shape = np.ceil(extent / self.cell_mm).astype(np.int64)
         self.high = self.low + self.shape * self.cell_mm
         self.stride = np.array([(self.shape[1] + 2) * (self.shape[2] + 2), self.shape[2] + 2, 1])
-        return first, last
+        first = ((low - self.low) / self.cell_mm - _PAD).astype(np.int64)
+        last = ((high - self.low) / self.cell_mm + _PAD).astype(np.int64)
+        return first, np.minimum(last, self.shape - 1)
+
+    def _too_many(self, extent: FloatArray, sizes: FloatArray) -> bool:
+        """Whether a box of ``extent`` (3,) has too many cells, or triangles of ``sizes`` (T, 3) lie in too many."""
+        entries = (sizes / self.cell_mm + 1).prod(1).sum()  # expected where their offsets are random
+        return bool(np.ceil(extent / self.cell_mm).prod() > _MAX_CELLS or entries > max(_MAX_ENTRIES, 8 * len(sizes)))
 
     def _entries(self, first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
         """Cells and their triangles, ordered by both."""
