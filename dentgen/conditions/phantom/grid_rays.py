@@ -119,7 +119,7 @@ def _entering(
     grid: TriangleGrid, number: IntArray, origin: FloatArray, direction: FloatArray, limit_mm: float
 ) -> _Rays:
     """The rays (3, n) that meet the box before they end; NaN and infinite directions meet nothing."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         walls = (np.stack([grid.low, grid.high])[..., None] - origin) / direction
     start, end = np.maximum(walls.min(0).max(0), 0), walls.max(0).min(0)
     met = np.flatnonzero((start <= end) & (start < limit_mm) & np.isfinite(direction).all(0))
@@ -144,7 +144,7 @@ def _first_cells(grid: TriangleGrid, rays: _Rays) -> _Walk:
     low = grid.low[:, None]
     place = ((rays.origin - low) / grid.cell_mm).astype(np.int64).clip(0, grid.shape[:, None] - 1)
     border = low + (place + (rays.direction > 0)) * grid.cell_mm
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         plane = np.where(rays.direction == 0, np.inf, (border - rays.origin) / rays.direction)
         pace = grid.cell_mm / np.abs(rays.direction)
     stride = np.sign(rays.direction).astype(np.int64) * grid.stride[:, None]
