@@ -37,7 +37,7 @@ def brute_force(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, dir
     rows = []
     for o, d in zip(origin, direction, strict=True):
         p = np.cross(d, edge_2)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             inverse = 1 / (edge_1 * p).sum(1)
             s = o - a
             q = np.cross(s, edge_1)
