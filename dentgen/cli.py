@@ -195,8 +195,12 @@ def phantom(
     address: Annotated[str | None, typer.Option(help="Ray cluster that renders; without it, this machine.")] = None,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures."""
+    from dentgen.conditions.phantom.grid_rays import GridRayMesh
+    from dentgen.conditions.phantom.rays import RayMesh
     from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 
+    if RayMesh.accelerator is GridRayMesh:
+        typer.echo("rays are traced without Embree, several times slower: embreex cannot be imported here", err=True)
     phantoms = PhantomSet(count, seed, size, shard_size, lightings, look, dentition, mirrors)
     rendered = write_phantoms(out, phantoms, address=address)
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")

@@ -72,7 +72,7 @@ def render_patient(
     dentition: Dentition = "permanent",
     mirrors: bool = False,
 ) -> Iterator[Phantom]:
-    """Render views of one patient; the same arguments give the same bytes.
+    """Render views of one patient; the same arguments give the same bytes, as long as the same code traces the rays.
 
     Args:
         seed: Seed of the set.

@@ -1,46 +1,60 @@
-"""Rays against triangles, through Embree, which computes in float32. Refuses to know what the triangles are."""
+"""Rays against triangles: Embree where it can be imported, the numpy grid elsewhere.
+
+Both meet the same triangles but where a ray passes within float32 rounding of an edge, so maps of the two differ in a
+few pixels on outlines. Refuses to know what the triangles are.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from embreex import rtcore_scene
-from embreex.mesh_construction import TriangleMesh
+from typing import ClassVar, Protocol
 
 from dentgen.conditions.phantom.anatomy import FloatArray, IntArray
+from dentgen.conditions.phantom.grid_rays import GridRayMesh
 
 _FAR_MM = 1e37
 
 Hits = tuple[IntArray, FloatArray, FloatArray]
-"""Face (-1: none) and barycentric u, v of every ray."""
+"""Face (-1: none) and barycentric u, v of every ray; u weighs a face's second vertex, v its third."""
 
 
-class RayMesh:
-    """Triangles behind a ray accelerator."""
+class Accelerator(Protocol):
+    """What finds triangles for a ``RayMesh``, from both their sides."""
 
     def __init__(self, vertices: FloatArray, faces: IntArray) -> None:
         """Take over vertices (V, 3) mm and faces (F, 3)."""
-        self._scene = rtcore_scene.EmbreeScene()
-        self._triangles = TriangleMesh(  # embree reads them for as long as the scene lives
-            self._scene, np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32)
-        )
+
+    def first_hit(self, origin: FloatArray, direction: FloatArray) -> Hits:
+        """As ``RayMesh.first_hit``."""
+
+    def distance(self, origin: FloatArray, direction: FloatArray, limit_mm: float) -> FloatArray:
+        """As ``RayMesh.distance``."""
+
+
+def _fastest() -> type[Accelerator]:
+    try:
+        from dentgen.conditions.phantom.embree_rays import EmbreeRayMesh
+    except ImportError:  # embreex has no wheel for this platform, or was not asked for
+        return GridRayMesh
+    return EmbreeRayMesh
+
+
+class RayMesh:
+    """Triangles behind a ray accelerator.
+
+    Attributes:
+        accelerator: The one that this process uses.
+    """
+
+    accelerator: ClassVar[type[Accelerator]] = _fastest()
+
+    def __init__(self, vertices: FloatArray, faces: IntArray) -> None:
+        """Take over vertices (V, 3) mm and faces (F, 3)."""
+        self._triangles = self.accelerator(vertices, faces)
 
     def first_hit(self, origin: FloatArray, direction: FloatArray) -> Hits:
         """First triangle met from one ``origin`` (3,) in unit directions (n, 3)."""
-        result = self._scene.run(
-            np.ascontiguousarray(np.broadcast_to(origin, direction.shape), np.float32),
-            np.ascontiguousarray(direction, np.float32),
-            query="INTERSECT",
-            output=True,
-        )
-        return result["primID"].astype(np.int64), result["u"], result["v"]
+        return self._triangles.first_hit(origin, direction)
 
     def distance(self, origin: FloatArray, direction: FloatArray, limit_mm: float = _FAR_MM) -> FloatArray:
         """Distances (n,) to the first triangle from origins (n, 3); ``limit_mm`` where there is none nearer."""
-        return np.asarray(
-            self._scene.run(
-                np.ascontiguousarray(origin, np.float32),
-                np.ascontiguousarray(direction, np.float32),
-                np.full(len(origin), limit_mm, np.float32),
-                query="DISTANCE",
-            )
-        )
+        return self._triangles.distance(origin, direction, limit_mm)

@@ -53,7 +53,9 @@ def crowns(patient: Patient, occlusal: bool) -> dict[int, np.ndarray]:
     }
 
 
-def slope_angles(points: np.ndarray, normal: np.ndarray, camera: Camera, seg: np.ndarray, fdi: np.ndarray) -> np.ndarray:
+def slope_angles(
+    points: np.ndarray, normal: np.ndarray, camera: Camera, seg: np.ndarray, fdi: np.ndarray
+) -> np.ndarray:
     """Degrees between encoded normals and those of the depth's slope, where neighbours belong to one even surface."""
     across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
     slope = np.cross(down, across)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.phantom.camera import Camera
+from dentgen.conditions.phantom.grid_rays import GridRayMesh
 from dentgen.conditions.phantom.mesh import ATTRIBUTES, Part, Tissue, grid_faces, join_meshes, join_parts
 from dentgen.conditions.phantom.noise import LatticeNoise
-from dentgen.conditions.phantom.rays import RayMesh
+from dentgen.conditions.phantom.rays import Accelerator, RayMesh
 from dentgen.conditions.phantom.scene import Scene, Surface
 from dentgen.seeding import numpy_generator
 
@@ -22,6 +23,16 @@ def plate(depth: float, half: float, tissue: Tissue, fdi: int = 0) -> Part:
     y, x = np.meshgrid(np.linspace(-half, half, 30), np.linspace(-half, half, 30), indexing="ij")
     vertices = np.stack([x, y, np.full_like(x, -depth)], -1).reshape(-1, 3)
     return Part(vertices, grid_faces(30, 30), tissue, fdi, {"height": x.reshape(-1)}, facing=np.array([0.0, 0.0, 1.0]))
+
+
+def _accelerators() -> list[type[Accelerator]]:
+    return list(dict.fromkeys([RayMesh.accelerator, GridRayMesh]))
+
+
+@pytest.fixture(autouse=True, params=_accelerators())
+def _accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rays keep their word with and without Embree."""
+    monkeypatch.setattr(RayMesh, "accelerator", request.param)
 
 
 def traced(*parts: Part) -> Surface:
