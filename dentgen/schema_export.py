@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, SEG_CLASSES, TOOTH_RGB
+from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
 from dentgen.records import ConditionMetadata, DatasetIndex, LedgerRecord, Plan, SampleMetadata
 from dentgen.spec import BuildSpec
 
@@ -31,7 +31,7 @@ def schema_documents() -> dict[str, dict[str, Any]]:
     documents["labels.json"] = {
         "seg": {str(value): name for value, name in SEG_CLASSES.items()},
         "fdi": sorted(FDI_NUMBERS),
-        "palette": {"background": BACKGROUND_RGB, "gingiva": GUM_RGB, "tooth": TOOTH_RGB},
+        "palette": {SEG_CLASSES[value]: colour for value, colour in DRAWN_CLASSES.items()},
     }
     return documents
 

@@ -28,14 +28,23 @@ SEG_CLASSES: Final[dict[int, str]] = {
     IGNORE: "ignore",
 }
 BACKGROUND_RGB, GUM_RGB, TOOTH_RGB = (59, 59, 59), (202, 71, 47), (198, 193, 119)
+RESTORATION_RGB, APPLIANCE_RGB = (96, 158, 206), (122, 72, 168)
 
-#: Colour of every class value in a segmentation image. Models know three colours: a restoration is drawn as the tooth
-#: that it belongs to, everything else that is not gum as background.
+#: Colour of every class value in a segmentation image: what a model must draw where the label says. Soft tissue beside
+#: the gum is drawn as background, as maps rendered from scans know none of it.
 SEG_PALETTE: Final[NDArray[np.uint8]] = np.tile(np.array(BACKGROUND_RGB, np.uint8), (256, 1))
 SEG_PALETTE[GINGIVA] = GUM_RGB
-SEG_PALETTE[[TOOTH, RESTORATION]] = TOOTH_RGB
+SEG_PALETTE[TOOTH] = TOOTH_RGB
+SEG_PALETTE[RESTORATION] = RESTORATION_RGB
+SEG_PALETTE[APPLIANCE] = APPLIANCE_RGB
 #: The classes that have a colour of their own.
-DRAWN_CLASSES: Final[dict[int, Colour]] = {BACKGROUND: BACKGROUND_RGB, GINGIVA: GUM_RGB, TOOTH: TOOTH_RGB}
+DRAWN_CLASSES: Final[dict[int, Colour]] = {
+    BACKGROUND: BACKGROUND_RGB,
+    GINGIVA: GUM_RGB,
+    TOOTH: TOOTH_RGB,
+    RESTORATION: RESTORATION_RGB,
+    APPLIANCE: APPLIANCE_RGB,
+}
 
 #: Permanent (11-48) and deciduous (51-85) FDI numbers.
 FDI_NUMBERS: Final = frozenset(
@@ -81,6 +90,12 @@ def labels_from_palette(image: NDArray[np.uint8], palette: Mapping[int, Colour] 
     if strays:
         raise _stray_colours(strays, palette)
     return np.array([values[int(code)] for code in codes], np.uint8)[inverse].reshape(image.shape[:2])
+
+
+def tissue_classes(seg: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class map (H, W) or (n, H, W) in three classes: a restored tooth is a tooth, what hides teeth is ``IGNORE``."""
+    folded = np.array([BACKGROUND, GINGIVA, TOOTH, BACKGROUND, TOOTH, IGNORE], np.uint8)
+    return np.where(seg < len(folded), folded[np.minimum(seg, len(folded) - 1)], IGNORE).astype(np.uint8)
 
 
 def mirror_record(record: ConditionRecord) -> ConditionRecord:

@@ -23,7 +23,7 @@ from torch import nn
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
-from dentgen.conditions.labels import GINGIVA, TOOTH, colour_segmentation
+from dentgen.conditions.labels import GINGIVA, TOOTH, colour_segmentation, tissue_classes
 from dentgen.conditions.phantom.material import GUM_LAB, SHADE_WORDS
 from dentgen.conditions.raw import RecordRange
 from dentgen.conditions.sources import list_shards, read_records
@@ -98,7 +98,7 @@ def _phantoms(settings: FidelitySettings, name: str, count: int, seed: int) -> _
     return _Records(
         keys=[record.key for record in records],
         photos=np.stack([record.photo for record in records if record.photo is not None]),
-        seg=np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8),
+        seg=tissue_classes(np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8)),
         light=np.stack([record.conditions["lighting"] for record in records]).astype(np.uint8),
         prompts=[record.prompt for record in records],
     )

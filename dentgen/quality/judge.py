@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dentgen.conditions.labels import IGNORE
 from dentgen.seeding import fresh_weights, numpy_generator
 
 
@@ -77,7 +78,10 @@ def train_judge(
     name: str,
     batch: int = 8,
 ) -> nn.Module:
-    """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random."""
+    """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random.
+
+    Pixels whose truth is ``IGNORE`` teach nothing.
+    """
     with fresh_weights(seed, "judge", name):
         network = nn.Module.to(judge(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
@@ -90,7 +94,7 @@ def train_judge(
             picture = picture[:, :, ::-1]
             label = label[..., ::-1] if label.ndim == 3 else label
         logits = network(judge_input(picture))
-        loss = F.cross_entropy(logits, torch.from_numpy(label.astype(np.int64)))
+        loss = F.cross_entropy(logits, torch.from_numpy(label.astype(np.int64)), ignore_index=IGNORE)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -28,7 +28,11 @@ def set_miou(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: in
 def rgb_to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """SRGB (..., 3) to CIE Lab (D65)."""
     value = pixels.astype(np.float64) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return linear_to_lab(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
+
+
+def linear_to_lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear sRGB (..., 3), 0..1, to CIE Lab (D65)."""
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = linear @ matrix.T / [0.9505, 1.0, 1.089]
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)

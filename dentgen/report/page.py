@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dentgen import storage
-from dentgen.conditions.labels import BACKGROUND_RGB, GUM_RGB, TOOTH_RGB
+from dentgen.conditions.labels import APPLIANCE_RGB, BACKGROUND_RGB, GUM_RGB, RESTORATION_RGB, TOOTH_RGB
 from dentgen.records import Plan
 from dentgen.report import wording
 from dentgen.report.choice import choose_records
@@ -34,7 +34,13 @@ _ROWS: Final = {"shards": 50, "workers": 20, "runs": 20, "reasons": 20}
 _LONGEST: Final = {"label": 200, "text": 2000}
 _LEGEND: Final = tuple(
     (name, f"rgb{colour}")
-    for name, colour in (("gum", GUM_RGB), ("tooth or restoration", TOOTH_RGB), ("everything else", BACKGROUND_RGB))
+    for name, colour in (
+        ("gum", GUM_RGB),
+        ("tooth", TOOTH_RGB),
+        ("restoration", RESTORATION_RGB),
+        ("appliance", APPLIANCE_RGB),
+        ("everything else", BACKGROUND_RGB),
+    )
 )
 
 

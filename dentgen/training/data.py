@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dentgen.conditions.decode import decode_record
-from dentgen.conditions.labels import TOOTH, mirror_normal, mirror_prompt
+from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_normal, mirror_prompt, tissue_classes
 from dentgen.conditions.prepare import condition_image, control_image, fit_record
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import ConditionError
@@ -31,7 +31,7 @@ class TrainingSet:
         photos: (n, H, W, 3) uint8.
         controls: Control images (n, H, W, 3) uint8 by kind; ``blended-teeth`` has light on teeth only, as maps rendered
             from tooth scans do.
-        seg: (n, H, W) uint8.
+        seg: (n, H, W) uint8 in three classes (``tissue_classes``).
         prompts: One per entry, views swapped in mirror images.
     """
 
@@ -59,7 +59,7 @@ def load_training_set(source: str, split: str, size: int, alpha: float = 0.3) ->
     records = [record for record in _read(source, size) if split in {"", record.split}]
     if not records:
         raise ConditionError(source, f"no record of split {split!r}", "at least one")
-    seg = np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8)
+    seg = tissue_classes(np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8))
     controls = {kind: np.stack([_control(record, kind, alpha) for record in records]) for kind in CONTROL_KINDS}
     mirrored = {
         kind: np.stack([mirror_normal(i) for i in images]) if kind == "normal" else images[:, :, ::-1]
@@ -101,7 +101,8 @@ def _control(record: ConditionRecord, kind: str, alpha: float) -> NDArray[np.uin
             return control_image(record, ("segmentation", "lighting"), alpha)
         case "blended-teeth":
             seg, light = record.conditions["segmentation"], record.conditions["lighting"]
-            bare = {**record.conditions, "lighting": np.where(seg == TOOTH, light, 0).astype(np.uint8)}
+            on_teeth = np.isin(seg, [TOOTH, RESTORATION, APPLIANCE])
+            bare = {**record.conditions, "lighting": np.where(on_teeth, light, 0).astype(np.uint8)}
             twin = replace(record, conditions=bare, photo=None)
             return control_image(twin, ("segmentation", "lighting"), alpha)
         case "segmentation" | "lighting" | "normal":

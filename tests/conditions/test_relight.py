@@ -32,7 +32,7 @@ SIDE = ClayLighting((DirectionalLight((-1.0, 0.3, 1.0)),))
 
 @pytest.fixture(scope="module")
 def views() -> dict[str, Phantom]:
-    return {phantom.attributes["view"]: phantom for phantom in render_patient(3, 8, 96)}
+    return {str(phantom.attributes["view"]): phantom for phantom in render_patient(3, 8, 96)}
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from dentgen.conditions.phantom.teeth import Crown, CrownSize, build_crown
 
 _CONTACT_OVERLAP_MM = 0.32
 _POINTS = 1201
+_BETA_SHARE = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def build_arch(arch: Arch, shape: Shape, front_mm: float | None, rng: np.random.
     spaces = {p: max(0.0, shape.gap_mm + rng.normal(0, 0.08)) - _CONTACT_OVERLAP_MM for p in positions}
     natural = sum(sizes[p].mesiodistal + spaces[p] for p in positions)
     length = natural * (1 - 0.03 * crowding)
-    curve = _fit_curve(length + 1.5, shape.arch_width_mm - (0 if upper else 5), shape.arch_squareness, front_mm)
+    curve = _fit_curve(length + 1.5, shape.arch_width_mm - (0 if upper else 5), shape.arch_tapering, front_mm)
     rootwards = np.array([0.0, 1.0 if upper else -1.0, 0.0])
     slots = []
     for side in (-1, 1):
@@ -147,13 +148,18 @@ def _jittered_size(arch: Arch, position: int, shape: Shape, rng: np.random.Gener
     return CrownSize(*(np.array(table[arch][position]) * shape.size * (1 + rng.normal(0, 0.035, 3))))
 
 
-def _fit_curve(half_length: float, width: float, squareness: float, front_mm: float | None) -> ArchCurve:
-    """Bisect the arch's depth until its half arc length is ``half_length`` (half beta, half polynomial)."""
+def _fit_curve(half_length: float, width: float, tapering: float, front_mm: float | None) -> ArchCurve:
+    """Bisect the arch's depth until its half arc length is ``half_length``.
+
+    The beta function of Braun et al. 1998 mixed with an even polynomial, whose flat front keeps canines as far apart as
+    they are measured.
+    """
     x = np.linspace(-width / 2, width / 2, _POINTS)
     share = np.abs(2 * x / width)
     beta = np.clip((0.5 + 0.985 * x / width) * (0.5 - 0.985 * x / width), 0, None) ** 0.8
     beta = (beta - beta[0]) / (beta[_POINTS // 2] - beta[0])
-    profile = 0.5 * beta + 0.5 * (1 - (squareness * share**2 + (1 - squareness) * share**6))
+    polynomial = 1 - (tapering * share**2 + (1 - tapering) * share**6)
+    profile = _BETA_SHARE * beta + (1 - _BETA_SHARE) * polynomial
     low, high = 15.0, 75.0
     depth = (low + high) / 2
     for _ in range(30):

@@ -44,17 +44,17 @@ def sample_camera(view: View, front_mm: float, rng: np.random.Generator, scale: 
     """Place a camera for a view; ``front_mm`` is the z of the foremost tooth, ``scale`` a mouth's size (adult 1)."""
     match view:
         case "frontal":
-            yaw, pitch, width = rng.normal(0, 3), rng.normal(0, 4), rng.normal(59, 3)
+            yaw, pitch, width = rng.normal(0, 3), rng.normal(0, 4), rng.normal(61, 3)
             target = np.array([0, rng.normal(0, 1), -12.0])
         case "left" | "right":
             side = 1 if view == "left" else -1
-            yaw, pitch, width = side * rng.normal(40, 5), rng.normal(0, 3), rng.normal(46, 3)
-            target = np.array([side * rng.normal(13, 1.5), rng.normal(0, 1), -11.0])
+            yaw, pitch, width = side * rng.normal(40, 5), rng.normal(0, 3), rng.normal(47, 3)
+            target = np.array([side * rng.normal(14, 1.5), rng.normal(0, 1), -11.0])
         case "upper-occlusal":
-            yaw, pitch, width = 0.0, -rng.normal(76, 4), rng.normal(66, 2.5)
+            yaw, pitch, width = 0.0, -rng.normal(76, 4), rng.normal(70, 2.5)
             target = np.array([rng.normal(0, 1), -1.0, -23.0])
         case _:
-            yaw, pitch, width = 0.0, rng.normal(70, 4), rng.normal(65, 2.5)
+            yaw, pitch, width = 0.0, rng.normal(70, 4), rng.normal(69, 2.5)
             target = np.array([rng.normal(0, 1), 1.0, -23.0])
     axes = _axes(np.deg2rad(yaw), np.deg2rad(pitch), np.deg2rad(rng.normal(0, 2)))
     distance = rng.uniform(200, 320)

@@ -21,7 +21,7 @@ from dentgen.conditions.phantom.style import Shape, sample_child_shape, sample_s
 from dentgen.seeding import numpy_generator
 
 _LOWER_BEHIND_UPPER_MM = {"permanent": 2.6, "deciduous": 1.9}
-_ADULT_ARCH_WIDTH_MM = 60.0
+_ADULT_ARCH_WIDTH_MM = 62.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Shape:
     Attributes:
         size: Factor on every tooth.
         arch_width_mm: Width of the upper arch at its end; the lower is 5 mm narrower.
-        arch_squareness: 0.3 (square) to 0.7 (tapering) mix of the arch's polynomial.
+        arch_tapering: 0 (square) to 0.4 (tapering).
         gap_mm: Mean space between neighbours.
         wear: 0..1 attrition.
         recession_mm: Gum recession.
@@ -42,7 +42,7 @@ class Shape:
 
     size: float
     arch_width_mm: float
-    arch_squareness: float
+    arch_tapering: float
     gap_mm: float
     wear: float
     recession_mm: float
@@ -59,9 +59,9 @@ class Shape:
 def sample_shape(rng: np.random.Generator, braces: np.random.Generator | None = None) -> Shape:
     """Draw an adult's shape; ``braces`` draws which arches wear a fixed appliance, None leaves both without."""
     return Shape(
-        size=rng.normal(1, 0.035),
-        arch_width_mm=rng.uniform(57, 63),
-        arch_squareness=rng.uniform(0.3, 0.7),
+        size=rng.normal(1.02, 0.035),
+        arch_width_mm=rng.uniform(62, 68),
+        arch_tapering=rng.uniform(0.0, 0.35),
         gap_mm=max(0.0, rng.normal(-0.1, 0.25)),
         wear=rng.uniform(0, 0.6),
         recession_mm=max(0.0, rng.normal(0.0, 0.7)),
@@ -80,7 +80,7 @@ def sample_child_shape(rng: np.random.Generator) -> Shape:
     return Shape(
         size=rng.normal(1, 0.045),
         arch_width_mm=rng.uniform(48, 53),
-        arch_squareness=rng.uniform(0.3, 0.6),
+        arch_tapering=rng.uniform(0.05, 0.4),
         gap_mm=max(0.0, rng.normal(0.45, 0.35)),
         wear=rng.uniform(0, 0.8),
         recession_mm=0.0,

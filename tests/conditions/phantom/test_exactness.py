@@ -111,9 +111,8 @@ def violations(seed: int, dentition: Dentition, number: int) -> list[str]:
     if len(angle) > 50 and np.median(angle) > SLOPE_DEG:
         found.append(f"normals {np.median(angle):.1f} degrees off the depth's slope")
     here = edge_strength(picture, seg, (0, 0))
-    for shift in ((0, 2), (0, -2), (2, 0), (-2, 0)):
-        if edge_strength(picture, seg, shift) >= here:
-            found.append(f"the picture's edges fit labels shifted by {shift} better")
+    better = [shift for shift in ((0, 2), (0, -2), (2, 0), (-2, 0)) if edge_strength(picture, seg, shift) >= here]
+    found += [f"the picture's edges fit labels shifted by {shift} better" for shift in better]
     return [f"{group}-{view}: {problem}" for problem in found]
 
 
