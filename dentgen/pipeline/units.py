@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from dentgen.conditions.raw import ConditionShard, ShardIndex, printable
+from dentgen.conditions.raw import ConditionShard, ShardIndex, short
 from dentgen.records import Unit
 from dentgen.spec import BuildSpec
 
@@ -67,7 +67,7 @@ def _unreadable(shard: ConditionShard, index: ShardIndex) -> Unit:
         records=1,
         shard_bytes=shard.size,
         problem=index.problem,
-        problem_key=printable(index.problem_key)[:200],
+        problem_key=short(index.problem_key),
     )
 
 
