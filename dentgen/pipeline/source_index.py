@@ -21,7 +21,7 @@ from dentgen import storage
 from dentgen.conditions.raw import ConditionShard, ShardIndex
 from dentgen.conditions.sources import index_shard
 from dentgen.errors import StorageError
-from dentgen.shards.parquet import table_of
+from dentgen.shards.parquet import UNREADABLE, table_of
 
 _THREADS: Final = 16
 #: Shards that one process takes at a time; fewer are not worth the start of processes.
@@ -79,12 +79,16 @@ def index_source(
 
 
 def read_source_index(url: str) -> Known:
-    """What was indexed before by shard name, size and tag; nothing if there is no index or it cannot be read."""
+    """What was indexed before by shard name, size and tag; nothing if there is no index or it cannot be read.
+
+    A bit that flipped in it would be another key or place, so its sums are asked.
+    """
     try:
-        table = table_of(storage.read_bytes(url), _SCHEMA.names).select(_SCHEMA.names).cast(_SCHEMA)
-    except (StorageError, pa.ArrowException):
+        data = storage.read_bytes(url)
+        table = table_of(data, _SCHEMA.names, checked=True).select(_SCHEMA.names).cast(_SCHEMA)
+        return {(row["name"], row["size"], row["tag"]): _from_row(row) for row in table.to_pylist()}
+    except (StorageError, *UNREADABLE):
         return {}
-    return {(row["name"], row["size"], row["tag"]): _from_row(row) for row in table.to_pylist()}
 
 
 def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]) -> None:
@@ -95,7 +99,8 @@ def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequ
         if not index.problem
     ]
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), buffer, compression="zstd")
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     storage.put_latest(url, buffer.getvalue())
 
 
@@ -134,9 +139,14 @@ def _to_bytes(keys: Sequence[str]) -> list[bytes]:
 
 
 def _from_row(row: dict[str, object]) -> ShardIndex:
+    """A row of the index.
+
+    Raises:
+        ValueError: If it has no keys or places.
+    """
     keys, splits, offsets = row["keys"], row["splits"], row["offsets"]
-    assert isinstance(keys, list)
-    assert isinstance(offsets, list)
+    if not isinstance(keys, list) or not isinstance(offsets, list) or len(offsets) not in {0, len(keys) + 1}:
+        raise ValueError(f"found {row}, expected keys and a place between any two")
     return ShardIndex(
         keys=tuple(key.decode("utf-8", "surrogateescape") for key in keys),
         splits=tuple(splits) if isinstance(splits, list) else None,
