@@ -89,6 +89,8 @@ def _yaml_values(place: str, text: str) -> Any:
     Raises:
         SpecError: If it is none, or aliases make it one without end.
     """
+    if sum(text.count(opening) for opening in "[{") > _MOST_BRACKETS:  # yaml's scanner takes their square in time
+        raise SpecError(f"{place}: no readable YAML: found more than {_MOST_BRACKETS} brackets, expected a spec")
     try:
         values = yaml.safe_load(text)
         too_many = _count(values, _MOST_VALUES) > _MOST_VALUES
@@ -115,6 +117,7 @@ def _count(values: Any, most: int) -> int:
 
 #: In a spec: the largest that people write have some hundreds.
 _MOST_VALUES: Final = 10_000
+_MOST_BRACKETS: Final = 1000
 _LEAF: Final = (str, int, float, bool, type(None), list, tuple)
 
 
