@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from typing import Final
 
 from dentgen import storage
 from dentgen.errors import BuildError, faults_of
 from dentgen.records import Plan
+from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec
 
 PLAN: Final = "plan"
 #: What was indexed of the source, kept beside the plan.
 SOURCE_INDEX: Final = "source.parquet"
 _FIRST: Final = "000000.json"
+#: Stands for the units while the rest of a plan is written.
+_MARK: Final = "units of this plan"
+_QUOTED_MARK: Final = f'"{_MARK}"'.encode()
 
 
 def read_plan(out: str) -> Plan:
@@ -44,6 +49,18 @@ def _check(plan: Plan, spec: BuildSpec) -> None:
     for number, unit in enumerate(plan.units):
         if unit.id != number or unit.start >= unit.stop:
             raise ValueError(f"found {unit!r} as number {number}")
+
+
+def plan_bytes(plan: Plan) -> bytes:
+    """A plan as it is stored: canonical JSON like every document's, unit by unit, because there may be a million."""
+    head, tail = json_bytes(plan.model_dump(mode="json", exclude={"units"}) | {"units": [_MARK]}).split(_QUOTED_MARK)
+    content = io.BytesIO()
+    content.write(head if plan.units else head.rstrip())
+    for number, unit in enumerate(plan.units):
+        text = json_bytes(unit.model_dump(mode="json")).rstrip().replace(b"\n", b"\n  ")
+        content.write((b",\n  " if number else b"") + text)
+    content.write(tail if plan.units else tail.lstrip())
+    return content.getvalue()
 
 
 def plan_files() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 
 from dentgen.errors import BuildError
 from dentgen.records import Plan, Unit
-from dentgen.shards.plan_file import read_plan
+from dentgen.shards.plan_file import plan_bytes, read_plan
 from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec
 
@@ -55,3 +55,10 @@ def test_damage_is_named(case: str, tmp_path: Path) -> None:
         read_plan(write(tmp_path, plan))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_plan_is_written_unit_by_unit_as_any_document(count: int) -> None:
+    units = tuple(unit.model_copy(update={"duplicates": (1, 2), "problem": 'a\nb "ä"'}) for unit in UNITS[:count])
+    plan = PLAN.model_copy(update={"units": units})
+    assert plan_bytes(plan) == json_bytes(plan.model_dump(mode="json"))
