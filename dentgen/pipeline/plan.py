@@ -67,7 +67,7 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
     )
     if any(place_of(shard) not in known for shard in shards[: len(indexes)]):
         write_source_index(kept, shards, indexes)
-    del known
+    del known  # as large as the indexes, and in their way from here on
     units = tuple(cut_units(shards, indexes, spec))
     if not units:
         raise BuildError(f"{spec.source.path}: found no record of split {spec.source.split!r}, expected at least one")

@@ -148,9 +148,11 @@ def read_source_index(url: str) -> Known:
     try:
         data = storage.read_bytes(url)
         table = table_of(data, _SCHEMA.names, checked=True).select(_SCHEMA.names).cast(_SCHEMA)
-        return _StoredIndexes(table)
+        known = _StoredIndexes(table)
     except (StorageError, *UNREADABLE):
         return {}
+    pa.default_memory_pool().release_unused()  # what reading took; pyarrow keeps it otherwise
+    return known
 
 
 def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]) -> None:
