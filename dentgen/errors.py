@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import ValidationError
+
 
 class DentgenError(Exception):
     """Base of all errors raised by dentgen."""
@@ -91,6 +93,22 @@ class SpecChangedError(BuildError):
 
 class DeterminismError(BuildError):
     """Two attempts at one unit gave different bytes."""
+
+
+def faults_of(error: ValueError, most: int = 5) -> str:
+    """What is wrong with a document: of pydantic's findings the first ones, and how many more there are."""
+    findings = error.errors() if isinstance(error, ValidationError) else []
+    if not findings:
+        return str(error)
+    lines = [f"{_path(found['loc'])}{found['msg'][:200]}" for found in findings]
+    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return "; ".join([*lines[:most], *more])
+
+
+def _path(steps: tuple[int | str, ...]) -> str:
+    """Where in a document, as a.b.0; names that no terminal can show are escaped."""
+    path = ".".join(str(step) if str(step).isprintable() else ascii(step) for step in steps)
+    return f"{path[:200]}: " if path else ""
 
 
 #: What torch's CPU allocator, cuBLAS and cuDNN say, and oneDNN, which means memory although it does not say so.

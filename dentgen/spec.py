@@ -21,7 +21,7 @@ ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "rest
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceSpec(_Section):

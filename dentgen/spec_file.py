@@ -5,6 +5,8 @@ Refuses to know what keys mean.
 
 from __future__ import annotations
 
+import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +29,10 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
         SpecError: If the file or an override is wrong; the message names every wrong key.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise SpecError(f"{path}: {error}") from error
+    values = _yaml_values(str(path), text) or {}
     if not isinstance(values, dict):
         raise SpecError(f"{path}: found a YAML {type(values).__name__}, expected sections like 'source:'")
     for override in overrides:
@@ -37,7 +40,10 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
     try:
         return BuildSpec.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        faults = error.errors()
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}, found {reprlib.repr(e['input'])}" for e in faults
+        ]
         raise SpecError(f"{path}:\n  " + "\n  ".join(lines)) from error
 
 
@@ -74,9 +80,44 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise SpecError(f"--set {override}: {section} is no section")
-    values[key] = yaml.safe_load(text)
+    values[key] = _yaml_values(f"--set {override}", text)
 
 
+def _yaml_values(place: str, text: str) -> Any:
+    """What YAML says, if it is a document of plain values.
+
+    Raises:
+        SpecError: If it is none, or aliases make it one without end.
+    """
+    if sum(text.count(opening) for opening in "[{") > _MOST_BRACKETS:  # yaml's scanner takes their square in time
+        raise SpecError(f"{place}: no readable YAML: found more than {_MOST_BRACKETS} brackets, expected a spec")
+    try:
+        values = yaml.safe_load(text)
+        too_many = _count(values, _MOST_VALUES) > _MOST_VALUES
+        if not too_many:
+            json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # broken Unicode fails here
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # safe_load promises the first alone
+        raise SpecError(f"{place}: no readable YAML: {error}") from error
+    if too_many:
+        raise SpecError(f"{place}: found more than {_MOST_VALUES} values, aliases counted each time, expected a spec")
+    return values
+
+
+def _count(values: Any, most: int) -> int:
+    """Values in a document, counted to a little over ``most``: a few aliases of aliases can stand for billions."""
+    if not isinstance(values, (dict, list, tuple, set)):
+        return 1
+    found = 1
+    for value in values.values() if isinstance(values, dict) else values:
+        if found > most:
+            break
+        found += _count(value, most - found)
+    return found
+
+
+#: In a spec: the largest that people write have some hundreds.
+_MOST_VALUES: Final = 10_000
+_MOST_BRACKETS: Final = 1000
 _LEAF: Final = (str, int, float, bool, type(None), list, tuple)
 
 

@@ -41,6 +41,38 @@ def test_no_python_objects_from_yaml(tmp_path: Path) -> None:
         read_spec(write(tmp_path / "s.yaml", "source: !!python/object/apply:os.system ['true']"))
 
 
+HOSTILE = {
+    "not UTF-8": (b"source: {path: '\xff'}", "utf-8"),
+    "too deep": (b"[" * 5000, "no readable YAML"),
+    "without end": (b"source: &a {path: *a}", "no readable YAML"),
+    "aliases of aliases": (
+        b"a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (n + 1, n + 1, b", ".join([b"*%c" % n] * 9)) for n in range(97, 106)),
+        "more than 10000 values",
+    ),
+    "a number of 5000 digits": (b"sampling: {steps: " + b"9" * 5000 + b"}", "no readable YAML"),
+    "a date that is none": (b"source: {path: 2001-99-99}", "no readable YAML"),
+    "broken Unicode": (b'source: {path: "\\ud800"}', "surrogates"),
+    "no number": (b"sampling: {guidance_scale: .inf}", "sampling.guidance_scale"),
+    "no number in a table": (b"model: {adapters: {blended: .nan}}", "model.adapters.blended"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_yaml_is_a_spec_error(case: str, tmp_path: Path) -> None:
+    content, words = HOSTILE[case]
+    (tmp_path / "s.yaml").write_bytes(content)
+    with pytest.raises(SpecError, match=r"s\.yaml") as caught:
+        read_spec(tmp_path / "s.yaml")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
+def test_an_override_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"--set sampling\.steps=\["):
+        read_spec(write(tmp_path / "s.yaml", ""), ["sampling.steps=["])
+
+
 def test_digest_covers_what_decides_bytes() -> None:
     def digest(**sections: object) -> str:
         return BuildSpec.model_validate(sections).digest()

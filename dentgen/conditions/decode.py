@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES, TOOTH
 from dentgen.conditions.metadata import read_metadata
-from dentgen.conditions.raw import RawRecord, printable
+from dentgen.conditions.raw import RawRecord, short
 from dentgen.errors import ConditionError
 from dentgen.records import (
     CONDITION_MEMBER,
@@ -31,7 +31,8 @@ from dentgen.records import (
     MapArray,
 )
 
-MAX_PIXELS: Final = 64 * 2**20
+#: Of the largest cameras; a record that is six maps and a photo of such a size still fits into a gigabyte.
+MAX_PIXELS: Final = 48 * 2**20
 MAX_KEY_BYTES: Final = 80
 _MAP_FORMATS: Final = ("PNG",)
 _PHOTO_FORMATS: Final = ("PNG", "JPEG", "WEBP")
@@ -73,7 +74,7 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
         if member in raw.members:
             conditions[name] = _decode_condition(raw, name, member)
         elif name in wanted:
-            raise ConditionError(raw.place, f"members {sorted(map(printable, raw.members))}", f"a member {member!r}")
+            raise ConditionError(raw.place, f"members {sorted(map(short, raw.members))[:20]}", f"a member {member!r}")
     fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
     _check_sizes(raw, conditions, fdi)
     photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
@@ -103,27 +104,31 @@ def valid_key(key: str) -> bool:
 def _check_key(raw: RawRecord) -> None:
     if not valid_key(raw.key):
         expected = f"at most {MAX_KEY_BYTES} bytes of printable text, no dot, no backslash, no leading /"
-        raise ConditionError(raw.place, f"the key '{printable(raw.key)[:200]}'", expected)
+        raise ConditionError(raw.place, f"the key '{short(raw.key)}'", expected)
 
 
 def _check_members(raw: RawRecord) -> None:
     """A member that is not known may be a map under a wrong name: say so rather than pass it over."""
     if raw.problem is not None:
         raise raw.problem
-    unknown = sorted(printable(name)[:80] for name in raw.members.keys() - KNOWN_MEMBERS)
+    unknown = sorted(short(name)[:80] for name in raw.members.keys() - KNOWN_MEMBERS)
     if unknown:
         raise ConditionError(raw.place, f"unknown members {unknown[:5]}", f"only {sorted(KNOWN_MEMBERS)}")
 
 
 def _open_image(raw: RawRecord, member: str, formats: tuple[str, ...]) -> Image.Image:
-    """A whole, upright image of one of the formats; a label map must never have been a JPEG."""
-    place = f"{raw.place}.{member}"
+    """A whole, upright image of one of the formats; a label map must never have been a JPEG.
+
+    Pillow decodes a PNG without asking its checksums: a bit that flipped on a disk would be another class, in silence.
+    """
+    place, content = f"{raw.place}.{member}", raw.members[member]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS below is stricter
-            image = Image.open(io.BytesIO(raw.members[member]), formats=formats)
+            image = Image.open(io.BytesIO(content), formats=formats)
             if image.width * image.height > MAX_PIXELS:
                 raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} in all")
+            Image.open(io.BytesIO(content), formats=formats).verify()
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Image.DecompressionBombError as error:
@@ -191,7 +196,8 @@ def _decode_photo(raw: RawRecord, beside: MapArray | None) -> NDArray[np.uint8] 
     for extension in _PHOTO_EXTENSIONS:
         member = f"{PHOTO_MEMBER}.{extension}"
         if member in raw.members:
-            photo = np.asarray(_open_image(raw, member, _PHOTO_FORMATS).convert("RGB"))
+            image = _open_image(raw, member, _PHOTO_FORMATS)
+            photo = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
             _check_aspect(raw, member, photo, beside)
             return photo
     return None

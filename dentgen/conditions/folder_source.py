@@ -17,6 +17,7 @@ from dentgen.conditions.raw import (
     RecordRange,
     ShardIndex,
     printable,
+    short,
     split_member,
 )
 from dentgen.errors import ConditionError
@@ -59,7 +60,7 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
     """
     records = _records(shard)
     for key in sorted(records)[wanted.start : wanted.stop]:
-        record = RawRecord(key, printable(storage.join(shard.url, key)))
+        record = RawRecord(key, printable(storage.join(shard.url, short(key))))
         for extension, file in sorted(records[key].items()):
             record.members[extension] = b""
             if file.size > MAX_MEMBER_BYTES:
@@ -71,10 +72,11 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
 
 
 def _records(shard: ConditionShard) -> dict[str, Files]:
-    """Loose files by key and extension."""
+    """Loose files by key and extension; two whose names differ in case alone are two members, one of them unknown."""
     records: dict[str, Files] = {}
-    for file in shard.files:
+    for file in sorted(shard.files, key=lambda file: file.url):
         parts = split_member(storage.relative_name(shard.url, file.url))
         if parts is not None:
-            records.setdefault(parts[0], {})[parts[1]] = file
+            files = records.setdefault(parts[0], {})
+            files[parts[1] if parts[1] not in files else f"{parts[1]} (file {len(files) + 1})"] = file
     return records

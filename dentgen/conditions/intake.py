@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dentgen.conditions.decode import decode_record, valid_key
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.prepare import fit_record
-from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, printable
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, short
 from dentgen.conditions.sources import read_records
 from dentgen.errors import BuildError, ConditionError
 from dentgen.records import ConditionRecord, SampleStatus, Unit, sample_key
@@ -76,7 +76,7 @@ def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpe
     return [
         SampleStatus(
             key=sample_key(name, variant),
-            source_key=printable(key)[:200] or name,
+            source_key=short(key) or name,
             variant=variant,
             status="rejected",
             reason=reason,

@@ -5,10 +5,15 @@ Refuses to know images.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import ValidationError
 
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionMetadata
+
+#: Parsed, JSON takes twenty times its bytes.
+MAX_METADATA_BYTES: Final = 2**20
 
 
 def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
@@ -19,6 +24,8 @@ def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
     """
     if content is None:
         return ConditionMetadata()
+    if len(content) > MAX_METADATA_BYTES:
+        raise ConditionError(f"{place}.json", f"{len(content)} bytes", f"at most {MAX_METADATA_BYTES}")
     try:
         return ConditionMetadata.model_validate_json(content)
     except ValidationError as error:

@@ -6,6 +6,7 @@ A damaged footer ends a file, a damaged page only its own rows. Refuses to know 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from dentgen import storage
 from dentgen.conditions.decode import KNOWN_MEMBERS
 from dentgen.conditions.metadata import split_of
-from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, printable
+from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, printable, short
 from dentgen.errors import ConditionError
 
 KEY_COLUMN: Final = "__key__"
@@ -50,7 +51,7 @@ def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawReco
     """
     for row in _rows(shard, None, wanted):
         key, problem = _key(row), row.pop("", None)
-        place = f"{storage.name_of(shard.url)}: {printable(key)}"
+        place = f"{storage.name_of(shard.url)}: {short(key)}"
         found = {name.lower(): _bytes(value) for name, value in row.items() if name != KEY_COLUMN}
         members = {name: content for name, content in found.items() if content is not None}
         yield RawRecord(key, place, members, ConditionError(place, problem, "readable pages") if problem else None)
@@ -69,14 +70,14 @@ def _bytes(value: Any) -> bytes | None:
 def _rows(shard: ConditionShard, columns: list[str] | None, wanted: RecordRange) -> Iterator[Row]:
     with storage.open_read(shard.url) as handle:
         try:
-            file = pq.ParquetFile(handle)
+            file = pq.ParquetFile(handle, page_checksum_verification=True)
             known = _known_columns(shard, file.schema_arrow)
             chosen = sorted(set(known) & set(columns if columns is not None else known))
             yield from _row_groups(file, chosen, wanted)
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the storage's, not pyarrow's
-            raise ConditionError(shard.url, f"no readable Parquet ({error})", "a whole Parquet file") from error
+            raise ConditionError(shard.url, f"no readable Parquet ({_said(error)})", "a whole Parquet file") from error
 
 
 def _known_columns(shard: ConditionShard, schema: pa.Schema) -> list[str]:
@@ -84,11 +85,24 @@ def _known_columns(shard: ConditionShard, schema: pa.Schema) -> list[str]:
     if KEY_COLUMN not in schema.names:
         raise ConditionError(shard.url, f"columns {schema.names}", f"a column {KEY_COLUMN!r}")
     members = [column.name for column in schema if _is_binary(column.type)]
-    strange = [c for c in schema if c.name.lower() in KNOWN_MEMBERS - {_METADATA_COLUMN} and not _is_binary(c.type)]
-    if strange or len(set(schema.names)) < len(schema.names):
+    strange = [column for column in schema if not _is_usable(column)]
+    if strange or len({name.lower() for name in schema.names}) < len(schema.names):
         found = f"columns {[f'{column.name}: {column.type}' for column in strange or schema]}"
         raise ConditionError(shard.url, found, "one binary column per member")
     return [name for name in (KEY_COLUMN, _METADATA_COLUMN, *members) if name in schema.names]
+
+
+def _is_usable(column: pa.Field) -> bool:
+    """Whether a column is none of ours, or holds what its name says; metadata go by one name, for splits' sake."""
+    name = column.name.lower()
+    if name == _METADATA_COLUMN:
+        return column.name == name and (_is_binary(column.type) or _is_text(column.type))
+    return name not in KNOWN_MEMBERS or _is_binary(column.type)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -102,18 +116,29 @@ def _row_groups(file: pq.ParquetFile, columns: list[str], wanted: RecordRange) -
         rows = file.metadata.row_group(number).num_rows
         low, high = max(wanted.start - first, 0), min(wanted.stop - first, rows)
         if low < high:
-            yield from _group_rows(file, number, columns)[low:high]
+            yield from islice(_group_rows(file, number, columns), low, high)
         first += rows
 
 
-def _group_rows(file: pq.ParquetFile, number: int, columns: list[str]) -> list[Row]:
-    """Rows of a group; where members cannot be read, the keys with what is wrong under the name ""."""
+def _group_rows(file: pq.ParquetFile, number: int, columns: list[str]) -> Iterator[Row]:
+    """Rows of a group; from where members cannot be read, the keys with what is wrong under the name "".
+
+    One at a time: a few bytes in a file can stand for a large member in each of a million rows.
+    """
+    read = 0
     try:
-        return list(file.read_row_group(number, columns=columns, use_threads=False).to_pylist())
+        for batch in file.iter_batches(1, row_groups=[number], columns=columns, use_threads=False):
+            yield from batch.to_pylist()
+            read += batch.num_rows
     except _DAMAGE as error:
         if columns == [KEY_COLUMN] or (isinstance(error, OSError) and error.errno is not None):
             raise
         rest = [KEY_COLUMN, _METADATA_COLUMN] if len(columns) > 2 and _METADATA_COLUMN in columns else [KEY_COLUMN]
         unread = {_METADATA_COLUMN: b""} if _METADATA_COLUMN in columns and len(rest) == 1 else {}
-        rows = _group_rows(file, number, rest)
-        return [{**unread, **row, "": f"unreadable pages ({error})"} for row in rows]
+        for row in islice(_group_rows(file, number, rest), read, None):
+            yield {**unread, **row, "": f"unreadable pages ({_said(error)})"}
+
+
+def _said(error: BaseException) -> str:
+    """What pyarrow says, on one line: thrift's errors have several, and bytes of the file in them."""
+    return printable(" ".join(str(error).split()))

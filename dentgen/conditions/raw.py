@@ -100,6 +100,11 @@ def split_member(name: str) -> tuple[str, str] | None:
     return (match[1], match[2].lower()) if match else (name, "")
 
 
+def short(text: str) -> str:
+    """Printable text of at most 200 characters: a tar's names may have a million, and every message would."""
+    return printable(text[:200])[:200]
+
+
 def printable(text: str) -> str:
     """Text that any encoding, terminal and JSON can carry: control characters and broken Unicode are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

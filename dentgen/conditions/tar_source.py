@@ -21,7 +21,7 @@ from dentgen.conditions.raw import (
     RawRecord,
     RecordRange,
     ShardIndex,
-    printable,
+    short,
     split_member,
 )
 from dentgen.errors import ConditionError
@@ -39,11 +39,7 @@ class _Member:
     data: int
     size: int
     is_file: bool
-
-    @property
-    def end(self) -> int:
-        """Where the next header stands."""
-        return self.data + -(-self.size // _BLOCK) * _BLOCK
+    end: int  # where the next header stands
 
 
 def index_tar(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
@@ -78,7 +74,7 @@ def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
         ConditionError: If the tar is damaged before the range ends.
         StorageError: If the storage does not give the bytes.
     """
-    if wanted.byte_range is None:
+    if wanted.byte_range is None or wanted.byte_range[1] - wanted.byte_range[0] > MAX_MEMBER_BYTES:
         with storage.open_read(shard.url) as handle:
             groups = islice(_Groups(_members(handle, shard)), wanted.start, wanted.stop)
             yield from (_record(handle, shard, group) for group in groups)
@@ -129,11 +125,12 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
                 if info.size < 0 or info.offset < reached:
                     raise _damage(shard, f"a header that leads backwards at byte {info.offset}")
                 reached = info.offset_data
-                member = _member(info)
+                member = _member(info, archive.offset)
                 if member is not None:
                     yield member
-                if info.offset_data + info.size > size:
-                    raise _damage(shard, f"the member {printable(info.name)!r} cut off at byte {size}")
+                # a sparse file's size counts the holes, which are not stored
+                if (archive.offset if info.issparse() else info.offset_data + info.size) > size:
+                    raise _damage(shard, f"the member {short(info.name)!r} cut off at byte {size}")
             reached = archive.offset
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise _damage(shard, f"{str(error) or type(error).__name__} at byte {reached}") from error
@@ -145,11 +142,12 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
     _check_rest(handle, shard, reached)
 
 
-def _member(info: tarfile.TarInfo) -> _Member | None:
+def _member(info: tarfile.TarInfo, end: int) -> _Member | None:
     parts = split_member(info.name)
     if parts is None or info.isdir():
         return None
-    return _Member(*parts, info.offset, info.offset_data, info.size if info.isfile() else 0, info.isfile())
+    is_file = info.isfile() and not info.issparse()
+    return _Member(*parts, info.offset, info.offset_data, info.size if is_file else 0, is_file, end)
 
 
 def _check_rest(handle: IO[bytes], shard: ConditionShard, end: int) -> None:
@@ -166,12 +164,12 @@ def _damage(shard: ConditionShard, found: str) -> ConditionError:
 
 
 def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> RawRecord:
-    record = RawRecord(group[0].key, f"{storage.name_of(shard.url)}: {printable(group[0].key)}")
+    record = RawRecord(group[0].key, f"{storage.name_of(shard.url)}: {short(group[0].key)}")
     for member in group:
         place = f"{record.place}.{member.extension}"
         record.members[member.extension] = b""
         if not member.is_file:
-            record.problem = ConditionError(place, "a link or device", "a regular file")
+            record.problem = ConditionError(place, "a link, device or sparse file", "a regular file")
         elif member.size > MAX_MEMBER_BYTES:
             record.problem = ConditionError(place, f"{member.size} bytes", f"at most {MAX_MEMBER_BYTES}")
         else:

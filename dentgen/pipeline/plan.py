@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import zip_longest
 from typing import Final
@@ -14,22 +15,21 @@ from typing import Final
 import torch
 
 from dentgen import storage
-from dentgen.conditions.raw import ConditionShard, ShardIndex
+from dentgen.conditions.raw import ShardIndex
 from dentgen.conditions.sources import list_shards
 from dentgen.errors import BuildError, SpecChangedError, SpecError
 from dentgen.generation import solver_of
 from dentgen.models.bundle import chosen_digest, find_bundle
 from dentgen.pipeline.source_index import (
     IndexProgress,
-    Known,
     index_source,
+    place_of,
     read_source_index,
     write_source_index,
 )
 from dentgen.pipeline.units import cut_units, wanted_positions
 from dentgen.records import Plan
-from dentgen.shards.plan_file import PLAN, SOURCE_INDEX, plan_url, read_plan
-from dentgen.shards.tar import json_bytes
+from dentgen.shards.plan_file import PLAN, SOURCE_INDEX, plan_bytes, plan_url, read_plan
 from dentgen.spec import BuildSpec
 from dentgen.spec_file import spec_difference
 
@@ -62,11 +62,12 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
         shards,
         known,
         with_splits=spec.source.split is not None,
-        enough=lambda found: _enough(found, spec.source.limit, spec.source.split),
+        enough=_enough(spec.source.limit, spec.source.split),
         progress=progress,
     )
-    if any(_is_new(shard, known) for shard, _ in zip(shards, indexes, strict=False)):
+    if any(place_of(shard) not in known for shard in shards[: len(indexes)]):
         write_source_index(kept, shards, indexes)
+    del known  # as large as the indexes, and in their way from here on
     units = tuple(cut_units(shards, indexes, spec))
     if not units:
         raise BuildError(f"{spec.source.path}: found no record of split {spec.source.split!r}, expected at least one")
@@ -91,9 +92,11 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
         spells
             out the difference.
     """
-    url, content = plan_url(out), json_bytes(plan.model_dump(mode="json"))
+    url, content = plan_url(out), plan_bytes(plan)
     if storage.put_if_absent(url, content):
         storage.require_create_only(url, content)
+        return plan
+    if storage.read_bytes(url) == content:
         return plan
     standing = read_plan(out)
     difference = _difference(standing, plan)
@@ -140,12 +143,16 @@ def _resolved(spec: BuildSpec) -> BuildSpec:
     return spec.model_copy(update={"engine": engine, "source": source, "output": output})
 
 
-def _is_new(shard: ConditionShard, known: Known) -> bool:
-    return (shard.name, shard.size, shard.tag) not in known
+def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardIndex]], bool]:
+    """Counts the records of the chunks that it is asked about."""
+    found = 0
 
+    def enough(chunk: Sequence[ShardIndex]) -> bool:
+        nonlocal found
+        found += sum(len(wanted_positions(index, split)) for index in chunk) if limit is not None else 0
+        return limit is not None and found >= limit
 
-def _enough(indexes: list[ShardIndex], limit: int | None, split: str | None) -> bool:
-    return limit is not None and sum(len(wanted_positions(index, split)) for index in indexes) >= limit
+    return enough
 
 
 def _difference(old: Plan, new: Plan) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from dentgen.conditions.raw import ConditionShard, ShardIndex, printable
+import numpy as np
+
+from dentgen.conditions.raw import ConditionShard, ShardIndex, short
 from dentgen.records import Unit
 from dentgen.spec import BuildSpec
 
@@ -18,18 +20,21 @@ def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], s
     """Units in order, numbered; duplicates of earlier keys are named, so that their unit rejects them."""
     step = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
     left = spec.source.limit if spec.source.limit is not None else 2**63
+    repeated = _repeated_hashes(indexes)
     seen: set[str] = set()
     number = 0
     for shard, index in zip(shards, indexes, strict=False):
         wanted = wanted_positions(index, spec.source.split)[:left]
         left -= len(wanted)
-        units = [_unit(shard, index, list(inside), seen) for _, inside in groupby(wanted, lambda n: n // step)]
-        if index.problem and left > 0:
-            units.append(_unreadable(shard, index))
-            left -= 1
-        for unit in units:
-            yield unit.model_copy(update={"id": number})
+        for _, inside in groupby(wanted, lambda n: n // step):
+            positions = list(inside)
+            suspects = [position for position in positions if hash(index.keys[position]) in repeated]
+            duplicates = tuple(position for position in suspects if _seen_before(index.keys[position], seen))
+            yield _unit(number, shard, index, positions, duplicates)
             number += 1
+        if index.problem and left > 0:
+            yield _unreadable(number, shard, index)
+            number, left = number + 1, left - 1
 
 
 def wanted_positions(index: ShardIndex, split: str | None) -> list[int]:
@@ -39,12 +44,22 @@ def wanted_positions(index: ShardIndex, split: str | None) -> list[int]:
     return [position for position, found in enumerate(index.splits) if found is None or found == split]
 
 
-def _unit(shard: ConditionShard, index: ShardIndex, positions: list[int], seen: set[str]) -> Unit:
+def _repeated_hashes(indexes: Sequence[ShardIndex]) -> set[int]:
+    """Hashes that several keys have: a set of all keys would take a gigabyte where hashes take a few megabytes."""
+    found = [np.fromiter(map(hash, index.keys), np.int64, len(index.keys)) for index in indexes]
+    hashes = np.concatenate(found) if found else np.zeros(0, np.int64)
+    del found
+    hashes.sort()
+    return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+
+
+def _unit(
+    number: int, shard: ConditionShard, index: ShardIndex, positions: list[int], duplicates: tuple[int, ...]
+) -> Unit:
     start, stop = positions[0], positions[-1] + 1
     first, end = (index.offsets[start], index.offsets[stop]) if index.offsets else (0, 0)
-    duplicates = tuple(position for position in positions if _seen_before(index.keys[position], seen))
     return Unit(
-        id=0,
+        id=number,
         shard=shard.name,
         start=start,
         stop=stop,
@@ -56,18 +71,18 @@ def _unit(shard: ConditionShard, index: ShardIndex, positions: list[int], seen: 
     )
 
 
-def _unreadable(shard: ConditionShard, index: ShardIndex) -> Unit:
+def _unreadable(number: int, shard: ConditionShard, index: ShardIndex) -> Unit:
     """What could not be read, as one record behind those that could."""
     end = len(index.keys)
     return Unit(
-        id=0,
+        id=number,
         shard=shard.name,
         start=end,
         stop=end + 1,
         records=1,
         shard_bytes=shard.size,
         problem=index.problem,
-        problem_key=printable(index.problem_key)[:200],
+        problem_key=short(index.problem_key),
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.errors import BuildError, StorageError
+from dentgen.errors import BuildError, StorageError, faults_of
 from dentgen.records import ATTRIBUTES, DatasetIndex, LedgerRecord, Plan, ShardEntry
 from dentgen.shards.ledger import committed_units, read_ledger
 from dentgen.shards.tar import json_bytes
@@ -119,7 +119,7 @@ def read_index(out: str, name: str = "index.json") -> DatasetIndex:
     try:
         return DatasetIndex.model_validate_json(storage.read_bytes(url))
     except ValueError as error:
-        raise StorageError(f"{url}: no index: {error}") from error
+        raise StorageError(f"{url}: no index: {faults_of(error)}") from error
 
 
 def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:

@@ -10,7 +10,7 @@ import logging
 import time
 
 from dentgen import storage
-from dentgen.errors import DeterminismError, StorageError
+from dentgen.errors import DeterminismError, StorageError, faults_of
 from dentgen.records import DatasetIndex, LedgerRecord, Unit
 from dentgen.shards.tar import json_bytes
 
@@ -46,7 +46,7 @@ def read_ledger(out: str, unit_name: str) -> LedgerRecord:
     try:
         return LedgerRecord.model_validate_json(storage.read_bytes(url))
     except ValueError as error:
-        raise StorageError(f"{url}: no ledger record: {error}") from error
+        raise StorageError(f"{url}: no ledger record: {faults_of(error)}") from error
 
 
 def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:

@@ -12,14 +12,12 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from dentgen import storage
 from dentgen.errors import StorageError
 from dentgen.records import DatasetIndex, LedgerRecord, Plan, Unit
 from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, VERSIONS, index_of, read_index
 from dentgen.shards.ledger import LEDGER, SHARDS, committed_units, read_ledger
-from dentgen.shards.parquet import table_of
+from dentgen.shards.parquet import UNREADABLE, table_of
 from dentgen.shards.sample_check import sample_problems
 from dentgen.shards.tar import json_bytes
 
@@ -162,7 +160,7 @@ def _table_problems(out: str, ledgers: list[LedgerRecord]) -> Iterator[Problem]:
     try:
         data = storage.read_bytes(storage.join(out, SAMPLES))
         table = table_of(data, ("key", "status", "reason", "shard"))
-    except (StorageError, pa.ArrowException) as error:
+    except (StorageError, *UNREADABLE) as error:
         yield Problem(SAMPLES, f"cannot be read: {error}", derived=SAMPLES)
         return
     wanted = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_links_count_and_are_rejected(tmp_path: Path) -> None:
     assert index(path).keys == ("a", "b")
     first, second = read_records(only_shard(path))
     assert first.problem is None
-    assert "b.seg.png: found a link or device" in str(second.problem)
+    assert "b.seg.png: found a link, device or sparse file" in str(second.problem)
 
 
 def test_linked_files_are_listed_and_dangling_links_named(tmp_path: Path, demo_members: Members) -> None:
@@ -258,3 +259,74 @@ def test_a_storage_that_fails_is_no_damage(
         index_shard(shard, with_splits=False)
     monkeypatch.setattr(LocalFileSystem, "open", reset(PermissionError))
     assert "x.tar: may not be read" in index_shard(shard, with_splits=False).problem
+
+
+def test_a_sparse_file_spoils_its_record_alone(tmp_path: Path, demo_members: Members) -> None:
+    """Its size counts holes that are not stored: what stands at the sum is another member, or nothing."""
+    write_tar(tmp_path / "x.tar", {key: demo_members[key] for key in sorted(demo_members)[:2]})
+    info = tarfile.TarInfo("sparse.seg.png")
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 512
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410], header[483:495] = b"%011o\0%011o\0" % (0, 512), b"%011o\0" % 2**30
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    (tmp_path / "x.tar").write_bytes(bytes(header) + bytes(512) + (tmp_path / "x.tar").read_bytes())
+    found = index(tmp_path)
+    assert (len(found.keys), found.problem) == (3, "")
+    for number in range(3):
+        (raw,) = read_records(only_shard(tmp_path), RecordRange(number, number + 1, found.offsets[number : number + 2]))
+        assert raw.key == found.keys[number]
+        assert ("sparse file" in str(raw.problem)) == (number == 0)
+
+
+def test_no_message_is_as_long_as_a_name_can_be(tmp_path: Path) -> None:
+    loose = tmp_path / "x.tar"
+    loose_tar(loose, ("k" * 100_000 + ".seg.png", b""))
+    (raw,) = read_records(only_shard(loose))
+    assert len(raw.place) < 300
+
+
+def test_names_that_differ_in_case_alone_lose_nothing(tmp_path: Path) -> None:
+    for name in ("a.seg.png", "a.SEG.png", "a.Seg.PNG"):
+        (tmp_path / name).write_bytes(name.encode())
+    (raw,) = read_records(only_shard(tmp_path))
+    assert sorted(raw.members.values()) == [b"a.SEG.png", b"a.Seg.PNG", b"a.seg.png"]
+    pq.write_table(pa.table({"__key__": ["a"], "seg.png": [b"x"], "SEG.png": [b"y"]}), tmp_path / "x.parquet")
+    assert "one binary column per member" in index(tmp_path / "x.parquet").problem
+
+
+@pytest.mark.parametrize("column", [("JSON", ["{}"]), ("json", [1]), ("json", [[1]]), ("Json", [b"{}"])])
+def test_metadata_stand_in_one_column_of_text(column: tuple[str, list[object]], tmp_path: Path) -> None:
+    """Under another name their splits would be lost; numbers or lists are no metadata."""
+    pq.write_table(pa.table({"__key__": ["a"], column[0]: column[1]}), tmp_path / "x.parquet")
+    assert f"columns ['{column[0]}: " in index(tmp_path / "x.parquet", with_splits=True).problem
+
+
+def test_what_pyarrow_says_stays_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"__key__": ["a"]}), path)
+    data = bytearray(path.read_bytes())
+    data[-40:-8] = b"\xff" * 32
+    path.write_bytes(bytes(data))
+    assert index(path).problem.isprintable()
+
+
+def test_sums_of_pages_are_asked(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    table = pa.table({"__key__": ["first", "second"], "seg.png": [b"right", b"wrong"]})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"right", b"Right"))
+    assert "unreadable pages" in str(next(iter(read_records(only_shard(path)))).problem)
+
+
+def test_a_row_group_is_not_held_whole(tmp_path: Path) -> None:
+    """A dictionary page of a few bytes stands for a large member in every row."""
+    path, rows = tmp_path / "x.parquet", 200
+    members = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([bytes(2**20)]))
+    table = pa.table({"__key__": [str(n) for n in range(rows)], "seg.png": members.cast(pa.binary())})
+    pq.write_table(table, path, compression="zstd")
+    tracemalloc.start()
+    records = read_records(only_shard(path))
+    assert len(next(records).members["seg.png"]) == 2**20
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 2**20

@@ -82,3 +82,17 @@ def test_many_shards_over_processes_keep_their_order(tmp_path: Path, demo_member
     assert told == [(64, 150), (128, 150), (150, 150)]
     few = index_source(list_shards(str(tmp_path)), {}, with_splits=False, enough=lambda found: len(found) >= 10)
     assert len(few) == 64, "indexing ends with the chunk that is enough"
+
+
+def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
+    """Thrift's errors are none of pyarrow's own, and a flipped bit would be another key or place."""
+    shards = [ConditionShard("x.tar", "/x.tar", "tar", 9000, "tag")]
+    url = str(tmp_path / "source.parquet")
+    write_source_index(url, shards, [ShardIndex(("first", "second"), ("train", None), (0, 512, 1024))])
+    right, data = read_source_index(url), (tmp_path / "source.parquet").read_bytes()
+    assert right
+    for place in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[place] ^= 0x10
+        (tmp_path / "source.parquet").write_bytes(bytes(damaged))
+        assert {**right, **read_source_index(url)} == right, f"byte {place}"

@@ -1,0 +1,100 @@
+"""Run seeds in a process of their own, with limits: ``python -m tests.faults.fuzz FIRST [COUNT]``.
+
+An input has a few seconds and a gigabyte. What breaks a law, crashes, hangs or takes more is a finding, and its seed is
+the command that shows it again. Refuses to know what is tried.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).parent.parent.parent
+SECONDS = 5
+MEMORY_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a seed found."""
+
+    seed: int
+    text: str
+
+    def __str__(self) -> str:
+        """Everything that is needed to see it again."""
+        return f"seed {self.seed}: python -m tests.faults.fuzz {self.seed}\n{self.text}"
+
+
+class SlowInputError(BaseException):
+    """An input took too long; no handler of ours may swallow it."""
+
+
+def find(first: int, count: int) -> tuple[int, list[Finding]]:
+    """Try seeds in worker processes; one that dies is replaced.
+
+    Returns:
+        Inputs that were tried, and what they found.
+    """
+    inputs, findings, seed, stop = 0, [], first, first + count
+    while seed < stop:
+        # what C code of a library does cannot be interrupted, but it ends with its process
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.faults.fuzz", str(seed), str(stop - seed)],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        lines = run.stdout.splitlines()
+        tried = [line.split() for line in lines if line.startswith("tried ")]
+        inputs += sum(int(words[2]) for words in tried)
+        seed = int(tried[-1][1]) + 1 if tried else seed
+        if run.returncode:
+            findings.append(Finding(seed, run.stderr[-3000:] or f"the process ended with {run.returncode}"))
+            seed += 1
+    return inputs, findings
+
+
+def main(first: int, count: int) -> None:
+    """Try seeds here, a line for each; the first finding ends the process."""
+    from tests.faults.cases import name_of_case, run_seed
+
+    logging.disable(logging.CRITICAL)
+    _limit_memory()
+    signal.signal(signal.SIGALRM, _too_slow)
+    for seed in range(first, first + count):
+        faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            inputs = run_seed(seed)
+        except BaseException:  # noqa: BLE001 - the seed is worth more than the trace
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            traceback.print_exc()
+            print(f"seed {seed}: {name_of_case(seed)}", file=sys.stderr)  # noqa: T201
+            sys.exit(1)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+        print("tried", seed, inputs, flush=True)  # noqa: T201
+
+
+def _limit_memory() -> None:
+    """A gigabyte beyond what the imports took."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _too_slow(_: int, frame: FrameType | None) -> None:
+    raise SlowInputError(f"an input took more than {SECONDS} s")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)

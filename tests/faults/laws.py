@@ -1,0 +1,245 @@
+"""What must hold for every input: accepted with valid labels, or refused by name; nothing lost in silence.
+
+Each law runs the real readers. An exception that is none of dentgen's passes through and is a finding; so is a
+``LawBrokenError``. Refuses to know how inputs are made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from dentgen import storage
+from dentgen.conditions.decode import decode_record, valid_key
+from dentgen.conditions.intake import read_unit
+from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
+from dentgen.conditions.metadata import read_metadata, split_of
+from dentgen.conditions.raw import ConditionShard, RawRecord, ShardIndex, printable, short
+from dentgen.conditions.sources import index_shard, list_shards
+from dentgen.errors import BuildError, ConditionError, DentgenError, SpecError, StorageError
+from dentgen.pipeline.source_index import read_source_index
+from dentgen.pipeline.units import cut_units
+from dentgen.records import CONDITION_NAMES, ConditionRecord, SampleStatus
+from dentgen.shards.index import read_index
+from dentgen.shards.ledger import read_ledger
+from dentgen.shards.plan_file import plan_url, read_plan
+from dentgen.spec import BuildSpec
+from dentgen.spec_file import read_spec
+from tests.faults.pictures import Pixels
+
+_LONGEST_MESSAGE = 5000
+
+
+class LawBrokenError(AssertionError):
+    """An input was taken, or refused, as it must not be."""
+
+
+def require(holds: object, what: str) -> None:
+    """Say what is broken."""
+    if not holds:
+        raise LawBrokenError(what)
+
+
+def require_message(error: DentgenError, place: str) -> None:
+    """A refusal names the file and says something that a terminal can show."""
+    text = str(error)
+    require(place in text, f"{text!r} does not name {place}")
+    require(len(text) <= _LONGEST_MESSAGE, f"a message of {len(text)} characters: {text[:300]}")
+    require(text.isprintable() or "\n" in text, f"{text!r} cannot be shown")
+
+
+def check_map(member: str, data: bytes, truth: Pixels | None) -> None:
+    """One map as the only one of a record: its pixels if it is taken, whatever was done to its bytes."""
+    names = {"seg": "segmentation", "light": "lighting"}
+    name = next((one for one in CONDITION_NAMES if one == names.get(member, member)), None)
+    raw = RawRecord("key", "x.tar: key", {f"{member}.png": data})
+    try:
+        record = decode_record(raw, [name] if name else [], with_photo=True)
+    except ConditionError as error:
+        require_message(error, "x.tar: key")
+        return
+    check_record(record, None)
+    found = record.fdi if member == "fdi" else record.photo if member == "photo" else record.conditions[name or "depth"]
+    require(found is not None, f"{member} was passed over")
+    require(truth is None or np.array_equal(found, truth), f"{member} was taken with other pixels than were written")
+
+
+def check_record(record: ConditionRecord, size: int | None) -> None:
+    """A record that is taken: dtypes, shapes, classes, one size, text that can be stored."""
+    require(valid_key(record.key), f"key {record.key!r}")
+    for name, array in record.conditions.items():
+        dtype = np.uint16 if name == "depth" else np.uint8
+        require(array.dtype == dtype, f"{name} has dtype {array.dtype}")
+        require(array.ndim == (3 if name == "normal" else 2), f"{name} has shape {array.shape}")
+    seg = record.conditions.get("segmentation")
+    require(seg is None or set(np.unique(seg).tolist()) <= SEG_CLASSES.keys(), "seg has unknown classes")
+    require(record.fdi is None or set(np.unique(record.fdi).tolist()) <= FDI_NUMBERS | {0}, "fdi has unknown numbers")
+    shapes = {array.shape[:2] for array in [*record.conditions.values(), *([] if record.fdi is None else [record.fdi])]}
+    require(len(shapes) <= 1, f"maps of several sizes {shapes}")
+    require(size is None or shapes == {(size, size)}, f"maps of {shapes}, expected {size}")
+    if record.photo is not None:
+        require(record.photo.dtype == np.uint8 and record.photo.shape[2] == 3, f"photo {record.photo.shape}")
+    texts = [record.group, record.split, record.prompt, record.licence, *record.attributes.values()]
+    require(
+        all(json.dumps(text).encode() and text.encode() is not None for text in texts), "text that cannot be stored"
+    )
+
+
+def check_source(folder: Path, spec: BuildSpec, intact: Collection[str], num_members: int | None) -> None:
+    """A whole source: planned = written + rejected, and every intact key comes out or is named.
+
+    Args:
+        folder: The source.
+        spec: How it is read.
+        intact: Keys whose members are whole in it.
+        num_members: Members that must come out with no shard's index having a problem; None if that is not known.
+    """
+    try:
+        shards = list_shards(spec.source.path, spec.source.format)
+    except (ConditionError, StorageError) as error:
+        require_message(error, str(folder))
+        return
+    indexes = []
+    for shard in shards:
+        try:
+            indexes.append(index_shard(shard, with_splits=spec.source.split is not None))
+        except StorageError as error:
+            require_message(error, str(folder))
+            return
+        _check_index(shard, indexes[-1])
+    named = {key for index in indexes for key in index.keys} if spec.source.split is not None else set()
+    read = _read_units(shards, indexes, spec, named)
+    problems = [index.problem for index in indexes if index.problem]
+    if spec.source.split is None and spec.source.limit is None:
+        unread = {short(key) for index in indexes for key in index.keys} - {short(key) for key in read}
+        require(unread <= {""}, f"keys that were planned and not read: {sorted(unread)[:5]}")
+    lost = {short(key) for key in intact} - {short(key) for key in read}
+    require(not lost or problems, f"records lost in silence: {sorted(lost)[:5]}")
+    require(num_members is None or problems or len(read) == num_members, f"{len(read)} records, expected {num_members}")
+
+
+def _check_index(shard: ConditionShard, index: ShardIndex) -> None:
+    require(index.splits is None or len(index.splits) == len(index.keys), "as many splits as keys")
+    require(len(index.offsets) in {0, len(index.keys) + 1}, "an offset between any two records")
+    require(list(index.offsets) == sorted(index.offsets), f"offsets that lead backwards {index.offsets}")
+    require(index.keys or index.problem, f"{shard.name} is empty and nobody says so")
+    require(not index.problem or shard.url in index.problem, f"{index.problem!r} does not name {shard.url}")
+    require(len(index.problem) <= _LONGEST_MESSAGE, f"a problem of {len(index.problem)} characters")
+
+
+def _read_units(
+    shards: list[ConditionShard], indexes: list[ShardIndex], spec: BuildSpec, passed_over: Collection[str]
+) -> list[str]:
+    """Keys of what came out, was rejected or belongs to another split, once each."""
+    by_name = {shard.name: shard for shard in shards}
+    read: list[str] = list(passed_over)
+    sample_keys: list[str] = []
+    for unit in cut_units(shards, indexes, spec):
+        accepted, rejected = read_unit(spec, unit, by_name[unit.shard])
+        require(
+            len(accepted) + len(rejected) // spec.sampling.variants == unit.records, f"unit {unit.name} does not add up"
+        )
+        for record in accepted:
+            check_record(record, spec.conditions.size)
+        for status in rejected:
+            _check_rejection(status, by_name[unit.shard])
+        read += [record.key for record in accepted]
+        read += [status.source_key for status in rejected if status.variant == 0]
+        sample_keys += [record.key for record in accepted] + [s.key for s in rejected if s.variant == 0]
+    require(len(set(sample_keys)) == len(sample_keys), "two samples with one key")
+    return read
+
+
+def _check_rejection(status: SampleStatus, shard: ConditionShard) -> None:
+    where = "" if shard.kind == "folder" else storage.name_of(shard.url)
+    require(printable(where) in status.reason, f"{status.reason!r} does not name {where!r}")
+    require(status.source_key, "a rejection without a key")
+    require(status.reason.isprintable(), f"{status.reason!r} cannot be shown")
+    require(len(status.reason) <= _LONGEST_MESSAGE, f"a reason of {len(status.reason)} characters")
+    SampleStatus.model_validate_json(status.model_dump_json())
+
+
+def check_metadata(data: bytes) -> None:
+    """A record's ``KEY.json``."""
+    try:
+        found = read_metadata("x.tar: key", data)
+    except ConditionError as error:
+        require_message(error, "x.tar: key.json")
+        require(split_of(data) is None, "planning reads a split that generating refuses")
+        return
+    require(split_of(data) == found.split, "planning and generating disagree on the split")
+    found.model_dump_json()
+
+
+def check_plan(folder: Path, data: bytes) -> None:
+    """A build's plan: what is taken can be used as every command uses it."""
+    url = plan_url(str(folder))
+    storage.put_latest(url, data)
+    try:
+        plan = read_plan(str(folder))
+    except BuildError as error:
+        require_message(error, url)
+        return
+    require(plan.planned >= 0, "a plan of fewer than no samples")
+    BuildSpec.model_validate(plan.spec).digest()
+    require([unit.id for unit in plan.units] == list(range(len(plan.units))), "units that are not numbered in order")
+    require(all(unit.start < unit.stop for unit in plan.units), "units that end before they start")
+
+
+def check_ledger(folder: Path, data: bytes) -> None:
+    """A commit record."""
+    storage.put_latest(str(folder / "ledger" / "000000.json"), data)
+    try:
+        record = read_ledger(str(folder), "000000")
+    except StorageError as error:
+        require_message(error, str(folder / "ledger" / "000000.json"))
+        return
+    require(record.written + record.rejected == len(record.samples), "samples do not add up")
+    record.model_dump_json()
+
+
+def check_index(folder: Path, data: bytes) -> None:
+    """``index.json``."""
+    storage.put_latest(str(folder / "index.json"), data)
+    try:
+        index = read_index(str(folder))
+    except StorageError as error:
+        require_message(error, str(folder / "index.json"))
+        return
+    require(all(shard.bytes >= 0 and shard.samples >= 0 for shard in index.shards), "fewer than no bytes or samples")
+    require(all(shard.name == storage.name_of(shard.name) for shard in index.shards), "a shard outside shards/")
+    index.model_dump_json()
+
+
+def check_source_index(folder: Path, data: bytes, truth: bytes) -> None:
+    """What was indexed before: taken only as it was written, forgotten otherwise."""
+    storage.put_latest(str(folder / "truth.parquet"), truth)
+    storage.put_latest(str(folder / "source.parquet"), data)
+    known, right = (read_source_index(str(folder / name)) for name in ("source.parquet", "truth.parquet"))
+    require(right, "a right source index is not taken")
+    for place, index in known.items():
+        _check_index(ConditionShard(*place[:1], place[0], "tar", *place[1:]), index)
+        require(right.get(place) == index, f"{place}: taken as {index}")
+
+
+def check_spec(folder: Path, data: bytes, overrides: tuple[str, ...] = ()) -> None:
+    """A build spec: what is taken has a digest and survives being written."""
+    path = folder / "spec.yaml"
+    path.write_bytes(data)
+    try:
+        spec = read_spec(path, overrides)
+    except SpecError as error:
+        text = str(error)
+        require(str(path) in text or "--set" in text, f"{text[:300]!r} does not name {path}")
+        require(len(text) <= 10 * _LONGEST_MESSAGE, f"a message of {len(text)} characters")
+        return
+    require(
+        BuildSpec.model_validate_json(spec.model_dump_json()).digest() == spec.digest(), "another digest when read back"
+    )
+    numbers = [spec.conditions.alpha, spec.sampling.guidance_scale, spec.sampling.guidance_delta]
+    numbers += [*spec.model.adapters.values(), *spec.model.controlnets.values(), spec.quality.max_rejected]
+    require(all(map(math.isfinite, numbers)), f"numbers that are none: {numbers}")

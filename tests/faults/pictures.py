@@ -1,0 +1,115 @@
+"""PNG files as exporters of every kind write them, and some that none should: written by hand, chunk by chunk.
+
+Pillow writes neither interlaced files nor wrong ones. Refuses to know how they are read.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+#: Adam7: first row and column, steps down and across.
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Length, kind, content, CRC."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def chunks(png: bytes) -> Iterator[tuple[int, int]]:
+    """Where each chunk of a whole PNG begins and ends."""
+    place = len(SIGNATURE)
+    while place + 12 <= len(png):
+        end = place + 12 + int(struct.unpack_from(">I", png, place)[0])
+        yield place, end
+        place = end
+
+
+def png_of(
+    pixels: Pixels, colour_type: int, *, interlaced: bool = False, extra: Sequence[bytes] = (), level: int = 6
+) -> bytes:
+    """A PNG of pixels (H, W) or (H, W, channels), 8 or 16 bit; ``extra`` chunks stand before the palette or data."""
+    height, width = pixels.shape[:2]
+    bits = 16 if pixels.dtype == np.uint16 else 8
+    head = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, int(interlaced))
+    parts = [pixels[y::dy, x::dx] for y, x, dy, dx in _PASSES] if interlaced else [pixels]
+    data = zlib.compress(b"".join(_lines(part) for part in parts if part.size), level)
+    palette = [chunk(b"PLTE", bytes(range(256)) * 3)] if colour_type == PALETTE else []
+    cut = len(data) // 2
+    body = [chunk(b"IDAT", data[:cut]), chunk(b"IDAT", data[cut:])]
+    return b"".join([SIGNATURE, chunk(b"IHDR", head), *extra, *palette, *body, chunk(b"IEND", b"")])
+
+
+def _lines(part: Pixels) -> bytes:
+    """Scan lines, each behind a filter byte of 0."""
+    rows = part.astype(part.dtype.newbyteorder(">"))
+    return b"".join(b"\0" + row.tobytes() for row in rows)
+
+
+def extra_chunks(rng: np.random.Generator) -> list[bytes]:
+    """Text, an ICC profile that is none, EXIF (now and then one that turns the picture), gamma, a private chunk."""
+    turned = 1 if rng.random() < 0.7 else int(rng.integers(0, 10))
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HH", turned, 0) + bytes(4)
+    found = [
+        chunk(b"tEXt", b"Comment\0" + rng.bytes(20)),
+        chunk(b"zTXt", b"Long\0\0" + zlib.compress(bytes(2000))),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"),
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(rng.bytes(60))),
+        chunk(b"eXIf", exif),
+        chunk(b"gAMA", struct.pack(">I", 45455)),
+        chunk(b"tRNS", struct.pack(">H", 0)),
+        chunk(b"acTL", struct.pack(">II", 2, 0)),
+        chunk(b"deNt", rng.bytes(9)),
+    ]
+    return [one for one in found if rng.random() < 0.25]
+
+
+def map_pixels(rng: np.random.Generator, member: str, shape: tuple[int, int]) -> Pixels:
+    """Values that a map may hold, in patches as drawings have them."""
+    small = (-(-shape[0] // 4), -(-shape[1] // 4))
+    match member:
+        case "seg":
+            coarse = rng.choice(np.array(sorted(SEG_CLASSES), np.uint8), small)
+        case "fdi":
+            coarse = rng.choice(np.array([0, *sorted(FDI_NUMBERS)], np.uint8), small)
+        case "normal" | "photo":
+            return rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
+        case "depth":
+            return rng.integers(0, 65536, shape).astype(np.uint16)
+        case _:
+            coarse = rng.integers(0, 256, small).astype(np.uint8)
+    return coarse.repeat(4, 0).repeat(4, 1)[: shape[0], : shape[1]]
+
+
+def map_png(rng: np.random.Generator, pixels: Pixels) -> bytes:
+    """A map in one of the encodings that hold exactly these pixels."""
+    colour_type = RGB if pixels.ndim == 3 else GREY
+    if pixels.ndim == 2 and pixels.dtype == np.uint8 and rng.random() < 0.2:
+        pixels, colour_type = np.repeat(pixels[..., None], 3, -1), RGB
+    extra = extra_chunks(rng) if rng.random() < 0.3 else ()
+    return png_of(pixels, colour_type, interlaced=rng.random() < 0.2, extra=extra, level=int(rng.integers(0, 10)))
+
+
+def strange_png(rng: np.random.Generator, shape: tuple[int, int]) -> bytes:
+    """A whole PNG that is no map of ours: palette, alpha, too deep, or far larger than its bytes."""
+    colour_type = int(rng.choice([GREY, RGB, PALETTE, GREY_ALPHA, RGBA]))
+    channels = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}[colour_type]
+    deep = colour_type != PALETTE and rng.random() < 0.5
+    pixels = rng.integers(0, 65536 if deep else 256, (*shape, channels)).astype(np.uint16 if deep else np.uint8)
+    png = png_of(pixels, colour_type, interlaced=rng.random() < 0.3, extra=extra_chunks(rng))
+    if rng.random() < 0.2:
+        sides = [int(side) for side in rng.choice([0, 1, 5000, 8192, 2**31 - 1, 2**32 - 1], 2)]
+        head = struct.pack(">II", *sides) + png[24:29]
+        png = png[:8] + chunk(b"IHDR", head) + png[33:]
+    return png

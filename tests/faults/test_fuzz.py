@@ -1,0 +1,25 @@
+"""Nothing that dentgen reads makes it crash, hang, take a gigabyte, accept wrong labels or lose a record in silence.
+
+A failure names its seed and the command that shows it again.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.fuzz import find
+
+
+def test_a_few_hundred_inputs_keep_the_laws() -> None:
+    inputs, findings = find(0, 60)
+    print(f"seeds 0 to 59: {inputs} inputs")  # noqa: T201
+    assert not findings, "\n\n".join(map(str, findings))
+    assert inputs >= 300
+
+
+@pytest.mark.slow
+def test_ten_thousand_inputs_keep_the_laws() -> None:
+    inputs, findings = find(1000, 2000)
+    print(f"seeds 1000 to 2999: {inputs} inputs")  # noqa: T201
+    assert not findings, "\n\n".join(map(str, findings))
+    assert inputs >= 10_000
