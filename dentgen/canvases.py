@@ -64,9 +64,10 @@ def _variants(generation: Generation, record: ConditionRecord) -> list[SampleReq
     controls = {route.branch: drawn[route.use] for route in generation.routes}
     spoken = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
     dropped = " / ".join(filter(None, map(generation.prompts.dropped, sorted(spoken))))
+    variants = spec.sampling.variants * spec.source.times(record.attributes)
     return [
-        SampleRequest(sample_key(record.key, v), record, v, prompt, controls, dropped)
-        for v in range(spec.sampling.variants)
+        SampleRequest(sample_key(record.key, v), record, v, variants, prompt, controls, dropped)
+        for v in range(variants)
     ]
 
 
@@ -192,14 +193,14 @@ def _noise(generation: Generation, request: SampleRequest) -> Noise:
     sampling, key = generation.spec.sampling, request.record.key
     if sampling.seed_to is None:
         return NoiseKey(sampling.seed, key, request.variant)
-    share = share_of(request.variant, sampling.variants)
+    share = share_of(request.variant, request.variants)
     return NoisePath(NoiseKey(sampling.seed, key, 0), NoiseKey(sampling.seed_to, key, 0), share)
 
 
 def _prompt(generation: Generation, request: SampleRequest) -> Named:
     sampling, prompts = generation.spec.sampling, generation.prompts
     own = Named(prompt_name(request.prompt), prompts.embed(request.prompt))
-    share = share_of(request.variant, sampling.variants)
+    share = share_of(request.variant, request.variants)
     if sampling.prompt_to is None or share == 0:
         return own
     between = lerp if sampling.interpolation == "lerp" else slerp

@@ -84,7 +84,7 @@ class SampleRequest:
     Attributes:
         key: Sample key.
         record: Fitted condition record.
-        variant: Index of the variant.
+        variant, variants: Index of the variant, of so many of the record.
         prompt: Prompt that will be used.
         controls: (H, W, 3) uint8 control image of every control branch.
         dropped: What the text encoder will not read of the prompt.
@@ -93,6 +93,7 @@ class SampleRequest:
     key: str
     record: ConditionRecord
     variant: int
+    variants: int
     prompt: str
     controls: Mapping[str, NDArray[np.uint8]]
     dropped: str = ""
@@ -163,6 +164,9 @@ class Unit(Document):
     duplicates: tuple[int, ...] = Field(
         default=(), description="Positions in the shard whose key an earlier record of the source already has."
     )
+    repeats: tuple[int, ...] = Field(
+        default=(), description="Times that the variants of each used record are made; empty: once."
+    )
     shard_bytes: int = Field(ge=0, description="Size of the condition shard when it was planned.")
     first_byte: int = Field(default=0, ge=0, description="Where the unit's records begin in a tar.")
     end_byte: int = Field(default=0, ge=0, description="Where they end; 0 if the shard is no tar.")
@@ -175,6 +179,10 @@ class Unit(Document):
     def name(self) -> str:
         """Six digits, or more if needed."""
         return f"{self.id:06d}"
+
+    def samples(self, variants: int) -> int:
+        """Samples planned, where a record has so many ``variants``."""
+        return variants * (sum(self.repeats) if self.repeats else self.records)
 
     def model_post_init(self, _: Any) -> None:
         """Share what pydantic notes of which fields were given: in a set of its own, it is half of a unit's memory."""
@@ -198,7 +206,7 @@ class Plan(Document):
     def planned(self) -> int:
         """Samples that the segment plans."""
         variants = int(self.spec["sampling"]["variants"])
-        return variants * sum(unit.records for unit in self.units)
+        return sum(unit.samples(variants) for unit in self.units)
 
 
 class SampleStatus(Document):

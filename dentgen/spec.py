@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dentgen.records import COMPOSITE_MEDIA, TRAINED_ALGORITHMIC_MEDIA, ConditionName
+from dentgen.records import ATTRIBUTES, COMPOSITE_MEDIA, TRAINED_ALGORITHMIC_MEDIA, ConditionName
 
 SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
 ]
 ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance"]
+
+
+#: A record that is wanted so much more often is better rendered again.
+MOST_TIMES: Final = 100
 
 
 class _Section(BaseModel):
@@ -33,9 +38,40 @@ class SourceSpec(_Section):
     )
     split: str | None = Field(default=None, description="Use only records of this split; null takes all.")
     limit: int | None = Field(default=None, ge=1, description="Use only so many records, the first ones; null: all.")
+    oversample: dict[str, dict[str, int]] = Field(
+        default={},
+        description="Times as many variants of records with an attribute, as {light: {harsh: 3}, caries: {any: 2}}; "
+        "any stands for all values but 0, no and none. Of several that fit, the largest counts.",
+    )
     ignore_members: tuple[str, ...] = Field(
         default=(), description="Members (as 'notes.txt') that records may have beside known ones; others are refused."
     )
+
+    @field_validator("oversample")
+    @classmethod
+    def _known_attributes(cls, oversample: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        unknown = sorted(oversample.keys() - set(ATTRIBUTES))
+        if unknown:
+            raise ValueError(f"found attributes {unknown}, expected some of {list(ATTRIBUTES)}")
+        times = [(f"{name}.{value}", n) for name, values in oversample.items() for value, n in values.items()]
+        wrong = [f"{place}: {n}" for place, n in times if not 1 <= n <= MOST_TIMES]
+        if wrong:
+            raise ValueError(f"found {', '.join(wrong)}, expected whole numbers from 1 to {MOST_TIMES}")
+        return oversample
+
+    def times(self, attributes: Mapping[str, str]) -> int:
+        """How many times the usual number of variants a record with ``attributes`` has."""
+        wanted = (
+            times
+            for name, values in self.oversample.items()
+            for value, times in values.items()
+            if _fits(value, attributes.get(name, ""))
+        )
+        return max(wanted, default=1)
+
+
+def _fits(wanted: str, found: str) -> bool:
+    return found not in {"", "0", "no", "none"} if wanted == "any" else found == wanted
 
 
 class OutputSpec(_Section):

@@ -200,7 +200,7 @@ def test_another_bundle_than_planned_is_refused(small_source: Path, tmp_path: Pa
 
 def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:
     whole = make_plan(small_spec(small_source, tmp_path)).planned
-    keys = [key for s in list_shards(str(small_source)) for key in index_shard(s, with_splits=False).keys]
+    keys = [key for s in list_shards(str(small_source)) for key in index_shard(s, with_metadata=False).keys]
     groups = ["-".join(key.split("-")[:2]) for key in keys]
     splits = [phantom_split(group) for group in groups]
     for split in set(splits):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dentgen import storage
-from dentgen.conditions.metadata import split_of
+from dentgen.conditions.metadata import splits_and_attributes
 from dentgen.conditions.raw import (
     MAX_MEMBER_BYTES,
     ConditionShard,
@@ -32,17 +32,17 @@ def loose_files(files: list[storage.StoredFile]) -> list[storage.StoredFile]:
     return [file for file in files if file.url.lower().endswith(_SUFFIXES)]
 
 
-def index_folder(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
-    """Keys and splits of a folder, sorted by key.
+def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
+    """Keys and metadata of a folder, sorted by key.
 
     Raises:
         StorageError: If a file cannot be read.
     """
     records = _records(shard)
     keys = tuple(sorted(records))
-    if not with_splits:
+    if not with_metadata:
         return ShardIndex(keys, None)
-    return ShardIndex(keys, tuple(split_of(_metadata(records[key])) for key in keys))
+    return ShardIndex(keys, *splits_and_attributes(_metadata(records[key]) for key in keys))
 
 
 def _metadata(files: Files) -> bytes | None:

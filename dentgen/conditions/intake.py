@@ -24,17 +24,25 @@ def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[
         BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
     """
     if unit.problem:
-        return [], _rejections(unit, unit.start, unit.problem_key, unit.problem, spec)
+        return [], _rejections(unit, unit.start, unit.problem_key, unit.problem, spec.sampling.variants)
     records: list[ConditionRecord] = []
     rejected: list[SampleStatus] = []
+    found = 0
     for position, raw in enumerate(_raw_records(unit, shard), unit.start):
+        times = unit.repeats[found] if found < len(unit.repeats) else 1
         try:
             record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
         except ConditionError as error:
-            rejected += _rejections(unit, position, raw.key, str(error), spec)
+            rejected += _rejections(unit, position, raw.key, str(error), times * spec.sampling.variants)
         else:
-            records += [record] if record is not None else []
-    found = len(records) + len(rejected) // spec.sampling.variants
+            if record is None:
+                continue
+            if spec.source.times(record.attributes) != times:
+                raise _changed(
+                    unit, shard, f"{raw.key} with {record.attributes}", f"attributes that ask for {times} times"
+                )
+            records.append(record)
+        found += 1
     if found != unit.records:
         raise _changed(unit, shard, f"{found} records", f"{unit.records}")
     return records, rejected
@@ -69,7 +77,7 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
     return fit_record(record, spec.conditions.size, spec.conditions.fit)
 
 
-def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpec) -> list[SampleStatus]:
+def _rejections(unit: Unit, position: int, key: str, reason: str, variants: int) -> list[SampleStatus]:
     """A rejected record in the ledger: under its key if that names it and nothing else, otherwise under its place."""
     named = valid_key(key) and position not in unit.duplicates and not unit.problem
     name = key if named else f"{unit.shard}#{position}"
@@ -81,5 +89,5 @@ def _rejections(unit: Unit, position: int, key: str, reason: str, spec: BuildSpe
             status="rejected",
             reason=reason,
         )
-        for variant in range(spec.sampling.variants)
+        for variant in range(variants)
     ]

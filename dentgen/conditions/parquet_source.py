@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.conditions.decode import KNOWN_MEMBERS
-from dentgen.conditions.metadata import split_of
+from dentgen.conditions.metadata import splits_and_attributes
 from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, printable, short
 from dentgen.errors import ConditionError
 
@@ -26,20 +26,21 @@ _DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
 Row = dict[str, Any]
 
 
-def index_parquet(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
-    """Keys and splits of a Parquet file.
+def index_parquet(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
+    """Keys and metadata of a Parquet file.
 
     Raises:
         StorageError: If the storage does not give the file.
     """
-    columns = [KEY_COLUMN, *([_METADATA_COLUMN] if with_splits else [])]
+    columns = [KEY_COLUMN, *([_METADATA_COLUMN] if with_metadata else [])]
     try:
         rows = list(_rows(shard, columns, EVERYTHING))
     except ConditionError as error:
-        return ShardIndex((), () if with_splits else None, problem=str(error))
-    splits = tuple(split_of(_bytes(row.get(_METADATA_COLUMN))) for row in rows) if with_splits else None
+        return ShardIndex((), *(((), ()) if with_metadata else (None, None)), problem=str(error))
+    metadata = (_bytes(row.get(_METADATA_COLUMN)) for row in rows)
+    labels = splits_and_attributes(metadata) if with_metadata else (None, None)
     problem = "" if rows else str(ConditionError(shard.url, "no record", "at least one"))
-    return ShardIndex(tuple(_key(row) for row in rows), splits, problem=problem)
+    return ShardIndex(tuple(_key(row) for row in rows), *labels, problem=problem)
 
 
 def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:

@@ -59,12 +59,12 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
     return sorted(shards, key=lambda shard: shard.name)
 
 
-def index_shard(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
+def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     """What a shard holds. A shard that is damaged, or refused to us, is no exception but an index with a problem.
 
     Args:
         shard: The shard.
-        with_splits: Read the records' metadata too.
+        with_metadata: Read the records' metadata too.
 
     Raises:
         StorageError: If the storage fails; that may pass, so it must not count as damage.
@@ -72,15 +72,15 @@ def index_shard(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
     try:
         match shard.kind:
             case "tar":
-                return index_tar(shard, with_splits=with_splits)
+                return index_tar(shard, with_metadata=with_metadata)
             case "parquet":
-                return index_parquet(shard, with_splits=with_splits)
+                return index_parquet(shard, with_metadata=with_metadata)
             case "folder":
-                return index_folder(shard, with_splits=with_splits)
+                return index_folder(shard, with_metadata=with_metadata)
     except OSError as error:
         raise StorageError(f"{shard.url}: cannot be read: {error}") from error
     except RefusedFileError as error:
-        return ShardIndex((), () if with_splits else None, problem=str(error))
+        return ShardIndex((), *(((), ()) if with_metadata else (None, None)), problem=str(error))
 
 
 def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Iterator[RawRecord]:

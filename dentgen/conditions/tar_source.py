@@ -14,7 +14,7 @@ from itertools import islice
 from typing import IO, Final
 
 from dentgen import storage
-from dentgen.conditions.metadata import split_of
+from dentgen.conditions.metadata import splits_and_attributes
 from dentgen.conditions.raw import (
     MAX_MEMBER_BYTES,
     ConditionShard,
@@ -42,14 +42,14 @@ class _Member:
     end: int  # where the next header stands
 
 
-def index_tar(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
+def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     """Keys and places of the records of a tar, as far as it can be read.
 
     Raises:
         StorageError: If the storage does not give the file.
     """
     keys: list[str] = []
-    splits: list[str | None] = []
+    metadata: list[bytes | None] = []
     offsets = [0]
     begun = problem = ""
     with storage.open_read(shard.url) as handle:
@@ -58,13 +58,14 @@ def index_tar(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
             for group in groups:
                 keys.append(group[0].key)
                 offsets.append(group[-1].end)
-                if with_splits:
-                    splits.append(split_of(_read_member(handle, group, "json")))
+                if with_metadata:
+                    metadata.append(_read_member(handle, group, "json"))
         except ConditionError as error:
             problem, begun = str(error), groups.begun
     if not keys and not problem:
         problem = str(ConditionError(shard.url, "no record", "at least one"))
-    return ShardIndex(tuple(keys), tuple(splits) if with_splits else None, tuple(offsets), problem, begun)
+    labels = splits_and_attributes(metadata) if with_metadata else (None, None)
+    return ShardIndex(tuple(keys), *labels, tuple(offsets), problem, begun)
 
 
 def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:

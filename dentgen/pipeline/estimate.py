@@ -73,4 +73,5 @@ def _beginning(unit: Unit, records: int) -> Unit:
     """The first records of a unit, where no record is of another split; otherwise the whole unit."""
     if unit.stop - unit.start != unit.records or unit.records <= records:
         return unit
-    return unit.model_copy(update={"stop": unit.start + records, "records": records})
+    cut = {"stop": unit.start + records, "records": records, "repeats": unit.repeats[:records]}
+    return unit.model_copy(update=cut)

@@ -61,7 +61,7 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
     indexes = index_source(
         shards,
         known,
-        with_splits=spec.source.split is not None,
+        with_metadata=spec.source.split is not None or bool(spec.source.oversample),
         enough=_enough(spec.source.limit, spec.source.split),
         progress=progress,
     )

@@ -68,7 +68,7 @@ def build(
     done = committed_units(out)
     pending = [unit for unit in plan.units if unit.name not in done]
     _LOG.info("%s: %d units planned, %d pending", out, len(plan.units), len(pending))
-    before = sum(unit.records for unit in plan.units if unit.name in done) * spec.sampling.variants
+    before = sum(unit.samples(spec.sampling.variants) for unit in plan.units if unit.name in done)
     actors = make_units(
         plan, pending, spec, use_ray=use_ray, address=address,
         progress=lambda samples: progress(before + samples, plan.planned) if progress is not None else None,

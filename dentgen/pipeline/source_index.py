@@ -34,6 +34,7 @@ _INDEX_SCHEMA: Final = pa.schema(
     [
         ("keys", pa.list_(pa.binary())),
         ("splits", pa.list_(pa.string())),
+        ("attributes", pa.list_(pa.string())),
         ("offsets", pa.list_(pa.int64())),
         ("problem", pa.string()),
         ("problem_key", pa.string()),
@@ -112,7 +113,7 @@ def index_source(
     shards: Sequence[ConditionShard],
     known: Known,
     *,
-    with_splits: bool,
+    with_metadata: bool,
     enough: Callable[[Sequence[ShardIndex]], bool] = lambda _: False,
     progress: IndexProgress | None = None,
 ) -> PackedIndexes:
@@ -121,14 +122,16 @@ def index_source(
     Args:
         shards: The shards of a source.
         known: What is known of them from before.
-        with_splits: Read the records' splits too.
+        with_metadata: Read the records' splits and attributes too.
         enough: Asked after every chunk with its indexes; indexing ends when it says so.
         progress: Told after every chunk.
     """
     found = PackedIndexes()
     chunks = [shards[start : start + _CHUNK] for start in range(0, len(shards), _CHUNK)]
-    missing = [[shard for shard in chunk if not _is_known(shard, known, with_splits=with_splits)] for chunk in chunks]
-    made = _map(partial(_index_chunk, with_splits=with_splits), missing)
+    missing = [
+        [shard for shard in chunk if not _is_known(shard, known, with_metadata=with_metadata)] for chunk in chunks
+    ]
+    made = _map(partial(_index_chunk, with_metadata=with_metadata), missing)
     for chunk, new, indexes in zip(chunks, missing, made, strict=True):
         fresh = dict(zip([shard.name for shard in new], indexes, strict=True))
         inside = [fresh[shard.name] if shard.name in fresh else known[place_of(shard)] for shard in chunk]
@@ -174,8 +177,8 @@ def place_of(shard: ConditionShard) -> Place:
     return shard.name, shard.size, shard.tag
 
 
-def _is_known(shard: ConditionShard, known: Known, *, with_splits: bool) -> bool:
-    return place_of(shard) in known and (not with_splits or known[place_of(shard)].splits is not None)
+def _is_known(shard: ConditionShard, known: Known, *, with_metadata: bool) -> bool:
+    return place_of(shard) in known and (not with_metadata or known[place_of(shard)].splits is not None)
 
 
 def _map(
@@ -196,10 +199,10 @@ def _map(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _index_chunk(shards: Sequence[ConditionShard], *, with_splits: bool) -> list[ShardIndex]:
+def _index_chunk(shards: Sequence[ConditionShard], *, with_metadata: bool) -> list[ShardIndex]:
     """Threads hide the storage's latency."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda shard: index_shard(shard, with_splits=with_splits), shards))
+        return list(pool.map(lambda shard: index_shard(shard, with_metadata=with_metadata), shards))
 
 
 def _to_row(index: ShardIndex) -> dict[str, object]:
@@ -207,6 +210,7 @@ def _to_row(index: ShardIndex) -> dict[str, object]:
     return {
         "keys": [key.encode("utf-8", "surrogateescape") for key in index.keys],
         "splits": index.splits,
+        "attributes": index.attributes,
         "offsets": index.offsets,
         "problem": index.problem,
         "problem_key": index.problem_key,
@@ -214,12 +218,13 @@ def _to_row(index: ShardIndex) -> dict[str, object]:
 
 
 def _from_row(row: dict[str, object]) -> ShardIndex:
-    keys, splits, offsets = row["keys"], row["splits"], row["offsets"]
+    keys, splits, attributes, offsets = row["keys"], row["splits"], row["attributes"], row["offsets"]
     assert isinstance(keys, list)
     assert isinstance(offsets, list)
     return ShardIndex(
         keys=tuple(key.decode("utf-8", "surrogateescape") for key in keys),
         splits=tuple(splits) if isinstance(splits, list) else None,
+        attributes=tuple(attributes) if isinstance(attributes, list) else None,
         offsets=tuple(offsets),
         problem=str(row["problem"]),
         problem_key=str(row["problem_key"]),

@@ -6,6 +6,7 @@ know how a shard was indexed and how a unit is made.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -18,7 +19,6 @@ from dentgen.spec import BuildSpec
 
 def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec) -> Iterator[Unit]:
     """Units in order, numbered; duplicates of earlier keys are named, so that their unit rejects them."""
-    step = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
     left = spec.source.limit if spec.source.limit is not None else 2**63
     repeated = _repeated_hashes(indexes)
     seen: set[str] = set()
@@ -26,11 +26,10 @@ def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], s
     for shard, index in zip(shards, indexes, strict=False):
         wanted = wanted_positions(index, spec.source.split)[:left]
         left -= len(wanted)
-        for _, inside in groupby(wanted, lambda n: n // step):
-            positions = list(inside)
+        for positions, repeats in _ranges(index, wanted, spec):
             suspects = [position for position in positions if hash(index.keys[position]) in repeated]
             duplicates = tuple(position for position in suspects if _seen_before(index.keys[position], seen))
-            yield _unit(number, shard, index, positions, duplicates)
+            yield _unit(number, shard, index, positions, duplicates, repeats)
             number += 1
         if index.problem and left > 0:
             yield _unreadable(number, shard, index)
@@ -44,6 +43,23 @@ def wanted_positions(index: ShardIndex, split: str | None) -> list[int]:
     return [position for position, found in enumerate(index.splits) if found is None or found == split]
 
 
+def _ranges(index: ShardIndex, wanted: list[int], spec: BuildSpec) -> Iterator[tuple[list[int], tuple[int, ...]]]:
+    """Positions that make a unit, and how often each record's variants are made (nothing if once)."""
+    most = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
+    if not spec.source.oversample or index.attributes is None:
+        yield from ((list(inside), ()) for _, inside in groupby(wanted, lambda n: n // most))
+        return
+    times = {position: spec.source.times(json.loads(index.attributes[position])) for position in wanted}
+    inside: list[int] = []
+    for position in wanted:
+        if inside and sum(times[n] for n in inside) + times[position] > most:
+            yield inside, tuple(times[n] for n in inside)
+            inside = []
+        inside.append(position)
+    if inside:
+        yield inside, tuple(times[n] for n in inside)
+
+
 def _repeated_hashes(indexes: Sequence[ShardIndex]) -> set[int]:
     """Hashes that several keys have: a set of all keys would take a gigabyte where hashes take a few megabytes."""
     found = [np.fromiter(map(hash, index.keys), np.int64, len(index.keys)) for index in indexes]
@@ -54,7 +70,12 @@ def _repeated_hashes(indexes: Sequence[ShardIndex]) -> set[int]:
 
 
 def _unit(
-    number: int, shard: ConditionShard, index: ShardIndex, positions: list[int], duplicates: tuple[int, ...]
+    number: int,
+    shard: ConditionShard,
+    index: ShardIndex,
+    positions: list[int],
+    duplicates: tuple[int, ...],
+    repeats: tuple[int, ...],
 ) -> Unit:
     start, stop = positions[0], positions[-1] + 1
     first, end = (index.offsets[start], index.offsets[stop]) if index.offsets else (0, 0)
@@ -65,6 +86,7 @@ def _unit(
         stop=stop,
         records=len(positions),
         duplicates=duplicates,
+        repeats=repeats,
         shard_bytes=shard.size,
         first_byte=first,
         end_byte=end,

@@ -92,7 +92,7 @@ def _check_unit(
 
 
 def _record_problems(place: str, plan: Plan, unit: Unit, record: LedgerRecord) -> Iterator[Problem]:
-    planned = unit.records * int(plan.spec["sampling"]["variants"])
+    planned = unit.samples(int(plan.spec["sampling"]["variants"]))
     expected = {
         "unit": (record.unit, unit.id),
         "samples": (len(record.samples), planned),

@@ -31,8 +31,8 @@ def only_shard(path: Path) -> ConditionShard:
     return shard
 
 
-def index(path: Path, *, with_splits: bool = False) -> ShardIndex:
-    return index_shard(only_shard(path), with_splits=with_splits)
+def index(path: Path, *, with_metadata: bool = False) -> ShardIndex:
+    return index_shard(only_shard(path), with_metadata=with_metadata)
 
 
 def loose_tar(path: Path, *members: tuple[str, bytes]) -> Path:
@@ -63,7 +63,7 @@ def test_kinds_agree_on_records_ranges_and_splits(kind: str, tmp_path: Path, dem
     few = {key: demo_members[key] for key in sorted(demo_members)[:8]}
     source = write_source(kind, tmp_path / kind, few)
     assert read_all(source) == few
-    shard, found = only_shard(source), index(source, with_splits=True)
+    shard, found = only_shard(source), index(source, with_metadata=True)
     assert found.keys == tuple(sorted(few))
     assert not found.problem
     assert found.splits is not None
@@ -202,8 +202,8 @@ def test_compressed_and_loud_names_are_not_passed_over(tmp_path: Path, demo_memb
     write_tar(tmp_path / "A.TAR", demo_members)
     (tmp_path / "b.tar.gz").write_bytes(gzip.compress(b"x" * 1024))
     loud, compressed = list_shards(str(tmp_path))
-    assert index_shard(loud, with_splits=False).keys == tuple(demo_members)
-    assert "b.tar.gz" in index_shard(compressed, with_splits=False).problem
+    assert index_shard(loud, with_metadata=False).keys == tuple(demo_members)
+    assert "b.tar.gz" in index_shard(compressed, with_metadata=False).problem
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
@@ -216,7 +216,7 @@ def test_headers_made_to_do_harm_are_damage(kind: bytes, tmp_path: Path) -> None
     (tmp_path / "deep.tar").write_bytes((header(10) + b"10 path=a\n".ljust(512, b"\0")) * 1500 + bytes(1024))
     (tmp_path / "huge.tar").write_bytes(header(2**45) + bytes(1024))
     for shard in list_shards(str(tmp_path)):
-        assert shard.name in index_shard(shard, with_splits=False).problem
+        assert shard.name in index_shard(shard, with_metadata=False).problem
 
 
 def test_a_damaged_page_spoils_its_rows_alone(tmp_path: Path) -> None:
@@ -256,9 +256,9 @@ def test_a_storage_that_fails_is_no_damage(
 
     monkeypatch.setattr(LocalFileSystem, "open", reset(ConnectionResetError))
     with pytest.raises(StorageError, match=r"x\.tar: cannot be read"):
-        index_shard(shard, with_splits=False)
+        index_shard(shard, with_metadata=False)
     monkeypatch.setattr(LocalFileSystem, "open", reset(PermissionError))
-    assert "x.tar: may not be read" in index_shard(shard, with_splits=False).problem
+    assert "x.tar: may not be read" in index_shard(shard, with_metadata=False).problem
 
 
 def test_a_sparse_file_spoils_its_record_alone(tmp_path: Path, demo_members: Members) -> None:
@@ -298,7 +298,7 @@ def test_names_that_differ_in_case_alone_lose_nothing(tmp_path: Path) -> None:
 def test_metadata_stand_in_one_column_of_text(column: tuple[str, list[object]], tmp_path: Path) -> None:
     """Under another name their splits would be lost; numbers or lists are no metadata."""
     pq.write_table(pa.table({"__key__": ["a"], column[0]: column[1]}), tmp_path / "x.parquet")
-    assert f"columns ['{column[0]}: " in index(tmp_path / "x.parquet", with_splits=True).problem
+    assert f"columns ['{column[0]}: " in index(tmp_path / "x.parquet", with_metadata=True).problem
 
 
 def test_what_pyarrow_says_stays_on_one_line(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def check_source(folder: Path, spec: BuildSpec, intact: Collection[str], num_mem
     indexes = []
     for shard in shards:
         try:
-            indexes.append(index_shard(shard, with_splits=spec.source.split is not None))
+            indexes.append(index_shard(shard, with_metadata=spec.source.split is not None))
         except StorageError as error:
             require_message(error, str(folder))
             return

@@ -21,9 +21,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the shards that are opened."""
     names: list[str] = []
 
-    def counted(shard: ConditionShard, *, with_splits: bool) -> ShardIndex:
+    def counted(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
         names.append(shard.name)
-        return index_shard(shard, with_splits=with_splits)
+        return index_shard(shard, with_metadata=with_metadata)
 
     monkeypatch.setattr(source_index, "index_shard", counted)
     return names
@@ -76,11 +76,11 @@ def test_many_shards_over_processes_keep_their_order(tmp_path: Path, demo_member
         write_tar(tmp_path / f"{number:03d}.tar", {f"r{number}": {"json": demo_members[keys[0]]["json"]}})
     told: list[tuple[int, int]] = []
     found = index_source(
-        list_shards(str(tmp_path)), {}, with_splits=False, progress=lambda done, count: told.append((done, count))
+        list_shards(str(tmp_path)), {}, with_metadata=False, progress=lambda done, count: told.append((done, count))
     )
     assert [index.keys for index in found] == [(f"r{number}",) for number in range(150)]
     assert told == [(64, 150), (128, 150), (150, 150)]
-    few = index_source(list_shards(str(tmp_path)), {}, with_splits=False, enough=lambda found: len(found) >= 10)
+    few = index_source(list_shards(str(tmp_path)), {}, with_metadata=False, enough=lambda found: len(found) >= 10)
     assert len(few) == 64, "indexing ends with the chunk that is enough"
 
 
