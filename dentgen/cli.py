@@ -207,6 +207,21 @@ def phantom(
 
 
 @app.command()
+def sheet(
+    source: Annotated[str, typer.Argument(help="Condition records: shards, Parquet or a folder.")],
+    out: Annotated[str, typer.Argument(help="Picture to write: .png, .jpg or .webp.")],
+    count: Annotated[int, typer.Option(min=1, help="Records, evenly spread over the shards.")] = 24,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Edge of each picture, pixels.")] = 96,
+    columns: Annotated[int, typer.Option(min=1, help="Records side by side.")] = 2,
+) -> None:
+    """Draw records beside all their maps, to look at before a build."""
+    from dentgen.studio.sheet import write_sheet
+
+    drawn = write_sheet(source, out, count=count, size=size, columns=columns)
+    typer.echo(f"{drawn} records in {out}")
+
+
+@app.command()
 def relight(
     source: Annotated[str, typer.Argument(help="Condition records with normal maps: shards, Parquet or a folder.")],
     out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],

@@ -89,5 +89,5 @@ def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_pa
     adopt_plan(str(tmp_path / "out"), make_plan(spec))
     tar = source / "a.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"light": "harsh"', b'"light": "horsh"', 1))
-    with pytest.raises(BuildError, match="harsh|horsh|times|differently"):
+    with pytest.raises(BuildError, match="1 times"):
         build(spec, use_ray=False)
