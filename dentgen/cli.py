@@ -210,7 +210,7 @@ def phantom(
 def sheet(
     source: Annotated[str, typer.Argument(help="Condition records: shards, Parquet or a folder.")],
     out: Annotated[str, typer.Argument(help="Picture to write: .png, .jpg or .webp.")],
-    count: Annotated[int, typer.Option(min=1, help="Records, evenly spread over the shards.")] = 24,
+    count: Annotated[int, typer.Option(min=1, help="Records, drawn at random but always the same.")] = 24,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Edge of each picture, pixels.")] = 96,
     columns: Annotated[int, typer.Option(min=1, help="Records side by side.")] = 2,
 ) -> None:

@@ -19,17 +19,18 @@ from PIL import Image
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import condition_image, fit_record
-from dentgen.conditions.raw import RawRecord
-from dentgen.conditions.sources import list_shards, read_records
+from dentgen.conditions.raw import RawRecord, RecordRange
+from dentgen.conditions.sources import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError, SpecError
 from dentgen.records import CONDITION_MEMBER, ConditionRecord
+from dentgen.seeding import numpy_generator
 
 _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _MARGIN: Final = 3
 
 
 def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, columns: int = 2) -> int:
-    """Draw records evenly spread over a source.
+    """Draw some records of a source.
 
     Args:
         source: Condition shards, Parquet or a folder.
@@ -48,7 +49,7 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
     kind = _FORMATS.get(PurePosixPath(out).suffix.lower())
     if kind is None:
         raise SpecError(f"{out}: found no suffix of an image, expected one of {', '.join(_FORMATS)}")
-    strips = [_strip(raw, size) for raw in _spread(source, count)]
+    strips = [_strip(raw, size) for raw in _chosen(source, count)]
     if not strips:
         raise ConditionError(source, "no record", "at least one to draw")
     buffer = io.BytesIO()
@@ -57,12 +58,14 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
     return len(strips)
 
 
-def _spread(source: str, count: int) -> Iterator[RawRecord]:
-    """Some records of every shard rather than all of the first."""
+def _chosen(source: str, count: int) -> Iterator[RawRecord]:
+    """Records drawn at random, always the same ones, in the source's order."""
     shards = list_shards(source)
-    for place, shard in enumerate(shards):
-        share = count * (place + 1) // len(shards) - count * place // len(shards)
-        yield from islice(read_records(shard), share)
+    records = [(shard, place) for shard in shards for place in range(len(index_shard(shard, with_metadata=False).keys))]
+    drawn = numpy_generator("sheet").permutation(len(records))[:count]
+    for number in sorted(drawn.tolist()):
+        shard, place = records[number]
+        yield from islice(read_records(shard, RecordRange(place, place + 1)), 1)
 
 
 def _strip(raw: RawRecord, size: int) -> NDArray[np.uint8]:

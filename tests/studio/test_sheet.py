@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from dentgen.cli import app
 from dentgen.conditions.labels import colour_segmentation
 from dentgen.errors import SpecError
+from dentgen.seeding import numpy_generator
 from dentgen.studio.sheet import write_sheet
 from tests.conftest import DEMO, write_tar
 
@@ -24,8 +25,8 @@ def test_every_record_lies_beside_its_maps(tmp_path: Path, demo_members: dict[st
     assert write_sheet(str(DEMO), str(out), count=4, size=SIZE, columns=2) == 4
     drawn = np.asarray(Image.open(out))
     step = SIZE + 3
-    keys = sorted(demo_members)
-    chosen = [keys[0], keys[1], keys[10], keys[11]]  # two of each of the two shards
+    keys = list(demo_members)
+    chosen = [keys[n] for n in sorted(numpy_generator("sheet").permutation(20)[:4].tolist())]
     for place, key in enumerate(chosen):
         top, left = 3 + place // 2 * step, 3 + place % 2 * (7 * step + 12)
         tiles = [drawn[top : top + SIZE, left + n * step : left + n * step + SIZE] for n in range(7)]
@@ -43,8 +44,9 @@ def test_every_record_lies_beside_its_maps(tmp_path: Path, demo_members: dict[st
 def test_neighbouring_teeth_have_different_colours(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     out = tmp_path / "sheet.png"
     write_sheet(str(DEMO), str(out), count=1, size=SIZE, columns=1)
+    chosen = int(numpy_generator("sheet").permutation(20)[0])
     tile = np.asarray(Image.open(out))[3 : 3 + SIZE, 3 + 2 * 131 : 3 + 2 * 131 + SIZE]
-    fdi = np.asarray(Image.open(io.BytesIO(demo_members[sorted(demo_members)[10]]["fdi.png"])))  # of the last shard
+    fdi = np.asarray(Image.open(io.BytesIO(demo_members[list(demo_members)[chosen]]["fdi.png"])))
     colours = {tuple(tile[fdi == tooth][0].tolist()) for tooth in np.unique(fdi[fdi > 0])}
     quadrants = {int(tooth) % 10 + 10 * (int(tooth) // 10 in {2, 3}) for tooth in np.unique(fdi[fdi > 0])}
     assert len(colours) == len(quadrants)
