@@ -31,10 +31,11 @@ LORA_TARGETS: Final = (
 )  # fmt: skip
 #: Trained whole beside the LoRA: zero convolutions and the transformers' own norms. ResNet norms stay frozen, as in the
 #: original, where they go by another name.
-_SAVED_WHOLE: Final = re.compile(
+SAVED_WHOLE: Final = re.compile(
     r"^(controlnet_down_blocks\.\d+|controlnet_mid_block|.*transformer_blocks\.\d+\.norm\d|.*attentions\.\d+\.norm)$"
 )
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
 
 
 class NoHint(nn.Module):
@@ -152,20 +153,24 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
     return _cast(control, dtype)
 
 
+def adapter_config(whole: Sequence[str], rank: int) -> LoraConfig:
+    """peft's description of an adapter: LoRA on every linear layer, and the modules that are trained ``whole``."""
+    return LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        init_lora_weights="gaussian",
+        target_modules=list(LORA_TARGETS),
+        modules_to_save=list(whole),
+    )
+
+
 def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
     """A copy of the base with a fresh trainable adapter; the base itself is left alone.
 
     ``PeftModel`` switches norms and zero convolutions together with the LoRA, which diffusers' own ``add_adapter``
     does not.
     """
-    whole = [name for name, _ in control.named_modules() if _SAVED_WHOLE.match(name)]
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        init_lora_weights="gaussian",
-        target_modules=list(LORA_TARGETS),
-        modules_to_save=whole,
-    )
+    config = adapter_config([name for name, _ in control.named_modules() if SAVED_WHOLE.match(name)], rank)
     return get_peft_model(copy.deepcopy(control), config)
 
 
@@ -181,8 +186,8 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     Raises:
         BundleError: If the folder holds no safetensors adapter, or one for another net.
     """
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise BundleError(f"{folder}: found no adapter_model.safetensors, expected an adapter saved by peft")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise BundleError(f"{folder}: found no {ADAPTER_WEIGHTS}, expected an adapter saved by peft")
     try:
         adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
     except (RuntimeError, ValueError, KeyError) as error:
