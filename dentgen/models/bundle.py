@@ -16,13 +16,25 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from dentgen import storage
 from dentgen.errors import BundleError
-from dentgen.models.autoencoder import downscale_of
 from dentgen.models.bundle_source import download, local_copy
 from dentgen.models.control import FullControl, load_control, load_full_control, merge_adapter
+from dentgen.models.parts import (
+    ADAPTERS,
+    CONTROLNET,
+    CONTROLNETS,
+    REQUIRED,
+    TINY_DECODER,
+    check_complete,
+    chosen_part,
+    load_text_encoder,
+    load_tiny_decoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+)
 from dentgen.spec import ModelSpec
 
 MINIATURE: Final = "miniature"
@@ -33,9 +45,6 @@ BASE: Final = "base"
 Decoder = Literal["kl", "tiny"]
 
 _MINIATURE_FOLDER: Final = Path(__file__).parent / "miniature"
-_TINY_DECODER: Final = "tiny_decoder"
-_CONTROLNETS: Final = "controlnets"
-_REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 _DECIDING_SUFFIXES: Final = {".safetensors", ".json", ".txt"}
 
 
@@ -85,7 +94,7 @@ def find_bundle(name: str) -> Path:
         folder = Path(name)
     else:
         folder = download(name)
-    missing = [part for part in _REQUIRED if not (folder / part).is_dir()]
+    missing = [part for part in REQUIRED if not (folder / part).is_dir()]
     if missing:
         raise BundleError(f"{name}: found no {', '.join(missing)} in {folder}, expected Stable Diffusion 1.5's layout")
     return folder
@@ -96,9 +105,9 @@ def bundle_digest(
 ) -> str:
     """sha256 of every file that decides samples: names and contents of the components and of what was chosen."""
     folder = find_bundle(name)
-    parts = [*_REQUIRED, "controlnet", *(f"adapters/{adapter}" for adapter in sorted(adapters))]
-    parts += [f"{_CONTROLNETS}/{name}" for name in sorted(controlnets)]
-    parts += [_TINY_DECODER] if decoder == "tiny" else []
+    parts = [*REQUIRED, CONTROLNET, *(f"{ADAPTERS}/{adapter}" for adapter in sorted(adapters))]
+    parts += [f"{CONTROLNETS}/{name}" for name in sorted(controlnets)]
+    parts += [TINY_DECODER] if decoder == "tiny" else []
     digest = hashlib.sha256()
     for part in parts:
         for file in sorted((folder / part).rglob("*")):
@@ -136,29 +145,37 @@ def load_bundle(
         BundleError: If the bundle or anything chosen cannot be used.
     """
     folder = find_bundle(name)
-    transformers_logging.disable_progress_bar()
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, use_safetensors=True)
-        vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, use_safetensors=True)
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{name}: {folder}: {error}") from error
+        bundle = _loaded(name, folder, adapters, controlnets, decoder, dtype)
+    except BundleError as error:
+        raise BundleError(f"{name}: {error}") from error
+    settle(bundle, device)
+    return bundle
+
+
+def _loaded(
+    name: str,
+    folder: Path,
+    adapters: Collection[str],
+    controlnets: Collection[str],
+    decoder: Decoder,
+    dtype: torch.dtype,
+) -> Bundle:
+    vae = load_vae(folder / "vae", dtype)
     bundle = Bundle(
         name=name,
         digest=bundle_digest(name, adapters, controlnets=controlnets, decoder=decoder),
         folder=folder,
-        tokenizer=tokenizer,
-        text_encoder=text_encoder,
+        tokenizer=load_tokenizer(folder / "tokenizer"),
+        text_encoder=load_text_encoder(folder / "text_encoder", dtype),
         vae=vae,
-        unet=unet,
-        shared=_load_shared(name, folder, adapters, dtype),
-        full={n: load_full_control(_part(name, folder, _CONTROLNETS, n), dtype) for n in controlnets},
-        tiny_decoder=_load_tiny_decoder(name, folder, vae, dtype) if decoder == "tiny" else None,
+        unet=load_unet(folder / "unet", dtype),
+        shared=_load_shared(folder, adapters, dtype),
+        full={n: load_full_control(chosen_part(folder, CONTROLNETS, n), dtype) for n in controlnets},
+        tiny_decoder=load_tiny_decoder(folder / TINY_DECODER, vae, dtype) if decoder == "tiny" else None,
     )
     for net in _networks(bundle):
-        _check_complete(name, net)
-    settle(bundle, device)
+        check_complete(str(folder), net)
     return bundle
 
 
@@ -175,50 +192,11 @@ def _networks(bundle: Bundle) -> list[nn.Module]:
     return nets + ([bundle.tiny_decoder] if bundle.tiny_decoder is not None else [])
 
 
-def _check_complete(name: str, net: nn.Module) -> None:
-    """Diffusers loads a file that lacks tensors, and leaves their places empty."""
-    missing = [parameter for parameter, values in net.named_parameters() if values.is_meta]
-    if missing:
-        raise BundleError(f"{name}: {type(net).__name__}'s weights lack {missing[0]}, expected every tensor")
-
-
-def _load_shared(name: str, folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
-    if not (folder / "controlnet").is_dir():
+def _load_shared(folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
+    if not (folder / CONTROLNET).is_dir():
         if adapters:
-            raise BundleError(f"{name}: found no control base, expected one under the adapters {sorted(adapters)}")
+            raise BundleError(f"found no control base, expected one under the adapters {sorted(adapters)}")
         return {}
-    base = load_control(folder / "controlnet", dtype)
-    merged = {adapter: merge_adapter(base, _part(name, folder, "adapters", adapter)) for adapter in adapters}
+    base = load_control(folder / CONTROLNET, dtype)
+    merged = {adapter: merge_adapter(base, chosen_part(folder, ADAPTERS, adapter)) for adapter in adapters}
     return merged or {BASE: base}
-
-
-def _part(name: str, folder: Path, kind: str, part: str) -> Path:
-    place = folder / kind / part
-    if part in {"", ".", ".."} or Path(part).name != part or not place.is_dir():
-        known = sorted(p.name for p in (folder / kind).glob("*") if p.is_dir())
-        raise BundleError(f"{name}: found no {part!r} in {kind}, expected one of {known}")
-    return place
-
-
-def _load_tiny_decoder(name: str, folder: Path, vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderTiny:
-    place = folder / _TINY_DECODER
-    if not place.is_dir():
-        raise BundleError(
-            f"{name}: found no {_TINY_DECODER} in {folder}, expected a folder of diffusers' AutoencoderTiny"
-        )
-    try:
-        tiny_decoder = AutoencoderTiny.from_pretrained(place, torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{name}: {place}: {error}") from error
-    (channels, pixels), (wanted_channels, wanted_pixels) = _latents_of(tiny_decoder), _latents_of(vae)
-    if (channels, pixels) != (wanted_channels, wanted_pixels):
-        raise BundleError(
-            f"{name}: {place}: found latents of {channels} channels and {pixels} pixels, "
-            f"expected {wanted_channels} channels and {wanted_pixels} pixels as the vae's"
-        )
-    return tiny_decoder
-
-
-def _latents_of(autoencoder: AutoencoderKL | AutoencoderTiny) -> tuple[int, int]:
-    """Channels of a latent and pixels along its edge."""
-    return int(autoencoder.config["latent_channels"]), downscale_of(autoencoder)

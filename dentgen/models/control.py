@@ -154,7 +154,7 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
 
 
 def adapter_config(whole: Sequence[str], rank: int) -> LoraConfig:
-    """peft's description of an adapter: LoRA on every linear layer, and the modules that are trained ``whole``."""
+    """Peft's description of an adapter: LoRA on every linear layer, and the modules that are trained ``whole``."""
     return LoraConfig(
         r=rank,
         lora_alpha=rank,
