@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
@@ -21,10 +21,14 @@ from dentgen import storage
 from dentgen.errors import BundleError
 from dentgen.models.bundle_source import download, local_copy
 from dentgen.models.control import FullControl, load_control, load_full_control, merge_adapter
+from dentgen.models.embeddings import SUFFIX, add_embeddings
+from dentgen.models.lora import fuse_loras, load_lora
 from dentgen.models.parts import (
     ADAPTERS,
     CONTROLNET,
     CONTROLNETS,
+    EMBEDDINGS,
+    LORAS,
     REQUIRED,
     TINY_DECODER,
     check_complete,
@@ -61,6 +65,7 @@ class Bundle:
             chosen; nothing if the bundle has no base.
         full: Chosen full ControlNets by name.
         tiny_decoder: Distilled decoder of the vae's latents; None unless it was chosen.
+        words: Tokens of each chosen embedding, by the first of them.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Bundle:
     shared: Mapping[str, ControlNetModel]
     full: Mapping[str, FullControl]
     tiny_decoder: AutoencoderTiny | None
+    words: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def control(self) -> ControlNetModel | None:
@@ -103,23 +109,26 @@ def find_bundle(name: str) -> Path:
 def bundle_digest(
     name: str, adapters: Collection[str], *, controlnets: Collection[str] = (), decoder: Decoder = "kl"
 ) -> str:
-    """sha256 of every file that decides samples: names and contents of the components and of what was chosen."""
-    folder = find_bundle(name)
-    parts = [*REQUIRED, CONTROLNET, *(f"{ADAPTERS}/{adapter}" for adapter in sorted(adapters))]
-    parts += [f"{CONTROLNETS}/{name}" for name in sorted(controlnets)]
-    parts += [TINY_DECODER] if decoder == "tiny" else []
+    """Digest of a bundle and what is chosen of it."""
+    return chosen_digest(_choice(name, adapters, controlnets=controlnets, decoder=decoder))
+
+
+def chosen_digest(model: ModelSpec) -> str:
+    """sha256 of every file that decides samples: names and contents of the components and of what a spec chooses."""
+    folder = find_bundle(model.bundle)
+    parts = [*REQUIRED, CONTROLNET, *(f"{ADAPTERS}/{adapter}" for adapter in sorted(model.adapters))]
+    parts += [f"{CONTROLNETS}/{name}" for name in sorted(model.controlnets)]
+    parts += [TINY_DECODER] if model.decoder == "tiny" else []
+    parts += [f"{LORAS}/{name}" for name in sorted(model.loras)]
+    parts += [f"{EMBEDDINGS}/{name}{SUFFIX}" for name in sorted(model.embeddings)]
     digest = hashlib.sha256()
     for part in parts:
-        for file in sorted((folder / part).rglob("*")):
+        place = folder / part
+        for file in [place] if place.is_file() else sorted(place.rglob("*")):
             if file.is_file() and file.suffix in _DECIDING_SUFFIXES:
                 content = hashlib.sha256(file.read_bytes()).hexdigest()
                 digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
-
-
-def chosen_digest(model: ModelSpec) -> str:
-    """Digest of what a spec chooses."""
-    return bundle_digest(model.bundle, model.adapters, controlnets=tuple(model.controlnets), decoder=model.decoder)
 
 
 def load_bundle(
@@ -127,6 +136,8 @@ def load_bundle(
     adapters: Collection[str] = (),
     *,
     controlnets: Collection[str] = (),
+    loras: Mapping[str, float] | None = None,
+    embeddings: Collection[str] = (),
     decoder: Decoder = "kl",
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -137,6 +148,8 @@ def load_bundle(
         name: ``miniature``, a folder or a hub id.
         adapters: ctrLoRA adapters; their scales are the engine's business.
         controlnets: Full ControlNets of the bundle's folder ``controlnets``.
+        loras: LoRAs of its folder ``loras`` and the scales with which they go into the weights.
+        embeddings: Textual inversions of its folder ``embeddings``.
         decoder: Whether the tiny decoder is loaded as well.
         device: Where the models go.
         dtype: Their precision.
@@ -144,39 +157,62 @@ def load_bundle(
     Raises:
         BundleError: If the bundle or anything chosen cannot be used.
     """
-    folder = find_bundle(name)
+    choice = _choice(name, adapters, controlnets=controlnets, loras=loras or {}, embeddings=embeddings, decoder=decoder)
+    return load_chosen(choice, device=device, dtype=dtype)
+
+
+def load_chosen(model: ModelSpec, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Bundle:
+    """Load what a spec chooses.
+
+    Raises:
+        BundleError: If the bundle or anything chosen cannot be used.
+    """
+    folder = find_bundle(model.bundle)
     try:
-        bundle = _loaded(name, folder, adapters, controlnets, decoder, dtype)
+        bundle = _loaded(model, folder, dtype)
     except BundleError as error:
-        raise BundleError(f"{name}: {error}") from error
+        raise BundleError(f"{model.bundle}: {error}") from error
     settle(bundle, device)
     return bundle
 
 
-def _loaded(
-    name: str,
-    folder: Path,
-    adapters: Collection[str],
-    controlnets: Collection[str],
-    decoder: Decoder,
-    dtype: torch.dtype,
-) -> Bundle:
-    vae = load_vae(folder / "vae", dtype)
+def _choice(name: str, adapters: Collection[str], *, controlnets: Collection[str], **others: Any) -> ModelSpec:
+    scaled = {"adapters": dict.fromkeys(adapters, 1.0), "controlnets": dict.fromkeys(controlnets, 1.0)}
+    return ModelSpec(bundle=name, **scaled, **others)
+
+
+def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:
+    tokenizer, vae = load_tokenizer(folder / "tokenizer"), load_vae(folder / "vae", dtype)
+    text_encoder, unet = _load_fused(model, folder, dtype)
+    tiny_decoder = load_tiny_decoder(folder / TINY_DECODER, vae, dtype) if model.decoder == "tiny" else None
+    words = {name: chosen_part(folder, EMBEDDINGS, name, SUFFIX) for name in model.embeddings}
     bundle = Bundle(
-        name=name,
-        digest=bundle_digest(name, adapters, controlnets=controlnets, decoder=decoder),
+        name=model.bundle,
+        digest=chosen_digest(model),
         folder=folder,
-        tokenizer=load_tokenizer(folder / "tokenizer"),
-        text_encoder=load_text_encoder(folder / "text_encoder", dtype),
+        words=add_embeddings(tokenizer, text_encoder, words),
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
         vae=vae,
-        unet=load_unet(folder / "unet", dtype),
-        shared=_load_shared(folder, adapters, dtype),
-        full={n: load_full_control(chosen_part(folder, CONTROLNETS, n), dtype) for n in controlnets},
-        tiny_decoder=load_tiny_decoder(folder / TINY_DECODER, vae, dtype) if decoder == "tiny" else None,
+        unet=unet,
+        shared=_load_shared(folder, model.adapters, dtype),
+        full={n: load_full_control(chosen_part(folder, CONTROLNETS, n), dtype) for n in model.controlnets},
+        tiny_decoder=tiny_decoder,
     )
     for net in _networks(bundle):
         check_complete(str(folder), net)
     return bundle
+
+
+def _load_fused(model: ModelSpec, folder: Path, dtype: torch.dtype) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    """Text encoder and UNet with the chosen LoRAs, which are added in float32 whatever the precision."""
+    first = torch.float32 if model.loras else dtype
+    text_encoder, unet = load_text_encoder(folder / "text_encoder", first), load_unet(folder / "unet", first)
+    loras = {name: load_lora(chosen_part(folder, LORAS, name), unet, text_encoder) for name in model.loras}
+    fuse_loras(unet, text_encoder, loras, model.loras)
+    for net in (text_encoder, unet):
+        nn.Module.to(net, dtype)
+    return text_encoder, unet
 
 
 def settle(bundle: Bundle, device: torch.device | str) -> None:
