@@ -21,6 +21,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -110,7 +111,7 @@ def load_full_control(folder: Path, dtype: torch.dtype) -> FullControl:
     """
     try:
         control = ControlNetModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if control.config["conditioning_channels"] != 3:
         raise BundleError(f"{folder}: found {control.config['conditioning_channels']} hint channels, expected 3")
@@ -141,14 +142,13 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
     Raises:
         BundleError: If weights are missing, unexpected or of another shape.
     """
-    config = ControlNetModel.load_config(folder)
-    control: ControlNetModel = ControlNetModel.from_config(config)
-    control.controlnet_cond_embedding = NoHint()
     try:
+        control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder))
+        control.controlnet_cond_embedding = NoHint()
         state = load_file(folder / WEIGHTS)
         _check_base(list(state), folder)
         control.load_state_dict(state)
-    except (RuntimeError, FileNotFoundError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"{folder}: {error}") from error
     return _cast(control, dtype)
 
@@ -190,7 +190,7 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
         raise BundleError(f"{folder}: found no {ADAPTER_WEIGHTS}, expected an adapter saved by peft")
     try:
         adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
         raise BundleError(f"{folder}: the adapter does not fit the control net: {error}") from error
     merged: ControlNetModel = adapted.merge_and_unload()
     return _cast(merged, control.dtype)

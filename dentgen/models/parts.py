@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
@@ -22,7 +23,7 @@ LORAS: Final = "loras"
 EMBEDDINGS: Final = "embeddings"
 REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
-_UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError)
+_UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
