@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.errors import BundleError, DentgenError
 from dentgen.models.bundle import find_bundle
-from dentgen.models.checkpoint_file import check_tensors, read_shapes, read_tensors
-from dentgen.models.control import ADAPTER_WEIGHTS, load_control, load_full_control, merge_adapter
-from dentgen.models.ctrlora_checkpoint import PEFT, expected_adapter
+from dentgen.models.checkpoint_file import read_tensors
+from dentgen.models.control import load_control, load_full_control, merge_adapter
 from dentgen.models.embeddings import SUFFIX, check_width, embedding_vectors
 from dentgen.models.lora import load_lora
 from dentgen.models.parts import (
@@ -75,7 +74,7 @@ class _BundleCheck:
         self._text = self._try(lambda: load_text_encoder(folder / "text_encoder", _PRECISION))
         self._unet = self._try(lambda: load_unet(folder / "unet", _PRECISION))
         vae = self._try(lambda: load_vae(folder / "vae", _PRECISION))
-        self._try(lambda: make_scheduler("unipc", folder))
+        self._try(lambda: _check_scheduler(folder))
         if tokenizer is not None and self._text is not None:
             self._tokens_fit(tokenizer, self._text)
         if self._text is not None and self._unet is not None:
@@ -93,7 +92,7 @@ class _BundleCheck:
             if base is not None:
                 self._control_fits(CONTROLNET, base.config)
                 for name in known_parts(folder, ADAPTERS):
-                    self._try(lambda name=name: _check_adapter(base, folder / ADAPTERS / name))
+                    self._try(lambda name=name: merge_adapter(base, folder / ADAPTERS / name))
         elif adapters := known_parts(folder, ADAPTERS):
             self.problems.append(f"{folder}: found adapters {adapters}, expected a control base in {CONTROLNET}")
         for name in known_parts(folder, CONTROLNETS):
@@ -145,13 +144,11 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
-def _check_adapter(base: ControlNetModel, folder: Path) -> None:
-    """Peft itself loads an adapter that lacks tensors, and leaves their places as they were."""
-    merge_adapter(base, folder)
-    file = folder / ADAPTER_WEIGHTS
-    found = {name.removeprefix(PEFT): value for name, value in read_shapes(file).items()}
-    ranks = [value.shape[0] for name, value in found.items() if name.endswith(".lora_A.weight")]
-    check_tensors(str(file), found, expected_adapter(base, ranks[0] if ranks else 1))
+def _check_scheduler(folder: Path) -> None:
+    try:
+        make_scheduler("unipc", folder)
+    except (OSError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder / 'scheduler'}: {error}, expected a diffusers scheduler's config") from error
 
 
 def _check_embedding(file: Path, text: CLIPTextModel) -> None:

@@ -125,6 +125,10 @@ def kind_of(names: Collection[str], source: str) -> Kind:
         return "single-file"
     if any(name.startswith(CONTROL) for name in names):
         return "ctrlora-base" if f"{CONTROL}input_blocks.0.0.weight" in names else "ctrlora-adapter"
+    if peft := [name for name in names if "controlnet_mid_block" in name]:
+        raise BundleError(
+            f"{source}: found {min(peft)}, a control net or adapter in a bundle's own layout, expected one to import"
+        )
     if any(_LORA.search(name) for name in names):
         return "lora"
     if names and any(_EMBEDDING.match(name) for name in names):

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dentgen.errors import BundleError
+from dentgen.models.checkpoint_file import check_tensors, read_shapes
 
 LORA_TARGETS: Final = (
     "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2",
@@ -37,6 +38,8 @@ SAVED_WHOLE: Final = re.compile(
 )
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+#: How peft calls what it wraps.
+PEFT: Final = "base_model.model."
 
 
 class NoHint(nn.Module):
@@ -174,6 +177,25 @@ def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
     return get_peft_model(copy.deepcopy(control), config)
 
 
+def expected_adapter(control: ControlNetModel, rank: int) -> dict[str, Tensor]:
+    """Names and shapes of an adapter's tensors, named as in the net, on the meta device."""
+    expected: dict[str, Tensor] = {}
+    for name, value in control.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if SAVED_WHOLE.match(module):
+            expected[name] = value.to("meta")
+        elif kind == "weight" and is_target(module):
+            out_features, in_features = value.shape
+            expected[f"{module}.lora_A.weight"] = torch.empty(rank, in_features, device="meta")
+            expected[f"{module}.lora_B.weight"] = torch.empty(out_features, rank, device="meta")
+    return expected
+
+
+def is_target(module: str) -> bool:
+    """Whether ctrLoRA trains a module of a control net through LoRA."""
+    return module.endswith(tuple(f".{target}" for target in LORA_TARGETS))
+
+
 def save_adapter(adapted: PeftModel, folder: Path) -> None:
     """Write an adapter in peft's layout, weights in fp16."""
     adapted = copy.deepcopy(adapted).half()
@@ -188,12 +210,20 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     """
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise BundleError(f"{folder}: found no {ADAPTER_WEIGHTS}, expected an adapter saved by peft")
+    _check_adapter(control, folder / ADAPTER_WEIGHTS)
     try:
         adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
         raise BundleError(f"{folder}: the adapter does not fit the control net: {error}") from error
     merged: ControlNetModel = adapted.merge_and_unload()
     return _cast(merged, control.dtype)
+
+
+def _check_adapter(control: ControlNetModel, file: Path) -> None:
+    """Peft leaves a LoRA layer that the file lacks as it was, and only warns."""
+    found = {name.removeprefix(PEFT): value for name, value in read_shapes(file).items()}
+    ranks = [value.shape[0] for name, value in found.items() if name.endswith(".lora_A.weight")]
+    check_tensors(str(file), found, expected_adapter(control, ranks[0] if ranks else 0))
 
 
 def _cast(control: ControlNetModel, dtype: torch.dtype) -> ControlNetModel:

@@ -20,18 +20,18 @@ from dentgen.errors import BundleError
 from dentgen.models.checkpoint_file import CONTROL, check_tensors, write_tensors
 from dentgen.models.control import (
     ADAPTER_WEIGHTS,
-    LORA_TARGETS,
+    PEFT,
     SAVED_WHOLE,
     WEIGHTS,
     NoHint,
     adapter_config,
     control_from_unet,
+    expected_adapter,
+    is_target,
 )
 from dentgen.models.ldm_keys import LdmNames, control_names, layout_of_control
 
 _LORA: Final = ".lora_layer."
-#: How peft calls what it wraps.
-PEFT: Final = "base_model.model."
 #: Of Stable Diffusion 1.5 and of ctrLoRA; no weight tells the number of attention heads.
 _HEADS: Final = 8
 _CLASS: Final = {"base_model_class": "ControlNetModel", "parent_library": "diffusers.models.controlnets.controlnet"}
@@ -109,25 +109,6 @@ def ctrlora_adapter(
     rank = _rank(source, renamed, names)
     check_tensors(source, renamed, _expected_adapter(renamed, names, control, rank), _speller(names))
     return ControlAdapter(rank, renamed)
-
-
-def expected_adapter(control: ControlNetModel, rank: int) -> dict[str, Tensor]:
-    """Names and shapes of an adapter's tensors, named as in the net, on the meta device."""
-    expected: dict[str, Tensor] = {}
-    for name, value in control.state_dict().items():
-        module, _, kind = name.rpartition(".")
-        if SAVED_WHOLE.match(module):
-            expected[name] = value.to("meta")
-        elif kind == "weight" and is_target(module):
-            out_features, in_features = value.shape
-            expected[f"{module}.lora_A.weight"] = torch.empty(rank, in_features, device="meta")
-            expected[f"{module}.lora_B.weight"] = torch.empty(out_features, rank, device="meta")
-    return expected
-
-
-def is_target(module: str) -> bool:
-    """Whether ctrLoRA trains a module of a control net through LoRA."""
-    return module.endswith(tuple(f".{target}" for target in LORA_TARGETS))
 
 
 def _control_tensors(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

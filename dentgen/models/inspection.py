@@ -19,6 +19,7 @@ from dentgen.models.parts import ADAPTERS, CONTROLNET, CONTROLNETS, EMBEDDINGS, 
 #: Whose text encoder has which width.
 _FAMILIES: Final = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL's second",
                     2048: "Stable Diffusion XL", 128: "the embedded miniature"}  # fmt: skip
+_SUFFIXES: Final = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 _CONTEXT: Final = re.compile(r"attn2[._](?:processor\.)?to_k")
 _UP: Final = re.compile(r"lora[._]up|lora_B|lora_layer\.up|alpha$")
 _LAYER: Final = re.compile(r"(lora[._]down|lora_A|lora_layer\.down)(\.default)?\.weight$")
@@ -59,7 +60,7 @@ def describe_bundle(name: str) -> Iterator[str]:
 
 def is_bundle(name: str) -> bool:
     """Whether a name means a bundle rather than a file."""
-    return name == MINIATURE or not Path(name).is_file()
+    return name == MINIATURE or not (Path(name).is_file() or Path(name).suffix in _SUFFIXES)
 
 
 def _parts(folder: Path) -> Iterator[Path]:

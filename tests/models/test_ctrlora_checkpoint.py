@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle
-from dentgen.models.control import control_residuals, load_control, merge_adapter
-from dentgen.models.ctrlora_checkpoint import PEFT, ctrlora_adapter, ctrlora_base
+from dentgen.models.control import PEFT, control_residuals, load_control, merge_adapter
+from dentgen.models.ctrlora_checkpoint import ctrlora_adapter, ctrlora_base
 from dentgen.models.ldm_keys import SD15_LAYOUT, control_names
 from tests.models.ldm_net import LdmControl, LdmShape, checkpoint, random_control
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle
-from dentgen.models.ctrlora_checkpoint import expected_adapter
+from dentgen.models.control import expected_adapter
 from dentgen.models.ldm_keys import (
     SD15_LAYOUT,
     Layout,
