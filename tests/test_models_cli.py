@@ -7,14 +7,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from dentgen.cli import main
 from dentgen.models.bundle import bundle_digest, find_bundle
-from tests.models.ldm_net import checkpoint, random_control
-from tests.models.test_checkpoint_import import SHAPE, trained
+from dentgen.models.checkpoint_import import PLACES
+from dentgen.models_cli import Kind
+from tests.models.ldm_net import checkpoint, random_control, trained
+from tests.models.test_checkpoint_import import SHAPE
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ def test_a_bad_bundle_is_exit_code_1_and_a_line_each(models: Callable[..., Finis
     assert verified.returncode == 1
     assert "3 problems" in verified.stdout
     assert sum(line.startswith(str(bundle)) for line in verified.stderr.splitlines()) == 3
+
+
+def test_kinds_are_those_that_import_knows() -> None:
+    """Written twice, because the command line waits for no model library."""
+    assert set(get_args(Kind)) == {"auto", *PLACES}
 
 
 def test_wrong_use_is_exit_code_2(models: Callable[..., Finished], tmp_path: Path) -> None:

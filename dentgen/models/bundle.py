@@ -178,7 +178,7 @@ def load_chosen(model: ModelSpec, *, device: torch.device | str = "cpu", dtype: 
 
 def _choice(name: str, adapters: Collection[str], *, controlnets: Collection[str], **others: Any) -> ModelSpec:
     scaled = {"adapters": dict.fromkeys(adapters, 1.0), "controlnets": dict.fromkeys(controlnets, 1.0)}
-    return ModelSpec(bundle=name, **scaled, **others)
+    return ModelSpec.model_validate({"bundle": name, **scaled, **others})
 
 
 def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:

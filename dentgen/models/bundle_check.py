@@ -6,6 +6,7 @@ Parts that no spec has chosen yet are checked like the others. Refuses to know w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -92,11 +93,11 @@ class _BundleCheck:
             if base is not None:
                 self._control_fits(CONTROLNET, base.config)
                 for name in known_parts(folder, ADAPTERS):
-                    self._try(lambda name=name: merge_adapter(base, folder / ADAPTERS / name))
+                    self._try(partial(merge_adapter, base, folder / ADAPTERS / name))
         elif adapters := known_parts(folder, ADAPTERS):
             self.problems.append(f"{folder}: found adapters {adapters}, expected a control base in {CONTROLNET}")
         for name in known_parts(folder, CONTROLNETS):
-            full = self._try(lambda name=name: load_full_control(folder / CONTROLNETS / name, _PRECISION))
+            full = self._try(partial(load_full_control, folder / CONTROLNETS / name, _PRECISION))
             if full is not None:
                 self._control_fits(f"{CONTROLNETS}/{name}", full.network.config)
 
@@ -105,9 +106,9 @@ class _BundleCheck:
         if unet is None or text is None:
             return
         for name in known_parts(self._folder, LORAS):
-            self._try(lambda name=name: load_lora(self._folder / LORAS / name, unet, text))
+            self._try(partial(load_lora, self._folder / LORAS / name, unet, text))
         for name in known_parts(self._folder, EMBEDDINGS, SUFFIX):
-            self._try(lambda name=name: _check_embedding(self._folder / EMBEDDINGS / f"{name}{SUFFIX}", text))
+            self._try(partial(_check_embedding, self._folder / EMBEDDINGS / f"{name}{SUFFIX}", text))
 
     def _try(self, load: Callable[[], Part]) -> Part | None:
         try:

@@ -134,7 +134,7 @@ def parse_lora(
     options = options or {}
     if strange := [name for name in _UNKNOWN_OPTIONS if options.get(name)]:
         raise BundleError(f"{source}: found {strange[0]} {options[strange[0]]!r}, expected a plain LoRA")
-    places = {**_places(unet, "unet"), **_places(text_encoder, "text_encoder")}
+    places = {**_unet_places(unet), **_text_places(text_encoder)}
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key in sorted(tensors):
         module, side = _split(source, key)
@@ -164,16 +164,28 @@ def fuse_loras(
                 weight += scales[name] * layer.delta(weight)
 
 
-def _places(net: nn.Module, name: str) -> dict[str, tuple[str, str]]:
+def _unet_places(unet: UNet2DConditionModel) -> dict[str, tuple[str, str]]:
     """Net and module by every spelling of the module."""
-    modules = [path for path, module in net.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    spelt = {path.removeprefix("text_model."): (name, path) for path in modules}
-    if name == "text_encoder":
-        return {**spelt, **{f"lora_te_{path.replace('.', '_')}": place for path, place in spelt.items()}}
-    names = unet_names(layout_of_config(net.config))
-    joined = {f"lora_unet_{path.replace('.', '_')}": (name, path) for path in modules}
-    ldm = [(names.ldm(f"{path}.weight").removesuffix(".weight"), path) for path in modules]
-    return {**spelt, **joined, **{f"lora_unet_{one.replace('.', '_')}": (name, path) for one, path in ldm}}
+    names = unet_names(layout_of_config(unet.config))
+    places = {}
+    for path in _modules(unet):
+        ldm = names.ldm(f"{path}.weight").removesuffix(".weight")
+        for spelt in (path, f"lora_unet_{path.replace('.', '_')}", f"lora_unet_{ldm.replace('.', '_')}"):
+            places[spelt] = ("unet", path)
+    return places
+
+
+def _text_places(text_encoder: CLIPTextModel) -> dict[str, tuple[str, str]]:
+    places = {}
+    for path in _modules(text_encoder):
+        bare = path.removeprefix("text_model.")
+        for spelt in (bare, f"lora_te_{bare.replace('.', '_')}"):
+            places[spelt] = ("text_encoder", path)
+    return places
+
+
+def _modules(net: nn.Module) -> list[str]:
+    return [path for path, module in net.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
 
 
 def _split(source: str, key: str) -> tuple[str, str]:

@@ -209,3 +209,9 @@ def random_control(shape: LdmShape, *seed: int | str) -> LdmControl:
 def checkpoint(net: LdmControl) -> dict[str, Tensor]:
     """Its tensors under a checkpoint's keys."""
     return {f"control_model.{name}": value for name, value in net.state_dict().items()}
+
+
+def trained(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of them that ctrLoRA's own tool extracts as a LoRA file."""
+    parts = ("lora_layer", "zero_convs", "middle_block_out", "norm")
+    return {name: value for name, value in tensors.items() if any(part in name for part in parts)}

@@ -10,23 +10,17 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, find_bundle, load_bundle
 from dentgen.models.checkpoint_file import write_tensors
 from dentgen.models.checkpoint_import import import_checkpoint
-from tests.models.ldm_net import LdmShape, checkpoint, random_control
+from tests.models.ldm_net import LdmShape, checkpoint, random_control, trained
 from tests.models.test_lora import kohya
 
 #: A control net for the miniature's UNet.
 SHAPE = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128, rank=2)
 OTHER = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=96, rank=2)
-
-
-def trained(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    parts = ("lora_layer", "zero_convs", "middle_block_out", "norm")
-    return {name: value for name, value in tensors.items() if any(part in name for part in parts)}
 
 
 @pytest.fixture

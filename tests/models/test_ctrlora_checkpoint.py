@@ -8,26 +8,19 @@ import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file
-from torch import Tensor
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import PEFT, control_residuals, load_control, merge_adapter
 from dentgen.models.ctrlora_checkpoint import ctrlora_adapter, ctrlora_base
 from dentgen.models.ldm_keys import SD15_LAYOUT, control_names
-from tests.models.ldm_net import LdmControl, LdmShape, checkpoint, random_control
+from tests.models.ldm_net import LdmControl, LdmShape, checkpoint, random_control, trained
 
 SHAPE = LdmShape(rank=4)
 PLAIN = LdmShape()
 GENERATOR = torch.Generator().manual_seed(3)
 LATENTS, TIMES = torch.randn(2, 4, 16, 16, generator=GENERATOR), torch.tensor([999.0, 249.0])
 CONTEXT = torch.randn(2, 77, SHAPE.context, generator=GENERATOR)
-
-
-def trained(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What ctrLoRA's own tool extracts as a LoRA file."""
-    parts = ("lora_layer", "zero_convs", "middle_block_out", "norm")
-    return {name: value for name, value in tensors.items() if any(part in name for part in parts)}
 
 
 def same(control: torch.nn.Module, net: LdmControl, tolerance: float = 1e-4) -> bool:

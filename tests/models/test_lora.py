@@ -40,7 +40,7 @@ def halves(net: nn.Module, seed: int = 1) -> dict[str, tuple[Tensor, Tensor]]:
 
 def kohya(bundle: Bundle, seed: int = 1) -> dict[str, Tensor]:
     nets = {"lora_unet_": bundle.unet, "lora_te_text_model_": bundle.text_encoder}
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for prefix, net in nets.items():
         for name, (down, up) in halves(net, seed).items():
             key = prefix + name.replace(".", "_")
