@@ -1,7 +1,8 @@
 """Bundles: a diffusers model folder with control net and adapters, loaded the same way whatever its size.
 
 ``miniature`` is the bundle inside this package; anything else is a folder, a URL or a hub id in Stable Diffusion 1.5's
-layout. Only safetensors are read. Refuses to know conditions and sampling.
+layout. LoRAs and embeddings that a spec chooses go into the weights here. Only safetensors are read. Refuses to know
+conditions and sampling.
 """
 
 from __future__ import annotations

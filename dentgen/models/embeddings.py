@@ -80,7 +80,7 @@ def _new_tokens(source: str, word: str, count: int, tokenizer: CLIPTokenizer) ->
     texts = [word, *(f"{word}_{i}" for i in range(1, count))]
     if known := [text for text in texts if text in tokenizer.get_vocab()]:
         raise BundleError(f"{source}: found {known[0]} in the tokenizer already, expected a new word")
-    # Not normalised: the tokenizer would look for the word in lower case.
+    # Not normalised: in lower case two words could be one.
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in texts])
     return tuple(int(token) for token in tokenizer.convert_tokens_to_ids(texts))
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.bundle_check import bundle_problems
+from dentgen.models.control import control_from_unet, save_control
 from tests.diffusion.parts import full_control
 from tests.models.test_bundle import save_tiny_decoder
 from tests.models.test_lora import kohya
@@ -93,18 +95,24 @@ def test_damaged_files_are_lines(copy: Path) -> None:
         assert any(f"{copy}/{part}" in line for line in found.splitlines()), part
 
 
-@pytest.mark.parametrize(
-    ("part", "values", "message"),
-    [
-        ("tokenizer/tokenizer_config.json", {"model_max_length": 99}, "model_max_length: found 99, expected 77"),
-        ("controlnet/config.json", {"down_block_types": ["DownBlock2D"] * 3}, "controlnet"),
-    ],
-)
-def test_parts_that_do_not_fit_each_other_are_lines(
-    copy: Path, part: str, values: dict[str, Any], message: str
-) -> None:
-    configure(copy / part, **values)
-    assert message in problems(copy)
+def test_parts_that_do_not_fit_each_other_are_lines(copy: Path, miniature: Bundle) -> None:
+    configure(copy / "tokenizer" / "tokenizer_config.json", model_max_length=99)
+    other = {**miniature.unet.config, "block_out_channels": [64, 128, 192]}
+    save_control(control_from_unet(UNet2DConditionModel.from_config(other)), copy / "controlnet")
+    vae = AutoencoderKL.from_config({**miniature.vae.config, "latent_channels": 8})
+    vae.save_pretrained(copy / "vae")
+    shutil.rmtree(copy / "adapters")
+    assert problems(copy).splitlines() == [
+        f"{copy}: tokenizer: model_max_length: found 99, expected 77, the text encoder's positions",
+        f"{copy}: unet: out_channels: found 4, expected 8, the autoencoder's latents",
+        f"{copy}: unet: in_channels: found 4, expected 8, or 17 for inpainting",
+        f"{copy}: controlnet: block_out_channels: found [64, 128, 192], expected [64, 128, 160], the UNet's",
+    ]
+
+
+def test_adapters_need_a_base(copy: Path) -> None:
+    shutil.rmtree(copy / "controlnet")
+    assert problems(copy) == f"{copy}: found adapters ['blended'], expected a control base in controlnet"
 
 
 def test_a_text_encoder_for_another_unet_is_a_line(copy: Path) -> None:

@@ -63,6 +63,13 @@ def test_each_vector_is_a_token_and_others_stay(folder: Path, miniature: Bundle)
         long.embed("<Smile> " * 25 + "a")
 
 
+def test_words_are_told_apart_by_case(folder: Path) -> None:
+    save_file({"emb_params": PLAIN}, folder / "embeddings" / "smile.safetensors")
+    loaded = load_bundle(str(folder), embeddings=["Smile", "smile"])
+    assert loaded.tokenizer("<Smile>", add_special_tokens=False).input_ids == [list(loaded.words)[0]]
+    assert loaded.tokenizer("<smile>", add_special_tokens=False).input_ids == [list(loaded.words)[1]]
+
+
 def test_the_digest_sees_chosen_embeddings(folder: Path) -> None:
     base, chosen = bundle_digest(str(folder), ()), load_bundle(str(folder), embeddings=["Smile"]).digest
     save_file({"emb_params": SMILE + 1}, folder / "embeddings" / "Smile.safetensors")
