@@ -102,7 +102,7 @@ def _read_pickle(file: Path, *, unsafe_pickle: bool) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         raise BundleError(f"{file}: found a pickled {type(loaded).__name__}, expected a dictionary of tensors")
     # Clones, because pickled tensors may share their memory, which safetensors cannot.
-    return {name: value.clone() for name, value in _flat(loaded.get("state_dict", loaded)).items()}
+    return {name: value.detach().clone() for name, value in _flat(loaded.get("state_dict", loaded)).items()}
 
 
 def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -222,7 +222,7 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
 def _check_adapter(control: ControlNetModel, file: Path) -> None:
     """Peft leaves a LoRA layer that the file lacks as it was, and only warns."""
     found = {name.removeprefix(PEFT): value for name, value in read_shapes(file).items()}
-    ranks = [value.shape[0] for name, value in found.items() if name.endswith(".lora_A.weight")]
+    ranks = [value.shape[:1].numel() for name, value in found.items() if name.endswith(".lora_A.weight")]
     check_tensors(str(file), found, expected_adapter(control, ranks[0] if ranks else 0))
 
 

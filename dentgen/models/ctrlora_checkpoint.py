@@ -29,7 +29,7 @@ from dentgen.models.control import (
     expected_adapter,
     is_target,
 )
-from dentgen.models.ldm_keys import LdmNames, control_names, layout_of_control
+from dentgen.models.ldm_keys import Layout, LdmNames, control_names, layout_of_config, layout_of_control
 
 _LORA: Final = ".lora_layer."
 #: Of Stable Diffusion 1.5 and of ctrLoRA; no weight tells the number of attention heads.
@@ -78,12 +78,13 @@ def ctrlora_base(source: str, tensors: Mapping[str, Tensor], unet: UNet2DConditi
         BundleError: If tensors lack, are too many or have other shapes.
     """
     own = {name: value for name, value in _control_tensors(source, tensors).items() if _LORA not in name}
-    names = control_names(layout_of_control(own.keys()))
+    layout = _layout(source, own, unet)
+    names = control_names(layout)
     with torch.device("meta"):
         if unet is not None:
             model = control_from_unet(UNet2DConditionModel.from_config(unet.config))
         else:
-            model = ControlNetModel.from_config(_config(source, own))
+            model = ControlNetModel.from_config(_config(source, own, layout))
             model.controlnet_cond_embedding = NoHint()
     renamed = _renamed(source, own, names)
     check_tensors(source, renamed, model.state_dict(), _speller(names))
@@ -104,9 +105,9 @@ def ctrlora_adapter(
         BundleError: If tensors lack, are too many, or do not fit each other or the base.
     """
     own = {name: value for name, value in _control_tensors(source, tensors).items() if _trained(name)}
-    names = control_names(layout_of_control(own.keys()))
+    names = control_names(_layout(source, own, control))
     renamed = _renamed(source, own, names)
-    rank = _rank(source, renamed, names)
+    rank = _rank(source, renamed)
     check_tensors(source, renamed, _expected_adapter(renamed, names, control, rank), _speller(names))
     return ControlAdapter(rank, renamed)
 
@@ -120,6 +121,17 @@ def _control_tensors(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Te
         )
     # The lists that ctrLoRA's training keeps for its other tasks.
     return {name: value for name, value in own.items() if not name.startswith(("loras_", "zero_convs_", "norms_"))}
+
+
+def _layout(source: str, tensors: Mapping[str, Tensor], net: UNet2DConditionModel | ControlNetModel | None) -> Layout:
+    try:
+        layout = layout_of_control(tensors.keys())
+    except BundleError as error:
+        raise BundleError(f"{source}: {CONTROL}*: {error}") from error
+    expected = layout if net is None else layout_of_config(net.config)
+    if layout != expected:
+        raise BundleError(f"{source}: found a {layout}, expected a {expected} as in the bundle")
+    return layout
 
 
 def _trained(name: str) -> bool:
@@ -137,9 +149,8 @@ def _speller(names: LdmNames) -> Any:
     return lambda name: CONTROL + names.ldm(name)
 
 
-def _config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _config(source: str, tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
     """A control net's config by the shapes of its tensors."""
-    layout = layout_of_control(tensors.keys())
     try:
         stem = tensors["input_blocks.0.0.weight"]
         widths = [tensors[f"zero_convs.{1 + i * (layout.layers + 1)}.0.weight"].shape[0]
@@ -147,6 +158,8 @@ def _config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         context = tensors["middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1]
     except KeyError as error:
         raise BundleError(f"{source}: found no {CONTROL}{error.args[0]}, expected a whole ctrLoRA base") from error
+    except IndexError as error:
+        raise BundleError(f"{source}: found numbers in place of convolutions, expected a ctrLoRA base") from error
     return {
         "in_channels": stem.shape[1],
         "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in layout.attended],
@@ -158,11 +171,11 @@ def _config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _rank(source: str, tensors: Mapping[str, Tensor], names: LdmNames) -> int:
-    ranks = {name: value.shape[0] for name, value in tensors.items() if name.endswith(".lora_A.weight")}
-    if len(set(ranks.values())) != 1:
-        raise BundleError(f"{source}: found LoRA layers of ranks {sorted(set(ranks.values()))}, expected one rank")
-    return next(iter(ranks.values()))
+def _rank(source: str, tensors: Mapping[str, Tensor]) -> int:
+    ranks = {value.shape[:1].numel() for name, value in tensors.items() if name.endswith(".lora_A.weight")}
+    if len(ranks) != 1:
+        raise BundleError(f"{source}: found LoRA layers of ranks {sorted(ranks)}, expected one rank")
+    return ranks.pop()
 
 
 def _expected_adapter(

@@ -72,7 +72,7 @@ def _parts(folder: Path) -> Iterator[Path]:
 
 
 def _contents(kind: Kind, tensors: Mapping[str, Tensor]) -> str:
-    layers = {name: value.shape[0] for name, value in tensors.items() if _LAYER.search(name)}
+    layers = {name: value.shape[0] for name, value in tensors.items() if _LAYER.search(name) and value.ndim}
     ranks = sorted(set(layers.values()))
     if kind == "single-file":
         parts = Counter(f"{UNET}*" if name.startswith(UNET) else f"{name.partition('.')[0]}.*" for name in tensors)
@@ -97,8 +97,12 @@ def _amount(tensors: Mapping[str, Tensor]) -> str:
 
 def _text_width(kind: Kind, tensors: Mapping[str, Tensor]) -> int | None:
     if kind == "embedding":
-        return int(next(iter(tensors.values())).shape[-1])
-    widths = [value.shape[1] for name, value in tensors.items() if _CONTEXT.search(name) and not _UP.search(name)]
+        return next(iter(tensors.values())).shape[-1:].numel()
+    widths = [
+        value.shape[1]
+        for name, value in tensors.items()
+        if _CONTEXT.search(name) and not _UP.search(name) and value.ndim > 1
+    ]
     return int(widths[0]) if widths else None
 
 
@@ -109,7 +113,7 @@ def _family(width: int) -> str:
 
 def _widths(tensors: Mapping[str, Tensor]) -> str:
     """Widths of a control net's blocks in order, each once."""
-    zeros = {int(found[1]): value.shape[0] for name, value in tensors.items()
+    zeros = {int(found[1]): value.shape[:1].numel() for name, value in tensors.items()
              if (found := re.match(rf"{re.escape(CONTROL)}zero_convs\.(\d+)\.0\.weight", name))}  # fmt: skip
     widths = list(dict.fromkeys(zeros[i] for i in sorted(zeros)))
     return f"; control blocks {', '.join(map(str, widths))} wide" if widths else ""

@@ -212,12 +212,14 @@ def _layer(place: str, found: Mapping[str, Tensor], weight: Tensor, options: Map
     if lacking := {"down", "up"} - found.keys():
         raise BundleError(f"{place}: found no {min(lacking)} half of the LoRA, expected both")
     down, up = found["down"], found["up"]
-    rank = down.shape[0]
+    rank = down.shape[:1].numel()
     wanted = (weight.numel() // weight.shape[0], weight.shape[0], rank)
-    if (down.numel() // max(rank, 1), up.shape[0], up.numel() // max(up.shape[0], 1)) != wanted:
+    if min(down.ndim, up.ndim) < 2 or (down[:1].numel(), up.shape[0], up[:1].numel()) != wanted:
         raise BundleError(
             f"{place}: found shapes {list(down.shape)} and {list(up.shape)}, "
             f"expected [{rank}, {wanted[0]}] and [{wanted[1]}, {rank}] for a weight of {list(weight.shape)}"
         )
+    if "alpha" in found and found["alpha"].numel() != 1:
+        raise BundleError(f"{place}: alpha: found shape {list(found['alpha'].shape)}, expected one number")
     alpha = float(found["alpha"]) if "alpha" in found else float(options.get("lora_alpha", rank))
     return LoraLayer(down, up, alpha)

@@ -77,7 +77,10 @@ def test_a_lora_in_pefts_layout_keeps_its_description(bundle: Path, tmp_path: Pa
 
 def test_an_embedding_becomes_one_file(bundle: Path, tmp_path: Path) -> None:
     vectors = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
-    torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}, "name": "smile"}, tmp_path / "e.pt")
+    torch.save(
+        {"string_to_token": {"*": 265}, "string_to_param": {"*": torch.nn.Parameter(vectors)}, "name": "smile"},
+        tmp_path / "e.pt",
+    )
     out = bundle / "embeddings" / "smile.safetensors"
     import_checkpoint(tmp_path / "e.pt", out, bundle=str(bundle), unsafe_pickle=True)
     assert torch.equal(load_file(out)["emb_params"], vectors)

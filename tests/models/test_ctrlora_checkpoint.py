@@ -105,6 +105,10 @@ def test_what_does_not_fit_is_named() -> None:
         ctrlora_base("a.ckpt", narrow)
     with pytest.raises(BundleError, match=r"input_hint_block\.0\.weight, a ControlNet with a pixel hint"):
         ctrlora_base("a.ckpt", {**tensors, "control_model.input_hint_block.0.weight": torch.zeros(1)})
+    with pytest.raises(BundleError, match=r"a\.ckpt: control_model\.\*: found 0 zero convolutions"):
+        ctrlora_base("a.ckpt", {"control_model.input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)})
+    with pytest.raises(BundleError, match="found numbers in place of convolutions"):
+        ctrlora_base("a.ckpt", {name: torch.tensor(0.0) for name in tensors})
     with pytest.raises(BundleError, match=r"found a tensor label_emb\.weight"):
         ctrlora_base("a.ckpt", {**tensors, "control_model.label_emb.weight": torch.zeros(1)})
 
@@ -126,6 +130,10 @@ def test_an_adapter_that_does_not_fit_is_named(base: Path) -> None:
 def test_a_base_for_another_unet_is_refused(miniature: Bundle) -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config({**miniature.unet.config, "cross_attention_dim": 64})
+    with pytest.raises(
+        BundleError, match=r"a\.ckpt: found a Layout\(attended=\(True, True, True, False\).* as in the bundle"
+    ):
+        ctrlora_base("a.ckpt", checkpoint(random_control(SHAPE, "base")), unet)
     shape = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128)
     with pytest.raises(BundleError, match=r"attn2\.to_k\.weight: found shape \[64, 128\], expected \[64, 64\]"):
         ctrlora_base("a.ckpt", checkpoint(random_control(shape, "small")), unet)

@@ -66,8 +66,8 @@ def test_each_vector_is_a_token_and_others_stay(folder: Path, miniature: Bundle)
 def test_words_are_told_apart_by_case(folder: Path) -> None:
     save_file({"emb_params": PLAIN}, folder / "embeddings" / "smile.safetensors")
     loaded = load_bundle(str(folder), embeddings=["Smile", "smile"])
-    assert loaded.tokenizer("<Smile>", add_special_tokens=False).input_ids == [list(loaded.words)[0]]
-    assert loaded.tokenizer("<smile>", add_special_tokens=False).input_ids == [list(loaded.words)[1]]
+    ids = [loaded.tokenizer(word, add_special_tokens=False).input_ids for word in ("<Smile>", "<smile>")]
+    assert ids == [[first] for first in loaded.words]
 
 
 def test_the_digest_sees_chosen_embeddings(folder: Path) -> None:

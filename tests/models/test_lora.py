@@ -185,6 +185,8 @@ def test_what_does_not_fit_is_named(folder: Path, miniature: Bundle) -> None:
         ({**good, f"{name}.dora_scale": torch.zeros(1)}, "found lora_unet_conv_in.dora_scale, expected a plain LoRA"),
         ({n: v for n, v in good.items() if n != f"{name}.lora_up.weight"}, "unet conv_in: found no up half"),
         ({**good, f"{name}.lora_up.weight": torch.zeros(64, 3)}, r"found shapes \[4, 4, 3, 3\] and \[64, 3\]"),
+        ({**good, f"{name}.lora_down.weight": torch.tensor(1.0)}, r"found shapes \[\] and \[64, 4, 1, 1\]"),
+        ({**good, f"{name}.alpha": torch.zeros(2)}, r"unet conv_in: alpha: found shape \[2\]"),
     ):
         put(folder, "look", tensors)
         with pytest.raises(BundleError, match=f"weights.safetensors: .*{message}"):
