@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from dentgen import models_cli
 from dentgen.errors import BuildError, DentgenError, OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster to join; otherwis
 RayChoice = Annotated[bool, typer.Option(help="Make units in Ray actors, or one after the other in this process.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Synthetic dental images that obey condition maps.")
+app.add_typer(models_cli.app, name="models")
 
 Spec = Annotated[Path, typer.Argument(help="Build spec, YAML.")]
 Out = Annotated[str, typer.Argument(help="Folder or URL of a build.")]

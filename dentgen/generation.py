@@ -19,7 +19,7 @@ from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches,
 from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.errors import BuildError, ConditionError, OutOfMemoryError
 from dentgen.models.autoencoder import LatentCodec
-from dentgen.models.bundle import BASE, Bundle, load_bundle
+from dentgen.models.bundle import BASE, Bundle, load_chosen
 from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoiser
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
@@ -77,14 +77,8 @@ def start_generation(plan: Plan) -> Generation:
     """
     spec = BuildSpec.model_validate(plan.spec)
     torch.set_num_threads(spec.engine.threads)
-    bundle = load_bundle(
-        spec.model.bundle,
-        spec.model.adapters,
-        controlnets=tuple(spec.model.controlnets),
-        decoder=spec.model.decoder,
-        device=plan.environment["device"],
-        dtype=getattr(torch, plan.environment["dtype"]),
-    )
+    environment = plan.environment
+    bundle = load_chosen(spec.model, device=environment["device"], dtype=getattr(torch, environment["dtype"]))
     if bundle.digest != plan.bundle_digest:
         raise BuildError(
             f"bundle {spec.model.bundle}: found digest {bundle.digest} here, expected {plan.bundle_digest} as planned"
@@ -156,7 +150,9 @@ def _check_prompts(generation: Generation) -> None:
 def prompts_of(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
     """A prompt encoder that remembers nothing yet."""
     long_prompts, chunks = spec.sampling.long_prompts, spec.sampling.prompt_chunks
-    return PromptEncoder(bundle.tokenizer, bundle.text_encoder, long_prompts=long_prompts, chunks=chunks)
+    return PromptEncoder(
+        bundle.tokenizer, bundle.text_encoder, long_prompts=long_prompts, chunks=chunks, words=bundle.words
+    )
 
 
 def make_engine(generation: Generation) -> DiffusionEngine:

@@ -95,6 +95,13 @@ class ModelSpec(_Section):
         default={},
         description="Full ControlNets of the bundle's folder controlnets/ and their residuals' scales.",
     )
+    loras: dict[str, float] = Field(
+        default={},
+        description="LoRAs of the bundle's folder loras/, added into the UNet's and text encoder's weights, by scale.",
+    )
+    embeddings: tuple[str, ...] = Field(
+        default=(), description="Embeddings of the bundle's folder embeddings/; prompts write NAME as <NAME>."
+    )
     decoder: Literal["kl", "tiny"] = Field(
         default="kl", description="What turns latents into pictures: the autoencoder's decoder, or a distilled one."
     )

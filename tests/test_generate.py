@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dentgen.conditions.phantom import phantom_split
 from dentgen.conditions.sources import index_shard, list_shards
 from dentgen.errors import BuildError
 from dentgen.generate import generate_unit
 from dentgen.generation import Generation, make_engine, start_generation
+from dentgen.models.bundle import Bundle, find_bundle
+from dentgen.models.checkpoint_file import write_tensors
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.records import LedgerRecord
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.reader import read_samples, tar_samples
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
+from tests.models.test_lora import kohya
 
 Members = dict[str, dict[str, bytes]]
 
@@ -196,6 +201,29 @@ def test_another_bundle_than_planned_is_refused(small_source: Path, tmp_path: Pa
     plan = make_plan(small_spec(small_source, tmp_path)).model_copy(update={"bundle_digest": "0" * 64})
     with pytest.raises(BuildError, match="as planned"):
         start_generation(plan)
+
+
+def test_chosen_loras_and_words_decide_the_pictures(tmp_path: Path, demo_members: Members, miniature: Bundle) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
+    bundle = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+    write_tensors(kohya(miniature), bundle / "loras" / "look" / "lora.safetensors")
+    write_tensors({"emb_params": torch.ones(2, 128)}, bundle / "embeddings" / "smile.safetensors")
+
+    def pictures(prompt: str = "a photo of teeth", **model: object) -> list[bytes]:
+        sections: dict[str, dict[str, object]] = {
+            "model": {"bundle": str(bundle), **model},
+            "sampling": {"prompt": prompt},
+        }
+        shard, record, _ = made(tmp_path / "s", tmp_path, **sections)
+        assert record.rejected == 0
+        return [members["png"] for _, members in tar_samples(shard)]
+
+    base = pictures()
+    assert pictures(loras={"look": 0.0}) == base
+    assert pictures(loras={"look": 0.5}) != base
+    assert pictures(embeddings=["smile"]) == base
+    assert pictures("a photo of <smile> teeth", embeddings=["smile"]) != pictures("a photo of <smile> teeth")
 
 
 def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:

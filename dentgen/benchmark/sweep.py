@@ -17,7 +17,7 @@ import torch
 from dentgen.benchmark.experiment import run_experiment
 from dentgen.benchmark.machine import describe_machine, forget_memory, matmul_tflops
 from dentgen.errors import EngineError, is_out_of_memory
-from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.models.bundle import Bundle, load_chosen
 from dentgen.models.sd15 import SD15, SIZE, random_sd15
 from dentgen.spec import BuildSpec
 from dentgen.spec_file import read_spec
@@ -106,7 +106,7 @@ def _measured(spec: BuildSpec, bundle: Bundle, **options: Any) -> dict[str, Any]
 
 def _bundle(spec: BuildSpec, device: torch.device, dtype: torch.dtype, loaded: dict[tuple[str, ...], Bundle]) -> Bundle:
     """The spec's bundle; the last one stays loaded."""
-    name = (spec.model.bundle, *spec.model.adapters, spec.model.decoder, str(dtype))
+    name = (spec.model.model_dump_json(), str(dtype))
     if name not in loaded:
         loaded.clear()
         forget_memory(device)
@@ -118,7 +118,7 @@ def _load(spec: BuildSpec, device: torch.device, dtype: torch.dtype) -> Bundle:
     model = spec.model
     if model.bundle == SD15:
         return random_sd15(decoder=model.decoder, device=device, dtype=dtype)
-    return load_bundle(model.bundle, model.adapters, decoder=model.decoder, device=device, dtype=dtype)
+    return load_chosen(model, device=device, dtype=dtype)
 
 
 def _dtype(spec: BuildSpec, device: torch.device) -> torch.dtype:

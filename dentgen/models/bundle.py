@@ -1,28 +1,45 @@
 """Bundles: a diffusers model folder with control net and adapters, loaded the same way whatever its size.
 
 ``miniature`` is the bundle inside this package; anything else is a folder, a URL or a hub id in Stable Diffusion 1.5's
-layout. Only safetensors are read. Refuses to know conditions and sampling.
+layout. LoRAs and embeddings that a spec chooses go into the weights here. Only safetensors are read. Refuses to know
+conditions and sampling.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from dentgen import storage
 from dentgen.errors import BundleError
-from dentgen.models.autoencoder import downscale_of
 from dentgen.models.bundle_source import download, local_copy
 from dentgen.models.control import FullControl, load_control, load_full_control, merge_adapter
+from dentgen.models.embeddings import SUFFIX, add_embeddings
+from dentgen.models.lora import fuse_loras, load_lora
+from dentgen.models.parts import (
+    ADAPTERS,
+    CONTROLNET,
+    CONTROLNETS,
+    EMBEDDINGS,
+    LORAS,
+    REQUIRED,
+    TINY_DECODER,
+    check_complete,
+    chosen_part,
+    load_text_encoder,
+    load_tiny_decoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+)
 from dentgen.spec import ModelSpec
 
 MINIATURE: Final = "miniature"
@@ -33,9 +50,6 @@ BASE: Final = "base"
 Decoder = Literal["kl", "tiny"]
 
 _MINIATURE_FOLDER: Final = Path(__file__).parent / "miniature"
-_TINY_DECODER: Final = "tiny_decoder"
-_CONTROLNETS: Final = "controlnets"
-_REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 _DECIDING_SUFFIXES: Final = {".safetensors", ".json", ".txt"}
 
 
@@ -52,6 +66,7 @@ class Bundle:
             chosen; nothing if the bundle has no base.
         full: Chosen full ControlNets by name.
         tiny_decoder: Distilled decoder of the vae's latents; None unless it was chosen.
+        words: Tokens of each chosen embedding, by the first of them.
     """
 
     name: str
@@ -64,6 +79,7 @@ class Bundle:
     shared: Mapping[str, ControlNetModel]
     full: Mapping[str, FullControl]
     tiny_decoder: AutoencoderTiny | None
+    words: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def control(self) -> ControlNetModel | None:
@@ -85,7 +101,7 @@ def find_bundle(name: str) -> Path:
         folder = Path(name)
     else:
         folder = download(name)
-    missing = [part for part in _REQUIRED if not (folder / part).is_dir()]
+    missing = [part for part in REQUIRED if not (folder / part).is_dir()]
     if missing:
         raise BundleError(f"{name}: found no {', '.join(missing)} in {folder}, expected Stable Diffusion 1.5's layout")
     return folder
@@ -94,23 +110,26 @@ def find_bundle(name: str) -> Path:
 def bundle_digest(
     name: str, adapters: Collection[str], *, controlnets: Collection[str] = (), decoder: Decoder = "kl"
 ) -> str:
-    """sha256 of every file that decides samples: names and contents of the components and of what was chosen."""
-    folder = find_bundle(name)
-    parts = [*_REQUIRED, "controlnet", *(f"adapters/{adapter}" for adapter in sorted(adapters))]
-    parts += [f"{_CONTROLNETS}/{name}" for name in sorted(controlnets)]
-    parts += [_TINY_DECODER] if decoder == "tiny" else []
+    """Digest of a bundle and what is chosen of it."""
+    return chosen_digest(_choice(name, adapters, controlnets=controlnets, decoder=decoder))
+
+
+def chosen_digest(model: ModelSpec) -> str:
+    """sha256 of every file that decides samples: names and contents of the components and of what a spec chooses."""
+    folder = find_bundle(model.bundle)
+    parts = [*REQUIRED, CONTROLNET, *(f"{ADAPTERS}/{adapter}" for adapter in sorted(model.adapters))]
+    parts += [f"{CONTROLNETS}/{name}" for name in sorted(model.controlnets)]
+    parts += [TINY_DECODER] if model.decoder == "tiny" else []
+    parts += [f"{LORAS}/{name}" for name in sorted(model.loras)]
+    parts += [f"{EMBEDDINGS}/{name}{SUFFIX}" for name in sorted(model.embeddings)]
     digest = hashlib.sha256()
     for part in parts:
-        for file in sorted((folder / part).rglob("*")):
+        place = folder / part
+        for file in [place] if place.is_file() else sorted(place.rglob("*")):
             if file.is_file() and file.suffix in _DECIDING_SUFFIXES:
                 content = hashlib.sha256(file.read_bytes()).hexdigest()
                 digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
-
-
-def chosen_digest(model: ModelSpec) -> str:
-    """Digest of what a spec chooses."""
-    return bundle_digest(model.bundle, model.adapters, controlnets=tuple(model.controlnets), decoder=model.decoder)
 
 
 def load_bundle(
@@ -118,6 +137,8 @@ def load_bundle(
     adapters: Collection[str] = (),
     *,
     controlnets: Collection[str] = (),
+    loras: Mapping[str, float] | None = None,
+    embeddings: Collection[str] = (),
     decoder: Decoder = "kl",
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -128,6 +149,8 @@ def load_bundle(
         name: ``miniature``, a folder or a hub id.
         adapters: ctrLoRA adapters; their scales are the engine's business.
         controlnets: Full ControlNets of the bundle's folder ``controlnets``.
+        loras: LoRAs of its folder ``loras`` and the scales with which they go into the weights.
+        embeddings: Textual inversions of its folder ``embeddings``.
         decoder: Whether the tiny decoder is loaded as well.
         device: Where the models go.
         dtype: Their precision.
@@ -135,31 +158,62 @@ def load_bundle(
     Raises:
         BundleError: If the bundle or anything chosen cannot be used.
     """
-    folder = find_bundle(name)
-    transformers_logging.disable_progress_bar()
+    choice = _choice(name, adapters, controlnets=controlnets, loras=loras or {}, embeddings=embeddings, decoder=decoder)
+    return load_chosen(choice, device=device, dtype=dtype)
+
+
+def load_chosen(model: ModelSpec, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Bundle:
+    """Load what a spec chooses.
+
+    Raises:
+        BundleError: If the bundle or anything chosen cannot be used.
+    """
+    folder = find_bundle(model.bundle)
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, use_safetensors=True)
-        vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, use_safetensors=True)
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{name}: {folder}: {error}") from error
+        bundle = _loaded(model, folder, dtype)
+    except BundleError as error:
+        raise BundleError(f"{model.bundle}: {error}") from error
+    settle(bundle, device)
+    return bundle
+
+
+def _choice(name: str, adapters: Collection[str], *, controlnets: Collection[str], **others: Any) -> ModelSpec:
+    scaled = {"adapters": dict.fromkeys(adapters, 1.0), "controlnets": dict.fromkeys(controlnets, 1.0)}
+    return ModelSpec.model_validate({"bundle": name, **scaled, **others})
+
+
+def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:
+    tokenizer, vae = load_tokenizer(folder / "tokenizer"), load_vae(folder / "vae", dtype)
+    text_encoder, unet = _load_fused(model, folder, dtype)
+    tiny_decoder = load_tiny_decoder(folder / TINY_DECODER, vae, dtype) if model.decoder == "tiny" else None
+    words = {name: chosen_part(folder, EMBEDDINGS, name, SUFFIX) for name in model.embeddings}
     bundle = Bundle(
-        name=name,
-        digest=bundle_digest(name, adapters, controlnets=controlnets, decoder=decoder),
+        name=model.bundle,
+        digest=chosen_digest(model),
         folder=folder,
+        words=add_embeddings(tokenizer, text_encoder, words),
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=vae,
         unet=unet,
-        shared=_load_shared(name, folder, adapters, dtype),
-        full={n: load_full_control(_part(name, folder, _CONTROLNETS, n), dtype) for n in controlnets},
-        tiny_decoder=_load_tiny_decoder(name, folder, vae, dtype) if decoder == "tiny" else None,
+        shared=_load_shared(folder, model.adapters, dtype),
+        full={n: load_full_control(chosen_part(folder, CONTROLNETS, n), dtype) for n in model.controlnets},
+        tiny_decoder=tiny_decoder,
     )
     for net in _networks(bundle):
-        _check_complete(name, net)
-    settle(bundle, device)
+        check_complete(str(folder), net)
     return bundle
+
+
+def _load_fused(model: ModelSpec, folder: Path, dtype: torch.dtype) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    """Text encoder and UNet with the chosen LoRAs, which are added in float32 whatever the precision."""
+    first = torch.float32 if model.loras else dtype
+    text_encoder, unet = load_text_encoder(folder / "text_encoder", first), load_unet(folder / "unet", first)
+    loras = {name: load_lora(chosen_part(folder, LORAS, name), unet, text_encoder) for name in model.loras}
+    fuse_loras(unet, text_encoder, loras, model.loras)
+    for net in (text_encoder, unet):
+        nn.Module.to(net, dtype)
+    return text_encoder, unet
 
 
 def settle(bundle: Bundle, device: torch.device | str) -> None:
@@ -175,50 +229,11 @@ def _networks(bundle: Bundle) -> list[nn.Module]:
     return nets + ([bundle.tiny_decoder] if bundle.tiny_decoder is not None else [])
 
 
-def _check_complete(name: str, net: nn.Module) -> None:
-    """Diffusers loads a file that lacks tensors, and leaves their places empty."""
-    missing = [parameter for parameter, values in net.named_parameters() if values.is_meta]
-    if missing:
-        raise BundleError(f"{name}: {type(net).__name__}'s weights lack {missing[0]}, expected every tensor")
-
-
-def _load_shared(name: str, folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
-    if not (folder / "controlnet").is_dir():
+def _load_shared(folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
+    if not (folder / CONTROLNET).is_dir():
         if adapters:
-            raise BundleError(f"{name}: found no control base, expected one under the adapters {sorted(adapters)}")
+            raise BundleError(f"found no control base, expected one under the adapters {sorted(adapters)}")
         return {}
-    base = load_control(folder / "controlnet", dtype)
-    merged = {adapter: merge_adapter(base, _part(name, folder, "adapters", adapter)) for adapter in adapters}
+    base = load_control(folder / CONTROLNET, dtype)
+    merged = {adapter: merge_adapter(base, chosen_part(folder, ADAPTERS, adapter)) for adapter in adapters}
     return merged or {BASE: base}
-
-
-def _part(name: str, folder: Path, kind: str, part: str) -> Path:
-    place = folder / kind / part
-    if part in {"", ".", ".."} or Path(part).name != part or not place.is_dir():
-        known = sorted(p.name for p in (folder / kind).glob("*") if p.is_dir())
-        raise BundleError(f"{name}: found no {part!r} in {kind}, expected one of {known}")
-    return place
-
-
-def _load_tiny_decoder(name: str, folder: Path, vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderTiny:
-    place = folder / _TINY_DECODER
-    if not place.is_dir():
-        raise BundleError(
-            f"{name}: found no {_TINY_DECODER} in {folder}, expected a folder of diffusers' AutoencoderTiny"
-        )
-    try:
-        tiny_decoder = AutoencoderTiny.from_pretrained(place, torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{name}: {place}: {error}") from error
-    (channels, pixels), (wanted_channels, wanted_pixels) = _latents_of(tiny_decoder), _latents_of(vae)
-    if (channels, pixels) != (wanted_channels, wanted_pixels):
-        raise BundleError(
-            f"{name}: {place}: found latents of {channels} channels and {pixels} pixels, "
-            f"expected {wanted_channels} channels and {wanted_pixels} pixels as the vae's"
-        )
-    return tiny_decoder
-
-
-def _latents_of(autoencoder: AutoencoderKL | AutoencoderTiny) -> tuple[int, int]:
-    """Channels of a latent and pixels along its edge."""
-    return int(autoencoder.config["latent_channels"]), downscale_of(autoencoder)

@@ -21,20 +21,25 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dentgen.errors import BundleError
+from dentgen.models.checkpoint_file import check_tensors, read_shapes
 
 LORA_TARGETS: Final = (
     "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2",
 )  # fmt: skip
 #: Trained whole beside the LoRA: zero convolutions and the transformers' own norms. ResNet norms stay frozen, as in the
 #: original, where they go by another name.
-_SAVED_WHOLE: Final = re.compile(
+SAVED_WHOLE: Final = re.compile(
     r"^(controlnet_down_blocks\.\d+|controlnet_mid_block|.*transformer_blocks\.\d+\.norm\d|.*attentions\.\d+\.norm)$"
 )
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+#: How peft calls what it wraps.
+PEFT: Final = "base_model.model."
 
 
 class NoHint(nn.Module):
@@ -109,7 +114,7 @@ def load_full_control(folder: Path, dtype: torch.dtype) -> FullControl:
     """
     try:
         control = ControlNetModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if control.config["conditioning_channels"] != 3:
         raise BundleError(f"{folder}: found {control.config['conditioning_channels']} hint channels, expected 3")
@@ -140,16 +145,26 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
     Raises:
         BundleError: If weights are missing, unexpected or of another shape.
     """
-    config = ControlNetModel.load_config(folder)
-    control: ControlNetModel = ControlNetModel.from_config(config)
-    control.controlnet_cond_embedding = NoHint()
     try:
+        control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder))
+        control.controlnet_cond_embedding = NoHint()
         state = load_file(folder / WEIGHTS)
         _check_base(list(state), folder)
         control.load_state_dict(state)
-    except (RuntimeError, FileNotFoundError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BundleError(f"{folder}: {error}") from error
     return _cast(control, dtype)
+
+
+def adapter_config(whole: Sequence[str], rank: int) -> LoraConfig:
+    """Peft's description of an adapter: LoRA on every linear layer, and the modules that are trained ``whole``."""
+    return LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        init_lora_weights="gaussian",
+        target_modules=list(LORA_TARGETS),
+        modules_to_save=list(whole),
+    )
 
 
 def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
@@ -158,15 +173,27 @@ def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
     ``PeftModel`` switches norms and zero convolutions together with the LoRA, which diffusers' own ``add_adapter``
     does not.
     """
-    whole = [name for name, _ in control.named_modules() if _SAVED_WHOLE.match(name)]
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        init_lora_weights="gaussian",
-        target_modules=list(LORA_TARGETS),
-        modules_to_save=whole,
-    )
+    config = adapter_config([name for name, _ in control.named_modules() if SAVED_WHOLE.match(name)], rank)
     return get_peft_model(copy.deepcopy(control), config)
+
+
+def expected_adapter(control: ControlNetModel, rank: int) -> dict[str, Tensor]:
+    """Names and shapes of an adapter's tensors, named as in the net, on the meta device."""
+    expected: dict[str, Tensor] = {}
+    for name, value in control.state_dict().items():
+        module, _, kind = name.rpartition(".")
+        if SAVED_WHOLE.match(module):
+            expected[name] = value.to("meta")
+        elif kind == "weight" and is_target(module):
+            out_features, in_features = value.shape
+            expected[f"{module}.lora_A.weight"] = torch.empty(rank, in_features, device="meta")
+            expected[f"{module}.lora_B.weight"] = torch.empty(out_features, rank, device="meta")
+    return expected
+
+
+def is_target(module: str) -> bool:
+    """Whether ctrLoRA trains a module of a control net through LoRA."""
+    return module.endswith(tuple(f".{target}" for target in LORA_TARGETS))
 
 
 def save_adapter(adapted: PeftModel, folder: Path) -> None:
@@ -181,14 +208,22 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     Raises:
         BundleError: If the folder holds no safetensors adapter, or one for another net.
     """
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise BundleError(f"{folder}: found no adapter_model.safetensors, expected an adapter saved by peft")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise BundleError(f"{folder}: found no {ADAPTER_WEIGHTS}, expected an adapter saved by peft")
+    _check_adapter(control, folder / ADAPTER_WEIGHTS)
     try:
         adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
         raise BundleError(f"{folder}: the adapter does not fit the control net: {error}") from error
     merged: ControlNetModel = adapted.merge_and_unload()
     return _cast(merged, control.dtype)
+
+
+def _check_adapter(control: ControlNetModel, file: Path) -> None:
+    """Peft leaves a LoRA layer that the file lacks as it was, and only warns."""
+    found = {name.removeprefix(PEFT): value for name, value in read_shapes(file).items()}
+    ranks = [value.shape[:1].numel() for name, value in found.items() if name.endswith(".lora_A.weight")]
+    check_tensors(str(file), found, expected_adapter(control, ranks[0] if ranks else 0))
 
 
 def _cast(control: ControlNetModel, dtype: torch.dtype) -> ControlNetModel:

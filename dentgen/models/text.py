@@ -7,6 +7,7 @@ guidance and weights on words.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -38,6 +39,7 @@ class PromptEncoder:
         *,
         long_prompts: LongPrompts = "error",
         chunks: int = 1,
+        words: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         """Take a bundle's tokenizer and text encoder.
 
@@ -46,6 +48,7 @@ class PromptEncoder:
             text_encoder: Embeds one window per call.
             long_prompts: What becomes of a prompt that is longer than one window.
             chunks: Windows of every embedding under ``chunk``; without effect otherwise.
+            words: Tokens that stand for several, by token: textual inversion's.
 
         Raises:
             SpecError: If there are no windows.
@@ -53,6 +56,7 @@ class PromptEncoder:
         if chunks < 1:
             raise SpecError(f"chunks: found {chunks}, expected at least 1")
         self._tokenizer, self._text_encoder, self._long_prompts = tokenizer, text_encoder, long_prompts
+        self._words = words or {}
         self._chunks = chunks if long_prompts == "chunk" else 1
         self._remembered = lru_cache(maxsize=max(1, REMEMBERED_WINDOWS // self._chunks))(self._embed)
 
@@ -116,7 +120,8 @@ class PromptEncoder:
 
     def _tokens(self, prompt: str) -> list[int]:
         # Neither padding nor truncation is asked for: both are state of the tokenizer, which threads share.
-        return list(self._tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
+        tokens = self._tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+        return [part for token in tokens for part in self._words.get(token, (token,))]
 
 
 def prompt_name(prompt: str) -> str:

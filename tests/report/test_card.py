@@ -83,6 +83,17 @@ def test_it_states_what_the_build_is(out: Path) -> None:
     assert "**2 groups stand in more than one split**" in divided
 
 
+def test_it_names_loras_and_embeddings_where_there_are_any(out: Path) -> None:
+    index, plan, samples = parts(out)
+    assert b"LoRAs" not in dataset_card(index, plan, samples)
+    chosen = {**plan.spec["model"], "loras": {"lcm": 0.5}, "embeddings": ["smile", "gum"]}
+    text = dataset_card(index, plan.model_copy(update={"spec": {**plan.spec, "model": chosen}}), samples).decode()
+    assert "| LoRAs and their scales | `lcm 0.5` |" in text
+    assert "| embeddings | `smile, gum` |" in text
+    del chosen["loras"], chosen["embeddings"]  # as in plans that were made before there were any
+    assert dataset_card(index, plan.model_copy(update={"spec": {**plan.spec, "model": chosen}}), samples)
+
+
 def test_types_are_those_of_every_sample(out: Path) -> None:
     features = {
         feature["name"]: feature for feature in head_of((out / "README.md").read_bytes())["dataset_info"]["features"]

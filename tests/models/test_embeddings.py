@@ -1,0 +1,116 @@
+"""Textual inversion: words of one's own become their vectors, and nothing else changes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dentgen.errors import BundleError, ConditionError
+from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle
+from dentgen.models.embeddings import embedding_vectors
+from dentgen.models.text import PromptEncoder
+
+PROMPT = "a photo of <Smile> teeth, <plain>"
+SMILE, PLAIN = (torch.randn(n, 128, generator=torch.Generator().manual_seed(n)) for n in (3, 1))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The miniature with two embeddings, one of three vectors."""
+    bundle = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+    (bundle / "embeddings").mkdir()
+    save_file({"emb_params": SMILE}, bundle / "embeddings" / "Smile.safetensors")
+    save_file({"<any>": PLAIN[0]}, bundle / "embeddings" / "plain.safetensors")
+    return bundle
+
+
+def encoder(bundle: Bundle, **options: object) -> PromptEncoder:
+    return PromptEncoder(bundle.tokenizer, bundle.text_encoder, words=bundle.words, **options)  # type: ignore[arg-type]
+
+
+def test_a_prompt_with_words_is_what_diffusers_makes_of_it(folder: Path, miniature: Bundle) -> None:
+    loaded, base = load_bundle(str(folder), embeddings=["Smile", "plain"]), load_bundle(str(folder))
+    pipeline = StableDiffusionPipeline(
+        vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
+        scheduler=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    # diffusers finds words in the tokenizer's lower case only.
+    pipeline.load_textual_inversion({"emb_params": SMILE}, token="<smile>")
+    pipeline.load_textual_inversion({"emb_params": PLAIN}, token="<plain>")
+    expected, _ = pipeline.encode_prompt(PROMPT.lower(), "cpu", 1, do_classifier_free_guidance=False)
+    found = encoder(loaded).embed(PROMPT)
+    assert float((found - expected[0]).abs().max()) < 1e-5
+    assert not torch.allclose(found, encoder(miniature).embed(PROMPT), atol=1e-2)
+
+
+def test_each_vector_is_a_token_and_others_stay(folder: Path, miniature: Bundle) -> None:
+    loaded = load_bundle(str(folder), embeddings=["plain", "Smile"])
+    assert [len(tokens) for tokens in loaded.words.values()] == [3, 1]
+    table = loaded.text_encoder.get_input_embeddings().weight
+    for tokens, vectors in zip(loaded.words.values(), (SMILE, PLAIN), strict=True):
+        assert torch.equal(table[list(tokens)], vectors)
+    plain = "a photo of both teeth"
+    assert torch.equal(encoder(loaded).embed(plain), encoder(miniature).embed(plain))
+    long = encoder(loaded)
+    long.embed("<Smile> " * 25)
+    with pytest.raises(ConditionError, match="80 tokens"):
+        long.embed("<Smile> " * 25 + "a")
+
+
+def test_words_are_told_apart_by_case(folder: Path) -> None:
+    save_file({"emb_params": PLAIN}, folder / "embeddings" / "smile.safetensors")
+    loaded = load_bundle(str(folder), embeddings=["Smile", "smile"])
+    ids = [loaded.tokenizer(word, add_special_tokens=False).input_ids for word in ("<Smile>", "<smile>")]
+    assert ids == [[first] for first in loaded.words]
+
+
+def test_the_digest_sees_chosen_embeddings(folder: Path) -> None:
+    base, chosen = bundle_digest(str(folder), ()), load_bundle(str(folder), embeddings=["Smile"]).digest
+    save_file({"emb_params": SMILE + 1}, folder / "embeddings" / "Smile.safetensors")
+    assert load_bundle(str(folder)).digest == base
+    assert len({base, chosen, load_bundle(str(folder), embeddings=["Smile"]).digest}) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_vectors_take_the_text_encoders_precision(folder: Path, dtype: torch.dtype) -> None:
+    loaded = load_bundle(str(folder), embeddings=["plain"], dtype=dtype)
+    assert loaded.text_encoder.get_input_embeddings().weight.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (
+            {"clip_l": PLAIN, "clip_g": torch.zeros(1, 1280)},
+            r"found keys \['clip_g', 'clip_l'\], expected one embedding",
+        ),
+        ({"emb_params": torch.zeros(2, 2, 128)}, r"emb_params: found shape \[2, 2, 128\]"),
+        ({"emb_params": torch.zeros(0, 128)}, r"emb_params: found shape \[0, 128\]"),
+        ({"emb_params": torch.zeros(2, 768)}, "found vectors 768 wide, expected 128"),
+    ],
+)
+def test_what_does_not_fit_is_named(folder: Path, tensors: dict[str, Tensor], message: str) -> None:
+    save_file(tensors, folder / "embeddings" / "Smile.safetensors")
+    with pytest.raises(BundleError, match=rf"Smile\.safetensors: {message}"):
+        load_bundle(str(folder), embeddings=["Smile"])
+
+
+def test_a_word_that_is_there_already_or_not_at_all_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "embeddings" / "plain.safetensors", folder / "embeddings" / "|endoftext|.safetensors")
+    with pytest.raises(BundleError, match=r"found <\|endoftext\|> in the tokenizer already"):
+        load_bundle(str(folder), embeddings=["|endoftext|"])
+    with pytest.raises(BundleError, match=r"no 'smile' in embeddings, expected one of .*'Smile'"):
+        load_bundle(str(folder), embeddings=["smile"])
+    with pytest.raises(BundleError, match="in embeddings"):
+        load_bundle(str(folder), embeddings=["../embeddings/plain"])
+
+
+def test_automatic1111s_pickles_have_their_vectors() -> None:
+    flat = {"string_to_param.*": SMILE}
+    assert torch.equal(embedding_vectors("a.pt", flat), SMILE)
