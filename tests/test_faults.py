@@ -88,6 +88,12 @@ FAULTS = {
         "    if False:",
         "tests/shards/test_ledger.py::test_other_bytes_are_refused_and_change_nothing",
     ),
+    "a lost lease that nobody minds": (
+        "dentgen/pipeline/run.py",
+        "        progress(samples)\n        lease.check()",
+        "        progress(samples)",
+        "tests/pipeline/test_overlap.py::test_who_loses_the_lease_stops_at_the_next_unit",
+    ),
     "rejects that vanish": (
         "dentgen/conditions/intake.py",
         "            rejected += _rejections(unit, position, raw.key, str(error), spec)",
