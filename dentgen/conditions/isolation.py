@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dentgen import storage
 from dentgen.conditions.intake import check_records
@@ -42,12 +42,12 @@ class _Task(Document):
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """How a child ended: whole, or by what, with the record that it named last."""
+    """How a child ended: whole, or by what, with the record that it named last; None if it named none."""
 
     whole: bool
     ended_by: str
     position: int
-    key: str
+    key: str | None
 
 
 def deadly_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> dict[int, RawRecord]:
@@ -62,7 +62,8 @@ def deadly_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> dict[i
         By position: the record's key, where it could be read, without members, and what is wrong with it.
 
     Raises:
-        BuildError: If a child could not read for another reason, as a storage that does not answer.
+        BuildError: If a child could not read for another reason, as a storage that does not answer; or if nothing tells
+            whether a record that kills belongs to the build.
     """
     found: dict[int, RawRecord] = {}
     start = unit.start
@@ -74,16 +75,18 @@ def deadly_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> dict[i
         alone = _read(_Task(spec=spec, unit=unit, shard=shard, start=suspect, stop=suspect + 1))
         if not alone.whole:
             found[suspect] = _deadly(shard, alone)
+            if alone.key is None and unit.records < unit.stop - unit.start:
+                raise BuildError(f"unit {unit.name}: {found[suspect].problem}; its split cannot be known")
             _LOG.warning("unit %s: %s", unit.name, found[suspect].problem)
         start = suspect + 1
     return found
 
 
 def _deadly(shard: ConditionShard, reading: _Reading) -> RawRecord:
-    name = printable(reading.key) or f"record {reading.position}"
+    name = printable(reading.key or "") or f"record {reading.position}"
     place = f"{storage.name_of(shard.url)}: {name}"
     found = f"bytes that killed the process that read them ({reading.ended_by})"
-    return RawRecord(reading.key, place, problem=ConditionError(place, found, "a record that can be read"))
+    return RawRecord(reading.key or "", place, problem=ConditionError(place, found, "a record that can be read"))
 
 
 def _read(task: _Task) -> _Reading:
@@ -102,11 +105,11 @@ def _read(task: _Task) -> _Reading:
     except subprocess.TimeoutExpired:
         child.kill()
         said, _ = child.communicate()
-    lines = [json.loads(line) for line in said.splitlines()]
+    lines: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
     if lines and "error" in lines[-1]:
         raise BuildError(f"unit {task.unit.name}: its records cannot be read one by one: {lines[-1]['error']}")
     named = [line for line in lines if "position" in line]
-    last = named[-1] if named else {"position": task.start, "key": ""}
+    last = named[-1] if named else {"position": task.start, "key": None}
     whole = bool(lines) and "whole" in lines[-1]
     return _Reading(whole, _ending(child.returncode), last["position"], last["key"])
 

@@ -56,7 +56,8 @@ def build(
 
     Args:
         spec: What to build.
-        use_ray: Make units in Ray actors; otherwise one after the other in this process.
+        use_ray: Make units in Ray actors; otherwise one after the other in this process, which a record that kills its
+            reader then ends.
         address: Ray cluster to join; None: the one that the environment names, or a new one on this machine.
         progress: Told after every unit.
 
@@ -154,7 +155,7 @@ def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress
 
 
 def _in_process(plan: Plan, units: Sequence[Unit], spec: BuildSpec, *, restoring: bool) -> Iterator[UnitOutcome]:
-    """The whole build in plain Python."""
+    """The whole build in plain Python; a record that kills its reader ends it each time, only actors outlive that."""
     generation = start_generation(plan)
     engine = make_engine(generation)
     shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,53 +12,19 @@ import pytest
 from dentgen.conditions.intake import read_unit
 from dentgen.conditions.isolation import deadly_records
 from dentgen.conditions.raw import ConditionShard, RawRecord
-from dentgen.conditions.sources import index_shard, list_shards
 from dentgen.errors import BuildError
-from dentgen.pipeline.units import cut_units
 from dentgen.records import Unit
 from dentgen.spec import BuildSpec
-from tests.conftest import ROOT, small_spec, write_tar
+from tests.conftest import write_tar
+from tests.poison import one_unit, package_that_kills, poisoned
 
 Members = dict[str, bytes]
-
-#: What the copy of the package does with a record that holds the marker.
-DECODE = "    _check_key(raw)\n    _check_members(raw)\n"
-KILLS = """    if any(b"POISON" in content for content in raw.members.values()):
-        os.kill(os.getpid(), 9)
-"""
-PAGES = "    try:\n        return list(file.read_row_group("
-PAGES_KILL = "    if number == 1 and columns != [KEY_COLUMN]:\n        os.kill(os.getpid(), 11)\n"
-
-
-def package_that_kills(folder: Path) -> Path:
-    """A copy of the package whose decoder kills its process at a marker, and whose Parquet reader at a row group."""
-    shutil.copytree(ROOT / "dentgen", folder / "dentgen", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, before, fault in (("decode.py", DECODE, KILLS), ("parquet_source.py", PAGES, PAGES_KILL)):
-        path = folder / "dentgen" / "conditions" / name
-        text = path.read_text()
-        assert text.count(before) == 1
-        text = text.replace(before, fault + before)
-        path.write_text(
-            text.replace("from __future__ import annotations\n", "from __future__ import annotations\nimport os\n")
-        )
-    return folder
 
 
 @pytest.fixture
 def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Children find the copy first; this process has the package that it has."""
     monkeypatch.setattr(sys, "path", [str(package_that_kills(tmp_path / "copy")), *sys.path])
-
-
-def poisoned(members: Members) -> Members:
-    return {**members, "json": b'{"prompt": "POISON"}'}
-
-
-def one_unit(source: Path) -> tuple[BuildSpec, Unit, ConditionShard]:
-    spec = small_spec(source, source / "out", pipeline={"samples_per_shard": 64})
-    (shard,) = list_shards(str(source))
-    (unit,) = cut_units([shard], [index_shard(shard, with_splits=False)], spec)
-    return spec, unit, shard
 
 
 def split_apart(
@@ -119,3 +84,20 @@ def test_a_source_that_changed_is_no_record_that_kills(tmp_path: Path, demo_memb
     changed = unit.model_copy(update={"shard_bytes": 5})
     with pytest.raises(BuildError, match=r"cannot be read one by one: .* changed since the build was planned"):
         deadly_records(spec, changed, shard)
+
+
+def test_a_record_that_kills_before_its_split_is_known_fails_the_unit(
+    tmp_path: Path, demo_members: dict[str, Members], killing: None
+) -> None:
+    """Rejected it would count as planned, passed over it would be lost in silence."""
+    keys = sorted(demo_members)[:4]
+    splits = ("train", "test", "train", "test")
+    rows = [
+        {"__key__": key, "json": f'{{"split": "{split}"}}'.encode()} for key, split in zip(keys, splits, strict=True)
+    ]
+    (tmp_path / "s").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "s" / "a.parquet", row_group_size=2)
+    spec, unit, shard = one_unit(tmp_path / "s", split="train")
+    assert unit.records == 2
+    with pytest.raises(BuildError, match=r"record 2: found bytes that killed .* its split cannot be known"):
+        deadly_records(spec, unit, shard)

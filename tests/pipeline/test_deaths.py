@@ -18,8 +18,8 @@ from dentgen.pipeline.run import build
 from dentgen.records import SampleStatus
 from dentgen.shards.index import read_index, read_ledgers
 from dentgen.shards.plan_file import read_plan
-from tests.conditions.test_isolation import one_unit, package_that_kills, poisoned
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
+from tests.poison import one_unit, package_that_kills, poisoned
 
 Records = dict[str, dict[str, bytes]]
 
