@@ -92,7 +92,7 @@ FAULTS = {
         "dentgen/pipeline/run.py",
         "        progress(samples)\n        lease.check()",
         "        progress(samples)",
-        "tests/pipeline/test_overlap.py::test_who_loses_the_lease_stops_at_the_next_unit",
+        "tests/pipeline/test_overlap.py::test_who_loses_the_lease_stops_at_the_next_unit[False]",
     ),
     "an object replaced whatever stands there": (
         "dentgen/storage.py",

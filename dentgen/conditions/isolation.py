@@ -109,7 +109,7 @@ def _read(task: _Task) -> _Reading:
     if lines and "error" in lines[-1]:
         raise BuildError(f"unit {task.unit.name}: its records cannot be read one by one: {lines[-1]['error']}")
     named = [line for line in lines if "position" in line]
-    last = named[-1] if named else {"position": task.start, "key": None}
+    last: dict[str, Any] = named[-1] if named else {"position": task.start, "key": None}
     whole = bool(lines) and "whole" in lines[-1]
     return _Reading(whole, _ending(child.returncode), last["position"], last["key"])
 

@@ -37,7 +37,7 @@ def test_a_second_build_ends_with_a_line_and_the_first_finishes(small_source: Pa
     """Real processes: the second one runs while this one is between its first two units."""
     build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
     out, path = tmp_path / "out", tmp_path / "spec.yaml"
-    spec = small_spec(small_source, out, pipeline={"lease_seconds": 3})
+    spec = small_spec(small_source, out, pipeline={"lease_seconds": 6})
     path.write_text(yaml.safe_dump(spec.model_dump(mode="json")))
     ended: list[subprocess.CompletedProcess[str]] = []
 
@@ -52,7 +52,7 @@ def test_a_second_build_ends_with_a_line_and_the_first_finishes(small_source: Pa
     assert second.returncode == 1, second.stderr
     (line,) = [line for line in second.stderr.splitlines() if line.startswith("error:")]
     assert f"process {os.getpid()} on " in line
-    assert "taken over when it has been silent for 3 s" in line
+    assert "taken over when it has been silent for 6 s" in line
     assert "Traceback" not in second.stderr
     assert f"building: process {os.getpid()} on " in status.stdout
     assert "1 of 3 units done" in status.stdout
@@ -61,7 +61,12 @@ def test_a_second_build_ends_with_a_line_and_the_first_finishes(small_source: Pa
     assert not (out / "lease.json").exists()
 
 
-def test_who_loses_the_lease_stops_at_the_next_unit(small_source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("use_ray", [False, pytest.param(True, marks=[pytest.mark.ray, pytest.mark.slow])])
+def test_who_loses_the_lease_stops_at_the_next_unit(
+    use_ray: bool, small_source: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if use_ray:
+        request.getfixturevalue("ray_local")
     build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
     out = tmp_path / "out"
     done: list[int] = []
@@ -74,12 +79,12 @@ def test_who_loses_the_lease_stops_at_the_next_unit(small_source: Path, tmp_path
 
     spec = small_spec(small_source, out, pipeline={"lease_seconds": 1})
     with pytest.raises(BuildError, match=r"process 7 on far \(since then\) took over"):
-        build(spec, use_ray=False, progress=taken_over_after_the_first_unit)
+        build(spec, use_ray=use_ray, progress=taken_over_after_the_first_unit)
     assert len(done) == 1
     assert (out / "lease.json").exists(), "the winner's lease is left alone"
-    assert len(shard_bytes(out)) == 1
     (out / "lease.json").unlink()
-    assert build(spec, use_ray=False).made == 2
+    made = build(spec, use_ray=False).made
+    assert made <= 2 if use_ray else made == 2, "actors may have committed what they had begun"
     assert shard_bytes(out) == shard_bytes(tmp_path / "whole")
 
 
@@ -90,9 +95,8 @@ def test_a_build_that_raises_lets_the_next_one_build(small_source: Path, tmp_pat
     spec = small_spec(small_source, tmp_path / "out")
     with pytest.raises(ZeroDivisionError):
         build(spec, use_ray=False, progress=fail)
-    began = time.monotonic()
+    assert not (tmp_path / "out" / "lease.json").exists()
     assert build(spec, use_ray=False).made == 2
-    assert time.monotonic() - began < spec.pipeline.lease_seconds / 3
 
 
 def test_the_lease_is_no_stray_and_no_problem(small_source: Path, tmp_path: Path) -> None:

@@ -63,13 +63,13 @@ def test_a_lease_is_held_renewed_and_released(out: str) -> None:
 
 
 def test_a_second_build_is_told_who_builds(out: str) -> None:
-    with hold_lease(out, 1), pytest.raises(BuildError) as caught, hold_lease(out, 30):
+    with hold_lease(out, 3), pytest.raises(BuildError) as caught, hold_lease(out, 30):
         pass
     line = str(caught.value)
     assert "\n" not in line
     assert f"process {os.getpid()} on " in line
     assert "since 20" in line
-    assert "silent for 1 s" in line
+    assert "silent for 3 s" in line
     assert not storage.exists(lease_url(out)), "the first one released its own"
 
 
@@ -83,7 +83,7 @@ def test_a_silent_lease_of_another_host_is_taken_over_after_its_seconds(out: str
     put_lease_of_another_host(out)
     began = time.monotonic()
     with hold_lease(out, 5):
-        assert 1.5 <= time.monotonic() - began < 10
+        assert 1.5 <= time.monotonic() - began < 60
         assert standing(out).process == os.getpid()
 
 
@@ -128,7 +128,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(reaped: bool, out: 
         assert f"broken off: process {process.pid}" in describe_lease(out)
         began = time.monotonic()
         with hold_lease(out, 5):
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 60, "its ten minutes are not waited for"
             assert standing(out).process == os.getpid()
 
 
@@ -138,7 +138,7 @@ def test_a_process_id_that_was_given_to_another_process_is_no_owner(out: str) ->
     storage.put_latest(lease_url(out), json_bytes(reused.model_dump(mode="json")))
     began = time.monotonic()
     with hold_lease(out, 5):
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60, "its ten minutes are not waited for"
 
 
 def test_a_living_process_is_not_taken_over_before_its_time(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_lease_removed_by_hand_comes_back(out: str) -> None:
 
 def test_what_a_clock_says_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, now = str(tmp_path), time.time
-    with hold_lease(out, 1) as lease:
+    with hold_lease(out, 3) as lease:
         for jump in (-86400.0, 86400.0, 0.0):
             monkeypatch.setattr(time, "time", lambda jump=jump: now() + jump)
             before = standing(out).renewals
