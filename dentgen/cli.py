@@ -110,10 +110,13 @@ def _probe_slots(made: Plan, most: int) -> None:
 
 @app.command()
 def status(out: Out) -> None:
-    """Say how far a build is."""
+    """Say how far a build is, and who builds."""
+    from dentgen.shards.lease import describe_lease
     from dentgen.shards.ledger import committed_units
     from dentgen.shards.plan_file import read_plan
 
+    if holder := describe_lease(out):  # before the plan, which may not stand yet
+        typer.echo(holder)
     standing = read_plan(out)
     done = committed_units(out)
     finished = sum(unit.name in done for unit in standing.units)

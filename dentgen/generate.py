@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dentgen import storage
 from dentgen.canvases import canvases_of, requests_of
-from dentgen.conditions.intake import read_unit
+from dentgen.conditions.intake import NONE_DEADLY, Deadly, read_unit
 from dentgen.conditions.raw import ConditionShard
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.errors import ControlError
@@ -41,7 +41,9 @@ class UnitResult:
     record: LedgerRecord
 
 
-def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sampler: Sampler) -> UnitResult:
+def generate_unit(
+    generation: Generation, unit: Unit, shard: ConditionShard, sampler: Sampler, deadly: Deadly = NONE_DEADLY
+) -> UnitResult:
     """Make one unit: read, prepare, embed, encode, sample, decode, pack.
 
     Args:
@@ -49,9 +51,10 @@ def generate_unit(generation: Generation, unit: Unit, shard: ConditionShard, sam
         unit: Which records.
         shard: The condition shard that the unit names.
         sampler: ``engine.run`` or a driver's.
+        deadly: Records that are known to kill who reads them; they are rejected unread.
     """
     started = time.time()
-    records, rejected = read_unit(generation.spec, unit, shard)
+    records, rejected = read_unit(generation.spec, unit, shard, deadly)
     requests, unusable = requests_of(generation, unit, records)
     sampled = sampler(canvases_of(generation, requests))
     samples, broken = _decode(generation, requests, sampled)

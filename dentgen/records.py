@@ -259,6 +259,19 @@ class LedgerRecord(Document):
         return len(self.samples) - self.written
 
 
+class LeaseRecord(Document):
+    """``lease.json``: who builds here now; no clock that it names is ever compared with another."""
+
+    owner: str = Field(description="Random name of this one run.")
+    host: str
+    process: int = Field(description="Process id.")
+    machine: str = Field(default="", description='Names the processes that can see each other; "" where unknown.')
+    process_started: float = Field(description="Seconds from the start of the machine to that of the process.")
+    since: str = Field(description="When the lease was taken, for people.")
+    renewals: int = Field(default=0, ge=0, description="Rises while the owner lives.")
+    seconds: float = Field(gt=0, description="Without a renewal for so long it may be taken over.")
+
+
 class SampleMetadata(Document):
     """Content of ``KEY.json``: what people ask of a sample; ``spec_digest`` names the whole spec, kept in the plan."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
-from dentgen.records import ConditionMetadata, DatasetIndex, LedgerRecord, Plan, SampleMetadata
+from dentgen.records import ConditionMetadata, DatasetIndex, LeaseRecord, LedgerRecord, Plan, SampleMetadata
 from dentgen.spec import BuildSpec
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -20,6 +20,7 @@ _TYPES: Final[dict[str, type[BaseModel]]] = {
     "ledger-record": LedgerRecord,
     "plan": Plan,
     "index": DatasetIndex,
+    "lease": LeaseRecord,
 }
 
 

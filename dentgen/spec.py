@@ -250,6 +250,9 @@ class PipelineSpec(_Section):
     stall_seconds: float = Field(
         default=30.0, ge=5, description="An actor silent for so long, or without a tick, is killed and starts again."
     )
+    lease_seconds: float = Field(
+        default=60.0, ge=1, description="A build silent for so long no longer keeps others out of its output."
+    )
 
 
 class QualitySpec(_Section):

@@ -1,16 +1,19 @@
 """Files on a disk or in an object store: list, read, put-if-absent.
 
 The only code that knows local from S3. It refuses to know what the bytes mean. A name, once put, is never changed; only
-``put_latest`` replaces, for the few "latest copy" files. Credentials come from the environment alone. What S3 answers
-in passing (500, 503, slow down, a reset) is tried again with backoff by botocore and s3fs.
+``put_latest`` replaces, for the few "latest copy" files, and ``replace_if_same``, for what processes agree by.
+Credentials come from the environment alone. What S3 answers in passing (500, 503, slow down, a reset) is tried again
+with backoff by botocore and s3fs.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -110,6 +113,23 @@ def read_bytes(url: str) -> bytes:
     return content
 
 
+def read_if_there(url: str) -> bytes | None:
+    """Whole content of a file, None if there is none.
+
+    Raises:
+        StorageError: If the storage does not say.
+    """
+    fs, path = _resolve(url)
+    fs.invalidate_cache(path)  # another process may just have put or removed it
+    try:
+        content: bytes = fs.cat_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be read: {error}") from error
+    return content
+
+
 def read_range(url: str, start: int, stop: int) -> bytes:
     """Bytes ``start`` to ``stop`` of a file, in one request.
 
@@ -184,6 +204,56 @@ def put_latest(url: str, data: bytes) -> None:
         raise StorageError(f"{url}: cannot be put: {error}") from error
 
 
+def replace_if_same(url: str, expected: bytes, data: bytes) -> bool:
+    """Publish ``data`` under ``url`` if exactly ``expected`` stands there: of several who try, one succeeds.
+
+    Local: compared and replaced under a lock on the file, by ``rename``. S3: a PUT on the condition (``If-Match``) that
+    the object is still the one that was read; a PUT whose answer was lost is tried again and then finds its own object,
+    so False does not say who put it. Elsewhere: read, compared and put. Beware, a writer in between is overwritten.
+
+    Returns:
+        True if this call replaced the file, False if something else, or nothing, stands there.
+
+    Raises:
+        StorageError: If nothing could be put.
+    """
+    fs, path = _resolve(url)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            return _rename_if_same(Path(path), expected, data)
+        found = _tag_if_same(fs, path, expected)
+        if found is not None:
+            fs.pipe_file(path, data, **({"IfMatch": found} if _is_s3(url) else {}))
+    except OSError as error:
+        if _is_another(error):
+            return False
+        raise StorageError(f"{url}: cannot be put: {error}") from error
+    return found is not None
+
+
+def remove_if_same(url: str, expected: bytes) -> bool:
+    """Remove a file if exactly ``expected`` stands there; its promise is that of ``replace_if_same``.
+
+    Raises:
+        StorageError: If it could not be removed.
+    """
+    fs, path = _resolve(url)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            return _unlink_if_same(Path(path), expected)
+        found = _tag_if_same(fs, path, expected)
+        if found is not None and _is_s3(url):
+            bucket, key, _ = fs.split_path(path)
+            fs.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=found)
+        elif found is not None:
+            fs.rm_file(path)
+    except OSError as error:
+        if _is_another(error):
+            return False
+        raise StorageError(f"{url}: cannot be removed: {error}") from error
+    return found is not None
+
+
 def remove(url: str) -> None:
     """Remove one file; it may be gone already.
 
@@ -222,7 +292,7 @@ def without_secrets(url: str) -> str:
 def _resolve(url: str) -> tuple[Any, str]:
     if _PASSWORD.match(url):
         raise StorageError(f"{without_secrets(url)}: found a password in the URL, expected it in the environment")
-    options = _s3_options() if url.startswith(("s3://", "s3a://")) else {}
+    options = _s3_options() if _is_s3(url) else {}
     try:
         fs, path = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
@@ -234,6 +304,25 @@ def _is_there(error: OSError) -> bool:
     """Whether a create-only put found something; s3fs knows AWS's way of saying so, other stores just say 412."""
     answer = getattr(error.__cause__, "response", None) or {}
     return isinstance(error, FileExistsError) or answer.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}
+
+
+def _is_another(error: OSError) -> bool:
+    """Whether what a conditional request asked for is gone or was replaced meanwhile."""
+    return isinstance(error, FileNotFoundError) or _is_there(error)
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith(("s3://", "s3a://"))
+
+
+def _tag_if_same(fs: Any, path: str, expected: bytes) -> str | None:
+    """Tag of the object whose bytes are the expected ones, None if they are not.
+
+    The tag is asked for first: bytes that came after it fail the condition, they are never mistaken for its own.
+    """
+    fs.invalidate_cache(path)
+    tag = str(fs.info(path).get("ETag", ""))
+    return tag if fs.cat_file(path) == expected else None
 
 
 def _s3_options() -> Mapping[str, Any]:
@@ -287,6 +376,47 @@ def _link_if_absent(final: Path, data: bytes) -> bool:
         temporary.unlink()
     _sync_folder(final.parent)
     return True
+
+
+@contextmanager
+def _locked(final: Path) -> Iterator[bytes | None]:
+    """Content of a file under its lock, None if there is none; a lock waited for may be on what was replaced since."""
+    while True:
+        try:
+            file = final.open("r+b")
+        except FileNotFoundError:
+            yield None
+            return
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_still(final, file.fileno()):
+                yield file.read()
+                return
+
+
+def _is_still(final: Path, handle: int) -> bool:
+    """Whether an open file is the one that its name leads to."""
+    try:
+        there = final.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(handle))
+
+
+def _rename_if_same(final: Path, expected: bytes, data: bytes) -> bool:
+    with _locked(final) as found:
+        if found != expected:
+            return False
+        _write_temporary(final, data).replace(final)
+    _sync_folder(final.parent)
+    return True
+
+
+def _unlink_if_same(final: Path, expected: bytes) -> bool:
+    with _locked(final) as found:
+        if found == expected:
+            final.unlink()
+    return found == expected
 
 
 def _sync_folder(folder: Path) -> None:

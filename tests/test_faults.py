@@ -88,6 +88,30 @@ FAULTS = {
         "    if False:",
         "tests/shards/test_ledger.py::test_other_bytes_are_refused_and_change_nothing",
     ),
+    "a lost lease that nobody minds": (
+        "dentgen/pipeline/run.py",
+        "        progress(samples)\n        lease.check()",
+        "        progress(samples)",
+        "tests/pipeline/test_overlap.py::test_who_loses_the_lease_stops_at_the_next_unit[False]",
+    ),
+    "an object replaced whatever stands there": (
+        "dentgen/storage.py",
+        '{"IfMatch": found} if _is_s3(url) else {}',
+        "{}",
+        "tests/test_storage.py::test_s3_refuses_what_was_replaced_between_read_and_put",
+    ),
+    "a record that kills and is read all the same": (
+        "dentgen/conditions/intake.py",
+        "        start = position + 1",
+        "        start = position",
+        "tests/conditions/test_isolation.py::test_records_that_kill_are_found_and_their_neighbours_used",
+    ),
+    "a tar whose range is read from its beginning": (
+        "dentgen/conditions/tar_source.py",
+        "wanted.before, wanted.before + wanted.stop - wanted.start",
+        "wanted.stop - wanted.start",
+        "tests/conditions/test_isolation.py::test_records_that_kill_are_found_and_their_neighbours_used",
+    ),
     "rejects that vanish": (
         "dentgen/conditions/intake.py",
         "            rejected += _rejections(unit, position, raw.key, str(error), spec)",

@@ -61,6 +61,55 @@ def test_one_of_many_racing_writers_wins(root: str) -> None:
     assert storage.read_bytes(url) in contents
 
 
+def test_what_stands_is_replaced_only_as_it_was_read(root: str) -> None:
+    url = storage.join(root, "agreed")
+    assert storage.read_if_there(url) is None
+    assert not storage.replace_if_same(url, b"nothing", b"x"), "what is not there is not replaced"
+    assert not storage.remove_if_same(url, b"nothing")
+    storage.put_latest(url, b"first")
+    assert not storage.replace_if_same(url, b"other", b"second")
+    assert storage.read_if_there(url) == b"first"
+    assert storage.replace_if_same(url, b"first", b"second")
+    assert storage.read_if_there(url) == b"second"
+    assert not storage.remove_if_same(url, b"first")
+    assert storage.read_if_there(url) == b"second"
+    assert storage.remove_if_same(url, b"second")
+    assert storage.read_if_there(url) is None
+    assert storage.list_names(root) == [], "nothing is left of locks"
+
+
+def test_one_of_many_who_replace_wins(root: str) -> None:
+    url = storage.join(root, "raced-over")
+    storage.put_latest(url, b"first")
+    contents = [bytes([n]) * 100 for n in range(6)]
+    assert race(lambda n: storage.replace_if_same(url, b"first", contents[n]), 6) == 1
+    assert storage.read_bytes(url) in contents
+    assert race(lambda n: storage.remove_if_same(url, storage.read_if_there(url) or b"gone"), 6) >= 1
+    assert not storage.exists(url)
+
+
+@pytest.mark.parametrize("act", ["replace", "remove"])
+def test_s3_refuses_what_was_replaced_between_read_and_put(
+    act: str, s3_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writers: the second one puts after the first has read and compared; the first is answered 412."""
+    url, compare = storage.join(s3_root, f"two-writers-{act}"), storage._tag_if_same
+    storage.put_latest(url, b"first")
+
+    def compare_and_be_overtaken(fs: object, path: str, expected: bytes) -> str | None:
+        tag = compare(fs, path, expected)
+        storage.put_latest(url, b"second writer's")
+        return tag
+
+    monkeypatch.setattr(storage, "_tag_if_same", compare_and_be_overtaken)
+    if act == "replace":
+        assert not storage.replace_if_same(url, b"first", b"first writer's")
+    else:
+        assert not storage.remove_if_same(url, b"first")
+    monkeypatch.undo()
+    assert storage.read_bytes(url) == b"second writer's"
+
+
 @pytest.fixture
 def bad_day(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """The S3 endpoint behind a proxy that fails as told."""

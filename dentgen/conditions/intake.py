@@ -5,7 +5,10 @@ Refuses to know models and what is made from a record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Final
 
 from dentgen.conditions.decode import decode_record, valid_key
 from dentgen.conditions.metadata import read_metadata
@@ -16,9 +19,21 @@ from dentgen.errors import BuildError, ConditionError
 from dentgen.records import ConditionRecord, SampleStatus, Unit, sample_key
 from dentgen.spec import BuildSpec
 
+#: Records by position that must not be read again, because they killed a process, with what is known of them.
+Deadly = Mapping[int, RawRecord]
+NONE_DEADLY: Final[Deadly] = MappingProxyType({})
 
-def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[ConditionRecord], list[SampleStatus]]:
+
+def read_unit(
+    spec: BuildSpec, unit: Unit, shard: ConditionShard, deadly: Deadly = NONE_DEADLY
+) -> tuple[list[ConditionRecord], list[SampleStatus]]:
     """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
+
+    Args:
+        spec: How records are read.
+        unit: Which records.
+        shard: Where they are.
+        deadly: Those that are rejected without a look at them.
 
     Raises:
         BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
@@ -28,8 +43,12 @@ def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[
     records: list[ConditionRecord] = []
     rejected: list[SampleStatus] = []
     found = 0
-    for position, raw in enumerate(_raw_records(unit, shard), unit.start):
+    for position, raw in _raw_records_around(unit, shard, deadly):
         times = unit.repeats[found] if found < len(unit.repeats) else 1
+        if position in deadly:
+            rejected += _rejections(unit, position, raw.key, str(raw.problem), times * spec.sampling.variants)
+            found += 1
+            continue
         try:
             record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
         except ConditionError as error:
@@ -48,12 +67,45 @@ def read_unit(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> tuple[list[
     return records, rejected
 
 
-def _raw_records(unit: Unit, shard: ConditionShard) -> Iterator[RawRecord]:
+def check_records(
+    spec: BuildSpec, unit: Unit, shard: ConditionShard, positions: tuple[int, int], name: Callable[[int, str], None]
+) -> None:
+    """Do all that ``read_unit`` does with a part of a unit's records, and keep nothing.
+
+    Args:
+        spec: How records are read.
+        unit: Which records.
+        shard: Where they are.
+        positions: The first one, and one past the last one.
+        name: Told position and key of a record before it is decoded.
+
+    Raises:
+        BuildError: If the source is not what was planned.
+    """
+    for position, raw in _raw_records(unit, shard, *positions):
+        name(position, raw.key)
+        with suppress(ConditionError):
+            _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
+
+
+def _raw_records_around(unit: Unit, shard: ConditionShard, deadly: Deadly) -> Iterator[tuple[int, RawRecord]]:
+    """All records in order; the deadly ones as they are known, the others read in the runs between them."""
+    start = unit.start
+    for position, known in sorted(deadly.items()):
+        yield from _raw_records(unit, shard, start, position)
+        yield position, known
+        start = position + 1
+    yield from _raw_records(unit, shard, start, unit.stop)
+
+
+def _raw_records(unit: Unit, shard: ConditionShard, start: int, stop: int) -> Iterator[tuple[int, RawRecord]]:
     if shard.size != unit.shard_bytes:
         raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes}")
+    if start == stop:
+        return
     byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
     try:
-        yield from read_records(shard, RecordRange(unit.start, unit.stop, byte_range))
+        yield from enumerate(read_records(shard, RecordRange(start, stop, byte_range, start - unit.start)), start)
     except ConditionError as error:
         raise _changed(unit, shard, error.found, error.expected) from error
 

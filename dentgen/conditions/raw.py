@@ -41,11 +41,19 @@ class ConditionShard:
 
 @dataclass(frozen=True, slots=True)
 class RecordRange:
-    """Records ``start`` to ``stop`` of a shard and, in a tar, the bytes that hold exactly these (None: all bytes)."""
+    """Records ``start`` to ``stop`` of a shard.
+
+    Attributes:
+        start: The first one.
+        stop: One past the last one.
+        byte_range: In a tar, bytes that hold them and others around them, all whole; None: all bytes.
+        before: How many records stand before ``start`` in the byte range.
+    """
 
     start: int
     stop: int
     byte_range: tuple[int, int] | None = None
+    before: int = 0
 
 
 EVERYTHING: Final = RecordRange(0, 2**63 - 1)

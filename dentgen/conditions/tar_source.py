@@ -82,7 +82,7 @@ def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
         return
     # the index saw these bytes whole, so an end mark behind them makes them an archive of their own
     handle = io.BytesIO(storage.read_range(shard.url, *wanted.byte_range) + bytes(2 * _BLOCK))
-    for group in islice(_Groups(_members(handle, shard)), wanted.stop - wanted.start):
+    for group in islice(_Groups(_members(handle, shard)), wanted.before, wanted.before + wanted.stop - wanted.start):
         yield _record(handle, shard, group)
 
 

@@ -1,7 +1,8 @@
 """Pulse: every actor says each second that it lives and what its engine does; a watch in the driver listens.
 
 An actor that falls silent, or whose engine hangs in a tick, is killed; Ray starts it again and makes its units again.
-One that hangs again and again ends the build. Refuses to know units.
+One that hangs again and again ends the build. What an actor begins and does not end is counted here too, because this
+outlives it. Refuses to know units.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 import platform
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -28,6 +30,7 @@ _PATIENCE: Final = 10
 #: The first tick may compile the UNet.
 _FIRST_TICK_SECONDS: Final = 600
 _START_SECONDS: Final = 1800
+_ASK_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Pulse:
     def __init__(self) -> None:
         """No actor is known."""
         self._beats: dict[str, tuple[float, Beat, Any]] = {}
+        self._begun: defaultdict[str, list[str]] = defaultdict(list)
 
     def beat(self, actor: str, beat: Beat, handle: Any) -> None:
         """Take a beat."""
@@ -91,6 +95,19 @@ class Pulse:
     def forget(self, actor: str) -> None:
         """Expect nothing of an actor until it beats again."""
         self._beats.pop(actor, None)
+
+    def begin(self, work: str, node: str) -> None:
+        """Remember where work was begun."""
+        self._begun[work].append(node)
+
+    def end(self, work: str) -> None:
+        """Forget work that ended, well or not: who did it lived."""
+        self._begun.pop(work, None)
+
+    def deaths(self, work: str) -> int:
+        """How often work was begun and never ended; not counted is what was lost with its whole node."""
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        return sum(node in alive for node in self._begun.get(work, ()))
 
 
 class Heart:
@@ -114,6 +131,27 @@ class Heart:
         """Say goodbye: silence from now on is no sign of trouble."""
         self._over.set()
         self._pulse.forget.remote(self._actor)
+
+    def deaths(self, work: str) -> int:
+        """How many processes died over a piece of work."""
+        return self._ask(self._pulse.deaths.remote(work)) or 0
+
+    @contextmanager
+    def at_work(self, work: str) -> Iterator[None]:
+        """Work that counts as a death if it never ends; an exception is an end."""
+        self._ask(self._pulse.begin.remote(work, ray.get_runtime_context().get_node_id()))
+        try:
+            yield
+        finally:
+            self._pulse.end.remote(work)
+
+    def _ask(self, asked: Any) -> Any:
+        """The answer, None if there is none: a pulse that is lost must not end the work."""
+        try:
+            return ray.get(asked, timeout=_ASK_SECONDS)
+        except ray.exceptions.RayError as error:
+            _LOG.warning("what died over this work is not known: %s", error)
+            return None
 
     def _beat_on(self) -> None:
         while not self._over.is_set():

@@ -15,6 +15,7 @@ from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.plan import environment
 from dentgen.pipeline.run import finish, make_units
 from dentgen.records import Plan
+from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import Problem, verify_build
 from dentgen.spec import BuildSpec
@@ -55,18 +56,33 @@ def repair(
 
     Raises:
         SpecChangedError: If this environment or bundle would make other bytes.
-        BuildError: If a unit cannot be made again; nothing is changed for it.
+        BuildError: If a build lives there; if a unit cannot be made again, for which nothing is changed.
     """
     plan = read_plan(out)
+    with hold_lease(out, BuildSpec.model_validate(plan.spec).pipeline.lease_seconds) as lease:
+        return _repair(plan, out, source, lease, use_ray=use_ray, address=address, progress=progress)
+
+
+def _repair(
+    plan: Plan,
+    out: str,
+    source: str | None,
+    lease: Lease,
+    *,
+    use_ray: bool,
+    address: str | None,
+    progress: Callable[[int], None],
+) -> RepairOutcome:
     problems = tuple(verify_build(out, plan, LABEL_VALUES))
     damaged = {problem.unit for problem in problems}
     units = [unit for unit in plan.units if unit.id in damaged]
     if units:
         spec = _spec_here(plan, out, source)
         _check_environment(plan, spec)
-        make_units(plan, units, spec, use_ray=use_ray, address=address, restoring=True, progress=progress)
+        make_units(plan, units, spec, lease, use_ray=use_ray, address=address, restoring=True, progress=progress)
     if not problems:
         return RepairOutcome((), (), ())
+    lease.check()
     for name in {problem.derived for problem in problems if problem.derived}:
         storage.remove(storage.join(out, name))
     finish(out, plan)

@@ -22,6 +22,7 @@ from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.describe import write_description
 from dentgen.report.page import write_report
 from dentgen.shards.index import mark_success, seal
+from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import commit, committed_units, restore
 from dentgen.spec import BuildSpec
 
@@ -55,14 +56,23 @@ def build(
 
     Args:
         spec: What to build.
-        use_ray: Make units in Ray actors; otherwise one after the other in this process.
+        use_ray: Make units in Ray actors; otherwise one after the other in this process, which a record that kills its
+            reader then ends.
         address: Ray cluster to join; None: the one that the environment names, or a new one on this machine.
         progress: Told after every unit.
 
     Raises:
         SpecChangedError: If the output was begun differently.
-        BuildError: If a unit failed; everything committed stays, and a second run goes on.
+        BuildError: If another build of the output lives, or a unit failed; everything committed stays, and a second run
+            goes on.
     """
+    with hold_lease(spec.output.path, spec.pipeline.lease_seconds) as lease:
+        return _build(spec, lease, use_ray=use_ray, address=address, progress=progress)
+
+
+def _build(
+    spec: BuildSpec, lease: Lease, *, use_ray: bool, address: str | None, progress: Progress | None
+) -> BuildOutcome:
     out = spec.output.path
     plan = adopt_plan(out, make_plan(spec))
     done = committed_units(out)
@@ -70,9 +80,10 @@ def build(
     _LOG.info("%s: %d units planned, %d pending", out, len(plan.units), len(pending))
     before = sum(unit.samples(spec.sampling.variants) for unit in plan.units if unit.name in done)
     actors = make_units(
-        plan, pending, spec, use_ray=use_ray, address=address,
+        plan, pending, spec, lease, use_ray=use_ray, address=address,
         progress=lambda samples: progress(before + samples, plan.planned) if progress is not None else None,
     )  # fmt: skip
+    lease.check()
     return BuildOutcome(*finish(out, plan), len(pending), actors)
 
 
@@ -90,6 +101,7 @@ def make_units(
     plan: Plan,
     units: Sequence[Unit],
     spec: BuildSpec,
+    lease: Lease,
     *,
     use_ray: bool,
     address: str | None = None,
@@ -102,28 +114,31 @@ def make_units(
         plan: The plan of record.
         units: Which of its units.
         spec: Where source and output are now, and how work is spread.
+        lease: Held for the output; work ends when it is lost.
         use_ray: As for ``build``.
         address: As for ``build``.
         restoring: The units were committed before; only their own bytes may be put back.
         progress: Told the samples done so far after every unit.
 
     Raises:
-        BuildError: If units failed; the others are done.
+        BuildError: If units failed; the others are done. If the lease was lost.
     """
     if not units:
         return ()
     engine = BuildSpec.model_validate(plan.spec).engine  # with what planning resolved
     plan = plan.model_copy(update={"spec": spec.model_copy(update={"engine": engine}).model_dump(mode="json")})
+
+    def collect(outcomes: Iterator[UnitOutcome]) -> None:
+        _collect(outcomes, len(units), lease, progress)
+
     if not use_ray:
-        _collect(_in_process(plan, units, spec, restoring=restoring), len(units), progress)
+        collect(_in_process(plan, units, spec, restoring=restoring))
         return ()
-    return make_with_ray(
-        plan, units, spec, address, restoring=restoring, collect=lambda rows: _collect(rows, len(units), progress)
-    )
+    return make_with_ray(plan, units, spec, address, restoring=restoring, collect=collect)
 
 
-def _collect(outcomes: Iterator[UnitOutcome], count: int, progress: Callable[[int], None]) -> None:
-    """Count what is done, go on past units that failed, and say in the end which."""
+def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress: Callable[[int], None]) -> None:
+    """Count what is done, go on past units that failed, and say in the end which; end when another builds."""
     failures: list[str] = []
     samples = 0
     for outcome in outcomes:
@@ -134,12 +149,13 @@ def _collect(outcomes: Iterator[UnitOutcome], count: int, progress: Callable[[in
             raise BuildError(f"{failures[-1]}; the build ended there, what is committed stays, a second run goes on")
         samples += outcome.samples
         progress(samples)
+        lease.check()
     if failures:
         raise BuildError(f"{len(failures)} of {count} units failed, a second run tries them again; first {failures[0]}")
 
 
 def _in_process(plan: Plan, units: Sequence[Unit], spec: BuildSpec, *, restoring: bool) -> Iterator[UnitOutcome]:
-    """The whole build in plain Python."""
+    """The whole build in plain Python; a record that kills its reader ends it each time, only actors outlive that."""
     generation = start_generation(plan)
     engine = make_engine(generation)
     shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}

@@ -22,6 +22,7 @@ from dentgen.errors import BuildError, EngineError
 from dentgen.generate import generate_unit
 from dentgen.generation import Generation, make_engine, start_generation
 from dentgen.pipeline.commit_stage import error_text
+from dentgen.pipeline.deaths import Turns, find_deadly
 from dentgen.pipeline.plan import environment
 from dentgen.pipeline.pulse import Beat, Heart
 from dentgen.records import Plan, Unit
@@ -50,6 +51,7 @@ class UnitMaker:
         generation = start_generation(self._plan)
         self._engine = LastingEngine(generation)
         self._generation = replace(generation, codec=generation.codec.through(self._engine.call))
+        self._turns = Turns()
         self._one_at_a_time = asyncio.Lock() if _drains_per_unit(spec, self._plan) else None
         self._heart.ready(self._engine.describe)
 
@@ -68,9 +70,17 @@ class UnitMaker:
         return {name: [value] for name, value in row.items()}
 
     def _make(self, unit: Unit) -> Row:
+        """A unit over which a process died is made alone: if it happens again, no other is to blame."""
+        deaths = self._heart.deaths(unit.name)
+        with self._turns.turn(alone=deaths > 0), self._heart.at_work(unit.name):
+            return self._row(unit, deaths)
+
+    def _row(self, unit: Unit, deaths: int) -> Row:
         row: Row = {"unit": unit.model_dump_json(), "shard": b"", "record": "", "error": "", "fatal": False}
         try:
-            result = generate_unit(self._generation, unit, self._shard(unit), self._engine.run)
+            shard = self._shard(unit)
+            deadly = find_deadly(self._generation.spec, unit, shard, deaths)
+            result = generate_unit(self._generation, unit, shard, self._engine.run, deadly)
             return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
         except Exception as error:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
             return {**row, "error": error_text(error), "fatal": self._engine.dead}
