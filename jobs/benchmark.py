@@ -1,4 +1,4 @@
-"""Measure speed: ``python jobs/benchmark.py engine|build [--json FILE] [--rounds N] [--set A.B=VALUE]``.
+"""Measure speed: ``python jobs/benchmark.py engine|build|pipeline [--json FILE] [--rounds N] [--set A.B=VALUE]``.
 
 Ratios of contestants that run side by side, several rounds, medians and spread: absolute speeds mean little elsewhere.
 ``engine`` needs neither Ray nor a network: torch, transformers, diffusers, peft and pydantic are enough.
@@ -19,7 +19,7 @@ def main() -> int:
     """Parse, measure, print, return an exit code."""
     arguments = _parse()
     try:
-        figures = (_engine if arguments.what == "engine" else _build)(arguments)
+        figures = {"engine": _engine, "build": _build, "pipeline": _pipeline}[arguments.what](arguments)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -41,6 +41,9 @@ def _parse() -> argparse.Namespace:
     subparsers = parser.add_subparsers(dest="what", required=True)
     build = subparsers.add_parser("build", parents=[common], help="a build through Ray, the engine and the usual way")
     build.add_argument("--work", default="work/benchmark")
+    pipeline = subparsers.add_parser("pipeline", parents=[common], help="what a unit costs beside its making")
+    pipeline.add_argument("--work", default="work/benchmark")
+    pipeline.add_argument("--units", type=_numbers, default=[100, 1000, 10000], metavar="N,N")
     engine = subparsers.add_parser("engine", parents=[common], help="the engine, its bare networks and diffusers")
     engine.add_argument("--model", default="miniature", help="miniature, sd15 (its size, random weights) or a bundle")
     engine.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -63,6 +66,14 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
 
     spec = read_spec(arguments.spec, arguments.overrides)
     return benchmark_build(spec, arguments.work, arguments.rounds, _say)
+
+
+def _pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dentgen.pipeline.pipeline_benchmark import benchmark_pipeline
+    from dentgen.spec_file import read_spec
+
+    spec = read_spec(arguments.spec, arguments.overrides)
+    return benchmark_pipeline(spec, arguments.work, arguments.units, arguments.rounds, _say)
 
 
 def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
