@@ -19,6 +19,7 @@ from dentgen.errors import BuildError, SpecError
 from dentgen.pipeline.commit_stage import UnitOutcome, commit_made
 from dentgen.pipeline.pulse import ActorReport, Watch
 from dentgen.pipeline.stages import EngineWorkshop, UnitMaker, Workshop
+from dentgen.pipeline.unit_rows import unit_rows
 from dentgen.records import Plan, Unit
 from dentgen.spec import BuildSpec
 
@@ -121,13 +122,13 @@ def unit_dataset(
     restoring: bool = False,
     workshop: Callable[[Plan], Workshop] = EngineWorkshop,
 ) -> ray.data.Dataset:
-    """The Ray Dataset of a build: range over units, an async actor pool, a commit task."""
+    """The Ray Dataset of a build: a row a unit, an async actor pool, a commit task."""
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = 0
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     on_gpu = plan.environment["device"] == "cuda"
-    made = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
+    made = unit_rows(len(units)).map_batches(
         UnitMaker,
         fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse, workshop),
         batch_size=1,
