@@ -13,8 +13,8 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-#: What making a number reserves. ``ray.data.range`` reserves a whole CPU a task: on a machine with one to spare, nothing
-#: was committed before the last of all numbers was made, in a build of 10,000 units for more than five minutes.
+#: What making a number reserves. ``ray.data.range`` reserves a whole CPU a task: on a machine with one to spare,
+#: nothing was committed before the last number was made, in a build of 10,000 units for more than five minutes.
 _CPUS: Final = 0.25
 _SCHEMA: Final = pa.schema([("id", pa.int64())])
 

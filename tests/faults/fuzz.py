@@ -1,7 +1,7 @@
 """Run seeds in a process of their own, with limits: ``python -m tests.faults.fuzz FIRST [COUNT]``.
 
-The inputs of a seed have a few seconds and a gigabyte. What breaks a law, crashes, hangs or takes more is a finding, and
-its seed is the command that shows it again. Refuses to know what is tried.
+The inputs of a seed have a few seconds and a gigabyte. What breaks a law, crashes, hangs or takes more is a finding,
+and its seed is the command that shows it again. Refuses to know what is tried.
 """
 
 from __future__ import annotations
