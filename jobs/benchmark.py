@@ -1,4 +1,4 @@
-"""Measure speed: ``python jobs/benchmark.py engine|build|conditions [--json FILE] [--rounds N] [--set A.B=VALUE]``.
+"""Measure speed: ``python jobs/benchmark.py engine|build|pipeline|conditions [--json FILE] [--rounds N]``.
 
 Ratios of contestants that run side by side, several rounds, medians and spread: absolute speeds mean little elsewhere.
 ``engine`` needs neither Ray nor a network: torch, transformers, diffusers, peft and pydantic are enough.
@@ -19,7 +19,8 @@ def main() -> int:
     """Parse, measure, print, return an exit code."""
     arguments = _parse()
     try:
-        figures = {"engine": _engine, "build": _build, "conditions": _conditions}[arguments.what](arguments)
+        what = {"engine": _engine, "build": _build, "pipeline": _pipeline, "conditions": _conditions}
+        figures = what[arguments.what](arguments)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -43,6 +44,9 @@ def _parse() -> argparse.Namespace:
     build.add_argument("--work", default="work/benchmark")
     conditions = subparsers.add_parser("conditions", parents=[common], help="rendering and preparing records, per core")
     conditions.add_argument("--sizes", type=_numbers, default=[128, 512], metavar="N,N")
+    pipeline = subparsers.add_parser("pipeline", parents=[common], help="what a unit costs beside its making")
+    pipeline.add_argument("--work", default="work/benchmark")
+    pipeline.add_argument("--units", type=_numbers, default=[100, 1000, 10000], metavar="N,N")
     engine = subparsers.add_parser("engine", parents=[common], help="the engine, its bare networks and diffusers")
     engine.add_argument("--model", default="miniature", help="miniature, sd15 (its size, random weights) or a bundle")
     engine.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -71,6 +75,14 @@ def _conditions(arguments: argparse.Namespace) -> dict[str, Any]:
     from dentgen.pipeline.condition_benchmark import benchmark_conditions
 
     return benchmark_conditions(tuple(arguments.sizes), arguments.rounds, _say)
+
+
+def _pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dentgen.pipeline.pipeline_benchmark import benchmark_pipeline
+    from dentgen.spec_file import read_spec
+
+    spec = read_spec(arguments.spec, arguments.overrides)
+    return benchmark_pipeline(spec, arguments.work, arguments.units, arguments.rounds, _say)
 
 
 def _engine(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import pytest
 
 from dentgen import storage
 from dentgen.pipeline.run import build
+from dentgen.shards.index import read_index
 from dentgen.spec_file import read_spec
 from tests.conftest import DEMO, ROOT, problems, shard_bytes
 
@@ -136,3 +137,21 @@ def test_the_benchmark_compares_the_three_ways(tmp_path: Path) -> None:
         shards = [stack.enter_context(tarfile.open(path)) for path in (tmp_path / "work" / "usual-0").glob("*.tar")]
         names = [name for shard in shards for name in shard.getnames() if name.endswith(".json")]
     assert len(names) == 4 * 20 * 2
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_benchmark_of_the_pipeline_builds_what_it_measures(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "jobs/benchmark.py", "pipeline", "--rounds", "1", "--units", "20,60",
+         "--work", str(tmp_path / "work"), "--json", str(tmp_path / "figures.json")],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=400,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert set(figures["ratios"]) == {"60_over_20"}
+    assert set(figures["seconds_per_unit"]["60"]) == {"plan", "make", "seal"}
+    for count in (20, 60):
+        out = tmp_path / "work" / f"{count}-0" / "out"
+        assert read_index(str(out)).written == count
+        assert len(list((out / "shards").glob("*.tar"))) == count

@@ -18,7 +18,8 @@ from dentgen import storage
 from dentgen.errors import BuildError, SpecError
 from dentgen.pipeline.commit_stage import UnitOutcome, commit_made
 from dentgen.pipeline.pulse import ActorReport, Watch
-from dentgen.pipeline.stages import UnitMaker
+from dentgen.pipeline.stages import EngineWorkshop, UnitMaker, Workshop
+from dentgen.pipeline.unit_rows import unit_rows
 from dentgen.records import Plan, Unit
 from dentgen.spec import BuildSpec
 
@@ -33,6 +34,7 @@ def make_with_ray(
     *,
     restoring: bool,
     collect: Callable[[Iterator[UnitOutcome]], None],
+    workshop: Callable[[Plan], Workshop] = EngineWorkshop,
 ) -> tuple[ActorReport, ...]:
     """Make units in Ray actors.
 
@@ -43,6 +45,7 @@ def make_with_ray(
         address: Ray cluster; None: the environment's, or a new one here.
         restoring: As for ``make_units``.
         collect: Takes what became of every unit.
+        workshop: Where every actor makes its units.
 
     Returns:
         What every actor did.
@@ -55,7 +58,7 @@ def make_with_ray(
     plan = plan.model_copy(update={"spec": reachable.model_dump(mode="json")})
     with Watch(spec.pipeline.stall_seconds) as watch:
         try:
-            collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring)))
+            collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring, workshop=workshop)))
         except ray.exceptions.RayError as error:
             raise BuildError(watch.failure or f"the Ray actors cannot go on: {error}") from error
     reports = tuple(ActorReport(beat, watch.startup.get(place)) for place, beat in watch.last.items())
@@ -111,17 +114,23 @@ def _is_relative(path: str) -> bool:
 
 
 def unit_dataset(
-    plan: Plan, units: Sequence[Unit], spec: BuildSpec, pulse: Any, *, restoring: bool = False
+    plan: Plan,
+    units: Sequence[Unit],
+    spec: BuildSpec,
+    pulse: Any,
+    *,
+    restoring: bool = False,
+    workshop: Callable[[Plan], Workshop] = EngineWorkshop,
 ) -> ray.data.Dataset:
-    """The Ray Dataset of a build: range over units, an async actor pool, a commit task."""
+    """The Ray Dataset of a build: a row a unit, an async actor pool, a commit task."""
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = 0
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     on_gpu = plan.environment["device"] == "cuda"
-    made = ray.data.range(len(units), override_num_blocks=len(units)).map_batches(
+    made = unit_rows(len(units)).map_batches(
         UnitMaker,
-        fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse),
+        fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse, workshop),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
             size=spec.pipeline.actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2

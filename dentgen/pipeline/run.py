@@ -17,6 +17,7 @@ from dentgen.pipeline.cluster import make_with_ray
 from dentgen.pipeline.commit_stage import UnitOutcome
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.pulse import ActorReport
+from dentgen.pipeline.stages import EngineWorkshop, Workshop
 from dentgen.records import DatasetIndex, Plan, Unit
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.describe import write_description
@@ -107,6 +108,7 @@ def make_units(
     address: str | None = None,
     restoring: bool = False,
     progress: Callable[[int], None] = lambda _: None,
+    workshop: Callable[[Plan], Workshop] = EngineWorkshop,
 ) -> tuple[ActorReport, ...]:
     """Make units and commit them, or put them back where they were committed before.
 
@@ -119,6 +121,7 @@ def make_units(
         address: As for ``build``.
         restoring: The units were committed before; only their own bytes may be put back.
         progress: Told the samples done so far after every unit.
+        workshop: Where Ray's actors make their units.
 
     Raises:
         BuildError: If units failed; the others are done. If the lease was lost.
@@ -134,7 +137,7 @@ def make_units(
     if not use_ray:
         collect(_in_process(plan, units, spec, restoring=restoring))
         return ()
-    return make_with_ray(plan, units, spec, address, restoring=restoring, collect=collect)
+    return make_with_ray(plan, units, spec, address, restoring=restoring, collect=collect, workshop=workshop)
 
 
 def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress: Callable[[int], None]) -> None:

@@ -1,4 +1,4 @@
-"""The Ray stage that makes units: an actor with an engine that lasts.
+"""The Ray stage that makes units: an actor with a workshop, which has an engine that lasts.
 
 An exception that leaves the actor would abort the whole Dataset, so errors travel as rows. Refuses to know planning.
 """
@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from dentgen.conditions.sources import list_shards
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.errors import BuildError, EngineError
-from dentgen.generate import generate_unit
+from dentgen.generate import UnitResult, generate_unit
 from dentgen.generation import Generation, make_engine, start_generation
 from dentgen.pipeline.commit_stage import error_text
 from dentgen.pipeline.deaths import Turns, find_deadly
@@ -35,25 +35,41 @@ Row = dict[str, Any]
 Result = TypeVar("Result")
 
 
-class UnitMaker:
-    """A Ray actor with one engine; several units feed it at once, so that it does not drain between them."""
+class Workshop(Protocol):
+    """Where an actor makes its units, several at once if they need not take turns."""
 
-    def __init__(self, plan_json: str, pending: list[int], pulse: Any) -> None:
-        """Load models once per actor."""
+    @property
+    def takes_turns(self) -> bool:
+        """Whether one unit must be made before the next is begun."""
+        ...
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing can be made here any more."""
+        ...
+
+    def make(self, unit: Unit, deaths: int) -> UnitResult:
+        """Make a unit, over which so many processes died before."""
+        ...
+
+    def describe(self, beat: Beat) -> Beat:
+        """Add what is done here to a beat."""
+        ...
+
+
+class UnitMaker:
+    """A Ray actor with one workshop."""
+
+    def __init__(self, plan_json: str, pending: list[int], pulse: Any, workshop: Callable[[Plan], Workshop]) -> None:
+        """Set up the workshop, once per actor."""
         self._heart = Heart(pulse)
-        self._plan = Plan.model_validate_json(plan_json)
-        spec = BuildSpec.model_validate(self._plan.spec)
-        self._units = {unit.id: unit for unit in self._plan.units}
+        plan = Plan.model_validate_json(plan_json)
+        self._units = {unit.id: unit for unit in plan.units}
         self._pending = pending
-        self._shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
-        # a node with other libraries or another processor would make other bytes under the same names
-        self._difference = spec_difference(self._plan.environment, environment(spec))
-        generation = start_generation(self._plan)
-        self._engine = LastingEngine(generation)
-        self._generation = replace(generation, codec=generation.codec.through(self._engine.call))
+        self._workshop = workshop(plan)
         self._turns = Turns()
-        self._one_at_a_time = asyncio.Lock() if _drains_per_unit(spec, self._plan) else None
-        self._heart.ready(self._engine.describe)
+        self._one_at_a_time = asyncio.Lock() if self._workshop.takes_turns else None
+        self._heart.ready(self._workshop.describe)
 
     def __del__(self) -> None:
         """Ray Data drops an actor's instance when it has no more work for it."""
@@ -78,12 +94,40 @@ class UnitMaker:
     def _row(self, unit: Unit, deaths: int) -> Row:
         row: Row = {"unit": unit.model_dump_json(), "shard": b"", "record": "", "error": "", "fatal": False}
         try:
-            shard = self._shard(unit)
-            deadly = find_deadly(self._generation.spec, unit, shard, deaths)
-            result = generate_unit(self._generation, unit, shard, self._engine.run, deadly)
+            result = self._workshop.make(unit, deaths)
             return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
         except Exception as error:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
-            return {**row, "error": error_text(error), "fatal": self._engine.dead}
+            return {**row, "error": error_text(error), "fatal": self._workshop.dead}
+
+
+class EngineWorkshop:
+    """Models and one engine; several units feed it at once, so that it does not drain between them."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Load the models."""
+        spec = BuildSpec.model_validate(plan.spec)
+        self._shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
+        # a node with other libraries or another processor would make other bytes under the same names
+        self._difference = spec_difference(plan.environment, environment(spec))
+        generation = start_generation(plan)
+        self._engine = LastingEngine(generation)
+        self._generation = replace(generation, codec=generation.codec.through(self._engine.call))
+        self.takes_turns = _drains_per_unit(spec, plan)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the engine is."""
+        return self._engine.dead
+
+    def make(self, unit: Unit, deaths: int) -> UnitResult:
+        """Make a unit with the engine; records that killed their readers are found first."""
+        shard = self._shard(unit)
+        deadly = find_deadly(self._generation.spec, unit, shard, deaths)
+        return generate_unit(self._generation, unit, shard, self._engine.run, deadly)
+
+    def describe(self, beat: Beat) -> Beat:
+        """Add what the engine does."""
+        return self._engine.describe(beat)
 
     def _shard(self, unit: Unit) -> ConditionShard:
         if self._difference:

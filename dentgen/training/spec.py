@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dentgen.errors import SpecError
 
@@ -52,5 +52,5 @@ def read_train_spec(path: Path, overrides: tuple[str, ...] = ()) -> TrainSpec:
             key, _, value = override.partition("=")
             values[key] = yaml.safe_load(value)
         return TrainSpec.model_validate(values)
-    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SpecError(f"{path}: {error}") from error

@@ -64,7 +64,8 @@ def check_map(member: str, data: bytes, truth: Pixels | None) -> None:
         return
     check_record(record, None)
     found = record.fdi if member == "fdi" else record.photo if member == "photo" else record.conditions[name or "depth"]
-    require(found is not None, f"{member} was passed over")
+    if found is None:
+        raise LawBrokenError(f"{member} was passed over")
     require(truth is None or np.array_equal(found, truth), f"{member} was taken with other pixels than were written")
 
 
@@ -222,7 +223,7 @@ def check_source_index(folder: Path, data: bytes, truth: bytes) -> None:
     known, right = (read_source_index(str(folder / name)) for name in ("source.parquet", "truth.parquet"))
     require(right, "a right source index is not taken")
     for place, index in known.items():
-        _check_index(ConditionShard(*place[:1], place[0], "tar", *place[1:]), index)
+        _check_index(ConditionShard(place[0], place[0], "tar", place[1], place[2]), index)
         require(right.get(place) == index, f"{place}: taken as {index}")
 
 

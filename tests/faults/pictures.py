@@ -96,7 +96,7 @@ def map_png(rng: np.random.Generator, pixels: Pixels) -> bytes:
     """A map in one of the encodings that hold exactly these pixels."""
     colour_type = RGB if pixels.ndim == 3 else GREY
     if pixels.ndim == 2 and pixels.dtype == np.uint8 and rng.random() < 0.2:
-        pixels, colour_type = np.repeat(pixels[..., None], 3, -1), RGB
+        pixels, colour_type = np.repeat(pixels[..., None], 3, -1).astype(np.uint8), RGB
     extra = extra_chunks(rng) if rng.random() < 0.3 else ()
     return png_of(pixels, colour_type, interlaced=rng.random() < 0.2, extra=extra, level=int(rng.integers(0, 10)))
 
@@ -106,7 +106,8 @@ def strange_png(rng: np.random.Generator, shape: tuple[int, int]) -> bytes:
     colour_type = int(rng.choice([GREY, RGB, PALETTE, GREY_ALPHA, RGBA]))
     channels = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}[colour_type]
     deep = colour_type != PALETTE and rng.random() < 0.5
-    pixels = rng.integers(0, 65536 if deep else 256, (*shape, channels)).astype(np.uint16 if deep else np.uint8)
+    values = rng.integers(0, 65536 if deep else 256, (*shape, channels))
+    pixels = values.astype(np.uint16) if deep else values.astype(np.uint8)
     png = png_of(pixels, colour_type, interlaced=rng.random() < 0.3, extra=extra_chunks(rng))
     if rng.random() < 0.2:
         sides = [int(side) for side in rng.choice([0, 1, 5000, 8192, 2**31 - 1, 2**32 - 1], 2)]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image
 
+from dentgen.conditions.decode import MAX_PIXELS
 from dentgen.pipeline.run import build
 from dentgen.records import SampleStatus
 from dentgen.shards.index import read_ledgers
@@ -77,7 +78,7 @@ def damaged_records(good: Members) -> dict[str, tuple[Members, tuple[str, ...]]]
         "palette": (changed(seg_png=png(as_image(good["seg.png"]).convert("P"))), ("seg.png", "mode P", "mode L")),
         "rgba": (changed(light_png=png(as_image(good["light.png"]).convert("RGBA"))), ("light.png", "mode RGBA")),
         "turned": (changed(seg_png=turned(good["seg.png"])), ("seg.png", "EXIF orientation 6", "upright")),
-        "bomb": (changed(normal_png=bomb()), ("normal.png", "17179869184 pixels", "at most 67108864 pixels")),
+        "bomb": (changed(normal_png=bomb()), ("normal.png", "17179869184 pixels", f"at most {MAX_PIXELS} pixels")),
         "no-json": (changed(json=b"{'a'"), ("json", "a JSON object")),
         "long-prompt": (changed(json=long_prompt), ("tokens", "at most 77")),
         "two\nlines": (good, ("the key 'two\\nlines'", "printable")),
