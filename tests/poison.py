@@ -44,5 +44,5 @@ def one_unit(source: Path, split: str | None = None) -> tuple[BuildSpec, Unit, C
     """A source of one shard as one unit."""
     spec = small_spec(source, source / "out", source={"split": split}, pipeline={"samples_per_shard": 64})
     (shard,) = list_shards(str(source))
-    (unit,) = cut_units([shard], [index_shard(shard, with_splits=split is not None)], spec)
+    (unit,) = cut_units([shard], [index_shard(shard, with_metadata=split is not None)], spec)
     return spec, unit, shard

@@ -42,7 +42,8 @@ def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     keys = tuple(sorted(records))
     if not with_metadata:
         return ShardIndex(keys, None)
-    return ShardIndex(keys, *splits_and_attributes(_metadata(records[key]) for key in keys))
+    splits, attributes = splits_and_attributes(_metadata(records[key]) for key in keys)
+    return ShardIndex(keys, splits, attributes=attributes)
 
 
 def _metadata(files: Files) -> bytes | None:

@@ -36,11 +36,12 @@ def index_parquet(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     try:
         rows = list(_rows(shard, columns, EVERYTHING))
     except ConditionError as error:
-        return ShardIndex((), *(((), ()) if with_metadata else (None, None)), problem=str(error))
+        nothing = () if with_metadata else None
+        return ShardIndex((), nothing, problem=str(error), attributes=nothing)
     metadata = (_bytes(row.get(_METADATA_COLUMN)) for row in rows)
-    labels = splits_and_attributes(metadata) if with_metadata else (None, None)
+    splits, attributes = splits_and_attributes(metadata) if with_metadata else (None, None)
     problem = "" if rows else str(ConditionError(shard.url, "no record", "at least one"))
-    return ShardIndex(tuple(_key(row) for row in rows), *labels, problem=problem)
+    return ShardIndex(tuple(_key(row) for row in rows), splits, problem=problem, attributes=attributes)
 
 
 def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:

@@ -66,18 +66,18 @@ class ShardIndex:
     Attributes:
         keys: Record keys in reading order.
         splits: Split of every record, None where its metadata cannot be read; None if metadata were not asked for.
-        attributes: Attributes of every record as JSON, None if metadata were not asked for.
         offsets: Where each record begins in a tar, and where the last one ends; empty for other kinds.
         problem: Why the shard could not be read to its end, "" if it could.
         problem_key: Key of the record at which reading ended, "" if none had begun.
+        attributes: Attributes of every record as JSON, None if metadata were not asked for.
     """
 
     keys: tuple[str, ...]
     splits: tuple[str | None, ...] | None
-    attributes: tuple[str, ...] | None = None
     offsets: tuple[int, ...] = ()
     problem: str = ""
     problem_key: str = ""
+    attributes: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -80,7 +80,8 @@ def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     except OSError as error:
         raise StorageError(f"{shard.url}: cannot be read: {error}") from error
     except RefusedFileError as error:
-        return ShardIndex((), *(((), ()) if with_metadata else (None, None)), problem=str(error))
+        nothing = () if with_metadata else None
+        return ShardIndex((), nothing, problem=str(error), attributes=nothing)
 
 
 def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Iterator[RawRecord]:

@@ -64,8 +64,8 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
             problem, begun = str(error), groups.begun
     if not keys and not problem:
         problem = str(ConditionError(shard.url, "no record", "at least one"))
-    labels = splits_and_attributes(metadata) if with_metadata else (None, None)
-    return ShardIndex(tuple(keys), *labels, tuple(offsets), problem, begun)
+    splits, attributes = splits_and_attributes(metadata) if with_metadata else (None, None)
+    return ShardIndex(tuple(keys), splits, tuple(offsets), problem, begun, attributes)
 
 
 def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:

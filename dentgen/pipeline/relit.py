@@ -129,7 +129,7 @@ def _shard_name(shard: ConditionShard) -> str:
 def _left_out(shard: ConditionShard, url: str) -> Iterator[str]:
     """What an output that was there lacks: an earlier run named it, and nobody may have read that."""
     (output,) = list_shards(url)
-    index, made = index_shard(shard, with_splits=False), set(index_shard(output, with_splits=False).keys)
+    index, made = index_shard(shard, with_metadata=False), set(index_shard(output, with_metadata=False).keys)
     for key in index.keys:
         if relit_key(key, 0) not in made:
             yield f"{shard.name}: {printable(key)}: not in {url}, which was there; remove that file to try again"

@@ -273,7 +273,8 @@ def test_a_sparse_file_spoils_its_record_alone(tmp_path: Path, demo_members: Mem
     found = index(tmp_path)
     assert (len(found.keys), found.problem) == (3, "")
     for number in range(3):
-        (raw,) = read_records(only_shard(tmp_path), RecordRange(number, number + 1, found.offsets[number : number + 2]))
+        place = (found.offsets[number], found.offsets[number + 1])
+        (raw,) = read_records(only_shard(tmp_path), RecordRange(number, number + 1, place))
         assert raw.key == found.keys[number]
         assert ("sparse file" in str(raw.problem)) == (number == 0)
 
