@@ -17,7 +17,7 @@ DECODE = "    _check_key(raw)\n    _check_members(raw)\n"
 KILLS = """    if any(b"POISON" in content for content in raw.members.values()):
         os.kill(os.getpid(), 9)
 """
-PAGES = "    try:\n        return list(file.read_row_group("
+PAGES = "    read = 0\n    try:\n        for batch in file.iter_batches(1, row_groups=[number]"
 PAGES_KILL = "    if number == 1 and columns != [KEY_COLUMN]:\n        os.kill(os.getpid(), 11)\n"
 
 

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from dentgen.models.bundle import find_bundle
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.data import CONTROL_KINDS, TrainingSet
 from dentgen.training.losses import kl_loss, reconstruction_loss
@@ -26,10 +27,12 @@ class AutoencoderRecipe:
     """Trains ``bundle/vae``."""
 
     def __init__(self, spec: TrainSpec, data: TrainingSet) -> None:
-        """Start from fresh weights drawn from the spec's seed."""
+        """Start from another bundle's weights, or from fresh ones drawn from the spec's seed."""
         self._spec, self._data = spec, data
         with fresh_weights(spec.seed, "weights", "autoencoder"):
             vae = new_autoencoder(spec.size)
+        if spec.start:
+            vae.load_state_dict(AutoencoderKL.from_pretrained(find_bundle(spec.start), subfolder="vae").state_dict())
         self._vae: AutoencoderKL = vae.to(memory_format=torch.channels_last) if spec.channels_last else vae
         self.trained = nn.ModuleDict({"vae": self._vae})
 

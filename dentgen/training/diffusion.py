@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.conditions.labels import TOOTH
+from dentgen.models.bundle import find_bundle
 from dentgen.models.control import (
     add_adapter,
     control_from_unet,
@@ -86,7 +87,11 @@ class BaseRecipe:
     """Trains text encoder, UNet and control base of the bundle."""
 
     def __init__(self, spec: TrainSpec, data: TrainingSet) -> None:
-        """Start from fresh weights drawn from the spec's seed, on the bundle's autoencoder."""
+        """Start from another bundle's weights, or from fresh ones drawn from the spec's seed.
+
+        The autoencoder is the bundle's own. The vocabulary is learnt from the prompts that there are now, so the text
+        encoder is always a fresh one.
+        """
         self._spec = spec
         self._latents = LatentSet(spec, data, ("segmentation", "lighting", "normal"))
         self._tokenizer = new_tokenizer()
@@ -94,6 +99,10 @@ class BaseRecipe:
             self._text = new_text_encoder(self._tokenizer)
             self._unet = new_unet(spec.size)
             self._control = control_from_unet(self._unet)
+        if spec.start:
+            start = find_bundle(spec.start)
+            self._unet.load_state_dict(UNet2DConditionModel.from_pretrained(start, subfolder="unet").state_dict())
+            self._control.load_state_dict(load_control(Path(start) / "controlnet", torch.float32).state_dict())
         self.trained = nn.ModuleDict({"text": self._text, "unet": self._unet, "control": self._control}).train()
 
     def loss(self, step: int) -> dict[str, Tensor]:

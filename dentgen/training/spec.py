@@ -22,6 +22,10 @@ class TrainSpec(BaseModel):
     data: str = Field(description="Condition shards with a photo member.")
     split: str = Field(default="train", description="Split to train on.")
     bundle: str = Field(description="Bundle folder that the run reads from and writes its part to.")
+    start: str = Field(
+        default="",
+        description="Bundle whose weights a recipe starts from ('miniature': the embedded one); empty: fresh ones.",
+    )
     checkpoints: str = Field(description="Folder for the checkpoint and the loss log.")
     size: int = 128
     steps: int = Field(gt=0)
