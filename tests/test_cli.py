@@ -43,6 +43,7 @@ SHORTENED = {"--count 1000": "--count 2", "--count 100": "--count 2"}
 SAID = {
     "phantom": "2 records in conditions/, 1 shards rendered now",
     "phantom --look": "2 records in scans/, 1 shards rendered now",
+    "sheet": "2 records in sheet.png",
     "relight": "2 records relit now, 3 lightings each, from 1 shards, to relit/: 0 problems",
     "plan": "6 units, 80 samples",
     "generate --limit": "16 samples written, 0 rejected, of 16 planned\ndataset: out/demo-preview-4/",
@@ -52,6 +53,8 @@ SAID = {
     "repair": "0 problems, 0 units made again, 0 left",
     "gc": "0 files, 0 bytes",
     "report": "out/demo/report.html",
+    "models inspect": "miniature",
+    "models verify": "0 problems",
 }
 
 
@@ -67,6 +70,7 @@ def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None
         run = dentgen(*command.split()[1:], cwd=tmp_path)
         assert run.returncode == 0, (command, run.stderr)
         name = command.split()[1] + "".join(f" {option}" for option in ("--limit", "--look") if option in command)
+        name += f" {command.split()[2]}" if name == "models" else ""
         assert SAID.pop(name) in run.stdout, (command, run.stdout)
         if name == "plan":
             assert re.search(r"expected: \d+\.\d MB and 0:\d\d:\d\d with 1 actors, measured on 16 samples", run.stdout)
