@@ -31,7 +31,14 @@ from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.autoencoder import control_tensor, image_tensor
 from dentgen.training.data import TrainingSet, drop_words
 from dentgen.training.losses import noise_loss, snr_weights, tooth_weights
-from dentgen.training.miniature import SCHEDULER_CONFIG, new_text_encoder, new_tokenizer, new_unet, write_scheduler
+from dentgen.training.miniature import (
+    SCHEDULER_CONFIG,
+    extended_text_encoder,
+    new_text_encoder,
+    new_tokenizer,
+    new_unet,
+    write_scheduler,
+)
 from dentgen.training.spec import TrainSpec
 
 _PROMPT_DROP: Final = 0.1
@@ -89,8 +96,7 @@ class BaseRecipe:
     def __init__(self, spec: TrainSpec, data: TrainingSet) -> None:
         """Start from another bundle's weights, or from fresh ones drawn from the spec's seed.
 
-        The autoencoder is the bundle's own. The vocabulary is learnt from the prompts that there are now, so the text
-        encoder is always a fresh one.
+        The autoencoder is the bundle's own. Words that came up since then join the vocabulary of that other bundle.
         """
         self._spec = spec
         self._latents = LatentSet(spec, data, ("segmentation", "lighting", "normal"))
@@ -101,8 +107,12 @@ class BaseRecipe:
             self._control = control_from_unet(self._unet)
         if spec.start:
             start = find_bundle(spec.start)
+            before = CLIPTokenizer.from_pretrained(start / "tokenizer")
+            text = CLIPTextModel.from_pretrained(start / "text_encoder", dtype=torch.float32, use_safetensors=True)
+            self._tokenizer = new_tokenizer(before)
+            self._text = extended_text_encoder(text, self._tokenizer, before)
             self._unet.load_state_dict(UNet2DConditionModel.from_pretrained(start, subfolder="unet").state_dict())
-            self._control.load_state_dict(load_control(Path(start) / "controlnet", torch.float32).state_dict())
+            self._control.load_state_dict(load_control(start / "controlnet", torch.float32).state_dict())
         self.trained = nn.ModuleDict({"text": self._text, "unet": self._unet, "control": self._control}).train()
 
     def loss(self, step: int) -> dict[str, Tensor]:

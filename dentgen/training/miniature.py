@@ -89,28 +89,58 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def new_tokenizer() -> CLIPTokenizer:
+def new_tokenizer(start: CLIPTokenizer | None = None) -> CLIPTokenizer:
     """A CLIP tokenizer whose merges are learnt from every prompt that a phantom can have.
 
     Learnt here, because the tokenizers library breaks ties between equally frequent pairs differently in every run,
     and a resumed training must get the vocabulary that it began with.
+
+    Args:
+        start: A tokenizer to go on from: its tokens keep their numbers, words that it spells out get new ones.
     """
     splitter = CLIPTokenizer().backend_tokenizer
     words: Counter[str] = Counter()
     for prompt in _corpus():
         normal = splitter.normalizer.normalize_str(prompt)
         words.update(piece for piece, _ in splitter.pre_tokenizer.pre_tokenize_str(normal))
-    merges = _learn_merges(words)
+    before = [] if start is None else _merges_of(start)
+    merges = _learn_merges(words, before)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [_START, _END, *letters, *(letter + _WORD_END for letter in letters), *(a + b for a, b in merges)]
+    known = [] if start is None else sorted(start.get_vocab(), key=start.get_vocab().__getitem__)
+    tokens = [*known, _START, _END, *letters, *(letter + _WORD_END for letter in letters), *(a + b for a, b in merges)]
     vocab = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TOKENS)
 
 
-def _learn_merges(words: Counter[str]) -> list[tuple[str, str]]:
-    """Byte-pair encoding (Sennrich et al. 2016): merge the most frequent pair, the first in order among equals."""
+def extended_text_encoder(start: CLIPTextModel, tokenizer: CLIPTokenizer, before: CLIPTokenizer) -> CLIPTextModel:
+    """``start`` for a tokenizer that went on from ``before``: a new token begins as the mean of what spelt it."""
+    model = new_text_encoder(tokenizer)
+    state = start.state_dict()
+    (name,) = (name for name in state if name.endswith("token_embedding.weight"))
+    old, new = state[name], model.state_dict()[name].clone()
+    new[: len(old)] = old
+    words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[len(old) :]
+    for token, number in words:
+        pieces = before(token.removesuffix(_WORD_END), add_special_tokens=False).input_ids
+        new[number] = old[pieces].mean(0)
+    model.load_state_dict({**state, name: new})
+    return model
+
+
+def _merges_of(tokenizer: CLIPTokenizer) -> list[tuple[str, str]]:
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    return [(first, second) for first, second in (pair.split() if isinstance(pair, str) else pair for pair in merges)]
+
+
+def _learn_merges(words: Counter[str], before: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Byte-pair encoding (Sennrich et al. 2016): merge the most frequent pair, the first in order among equals.
+
+    Merges learnt ``before`` come first and stay as they are.
+    """
     spelt = {word: [*word[:-1], word[-1] + _WORD_END] for word in words}
-    merges: list[tuple[str, str]] = []
+    merges = list(before)
+    for pair in before:
+        spelt = {word: _merged(symbols, pair) for word, symbols in spelt.items()}
     while len(merges) < _MERGES:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, symbols in spelt.items():

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.conditions.labels import mirror_prompt
 from dentgen.errors import SpecError
-from dentgen.models.bundle import load_bundle
+from dentgen.models.bundle import find_bundle, load_bundle
 from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.seeding import numpy_generator
 from dentgen.training.data import drop_words, load_training_set
-from dentgen.training.miniature import new_tokenizer
+from dentgen.training.miniature import extended_text_encoder, new_tokenizer
 from dentgen.training.run import run_training
 from dentgen.training.spec import TrainSpec, read_train_spec
 from tests.conftest import DEMO, ROOT
@@ -76,6 +77,26 @@ def test_the_vocabulary_is_the_same_in_every_run() -> None:
         " ", ""
     )
     assert len(tokenizer("teeth").input_ids) == 3, "a word of the corpus is one token between start and end"
+
+
+def test_a_vocabulary_that_goes_on_keeps_its_tokens() -> None:
+    """Old words mean what they meant, bit for bit; new ones begin as the mean of what spelt them."""
+    bundle = find_bundle("miniature")
+    before = CLIPTokenizer.from_pretrained(bundle / "tokenizer")
+    start = CLIPTextModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32)
+    tokenizer = new_tokenizer(before)
+    model = extended_text_encoder(start, tokenizer, before)
+    assert before.get_vocab().items() <= tokenizer.get_vocab().items()
+    old = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
+    ids = tokenizer(old, padding="max_length", return_tensors="pt").input_ids
+    assert torch.equal(ids, before(old, padding="max_length", return_tensors="pt").input_ids)
+    assert torch.equal(model(ids)[0], start(ids)[0])
+    assert len(tokenizer("zyx").input_ids) == len(before("zyx").input_ids)
+    weight = model.get_input_embeddings().weight
+    for word in ("braces", "amalgam"):
+        (number,) = tokenizer(word, add_special_tokens=False).input_ids
+        pieces = before(word, add_special_tokens=False).input_ids
+        assert torch.allclose(weight[number], start.get_input_embeddings().weight[pieces].mean(0))
 
 
 def test_training_records_have_mirrored_twins() -> None:
