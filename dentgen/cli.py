@@ -196,7 +196,12 @@ def phantom(
     dentition: Annotated[
         Literal["permanent", "deciduous"], typer.Option(help="Adults, or children with their milk teeth.")
     ] = "permanent",
-    mirrors: Annotated[bool, typer.Option("--mirrors", help="Take occlusal photographs in a mirror.")] = False,
+    mirrors: Annotated[
+        bool,
+        typer.Option(
+            "--mirrors", help="Take occlusal photographs in a mirror; other views are those of the seed without it."
+        ),
+    ] = False,
     address: Annotated[str | None, typer.Option(help="Ray cluster that renders; without it, this machine.")] = None,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures."""
@@ -223,7 +228,7 @@ def sheet(
     from dentgen.studio.sheet import write_sheet
 
     drawn = write_sheet(source, out, count=count, size=size, columns=columns)
-    typer.echo(f"{drawn} records in {out}")
+    typer.echo(f"{len(drawn)} records in {out}")
 
 
 @app.command()

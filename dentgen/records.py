@@ -113,14 +113,20 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _as_word(value: object) -> object:
-    """Counts and signs as text: attributes are words."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value) if isinstance(value, int) else value
+def as_word(value: object) -> str:
+    """Counts and signs as text, for attributes are words; "" for anything else, which others mean otherwise."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return f"{value:g}"
+        case str():
+            return value
+        case _:
+            return ""
 
 
-_Word = Annotated[str, BeforeValidator(_as_word, json_schema_input_type=str | int | bool)]
+_Word = Annotated[str, BeforeValidator(as_word, json_schema_input_type=str | int | bool)]
 
 
 class ConditionMetadata(BaseModel):
@@ -132,13 +138,13 @@ class ConditionMetadata(BaseModel):
     split: str = ""
     prompt: str = ""
     license: str = Field(default="", description="Licence of the record.")
-    view: _Word = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
-    arch: _Word = Field(default="", description="Jaws in the picture: upper, lower, both.")
+    view: str = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
+    arch: str = Field(default="", description="Jaws in the picture: upper, lower, both.")
     look: _Word = Field(default="", description="Kind of picture: photo, scan.")
     dentition: _Word = Field(default="", description="permanent, deciduous.")
-    shade: _Word = Field(default="", description="Colour of the teeth, a word.")
-    gum: _Word = Field(default="", description="Look of the gum, a word.")
-    light: _Word = Field(default="", description="Kind of light, a word.")
+    shade: str = Field(default="", description="Colour of the teeth, a word.")
+    gum: str = Field(default="", description="Look of the gum, a word.")
+    light: str = Field(default="", description="Kind of light, a word.")
     missing_teeth: _Word = Field(default="", description="Teeth missing between two that are in the picture.")
     restorations: _Word = Field(default="", description="Teeth in the picture with a filling or crown.")
     caries: _Word = Field(default="", description="Teeth in the picture with decay.")

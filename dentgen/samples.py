@@ -57,7 +57,7 @@ def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMe
         negative_prompt=sampling.negative_prompt,
         prompt_to=sampling.prompt_to or "" if several else "",
         seed_to=sampling.seed if sampling.seed_to is None or not several else sampling.seed_to,
-        share=share_of(request.variant, request.variants) if sampling.interpolates else 0.0,
+        share=share_of(request.variant, request.variants) if several and sampling.interpolates else 0.0,
         scheduler=sampling.scheduler_name,
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, field_validator, model_validator
 
-from dentgen.records import ATTRIBUTES, COMPOSITE_MEDIA, TRAINED_ALGORITHMIC_MEDIA, ConditionName
+from dentgen.records import ATTRIBUTES, COMPOSITE_MEDIA, TRAINED_ALGORITHMIC_MEDIA, ConditionName, as_word
 
 SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
@@ -23,6 +23,10 @@ ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "rest
 
 #: A record that is wanted so much more often is better rendered again.
 MOST_TIMES: Final = 100
+
+
+#: YAML reads yes, no and numbers as such.
+_Value = Annotated[str, BeforeValidator(as_word)]
 
 
 class _Section(BaseModel):
@@ -38,7 +42,7 @@ class SourceSpec(_Section):
     )
     split: str | None = Field(default=None, description="Use only records of this split; null takes all.")
     limit: int | None = Field(default=None, ge=1, description="Use only so many records, the first ones; null: all.")
-    oversample: dict[str, dict[str, int]] = Field(
+    oversample: dict[str, dict[_Value, StrictInt]] = Field(
         default={},
         description="Times as many variants of records with an attribute, as {light: {harsh: 3}, caries: {any: 2}}; "
         "any stands for all values but 0, no and none. Of several that fit, the largest counts.",
@@ -196,8 +200,8 @@ class SamplingSpec(_Section):
 
     @property
     def interpolates(self) -> bool:
-        """Whether variants lie between two prompts or noises."""
-        return self.variants > 1 and (self.prompt_to is not None or self.seed_to is not None)
+        """Whether the variants of a record, if it has several, lie between two prompts or noises."""
+        return self.prompt_to is not None or self.seed_to is not None
 
     @property
     def synthetic(self) -> bool:
@@ -246,7 +250,11 @@ class PipelineSpec(_Section):
     """How work is spread; decides no bytes except through samples_per_shard, which cuts units."""
 
     actors: int = Field(default=1, ge=1, description="Ray actors, each with its own models.")
-    samples_per_shard: int = Field(default=64, ge=1, description="Largest number of samples per output shard.")
+    samples_per_shard: int = Field(
+        default=64,
+        ge=1,
+        description="Most samples per output shard; a record with more variants has a shard of its own.",
+    )
     stall_seconds: float = Field(
         default=30.0, ge=5, description="An actor silent for so long, or without a tick, is killed and starts again."
     )

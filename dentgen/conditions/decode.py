@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES, TOOTH
+from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.raw import RawRecord, short
 from dentgen.errors import ConditionError
@@ -217,5 +217,6 @@ def _disagreement(seg: MapArray | None, fdi: NDArray[np.uint8] | None) -> tuple[
     """Real label maps come from different hands: say by how much they differ, and keep both."""
     if seg is None or fdi is None:
         return ()
-    share = float(((seg == TOOTH) != (fdi > 0)).mean())
+    told = ~np.isin(seg, [APPLIANCE, IGNORE])  # what hides a tooth may carry its number or none
+    share = float(((np.isin(seg, [TOOTH, RESTORATION]) != (fdi > 0)) & told).mean())
     return (f"seg and fdi disagree on {share:.1%} of the pixels",) if share > _DISAGREEMENT_WARNING else ()

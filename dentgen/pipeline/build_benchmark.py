@@ -96,6 +96,8 @@ def _check(spec: BuildSpec) -> None:
         raise SpecError("found a way of sampling that the usual way lacks, expected text-to-image by number of steps")
     if len(model.adapters) != 1 or model.controlnets or model.decoder != "kl" or spec.conditions.combine != "blend":
         raise SpecError("found several controls or another decoder, expected one adapter and model.decoder kl")
+    if spec.source.oversample:
+        raise SpecError("found source.oversample, which the usual way lacks, expected none")
     if model.loras or model.embeddings:
         raise SpecError("found model.loras or model.embeddings, which the usual way lacks, expected none")
 

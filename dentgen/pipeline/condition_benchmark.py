@@ -1,4 +1,4 @@
-"""How fast conditions are rendered and prepared, per core: in one thread, so that cores multiply it.
+"""How fast conditions are rendered and prepared, per core's own time, so that cores multiply it.
 
 Rendering is what ``dentgen phantom`` does per record. Preparation is what stands between a condition shard and the
 engine: read, decode, check, fit, blend. Refuses to know models.
@@ -54,7 +54,9 @@ def _experiment(size: int, rendered: list[float], prepared: list[float]) -> dict
         "rendered_per_core_second": _spread(rendered),
         "prepared_per_core_second": _spread(prepared),
         "ratios": {
-            "cores_that_prepare_for_60_pictures_a_second": round(PICTURES_PER_SECOND / preparation, 2),
+            f"cores_that_prepare_for_{PICTURES_PER_SECOND}_pictures_a_second": round(
+                PICTURES_PER_SECOND / preparation, 2
+            ),
             "with_4_variants_a_record": round(PICTURES_PER_SECOND / 4 / preparation, 2),
             "render_over_prepare": round(preparation / statistics.median(rendered), 1),
         },
@@ -68,10 +70,10 @@ def _spread(rates: list[float]) -> dict[str, float]:
 
 
 def _rate(records: Iterator[object]) -> float:
-    """Records a second of this thread's own processor time: other programs do not count."""
-    began = time.thread_time()
+    """Records a second of this process's own processor time: other programs do not count, its threads do."""
+    began = time.process_time()
     count = sum(1 for _ in records)
-    return count / (time.thread_time() - began)
+    return count / (time.process_time() - began)
 
 
 def _rendered(size: int, number: int) -> Iterator[object]:

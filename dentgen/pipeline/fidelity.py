@@ -33,7 +33,7 @@ from dentgen.quality.judge import Detector, Segmenter, judge_labels, train_judge
 from dentgen.quality.metrics import rgb_to_lab, set_miou, variant_spread
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import json_bytes, tar_bytes
-from dentgen.spec import BuildSpec
+from dentgen.spec import BuildSpec, SourceSpec
 
 #: Seeds that no training spec uses.
 JUDGE_SEED: Final = 7001
@@ -109,7 +109,7 @@ def _generated(settings: FidelitySettings, source: str, name: str, size: int, va
     out = storage.join(settings.work, f"build-{name}")
     spec = settings.spec.model_copy(
         update={
-            "source": settings.spec.source.model_copy(update={"path": storage.join(settings.work, source)}),
+            "source": SourceSpec(path=storage.join(settings.work, source)),
             "output": settings.spec.output.model_copy(update={"path": out}),
             "sampling": settings.spec.sampling.model_copy(update={"variants": variants}),
         }

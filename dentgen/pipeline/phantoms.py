@@ -10,6 +10,7 @@ import json
 import logging
 import multiprocessing
 import os
+import platform
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
@@ -73,8 +74,11 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         Number of shards rendered now.
 
     Raises:
-        SpecError: If ``out`` already holds a set with other parameters.
+        SpecError: If ``out`` already holds a set with other parameters, a node renders differently, or scan models are
+            wanted in a mirror.
     """
+    if phantoms.mirrors and phantoms.look == "scan":
+        raise SpecError("found mirrors for scan models, expected them for photographs alone")
     _claim(out, phantoms)
     present = set(storage.list_names(out))
     shards = -(-phantoms.count // phantoms.shard_size)
@@ -101,8 +105,8 @@ def _with_ray(out: str, phantoms: PhantomSet, shards: list[int], address: str) -
     if not ray.is_initialized():
         ray.init(address=address, logging_level=logging.WARNING)
     place = out if storage.is_remote(out) else str(Path(out).absolute())
-    render = ray.remote(_write_shard).options(num_cpus=1, max_retries=3)
-    waiting = [render.remote(place, phantoms, shard) for shard in shards]
+    render = ray.remote(_write_claimed_shard).options(num_cpus=1, max_retries=3)
+    waiting = [render.remote(place, phantoms, shard, _parameters(phantoms)) for shard in shards]
     while waiting:
         done, waiting = ray.wait(waiting)
         yield ray.get(done[0])
@@ -131,6 +135,13 @@ def _parameters(phantoms: PhantomSet) -> dict[str, int | str | bool]:
 
 def _shard_name(shard: int) -> str:
     return f"phantoms-{shard:06d}.tar"
+
+
+def _write_claimed_shard(out: str, phantoms: PhantomSet, shard: int, claimed: dict[str, int | str | bool]) -> None:
+    """Refuse to mix: a node may have another edition than the driver, or no Embree."""
+    if _parameters(phantoms) != claimed:
+        raise SpecError(f"{platform.node()}: renders {_parameters(phantoms)}, the set is of {claimed}")
+    _write_shard(out, phantoms, shard)
 
 
 def _write_shard(out: str, phantoms: PhantomSet, shard: int) -> None:

@@ -23,7 +23,7 @@ from dentgen.models.bundle import chosen_digest, find_bundle
 from dentgen.pipeline.source_index import (
     IndexProgress,
     index_source,
-    place_of,
+    is_known,
     read_source_index,
     write_source_index,
 )
@@ -58,14 +58,15 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
     _LOG.info("%s: %d condition shards to index", storage.without_secrets(spec.source.path), len(shards))
     kept = storage.join(spec.output.path, PLAN, SOURCE_INDEX)
     known = read_source_index(kept)
+    with_metadata = spec.source.split is not None or bool(spec.source.oversample)
     indexes = index_source(
         shards,
         known,
-        with_metadata=spec.source.split is not None or bool(spec.source.oversample),
+        with_metadata=with_metadata,
         enough=_enough(spec.source.limit, spec.source.split),
         progress=progress,
     )
-    if any(place_of(shard) not in known for shard in shards[: len(indexes)]):
+    if not all(is_known(shard, known, with_metadata=with_metadata) for shard in shards[: len(indexes)]):
         write_source_index(kept, shards, indexes)
     del known  # as large as the indexes, and in their way from here on
     units = tuple(cut_units(shards, indexes, spec))

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from dentgen import storage
 from dentgen.conditions.decode import MAX_KEY_BYTES, decode_record, valid_key
+from dentgen.conditions.phantom.prompt import LIGHT_WORD, SCAN_LIGHT_WORD
 from dentgen.conditions.raw import ConditionShard, RawRecord, printable
 from dentgen.conditions.relight import ClayLighting, draw_lightings, shadings
 from dentgen.conditions.sources import index_shard, list_shards, read_records
@@ -175,4 +176,5 @@ def _metadata(record: ConditionRecord, shard: ConditionShard, lighting: ClayLigh
 def _without_light(prompt: str, light: str) -> str:
     """The prompt with neutral words for the light that is gone: "ring flash" where the attribute was "ring"."""
     gone = {f"{light} {word}" for word in ("flash", "light", "lighting")} if light else set()
+    gone |= {words[kind] for words in (LIGHT_WORD, SCAN_LIGHT_WORD) for kind in words if kind == light}
     return ", ".join("clinical lighting" if phrase in gone else phrase for phrase in prompt.split(", "))

@@ -129,7 +129,7 @@ def index_source(
     found = PackedIndexes()
     chunks = [shards[start : start + _CHUNK] for start in range(0, len(shards), _CHUNK)]
     missing = [
-        [shard for shard in chunk if not _is_known(shard, known, with_metadata=with_metadata)] for chunk in chunks
+        [shard for shard in chunk if not is_known(shard, known, with_metadata=with_metadata)] for chunk in chunks
     ]
     made = _map(partial(_index_chunk, with_metadata=with_metadata), missing)
     for chunk, new, indexes in zip(chunks, missing, made, strict=True):
@@ -177,7 +177,8 @@ def place_of(shard: ConditionShard) -> Place:
     return shard.name, shard.size, shard.tag
 
 
-def _is_known(shard: ConditionShard, known: Known, *, with_metadata: bool) -> bool:
+def is_known(shard: ConditionShard, known: Known, *, with_metadata: bool) -> bool:
+    """Whether all that is asked of a shard was indexed before."""
     return place_of(shard) in known and (not with_metadata or known[place_of(shard)].splits is not None)
 
 

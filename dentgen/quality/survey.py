@@ -7,7 +7,7 @@ pictures: everything is measured on the mouths themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -103,11 +103,20 @@ def figure_table(figures: Sequence[Figure]) -> str:
 
 def _mouth(seed: int, group: str) -> Mouth:
     shape = sample_shape(numpy_generator(seed, group, "shape"), numpy_generator(seed, group, "braces"))
-    lesions = sample_lesions("permanent", numpy_generator(seed, group, "lesions"))
+    lesions = _of_standing_teeth(sample_lesions("permanent", numpy_generator(seed, group, "lesions")), shape)
     upper = build_arch("upper", shape, None, numpy_generator(seed, group, "upper arch"))
     lower = build_arch("lower", shape, None, numpy_generator(seed, group, "lower arch"))
     material = sample_material(numpy_generator(seed, group, "material"), lesions)
     return Mouth(shape, {"upper": upper, "lower": lower}, lesions, material)
+
+
+def _of_standing_teeth(lesions: Lesions, shape: Shape) -> Lesions:
+    """What a dentist finds: nothing of teeth that are gone, and no filling or decay under a crown."""
+    crowns = {fdi: kind for fdi, kind in lesions.crowns.items() if fdi not in shape.missing}
+    hidden = shape.missing | crowns.keys()
+    fillings = tuple(filling for filling in lesions.fillings if filling.spot.fdi not in hidden)
+    caries = tuple(caries for caries in lesions.caries if caries.spot.fdi not in hidden)
+    return replace(lesions, fillings=fillings, crowns=crowns, caries=caries)
 
 
 def _width(arch: Arch, form: int) -> Measure:
@@ -133,8 +142,14 @@ def _distance(arch: Arch, form: int) -> Measure:
 
 
 def _overbite(mouth: Mouth) -> list[float]:
-    levels = [np.mean([slot.level_mm for slot in mouth.teeth(arch, 1)]) for arch in ("upper", "lower")]
-    return [float(sum(levels)) - mouth.shape.opening_mm]
+    """How far the upper central incisors' edges reach below the lower ones'."""
+    reach = []
+    for arch in ("upper", "lower"):
+        edges = [
+            slot.vertices @ mouth.arches[arch].rootwards for slot in mouth.teeth(arch, 1) if slot.vertices is not None
+        ]
+        reach.append(-np.mean([edge.min() for edge in edges]))
+    return [float(sum(reach)) - mouth.shape.opening_mm]
 
 
 def _enamel(fdi: int, channel: int) -> Measure:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from dentgen.records import ATTRIBUTES, ConditionMetadata
 from dentgen.report.members import Member
 from dentgen.shards.index import SAMPLE_SCHEMA, SAMPLES
 
@@ -39,14 +40,10 @@ COLUMN_MEANINGS: Final = {
     "spec_digest": "sha256 of what the build spec decides.",
     "software": "Library versions, device, slots and threads, JSON.",
     "source_licence": "Licence of the condition record, empty where unknown.",
-    "view": "Camera view, where the source names it.",
-    "arch": "Jaws in the picture, where the source names them.",
-    "shade": "Colour of the teeth, where the source names it.",
-    "gum": "Look of the gum, where the source names it.",
-    "light": "Kind of light, where the source names it.",
     "teeth": "FDI numbers of the teeth in the picture.",
     "light_level": "Mean level of the lighting map where it is not 0; null if there is none.",
     "synthetic": "True: no camera took the picture.",
+    **{name: f"{ConditionMetadata.model_fields[name].description} Where the source says so." for name in ATTRIBUTES},
 }
 _DATA_TYPES: Final = {
     pa.string(): "sc:Text",
@@ -79,7 +76,7 @@ def _samples() -> Node:
     fields = [
         _field(
             f"samples/{column.name}",
-            COLUMN_MEANINGS.get(column.name, column.name),
+            COLUMN_MEANINGS[column.name],
             {"fileObject": {"@id": SAMPLES}, "extract": {"column": column.name}},
             **_data_type(column.type),
         )

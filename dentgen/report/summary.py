@@ -132,7 +132,7 @@ def _count(out: str) -> _Columns:
 
 def _distributions(columns: _Columns) -> tuple[Distribution, ...]:
     return tuple(
-        columns.texts[name].distribution(name.capitalize(), _VALUES)
+        columns.texts[name].distribution(name.replace("_", " ").capitalize(), _VALUES)
         for name in (*ATTRIBUTES, "split")
         if not columns.texts[name].says_nothing
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import colorsys
 import io
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -18,8 +17,9 @@ from PIL import Image
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
+from dentgen.conditions.labels import FDI_NUMBERS
 from dentgen.conditions.prepare import condition_image, fit_record
-from dentgen.conditions.raw import RawRecord, RecordRange
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange
 from dentgen.conditions.sources import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError, SpecError
 from dentgen.records import CONDITION_MEMBER, ConditionRecord
@@ -29,7 +29,7 @@ _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEB
 _MARGIN: Final = 3
 
 
-def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, columns: int = 2) -> int:
+def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, columns: int = 2) -> list[str]:
     """Draw some records of a source.
 
     Args:
@@ -40,59 +40,86 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
         columns: Records side by side.
 
     Returns:
-        Number of records drawn.
+        Keys of the records that were drawn, row by row.
 
     Raises:
         SpecError: If ``out`` has no suffix of an image.
-        ConditionError: If no record can be drawn, or one of those chosen is damaged.
+        ConditionError: If a chosen shard or record is damaged, or there is nothing to draw.
     """
     kind = _FORMATS.get(PurePosixPath(out).suffix.lower())
     if kind is None:
         raise SpecError(f"{out}: found no suffix of an image, expected one of {', '.join(_FORMATS)}")
-    strips = [_strip(raw, size) for raw in _chosen(source, count)]
-    if not strips:
-        raise ConditionError(source, "no record", "at least one to draw")
+    records = [_drawable(raw, size) for raw in _chosen(source, count)]
+    strips = [_strip(record, _columns(records), size) for record in records]
     buffer = io.BytesIO()
     Image.fromarray(_tile(strips, columns)).save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
     storage.put_latest(out, buffer.getvalue())
-    return len(strips)
+    return [record.key for record in records]
 
 
 def _chosen(source: str, count: int) -> Iterator[RawRecord]:
-    """Records drawn at random, always the same ones, in the source's order."""
-    shards = list_shards(source)
-    records = [(shard, place) for shard in shards for place in range(len(index_shard(shard, with_metadata=False).keys))]
-    drawn = numpy_generator("sheet").permutation(len(records))[:count]
-    for number in sorted(drawn.tolist()):
-        shard, place = records[number]
-        yield from islice(read_records(shard, RecordRange(place, place + 1)), 1)
+    """Records drawn at random, always the same ones, in the source's order; no more shards are read than records."""
+    shards, rng = list_shards(source), numpy_generator("sheet")
+    drawn = sorted(rng.permutation(len(shards))[:count].tolist())
+    places = [(shards[number], place) for number in drawn for place in range(_records_of(shards[number]))]
+    for number in sorted(rng.permutation(len(places))[:count].tolist()):
+        shard, place = places[number]
+        yield from read_records(shard, RecordRange(place, place + 1))
 
 
-def _strip(raw: RawRecord, size: int) -> NDArray[np.uint8]:
-    """A record's photo and maps side by side, (size, n (size + margin), 3)."""
+def _records_of(shard: ConditionShard) -> int:
+    index = index_shard(shard, with_metadata=False)
+    if index.problem:
+        raise ConditionError(shard.url, index.problem, "a shard that can be read to its end")
+    return len(index.keys)
+
+
+def _drawable(raw: RawRecord, size: int) -> ConditionRecord:
     present = [name for name, member in CONDITION_MEMBER.items() if f"{member}.png" in raw.members]
-    record = fit_record(decode_record(raw, present, with_photo=True), size, "pad")
-    images = [] if record.photo is None else [record.photo]
-    images += [condition_image(record, name) for name in present]
-    images[min(2, len(images)) : min(2, len(images))] = [_teeth(record)]
+    if not present:
+        raise ConditionError(raw.place, f"members {sorted(raw.members)}", "at least one map to draw")
+    return fit_record(decode_record(raw, present, with_photo=True), size, "pad")
+
+
+def _columns(records: list[ConditionRecord]) -> list[str]:
+    """What any of the records has, in the order of the sheet."""
+    present = {name for record in records for name in record.conditions}
+    present |= {"photo" for record in records if record.photo is not None}
+    present |= {"fdi" for record in records if record.fdi is not None}
+    return [name for name in ("photo", "segmentation", "fdi", *CONDITION_MEMBER) if name in present]
+
+
+def _strip(record: ConditionRecord, columns: list[str], size: int) -> NDArray[np.uint8]:
+    """A record's photo and maps side by side, (size, n (size + margin), 3); white where it has none."""
+    names = list(dict.fromkeys(columns))
     margin = np.full((size, _MARGIN, 3), 255, np.uint8)
-    return np.concatenate([part for image in images for part in (image, margin)], 1)
+    return np.concatenate([part for name in names for part in (_picture(record, name, size), margin)], 1)
 
 
-def _teeth(record: ConditionRecord) -> NDArray[np.uint8]:
-    """FDI numbers as colours: a hue for every position, lighter on the patient's left; black where none is."""
+def _picture(record: ConditionRecord, name: str, size: int) -> NDArray[np.uint8]:
+    if name == "photo" and record.photo is not None:
+        return record.photo
+    if name == "fdi" and record.fdi is not None:
+        return _teeth(record.fdi)
+    for condition in record.conditions:
+        if condition == name:
+            return condition_image(record, condition)
+    return np.full((size, size, 3), 255, np.uint8)
+
+
+def _teeth(fdi: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """FDI numbers as colours: a hue for every position, light on the patient's left, pale in the lower jaw."""
     palette = np.zeros((256, 3), np.uint8)
-    for number in range(11, 86):
+    for number in FDI_NUMBERS:
         quadrant, position = divmod(number, 10)
-        colour = colorsys.hls_to_rgb((position - 1) / 8, 0.62 if quadrant in {2, 3, 6, 7} else 0.42, 0.75)
-        palette[number] = [round(255 * channel) for channel in colour]
-    shape = record.shape if record.fdi is None else record.fdi.shape
-    return palette[np.zeros(shape, np.uint8) if record.fdi is None else record.fdi]
+        lightness, saturation = 0.66 if quadrant in {2, 3, 6, 7} else 0.44, 0.45 if quadrant in {3, 4, 7, 8} else 0.85
+        palette[number] = [round(255 * c) for c in colorsys.hls_to_rgb((position - 1) / 8, lightness, saturation)]
+    return palette[fdi]
 
 
 def _tile(strips: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Strips in a grid on white; those with fewer maps are filled up."""
-    height, width = strips[0].shape[0] + _MARGIN, max(strip.shape[1] for strip in strips) + 4 * _MARGIN
+    """Strips in a grid on white."""
+    height, width = strips[0].shape[0] + _MARGIN, strips[0].shape[1] + 4 * _MARGIN
     rows = -(-len(strips) // columns)
     sheet = np.full((rows * height + _MARGIN, columns * width + _MARGIN, 3), 255, np.uint8)
     for number, strip in enumerate(strips):

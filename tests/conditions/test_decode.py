@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from dentgen.conditions.decode import MAX_PIXELS, decode_record
+from dentgen.conditions.decode import MAX_PIXELS, _disagreement, decode_record
 from dentgen.conditions.raw import RawRecord
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName
@@ -138,3 +138,15 @@ def test_keys_that_cannot_be_member_names_are_refused(key: str) -> None:
 def test_eight_bit_depth_keeps_its_range() -> None:
     found = decode_record(record(depth_png=png(np.full((8, 8), 255, np.uint8))), WANTED)
     assert int(found.conditions["depth"].max()) == 65535
+
+
+def test_restorations_and_braces_are_no_disagreement() -> None:
+    """A crown is a tooth with a number; a bracket hides its tooth, whether the number goes on under it or not."""
+    seg = np.full((20, 20), 2, np.uint8)
+    fdi = np.full((20, 20), 11, np.uint8)
+    seg[:5], seg[5:10] = 4, 5
+    assert _disagreement(seg, fdi) == ()
+    fdi[5:10] = 0
+    assert _disagreement(seg, fdi) == ()
+    fdi[:5] = 0
+    assert "25.0%" in _disagreement(seg, fdi)[0]

@@ -8,10 +8,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.errors import BuildError, SpecError
+from dentgen.conditions.intake import read_unit
+from dentgen.conditions.sources import list_shards
+from dentgen.errors import BuildError, SpecChangedError, SpecError
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.run import build
+from dentgen.report.summary import read_summary
 from dentgen.shards.ledger import read_ledger
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
 from dentgen.spec import SourceSpec
 from dentgen.spec_file import read_spec
@@ -62,9 +66,10 @@ def test_the_mix_is_in_the_table_and_the_report(source: Path, tmp_path: Path) ->
     table = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
     lights = [row["light"] for row in table if row["status"] == "written"]
     assert (lights.count("harsh"), lights.count("ring")) == (6, 6)
-    report = (tmp_path / "out" / "report.html").read_text()
-    assert "caries" in report
-    assert "harsh" in report
+    summary = read_summary(str(tmp_path / "out"), read_plan(str(tmp_path / "out")))
+    mix = {d.title: {count.label: count.samples for count in d.counts} for d in summary.distributions}
+    assert mix["Light"] == {"harsh": 6, "ring": 6}
+    assert mix["Caries"] == {"2": 6, "1": 4, "0": 2}
 
 
 def test_the_largest_factor_counts() -> None:
@@ -74,9 +79,24 @@ def test_the_largest_factor_counts() -> None:
     assert source.times({"light": "ring", "caries": "0"}) == source.times({}) == 1
 
 
+def test_values_are_written_as_they_come_to_mind() -> None:
+    """YAML reads yes and 2 as no texts."""
+    value = "{braces: {yes: 4}, missing_teeth: {2: 5}}"
+    source = read_spec(Path("jobs/specs/demo.yaml"), [f"source.oversample={value}"]).source
+    assert source.times({"braces": "yes"}) == 4
+    assert source.times({"missing_teeth": "2"}) == 5
+    assert source.times({"braces": "no", "missing_teeth": "1"}) == 1
+
+
 @pytest.mark.parametrize(
     ("value", "complaint"),
-    [("{lihgt: {harsh: 2}}", "lihgt"), ("{light: {harsh: 0}}", "light.harsh: 0"), ("{light: {harsh: 101}}", "101")],
+    [
+        ("{lihgt: {harsh: 2}}", "lihgt"),
+        ("{light: {harsh: 0}}", "light.harsh: 0"),
+        ("{light: {harsh: 101}}", "101"),
+        ("{light: {harsh: true}}", "harsh"),
+        ("{light: {harsh: 1.5}}", "harsh"),
+    ],
 )
 def test_what_cannot_be_oversampled_is_refused(value: str, complaint: str) -> None:
     with pytest.raises(SpecError, match=complaint):
@@ -84,10 +104,26 @@ def test_what_cannot_be_oversampled_is_refused(value: str, complaint: str) -> No
 
 
 def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_path: Path) -> None:
+    """A plan that stands is compared with the source; a unit that is read compares its records once more."""
     spec = small_spec(source, tmp_path / "out", quality={"max_rejected": 1.0})
     spec = spec.model_copy(update={"source": spec.source.model_copy(update={"oversample": OVERSAMPLE})})
-    adopt_plan(str(tmp_path / "out"), make_plan(spec))
+    plan = adopt_plan(str(tmp_path / "out"), make_plan(spec))
     tar = source / "a.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"light": "harsh"', b'"light": "horsh"', 1))
-    with pytest.raises(BuildError, match="1 times"):
+    with pytest.raises(SpecChangedError, match="source"):
         build(spec, use_ray=False)
+    (shard,) = list_shards(str(source))
+    with pytest.raises(BuildError, match="ask for 3 times"):
+        read_unit(spec, plan.units[0], shard)
+
+
+def test_variants_between_two_prompts_are_divided_more_finely(source: Path, tmp_path: Path) -> None:
+    spec = small_spec(
+        source, tmp_path / "out", sampling={"variants": 1, "prompt_to": "dark gums"}, quality={"max_rejected": 1.0}
+    )
+    build(spec.model_copy(update={"source": spec.source.model_copy(update={"oversample": OVERSAMPLE})}), use_ray=False)
+    shares: dict[str, list[float]] = {}
+    for _, members in read_samples(str(tmp_path / "out")):
+        metadata = json.loads(members["json"])
+        shares.setdefault(metadata["source_key"], []).append(metadata["share"])
+    assert sorted(shares.values()) == [[0.0], [0.0, 0.5, 1.0], [0.0, 1.0]]

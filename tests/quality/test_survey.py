@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dentgen.conditions.phantom.light import LIGHT_KINDS
+from dentgen.pipeline.fidelity import TEST_SEED
 from dentgen.quality.survey import Figure, figure_table, survey_lights, survey_mouths
+from tests.conftest import ROOT
 
 #: How far a mean may lie from the published one: millimetres, levels of Lab, teeth or shares.
 TOLERANCE = {
@@ -22,6 +24,7 @@ DIFFERS = {
     "distance of upper canines' tips, mm": 4.0,
     "distance of lower canines' tips, mm": 4.0,
     "filled teeth": 2.5,
+    "overbite of incisors, mm": 1.3,
     "mouths with visible plaque, share": 0.35,
 }
 
@@ -59,3 +62,8 @@ def test_the_table_names_every_source(figures: list[Figure]) -> None:
     table = figure_table(figures).splitlines()
     assert len(table) == len(figures) + 2
     assert all(figure.source in line for figure, line in zip(figures, table[2:], strict=True))
+
+
+def test_the_page_on_phantoms_says_what_the_survey_finds() -> None:
+    page = (ROOT / "dentgen" / "conditions" / "phantom" / "README.md").read_text()
+    assert figure_table(survey_mouths(TEST_SEED, 150)) in page

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from dentgen.cli import app
 from dentgen.conditions.labels import colour_segmentation
-from dentgen.errors import SpecError
-from dentgen.seeding import numpy_generator
+from dentgen.errors import ConditionError, SpecError
 from dentgen.studio.sheet import write_sheet
 from tests.conftest import DEMO, write_tar
 
@@ -22,11 +21,11 @@ SIZE = 128  # the demo's own, so that nothing is resized
 
 def test_every_record_lies_beside_its_maps(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     out = tmp_path / "sheet.png"
-    assert write_sheet(str(DEMO), str(out), count=4, size=SIZE, columns=2) == 4
+    chosen = write_sheet(str(DEMO), str(out), count=4, size=SIZE, columns=2)
+    assert chosen == write_sheet(str(DEMO), str(tmp_path / "again.png"), count=4, size=SIZE, columns=2)
+    assert len(set(chosen)) == 4
     drawn = np.asarray(Image.open(out))
     step = SIZE + 3
-    keys = list(demo_members)
-    chosen = [keys[n] for n in sorted(numpy_generator("sheet").permutation(20)[:4].tolist())]
     for place, key in enumerate(chosen):
         top, left = 3 + place // 2 * step, 3 + place % 2 * (7 * step + 12)
         tiles = [drawn[top : top + SIZE, left + n * step : left + n * step + SIZE] for n in range(7)]
@@ -41,27 +40,37 @@ def test_every_record_lies_beside_its_maps(tmp_path: Path, demo_members: dict[st
         assert (tiles[6] == (members["depth"] >> 8)[..., None]).all()
 
 
-def test_neighbouring_teeth_have_different_colours(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+def test_every_tooth_has_a_colour_of_its_own(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+    key = next(key for key in demo_members if key.endswith("frontal"))
+    write_tar(tmp_path / "one" / "a.tar", {key: demo_members[key]})
     out = tmp_path / "sheet.png"
-    write_sheet(str(DEMO), str(out), count=1, size=SIZE, columns=1)
-    chosen = int(numpy_generator("sheet").permutation(20)[0])
-    tile = np.asarray(Image.open(out))[3 : 3 + SIZE, 3 + 2 * 131 : 3 + 2 * 131 + SIZE]
-    fdi = np.asarray(Image.open(io.BytesIO(demo_members[list(demo_members)[chosen]]["fdi.png"])))
-    colours = {tuple(tile[fdi == tooth][0].tolist()) for tooth in np.unique(fdi[fdi > 0])}
-    quadrants = {int(tooth) % 10 + 10 * (int(tooth) // 10 in {2, 3}) for tooth in np.unique(fdi[fdi > 0])}
-    assert len(colours) == len(quadrants)
+    write_sheet(str(tmp_path / "one"), str(out), count=1, size=SIZE, columns=1)
+    tile = np.asarray(Image.open(out))[3 : 3 + SIZE, 3 + 2 * (SIZE + 3) :][:, :SIZE]
+    fdi = np.asarray(Image.open(io.BytesIO(demo_members[key]["fdi.png"])))
+    teeth = np.unique(fdi[fdi > 0])
+    assert len({tuple(tile[fdi == tooth][0].tolist()) for tooth in teeth}) == len(teeth) > 12
 
 
 def test_the_command_draws_what_maps_there_are(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
-    key = sorted(demo_members)[0]
+    key, other = sorted(demo_members)[:2]
     bare = {name: demo_members[key][name] for name in ("seg.png", "light.png")}
-    write_tar(tmp_path / "bare" / "a.tar", {key: bare})
+    more = {name: demo_members[other][name] for name in ("seg.png", "light.png", "depth.png")}
+    write_tar(tmp_path / "bare" / "a.tar", {key: bare, other: more})
     out = tmp_path / "bare.jpg"
     run = CliRunner().invoke(app, ["sheet", str(tmp_path / "bare"), str(out), "--size", "32", "--columns", "1"])
-    assert "1 records" in run.output, run.output
-    assert Image.open(out).format == "JPEG"
+    assert "2 records" in run.output, run.output
+    picture = Image.open(out)
+    assert picture.format == "JPEG"
+    assert picture.size == (3 + 3 * 35 + 12, 2 * 35 + 3)
 
 
-def test_a_sheet_must_be_a_picture(tmp_path: Path) -> None:
+def test_what_cannot_be_drawn_is_named(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     with pytest.raises(SpecError, match=r"\.png"):
         write_sheet(str(DEMO), str(tmp_path / "sheet.txt"))
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "photos" / "a.tar", {key: {"photo.png": demo_members[key]["photo.png"]}})
+    with pytest.raises(ConditionError, match="at least one map"):
+        write_sheet(str(tmp_path / "photos"), str(tmp_path / "sheet.png"))
+    (tmp_path / "photos" / "a.tar").write_bytes(b"no tar")
+    with pytest.raises(ConditionError, match=r"a\.tar"):
+        write_sheet(str(tmp_path / "photos"), str(tmp_path / "sheet.png"))

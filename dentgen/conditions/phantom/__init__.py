@@ -83,7 +83,7 @@ def render_patient(
             so on behind that; only the lamps, the lighting map and the prompt's word for the light differ.
         look: An intra-oral photograph, or a render of the same mouth's scan model (keys ``GROUP-scan-VIEW``) under the
             same lamps, whose maps know no lips, cheeks, palate and tongue.
-        dentition: Adults, or children with all their deciduous teeth (groups ``sN-cNNNNNN``).
+        dentition: Adults, or children with their deciduous teeth (groups ``sN-cNNNNNN``).
         mirrors: Take occlusal photographs in a mirror, as clinics do (keys ``GROUP-mirror-VIEW``): flipped left to
             right, with every tooth's own number.
     """

@@ -81,11 +81,10 @@ def _prism(outline: FloatArray, middle: float, half: float) -> tuple[FloatArray,
     for quad in range(len(quads)):
         faces += [[4 * quad, 4 * quad + 1, 4 * quad + 2], [4 * quad, 4 * quad + 2, 4 * quad + 3]]
     start = 4 * len(quads)
-    for cap, turn in ((0, 1), (1, -1)):
+    for turn in (1, -1):
         hub = start + len(outline)
         faces += [[start + int(a), start + int(b), hub][::turn] for a, b in pairwise(closed[::-1])]
         start = hub + 1
-        del cap
     return np.concatenate([*quads, *caps]), np.array(faces)
 
 

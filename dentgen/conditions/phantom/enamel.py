@@ -25,7 +25,7 @@ _COMPOSITE = np.array([0.97, 0.98, 1.03])
 _CERAMIC = np.array([0.80, 0.78, 0.70])
 _GOLD = np.array([0.72, 0.47, 0.17])
 _DECAY, _HOLE = np.array([0.30, 0.17, 0.08]), np.array([0.045, 0.03, 0.02])
-_PLAQUE = np.array([0.78, 0.70, 0.46])
+_PLAQUE = np.array([0.62, 0.53, 0.29])
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Enamel:
         roughness: (n,).
         sheen: (n, 3) factor on reflected light.
         wrap: (n,) light that enters beside a point.
-        restored, decayed: (n,) share of filling or crown, and of caries.
+        restored, decayed, plaque, stain: (n,) share of filling or crown, of caries, of plaque, and of stain.
     """
 
     albedo: FloatArray
@@ -46,6 +46,8 @@ class Enamel:
     wrap: FloatArray
     restored: FloatArray
     decayed: FloatArray
+    plaque: FloatArray
+    stain: FloatArray
 
     def cover(self, share: FloatArray, colour: FloatArray, roughness: float) -> None:
         """Lay an opaque layer over a ``share`` (n,) of every point."""
@@ -77,7 +79,7 @@ def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: La
     names = ("height", "fissure", "mesial", "outward", "edge")
     at = _Crowns(surface.position[here], surface.fdi[here], *(surface.attributes[name][here] for name in names))
     n = len(here)
-    enamel = Enamel(*_clean(at, material, noise), np.ones((n, 3)), np.full(n, 0.38), np.zeros(n), np.zeros(n))
+    enamel = Enamel(*_clean(at, material, noise), np.ones((n, 3)), np.full(n, 0.38), *(np.zeros(n) for _ in range(4)))
     for caries in material.lesions.caries:
         _decay(enamel, at, caries, noise)
     _soil(enamel, at, material, noise)
@@ -120,13 +122,14 @@ def _decay(enamel: Enamel, at: _Crowns, caries: Caries, noise: LatticeNoise) -> 
 
 
 def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
-    """Plaque and stain begin at the gum and climb beside the contacts."""
-    rim = 0.20 + 0.30 * np.clip(np.abs(at.mesial), 0, 1) ** 3 + 0.16 * noise.octaves(at.point, 0.45, 2)
+    """Plaque and stain begin at the gum, which climbs with the papillae, and end in an uneven rim above it."""
+    gum = 0.14 + 0.42 * np.clip(np.abs(at.mesial), 0, 1) ** 2.4
+    rim = gum + 0.12 + 0.14 * noise.octaves(at.point, 0.45, 2)
     share = np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02)
     patchy = np.clip(0.65 + 0.9 * noise.octaves(at.point + 7, 0.6, 2), 0, 1)
-    stain = np.clip(share * patchy, 0, 1)[:, None] * material.lesions.stain
-    enamel.albedo = enamel.albedo * (1 - stain * [0.45, 0.62, 0.76])
-    plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque
+    enamel.stain = np.clip(share * patchy, 0, 1) * material.lesions.stain
+    enamel.albedo = enamel.albedo * (1 - enamel.stain[:, None] * [0.45, 0.62, 0.76])
+    plaque = enamel.plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque
     enamel.cover(0.8 * plaque, _PLAQUE, 0.55)
     enamel.sheen *= (1 - 0.6 * plaque)[:, None]
 
@@ -144,6 +147,8 @@ def _fill(enamel: Enamel, at: _Crowns, filling: Filling, material: Material, noi
     enamel.cover(share, _AMALGAM if amalgam else material.enamel * _COMPOSITE, 0.32 if amalgam else 0.2)
     enamel.restored = np.maximum(enamel.restored, share)
     enamel.decayed *= 1 - share
+    enamel.plaque *= 1 - share
+    enamel.stain *= 1 - share
 
 
 def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
@@ -153,4 +158,5 @@ def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
         enamel.albedo[here], enamel.roughness[here] = colour, 0.17 if kind == "ceramic" else 0.24
         if kind == "gold":  # a metal reflects in its own colour and lets no light in
             enamel.sheen[here], enamel.wrap[here] = 9 * _GOLD, 0.05
-        enamel.restored[here], enamel.decayed[here] = 1, 0
+        enamel.restored[here] = 1
+        enamel.decayed[here] = enamel.plaque[here] = enamel.stain[here] = 0

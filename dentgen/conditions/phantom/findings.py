@@ -20,8 +20,8 @@ from dentgen.conditions.phantom.shading import Painted
 
 #: Shares of the picture from which a tooth, or what is on it, counts as seen: 33 and 3 pixels at 128.
 _TOOTH_SHARE, _SPOT_SHARE = 2e-3, 2e-4
-#: Amount from which plaque and stain can be told from clean teeth.
-_VISIBLE_FROM = 0.3
+#: The same of plaque and of stain: 66 pixels at 128, for both are thin films.
+_FILM_SHARE = 4e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ def tell_findings(patient: Patient, material: Material, centres: Painted) -> Fin
     }
     kinds |= {kind for crowned, kind in lesions.crowns.items() if crowned in restored}
     banded = (centres.surface.tissue == Tissue.APPLIANCE).mean() >= _SPOT_SHARE
-    signs = {"braces": banded, "plaque": lesions.plaque >= _VISIBLE_FROM, "stain": lesions.stain >= _VISIBLE_FROM}
+    plaque, stain = (float(film.mean()) >= _FILM_SHARE for film in (coat.plaque, coat.stain))
+    signs = {"braces": banded, "plaque": plaque, "stain": stain}
     return Findings(
         counts={"missing_teeth": missing, "restorations": len(restored), "caries": len(decayed)},
         restorations=tuple(sorted(kinds)),

@@ -76,7 +76,7 @@ def sample_shape(rng: np.random.Generator, braces: np.random.Generator | None = 
 
 
 def sample_child_shape(rng: np.random.Generator) -> Shape:
-    """Draw the shape of a mouth with all its deciduous teeth: spaced and hardly crowded; one may be lost early."""
+    """Draw the shape of a mouth with its deciduous teeth: spaced and hardly crowded, now and then one lost early."""
     return Shape(
         size=rng.normal(1, 0.045),
         arch_width_mm=rng.uniform(48, 53),

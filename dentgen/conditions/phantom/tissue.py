@@ -24,7 +24,7 @@ class Coat:
         albedo: (n, 3) linear RGB.
         roughness, wrap, bump: (n,) of highlights, of light that enters beside a point, of fine relief.
         sheen: (n, 3) factor on reflected light.
-        restored, decayed: (n,) share of filling or crown, and of caries.
+        restored, decayed, plaque, stain: (n,) share of filling or crown, of caries, of plaque, and of stain.
     """
 
     albedo: FloatArray
@@ -34,12 +34,14 @@ class Coat:
     bump: FloatArray
     restored: FloatArray
     decayed: FloatArray
+    plaque: FloatArray
+    stain: FloatArray
 
 
 def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
     """Colour every traced point by its tissue."""
     n = len(surface.hit)
-    zeros = [np.zeros(n) for _ in range(3)]
+    zeros = [np.zeros(n) for _ in range(5)]
     result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones((n, 3)), np.full(n, 0.25), *zeros)
     for tissues, paint in (
         ((Tissue.TOOTH,), _paint_teeth),
@@ -59,6 +61,7 @@ def _paint_teeth(result: Coat, here: np.ndarray, surface: Surface, material: Mat
     result.albedo[here], result.roughness[here], result.sheen[here] = enamel.albedo, enamel.roughness, enamel.sheen
     result.wrap[here], result.bump[here] = enamel.wrap, 0.016
     result.restored[here], result.decayed[here] = enamel.restored, enamel.decayed
+    result.plaque[here], result.stain[here] = enamel.plaque, enamel.stain
 
 
 def _paint_appliance(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.phantom import Phantom, render_patient
 from dentgen.conditions.phantom.camera import VIEWS
 from dentgen.conditions.phantom.lesions import Lesions, sample_lesions
+from dentgen.conditions.phantom.light import sample_lighting
 from dentgen.conditions.phantom.patient import build_patient
 from dentgen.conditions.phantom.sitting import Sitting
 from dentgen.conditions.phantom.style import sample_shape
@@ -98,6 +100,27 @@ def test_decay_is_counted_and_darkens_the_picture(restored: dict[str, Phantom]) 
     for tooth in (32, 41):
         sound = (fdi == tooth) & (coat.decayed == 0)
         assert picture[decayed & (fdi == tooth)].mean() < 0.92 * picture[sound].mean()
+
+
+@pytest.mark.parametrize("film", ["plaque", "stain"])
+def test_films_are_told_where_they_can_be_seen(film: str) -> None:
+    """Told of a view, they change its picture; not told, they hardly do."""
+    told = 0
+    for number in range(60, 66):
+        patient = build_patient(7, f"s7-p{number:06d}")
+        for view in ("frontal", "upper-occlusal"):
+            sitting, clean = Sitting(7, patient, 64), Sitting(7, patient, 64)
+            for one, amount in ((sitting, 0.9), (clean, 0.0)):
+                lesions = replace(one._material.lesions, **{film: amount})  # type: ignore[arg-type]
+                one._material = replace(one._material, lesions=lesions)
+            soiled, bare = sitting.shoot(view), clean.shoot(view)  # type: ignore[arg-type]
+            light = sample_lighting(numpy_generator("films", number), {"harsh"})
+            changed = (np.abs(soiled.picture(light, "").astype(int) - bare.picture(light, "")).max(-1) > 8).mean()
+            sign = soiled.facts.findings.signs[film]
+            assert bare.facts.findings.signs[film] == "no"
+            assert changed > 0.001 if sign == "yes" else changed < 0.012, (number, view, sign, changed)
+            told += sign == "yes"
+    assert told >= 4
 
 
 def test_an_appliance_is_labelled_as_itself() -> None:

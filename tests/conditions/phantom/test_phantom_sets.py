@@ -13,7 +13,15 @@ from dentgen.conditions.phantom import render_patient
 from dentgen.conditions.phantom.camera import VIEWS
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import SpecError
-from dentgen.pipeline.phantoms import EDITION, PARAMETERS, PhantomSet, phantom_members, write_phantoms
+from dentgen.pipeline.phantoms import (
+    EDITION,
+    PARAMETERS,
+    PhantomSet,
+    _parameters,
+    _write_claimed_shard,
+    phantom_members,
+    write_phantoms,
+)
 
 RELIT = PhantomSet(count=13, seed=5, size=24, shard_size=3, lightings=2)
 
@@ -64,3 +72,23 @@ def test_the_command_takes_the_options(tmp_path: Path) -> None:
     assert written(tmp_path) == {phantom.key: phantom_members(phantom) for phantom in expected}
     assert json.loads((tmp_path / PARAMETERS).read_text())["look"] == "scan"
     assert CliRunner().invoke(app, ["phantom", str(tmp_path), "--look", "painting"]).exit_code == 2
+
+
+@pytest.mark.ray
+def test_a_cluster_renders_the_same_set(relit: Path, tmp_path: Path, ray_local: None) -> None:
+    assert write_phantoms(str(tmp_path), RELIT, address="auto") == 5
+    names = sorted(path.name for path in relit.iterdir())
+    assert names == sorted(path.name for path in tmp_path.iterdir())
+    assert all((relit / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
+
+
+def test_a_node_that_renders_differently_is_refused(tmp_path: Path) -> None:
+    claimed = {**_parameters(RELIT), "edition": EDITION - 1}
+    with pytest.raises(SpecError, match="the set is of"):
+        _write_claimed_shard(str(tmp_path), RELIT, 0, claimed)
+    assert not list(tmp_path.iterdir())
+
+
+def test_scan_models_have_no_mirrors(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="photographs alone"):
+        write_phantoms(str(tmp_path), PhantomSet(1, 5, 24, 5, look="scan", mirrors=True), workers=1)
