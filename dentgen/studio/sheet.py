@@ -83,7 +83,7 @@ def _drawable(raw: RawRecord, size: int) -> ConditionRecord:
 
 def _columns(records: list[ConditionRecord]) -> list[str]:
     """What any of the records has, in the order of the sheet."""
-    present = {name for record in records for name in record.conditions}
+    present: set[str] = {name for record in records for name in record.conditions}
     present |= {"photo" for record in records if record.photo is not None}
     present |= {"fdi" for record in records if record.fdi is not None}
     return [name for name in ("photo", "segmentation", "fdi", *CONDITION_MEMBER) if name in present]

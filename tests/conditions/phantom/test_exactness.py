@@ -24,8 +24,8 @@ from dentgen.conditions.phantom.sitting import Shot, Sitting
 from dentgen.seeding import numpy_generator
 
 SIZE = 96
-#: Of a point from its tooth's nearest vertex: the widest facets of a crown measure less than a millimetre.
-ON_TOOTH_MM = 0.8
+#: Of a point from its tooth's nearest vertex, or middle of a facet: the widest facets measure a millimetre.
+ON_TOOTH_MM = 0.6
 #: Directions of normals against the slope of depth, degrees: median over a record's even surfaces.
 SLOPE_DEG = 12.0
 
@@ -43,13 +43,14 @@ def positions(shot: Shot) -> np.ndarray:
 
 
 def crowns(patient: Patient, occlusal: bool) -> dict[int, np.ndarray]:
-    """Vertices of every posed crown by FDI number, the lower ones opened as the bite is."""
+    """Vertices and facets' middles of every posed crown by FDI number, the lower ones opened as the bite is."""
     opening = np.array([0.0, -patient.shape.opening_mm, 0.0])
     return {
-        slot.fdi: slot.vertices + (opening if jaw is patient.lower and not occlusal else 0.0)
+        slot.fdi: np.concatenate([slot.vertices, slot.vertices[slot.crown.faces].mean(1)])
+        + (opening if jaw is patient.lower and not occlusal else 0.0)
         for jaw in (patient.upper, patient.lower)
         for slot in jaw.teeth.slots
-        if slot.vertices is not None
+        if slot.vertices is not None and slot.crown is not None
     }
 
 

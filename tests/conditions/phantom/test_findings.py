@@ -111,7 +111,7 @@ def test_films_are_told_where_they_can_be_seen(film: str) -> None:
         for view in ("frontal", "upper-occlusal"):
             sitting, clean = Sitting(7, patient, 64), Sitting(7, patient, 64)
             for one, amount in ((sitting, 0.9), (clean, 0.0)):
-                lesions = replace(one._material.lesions, **{film: amount})  # type: ignore[arg-type]
+                lesions = replace(one._material.lesions, **{film: amount})
                 one._material = replace(one._material, lesions=lesions)
             soiled, bare = sitting.shoot(view), clean.shoot(view)  # type: ignore[arg-type]
             light = sample_lighting(numpy_generator("films", number), {"harsh"})
