@@ -108,12 +108,13 @@ def test_films_are_told_where_they_can_be_seen(film: str) -> None:
     told = 0
     for number in range(60, 66):
         patient = build_patient(7, f"s7-p{number:06d}")
-        for view in ("frontal", "upper-occlusal"):
+        for view in VIEWS[0], VIEWS[3]:
             sitting, clean = Sitting(7, patient, 64), Sitting(7, patient, 64)
             for one, amount in ((sitting, 0.9), (clean, 0.0)):
-                lesions = replace(one._material.lesions, **{film: amount})
-                one._material = replace(one._material, lesions=lesions)
-            soiled, bare = sitting.shoot(view), clean.shoot(view)  # type: ignore[arg-type]
+                lesions = one._material.lesions
+                plaque, stain = (amount if film == name else getattr(lesions, name) for name in ("plaque", "stain"))
+                one._material = replace(one._material, lesions=replace(lesions, plaque=plaque, stain=stain))
+            soiled, bare = sitting.shoot(view), clean.shoot(view)
             light = sample_lighting(numpy_generator("films", number), {"harsh"})
             changed = (np.abs(soiled.picture(light, "").astype(int) - bare.picture(light, "")).max(-1) > 8).mean()
             sign = soiled.facts.findings.signs[film]
