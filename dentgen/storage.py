@@ -54,6 +54,7 @@ def list_files(url: str) -> list[StoredFile]:
         StorageError: If nothing is there or the place cannot be listed.
     """
     fs, path = _resolve(url)
+    fs.invalidate_cache()  # another process may just have put something
     local = isinstance(fs, LocalFileSystem) and fs.isdir(path)
     try:
         # fsspec leaves out folders that it cannot list, unless it is told otherwise
