@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +89,38 @@ def clock_goes_back() -> None:
     """Every look at the clock finds it an hour earlier."""
     now, steps = time.time, itertools.count()
     time.time = lambda: now() - 3600 * next(steps)
+
+
+def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for progress; no fault is started by a clock."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(0.01)
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[bool]:
+    """A disk of four megabytes of its own, if this user may mount one."""
+    place.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    can = shutil.which("mount") is not None
+    mounted = can and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fills_the_disk(place: Path) -> Fault:
+    """Fill the disk to the last block when the third unit is about to be put."""
+
+    def fill() -> None:
+        handle = os.open(place / "filler", os.O_CREAT | os.O_WRONLY)
+        with suppress(OSError):
+            while True:
+                os.write(handle, bytes(4096))
+        os.close(handle)
+
+    return before_put("shards/000002.tar", fill)

@@ -52,11 +52,11 @@ def judge(rig: Rig, *, hidden: int = 0) -> Verdict:
     for ended in rig.runs:
         tells_the_truth(ended)
     out, whole = rig.out, str(rig.whole)
+    plan = read_plan(out)
+    assert [str(problem) for problem in verify_build(out, plan, LABEL_VALUES)] == []
     lost, duplicated = _keys(out, whole)
     differing = _differing(out, whole)
     assert (lost, duplicated, differing) == (0, 0, 0)
-    plan = read_plan(out)
-    assert [str(problem) for problem in verify_build(out, plan, LABEL_VALUES)] == []
     index = read_index(out)
     assert index.planned == plan.planned == index.written + index.rejected
     assert storage.exists(storage.join(out, SUCCESS))
