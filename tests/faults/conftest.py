@@ -8,23 +8,14 @@ from pathlib import Path
 import pytest
 
 from dentgen.pipeline.run import build
-from dentgen.spec import BuildSpec
-from tests.conftest import small_spec, write_tar
+from tests.conftest import write_tar
 from tests.faults.drivers import Rig
+from tests.faults.matrix_build import matrix_spec
 from tests.faults.oracle import Verdict
 
 ROWS = pytest.StashKey[list[tuple[str, str, str]]]()
 #: Adds a row: fault, outcome, and what it cost (a verdict, or words).
 Tell = Callable[[str, str, Verdict | str], None]
-
-
-def matrix_spec(source: Path, out: Path | str) -> BuildSpec:
-    """One record in two variants a unit, one step of 64 pixels."""
-    spec = small_spec(
-        source, Path("out"), conditions={"size": 64}, sampling={"variants": 2, "seed": 5, "steps": 1},
-        engine={"slots": 2}, pipeline={"samples_per_shard": 2, "stall_seconds": 15},
-    )  # fmt: skip
-    return spec.model_copy(update={"output": spec.output.model_copy(update={"path": str(out)})})
 
 
 @pytest.fixture(scope="session")
