@@ -205,6 +205,31 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == [], "nor a temporary file, which a full disk has no room for"
 
 
+def test_bytes_are_on_the_disk_before_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut leaves: a name only if its bytes are there, and after the put the name in any case.
+
+    Nobody cuts the power here: the order of the calls that the kernel keeps through one is looked at.
+    """
+    calls: list[tuple[str, str, bool]] = []
+
+    def noting(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def noted(*args: object) -> object:
+            target = Path(f"/proc/self/fd/{args[0]}").readlink() if name == "fsync" else Path(str(args[1]))
+            whole = target.is_dir() or name != "fsync" or target.read_bytes() == b"data"
+            calls.append((name, "folder" if target.is_dir() else target.suffix, whole))
+            return call(*args)
+
+        return noted
+
+    for name in ("fsync", "link", "replace"):
+        monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
+    assert storage.put_if_absent(str(tmp_path / "x.tar"), b"data")
+    assert calls == [("fsync", ".tmp", True), ("link", ".tar", True), ("fsync", "folder", True)]
+    calls.clear()
+    storage.put_latest(str(tmp_path / "x.tar"), b"data")
+    assert calls == [("fsync", ".tmp", True), ("replace", ".tar", True), ("fsync", "folder", True)]
+
+
 def test_missing_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not-there"):
         storage.read_bytes(str(tmp_path / "not-there"))

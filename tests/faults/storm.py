@@ -83,7 +83,7 @@ class Storm:
 
     def _run(self, rig: Rig) -> None:
         draw = numpy_generator("storm", self._seed, self._done)
-        left = max(4, CHANGES - 9 * len(committed_units(rig.out)))
+        left = min(30, max(4, CHANGES - 9 * len(committed_units(rig.out))))  # two or three units, or into the seal
         number = int(draw.integers(1, left))
         ended = rig.generate(dies_at(number))
         assert ended.code in {0, -9}, ended.text[-3000:]

@@ -85,6 +85,18 @@ def test_a_build_whose_shards_were_damaged_is_not_said_to_be_done(damage: str, s
     assert shard_bytes(out) == shard_bytes(sound / "out")
 
 
+def test_what_is_not_whole_is_not_sealed(out: Path) -> None:
+    """A unit that is not done, and a planned sample that is neither written nor rejected."""
+    plan, place = read_plan(str(out)), out / "ledger" / "000001.json"
+    whole = read_ledger(str(out), "000001")
+    place.write_bytes(json_bytes(whole.model_copy(update={"samples": whole.samples[1:]}).model_dump(mode="json")))
+    with pytest.raises(BuildError, match="planned 10 samples, but the ledger has 9 written and 0 rejected"):
+        finish(str(out), plan)
+    place.unlink()
+    with pytest.raises(BuildError, match="1 of 3 units are not done, first 000001"):
+        finish(str(out), plan)
+
+
 def test_a_sound_build_is_left_alone(out: Path) -> None:
     before = times(out)
     assert repair(str(out), use_ray=False).problems == ()
