@@ -7,6 +7,8 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.metadata import version
@@ -18,7 +20,7 @@ import pytest
 from dentgen.pipeline import plan as plan_module
 from dentgen.pipeline import run
 from dentgen.shards.ledger import committed_units
-from tests.conftest import write_tar
+from tests.conftest import ROOT, write_tar
 from tests.faults.conftest import Tell
 from tests.faults.drivers import Ended, Fault, Rig, nothing
 from tests.faults.kills import (
@@ -334,3 +336,14 @@ def snapshot(out: str) -> dict[str, bytes]:
     """Everything but the lease."""
     files = (path for path in Path(out).rglob("*") if path.is_file() and path.name != "lease.json")
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+@pytest.mark.slow
+def test_a_storm_of_two_kills() -> None:
+    """The command itself; a hundred kills are for hands."""
+    storm = subprocess.run(
+        [sys.executable, "-m", "tests.faults.storm", "--kills", "2", "--no-ray"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert storm.returncode == 0, storm.stdout + storm.stderr
+    assert "2 kills in 1 builds: 0 lost, 0 duplicated, 0 differing" in storm.stdout

@@ -153,7 +153,7 @@ def children(node: Any) -> list[psutil.Process]:
 
 def test_a_stopped_job(rig: Rig, job_cluster: test_jobs.Cluster, tell: Tell) -> None:
     """`ray job stop`: SIGTERM, and SIGKILL three seconds later."""
-    copy = package(rig)
+    copy = package(rig, ("generate.py", "    records, rejected = read_unit(", "    time.sleep(5)\n"))
     began = submit(job_cluster, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", str(copy), "--",
                    "python", "jobs/generate.py", str(rig.spec_file()))  # fmt: skip
     assert began.returncode == 0, began.stdout + began.stderr
@@ -161,5 +161,6 @@ def test_a_stopped_job(rig: Rig, job_cluster: test_jobs.Cluster, tell: Tell) -> 
     assert submit(job_cluster, "stop", "stopped").returncode == 0
     assert "was stopped" in submit(job_cluster, "status", "stopped").stdout
     rig.interrupt(committed_units(rig.out))
+    assert rig.interrupted, "it was stopped in the middle of something"
     assert rig.generate().code == 0
     tell("ray job stop", "STOPPED; a second run finishes", judge(rig))
