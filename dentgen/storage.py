@@ -48,7 +48,7 @@ def _reached(
     """A store that cannot be reached is an error that names the URL; botocore's are no OSErrors, s3fs hands them on."""
 
     @wraps(operation)
-    def named(url: str, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+    def named(url: str, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         try:
             return operation(url, *args, **kwargs)
         except Exception as error:

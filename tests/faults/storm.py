@@ -31,7 +31,16 @@ from tests.faults.ray_drivers import Driver, package, title_of
 #: A whole build changes the disk about so often; a later kill comes too late, and the build is finished.
 CHANGES = 94
 #: Ray's own processes: when they die, Ray ends the driver, which then has no last words of dentgen's.
-INFRASTRUCTURE = ("gcs_server", "raylet", "ray/dashboard", "log_monitor", "ray/_private", "runtime_env")
+INFRASTRUCTURE = (
+    "gcs_server",
+    "raylet",
+    "DashboardAgent",
+    "RuntimeEnvAgent",
+    "ray/dashboard",
+    "log_monitor",
+    "ray/_private",
+    "runtime_env",
+)
 
 
 def say(line: str) -> None:
