@@ -154,7 +154,7 @@ def _be_driver(rig: Rig, words: tuple[str, ...], log: Path, fault: Fault) -> NoR
 
 def count_attempts(rig: Rig) -> None:
     """In a driver: a line for every unit that is begun; and, if wanted, units from the undisturbed build."""
-    make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else run.generate_unit
+    make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(run)["generate_unit"]
     if rig.replayed:
         changes: dict[str, Any] = {
             "start_generation": lambda plan: None,
@@ -168,7 +168,7 @@ def count_attempts(rig: Rig) -> None:
             file.write(f"{unit.name}\n")
         return make(generation, unit, *rest)
 
-    run.generate_unit = counted  # type: ignore[assignment]
+    vars(run)["generate_unit"] = counted
 
 
 def replay(whole: Path) -> Callable[..., UnitResult]:

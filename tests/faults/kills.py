@@ -51,12 +51,25 @@ def dies_at(number: int, counted: Path | None = None) -> Fault:
 
 def after_put(name: str, then: Callable[[], None]) -> Fault:
     """Something happens once the file of that name under the build stands."""
-    return _around_puts(lambda url, put: (put(), then())[0] if url.endswith(name) else put())
+
+    def around(url: str, put: Callable[[], Any]) -> Any:
+        done = put()
+        if url.endswith(name):
+            then()
+        return done
+
+    return _around_puts(around)
 
 
 def before_put(name: str, then: Callable[[], None]) -> Fault:
     """Something happens when the file of that name under the build is about to be put."""
-    return _around_puts(lambda url, put: (then(), put())[1] if url.endswith(name) else put())
+
+    def around(url: str, put: Callable[[], Any]) -> Any:
+        if url.endswith(name):
+            then()
+        return put()
+
+    return _around_puts(around)
 
 
 def _around_puts(around: Callable[[str, Callable[[], Any]], Any]) -> Fault:

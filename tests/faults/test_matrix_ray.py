@@ -126,7 +126,7 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     for _ in range(2):
         cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
     yield cluster
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]  # of Ray
 
 
 def test_a_lost_node(rig: Rig, two_nodes: Cluster, tell: Tell) -> None:

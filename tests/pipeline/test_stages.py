@@ -21,7 +21,8 @@ def test_an_engine_that_dies_once_gives_the_same_bytes(
     plan = make_plan(small_spec(small_source, tmp_path / "out", conditions={"size": 64}, sampling={"steps": 2}))
     generation, (shard, _) = start_generation(plan), list_shards(str(small_source))
     whole = generate_unit(generation, plan.units[0], shard, make_engine(generation).run)
-    tick, died = DiffusionEngine.tick, []
+    tick = DiffusionEngine.tick
+    died: list[DiffusionEngine] = []
 
     def dies_once(self: DiffusionEngine) -> object:
         if not died:
