@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for row in [header, *rows]:
         terminalreporter.write_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)))
     lines = [f"| {' | '.join(row)} |" for row in (header, ("---",) * 3, *rows)]
-    if config.cache is not None:
+    if hasattr(config, "cache") and config.cache is not None:
         place = Path(str(config.cache.mkdir("faults"))) / "table.md"
         place.write_text("\n".join(lines) + "\n")
         terminalreporter.write_line(f"as Markdown: {place}")
