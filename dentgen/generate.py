@@ -53,7 +53,7 @@ def generate_unit(
         sampler: ``engine.run`` or a driver's.
         deadly: Records that are known to kill who reads them; they are rejected unread.
     """
-    started = time.time()
+    started, began = time.time(), time.monotonic()  # the clock may be set back meanwhile
     records, rejected = read_unit(generation.spec, unit, shard, deadly)
     requests, unusable = requests_of(generation, unit, records)
     sampled = sampler(canvases_of(generation, requests))
@@ -62,7 +62,7 @@ def generate_unit(
     tar = tar_bytes(members) if members else b""
     written = [status_of(sample.request, "written") for sample in samples]
     record = _ledger_record(generation, unit, tar, [*written, *rejected, *unusable, *broken])
-    timing = UnitTiming(started=started, seconds=time.time() - started, worker=f"{platform.node()}:{os.getpid()}")
+    timing = UnitTiming(started=started, seconds=time.monotonic() - began, worker=f"{platform.node()}:{os.getpid()}")
     return UnitResult(tar, record.model_copy(update={"timing": timing}))
 
 

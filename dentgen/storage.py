@@ -12,11 +12,12 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -37,6 +38,27 @@ class StoredFile:
     tag: str
 
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _reached(
+    operation: Callable[Concatenate[str, _Arguments], _Result],
+) -> Callable[Concatenate[str, _Arguments], _Result]:
+    """A store that cannot be reached is an error that names the URL; botocore's are no OSErrors, s3fs hands them on."""
+
+    @wraps(operation)
+    def named(url: str, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return operation(url, *args, **kwargs)
+        except Exception as error:
+            if not isinstance(error, OSError) and type(error).__module__ != "botocore.exceptions":
+                raise
+            raise StorageError(f"{without_secrets(url)}: cannot be reached: {error}") from error
+
+    return named
+
+
 def join(root: str, *parts: str) -> str:
     """Join URL or path segments with single slashes."""
     return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts)])
@@ -47,6 +69,7 @@ def name_of(url: str) -> str:
     return url.rstrip("/").rsplit("/", 1)[-1]
 
 
+@_reached
 def list_files(url: str) -> list[StoredFile]:
     """All files under ``url`` (recursively), or the one file it names, in whatever order the storage has them.
 
@@ -54,6 +77,7 @@ def list_files(url: str) -> list[StoredFile]:
         StorageError: If nothing is there or the place cannot be listed.
     """
     fs, path = _resolve(url)
+    fs.invalidate_cache()  # another process may just have put something
     local = isinstance(fs, LocalFileSystem) and fs.isdir(path)
     try:
         # fsspec leaves out folders that it cannot list, unless it is told otherwise
@@ -65,15 +89,25 @@ def list_files(url: str) -> list[StoredFile]:
     return [StoredFile(_url_of(fs, name), int(info["size"]), _tag(info)) for name, info in found.items() if _file(info)]
 
 
+@_reached
 def exists(url: str) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder is there.
+
+    Raises:
+        StorageError: If the storage does not say.
+    """
     fs, path = _resolve(url)
     fs.invalidate_cache()  # another process may just have put it
     return bool(fs.exists(path))
 
 
+@_reached
 def list_names(url: str) -> list[str]:
-    """Sorted names directly under a folder; empty if the folder does not exist."""
+    """Sorted names directly under a folder; empty if the folder does not exist.
+
+    Raises:
+        StorageError: If the storage does not say.
+    """
     fs, path = _resolve(url)
     try:
         fs.invalidate_cache(path)
@@ -82,6 +116,7 @@ def list_names(url: str) -> list[str]:
         return []
 
 
+@_reached
 def open_read(url: str) -> IO[bytes]:
     """Open for seekable reading.
 
@@ -99,6 +134,7 @@ def open_read(url: str) -> IO[bytes]:
     return handle
 
 
+@_reached
 def read_bytes(url: str) -> bytes:
     """Whole content of a file.
 
@@ -113,6 +149,7 @@ def read_bytes(url: str) -> bytes:
     return content
 
 
+@_reached
 def read_if_there(url: str) -> bytes | None:
     """Whole content of a file, None if there is none.
 
@@ -130,6 +167,7 @@ def read_if_there(url: str) -> bytes | None:
     return content
 
 
+@_reached
 def read_range(url: str, start: int, stop: int) -> bytes:
     """Bytes ``start`` to ``stop`` of a file, in one request.
 
@@ -144,6 +182,7 @@ def read_range(url: str, start: int, stop: int) -> bytes:
     return content
 
 
+@_reached
 def put_if_absent(url: str, data: bytes) -> bool:
     """Publish ``data`` under ``url`` unless something is there already, atomically.
 
@@ -168,6 +207,7 @@ def put_if_absent(url: str, data: bytes) -> bool:
     return True
 
 
+@_reached
 def require_create_only(url: str, data: bytes) -> None:
     """Make sure that the storage of a file just put keeps put-if-absent's promise: putting it again must be refused.
 
@@ -186,6 +226,7 @@ def require_create_only(url: str, data: bytes) -> None:
     raise StorageError(f"{url}: {type(fs).__name__} overwrites what exists, expected a storage with create-only puts")
 
 
+@_reached
 def put_latest(url: str, data: bytes) -> None:
     """Publish ``data`` under ``url``, replacing what is there, atomically.
 
@@ -204,6 +245,7 @@ def put_latest(url: str, data: bytes) -> None:
         raise StorageError(f"{url}: cannot be put: {error}") from error
 
 
+@_reached
 def replace_if_same(url: str, expected: bytes, data: bytes) -> bool:
     """Publish ``data`` under ``url`` if exactly ``expected`` stands there: of several who try, one succeeds.
 
@@ -231,6 +273,7 @@ def replace_if_same(url: str, expected: bytes, data: bytes) -> bool:
     return found is not None
 
 
+@_reached
 def remove_if_same(url: str, expected: bytes) -> bool:
     """Remove a file if exactly ``expected`` stands there; its promise is that of ``replace_if_same``.
 
@@ -254,6 +297,7 @@ def remove_if_same(url: str, expected: bytes) -> bool:
     return found is not None
 
 
+@_reached
 def remove(url: str) -> None:
     """Remove one file; it may be gone already.
 
@@ -355,12 +399,16 @@ def _tag(info: dict[str, Any]) -> str:
 def _write_temporary(final: Path, data: bytes) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
     temporary = Path(name)
-    temporary.chmod(0o644)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+    except OSError:
+        temporary.unlink()  # on a full disk it would be in the way of everything that comes later
+        raise
     return temporary
 
 

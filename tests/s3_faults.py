@@ -5,18 +5,29 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-ERRORS = {"500": "InternalError", "503": "SlowDown", "409": "ConditionalRequestConflict"}
+ERRORS = {
+    "500": "InternalError",
+    "503": "SlowDown",
+    "409": "ConditionalRequestConflict",
+    "412": "PreconditionFailed",
+}
+SLOW_SECONDS = 0.5
+
+Answer = tuple[int, dict[str, str], bytes]
 
 
 class FaultProxy(ThreadingHTTPServer):
-    """Forwards to ``endpoint``; ``plan`` holds the faults still to come: a status, "reset", or "late".
+    """Forwards to ``endpoint``; ``plan`` holds the faults still to come, for requests that ``when`` chooses.
 
-    "reset" closes the connection before the request is passed on, "late" after it: the work is done, its answer lost.
+    A fault is a status, or: "reset" closes the connection before the request is passed on, "cut" in the middle of its
+    body, "late" after it: the work is done, its answer lost. "slow" takes its time. "stale" answers what the same
+    request was answered the first time.
     """
 
     daemon_threads = True
@@ -26,11 +37,13 @@ class FaultProxy(ThreadingHTTPServer):
         self.target = urlsplit(endpoint).netloc
         self.plan: list[str] = []
         self.hit: list[str] = []
+        self.when: Callable[[str, str], bool] = lambda method, path: True
+        self.first: dict[str, Answer] = {}
         self._lock = threading.Lock()
 
-    def next_fault(self, method: str) -> str:
+    def next_fault(self, method: str, path: str) -> str:
         with self._lock:
-            if not self.plan:
+            if not self.plan or not self.when(method, path):
                 return ""
             self.hit.append(method)
             return self.plan.pop(0)
@@ -41,20 +54,25 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.server.next_fault(self.command)
-        if fault == "reset":
+        size = int(self.headers.get("Content-Length") or 0)
+        fault = self.server.next_fault(self.command, self.path)
+        body = self.rfile.read(size // 2 if fault == "cut" else size)
+        if fault in {"reset", "cut"}:
             self._cut()
         elif fault in ERRORS:
             self._send(int(fault), {}, f"<Error><Code>{ERRORS[fault]}</Code><Message>x</Message></Error>".encode())
         else:
-            status, headers, content = self._forward(body)
+            time.sleep(SLOW_SECONDS if fault == "slow" else 0)
+            answer = self._forward(body)
+            if self.command == "GET":
+                answer = self.server.first.setdefault(self.path, answer) if fault == "stale" else answer
+                self.server.first.setdefault(self.path, answer)
             if fault == "late":
                 self._cut()
             else:
-                self._send(status, headers, content)
+                self._send(*answer)
 
-    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _forward(self, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self.server.target)
         connection.request(self.command, self.path, body, dict(self.headers.items()))
         response = connection.getresponse()
@@ -70,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() not in skipped:
                 self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content if self.command != "HEAD" else b"")
 
     def _cut(self) -> None:
         self.close_connection = True

@@ -60,11 +60,18 @@ def make_with_ray(
         try:
             collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring, workshop=workshop)))
         except ray.exceptions.RayError as error:
-            raise BuildError(watch.failure or f"the Ray actors cannot go on: {error}") from error
+            _LOG.error("Ray says: %s", error)
+            raise BuildError(watch.failure or _why(error)) from error
     reports = tuple(ActorReport(beat, watch.startup.get(place)) for place, beat in watch.last.items())
     for report in reports:
         _LOG.info("%s", report)
     return reports
+
+
+def _why(error: ray.exceptions.RayError) -> str:
+    """One line: the last one of what Ray says is the cause, what stands before it are traces."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"the Ray actors cannot go on: {lines[-1]}; what is committed stays, a second run goes on"
 
 
 def connect(spec: BuildSpec, address: str | None = None) -> None:

@@ -10,10 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dentgen import storage
 from dentgen.records import DatasetIndex, ShardEntry
-from dentgen.shards.ledger import SHARDS
-from dentgen.shards.reader import Members, tar_samples
+from dentgen.shards.reader import Members, read_shard, tar_samples
 
 MOST_RECORDS, MOST_SHARDS, MOST_VARIANTS = 24, 8, 8
 
@@ -47,12 +45,13 @@ def choose_records(out: str, index: DatasetIndex) -> list[ChosenRecord]:
 
     Raises:
         StorageError: If a shard is gone.
+        BuildError: If a shard is damaged.
     """
     seen: Counter[str] = Counter()
     chosen: list[ChosenRecord] = []
     shards = _spread(index.shards)
     for number, shard in enumerate(shards, 1):
-        records = _records(storage.read_bytes(storage.join(out, SHARDS, shard.name)))
+        records = _records(read_shard(out, shard))
         chosen += _varied(records, MOST_RECORDS * number // len(shards) - len(chosen), seen)
     return chosen
 

@@ -161,7 +161,7 @@ def _span(record: LedgerRecord) -> UnitSpan | None:
     timing = record.timing
     if timing is None:
         return None
-    end = max(timing.committed, timing.started + timing.seconds)
+    end = max(timing.committed, timing.started + timing.seconds, timing.started)  # clocks are set back
     return UnitSpan(timing.worker, timing.started, end, record.written)
 
 

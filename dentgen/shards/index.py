@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from dentgen import storage
 from dentgen.errors import BuildError, StorageError, faults_of
 from dentgen.records import ATTRIBUTES, DatasetIndex, LedgerRecord, Plan, ShardEntry
-from dentgen.shards.ledger import committed_units, read_ledger
+from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
 from dentgen.shards.tar import json_bytes
 from dentgen.spec import BuildSpec
 
@@ -88,7 +88,8 @@ def seal(out: str, plan: Plan) -> DatasetIndex:
     """Write the version's index, the table of samples and the latest index.
 
     Raises:
-        BuildError: If a unit is not done, or planned samples are not the sum of written and rejected ones.
+        BuildError: If a unit is not done, a shard is gone or cut off, or planned samples are not the sum of written
+            and rejected ones.
     """
     ledgers = read_ledgers(out, plan)
     index = index_of(plan, ledgers)
@@ -97,11 +98,27 @@ def seal(out: str, plan: Plan) -> DatasetIndex:
             f"{out}: planned {index.planned} samples, but the ledger has "
             f"{index.written} written and {index.rejected} rejected"
         )
+    _require_shards(out, index)
     content = json_bytes(index.model_dump(mode="json"))
     storage.put_if_absent(storage.join(out, VERSIONS, str(index.version), INDEX), content)
     storage.put_latest(storage.join(out, SAMPLES), _samples_parquet(plan, ledgers))
     storage.put_latest(storage.join(out, INDEX), content)
     return index
+
+
+def _require_shards(out: str, index: DatasetIndex) -> None:
+    """What was lost since its unit was committed must not be sealed; one listing tells, ``verify`` reads every byte."""
+    folder = storage.join(out, SHARDS)
+    there = storage.list_files(folder) if storage.exists(folder) else []
+    sizes = {storage.name_of(file.url): f"{file.size} bytes" for file in there}
+    wrong = [shard for shard in index.shards if sizes.get(shard.name) != f"{shard.bytes} bytes"]
+    if wrong:
+        first = wrong[0]
+        raise BuildError(
+            f"{folder}: {len(wrong)} of {len(index.shards)} committed shards are gone or cut off, first {first.name}: "
+            f"found {sizes.get(first.name, 'nothing')}, expected {first.bytes} bytes; "
+            f"'dentgen repair {storage.without_secrets(out)}' makes them again"
+        )
 
 
 def mark_success(out: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Iterator
 
 from dentgen import storage
+from dentgen.errors import BuildError
+from dentgen.records import ShardEntry
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import SHARDS
 
@@ -29,11 +32,30 @@ def tar_samples(data: bytes) -> Iterator[tuple[str, Members]]:
         yield key, members
 
 
+def read_shard(out: str, shard: ShardEntry) -> bytes:
+    """A shard's bytes, held against the index.
+
+    Raises:
+        StorageError: If it is gone.
+        BuildError: If it is damaged.
+    """
+    url = storage.join(out, SHARDS, shard.name)
+    data = storage.read_bytes(url)
+    found = hashlib.sha256(data).hexdigest()
+    if found != shard.sha256:
+        raise BuildError(
+            f"{url}: found {len(data)} bytes with sha256 {found}, expected {shard.bytes} with {shard.sha256}; "
+            f"'dentgen repair {storage.without_secrets(out)}' makes it again"
+        )
+    return data
+
+
 def read_samples(out: str) -> Iterator[tuple[str, Members]]:
     """Samples of a sealed build, shard by shard.
 
     Raises:
         StorageError: If the build is not sealed or a shard is gone.
+        BuildError: If a shard is damaged.
     """
     for shard in read_index(out).shards:
-        yield from tar_samples(storage.read_bytes(storage.join(out, SHARDS, shard.name)))
+        yield from tar_samples(read_shard(out, shard))

@@ -96,7 +96,9 @@ def test_a_build_that_raises_lets_the_next_one_build(small_source: Path, tmp_pat
     with pytest.raises(ZeroDivisionError):
         build(spec, use_ray=False, progress=fail)
     assert not (tmp_path / "out" / "lease.json").exists()
-    assert build(spec, use_ray=False).made == 2
+    seen: list[tuple[int, int]] = []
+    assert build(spec, use_ray=False, progress=lambda *told: seen.append(told)).made == 2
+    assert seen == [(6, 10), (10, 10)], "what was committed counts, and counts once"
 
 
 def test_the_lease_is_no_stray_and_no_problem(small_source: Path, tmp_path: Path) -> None:

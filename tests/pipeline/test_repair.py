@@ -9,7 +9,7 @@ import pytest
 
 from dentgen.errors import BuildError, DeterminismError, SpecChangedError
 from dentgen.pipeline.repair import repair
-from dentgen.pipeline.run import build
+from dentgen.pipeline.run import build, finish
 from dentgen.shards.gc import remove_files, stray_files
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan_file import plan_files, plan_url, read_plan
@@ -68,6 +68,33 @@ def test_what_is_derived_is_derived_again(name: str, sound: Path, out: Path) -> 
     outcome = repair(str(out), use_ray=False)
     assert (outcome.units, outcome.left) == ((), ())
     assert (out / name).read_bytes() == (sound / "out" / name).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off", "of other bytes"])
+def test_a_build_whose_shards_were_damaged_is_not_said_to_be_done(damage: str, sound: Path, out: Path) -> None:
+    (out / "_SUCCESS").unlink()
+    shard = out / "shards" / "000001.tar"
+    whole = shard.read_bytes()
+    shard.unlink()
+    if damage != "gone":
+        shard.write_bytes(whole[:700] if damage == "cut off" else whole[:-1] + b"x")
+    with pytest.raises(BuildError, match=rf"000001\.tar: found .*, expected {len(whole)}.*'dentgen repair {out}'"):
+        finish(str(out), read_plan(str(out)))
+    assert not (out / "_SUCCESS").exists()
+    assert repair(str(out), use_ray=False).left == ()
+    assert shard_bytes(out) == shard_bytes(sound / "out")
+
+
+def test_what_is_not_whole_is_not_sealed(out: Path) -> None:
+    """A unit that is not done, and a planned sample that is neither written nor rejected."""
+    plan, place = read_plan(str(out)), out / "ledger" / "000001.json"
+    whole = read_ledger(str(out), "000001")
+    place.write_bytes(json_bytes(whole.model_copy(update={"samples": whole.samples[1:]}).model_dump(mode="json")))
+    with pytest.raises(BuildError, match="planned 10 samples, but the ledger has 9 written and 0 rejected"):
+        finish(str(out), plan)
+    place.unlink()
+    with pytest.raises(BuildError, match="1 of 3 units are not done, first 000001"):
+        finish(str(out), plan)
 
 
 def test_a_sound_build_is_left_alone(out: Path) -> None:

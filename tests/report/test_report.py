@@ -322,6 +322,12 @@ def test_a_build_of_which_everything_was_rejected(tmp_path: Path) -> None:
         assert sentence in page.text
 
 
+def test_a_clock_that_was_set_back_does_not_end_the_report(tmp_path: Path) -> None:
+    timing = UnitTiming(started=START, seconds=-3.0, committed=START - 3600, worker="vm:1")
+    page = report_of(tmp_path, fake_build(tmp_path, [written(0)], [timing]))
+    assert "2 samples written" in page.text
+
+
 def test_a_source_that_says_nothing(tmp_path: Path) -> None:
     bare: dict[str, Any] = {"group": "", "split": "", "prompt": "", "attributes": {}, "teeth": (), "light_level": None}
     page = report_of(tmp_path, fake_build(tmp_path, [written(0, **bare)]))

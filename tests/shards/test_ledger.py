@@ -33,6 +33,36 @@ def test_commit_is_shard_then_record(tmp_path: Path) -> None:
     assert not commit(str(tmp_path), UNIT, b"data", record(b"data")), "the same bytes again are no error"
 
 
+def test_the_record_is_put_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds the record finds the shard."""
+    put, names = storage.put_if_absent, []
+
+    def noted(url: str, data: bytes) -> bool:
+        names.append(storage.relative_name(str(tmp_path), url))
+        return put(url, data)
+
+    monkeypatch.setattr(storage, "put_if_absent", noted)
+    commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert names == ["shards/000003.tar", "ledger/000003.json"]
+
+
+def test_a_shard_replaced_while_it_is_committed_is_put_back_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = storage.put_if_absent
+
+    def overtaken(url: str, data: bytes) -> bool:
+        done = put(url, data)
+        if "ledger" in url:
+            storage.put_latest(shard_url(str(tmp_path), UNIT), b"other")
+        return done
+
+    monkeypatch.setattr(storage, "put_if_absent", overtaken)
+    with pytest.raises(DeterminismError, match="replaced while it was committed"):
+        commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data", "the record is the truth"
+
+
 def test_other_bytes_are_refused_and_change_nothing(tmp_path: Path) -> None:
     commit(str(tmp_path), UNIT, b"data", record(b"data"))
     before = (tmp_path / "ledger" / "000003.json").read_bytes()

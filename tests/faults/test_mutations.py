@@ -130,6 +130,75 @@ FAULTS = {
         "    if False:",
         "tests/pipeline/test_repair.py::test_a_lost_record_does_not_let_other_bytes_in",
     ),
+    "a name that stands before its bytes do": (
+        "dentgen/storage.py",
+        "            os.fsync(file.fileno())\n",
+        "",
+        "tests/test_storage.py::test_bytes_are_on_the_disk_before_their_name",
+    ),
+    "a name that a power cut forgets": (
+        "dentgen/storage.py",
+        "        temporary.unlink()\n    _sync_folder(final.parent)\n",
+        "        temporary.unlink()\n",
+        "tests/test_storage.py::test_bytes_are_on_the_disk_before_their_name",
+    ),
+    "an object that is put whatever stands there": (
+        "dentgen/storage.py",
+        '        fs.pipe_file(path, data, mode="create")\n    except OSError as error:\n'
+        "        if _is_there(error):\n            return False",
+        "        fs.pipe_file(path, data)\n    except OSError as error:\n"
+        "        if _is_there(error):\n            return False",
+        "tests/test_storage.py::test_round_trip",
+    ),
+    "a record before its shard": (
+        "dentgen/shards/ledger.py",
+        '    replaced = _put_shard(out, unit, shard) if shard else b""\n',
+        '    storage.put_if_absent(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))\n'
+        '    replaced = _put_shard(out, unit, shard) if shard else b""\n',
+        "tests/shards/test_ledger.py::test_the_record_is_put_last",
+    ),
+    "a published shard that nobody reads again": (
+        "dentgen/shards/ledger.py",
+        "        if published != record.sha256:",
+        "        if False:",
+        "tests/shards/test_ledger.py::test_a_shard_replaced_while_it_is_committed_is_put_back_and_said",
+    ),
+    "a second attempt at what was read already": (
+        "dentgen/pipeline/stages.py",
+        "        return self._twice(lambda driver: driver.run(canvases))",
+        "        left = iter(canvases)\n        return self._twice(lambda driver: driver.run(list(left)))",
+        "tests/pipeline/test_stages.py::test_an_engine_that_dies_once_gives_the_same_bytes",
+    ),
+    "an error that is collected and forgotten": (
+        "dentgen/pipeline/run.py",
+        '    if failures:\n        raise BuildError(f"{len(failures)} of',
+        '    if False:\n        raise BuildError(f"{len(failures)} of',
+        "tests/pipeline/test_repair.py::test_a_changed_source_is_refused_and_nothing_is_put",
+    ),
+    "a seal without a unit": (
+        "dentgen/shards/index.py",
+        "    missing = [unit.name for unit in plan.units if unit.name not in done]\n",
+        "    missing = []\n    plan = plan.model_copy(update={'units': [u for u in plan.units if u.name in done]})\n",
+        "tests/pipeline/test_repair.py::test_what_is_not_whole_is_not_sealed",
+    ),
+    "planned samples that nobody adds up": (
+        "dentgen/shards/index.py",
+        "    if index.planned != index.written + index.rejected:",
+        "    if False:",
+        "tests/pipeline/test_repair.py::test_what_is_not_whole_is_not_sealed",
+    ),
+    "shards that nobody misses": (
+        "dentgen/shards/index.py",
+        "    if wrong:\n        first",
+        "    if False:\n        first",
+        "tests/pipeline/test_repair.py::test_a_build_whose_shards_were_damaged_is_not_said_to_be_done",
+    ),
+    "a unit that is counted for every attempt": (
+        "dentgen/pipeline/run.py",
+        "for unit in plan.units if unit.name in done)",
+        "for unit in plan.units)",
+        "tests/pipeline/test_overlap.py::test_a_build_that_raises_lets_the_next_one_build",
+    ),
     "shards in the order of the listing": (
         "dentgen/conditions/sources.py",
         "    return sorted(shards, key=lambda shard: shard.name)",

@@ -1,0 +1,187 @@
+"""Drivers that are disturbed: the command line in a process of its own, its attempts counted, its last words kept.
+
+A driver without Ray is a fork of this process, in which a fault is put in before the command begins: libraries are
+loaded already, so that a whole build takes a second or two. Refuses to judge; ``oracle`` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import yaml
+
+from dentgen import storage
+from dentgen.cli import main
+from dentgen.generate import UnitResult
+from dentgen.pipeline import run
+from dentgen.records import Unit
+from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
+from dentgen.shards.plan_file import read_plan
+from dentgen.spec import BuildSpec
+
+#: Puts a fault into the process that calls it.
+Fault = Callable[[], None]
+
+
+def nothing() -> None:
+    """No fault."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a driver ended: its exit code, or less than zero and the signal that killed it; what it said."""
+
+    code: int
+    text: str
+
+    @property
+    def error(self) -> str:
+        """The line that says what went wrong, "" if there is not exactly one."""
+        lines = [line for line in self.text.splitlines() if line.startswith("error: ")]
+        return lines[0] if len(lines) == 1 else ""
+
+
+@dataclass
+class Rig:
+    """One disturbed build.
+
+    Attributes:
+        spec: What is built.
+        folder: For what belongs to the test and not to the build.
+        whole: The undisturbed build.
+        replayed: Take units from the undisturbed build instead of making them.
+        runs: How every driver ended.
+        interrupted: How often each unit had been begun and was not committed when something was broken off.
+    """
+
+    spec: BuildSpec
+    folder: Path
+    whole: Path
+    replayed: bool = False
+    runs: list[Ended] = field(default_factory=list)
+    interrupted: Counter[str] = field(default_factory=Counter)
+    _known: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def out(self) -> str:
+        """The build."""
+        return self.spec.output.path
+
+    @property
+    def attempts_file(self) -> Path:
+        """A line for every unit that was begun."""
+        return self.folder / "attempts"
+
+    def attempts(self) -> Counter[str]:
+        """How often each unit was begun."""
+        return Counter(self.attempts_file.read_text().split()) if self.attempts_file.exists() else Counter()
+
+    def spec_file(self, **sections: dict[str, object]) -> Path:
+        """The spec on disk, with changes."""
+        values = self.spec.model_dump(mode="json")
+        path = self.folder / "spec.yaml"
+        path.write_text(yaml.safe_dump({name: {**values[name], **sections.get(name, {})} for name in values}))
+        return path
+
+    def generate(self, fault: Fault = nothing, **sections: dict[str, object]) -> Ended:
+        """Start the build, or go on with it, and wait for the end."""
+        return self.command("generate", str(self.spec_file(**sections)), "--no-ray", fault=fault)
+
+    def command(self, *words: str, fault: Fault = nothing) -> Ended:
+        """Any command, waited for."""
+        return self.wait(self.start(*words, fault=fault))
+
+    def start(self, *words: str, fault: Fault = nothing, name: str = "log") -> tuple[int, Path]:
+        """Begin a command."""
+        log = self.folder / name
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            _be_driver(self, words, log, fault)
+        return pid, log
+
+    def wait(self, started: tuple[int, Path]) -> Ended:
+        """Wait for a command; what it had begun and did not commit counts as interrupted."""
+        pid, log = started
+        _, status = os.waitpid(pid, 0)
+        return self.note(Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace")))
+
+    def note(self, ended: Ended) -> Ended:
+        """Keep how a driver ended."""
+        self.runs.append(ended)
+        self.interrupt(committed_units(self.out))
+        return ended
+
+    def interrupt(self, committed: set[str]) -> None:
+        """Count what was begun since the last look and is not committed."""
+        begun = self.attempts()
+        self.interrupted += Counter(name for name in begun - self._known if name not in committed)
+        self._known = begun
+
+
+def _be_driver(rig: Rig, words: tuple[str, ...], log: Path, fault: Fault) -> NoReturn:
+    """The child: never returns into the test."""
+    code = 70
+    try:
+        handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1, closefd=False) for n in (1, 2))
+        logging.getLogger().handlers.clear()
+        sys.argv = ["dentgen", *words]
+        count_attempts(rig)
+        fault()
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - what Python itself would do
+        traceback.print_exc()
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def count_attempts(rig: Rig) -> None:
+    """In a driver: a line for every unit that is begun; and, if wanted, units from the undisturbed build."""
+    make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(run)["generate_unit"]
+    if rig.replayed:
+        changes: dict[str, Any] = {
+            "start_generation": lambda plan: None,
+            "make_engine": lambda generation: SimpleNamespace(run=None),
+        }
+        for name, change in changes.items():
+            setattr(run, name, change)
+
+    def counted(generation: Any, unit: Unit, *rest: Any) -> UnitResult:
+        with rig.attempts_file.open("a") as file:
+            file.write(f"{unit.name}\n")
+        return make(generation, unit, *rest)
+
+    vars(run)["generate_unit"] = counted
+
+
+def replay(whole: Path) -> Callable[..., UnitResult]:
+    """Makes units by taking them from a finished build: for faults that do not care about pictures."""
+
+    def taken(generation: object, unit: Unit, *rest: object) -> UnitResult:
+        record = read_ledger(str(whole), unit.name)
+        shard = storage.read_bytes(storage.join(str(whole), SHARDS, record.shard)) if record.shard else b""
+        return UnitResult(shard, record)
+
+    return taken
+
+
+def unit_names(whole: Path) -> list[str]:
+    """Names of a build's units, in order."""
+    return [unit.name for unit in read_plan(str(whole)).units]

@@ -1,0 +1,151 @@
+"""Kills at random: `python -m tests.faults.storm --kills N --seed S [--no-ray] [--ray-kills M]`.
+
+Builds with the real miniature, kills the driver before a random change of the disk, or, with Ray, a random process
+among the driver and its descendants at a random point of its progress; goes on until so many kills have happened and
+the build is finished, and holds every finished build against the undisturbed one. Every draw is named by the seed and
+the number of the kill, so the same command shows a failure again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import torch
+
+from dentgen.pipeline.run import build
+from dentgen.seeding import numpy_generator
+from dentgen.shards.ledger import committed_units
+from dentgen.shards.reader import tar_samples
+from dentgen.spec import BuildSpec
+from tests.conftest import DEMO, write_tar
+from tests.faults.drivers import Rig
+from tests.faults.kills import dies_at
+from tests.faults.matrix_build import matrix_spec
+from tests.faults.oracle import Verdict, judge
+from tests.faults.ray_drivers import Driver, package, title_of
+
+#: A whole build changes the disk about so often; a later kill comes too late, and the build is finished.
+CHANGES = 94
+#: Ray's own processes: when they die, Ray ends the driver, which then has no last words of dentgen's.
+INFRASTRUCTURE = (
+    "gcs_server",
+    "raylet",
+    "DashboardAgent",
+    "RuntimeEnvAgent",
+    "ray/dashboard",
+    "log_monitor",
+    "ray/_private",
+    "runtime_env",
+)
+
+
+def say(line: str) -> None:
+    """At once: a log is read while it grows."""
+    print(line, flush=True)  # noqa: T201 - a command
+
+
+class Storm:
+    """Builds and kills until it is enough."""
+
+    def __init__(self, folder: Path, seed: int, kills: int, ray_kills: int) -> None:
+        """Make the undisturbed build."""
+        self._folder, self._seed, self._wanted, self._ray_kills = folder, seed, kills, ray_kills
+        self._done = self._builds = 0
+        torch.set_num_threads(1)
+        records = [item for path in sorted(DEMO.glob("*.tar")) for item in tar_samples(path.read_bytes())][:6]
+        for name, chosen in (("a.tar", records[:3]), ("b.tar", records[3:])):
+            write_tar(folder / "conditions" / name, dict(chosen))
+        self._whole = folder / "whole"
+        build(self._spec(self._whole), use_ray=False)
+
+    def _spec(self, out: Path) -> BuildSpec:
+        return matrix_spec(self._folder / "conditions", out)
+
+    def run(self) -> list[Verdict]:
+        """A verdict for every build."""
+        verdicts = []
+        while self._done < self._wanted:
+            self._builds += 1
+            folder = self._folder / f"build-{self._builds}"
+            folder.mkdir()
+            rig = Rig(self._spec(folder / "out"), folder, self._whole)
+            package(rig)
+            self._one_build(rig)
+            verdicts.append(judge(rig))
+            say(f"build {self._builds}: {len(rig.runs)} runs, {verdicts[-1]}")
+        return verdicts
+
+    def _one_build(self, rig: Rig) -> None:
+        """Disturbed until it is finished, or undisturbed at last."""
+        while not rig.runs or rig.runs[-1].code:
+            if self._done >= self._wanted:
+                rig.generate()
+                assert rig.runs[-1].code == 0, rig.runs[-1].text[-3000:]
+            elif self._done < self._ray_kills:
+                self._ray_run(rig)
+            else:
+                self._run(rig)
+
+    def _run(self, rig: Rig) -> None:
+        draw = numpy_generator("storm", self._seed, self._done)
+        left = min(30, max(4, CHANGES - 9 * len(committed_units(rig.out))))  # two or three units, or into the seal
+        number = int(draw.integers(1, left))
+        ended = rig.generate(dies_at(number))
+        assert ended.code in {0, -9}, ended.text[-3000:]
+        if ended.code:
+            self._count(f"the driver before change {number} of the disk, {len(committed_units(rig.out))} units done")
+
+    def _ray_run(self, rig: Rig) -> None:
+        draw = numpy_generator("storm", self._seed, self._done)
+        before = rig.attempts().total() + len(committed_units(rig.out))
+        point = before + int(draw.integers(0, 8))
+        driver = Driver(rig, RAY_gcs_rpc_server_reconnect_timeout_s="5")
+        driver.until(lambda: rig.attempts().total() + len(committed_units(rig.out)) >= max(point, before + 1))
+        title = ""
+        if driver.process.poll() is None:
+            family = sorted(driver.family(), key=lambda process: process.pid)
+            chosen = int(draw.integers(0, len(family) + 1))
+            victim = psutil.Process(driver.process.pid) if chosen == len(family) else family[chosen]
+            title = "the driver" if chosen == len(family) else title_of(victim)[:60]
+            driver.kill(victim)
+            self._count(f"{title} after {point - before} steps, {len(committed_units(rig.out))} units done")
+        ended = driver.end()
+        if ended.code > 0 and any(word in title for word in INFRASTRUCTURE):
+            rig.runs.remove(ended)
+            rig.runs.append(type(ended)(-9, ended.text))
+
+    def _count(self, what: str) -> None:
+        self._done += 1
+        say(f"kill {self._done}, build {self._builds}: {what}")
+
+
+def main() -> None:
+    """Run a storm; exit code 1 and the command that shows it again if something was lost."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.storm", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ray-kills", type=int, default=None, help="so many of them with Ray; a tenth by default")
+    parser.add_argument("--no-ray", action="store_true")
+    given = parser.parse_args()
+    ray_kills = 0 if given.no_ray else given.kills // 10 if given.ray_kills is None else given.ray_kills
+    say(f"seed {given.seed}, {given.kills} kills, {ray_kills} of them with Ray")
+    with tempfile.TemporaryDirectory(prefix="dentgen-storm-") as folder:
+        storm = Storm(Path(folder), given.seed, given.kills, ray_kills)
+        try:
+            verdicts = storm.run()
+        except BaseException:
+            say(
+                f"again: python -m tests.faults.storm --kills {given.kills} --seed {given.seed} --ray-kills {ray_kills}"
+            )
+            raise
+    sums = {name: sum(getattr(v, name) for v in verdicts) for name in ("lost", "duplicated", "differing", "redone")}
+    say(f"{given.kills} kills in {len(verdicts)} builds: " + ", ".join(f"{n} {name}" for name, n in sums.items()))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The matrix with Ray under the driver: actors, commit tasks, nodes, the head and the driver itself are killed.
+
+Drivers run from a copy of the package that writes down every unit that it begins; some faults are planted there too.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+from ray.cluster_utils import Cluster
+
+from dentgen.shards.ledger import committed_units
+from tests import test_jobs
+from tests.faults.conftest import Tell
+from tests.faults.drivers import Rig
+from tests.faults.kills import wait_for
+from tests.faults.oracle import judge
+from tests.faults.ray_drivers import Driver, Plant, end_all, find, is_actor, package
+from tests.test_jobs import submit
+
+pytestmark = [pytest.mark.faults, pytest.mark.ray]
+
+#: A Ray head with a job server.
+job_cluster = test_jobs.cluster
+
+
+def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
+    package(rig)
+    driver = Driver(rig)
+    driver.until_committed(2)
+    driver.kill_one(is_actor)
+    assert driver.end().code == 0
+    tell("SIGKILL of an actor", "another takes its place", judge(rig))
+
+
+COMMIT = "    if record.timing is not None:\n        record = record.model_copy("
+INIT = "        self._heart = Heart(pulse)\n"
+PLANTED: dict[str, tuple[Plant, int, str]] = {
+    "SIGKILL of a commit worker between shard and record": (
+        ("shards/ledger.py", COMMIT, "    if unit.id == 2 and {once}:\n        os.kill(os.getpid(), 9)\n"),
+        0,
+        "",
+    ),
+    "crash of an actor as it starts, once": (
+        ("pipeline/stages.py", INIT, "        if {once}:\n            os._exit(1)\n"),
+        0,
+        "",
+    ),
+    "MemoryError in an actor as it starts, once": (
+        ("pipeline/stages.py", INIT, "        if {once}:\n            raise MemoryError('planted')\n"),
+        1,
+        "the Ray actors cannot go on",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault(fault: str, rig: Rig, tell: Tell) -> None:
+    plant, code, says = PLANTED[fault]
+    package(rig, plant)
+    ended = Driver(rig).end()
+    assert (rig.folder / "happened").exists()
+    print(ended.text[-3000:])  # noqa: T201 - shown where the test fails
+    assert ended.code == code
+    assert says in ended.error
+    if code:
+        assert rig.generate().code == 0
+    tell(fault, "exit 1 and why; a second run finishes" if code else "finishes by itself", judge(rig))
+
+
+def test_a_killed_driver(rig: Rig, tell: Tell) -> None:
+    package(rig)
+    driver = Driver(rig)
+    driver.until_committed(2)
+    family = driver.family()
+    driver.process.kill()
+    end_all(family)
+    assert driver.end().code == -signal.SIGKILL
+    assert rig.generate().code == 0
+    tell("SIGKILL of the driver, with Ray", "a second run finishes", judge(rig))
+
+
+def test_a_killed_head(rig: Rig, tell: Tell) -> None:
+    """The GCS server is gone: no cluster any more. Ray ends the process itself, with a line of its own."""
+    package(rig)
+    driver = Driver(rig, RAY_gcs_rpc_server_reconnect_timeout_s="5")
+    driver.until_committed(2)
+    driver.kill_one(lambda title: "gcs_server" in title.split(" ")[0])
+    ended = driver.end()
+    assert ended.code == 1
+    assert "Failed to connect to GCS within 5 seconds" in ended.text.splitlines()[-1]
+    rig.runs.remove(ended)
+    assert rig.generate().code == 0
+    tell("SIGKILL of the head (GCS)", "exit 1, Ray says why; a second run finishes", judge(rig))
+
+
+def test_an_actor_that_hangs_as_it_starts(rig: Rig, tell: Tell) -> None:
+    """In the copy an actor has eight seconds to load its models."""
+    plan = "        plan = Plan.model_validate_json(plan_json)\n"
+    package(rig, ("pipeline/stages.py", plan, "        while {once}:\n            time.sleep(600)\n"))
+    pulse = rig.folder / "copy" / "dentgen" / "pipeline" / "pulse.py"
+    text = pulse.read_text()
+    assert text.count("_START_SECONDS: Final = 1800") == 1
+    pulse.write_text(text.replace("_START_SECONDS: Final = 1800", "_START_SECONDS: Final = 8"))
+    ended = Driver(rig).end()
+    assert ended.code == 0, ended.text[-3000:]
+    assert "has been loading its models for" in ended.text
+    tell("an actor hangs as it starts, once", "it is killed and starts again", judge(rig))
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A head that computes nothing, and two nodes that do."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    checks = {
+        "health_check_period_ms": 500, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0,
+    }  # fmt: skip
+    head = {
+        "num_cpus": 0, "include_dashboard": False, "object_store_memory": 100 * 2**20, "_system_config": checks,
+    }  # fmt: skip
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+    yield cluster
+    cluster.shutdown()  # type: ignore[no-untyped-call]  # of Ray
+
+
+def test_a_lost_node(rig: Rig, two_nodes: Cluster, tell: Tell) -> None:
+    """The raylet under a working actor is killed; the other node takes its work."""
+    rig.spec = rig.spec.model_copy(update={"pipeline": rig.spec.pipeline.model_copy(update={"actors": 2})})
+    package(rig)
+    driver = Driver(rig, "--address", two_nodes.address)
+    driver.until_committed(1)
+    committed = committed_units(rig.out)
+    victim = next(node for node in two_nodes.worker_nodes if find(is_actor, children(node)))
+    family = children(victim)
+    two_nodes.remove_node(victim, allow_graceful=False)
+    end_all(family)  # they would notice in a second or two, and begin units until then
+    rig.interrupt(committed)
+    ended = driver.end()
+    assert ended.code == 0, ended.text[-3000:]
+    tell("SIGKILL of a raylet (node loss)", "the other node finishes", judge(rig))
+
+
+def children(node: Any) -> list[psutil.Process]:
+    (raylet,) = node.all_processes["raylet"]
+    return psutil.Process(raylet.process.pid).children(recursive=True)
+
+
+def test_a_stopped_job(rig: Rig, job_cluster: test_jobs.Cluster, tell: Tell) -> None:
+    """`ray job stop`: SIGTERM, and SIGKILL three seconds later."""
+    copy = package(rig, ("generate.py", "    records, rejected = read_unit(", "    time.sleep(5)\n"))
+    began = submit(job_cluster, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", str(copy), "--",
+                   "python", "jobs/generate.py", str(rig.spec_file()))  # fmt: skip
+    assert began.returncode == 0, began.stdout + began.stderr
+    wait_for(lambda: len(committed_units(rig.out)) >= 1)
+    assert submit(job_cluster, "stop", "stopped").returncode == 0
+    assert "was stopped" in submit(job_cluster, "status", "stopped").stdout
+    rig.interrupt(committed_units(rig.out))
+    assert rig.interrupted, "it was stopped in the middle of something"
+    assert rig.generate().code == 0
+    tell("ray job stop", "STOPPED; a second run finishes", judge(rig))
