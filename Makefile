@@ -5,19 +5,25 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-faults check setup schemas wheels
+.PHONY: demo test test-slow test-long test-faults check setup schemas wheels
 
 demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -q -m "not slow and not faults"
+	$(BIN)/pytest -q -m "not slow and not long and not faults"
 
 test-slow: $(READY)
 	$(BIN)/pytest -q -m slow
 
+# A thousand phantoms, ten thousand damaged inputs, a kill before every change of the disk, a storm of kills.
+test-long: $(READY)
+	$(BIN)/pytest -q -m long
+
+# Every fault under the one oracle, and mutations that tests must notice; the first part alone needs no Ray.
 test-faults: $(READY)
-	$(BIN)/pytest -q -m faults
+	$(BIN)/pytest -q -m "faults and not long and not ray"
+	$(BIN)/pytest -q -m "faults and not long and ray"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ def test_a_few_hundred_inputs_keep_the_laws() -> None:
     assert inputs >= 300
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_inputs_keep_the_laws() -> None:
     inputs, findings = find(1000, 2000)
     print(f"seeds 1000 to 2999: {inputs} inputs")  # noqa: T201

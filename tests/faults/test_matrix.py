@@ -70,7 +70,7 @@ def test_a_driver_killed_before_any_change_of_the_disk(rig: Rig, tell: Tell) -> 
     _kill_at_changes(rig, tell, 10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_driver_killed_before_every_change_of_the_disk(rig: Rig, tell: Tell) -> None:
     _kill_at_changes(rig, tell, 1)
 
@@ -338,7 +338,7 @@ def snapshot(out: str) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_storm_of_two_kills() -> None:
     """The command itself; a hundred kills are for hands."""
     storm = subprocess.run(
