@@ -106,7 +106,7 @@ def test_decay_is_counted_and_darkens_the_picture(restored: dict[str, Phantom]) 
 def test_films_are_told_where_they_can_be_seen(film: str) -> None:
     """Told of a view, they change its picture; not told, they hardly do."""
     told = 0
-    for number in range(60, 66):
+    for number in range(60, 63):
         patient = build_patient(7, f"s7-p{number:06d}")
         for view in VIEWS[0], VIEWS[3]:
             sitting, clean = Sitting(7, patient, 64), Sitting(7, patient, 64)
@@ -121,7 +121,7 @@ def test_films_are_told_where_they_can_be_seen(film: str) -> None:
             assert bare.facts.findings.signs[film] == "no"
             assert changed > 0.001 if sign == "yes" else changed < 0.012, (number, view, sign, changed)
             told += sign == "yes"
-    assert told >= 4
+    assert told >= 2
 
 
 def test_an_appliance_is_labelled_as_itself() -> None:
