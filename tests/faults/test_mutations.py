@@ -114,7 +114,7 @@ FAULTS = {
     ),
     "rejects that vanish": (
         "dentgen/conditions/intake.py",
-        "            rejected += _rejections(unit, position, raw.key, str(error), spec)",
+        "            rejected += _rejections(unit, position, raw.key, str(error), times * spec.sampling.variants)",
         "            del error",
         "tests/pipeline/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",
     ),
