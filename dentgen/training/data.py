@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from dentgen.conditions.sources import list_shards, read_records
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName, ConditionRecord
 
-_WANTED: tuple[ConditionName, ...] = ("segmentation", "lighting", "normal")
-CONTROL_KINDS = ("segmentation", "lighting", "normal", "blended", "blended-teeth")
+_WANTED: tuple[ConditionName, ...] = ("segmentation", "lighting", "normal", "curvature")
+SINGLE_KINDS: Final = ("segmentation", "lighting", "normal", "curvature")
+CONTROL_KINDS: Final = (*SINGLE_KINDS, "blended", "blended-teeth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _control(record: ConditionRecord, kind: str, alpha: float) -> NDArray[np.uin
             bare = {**record.conditions, "lighting": np.where(on_teeth, light, 0).astype(np.uint8)}
             twin = replace(record, conditions=bare, photo=None)
             return control_image(twin, ("segmentation", "lighting"), alpha)
-        case "segmentation" | "lighting" | "normal":
+        case "segmentation" | "lighting" | "normal" | "curvature":
             return condition_image(record, kind)
         case _:
             raise ValueError(kind)

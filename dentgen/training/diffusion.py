@@ -29,7 +29,7 @@ from dentgen.models.control import (
 )
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.autoencoder import control_tensor, image_tensor
-from dentgen.training.data import TrainingSet, drop_words
+from dentgen.training.data import SINGLE_KINDS, TrainingSet, drop_words
 from dentgen.training.losses import noise_loss, snr_weights, tooth_weights
 from dentgen.training.miniature import (
     SCHEDULER_CONFIG,
@@ -99,7 +99,7 @@ class BaseRecipe:
         The autoencoder is the bundle's own. Words that came up since then join the vocabulary of that other bundle.
         """
         self._spec = spec
-        self._latents = LatentSet(spec, data, ("segmentation", "lighting", "normal"))
+        self._latents = LatentSet(spec, data, SINGLE_KINDS)
         self._tokenizer = new_tokenizer()
         with fresh_weights(spec.seed, "weights", "base"):
             self._text = new_text_encoder(self._tokenizer)
