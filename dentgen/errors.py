@@ -55,6 +55,10 @@ class BundleError(DentgenError):
     """A model bundle is missing, damaged or of the wrong kind."""
 
 
+class TrainingError(DentgenError):
+    """A training run cannot begin or go on."""
+
+
 class SolverError(DentgenError):
     """A scheduler cannot be turned into a solver table."""
 

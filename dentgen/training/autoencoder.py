@@ -1,47 +1,54 @@
-"""Recipe ``autoencoder``: the miniature's AutoencoderKL, on pictures and on control images.
+"""Recipe ``autoencoder``: a bundle's AutoencoderKL, on pictures and on control images.
 
 Control images go in as [0, 1], the range in which ctrLoRA encodes conditions. Refuses to know diffusion.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Final
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from dentgen.models.bundle import find_bundle
+from dentgen.models.parts import load_vae
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
-from dentgen.training.data import CONTROL_KINDS, TrainingSet
+from dentgen.training.data import Batch, TrainingData, TrainingRow
+from dentgen.training.frozen import control_tensor, image_tensor
 from dentgen.training.losses import kl_loss, reconstruction_loss
 from dentgen.training.miniature import new_autoencoder
+from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
 _CONTROL_SHARE: Final = 0.25
 _KL_WEIGHT: Final = 1e-4
+_SCALE_PICTURES: Final = 128
 
 
-class AutoencoderRecipe:
+class AutoencoderRecipe(Recipe):
     """Trains ``bundle/vae``."""
 
-    def __init__(self, spec: TrainSpec, data: TrainingSet) -> None:
+    def __init__(self, spec: TrainSpec, data: TrainingData, device: torch.device) -> None:
         """Start from another bundle's weights, or from fresh ones drawn from the spec's seed."""
-        self._spec, self._data = spec, data
+        super().__init__()
+        self._spec, self._data, self._device = spec, data, device
         with fresh_weights(spec.seed, "weights", "autoencoder"):
             vae = new_autoencoder(spec.size)
         if spec.start:
-            vae.load_state_dict(AutoencoderKL.from_pretrained(find_bundle(spec.start), subfolder="vae").state_dict())
-        self._vae: AutoencoderKL = vae.to(memory_format=torch.channels_last) if spec.channels_last else vae
-        self.trained = nn.ModuleDict({"vae": self._vae})
+            vae = load_vae(find_bundle(spec.start) / "vae", torch.float32)
+        layout = torch.channels_last if spec.channels_last else torch.contiguous_format
+        self.vae: AutoencoderKL = vae.to(device, memory_format=layout).train()
 
-    def loss(self, step: int) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction and KL of one batch."""
-        images = self._batch(step)
-        posterior = self._vae.encode(images).latent_dist
-        generator = torch.Generator().manual_seed(derive_seed(self._spec.seed, "posterior", step))
-        decoded = self._vae.decode(posterior.sample(generator)).sample
+        images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
+        images = images.to(self._device)
+        posterior = self.vae.encode(images).latent_dist
+        decoded = self.vae.decode(posterior.mean + posterior.std * self._noise(batch, posterior.mean)).sample
         reconstruction = reconstruction_loss(decoded, images)
         kl = kl_loss(posterior.mean, posterior.logvar)
         mse = (decoded - images).square().mean().detach()
@@ -49,37 +56,28 @@ class AutoencoderRecipe:
 
     def export(self) -> None:
         """Measure the latents' scale and write the autoencoder in fp16."""
-        vae = self._vae.eval()
-        rng = numpy_generator(self._spec.seed, "scale")
+        vae = copy.deepcopy(self.vae).eval()
+        steps = -(-_SCALE_PICTURES // self._spec.batch)
         with torch.no_grad():
-            photos = self._data.photos[rng.permutation(len(self._data))[:128]]
-            latents = torch.cat([vae.encode(image_tensor(batch)).latent_dist.mode() for batch in _chunks(photos)])
+            photos = [image_tensor(self._data.batch(step, 0, self._spec.batch).photos) for step in range(steps)]
+            latents = torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in photos])
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
         vae.half().save_pretrained(Path(self._spec.bundle) / "vae")
 
-    def _batch(self, step: int) -> Tensor:
-        rng = numpy_generator(self._spec.seed, "batch", step)
-        images = []
-        for index in rng.integers(len(self._data), size=self._spec.batch):
-            if rng.random() < _CONTROL_SHARE:
-                kind = CONTROL_KINDS[rng.integers(len(CONTROL_KINDS))]
-                images.append(torch.from_numpy(self._data.controls[kind][index].copy()).float() / 255)
-            else:
-                images.append(torch.from_numpy(self._data.photos[index].copy()).float() / 127.5 - 1)
-        batch = torch.stack(images).permute(0, 3, 1, 2)
-        layout = torch.channels_last if self._spec.channels_last else torch.contiguous_format
-        return batch.contiguous(memory_format=layout)
+    @torch.no_grad()
+    def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
+        """Picture, reconstruction."""
+        images = image_tensor(batch.photos).to(self._device)
+        return [images, self.vae.decode(self.vae.encode(images).latent_dist.mode()).sample]
 
+    def _image(self, batch: Batch, number: int, row: TrainingRow) -> Tensor:
+        rng = numpy_generator(self._spec.seed, "shown", batch.step, batch.first + number)
+        if rng.random() >= _CONTROL_SHARE:
+            return image_tensor(row.photo)
+        kinds = sorted(row.controls)
+        return control_tensor(row.controls[kinds[rng.integers(len(kinds))]])
 
-def image_tensor(images: object) -> Tensor:
-    """(b, H, W, 3) uint8 to (b, 3, H, W) float in [-1, 1]."""
-    return torch.as_tensor(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
-
-
-def control_tensor(images: object) -> Tensor:
-    """(b, H, W, 3) uint8 to (b, 3, H, W) float in [0, 1], ctrLoRA's range for conditions."""
-    return torch.as_tensor(images).permute(0, 3, 1, 2).contiguous().float() / 255
-
-
-def _chunks(images: object, size: int = 16) -> list[Tensor]:
-    return list(torch.as_tensor(images).split(size))
+    def _noise(self, batch: Batch, like: Tensor) -> Tensor:
+        seeds = [derive_seed(self._spec.seed, "posterior", batch.step, batch.first + i) for i in range(len(batch))]
+        noise = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(noise).to(like)

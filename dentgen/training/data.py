@@ -1,79 +1,229 @@
-"""Training records in memory: pictures, conditions and prompts of one split, with mirrored twins.
+"""Training rows: pictures, control images, labels and prompts, kept in memory or streamed from shards.
 
-Refuses to know models and losses.
+While a step computes, the rows of the next one are made, and the chunks of those after it read. Refuses to know models
+and losses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from threading import Lock
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dentgen.conditions.decode import decode_record
-from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_normal, mirror_prompt, tissue_classes
+from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_record, tissue_classes
 from dentgen.conditions.prepare import condition_image, control_image, fit_record
-from dentgen.conditions.sources import list_shards, read_records
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange
+from dentgen.conditions.sources import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError
-from dentgen.records import ConditionName, ConditionRecord
+from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
+from dentgen.training.order import Chunk, Place, RowOrder
+from dentgen.training.spec import ControlKind, TrainSpec
 
-_WANTED: tuple[ConditionName, ...] = ("segmentation", "lighting", "normal", "curvature")
-SINGLE_KINDS: Final = ("segmentation", "lighting", "normal", "curvature")
-CONTROL_KINDS: Final = (*SINGLE_KINDS, "blended", "blended-teeth")
+#: Chunks of raw records that a stream keeps: the window it reads, and the next one as it begins.
+_KEPT_CHUNKS: Final = 72
+_READERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """Pictures with their conditions; entry 2 i is a record, entry 2 i + 1 its mirror image.
+class TrainingRow:
+    """One record as a row shows it.
 
     Attributes:
-        photos: (n, H, W, 3) uint8.
-        controls: Control images (n, H, W, 3) uint8 by kind; ``blended-teeth`` has light on teeth only, as maps rendered
-            from tooth scans do.
-        seg: (n, H, W) uint8 in three classes (``tissue_classes``).
-        prompts: One per entry, views swapped in mirror images.
+        place: Where it is, and whether it is mirrored.
+        photo: (H, W, 3) uint8.
+        controls: Control images (H, W, 3) uint8 by kind.
+        seg: (H, W) uint8 in three classes and ``IGNORE`` (``tissue_classes``).
+        prompt: The record's; views swapped in a mirror image.
     """
 
-    photos: NDArray[np.uint8]
-    controls: dict[str, NDArray[np.uint8]]
+    place: Place
+    photo: NDArray[np.uint8]
+    controls: Mapping[ControlKind, NDArray[np.uint8]]
     seg: NDArray[np.uint8]
-    prompts: list[str]
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that are computed together.
+
+    Attributes:
+        step: Step they belong to; draws are named by step and row.
+        first: Number of the first of them within the step.
+        rows: The rows.
+    """
+
+    step: int
+    first: int
+    rows: Sequence[TrainingRow]
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.rows)
+
+    @property
+    def photos(self) -> NDArray[np.uint8]:
+        """(b, H, W, 3)."""
+        return np.stack([row.photo for row in self.rows])
+
+    @property
+    def seg(self) -> NDArray[np.uint8]:
+        """(b, H, W)."""
+        return np.stack([row.seg for row in self.rows])
 
 
-def load_training_set(source: str, split: str, size: int, alpha: float = 0.3) -> TrainingSet:
-    """Read every record of a split into memory.
+class Records(Protocol):
+    """Where rows come from."""
 
-    Args:
-        source: Condition shards with photos.
-        split: Which split; "" takes all.
-        size: Edge, pixels.
-        alpha: Blend.
+    sizes: list[int]
+
+    def record(self, place: Place) -> ConditionRecord:
+        """The fitted record of a place, not mirrored."""
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Chunks that will be asked for next."""
+
+
+class TrainingData:
+    """Rows of a training run, by step."""
+
+    def __init__(self, spec: TrainSpec, records: Records) -> None:
+        """Order the records."""
+        self._spec, self._records = spec, records
+        self._order = RowOrder(records.sizes, spec.seed)
+        self._ahead = ThreadPoolExecutor(1, "rows")
+        self._next: tuple[tuple[int, int, int], Future[Batch]] | None = None
+
+    def __len__(self) -> int:
+        return self._order.records
+
+    def batch(self, step: int, first: int, count: int) -> Batch:
+        """Rows ``first`` to ``first + count`` of a step; the same ones of the next step are made in the meantime."""
+        wanted = (step, first, count)
+        known = self._next[1].result() if self._next and self._next[0] == wanted else self._make(*wanted)
+        if self._spec.stream:
+            self._next = ((step + 1, first, count), self._ahead.submit(self._make, step + 1, first, count))
+        return known
+
+    def _make(self, step: int, first: int, count: int) -> Batch:
+        begin = step * self._spec.batch + first
+        places = self._order.places(begin, count)
+        self._records.expect(
+            OrderedDict.fromkeys(place.chunk for place in self._order.places(begin, 4 * self._spec.batch))
+        )
+        return Batch(step, first, [training_row(place, self._records.record(place), self._spec) for place in places])
+
+
+def training_row(place: Place, record: ConditionRecord, spec: TrainSpec) -> TrainingRow:
+    """A record as a row, with the control images that the spec's recipe needs."""
+    shown = mirror_record(record) if place.mirrored else record
+    if shown.photo is None:
+        raise ConditionError(record.key, "no photo member", "a picture to train on")
+    seg = shown.conditions["segmentation"].astype(np.uint8)
+    controls = {kind: _control(shown, kind, spec.alpha) for kind in spec.control_kinds}
+    return TrainingRow(place, shown.photo, controls, tissue_classes(seg), shown.prompt)
+
+
+def open_records(spec: TrainSpec, split: str) -> Records:
+    """Records of a split, kept or streamed as the spec says.
 
     Raises:
-        ConditionError: If a record cannot be used or has no picture.
+        ConditionError: If there are none, or one cannot be used or has no picture.
     """
-    records = [record for record in _read(source, size) if split in {"", record.split}]
-    if not records:
-        raise ConditionError(source, f"no record of split {split!r}", "at least one")
-    seg = tissue_classes(np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8))
-    controls = {kind: np.stack([_control(record, kind, alpha) for record in records]) for kind in CONTROL_KINDS}
-    mirrored = {
-        kind: np.stack([mirror_normal(i) for i in images]) if kind == "normal" else images[:, :, ::-1]
-        for kind, images in controls.items()
-    }
-    photos = np.stack([record.photo for record in records if record.photo is not None])
-    return TrainingSet(
-        photos=_interleave(photos, photos[:, :, ::-1]),
-        controls={kind: _interleave(controls[kind], mirrored[kind]) for kind in CONTROL_KINDS},
-        seg=_interleave(seg, seg[:, :, ::-1]),
-        prompts=[text for record in records for text in (record.prompt, mirror_prompt(record.prompt))],
-    )
+    shards = list_shards(spec.data)
+    records: Records = StreamedRecords(shards, spec, split) if spec.stream else KeptRecords(shards, spec, split)
+    if not sum(records.sizes):
+        raise ConditionError(spec.data, f"no record of split {split!r}", "at least one")
+    return records
+
+
+class KeptRecords:
+    """Every record of a split, decoded and in memory."""
+
+    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
+        """Read them all."""
+        self._records = [
+            [record for record in _decoded(read_records(shard), spec) if split in {"", record.split}]
+            for shard in tqdm(shards, desc="reading", unit="shard", mininterval=10)
+        ]
+        self.sizes = [len(records) for records in self._records]
+
+    def record(self, place: Place) -> ConditionRecord:
+        """The fitted record of a place, not mirrored."""
+        return self._records[place.chunk.shard][place.position]
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Everything is here already."""
+
+
+class StreamedRecords:
+    """Records read chunk by chunk, in byte ranges where the format has them; raw chunks are kept for a while."""
+
+    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
+        """Index the shards; a damaged one ends the run, because an order must name the same records every time."""
+        self._shards, self._spec = shards, spec
+        indexes = [index_shard(shard, with_metadata=True) for shard in tqdm(shards, desc="indexing", unit="shard")]
+        for shard, index in zip(shards, indexes, strict=True):
+            if index.problem:
+                raise ConditionError(shard.url, index.problem, "a whole shard")
+        self._positions = [
+            [i for i, own in enumerate(index.splits or ()) if split in {"", own or ""}] for index in indexes
+        ]
+        self._offsets = [index.offsets for index in indexes]
+        self.sizes = [len(positions) for positions in self._positions]
+        self._readers = ThreadPoolExecutor(_READERS, "chunks")
+        self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
+        self._lock = Lock()
+
+    def record(self, place: Place) -> ConditionRecord:
+        """The fitted record of a place, not mirrored."""
+        raw = self._begun(place.chunk).result()[self._positions[place.chunk.shard][place.position]]
+        return next(iter(_decoded([raw], self._spec)))
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Begin to read chunks."""
+        for chunk in chunks:
+            self._begun(chunk)
+
+    def _begun(self, chunk: Chunk) -> Future[dict[int, RawRecord]]:
+        with self._lock:
+            if chunk not in self._chunks:
+                self._chunks[chunk] = self._readers.submit(self._read, chunk)
+            self._chunks.move_to_end(chunk)
+            while len(self._chunks) > _KEPT_CHUNKS:
+                self._chunks.popitem(last=False)
+            return self._chunks[chunk]
+
+    def _read(self, chunk: Chunk) -> dict[int, RawRecord]:
+        positions = self._positions[chunk.shard][chunk.start : chunk.stop]
+        offsets = self._offsets[chunk.shard]
+        start, stop = positions[0], positions[-1] + 1
+        byte_range = (offsets[start], offsets[stop]) if offsets else None
+        wanted = RecordRange(start, stop, byte_range)
+        return dict(enumerate(read_records(self._shards[chunk.shard], wanted), start))
+
+
+def _decoded(raws: Iterable[RawRecord], spec: TrainSpec) -> Iterable[ConditionRecord]:
+    for raw in raws:
+        record = decode_record(raw, conditions_of(spec.control_kinds), with_photo=True)
+        if record.photo is None:
+            raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")
+        yield fit_record(record, spec.size, "pad")
+
+
+def conditions_of(kinds: Iterable[ControlKind]) -> tuple[ConditionName, ...]:
+    """Maps that control images are made of; segmentation always, because losses weigh by it."""
+    wanted = {"segmentation"}
+    for kind in kinds:
+        wanted |= {"segmentation", "lighting"} if kind.startswith("blended") else {kind}
+    return tuple(name for name in CONDITION_NAMES if name in wanted)
 
 
 def drop_words(prompt: str, rng: np.random.Generator) -> str:
@@ -86,18 +236,7 @@ def drop_words(prompt: str, rng: np.random.Generator) -> str:
     return ", ".join([head, *fixed, *kept])
 
 
-def _read(source: str, size: int) -> Sequence[ConditionRecord]:
-    records = []
-    for shard in tqdm(list_shards(source), desc="reading", unit="shard"):
-        for raw in read_records(shard):
-            record = decode_record(raw, _WANTED, with_photo=True)
-            if record.photo is None:
-                raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")
-            records.append(fit_record(record, size, "pad"))
-    return records
-
-
-def _control(record: ConditionRecord, kind: str, alpha: float) -> NDArray[np.uint8]:
+def _control(record: ConditionRecord, kind: ControlKind, alpha: float) -> NDArray[np.uint8]:
     match kind:
         case "blended":
             return control_image(record, ("segmentation", "lighting"), alpha)
@@ -105,13 +244,6 @@ def _control(record: ConditionRecord, kind: str, alpha: float) -> NDArray[np.uin
             seg, light = record.conditions["segmentation"], record.conditions["lighting"]
             on_teeth = np.isin(seg, [TOOTH, RESTORATION, APPLIANCE])
             bare = {**record.conditions, "lighting": np.where(on_teeth, light, 0).astype(np.uint8)}
-            twin = replace(record, conditions=bare, photo=None)
-            return control_image(twin, ("segmentation", "lighting"), alpha)
-        case "segmentation" | "lighting" | "normal" | "curvature":
-            return condition_image(record, kind)
+            return control_image(replace(record, conditions=bare), ("segmentation", "lighting"), alpha)
         case _:
-            raise ValueError(kind)
-
-
-def _interleave(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.stack([first, second], 1).reshape(-1, *first.shape[1:])
+            return condition_image(record, kind)

@@ -1,113 +1,173 @@
-"""One resumable training loop for every recipe.
+"""One resumable training loop for every recipe, for one process or several.
 
-A step's randomness is named by its number, and the checkpoint holds weights, averages, optimiser and step, so a run
-that was killed goes on as if it had not been. Refuses to know what is trained.
+A step's randomness is named by its number, and the checkpoint holds weights, averages, optimiser, log and step, so a
+run that was killed goes on as if it had not been. Refuses to know what is trained and who started the workers.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from pathlib import Path
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from dentgen.training.checkpoint import load_checkpoint, save_checkpoint
+from dentgen.training.data import Batch, TrainingData
+from dentgen.training.journal import Journal
+from dentgen.training.recipe import Recipe
+from dentgen.training.sanity import check_gradients
 from dentgen.training.spec import TrainSpec
+from dentgen.training.validation import validate
 
 _LOG = logging.getLogger(__name__)
-_CHECKPOINT, _LOSSES = "checkpoint.pt", "losses.jsonl"
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Recipe(Protocol):
-    """What the loop needs of a recipe."""
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One of the processes that train together."""
 
-    @property
-    def trained(self) -> nn.ModuleDict:
-        """Modules whose trainable parameters are optimised, by name."""
-
-    def loss(self, step: int) -> dict[str, Tensor]:
-        """Named losses of one batch; ``loss`` is the one minimised."""
-
-    def export(self) -> None:
-        """Write the trained part to the bundle; called with averaged weights in place."""
+    rank: int
+    count: int
+    device: torch.device
 
 
-def train(recipe: Recipe, spec: TrainSpec) -> None:
-    """Run a recipe to its last step, from its checkpoint if there is one, and export it."""
-    folder = Path(spec.checkpoints)
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = [p for p in recipe.trained.parameters() if p.requires_grad]
-    _LOG.info("%s: %.2f M trained parameters", spec.recipe, sum(p.numel() for p in parameters) / 1e6)
-    optimiser = torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
-    schedule = get_cosine_schedule_with_warmup(optimiser, spec.warmup, spec.steps)
-    average = EMAModel(parameters, decay=spec.ema, use_ema_warmup=True, power=0.75)
-    state = _TrainingState(recipe, optimiser, schedule, average)
-    start = state.load(folder / _CHECKPOINT)
+def train(
+    recipe: Recipe, data: TrainingData, spec: TrainSpec, worker: Worker, held_out: TrainingData | None = None
+) -> None:
+    """Run a recipe to its last step, from its checkpoint if there is one, and export it.
+
+    Args:
+        recipe: What is trained.
+        data: Its rows.
+        spec: The run.
+        worker: Which of the processes this one is.
+        held_out: Rows for previews and validation losses.
+    """
+    training = _Training(recipe, spec, worker)
+    start, rows = training.load()
+    if start == 0:
+        check_gradients(recipe, _piece(data, spec, worker, 0, 0), training.autocast)
+    journal = Journal(spec, start, rows) if worker.rank == 0 else None
     saved = time.monotonic()
-    running: dict[str, float] = {}
-    with tqdm(total=spec.steps, initial=start, desc=spec.recipe, unit="step", mininterval=10) as progress:
-        for step in range(start, spec.steps):
-            losses = recipe.loss(step)
-            optimiser.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            torch.nn.utils.clip_grad_norm_(parameters, spec.clip)
-            optimiser.step()
-            schedule.step()
-            average.step(parameters)
-            for name, value in losses.items():
-                running[name] = 0.98 * running.get(name, float(value)) + 0.02 * float(value)
-            progress.update()
-            if (step + 1) % 50 == 0:
-                _log_losses(folder / _LOSSES, step + 1, running, progress)
-            if time.monotonic() - saved > spec.checkpoint_seconds:
-                state.save(folder / _CHECKPOINT, step + 1)
-                saved = time.monotonic()
-    state.save(folder / _CHECKPOINT, spec.steps)
-    average.copy_to(parameters)
-    recipe.export()
+    for step in range(start, spec.steps):
+        losses, rate = training.step([_piece(data, spec, worker, step, part) for part in range(spec.accumulate)])
+        if journal is None:
+            continue
+        journal.step(step + 1, losses, rate)
+        if held_out and spec.validate_steps and (step + 1) % spec.validate_steps == 0:
+            with training.averaged():
+                validate(recipe, held_out, spec, journal, step + 1)
+        if time.monotonic() - saved > spec.checkpoint_seconds and not journal.is_between_lines:
+            save_checkpoint(spec.checkpoints, step + 1, training.parts, journal.rows)
+            journal.write()
+            saved = time.monotonic()
+    if journal:
+        save_checkpoint(spec.checkpoints, spec.steps, training.parts, journal.rows)
+        journal.close()
+        with training.averaged():
+            recipe.export()
 
 
 def export_checkpoint(recipe: Recipe, spec: TrainSpec) -> int:
     """Export the averaged weights of the newest checkpoint without training on; returns its step."""
-    parameters = [p for p in recipe.trained.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=spec.learning_rate)
-    schedule = get_cosine_schedule_with_warmup(optimiser, spec.warmup, spec.steps)
-    average = EMAModel(parameters, decay=spec.ema, use_ema_warmup=True, power=0.75)
-    step = _TrainingState(recipe, optimiser, schedule, average).load(Path(spec.checkpoints) / _CHECKPOINT)
-    average.copy_to(parameters)
-    recipe.export()
+    training = _Training(recipe, spec, Worker(0, 1, torch.device("cpu")))
+    step, _ = training.load()
+    with training.averaged():
+        recipe.export()
     return step
 
 
-class _TrainingState:
-    """Everything a checkpoint holds."""
-
-    def __init__(self, recipe: Recipe, optimiser: Any, schedule: Any, average: EMAModel) -> None:
-        self._parts = {"trained": recipe.trained, "optimiser": optimiser, "schedule": schedule, "average": average}
-
-    def save(self, path: Path, step: int) -> None:
-        temporary = path.with_suffix(".tmp")
-        torch.save({"step": step, **{name: part.state_dict() for name, part in self._parts.items()}}, temporary)
-        Path(temporary).replace(path)
-
-    def load(self, path: Path) -> int:
-        if not path.exists():
-            return 0
-        state = torch.load(path, weights_only=True)
-        for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        _LOG.info("%s: resuming at step %d", path, state["step"])
-        return int(state["step"])
+def _piece(data: TrainingData, spec: TrainSpec, worker: Worker, step: int, part: int) -> Batch:
+    """The rows of a step that one worker computes at a time."""
+    count = spec.batch // (worker.count * spec.accumulate)
+    return data.batch(step, (worker.rank * spec.accumulate + part) * count, count)
 
 
-def _log_losses(path: Path, step: int, running: dict[str, float], progress: Any) -> None:
-    rounded = {name: round(value, 5) for name, value in running.items()}
-    progress.set_postfix(rounded, refresh=False)
-    with path.open("a") as file:
-        file.write(json.dumps({"step": step, **rounded}) + "\n")
+class _Training:
+    """A recipe's optimiser, learning rate, averaged weights and scaler."""
+
+    def __init__(self, recipe: Recipe, spec: TrainSpec, worker: Worker) -> None:
+        self._spec, self._worker = spec, worker
+        self._parameters = [p for p in recipe.parameters() if p.requires_grad]
+        _LOG.info("%s: %.2f M trained parameters", spec.recipe, sum(p.numel() for p in self._parameters) / 1e6)
+        self._optimiser = torch.optim.AdamW(self._parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+        self._schedule = get_cosine_schedule_with_warmup(self._optimiser, spec.warmup, spec.steps)
+        self._average = EMAModel(self._parameters, decay=spec.ema, use_ema_warmup=True, power=0.75)
+        on_gpu = worker.device.type == "cuda"
+        self._scaler = torch.amp.GradScaler(worker.device.type, enabled=spec.precision == "fp16" and on_gpu)
+        self._shared: nn.Module = recipe
+        if worker.count > 1:
+            self._shared = DistributedDataParallel(
+                recipe, find_unused_parameters=recipe.some_unused, forward_sync_buffers=False
+            )
+        self.parts: dict[str, Any] = {
+            "trained": recipe, "optimiser": self._optimiser, "schedule": self._schedule, "average": self._average,
+            "scaler": self._scaler,
+        }  # fmt: skip
+
+    def load(self) -> tuple[int, list[dict[str, float]]]:
+        """Take up the newest checkpoint; returns steps done and the log so far."""
+        found = load_checkpoint(self._spec.checkpoints, self.parts)
+        self._average.to(self._worker.device)
+        return found
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Mixed precision, if the spec asks for it."""
+        dtype = _AUTOCAST.get(self._spec.precision)
+        return torch.autocast(self._worker.device.type, dtype) if dtype else nullcontext()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Averaged weights in the trained ones' place, for the length of a block."""
+        return _Averaged(self._average, self._parameters)
+
+    def step(self, pieces: list[Batch]) -> tuple[dict[str, float], float]:
+        """One optimiser step; returns the mean losses of this step over all rows, and its learning rate."""
+        rate = float(self._schedule.get_last_lr()[0])
+        self._optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for number, piece in enumerate(pieces, 1):
+            for name, value in self._gradients(piece, len(pieces), is_last=number == len(pieces)).items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value / len(pieces)
+        self._scaler.unscale_(self._optimiser)
+        nn.utils.clip_grad_norm_(self._parameters, self._spec.clip)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._schedule.step()
+        self._average.step(self._parameters)
+        return {name: float(self._over_workers(value)) for name, value in sums.items()}, rate
+
+    def _gradients(self, piece: Batch, parts: int, *, is_last: bool) -> dict[str, Tensor]:
+        """Add a piece's gradients; workers exchange them with the last piece only."""
+        shared = self._shared
+        waiting = shared.no_sync() if isinstance(shared, DistributedDataParallel) and not is_last else nullcontext()
+        with waiting:
+            with self.autocast():
+                losses: dict[str, Tensor] = shared(piece)
+            self._scaler.scale(losses["loss"] / parts).backward()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _over_workers(self, value: Tensor) -> Tensor:
+        if self._worker.count > 1:
+            distributed.all_reduce(value)
+            value = value / self._worker.count
+        return value
+
+
+class _Averaged(AbstractContextManager[None]):
+    def __init__(self, average: EMAModel, parameters: list[nn.Parameter]) -> None:
+        self._average, self._parameters = average, parameters
+
+    def __enter__(self) -> None:
+        self._average.store(self._parameters)
+        self._average.copy_to(self._parameters)
+
+    def __exit__(self, *_: object) -> None:
+        self._average.restore(self._parameters)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from torch import Tensor
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, distributed
 from torch.nn import functional as F
+
+from dentgen.conditions.labels import GINGIVA, TOOTH
+from dentgen.training.spec import LossSpec
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
@@ -34,28 +36,58 @@ def snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0) -
     return torch.minimum(snr, torch.full_like(snr, gamma)) / snr
 
 
-def tooth_weights(
-    seg: Tensor, tooth_class: int, weight: float, latent_size: int, normalise: Literal["none", "sample"] = "sample"
-) -> Tensor:
-    """Per-latent loss weights from a class map.
+def pixel_weights(seg: UInt8[Tensor, "b H W"], spec: LossSpec, latent_size: int) -> Float[Tensor, "b 1 h w"]:
+    """Weights of the diffusion loss from class maps.
 
-    Area reduction keeps the mass of gaps narrower than a latent cell, which nearest neighbour loses.
+    Sum over classes c of weight_c x share of c in a latent's pixels, plus ``boundary`` x share of the band around
+    tooth boundaries. Area reduction keeps the mass of gaps narrower than a latent, which nearest neighbour loses.
 
     Args:
-        seg: (b, H, W) class values.
-        tooth_class: Value that is weighted.
-        weight: Weight of teeth; everything else has 1.
+        seg: Class values in three classes; ``IGNORE`` weighs as background.
+        spec: The weights.
         latent_size: Edge of the latents.
-        normalise: ``sample`` divides by each sample's mean, so that the loss keeps its scale.
 
     Returns:
-        (b, 1, latent_size, latent_size).
+        Weights; of mean 1 per sample or over the batch (of all workers, if there are several), as the spec says.
     """
-    teeth = (seg == tooth_class).float()[:, None]
-    weights = 1 + (weight - 1) * F.interpolate(teeth, size=(latent_size, latent_size), mode="area")
-    if normalise == "sample":
-        weights = weights / weights.mean(dim=(1, 2, 3), keepdim=True)
-    return weights
+    weights = torch.full_like(seg, spec.background, dtype=torch.float32)
+    weights[seg == GINGIVA] = spec.gingiva
+    weights[seg == TOOTH] = spec.tooth
+    if spec.boundary:
+        weights = weights + spec.boundary * boundary_band(seg == TOOTH, spec.boundary_pixels)
+    weights = _reduced(weights[:, None], latent_size, spec.reduce).clamp_min(spec.floor)
+    return _normalised(weights, spec.normalise)
+
+
+def boundary_band(inside: Bool[Tensor, "b H W"], pixels: int) -> Float[Tensor, "b H W"]:
+    """1 within ``pixels`` of the boundary of a region (square neighbourhoods), 0 elsewhere."""
+    values, edge = inside.float()[:, None], 2 * pixels + 1
+    largest = F.max_pool2d(values, edge, stride=1, padding=pixels)
+    smallest = -F.max_pool2d(-values, edge, stride=1, padding=pixels)
+    return (largest - smallest)[:, 0]
+
+
+def _reduced(weights: Tensor, size: int, way: str) -> Tensor:
+    if way == "area":
+        return F.interpolate(weights, size=(size, size), mode="area")
+    return F.interpolate(weights, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _normalised(weights: Tensor, way: str) -> Tensor:
+    """Divide by the mean; where nothing weighs anything it all stays 0."""
+    if way == "none":
+        return weights
+    mean = weights.mean(dim=(1, 2, 3), keepdim=True) if way == "sample" else _mean_of_workers(weights.mean())
+    return weights / torch.where(mean > 0, mean, torch.ones_like(mean))
+
+
+def _mean_of_workers(value: Tensor) -> Tensor:
+    """Over all that train together; a worker that validates alone must not wait for the others."""
+    if not (torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized()):
+        return value
+    total = value.clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
 
 
 def noise_loss(noise_pred: Tensor, noise: Tensor, row_weights: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -71,3 +103,8 @@ def noise_loss(noise_pred: Tensor, noise: Tensor, row_weights: Tensor, weights: 
     if weights is not None:
         square = square * weights
     return (square.mean(dim=(1, 2, 3)) * row_weights).mean()
+
+
+def consistency_loss(answer: Tensor, target: Tensor, c: float = 1e-3) -> Tensor:
+    """Pseudo-Huber distance sqrt(d^2 + c^2) - c, mean over all elements (Song and Dhariwal 2023, eq. 11)."""
+    return ((answer - target).square() + c * c).sqrt().sub(c).mean()

@@ -3,49 +3,148 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dentgen.errors import SpecError
 
-RecipeName = Literal["autoencoder", "base", "adapter"]
+RecipeName = Literal[
+    "autoencoder",
+    "text-to-image",
+    "base",
+    "control-base",
+    "adapter",
+    "controlnet",
+    "control-lora",
+    "lcm-lora",
+    "decoder",
+]
+#: What a control image shows: one condition, or segmentation colours over lighting. ``blended-teeth`` has light on
+#: teeth only, as maps rendered from tooth scans do.
+ControlKind = Literal["segmentation", "lighting", "normal", "curvature", "depth", "blended", "blended-teeth"]
+CONTROL_KINDS: Final[tuple[ControlKind, ...]] = get_args(ControlKind)
+SINGLE_KINDS: Final[tuple[ControlKind, ...]] = ("segmentation", "lighting", "normal", "curvature")
+
+_MODEL: Final = ConfigDict(extra="forbid", frozen=True)
+
+
+class LossSpec(BaseModel):
+    """How much every pixel of the segmentation weighs in the diffusion loss; all ones is plain MSE."""
+
+    model_config = _MODEL
+
+    background: float = Field(default=1.0, ge=0)
+    gingiva: float = Field(default=1.0, ge=0)
+    tooth: float = Field(default=1.0, ge=0, description="The users found 5.0 right: 2 is too weak, 8 rings.")
+    boundary: float = Field(default=0.0, ge=0, description="Added within the band around tooth boundaries.")
+    boundary_pixels: int = Field(default=2, gt=0, description="Half width of that band, pixels of the picture.")
+    reduce: Literal["area", "bilinear"] = Field(default="area", description="How weights get the latents' size.")
+    normalise: Literal["none", "sample", "batch"] = Field(default="sample", description="What has mean weight 1.")
+    floor: float = Field(default=0.0, ge=0, description="Least weight.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every pixel weighs the same."""
+        return self.background == self.gingiva == self.tooth and not self.boundary
 
 
 class TrainSpec(BaseModel):
     """One training run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _MODEL
 
     recipe: RecipeName
-    data: str = Field(description="Condition shards with a photo member.")
-    split: str = Field(default="train", description="Split to train on.")
+    data: str = Field(description="Condition shards with a photo member: a folder or any fsspec URL.")
+    split: str = Field(default="train", description="Split to train on; '' takes all.")
     bundle: str = Field(description="Bundle folder that the run reads from and writes its part to.")
     start: str = Field(
         default="",
         description="Bundle whose weights a recipe starts from ('miniature': the embedded one); empty: fresh ones.",
     )
-    checkpoints: str = Field(description="Folder for the checkpoint and the loss log.")
-    size: int = 128
+    checkpoints: str = Field(description="Folder, local or any fsspec URL, for checkpoint, losses and previews.")
+    size: int = Field(default=128, gt=0)
+    stream: bool = Field(default=False, description="Read records from the shards all along, instead of keeping them.")
+    cache_latents: bool = Field(default=True, description="Encode every picture once and keep its latents.")
+
     steps: int = Field(gt=0)
-    batch: int = Field(default=16, gt=0)
+    batch: int = Field(default=16, gt=0, description="Rows of one step, over all workers.")
+    accumulate: int = Field(default=1, gt=0, description="Parts in which a worker computes its rows of a step.")
+    workers: int = Field(default=0, ge=0, description="Ray Train workers; 0 trains in this process.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="Of autocast; weights stay fp32.")
+    threads: int = Field(default=0, ge=0, description="CPU threads per worker; 0 leaves torch its choice.")
+
     learning_rate: float = Field(default=4e-4, gt=0)
-    warmup: int = 100
-    weight_decay: float = 0.01
-    clip: float = Field(default=1.0, description="Largest gradient norm.")
-    ema: float = Field(default=0.999, description="Decay of the averaged weights that are exported.")
+    warmup: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the averaged weights that are exported.")
     seed: int = 0
-    checkpoint_seconds: float = Field(default=300.0, description="Time between checkpoints.")
-    tooth_weight: float = Field(default=1.0, description="Weight of teeth in the diffusion loss; 1 is plain MSE.")
-    rank: int = Field(default=16, description="LoRA rank of an adapter.")
-    adapter: str = Field(default="blended", description="Name of the adapter that is trained.")
-    alpha: float = Field(default=0.3, description="Share of segmentation colours in a blended control image.")
     channels_last: bool = False
+
+    checkpoint_seconds: float = Field(default=300.0, ge=0, description="Time between checkpoints.")
+    log_steps: int = Field(default=50, gt=0, description="Steps whose mean losses make one line of the log.")
+    validate_steps: int = Field(default=0, ge=0, description="Steps between previews and validation losses; 0: none.")
+    validate_split: str = "val"
+    validate_records: int = Field(default=8, gt=0)
+    tensorboard: str = Field(default="", description="Folder for TensorBoard's events; empty: none.")
+
+    loss: LossSpec = LossSpec()
+    conditions: tuple[ControlKind, ...] = Field(
+        default=SINGLE_KINDS, min_length=1, description="Tasks of a control base; 'condition' is a single one's."
+    )
+    condition: ControlKind = Field(default="blended", description="What the trained adapter or ControlNet is shown.")
+    bare_teeth: float = Field(
+        default=0.2, ge=0, le=1, description="Share of blended rows that have light on the teeth only."
+    )
+    alpha: float = Field(default=0.3, ge=0, le=1, description="Share of segmentation colours in a blended image.")
+    rank: int = Field(default=16, gt=0, description="LoRA rank of what is trained.")
+    name: str = Field(default="", description="Name of the part in the bundle; empty: the condition's.")
+    control: str = Field(default="", description="lcm-lora: adapter that teacher and student are controlled by.")
+    guidance: tuple[float, float] = Field(default=(5.0, 15.0), description="lcm-lora: range of the teacher's guidance.")
+    ladder: int = Field(default=50, gt=0, le=1000, description="lcm-lora: timesteps of the teacher's DDIM solver.")
+    decoder: Literal["kl", "tiny"] = Field(default="tiny", description="decoder: which one is trained.")
+    decoder_width: int = Field(default=16, gt=0, description="decoder: channels of a tiny one.")
+    decoder_blocks: tuple[int, ...] = Field(
+        default=(1, 1, 1, 1), description="decoder: blocks per level, from latents."
+    )
+    adversarial: float = Field(default=0.0, ge=0, description="decoder: weight of the adversarial term.")
+    distil: bool = Field(default=True, description="decoder: learn the KL decoder's pictures, not the photographs.")
+    detail: bool = Field(default=True, description="decoder: gradient and boundary terms beside the squared error.")
+
+    @property
+    def part(self) -> str:
+        """Name under which the trained part stands in the bundle."""
+        return self.name or self.condition
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """Control images that this run's rows need."""
+        match self.recipe:
+            case "text-to-image":
+                return ()
+            case "base" | "control-base":
+                return self.conditions
+            case "autoencoder" | "decoder":
+                return (*SINGLE_KINDS, "blended", "blended-teeth") if self.recipe == "autoencoder" else ()
+            case _:
+                bare: tuple[ControlKind, ...] = ("blended-teeth",) if self.condition == "blended" else ()
+                return (self.condition, *bare)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parts = max(self.workers, 1) * self.accumulate
+        if self.batch % parts:
+            raise ValueError(f"batch: found {self.batch}, expected a multiple of workers x accumulate = {parts}")
+        if self.recipe == "lcm-lora" and not self.control:
+            raise ValueError("control: found none, expected the adapter that an LCM-LoRA is distilled with")
+        return self
 
 
 def read_train_spec(path: Path, overrides: tuple[str, ...] = ()) -> TrainSpec:
-    """Read a training spec; ``overrides`` are ``key=value`` texts, values in YAML.
+    """Read a training spec; ``overrides`` are ``key=value`` texts, values in YAML, ``loss.tooth=5`` for inner ones.
 
     Raises:
         SpecError: If the file or an override is wrong.
@@ -54,7 +153,11 @@ def read_train_spec(path: Path, overrides: tuple[str, ...] = ()) -> TrainSpec:
         values = yaml.safe_load(path.read_text())
         for override in overrides:
             key, _, value = override.partition("=")
-            values[key] = yaml.safe_load(value)
+            *outer, last = key.split(".")
+            place = values
+            for name in outer:
+                place = place.setdefault(name, {})
+            place[last] = yaml.safe_load(value)
         return TrainSpec.model_validate(values)
-    except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SpecError(f"{path}: {error}") from error

@@ -1,121 +1,148 @@
-"""Training: a broken-off run that resumes gives the weights of one that was not."""
+"""The loop: a run that is cut off goes on to the same bits; parts, workers and storage change nothing."""
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPTextModel, CLIPTokenizer
 
-from dentgen.conditions.labels import mirror_prompt
-from dentgen.errors import SpecError
-from dentgen.models.bundle import find_bundle, load_bundle
-from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
-from dentgen.seeding import numpy_generator
-from dentgen.training.data import drop_words, load_training_set
-from dentgen.training.miniature import extended_text_encoder, new_tokenizer
+from dentgen import storage
+from dentgen.errors import SpecError, TrainingError
 from dentgen.training.run import run_training
-from dentgen.training.spec import TrainSpec, read_train_spec
-from tests.conftest import DEMO, ROOT
+from dentgen.training.spec import read_train_spec
+from tests.conftest import ROOT
+from tests.training.conftest import train_spec
 
 
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("phantoms"))
-    write_phantoms(place, PhantomSet(5, 4, 64, 5), workers=1)
-    return place
+def losses_of(folder: Path | str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(storage.read_bytes(f"{folder}/losses.csv").decode())))
 
 
-def spec(phantoms: str, folder: Path, recipe: str, steps: int = 4) -> TrainSpec:
-    return TrainSpec.model_validate(
-        {
-            "recipe": recipe, "data": phantoms, "split": "", "bundle": str(folder / "bundle"), "size": 64,
-            "checkpoints": str(folder / recipe), "steps": steps, "batch": 2, "warmup": 1, "tooth_weight": 5.0,
-            "rank": 4,
-        }
-    )  # fmt: skip
+def weights_of(folder: Path | str) -> dict[str, torch.Tensor]:
+    content = io.BytesIO(storage.read_bytes(f"{folder}/checkpoint.pt"))
+    return torch.load(content, weights_only=True)["trained"]
 
 
-class _PowerCutError(Exception):
-    pass
+def copied(family: Path, folder: Path) -> Path:
+    """The family's bundle as another folder's, which a run may write into."""
+    folder.mkdir(exist_ok=True)
+    (folder / "bundle").symlink_to(family / "bundle")
+    return folder
 
 
 @pytest.mark.slow
-def test_every_recipe_runs_resumes_and_gives_a_loadable_bundle(
-    phantoms: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_killed_at_any_time_continues_its_curve(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """SIGKILL, twice; the log and the weights are those of a run that nobody killed."""
+    whole, cut = copied(family, tmp_path / "whole"), copied(family, tmp_path / "cut")
+    values = {"steps": 12, "checkpoint_seconds": 0.0, "accumulate": 2, "name": "own", "loss": {"tooth": 5.0}}
+    run_training(train_spec(phantoms, whole, "adapter", **values))
+    spec = train_spec(phantoms, cut, "adapter", **values)
+    file = tmp_path / "spec.yaml"
+    file.write_text(spec.model_dump_json())
+    for wanted in (3, 7):
+        process = subprocess.Popen([sys.executable, str(ROOT / "jobs" / "train.py"), str(file)], cwd=ROOT)
+        _wait_for(cut / "adapter" / "losses.csv", wanted, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    run_training(spec)
+    assert losses_of(cut / "adapter") == losses_of(whole / "adapter")
+    assert [int(row["step"]) for row in losses_of(cut / "adapter")] == list(range(1, 13))
+    a, b = weights_of(cut / "adapter"), weights_of(whole / "adapter")
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+def _wait_for(file: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, "the run ended before it could be killed"
+        if file.exists() and len(file.read_text().splitlines()) > lines:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{file} never had {lines} steps")
+
+
+@pytest.mark.slow
+def test_parts_of_a_step_give_the_gradients_of_the_whole(phantoms: str, family: Path, tmp_path: Path) -> None:
+    for name, accumulate in (("one", 1), ("four", 4)):
+        folder = copied(family, tmp_path / name)
+        run_training(train_spec(phantoms, folder, "adapter", name=name, batch=4, accumulate=accumulate, steps=2))
+    one, four = losses_of(tmp_path / "one" / "adapter"), losses_of(tmp_path / "four" / "adapter")
+    for a, b in zip(one, four, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_ray_workers_give_one_workers_gradients(
+    phantoms: str, family: Path, tmp_path: Path, ray_local: None
 ) -> None:
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    for recipe in ("autoencoder", "base", "adapter"):
-        run_training(spec(phantoms, straight, recipe))
-        log = torch.nn.utils.clip_grad_norm_
-        calls: list[int] = []
-
-        def cut(*args: object, log: object = log, calls: list[int] = calls) -> object:
-            calls.append(1)
-            if len(calls) == 3:
-                raise _PowerCutError
-            return log(*args)  # type: ignore[operator]
-
-        with monkeypatch.context() as patch:
-            patch.setattr(torch.nn.utils, "clip_grad_norm_", cut)
-            every_step = spec(phantoms, broken, recipe).model_copy(update={"checkpoint_seconds": 0.0})
-            with pytest.raises(_PowerCutError):
-                run_training(every_step)
-        run_training(spec(phantoms, broken, recipe))
-    one, other = (load_bundle(str(folder / "bundle"), {"blended": 1.0}) for folder in (straight, broken))
-    for name in ("vae", "unet", "text_encoder", "control"):
-        a, b = getattr(one, name).state_dict(), getattr(other, name).state_dict()
-        assert all(torch.equal(a[key], b[key]) for key in a), name
+    """Also with data streamed from the shards, and with tasks whose LoRAs take turns."""
+    for recipe, values in (("adapter", {"loss": {"tooth": 5.0, "normalise": "batch"}}), ("control-base", {})):
+        for name, workers in (("one", 0), ("two", 2)):
+            folder = copied(family, tmp_path / f"{name}-{recipe}")
+            if recipe == "control-base":
+                folder = _own_bundle(family, tmp_path / f"{name}-own")
+            spec = train_spec(
+                phantoms, folder, recipe, name="own", batch=4, workers=workers, steps=3, stream=workers > 0, **values
+            )
+            run_training(spec)
+        kinds = ("one-own", "two-own") if recipe == "control-base" else (f"one-{recipe}", f"two-{recipe}")
+        one, two = (tmp_path / kind / recipe for kind in kinds)
+        for a, b in zip(losses_of(one), losses_of(two), strict=True):
+            assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
+        first, second = weights_of(one), weights_of(two)
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value, rtol=1e-3, atol=2e-5)
 
 
-def test_the_vocabulary_is_the_same_in_every_run() -> None:
-    tokenizer = new_tokenizer()
-    assert tokenizer.get_vocab() == new_tokenizer().get_vocab()
-    text = "a photo of both teeth, left view, inflamed gums, never seen: zyx 42"
-    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(
-        " ", ""
-    )
-    assert len(tokenizer("teeth").input_ids) == 3, "a word of the corpus is one token between start and end"
+def _own_bundle(family: Path, folder: Path) -> Path:
+    import shutil
+
+    shutil.copytree(family / "bundle", folder / "bundle")
+    return folder
 
 
-def test_a_vocabulary_that_goes_on_keeps_its_tokens() -> None:
-    """Old words mean what they meant, bit for bit; new ones begin as the mean of what spelt them."""
-    bundle = find_bundle("miniature")
-    before = CLIPTokenizer.from_pretrained(bundle / "tokenizer")
-    start = CLIPTextModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32)
-    tokenizer = new_tokenizer(before)
-    model = extended_text_encoder(start, tokenizer, before)
-    assert before.get_vocab().items() <= tokenizer.get_vocab().items()
-    old = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
-    ids = tokenizer(old, padding="max_length", return_tensors="pt").input_ids
-    assert torch.equal(ids, before(old, padding="max_length", return_tensors="pt").input_ids)
-    assert torch.equal(model(ids)[0], start(ids)[0])
-    assert len(tokenizer("zyx").input_ids) == len(before("zyx").input_ids)
-    weight = model.get_input_embeddings().weight
-    for word in ("braces", "amalgam"):
-        (number,) = tokenizer(word, add_special_tokens=False).input_ids
-        pieces = before(word, add_special_tokens=False).input_ids
-        assert torch.allclose(weight[number], start.get_input_embeddings().weight[pieces].mean(0))
+@pytest.mark.slow
+def test_a_checkpoint_on_s3_is_taken_up(phantoms: str, family: Path, tmp_path: Path, s3_root: str) -> None:
+    straight, folder = copied(family, tmp_path / "straight"), copied(family, tmp_path / "s3")
+    run_training(train_spec(phantoms, straight, "adapter", name="own", steps=4))
+    place = f"{s3_root}/run"
+    half = train_spec(phantoms, folder, "adapter", name="own", steps=4, checkpoints=place, checkpoint_seconds=0.0)
+    run_training(half)
+    assert losses_of(place) == losses_of(straight / "adapter")
+    assert storage.exists(f"{place}/checkpoint.pt")
 
 
-def test_training_records_have_mirrored_twins() -> None:
-    data = load_training_set(str(DEMO), "", 128)
-    assert len(data) == 40
-    assert (data.photos[0] == data.photos[1][:, ::-1]).all()
-    assert (data.seg[2] == data.seg[3][:, ::-1]).all()
-    lefts = [i for i, prompt in enumerate(data.prompts) if i % 2 == 0 and "left view" in prompt]
-    assert lefts
-    assert all("right view" in data.prompts[i + 1] for i in lefts)
+def test_validation_keeps_sheets_and_losses(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """And changes nothing in the run."""
+    plain, seen = copied(family, tmp_path / "plain"), copied(family, tmp_path / "seen")
+    run_training(train_spec(phantoms, plain, "adapter", name="own", steps=2))
+    events = tmp_path / "events"
+    run_training(train_spec(phantoms, seen, "adapter", name="own", steps=2, validate_steps=1, tensorboard=str(events)))
+    assert [path.name for path in sorted((seen / "adapter" / "previews").iterdir())] == ["0000001.png", "0000002.png"]
+    rows = losses_of(seen / "adapter")
+    assert sum(bool(row["validation_loss"]) for row in rows) == 2
+    assert list(events.glob("events.out.tfevents.*"))
+    a, b = weights_of(plain / "adapter"), weights_of(seen / "adapter")
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_prompts_lose_words_but_keep_the_view() -> None:
-    prompt = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
-    assert mirror_prompt(mirror_prompt(prompt)) == prompt
-    rng = numpy_generator("words")
-    dropped = [drop_words(prompt, rng) for _ in range(50)]
-    assert all(text.startswith("a photo of both teeth, left view") for text in dropped)
-    assert len(set(dropped)) > 4
+def test_a_run_that_cannot_end_well_does_not_begin(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = copied(family, tmp_path / "own")
+    with pytest.raises(SpecError, match="size: found 128, expected 64"):
+        run_training(train_spec(phantoms, folder, "adapter", size=128))
+    with pytest.raises(TrainingError, match="the first batch: found losses loss nan"):
+        run_training(train_spec(phantoms, folder, "adapter", name="own", loss={"tooth": float("inf")}))
+    run_training(train_spec(phantoms, folder, "adapter", name="own", steps=1))
+    with pytest.raises(SpecError, match="a checkpoint of another run"):
+        run_training(train_spec(phantoms, folder, "adapter", name="own", rank=2))
 
 
 def test_the_specs_that_ship_are_valid() -> None:
@@ -123,3 +150,7 @@ def test_the_specs_that_ship_are_valid() -> None:
         assert read_train_spec(path).steps > 0
     with pytest.raises(SpecError, match="steps"):
         read_train_spec(ROOT / "jobs" / "specs" / "train-base.yaml", ("steps=0",))
+    inner = read_train_spec(ROOT / "jobs" / "specs" / "train-base.yaml", ("loss.tooth=3", "workers=4"))
+    assert (inner.loss.tooth, inner.workers) == (3.0, 4)
+    with pytest.raises(SpecError, match="multiple of workers x accumulate = 3"):
+        read_train_spec(ROOT / "jobs" / "specs" / "train-base.yaml", ("workers=3",))

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 from torch.nn import functional as F
 
-from dentgen.training.losses import kl_loss, noise_loss, reconstruction_loss, snr_weights, tooth_weights
+from dentgen.training.losses import (
+    boundary_band,
+    consistency_loss,
+    kl_loss,
+    noise_loss,
+    pixel_weights,
+    reconstruction_loss,
+    snr_weights,
+)
+from dentgen.training.spec import LossSpec
 
 ONE = torch.ones(2)
 
@@ -16,24 +30,89 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 4, 8, 8, generator=generator)
 
 
-def test_weight_one_is_mse() -> None:
+def weigh(seg: torch.Tensor, **values: Any) -> torch.Tensor:
+    return pixel_weights(seg.to(torch.uint8), LossSpec.model_validate(values), 8)
+
+
+@pytest.mark.parametrize("normalise", ["none", "sample", "batch"])
+@pytest.mark.parametrize("reduce", ["area", "bilinear"])
+def test_all_ones_is_mse(normalise: str, reduce: str) -> None:
     pred, noise = pair()
-    seg = torch.randint(0, 3, (2, 64, 64))
-    weights = tooth_weights(seg, 2, 1.0, 8)
+    weights = weigh(torch.randint(0, 3, (2, 64, 64)), normalise=normalise, reduce=reduce)
+    assert torch.equal(weights, torch.ones(2, 1, 8, 8))
     assert float(noise_loss(pred, noise, ONE, weights)) == pytest.approx(float(F.mse_loss(pred, noise)), rel=1e-6)
 
 
-def test_sample_normalisation_keeps_the_mean() -> None:
-    seg = torch.randint(0, 3, (2, 64, 64))
-    assert tooth_weights(seg, 2, 5.0, 8).mean(dim=(1, 2, 3)).tolist() == pytest.approx([1, 1])
-    assert float(tooth_weights(torch.zeros(1, 64, 64), 2, 5.0, 8).sum()) == 64, "a picture without teeth"
+@pytest.mark.parametrize("normalise", ["sample", "batch"])
+def test_scaling_all_weights_changes_nothing(normalise: str) -> None:
+    seg = torch.randint(0, 3, (3, 64, 64))
+    one = weigh(seg, tooth=5.0, gingiva=2.0, boundary=3.0, normalise=normalise)
+    ten = weigh(seg, background=10.0, tooth=50.0, gingiva=20.0, boundary=30.0, normalise=normalise)
+    torch.testing.assert_close(one, ten)
+
+
+def test_what_has_mean_one() -> None:
+    seg = torch.zeros(2, 64, 64, dtype=torch.long)
+    seg[0, :32] = 2
+    assert weigh(seg, tooth=5.0, normalise="sample").mean(dim=(1, 2, 3)).tolist() == pytest.approx([1, 1])
+    batch = weigh(seg, tooth=5.0, normalise="batch")
+    assert float(batch.mean()) == pytest.approx(1)
+    assert batch.mean(dim=(1, 2, 3)).tolist() == pytest.approx([3 / 2, 1 / 2])
+    assert weigh(seg, tooth=5.0, normalise="none").mean(dim=(1, 2, 3)).tolist() == pytest.approx([3, 1])
+
+
+@pytest.mark.parametrize("normalise", ["none", "sample", "batch"])
+def test_pictures_without_a_class_stay_finite(normalise: str) -> None:
+    nothing = torch.zeros(1, 64, 64)
+    assert bool(weigh(nothing, tooth=5.0, boundary=2.0, normalise=normalise).isfinite().all())
+    assert bool(weigh(nothing, background=0.0, tooth=5.0, normalise=normalise).isfinite().all()), "no weight at all"
+
+
+def test_the_boundary_band_is_as_wide_as_said() -> None:
+    inside = torch.zeros(1, 16, 16, dtype=torch.bool)
+    inside[:, :, 8:] = True
+    for pixels in (1, 2, 3):
+        band = boundary_band(inside, pixels)
+        assert band[0, 5].nonzero().flatten().tolist() == list(range(8 - pixels, 8 + pixels))
+    assert float(boundary_band(torch.ones(1, 16, 16, dtype=torch.bool), 2).sum()) == 0, "the picture's edge is none"
+
+
+def test_the_floor_is_the_least_weight() -> None:
+    seg = torch.zeros(1, 64, 64)
+    seg[:, :32] = 2
+    weights = weigh(seg, background=0.0, tooth=5.0, floor=0.5, normalise="none")
+    assert sorted(set(weights.flatten().tolist())) == [0.5, 5.0]
 
 
 def test_area_reduction_keeps_a_narrow_gap() -> None:
     """A gap of two pixels in a cell of eight weighs a quarter; nearest neighbour would lose it or double it."""
-    seg = torch.full((1, 8, 8), 2)
+    seg = torch.full((1, 64, 64), 2)
     seg[:, :, 3:5] = 0
-    assert float(tooth_weights(seg, 2, 5.0, 1, "none")) == pytest.approx(1 + 4 * 0.75)
+    assert float(weigh(seg, tooth=5.0, normalise="none")[0, 0, 0, 0]) == pytest.approx(1 + 4 * 0.75)
+
+
+def test_workers_share_the_mean_of_a_batch(tmp_path: Path) -> None:
+    """Two processes of two samples each weigh as one of four."""
+    seg = torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(0))
+    seg[2:] = 0
+    torch.save(seg, tmp_path / "seg.pt")
+    torch.multiprocessing.spawn(_weigh_half, (str(tmp_path),), nprocs=2)
+    halves = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
+    torch.testing.assert_close(halves, weigh(seg, tooth=5.0, normalise="batch"))
+
+
+def _weigh_half(rank: int, folder: str) -> None:
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    seg = torch.load(f"{folder}/seg.pt")[2 * rank : 2 * rank + 2]
+    torch.save(weigh(seg, tooth=5.0, normalise="batch"), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_a_consistent_answer_costs_nothing() -> None:
+    one, other = pair()
+    assert float(consistency_loss(one, one)) == pytest.approx(0, abs=1e-9)
+    assert float(consistency_loss(one, other)) == pytest.approx(float((one - other).abs().mean()), rel=2e-3)
 
 
 def test_min_snr_caps_low_noise_and_leaves_high_noise() -> None:

@@ -1,0 +1,57 @@
+"""A training run's checkpoint: everything that decides how it goes on, in one file on any storage.
+
+Refuses to know recipes and data.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+
+from dentgen import storage
+from dentgen.errors import SpecError
+
+_LOG = logging.getLogger(__name__)
+_FILE: Final = "checkpoint.pt"
+
+
+def save_checkpoint(folder: str, step: int, parts: Mapping[str, Any], rows: list[dict[str, float]]) -> None:
+    """Replace the newest checkpoint, all at once.
+
+    Args:
+        folder: Path or URL.
+        step: Steps done.
+        parts: What has a state, by name.
+        rows: Lines of the log so far.
+    """
+    content = io.BytesIO()
+    states = {name: part.state_dict() for name, part in parts.items()}
+    torch.save({"step": step, "log": rows, **states}, content)
+    storage.put_latest(storage.join(folder, _FILE), content.getvalue())
+
+
+def load_checkpoint(folder: str, parts: Mapping[str, Any]) -> tuple[int, list[dict[str, float]]]:
+    """Put the newest checkpoint into ``parts``; returns steps done and the log so far, (0, []) if there is none.
+
+    Raises:
+        SpecError: If the checkpoint is another run's.
+    """
+    place = storage.join(folder, _FILE)
+    content = storage.read_if_there(place)
+    if content is None:
+        return 0, []
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        raise SpecError(
+            f"checkpoints: found a checkpoint of another run in {place} ({why}), expected this run's"
+        ) from error
+    _LOG.info("%s: resuming at step %d", place, state["step"])
+    return int(state["step"]), list(state["log"])

@@ -1,0 +1,133 @@
+"""Frozen networks that a recipe learns beside: autoencoder, text encoder, UNet, control base of the bundle.
+
+They are kept out of the recipe's own modules, so that neither optimiser nor workers' synchronisation sees them. Refuses
+to know losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dentgen.errors import SpecError
+from dentgen.models.autoencoder import downscale_of
+from dentgen.models.parts import load_text_encoder, load_tokenizer, load_unet, load_vae
+from dentgen.training.data import Batch, TrainingRow
+from dentgen.training.order import Place
+from dentgen.training.spec import ControlKind, TrainSpec
+
+
+def frozen(net: nn.Module, device: torch.device) -> nn.Module:
+    """The net on its device, for inference only."""
+    nn.Module.to(net, device)  # diffusers' own ``to`` warns about a list of modules that is empty here
+    return net.eval().requires_grad_(False)
+
+
+class FrozenAutoencoder:
+    """Latents of pictures and control images, encoded once each where the spec says so.
+
+    An image is encoded alone, so that its latent depends neither on its neighbours nor on the number of workers.
+    """
+
+    def __init__(self, spec: TrainSpec, device: torch.device) -> None:
+        """Load the bundle's autoencoder."""
+        self.vae: AutoencoderKL = load_vae(Path(spec.bundle) / "vae", torch.float32)
+        frozen(self.vae, device)
+        self.scale = float(self.vae.config["scaling_factor"])
+        self.latent_size = spec.size // downscale_of(self.vae)
+        self._kept: dict[tuple[Place, str], Tensor] | None = {} if spec.cache_latents else None
+        self._device = device
+
+    def pictures(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
+        """Scaled latents of the rows' pictures, at the posterior's mode."""
+        return torch.stack([self._latent(row.place, "picture", image_tensor(row.photo)) for row in batch.rows])
+
+    def controls(self, rows: Sequence[TrainingRow], kinds: Sequence[ControlKind]) -> Float[Tensor, "b 4 h w"]:
+        """Scaled latents of one control image per row, taken as [0, 1], which is ctrLoRA's range for conditions."""
+        return torch.stack(
+            [
+                self._latent(row.place, kind, control_tensor(row.controls[kind]))
+                for row, kind in zip(rows, kinds, strict=True)
+            ]
+        )
+
+    @torch.no_grad()
+    def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 H W"]:
+        """Pictures of scaled latents."""
+        pictures: Tensor = self.vae.decode(latents / self.scale).sample
+        return pictures
+
+    @torch.no_grad()
+    def _latent(self, place: Place, kind: str, image: Tensor) -> Tensor:
+        kept = None if self._kept is None else self._kept.get((place, kind))
+        if kept is None:
+            kept = self.vae.encode(image[None].to(self._device)).latent_dist.mode()[0] * self.scale
+            if self._kept is not None:
+                self._kept[place, kind] = kept.cpu()
+        return kept.to(self._device)
+
+
+class FrozenText:
+    """Prompts to embeddings, with the bundle's text encoder as it is."""
+
+    def __init__(self, spec: TrainSpec, device: torch.device) -> None:
+        """Load tokenizer and text encoder."""
+        bundle = Path(spec.bundle)
+        self._tokenizer = load_tokenizer(bundle / "tokenizer")
+        self._text: CLIPTextModel = load_text_encoder(bundle / "text_encoder", torch.float32)
+        frozen(self._text, device)
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "b tokens width"]:
+        """Embeddings of prompts, cut after one window."""
+        embeds: Tensor = self._text(token_ids(self._tokenizer, prompts).to(self._device))[0]
+        return embeds
+
+
+def frozen_unet(spec: TrainSpec, device: torch.device) -> UNet2DConditionModel:
+    """The bundle's UNet, after a look at whether the spec's pictures are what it was made for.
+
+    Raises:
+        SpecError: If it is for pictures of another size.
+    """
+    unet: UNet2DConditionModel = load_unet(Path(spec.bundle) / "unet", torch.float32)
+    check_size(spec, unet)
+    frozen(unet, device)
+    return unet
+
+
+def check_size(spec: TrainSpec, unet: UNet2DConditionModel) -> None:
+    """Refuse pictures of another size than the UNet's.
+
+    Raises:
+        SpecError: If the sizes differ.
+    """
+    vae = AutoencoderKL.load_config(Path(spec.bundle) / "vae")
+    expected = int(unet.config["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+    if spec.size != expected:
+        raise SpecError(f"size: found {spec.size}, expected {expected} as the UNet of {spec.bundle} has it")
+
+
+def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
+    """(b, 77) ids, padded."""
+    ids: Tensor = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return ids
+
+
+def image_tensor(image: NDArray[np.uint8]) -> Float[Tensor, "... 3 H W"]:
+    """(..., H, W, 3) uint8 to float in [-1, 1]."""
+    return torch.from_numpy(image.copy()).movedim(-1, -3).contiguous().float() / 127.5 - 1
+
+
+def control_tensor(image: NDArray[np.uint8]) -> Float[Tensor, "... 3 H W"]:
+    """(..., H, W, 3) uint8 to float in [0, 1]."""
+    return torch.from_numpy(image.copy()).movedim(-1, -3).contiguous().float() / 255

@@ -1,0 +1,104 @@
+"""A training run in several processes: Ray Train starts and joins them, and starts them again when one dies.
+
+Workers go on from the run's own checkpoint, so Ray keeps none. Refuses to know how anything is trained.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from dentgen import storage
+from dentgen.errors import SpecError, TrainingError
+from dentgen.training.spec import TrainSpec
+
+#: Places that a spec names, beside those of bundles to start from.
+_PLACES: Final = ("data", "bundle", "checkpoints", "tensorboard")
+#: Set by Ray in a submitted job.
+_JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+#: How often a group of workers is started again.
+_RESTARTS: Final = 3
+
+
+def train_with_ray(spec: TrainSpec, address: str | None = None) -> None:
+    """Train a spec in its number of workers.
+
+    Args:
+        spec: The run.
+        address: Ray cluster; None: the environment's, or a new one here.
+
+    Raises:
+        SpecError: If a submitted job would write into its temporary copy of the working directory.
+        TrainingError: If the workers cannot go on.
+    """
+    spec = _absolute(spec)
+    started = not ray.is_initialized()
+    if started:
+        address = address or os.environ.get("RAY_ADDRESS", "local")
+        dashboard = False if address == "local" else None
+        ray.init(address=address, logging_level=logging.WARNING, include_dashboard=dashboard)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _trainer(spec, folder).fit()
+    except TrainingFailedError as error:
+        raise TrainingError(f"the workers cannot go on: {_cause(error)}") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _trainer(spec: TrainSpec, folder: str) -> TorchTrainer:
+    gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
+    on_gpu = spec.device == "cuda" or (spec.device == "auto" and gpus >= spec.workers)
+    return TorchTrainer(
+        _work,
+        train_loop_config=spec.model_dump(mode="json"),
+        torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=spec.workers, use_gpu=on_gpu),
+        run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_RESTARTS)),
+    )
+
+
+def _work(values: dict[str, Any]) -> None:
+    from dentgen.training.loop import Worker
+    from dentgen.training.run import work
+
+    context = get_context()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
+    work(TrainSpec.model_validate(values), worker)
+
+
+def _absolute(spec: TrainSpec) -> TrainSpec:
+    """The spec with places as workers find them, who stand in other folders.
+
+    Raises:
+        SpecError: If a place would be within a submitted job's temporary copy of the working directory.
+    """
+    places = {name: getattr(spec, name) for name in _PLACES}
+    relative = {name: place for name, place in places.items() if place and not _stands_alone(place)}
+    if relative and _JOB in os.environ:
+        name, place = next(iter(relative.items()))
+        raise SpecError(
+            f"{name}: found {place!r}, which in a submitted job is a temporary copy of the working directory; "
+            "expected a URL or an absolute path"
+        )
+    return spec.model_copy(update={name: str(Path(place).absolute()) for name, place in relative.items()})
+
+
+def _stands_alone(place: str) -> bool:
+    return storage.is_remote(place) or place.startswith(("/", "file://", "local://"))
+
+
+def _cause(error: Exception) -> str:
+    failures = getattr(error, "worker_failures", {})
+    causes = [str(cause).strip().splitlines()[-1] for cause in failures.values() if str(cause).strip()]
+    return causes[0] if causes else str(error).strip().splitlines()[-1]

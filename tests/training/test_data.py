@@ -1,0 +1,105 @@
+"""Rows: every record once an epoch, named by seed and step, the same kept or streamed, whatever reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dentgen.conditions.labels import mirror_prompt
+from dentgen.errors import ConditionError
+from dentgen.seeding import numpy_generator
+from dentgen.training.data import TrainingData, conditions_of, drop_words, open_records
+from dentgen.training.order import RowOrder
+from tests.conftest import DEMO
+from tests.training.conftest import train_spec
+
+
+def test_an_epoch_shows_every_record_once() -> None:
+    order = RowOrder([70, 3, 40], 1, chunk=8, window=3)
+    epochs = [[(p.chunk.shard, p.position) for p in order.places(113 * epoch, 113)] for epoch in range(3)]
+    for places in epochs:
+        assert sorted(places) == [(0, i) for i in range(70)] + [(1, i) for i in range(3)] + [(2, i) for i in range(40)]
+    assert epochs[0] != epochs[1] != epochs[2]
+    mirrored = Counter(p.mirrored for p in order.places(0, 1130))
+    assert 400 < mirrored[True] < 730
+
+
+def test_rows_do_not_depend_on_what_was_asked_before() -> None:
+    sizes = [70, 3, 40]
+    whole = RowOrder(sizes, 1, chunk=8, window=3).places(0, 300)
+    again = RowOrder(sizes, 1, chunk=8, window=3)
+    pieces = [again.places(start, 10) for start in (290, 100, 0, 10)]
+    assert pieces == [whole[start : start + 10] for start in (290, 100, 0, 10)]
+    assert RowOrder(sizes, 2, chunk=8, window=3).places(0, 300) != whole
+
+
+def test_neighbouring_rows_come_from_few_chunks() -> None:
+    """So that a stream reads a chunk once an epoch."""
+    order = RowOrder([1000] * 4, 0, chunk=10, window=5)
+    for window in range(0, 4000, 50):
+        assert len({place.chunk for place in order.places(window, 50)}) == 5
+
+
+def test_streamed_rows_are_those_kept(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "adapter", batch=4)
+    kept = TrainingData(spec, open_records(spec, "train"))
+    streaming = spec.model_copy(update={"stream": True})
+    streamed = TrainingData(streaming, open_records(streaming, "train"))
+    assert len(kept) == len(streamed) > 2
+    for step in (0, 1, 2, 7, 3):
+        for one, other in zip(kept.batch(step, 2, 2).rows, streamed.batch(step, 2, 2).rows, strict=True):
+            assert one.place == other.place
+            assert one.prompt == other.prompt
+            assert np.array_equal(one.photo, other.photo)
+            assert all(np.array_equal(one.controls[kind], other.controls[kind]) for kind in one.controls)
+
+
+def test_a_worker_reads_its_own_rows(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "adapter", batch=4)
+    data = TrainingData(spec, open_records(spec, ""))
+    whole = [row.place for row in data.batch(3, 0, 4).rows]
+    assert [row.place for first in (0, 2) for row in data.batch(3, first, 2).rows] == whole
+
+
+def test_rows_are_mirrored_whole(tmp_path: Path) -> None:
+    spec = train_spec(str(DEMO), tmp_path, "base", batch=20, size=128)
+    data = TrainingData(spec, open_records(spec, ""))
+    shown = {}
+    for step in range(8):
+        for row in data.batch(step, 0, 20).rows:
+            shown[row.place.chunk, row.place.position, row.place.mirrored] = row
+    pairs = [
+        (row, shown[chunk, i, False])
+        for (chunk, i, mirrored), row in shown.items()
+        if mirrored and (chunk, i, False) in shown
+    ]
+    assert len(pairs) > 10
+    for mirror, plain in pairs:
+        assert np.array_equal(mirror.photo, plain.photo[:, ::-1])
+        assert np.array_equal(mirror.seg, plain.seg[:, ::-1])
+        assert np.array_equal(mirror.controls["lighting"], plain.controls["lighting"][:, ::-1])
+        assert mirror.prompt == mirror_prompt(plain.prompt)
+    assert any("left view" in mirror.prompt and "right view" in plain.prompt for mirror, plain in pairs)
+
+
+def test_a_source_without_the_split_is_refused(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "adapter")
+    with pytest.raises(ConditionError, match="no record of split 'nowhere'"):
+        open_records(spec, "nowhere")
+
+
+def test_control_images_name_their_maps() -> None:
+    assert conditions_of(()) == ("segmentation",)
+    assert conditions_of(("blended", "normal")) == ("segmentation", "lighting", "normal")
+
+
+def test_prompts_lose_words_but_keep_the_view() -> None:
+    prompt = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
+    assert mirror_prompt(mirror_prompt(prompt)) == prompt
+    rng = numpy_generator("words")
+    dropped = [drop_words(prompt, rng) for _ in range(50)]
+    assert all(text.startswith("a photo of both teeth, left view") for text in dropped)
+    assert len(set(dropped)) > 4

@@ -1,0 +1,115 @@
+"""Every recipe on real small networks: it trains what it says, leaves the rest, and writes what the loader takes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import LCMScheduler
+
+from dentgen.models.bundle import load_bundle
+from dentgen.models.control import load_control
+from dentgen.training.adapter import ControlBaseRecipe
+from dentgen.training.data import TrainingData, open_records
+from dentgen.training.lcm_lora import boundary_scalings
+from dentgen.training.miniature import SCHEDULER_CONFIG
+from dentgen.training.run import run_training
+from tests.training.conftest import train_spec
+
+CPU = torch.device("cpu")
+
+
+def own_bundle(family: Path, folder: Path) -> Path:
+    shutil.copytree(family / "bundle", folder / "bundle")
+    return folder
+
+
+def test_the_family_loads(family: Path) -> None:
+    bundle = load_bundle(str(family / "bundle"), {"blended"})
+    assert bundle.control is not None
+
+
+def test_a_control_base_keeps_its_tasks_apart(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = own_bundle(family, tmp_path)
+    before = load_control(folder / "bundle" / "controlnet", torch.float32).state_dict()
+    bundle = str(folder / "bundle")
+    spec = train_spec(phantoms, folder, "control-base", conditions=["segmentation", "normal"], start=bundle)
+    run_training(spec)
+    after = load_control(folder / "bundle" / "controlnet", torch.float32).state_dict()
+    assert sum(not torch.equal(before[name], after[name]) for name in before) > len(before) / 2
+    loaded = load_bundle(bundle, {"segmentation", "normal"})
+    one, other = (loaded.shared[name].state_dict() for name in ("segmentation", "normal"))
+    differing = [name for name in one if not torch.equal(one[name], other[name])]
+    assert differing
+    assert all("controlnet" not in name and "conv" not in name for name in differing), "LoRAs are of linear layers"
+
+
+def test_a_task_trains_its_own_lora_and_the_base(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = own_bundle(family, tmp_path)
+    bundle = str(folder / "bundle")
+    spec = train_spec(phantoms, folder, "control-base", conditions=["segmentation", "normal"], start=bundle)
+    recipe, data = ControlBaseRecipe(spec, CPU), TrainingData(spec, open_records(spec, ""))
+    for step, (own, other) in enumerate((("segmentation", "normal"), ("normal", "segmentation"))):
+        recipe.zero_grad(set_to_none=True)
+        recipe(data.batch(step, 0, 2))["loss"].backward()
+        got = {name for name, parameter in recipe.named_parameters() if parameter.grad is not None}
+        assert any(f".{own}." in name for name in got)
+        assert not any(f".{other}." in name for name in got)
+        assert any("base_layer" in name for name in got)
+
+
+@pytest.mark.parametrize("recipe", ["controlnet", "control-lora"])
+def test_the_other_control_nets_load_and_control(phantoms: str, family: Path, tmp_path: Path, recipe: str) -> None:
+    folder = own_bundle(family, tmp_path)
+    run_training(train_spec(phantoms, folder, recipe, name="full", learning_rate=0.01))
+    full = load_bundle(str(folder / "bundle"), controlnets=["full"]).full["full"]
+    latents, hints = torch.zeros(1, 4, 8, 8), torch.rand(1, 3, 64, 64)
+    embeds = torch.zeros(1, 77, 128)
+    _, middle = full.network(latents, torch.tensor([5]), embeds, controlnet_cond=full.hint(hints), return_dict=False)
+    assert float(middle.abs().sum()) > 0, "its zero convolutions have moved"
+
+
+def test_an_lcm_lora_loads_and_changes_the_unet(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = own_bundle(family, tmp_path)
+    run_training(train_spec(phantoms, folder, "lcm-lora", control="blended", learning_rate=0.01))
+    plain = load_bundle(str(folder / "bundle")).unet.state_dict()
+    tuned = load_bundle(str(folder / "bundle"), loras={"lcm": 1.0}).unet.state_dict()
+    assert any(not torch.equal(plain[name], tuned[name]) for name in plain)
+
+
+def test_boundary_scalings_are_those_of_the_scheduler() -> None:
+    scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
+    for timestep in (0, 1, 259, 999):
+        skip, out = scheduler.get_scalings_for_boundary_condition_discrete(timestep)
+        own_skip, own_out = boundary_scalings(torch.tensor([timestep]))
+        assert float(own_skip) == pytest.approx(float(skip), rel=1e-6)
+        assert float(own_out) == pytest.approx(float(out), rel=1e-6)
+    skip, out = boundary_scalings(torch.tensor([0]))
+    assert (float(skip), float(out)) == (1.0, 0.0), "at timestep 0 the input is the answer"
+
+
+@pytest.mark.parametrize("values", [{}, {"detail": False}, {"adversarial": 0.1}])
+def test_a_tiny_decoder_loads(phantoms: str, family: Path, tmp_path: Path, values: dict[str, object]) -> None:
+    folder = own_bundle(family, tmp_path)
+    run_training(train_spec(phantoms, folder, "decoder", **values))
+    assert load_bundle(str(folder / "bundle"), decoder="tiny").tiny_decoder is not None
+
+
+def test_sharpening_the_decoder_leaves_the_encoder(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = own_bundle(family, tmp_path)
+    run_training(train_spec(phantoms, folder, "decoder", decoder="kl"))
+    before, after = (load_bundle(str(place / "bundle")).vae.state_dict() for place in (family, folder))
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed
+    assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)
+
+
+def test_text_to_image_trains_without_control(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = own_bundle(family, tmp_path)
+    control = (folder / "bundle" / "controlnet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    run_training(train_spec(phantoms, folder, "text-to-image", start=str(folder / "bundle")))
+    before, after = (load_bundle(str(place / "bundle")).unet.state_dict() for place in (family, folder))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert (folder / "bundle" / "controlnet" / "diffusion_pytorch_model.safetensors").read_bytes() == control
