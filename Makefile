@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -q -m "not slow and not long and not faults"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow and not long and not faults"
 
 test-slow: $(READY)
 	$(BIN)/pytest -q -m slow

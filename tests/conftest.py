@@ -24,6 +24,17 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file stay in one of several processes, and all files that start Ray in the same one."""
+    with_ray = {item.path for item in items if item.get_closest_marker("ray") or "ray_local" in _fixtures(item)}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else str(item.path)))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return list(getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
