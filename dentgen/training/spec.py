@@ -87,7 +87,7 @@ class TrainSpec(BaseModel):
     checkpoint_seconds: float = Field(default=300.0, ge=0, description="Time between checkpoints.")
     log_steps: int = Field(default=50, gt=0, description="Steps whose mean losses make one line of the log.")
     validate_steps: int = Field(default=0, ge=0, description="Steps between previews and validation losses; 0: none.")
-    validate_split: str = "val"
+    validate_split: str = "validation"
     validate_records: int = Field(default=8, gt=0)
     tensorboard: str = Field(default="", description="Folder for TensorBoard's events; empty: none.")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
+from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional as F
 
 from dentgen.training.losses import (
@@ -96,7 +96,7 @@ def test_workers_share_the_mean_of_a_batch(tmp_path: Path) -> None:
     seg = torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(0))
     seg[2:] = 0
     torch.save(seg, tmp_path / "seg.pt")
-    torch.multiprocessing.spawn(_weigh_half, (str(tmp_path),), nprocs=2)
+    start_processes(_weigh_half, (str(tmp_path),), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
     halves = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
     torch.testing.assert_close(halves, weigh(seg, tooth=5.0, normalise="batch"))
 
