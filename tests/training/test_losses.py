@@ -96,7 +96,7 @@ def test_workers_share_the_mean_of_a_batch(tmp_path: Path) -> None:
     seg = torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(0))
     seg[2:] = 0
     torch.save(seg, tmp_path / "seg.pt")
-    start_processes(_weigh_half, (str(tmp_path),), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    start_processes(_weigh_half, (str(tmp_path),), nprocs=2, start_method="spawn")
     halves = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
     torch.testing.assert_close(halves, weigh(seg, tooth=5.0, normalise="batch"))
 
