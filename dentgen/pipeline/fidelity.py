@@ -8,6 +8,7 @@ it shows what each figure can and cannot tell.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,8 +193,8 @@ def _balanced_accuracy(said: NDArray[np.uint8], truth: NDArray[np.uint8]) -> flo
 
 
 def write_figures(figures: dict[str, float], path: Path) -> None:
-    """Write figures as JSON, four digits."""
-    rounded = {name: round(value, 4) for name, value in figures.items()}
+    """Write figures as JSON, four digits; null for what there is no figure of."""
+    rounded = {name: round(value, 4) if math.isfinite(value) else None for name, value in figures.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"figures": rounded}, indent=1) + "\n")
 

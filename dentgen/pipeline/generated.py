@@ -25,6 +25,7 @@ from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.reference_set import ReferenceSet
 from dentgen.pipeline.run import build
 from dentgen.records import sample_key
+from dentgen.shards.index import SUCCESS
 from dentgen.shards.reader import Members, read_samples
 from dentgen.shards.tar import json_bytes, tar_bytes
 from dentgen.spec import BuildSpec
@@ -42,7 +43,8 @@ def finished_build(work: str, spec: BuildSpec, source: str, *, variants: int, li
     )
     model = hashlib.sha256(f"{spec.digest()} {chosen_digest(spec.model)}".encode()).hexdigest()[:12]
     out = storage.join(work, "builds", f"{storage.name_of(source)}-{model}")
-    build(spec.model_copy(update={"output": spec.output.model_copy(update={"path": out})}), use_ray=False)
+    if not storage.exists(storage.join(out, SUCCESS)):
+        build(spec.model_copy(update={"output": spec.output.model_copy(update={"path": out})}), use_ray=False)
     return out
 
 

@@ -70,9 +70,7 @@ def test_pictures_that_follow_their_light(maps: Maps) -> None:
     pictures = np.repeat(maps.light[..., None], 3, -1)
     assert seen_figures(pictures, maps)["light_correlation"] > 0.95
     assert seen_figures(255 - pictures, maps)["light_correlation"] < -0.95
-    assert seen_figures(pictures[:, ::-1], maps)["light_correlation"] > 0.95, (
-        "the light does not change from row to row"
-    )
+    assert seen_figures(pictures[:, ::-1], maps)["light_correlation"] > 0.95, "light is the same in every row"
     assert abs(seen_figures(pictures.transpose(0, 2, 1, 3), maps)["light_correlation"]) < 0.1
 
 
