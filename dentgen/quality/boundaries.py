@@ -56,8 +56,9 @@ def edge_energy(pictures: NDArray[np.uint8], inside: NDArray[np.bool_]) -> float
     """
     total, pixels = 0.0, 0
     for picture, mask in zip(pictures, inside, strict=True):
-        down, right = np.gradient(luminance(picture))
-        total += float((down**2 + right**2)[mask].sum())
+        light = luminance(picture)
+        slopes = np.stack([np.gradient(light, axis=axis) for axis in (0, 1)])
+        total += float((slopes[:, mask] ** 2).sum())
         pixels += int(mask.sum())
     return total / pixels if pixels else float("nan")
 

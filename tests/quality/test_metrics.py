@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -77,7 +79,7 @@ def test_spread_of_equal_variants_is_zero() -> None:
 
 
 @pytest.mark.parametrize(("kind", "steps"), [(Segmenter, 60), (DilatedSegmenter, 100)])
-def test_a_judge_learns_what_is_there(kind: type[Segmenter | DilatedSegmenter], steps: int) -> None:
+def test_a_judge_learns_what_is_there(kind: Callable[[], Segmenter | DilatedSegmenter], steps: int) -> None:
     """On flat colours a segmenter must become almost perfect; untrained it is not."""
     rng = np.random.default_rng(0)
     seg = np.kron(rng.integers(0, 3, (24, 4, 4)), np.ones((8, 8))).astype(np.uint8)
