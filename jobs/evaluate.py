@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--spec", type=Path, default=Path("jobs/specs/demo.yaml"))
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides")
     parser.add_argument("--work", default="work/evaluate", help="keeps phantoms, judges and builds")
-    parser.add_argument("--records", type=int, default=256, help="phantoms to measure on, or mouths to survey")
+    parser.add_argument("--records", type=int, help="phantoms to measure on (256), or mouths to survey (64)")
     parser.add_argument("--judge-records", type=int, default=DEFAULT_JUDGES.records, help="that judges learn from")
     parser.add_argument("--unet-steps", type=int, default=DEFAULT_JUDGES.unet_steps)
     parser.add_argument("--dilated-steps", type=int, default=DEFAULT_JUDGES.dilated_steps)
@@ -60,7 +60,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--way", action="append", default=[], nargs="+", metavar=("NAME", "SPEC|A.B=VALUE"))
     parser.add_argument("--bundles", action="append", default=[], nargs="+", metavar=("NAME", "BUNDLE"))
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.records = arguments.records or (64 if arguments.what == "phantoms" else 256)
+    return arguments
 
 
 def _fidelity(arguments: argparse.Namespace) -> dict[str, float]:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from dentgen import storage
 from dentgen.conditions.labels import colour_segmentation
-from dentgen.models.bundle import chosen_digest
 from dentgen.pipeline.fidelity_sheet import best_median_worst, write_fidelity_sheet
-from dentgen.pipeline.generated import generated_pictures
+from dentgen.pipeline.generated import generated_pictures, model_digest
 from dentgen.pipeline.kept_judges import DEFAULT_JUDGES, JudgeSettings, kept_judge, kept_segmenters
 from dentgen.pipeline.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.pipeline.word_effects import word_figures
@@ -95,7 +94,7 @@ def measure_fidelity(settings: FidelitySettings) -> Fidelity:
     figures |= _seen_figures(test, variants)
     figures |= _detector_figures(settings, learnt, test, variants)
     figures |= word_figures(settings.work, settings.spec, test, min(settings.word_records, len(test.keys)))
-    sheet = storage.join(settings.work, f"fidelity-{chosen_digest(settings.spec.model)[:12]}.png")
+    sheet = storage.join(settings.work, f"fidelity-{storage.name_of(test.source)}-{model_digest(settings.spec)}.png")
     return Fidelity(figures, sheet, write_fidelity_sheet(sheet, test, variants, best_median_worst(scores)))
 
 

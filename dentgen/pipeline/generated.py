@@ -41,11 +41,15 @@ def finished_build(work: str, spec: BuildSpec, source: str, *, variants: int, li
             "sampling": spec.sampling.model_copy(update={"variants": variants}),
         }
     )
-    model = hashlib.sha256(f"{spec.digest()} {chosen_digest(spec.model)}".encode()).hexdigest()[:12]
-    out = storage.join(work, "builds", f"{storage.name_of(source)}-{model}")
+    out = storage.join(work, "builds", f"{storage.name_of(source)}-{model_digest(spec)}")
     if not storage.exists(storage.join(out, SUCCESS)):
         build(spec.model_copy(update={"output": spec.output.model_copy(update={"path": out})}), use_ray=False)
     return out
+
+
+def model_digest(spec: BuildSpec) -> str:
+    """Names a spec together with what its bundle holds now, in 12 letters."""
+    return hashlib.sha256(f"{spec.digest()} {chosen_digest(spec.model)}".encode()).hexdigest()[:12]
 
 
 def generated_pictures(
