@@ -88,11 +88,13 @@ def _way(path: Path, overrides: Sequence[str], settings: Sequence[str], bundles:
 def compare_adapters(settings: StudySettings) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Figures by way and name, a value for each bundle of the way.
 
-    Names are those of ``judged_figures``, for each judge ("boundary_f1 unet"), ``light_correlation``, and
-    ``ghost_edges``: edge energy inside single teeth over that of the reference pictures. Ghosts, which are contours
-    where no tooth ends, raise it above 1; so does any texture that is not there in the reference, while softness lowers
-    it and can hide a ghost. ``tooth_pieces`` sees ghosts of the other kind: teeth drawn twice, far enough apart to be
-    judged two. Neither tells a ghost from other mistakes of its kind. "reference" is the row of the reference pictures.
+    Names are those of ``judged_figures``, for each judge ("boundary_f1 unet"), ``light_correlation``, and two for
+    ghosts, which are contours where no tooth ends. ``interior_edges``: edge energy inside single teeth over that of the
+    reference pictures; softness lowers it and can hide a ghost. ``ghost_edges``: ``stray_edges``, which softness moves
+    less because it lowers outlines too, over that of the reference pictures. Above 1 there is more contour inside teeth
+    than there should be, a ghost's or texture's. ``tooth_pieces`` sees ghosts of the other kind: teeth drawn twice, far
+    enough apart to be judged two. None tells a ghost from other mistakes of its kind: look at the pictures. "reference"
+    is the row of the reference pictures.
     """
     first = next(iter(settings.ways.values()))[0]
     learnt = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.size)
@@ -107,7 +109,7 @@ def compare_adapters(settings: StudySettings) -> dict[str, dict[str, NDArray[np.
         ]
         found[way] = {name: np.array([run[name] for run in runs]) for name in real}
     found[REFERENCE] = {name: np.array([value]) for name, value in real.items()}
-    return {way: _with_ghosts(figures, real["interior_edges"]) for way, figures in found.items()}
+    return {way: _with_ghosts(figures, real) for way, figures in found.items()}
 
 
 def _figures(
@@ -120,9 +122,13 @@ def _figures(
     return by_judge | seen_figures(pictures, maps)
 
 
-def _with_ghosts(figures: dict[str, NDArray[np.float64]], reference: float) -> dict[str, NDArray[np.float64]]:
-    others = {name: values for name, values in figures.items() if name != "interior_edges"}
-    return others | {"ghost_edges": figures["interior_edges"] / reference}
+def _with_ghosts(figures: dict[str, NDArray[np.float64]], real: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
+    """Edges over those of the reference pictures."""
+    others = {name: values for name, values in figures.items() if not name.endswith("_edges")}
+    return others | {
+        "interior_edges": figures["interior_edges"] / real["interior_edges"],
+        "ghost_edges": figures["stray_edges"] / real["stray_edges"],
+    }
 
 
 def study_figures(found: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> dict[str, float]:
@@ -141,9 +147,13 @@ def study_table(found: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> list[
     ways = list(found)
     lines = ["".join([f"{'':22s}", *(f"{way:>20s}" for way in ways)])]
     for name in found[ways[0]]:
-        cells = [f"{found[way][name].mean():.4f} +- {_spread(found[way][name]):.4f}" for way in ways]
+        cells = [_cell(found[way][name]) for way in ways]
         lines.append("".join([f"{name:22s}", *(f"{cell:>20s}" for cell in cells)]))
     return lines
+
+
+def _cell(runs: NDArray[np.float64]) -> str:
+    return f"{runs.mean():.4f} +- {_spread(runs):.4f}" if len(runs) > 1 else f"{runs.mean():.4f}          "
 
 
 def _spread(runs: NDArray[np.float64]) -> float:

@@ -33,6 +33,8 @@ from dentgen.spec import BuildSpec
 VARIANTS: Final = 4
 #: A record this far away in its set shows another mouth in another view.
 _SHUFFLE: Final = 7
+#: Halves of the test set between which distances are taken.
+_SPLITS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ def measure_fidelity(settings: FidelitySettings) -> Fidelity:
     Names say what, of which pictures (generated, reference, or the colour fill), and by which judge: without a suffix
     the U-Net, ``_dilated`` the other one. ``judged_figures`` and ``seen_figures`` explain most; ``miou_ratio`` is
     generated over reference, ``miou_shuffled`` is against other records' labels. ``kernel_distance_*``: to reference
-    pictures of other mouths, in a judge's features. ``detector_*``: accuracy of telling pictures from reference
+    pictures of other mouths, in a judge's features, mean over many halves of the test set, and its spread: that of
+    reference pictures among themselves is what chance does. ``detector_*``: accuracy of telling pictures from reference
     pictures, 0.5 is indistinguishable; ``detector_reference`` tells reference pictures of some mouths from those of
     others. ``spread_*``: mean standard deviation between variants in levels. ``word_*``: mean Lab values of tooth (b)
     or gum (a, L) pixels when one prompt word is exchanged and everything else is kept.
@@ -123,14 +126,15 @@ def _distance_figures(
     judge: Segmenter | DilatedSegmenter, test: ReferenceSet, pictures: NDArray[np.uint8]
 ) -> dict[str, float]:
     """Between halves of the test set that share no mouth: pictures of the same record would lie too near."""
-    first, second = test.halves()
     real = judge_features(judge, test.photos)
-    sets = {"generated": pictures, "fill": colour_fill(test.seg, test.light)}
-    figures = {"kernel_distance_reference": kernel_distance(real[first], real[second])}
-    for name, images in sets.items():
+    kinds = {"generated": pictures, "reference": test.photos, "fill": colour_fill(test.seg, test.light)}
+    figures = {}
+    for kind, images in kinds.items():
         seen = judge_features(judge, images)
-        both = kernel_distance(seen[first], real[second]) + kernel_distance(seen[second], real[first])
-        figures[f"kernel_distance_{name}"] = both / 2
+        splits = [test.halves(split) for split in range(_SPLITS)]
+        found = [kernel_distance(seen[first], real[second]) for first, second in splits]
+        figures[f"kernel_distance_{kind}"] = float(np.mean(found))
+        figures[f"kernel_distance_{kind}_spread"] = float(np.std(found))
     return figures
 
 

@@ -18,6 +18,7 @@ from dentgen.conditions.raw import RecordRange
 from dentgen.conditions.sources import list_shards, read_records
 from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.records import ConditionRecord
+from dentgen.seeding import numpy_generator
 
 #: Seeds that no training spec uses.
 JUDGE_SEED: Final = 7001
@@ -46,11 +47,13 @@ class ReferenceSet:
     fdi: NDArray[np.uint8]
     light: NDArray[np.uint8]
 
-    def halves(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Indices of two halves of the records that share no mouth."""
-        groups = {group: number for number, group in enumerate(dict.fromkeys(self.groups))}
-        odd = np.array([groups[group] % 2 for group in self.groups], bool)
-        return np.flatnonzero(~odd), np.flatnonzero(odd)
+    def halves(self, split: int = 0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indices of two halves of the records that share no mouth; another ``split``, other halves."""
+        mouths = list(dict.fromkeys(self.groups))
+        drawn = numpy_generator("halves", split).permutation(len(mouths))[: len(mouths) // 2]
+        chosen = {mouths[place] for place in drawn}
+        first = np.array([group in chosen for group in self.groups], bool)
+        return np.flatnonzero(first), np.flatnonzero(~first)
 
 
 def reference_set(work: str, count: int, seed: int, size: int, workers: int | None = None) -> ReferenceSet:

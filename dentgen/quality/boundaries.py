@@ -48,11 +48,15 @@ def interiors(numbers: NDArray[np.uint8], depth: float) -> NDArray[np.bool_]:
     return np.stack([(n > 0) & _far(_changes(n), depth) for n in numbers])
 
 
+def outlines(numbers: NDArray[np.uint8], reach: float) -> NDArray[np.bool_]:
+    """(n, H, W) pixels that lie at most ``reach`` pixels from where any number ends."""
+    return np.stack([~_far(_changes(n), reach) for n in numbers])
+
+
 def edge_energy(pictures: NDArray[np.uint8], inside: NDArray[np.bool_]) -> float:
     """Mean squared slope of linear luminance (per pixel) over a mask (n, H, W) of pictures (n, H, W, 3).
 
-    Deep inside teeth, a ghost's contours raise it above that of reference pictures. So do enamel texture and
-    highlights that are not there in the reference, and blur lowers it: it says how much contour there is, not whose.
+    It says how much contour there is, not whose: texture and highlights count as well, and blur lowers it everywhere.
     """
     total, pixels = 0.0, 0
     for picture, mask in zip(pictures, inside, strict=True):

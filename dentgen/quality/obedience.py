@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.labels import GINGIVA, IGNORE, TOOTH
-from dentgen.quality.boundaries import boundary_f1, edge_energy, interiors
+from dentgen.quality.boundaries import boundary_f1, edge_energy, interiors, outlines
 from dentgen.quality.instances import component_ratio, find_teeth
 from dentgen.quality.metrics import confusion, light_correlation, mean_iou, mistaken_share
 
@@ -22,6 +22,7 @@ TOLERANCE: Final = 2.0
 LEAST_TOOTH: Final = 24
 #: Farther from outlines than the judges' and the autoencoder's own blur reaches.
 INTERIOR_DEPTH: Final = 2.0
+OUTLINE_REACH: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,14 +74,17 @@ def seen_figures(pictures: NDArray[np.uint8], maps: Maps) -> dict[str, float]:
 
     Returns:
         ``light_correlation``: of luminance and lighting within teeth, mean over pictures; ``interior_edges``: mean
-        squared slope of luminance inside single teeth, away from their outlines (``edge_energy`` says what it tells of
-        ghosts).
+        squared slope of luminance inside single teeth, more than 2 px (at 128) from where any tooth ends;
+        ``stray_edges``: the same over the mean squared slope along the outlines of teeth. A ghost's contours, which lie
+        where no tooth ends, raise both; so do texture and highlights. Softness lowers the first, and the second less.
     """
-    teeth = maps.seg == TOOTH
-    depth = INTERIOR_DEPTH * maps.seg.shape[1] / _EDGE
+    teeth, scale = maps.seg == TOOTH, maps.seg.shape[1] / _EDGE
+    inside = edge_energy(pictures, interiors(maps.fdi, INTERIOR_DEPTH * scale) & teeth)
+    around = edge_energy(pictures, outlines(maps.fdi, OUTLINE_REACH * scale) & (maps.seg != IGNORE))
     return {
         "light_correlation": float(np.nanmean(light_correlation(pictures, maps.light, teeth))),
-        "interior_edges": edge_energy(pictures, interiors(maps.fdi, depth) & teeth),
+        "interior_edges": inside,
+        "stray_edges": inside / around if around > 0 else float("nan"),
     }
 
 

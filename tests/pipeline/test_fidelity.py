@@ -91,10 +91,12 @@ def test_halves_share_no_mouth() -> None:
     groups = [*"aaaab", *"bbbcc", *"cdd"]
     nothing = np.zeros((len(groups), 1, 1), np.uint8)
     records = ReferenceSet("", groups, groups, groups, nothing, nothing, nothing, nothing)
-    first, second = records.halves()
-    assert sorted([*first, *second]) == list(range(len(groups)))
-    assert {groups[n] for n in first} == {"a", "c"}
-    assert {groups[n] for n in second} == {"b", "d"}
+    for split in range(10):
+        first, second = records.halves(split)
+        assert sorted([*first, *second]) == list(range(len(groups)))
+        assert len({groups[n] for n in first}) == len({groups[n] for n in second}) == 2
+    assert len({tuple(records.halves(split)[0]) for split in range(10)}) > 1
+    assert np.array_equal(records.halves()[0], records.halves(0)[0])
 
 
 @pytest.mark.slow
@@ -175,7 +177,10 @@ def test_two_ways_of_conditioning_side_by_side(work: Path, jaws: ReferenceSet) -
     assert figures["blend_bundles"] == 2
     assert {f"blend_{name}_{judge}_mean" for name in ("boundary_f1", "bleed_in", "bleed_out", "miou", "tooth_pieces")
             for judge in ("unet", "dilated")} <= figures.keys()  # fmt: skip
-    assert len(study_table(found)) == 1 + len(found["sum"])
+    table = study_table(found)
+    assert len(table) == 1 + len(found["sum"])
+    assert "nan" not in "".join(table), "one bundle has no spread"
+    assert f"{figures['blend_ghost_edges_mean']:.4f} +- 0.0000" in table[-1]
 
 
 @pytest.mark.slow

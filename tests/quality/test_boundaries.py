@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dentgen.quality.boundaries import boundary_f1, edge_energy, interiors
+from dentgen.quality.boundaries import boundary_f1, edge_energy, interiors, outlines
 
 
 def square(top: int, left: int, edge: int = 10, size: int = 32) -> NDArray[np.bool_]:
@@ -117,6 +117,8 @@ def test_interiors_keep_away_from_every_change_of_number() -> None:
     columns = inside[0].all(0)
     assert np.flatnonzero(columns).tolist() == [7, 8, 9, 10, *range(17, 24)], "ends of pictures are no outlines"
     assert not inside[0, :, ~columns].any()
+    assert np.flatnonzero(outlines(fdi, 1)[0].any(0)).tolist() == [2, 3, 4, 5, 12, 13, 14, 15]
+    assert not (outlines(fdi, 2) & inside).any()
 
 
 def test_edge_energy_by_hand() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from dentgen.conditions.labels import GINGIVA, IGNORE, TOOTH
 from dentgen.quality.obedience import Maps, judged_figures, seen_figures, small_teeth
@@ -72,6 +73,18 @@ def test_pictures_that_follow_their_light(maps: Maps) -> None:
     assert seen_figures(255 - pictures, maps)["light_correlation"] < -0.95
     assert seen_figures(pictures[:, ::-1], maps)["light_correlation"] > 0.95, "light is the same in every row"
     assert abs(seen_figures(pictures.transpose(0, 2, 1, 3), maps)["light_correlation"]) < 0.1
+
+
+def test_a_second_contour_inside_a_tooth_is_a_stray_edge_and_blur_hides_it_less(maps: Maps) -> None:
+    clean = np.where(maps.fdi[..., None] > 0, 200, 60).astype(np.uint8).repeat(3, -1)
+    clean[:, :, 50:80] = clean[:, :, 50:80] - 20 * (maps.fdi[:, :, 50:80, None] > 0)  # the border of two teeth
+    ghost = clean.copy()
+    ghost[:, 60:62, 55:75] -= 60
+    blurred = ndimage.gaussian_filter(ghost.astype(float), (0, 1.5, 1.5, 0)).astype(np.uint8)
+    figures = {name: seen_figures(p, maps) for name, p in (("clean", clean), ("ghost", ghost), ("blurred", blurred))}
+    assert figures["clean"]["stray_edges"] == 0
+    lost = {name: figures["blurred"][name] / figures["ghost"][name] for name in ("interior_edges", "stray_edges")}
+    assert 0 < lost["interior_edges"] < lost["stray_edges"]
 
 
 def test_repeated_maps_stand_in_a_row(maps: Maps) -> None:
