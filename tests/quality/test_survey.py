@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dentgen.conditions.phantom.light import LIGHT_KINDS
-from dentgen.pipeline.fidelity import TEST_SEED
+from dentgen.pipeline.reference_set import TEST_SEED
 from dentgen.quality.survey import Figure, figure_table, survey_lights, survey_mouths
 from tests.conftest import ROOT
 
