@@ -5,7 +5,6 @@ Refuses to know records.
 
 from __future__ import annotations
 
-import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.errors import BuildError, ConditionError, OutOfMemoryError
+from dentgen.memory import free_buffers_at_once, free_memory
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import BASE, Bundle, load_chosen
 from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoiser
@@ -236,15 +236,9 @@ def _warm_engine(generation: Generation, slots: int, control_slots: int) -> Diff
     return engine
 
 
-def free_memory() -> None:
-    """Give back what former engines held."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def _fitting_slots(generation: Generation, slots: int) -> int:
     """The largest half, quarter and so on of the slots that fits and holds a canvas; 0 if none does."""
+    free_buffers_at_once()
     while slots // 2 >= generation.spec.sampling.first_rows:
         slots //= 2
         free_memory()

@@ -1,17 +1,15 @@
 """Files on a disk or in an object store: list, read, put-if-absent.
 
-The only code that knows local from S3. It refuses to know what the bytes mean. A name, once put, is never changed; only
-``put_latest`` replaces, for the few "latest copy" files, and ``replace_if_same``, for what processes agree by.
-Credentials come from the environment alone. What S3 answers in passing (500, 503, slow down, a reset) is tried again
-with backoff by botocore and s3fs.
+With ``puts``, which has the ways of putting, the only code that knows local from S3. It refuses to know what the bytes
+mean. A name, once put, is never changed; only ``put_latest`` replaces, for the few "latest copy" files, and
+``replace_if_same``, for what processes agree by. Credentials come from the environment alone. What S3 answers in
+passing (500, 503, slow down, a reset) is tried again with backoff by botocore and s3fs.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import IO, Any, Concatenate, Final, ParamSpec, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from dentgen import puts
 from dentgen.errors import RefusedFileError, StorageError
 
 #: Attempts at one request to S3; AWS_MAX_ATTEMPTS and AWS_RETRY_MODE of the environment win.
@@ -196,15 +195,8 @@ def put_if_absent(url: str, data: bytes) -> bool:
         StorageError: If nothing could be put.
     """
     fs, path = _resolve(url)
-    try:
-        if isinstance(fs, LocalFileSystem):
-            return _link_if_absent(Path(path), data)
-        fs.pipe_file(path, data, mode="create")
-    except OSError as error:
-        if _is_there(error):
-            return False
-        raise StorageError(f"{url}: cannot be put: {error}") from error
-    return True
+    with _told(url, "put"):
+        return puts.put_if_absent(fs, path, data)
 
 
 @_reached
@@ -217,13 +209,12 @@ def require_create_only(url: str, data: bytes) -> None:
     fs, path = _resolve(url)
     if isinstance(fs, LocalFileSystem):
         return
-    try:
-        fs.pipe_file(path, data, mode="create")
-    except OSError as error:
-        if _is_there(error):
-            return
-        raise StorageError(f"{url}: cannot be put: {error}") from error
-    raise StorageError(f"{url}: {type(fs).__name__} overwrites what exists, expected a storage with create-only puts")
+    with _told(url, "put"):
+        went_through = puts.put_if_absent(fs, path, data)
+    if went_through:
+        raise StorageError(
+            f"{url}: {type(fs).__name__} overwrites what exists, expected a storage with create-only puts"
+        )
 
 
 @_reached
@@ -234,15 +225,8 @@ def put_latest(url: str, data: bytes) -> None:
         StorageError: If nothing could be put.
     """
     fs, path = _resolve(url)
-    try:
-        if isinstance(fs, LocalFileSystem):
-            temporary = _write_temporary(Path(path), data)
-            temporary.replace(path)
-            _sync_folder(Path(path).parent)
-        else:
-            fs.pipe_file(path, data)
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be put: {error}") from error
+    with _told(url, "put"):
+        puts.put_latest(fs, path, data)
 
 
 @_reached
@@ -260,17 +244,8 @@ def replace_if_same(url: str, expected: bytes, data: bytes) -> bool:
         StorageError: If nothing could be put.
     """
     fs, path = _resolve(url)
-    try:
-        if isinstance(fs, LocalFileSystem):
-            return _rename_if_same(Path(path), expected, data)
-        found = _tag_if_same(fs, path, expected)
-        if found is not None:
-            fs.pipe_file(path, data, **({"IfMatch": found} if _is_s3(url) else {}))
-    except OSError as error:
-        if _is_another(error):
-            return False
-        raise StorageError(f"{url}: cannot be put: {error}") from error
-    return found is not None
+    with _told(url, "put"):
+        return puts.replace_if_same(fs, path, expected, data)
 
 
 @_reached
@@ -281,20 +256,8 @@ def remove_if_same(url: str, expected: bytes) -> bool:
         StorageError: If it could not be removed.
     """
     fs, path = _resolve(url)
-    try:
-        if isinstance(fs, LocalFileSystem):
-            return _unlink_if_same(Path(path), expected)
-        found = _tag_if_same(fs, path, expected)
-        if found is not None and _is_s3(url):
-            bucket, key, _ = fs.split_path(path)
-            fs.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=found)
-        elif found is not None:
-            fs.rm_file(path)
-    except OSError as error:
-        if _is_another(error):
-            return False
-        raise StorageError(f"{url}: cannot be removed: {error}") from error
-    return found is not None
+    with _told(url, "removed"):
+        return puts.remove_if_same(fs, path, expected)
 
 
 @_reached
@@ -333,6 +296,15 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+@contextmanager
+def _told(url: str, done: str) -> Iterator[None]:
+    """What the storage says against a put, with the URL."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{url}: cannot be {done}: {error}") from error
+
+
 def _resolve(url: str) -> tuple[Any, str]:
     if _PASSWORD.match(url):
         raise StorageError(f"{without_secrets(url)}: found a password in the URL, expected it in the environment")
@@ -344,29 +316,8 @@ def _resolve(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _is_there(error: OSError) -> bool:
-    """Whether a create-only put found something; s3fs knows AWS's way of saying so, other stores just say 412."""
-    answer = getattr(error.__cause__, "response", None) or {}
-    return isinstance(error, FileExistsError) or answer.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}
-
-
-def _is_another(error: OSError) -> bool:
-    """Whether what a conditional request asked for is gone or was replaced meanwhile."""
-    return isinstance(error, FileNotFoundError) or _is_there(error)
-
-
 def _is_s3(url: str) -> bool:
     return url.startswith(("s3://", "s3a://"))
-
-
-def _tag_if_same(fs: Any, path: str, expected: bytes) -> str | None:
-    """Tag of the object whose bytes are the expected ones, None if they are not.
-
-    The tag is asked for first: bytes that came after it fail the condition, they are never mistaken for its own.
-    """
-    fs.invalidate_cache(path)
-    tag = str(fs.info(path).get("ETag", ""))
-    return tag if fs.cat_file(path) == expected else None
 
 
 def _s3_options() -> Mapping[str, Any]:
@@ -394,82 +345,3 @@ def _file(info: dict[str, Any]) -> bool:
 
 def _tag(info: dict[str, Any]) -> str:
     return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")
-
-
-def _write_temporary(final: Path, data: bytes) -> Path:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-    except OSError:
-        temporary.unlink()  # on a full disk it would be in the way of everything that comes later
-        raise
-    return temporary
-
-
-def _link_if_absent(final: Path, data: bytes) -> bool:
-    if final.exists():
-        return False
-    temporary = _write_temporary(final, data)
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    _sync_folder(final.parent)
-    return True
-
-
-@contextmanager
-def _locked(final: Path) -> Iterator[bytes | None]:
-    """Content of a file under its lock, None if there is none; a lock waited for may be on what was replaced since."""
-    while True:
-        try:
-            file = final.open("r+b")
-        except FileNotFoundError:
-            yield None
-            return
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_still(final, file.fileno()):
-                yield file.read()
-                return
-
-
-def _is_still(final: Path, handle: int) -> bool:
-    """Whether an open file is the one that its name leads to."""
-    try:
-        there = final.stat()
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(there, os.fstat(handle))
-
-
-def _rename_if_same(final: Path, expected: bytes, data: bytes) -> bool:
-    with _locked(final) as found:
-        if found != expected:
-            return False
-        _write_temporary(final, data).replace(final)
-    _sync_folder(final.parent)
-    return True
-
-
-def _unlink_if_same(final: Path, expected: bytes) -> bool:
-    with _locked(final) as found:
-        if found == expected:
-            final.unlink()
-    return found == expected
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from dentgen import storage
+from dentgen import puts, storage
 from dentgen.errors import StorageError
 from tests.s3_faults import FaultProxy, fault_proxy
 
@@ -93,7 +93,7 @@ def test_s3_refuses_what_was_replaced_between_read_and_put(
     act: str, s3_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two writers: the second one puts after the first has read and compared; the first is answered 412."""
-    url, compare = storage.join(s3_root, f"two-writers-{act}"), storage._tag_if_same
+    url, compare = storage.join(s3_root, f"two-writers-{act}"), puts._tag_if_same
     storage.put_latest(url, b"first")
 
     def compare_and_be_overtaken(fs: object, path: str, expected: bytes) -> str | None:
@@ -101,7 +101,7 @@ def test_s3_refuses_what_was_replaced_between_read_and_put(
         storage.put_latest(url, b"second writer's")
         return tag
 
-    monkeypatch.setattr(storage, "_tag_if_same", compare_and_be_overtaken)
+    monkeypatch.setattr(puts, "_tag_if_same", compare_and_be_overtaken)
     if act == "replace":
         assert not storage.replace_if_same(url, b"first", b"first writer's")
     else:
@@ -235,6 +235,12 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         storage.read_bytes(str(tmp_path / "not-there"))
     with pytest.raises(StorageError, match="not-there"):
         storage.list_files(str(tmp_path / "not-there"))
+
+
+def test_a_file_in_place_of_a_folder_is_not_taken_for_what_is_put(tmp_path: Path) -> None:
+    (tmp_path / "shards").write_bytes(b"")
+    with pytest.raises(StorageError, match="shards/x: cannot be put"):
+        storage.put_if_absent(str(tmp_path / "shards" / "x"), b"data")
 
 
 def test_secrets_are_not_written_down() -> None:

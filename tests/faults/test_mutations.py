@@ -95,8 +95,8 @@ FAULTS = {
         "tests/pipeline/test_overlap.py::test_who_loses_the_lease_stops_at_the_next_unit[False]",
     ),
     "an object replaced whatever stands there": (
-        "dentgen/storage.py",
-        '{"IfMatch": found} if _is_s3(url) else {}',
+        "dentgen/puts.py",
+        '{"IfMatch": found} if _is_s3(fs) else {}',
         "{}",
         "tests/test_storage.py::test_s3_refuses_what_was_replaced_between_read_and_put",
     ),
@@ -131,23 +131,21 @@ FAULTS = {
         "tests/pipeline/test_repair.py::test_a_lost_record_does_not_let_other_bytes_in",
     ),
     "a name that stands before its bytes do": (
-        "dentgen/storage.py",
+        "dentgen/puts.py",
         "            os.fsync(file.fileno())\n",
         "",
         "tests/test_storage.py::test_bytes_are_on_the_disk_before_their_name",
     ),
     "a name that a power cut forgets": (
-        "dentgen/storage.py",
+        "dentgen/puts.py",
         "        temporary.unlink()\n    _sync_folder(final.parent)\n",
         "        temporary.unlink()\n",
         "tests/test_storage.py::test_bytes_are_on_the_disk_before_their_name",
     ),
     "an object that is put whatever stands there": (
-        "dentgen/storage.py",
-        '        fs.pipe_file(path, data, mode="create")\n    except OSError as error:\n'
-        "        if _is_there(error):\n            return False",
-        "        fs.pipe_file(path, data)\n    except OSError as error:\n"
-        "        if _is_there(error):\n            return False",
+        "dentgen/puts.py",
+        'fs.pipe_file(path, data, mode="create")',
+        "fs.pipe_file(path, data)",
         "tests/test_storage.py::test_round_trip",
     ),
     "a record before its shard": (
