@@ -93,7 +93,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SolverStudy:
-    """The table with its pictures: (records, H, W, 3) by sampler and decoder; ``decoder_speed`` is KL's time over each."""
+    """The table and its pictures.
+
+    Attributes:
+        rows: One for each sampler with each decoder.
+        decoder_speed: Time of the KL decoder over each decoder's.
+        reference: The row of the reference pictures.
+        pictures: (records, H, W, 3) by sampler and decoder.
+        photos: Reference pictures (records, H, W, 3).
+        keys: Of the records.
+    """
 
     rows: list[Row]
     decoder_speed: dict[str, float]
@@ -109,7 +118,7 @@ class SolverStudy:
 
 
 def decodings_of(bundle: str, before: str | None) -> list[Decoding]:
-    """The KL decoder, and the tiny ones that there are: another bundle's from before its distillation, and this one's."""
+    """The KL decoder and the tiny ones that there are: another bundle's, before its distillation, and this one's."""
     tiny = [Decoding("tiny, plain", before, "tiny")] if before else []
     if (find_bundle(bundle) / TINY_DECODER).is_dir():
         tiny.append(Decoding("tiny, distilled", bundle, "tiny"))
@@ -132,15 +141,16 @@ def study_solvers(
         SpecError: If the bundle has no LCM-LoRA.
     """
     if not (find_bundle(spec.model.bundle) / LORAS / LCM_LORA).is_dir():
-        raise SpecError(f"model.bundle: found no {LORAS}/{LCM_LORA} in {spec.model.bundle}, expected one for LCM's rows")
+        raise SpecError(f"model.bundle: found no {LORAS}/{LCM_LORA} in {spec.model.bundle}, expected one for LCM")
     size = spec.conditions.size
     learnt, test = reference_set(work, judges.records, JUDGE_SEED, size), reference_set(work, records, TEST_SEED, size)
     judge = kept_segmenters(work, learnt.photos, learnt.seg, judges)["unet"]
     decodings = decodings_of(spec.model.bundle, before)
     tick, decode = _seconds(spec, test, decodings)
     slowest = SAMPLERS[0].steps * tick + decode["KL"]
-    study = SolverStudy([], {name: decode["KL"] / seconds for name, seconds in decode.items()},
-                        _row("reference", "", test.photos, test.photos, test, judge), {}, test.photos, test.keys)  # fmt: skip
+    speed = {name: decode["KL"] / seconds for name, seconds in decode.items()}
+    reference = _row("reference", "", test.photos, test.photos, test, judge)
+    study = SolverStudy([], speed, reference, {}, test.photos, test.keys)
     for sampler in SAMPLERS:
         for decoding in decodings:
             pictures = generated_pictures(work, _spec(spec, sampler, decoding), test, variants=1)[:, 0]
