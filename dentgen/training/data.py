@@ -99,18 +99,18 @@ class TrainingData:
         self._spec, self._records = spec, records
         self._order = RowOrder(records.sizes, spec.seed)
         self._ahead = ThreadPoolExecutor(1, "rows")
-        self._next: tuple[tuple[int, int, int], Future[Batch]] | None = None
+        self._next: dict[tuple[int, int, int], Future[Batch]] = {}
 
     def __len__(self) -> int:
         return self._order.records
 
     def batch(self, step: int, first: int, count: int) -> Batch:
         """Rows ``first`` to ``first + count`` of a step; the same ones of the next step are made in the meantime."""
-        wanted = (step, first, count)
-        known = self._next[1].result() if self._next and self._next[0] == wanted else self._make(*wanted)
-        if self._spec.stream:
-            self._next = ((step + 1, first, count), self._ahead.submit(self._make, step + 1, first, count))
-        return known
+        begun = self._next.pop((step, first, count), None)
+        batch = begun.result() if begun else self._make(step, first, count)
+        if self._spec.stream and step + 1 < self._spec.steps:
+            self._next[step + 1, first, count] = self._ahead.submit(self._make, step + 1, first, count)
+        return batch
 
     def _make(self, step: int, first: int, count: int) -> Batch:
         begin = step * self._spec.batch + first
