@@ -132,7 +132,7 @@ def _distance_figures(
     for kind, images in kinds.items():
         seen = judge_features(judge, images)
         splits = [test.halves(split) for split in range(_SPLITS)]
-        found = [kernel_distance(seen[first], real[second]) for first, second in splits]
+        found = [kernel_distance(seen[first], real[second], real) for first, second in splits]
         figures[f"kernel_distance_{kind}"] = float(np.mean(found))
         figures[f"kernel_distance_{kind}_spread"] = float(np.std(found))
     return figures

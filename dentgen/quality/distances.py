@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def kernel_distance(pictures: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+def kernel_distance(pictures: NDArray[np.float64], reference: NDArray[np.float64], basis: NDArray[np.float64]) -> float:
     """Squared maximum mean discrepancy under a cubic kernel, unbiased: the KID of Binkowski et al. 2018.
 
     Their features are Inception's; ours are a judge's, so figures compare only with figures of the same judge. The
@@ -15,15 +15,16 @@ def kernel_distance(pictures: NDArray[np.float64], reference: NDArray[np.float64
 
     Args:
         pictures: Features (n, d), at least two.
-        reference: Features (m, d), at least two; their means and standard deviations are taken out of both sets, so
-            that no feature drowns the others.
+        reference: Features (m, d), at least two.
+        basis: Features (k, d) whose means and standard deviations are taken out of both sets, so that none drowns the
+            others. The same for all sets that are compared: taken from one of them, they would bias the estimate.
 
     Returns:
         Mean of k over pairs within each set minus twice the mean over pairs across, k(x, y) = (x y / d + 1)^3.
     """
-    spread = reference.std(0)
+    spread = basis.std(0)
     unit = np.where(spread > 0, spread, 1.0)
-    x, y = (pictures - reference.mean(0)) / unit, (reference - reference.mean(0)) / unit
+    x, y = (pictures - basis.mean(0)) / unit, (reference - basis.mean(0)) / unit
     return _within(x) + _within(y) - 2 * float(_kernel(x, y).mean())
 
 

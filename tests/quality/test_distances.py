@@ -22,17 +22,27 @@ def brute_distance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 def test_pair_by_pair() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(1, 2, (7, 5)), rng.normal(0, 3, (9, 5))
-    unit = (y - y.mean(0)) / y.std(0)
-    assert kernel_distance(x, y) == pytest.approx(brute_distance((x - y.mean(0)) / y.std(0), unit))
+    middle, unit = y[:4].mean(0), y[:4].std(0)
+    assert kernel_distance(x, y, y[:4]) == pytest.approx(brute_distance((x - middle) / unit, (y - middle) / unit))
 
 
 def test_equal_distributions_are_about_zero_apart_and_on_both_sides_of_it() -> None:
     rng = np.random.default_rng(1)
-    found = np.array([kernel_distance(rng.normal(size=(40, 8)), rng.normal(size=(40, 8))) for _ in range(200)])
+    basis = rng.normal(size=(40, 8))
+    found = np.array([kernel_distance(rng.normal(size=(40, 8)), rng.normal(size=(40, 8)), basis) for _ in range(200)])
     error = found.std() / np.sqrt(len(found))
     assert abs(found.mean()) < 3 * error + 0.01
     assert (found < 0).any()
     assert (found > 0).any()
+
+
+def test_halves_of_one_set_are_about_zero_apart_on_average() -> None:
+    """Over many halves every pair falls within as often as across; a basis from one half would break that."""
+    rng = np.random.default_rng(5)
+    everything = rng.normal(size=(24, 6))
+    orders = [rng.permutation(24) for _ in range(400)]
+    found = np.array([kernel_distance(everything[o[:12]], everything[o[12:]], everything) for o in orders])
+    assert abs(found.mean()) < 4 * found.std() / np.sqrt(len(found))
 
 
 @pytest.mark.parametrize("change", ["shift", "spread", "mixture"])
@@ -47,20 +57,21 @@ def test_other_distributions_are_apart(change: str) -> None:
             x = rng.normal(size=(300, 4)) * 2
         case _:
             x = rng.exponential(size=(300, 4)) - 1
-    same = np.array([kernel_distance(rng.normal(size=(300, 4)), y) for _ in range(20)])
-    assert kernel_distance(x, y) > same.max()
-    assert kernel_distance(x, y) > 0
+    same = np.array([kernel_distance(rng.normal(size=(300, 4)), y, y) for _ in range(20)])
+    assert kernel_distance(x, y, y) > same.max()
+    assert kernel_distance(x, y, y) > 0
 
 
 def test_scale_of_features_makes_no_difference() -> None:
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(20, 3)), rng.normal(size=(30, 3))
     factor, offset = np.array([1.0, 1e4, 1e-3]), np.array([0.0, 5.0, 1e3])
-    assert kernel_distance(x * factor + offset, y * factor + offset) == pytest.approx(kernel_distance(x, y))
+    changed = y * factor + offset
+    assert kernel_distance(x * factor + offset, changed, changed) == pytest.approx(kernel_distance(x, y, y))
 
 
 def test_a_constant_feature_is_no_division_by_zero() -> None:
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(20, 3)), rng.normal(size=(30, 3))
     x[:, 1] = y[:, 1] = 2
-    assert np.isfinite(kernel_distance(x, y))
+    assert np.isfinite(kernel_distance(x, y, y))
