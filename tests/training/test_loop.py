@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -100,6 +101,29 @@ def test_two_ray_workers_give_one_workers_gradients(
         first, second = weights_of(one), weights_of(two)
         for key, value in first.items():
             torch.testing.assert_close(second[key], value, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_ray_worker_that_dies_is_started_again(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """SIGKILL to one of two: both go on from the checkpoint, and the curve is that of one undisturbed process."""
+    whole, cut = copied(family, tmp_path / "whole"), copied(family, tmp_path / "cut")
+    values = {"steps": 30, "batch": 4, "name": "own"}
+    run_training(train_spec(phantoms, whole, "adapter", **values))
+    file = tmp_path / "spec.yaml"
+    spec = train_spec(phantoms, cut, "adapter", workers=2, checkpoint_seconds=0.0, threads=1, **values)
+    file.write_text(spec.model_dump_json())
+    process = subprocess.Popen([sys.executable, str(ROOT / "jobs" / "train.py"), str(file)], cwd=ROOT)
+    _wait_for(cut / "adapter" / "losses.csv", 2, process)
+    family_of = psutil.Process(process.pid).children(recursive=True)
+    workers = [child for child in family_of if "RayTrainWorker" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[1].send_signal(signal.SIGKILL)
+    assert process.wait(timeout=400) == 0
+    one, two = losses_of(whole / "adapter"), losses_of(cut / "adapter")
+    assert [int(row["step"]) for row in two] == list(range(1, 31))
+    for a, b in zip(one, two, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-3)
 
 
 def _own_bundle(family: Path, folder: Path) -> Path:
