@@ -24,17 +24,21 @@ from tests.conftest import small_spec
 def address_space():
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
+def leave(mebibytes):
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + mebibytes * 2**20,) * 2)
+
 spec = small_spec(Path(sys.argv[1]), Path(sys.argv[2]), engine={"slots": 2048})
 plan = make_plan(spec)
 generation = start_generation(plan)
 used = address_space()
-resource.setrlimit(resource.RLIMIT_AS, (used + 350 * 2**20,) * 2)
+leave(350)
 try:
     make_engine(generation)
 except OutOfMemoryError as error:
     print(error)
 free_memory()
 print(address_space() - used)
+leave(100)
 rates = list(probe_slots(generation, 4096))
 print([rate.slots for rate in rates if rate.rows_per_second], str(rates[-1]).strip(), advised_slots(rates))
 """
@@ -44,14 +48,15 @@ print([rate.slots for rate in rates if rate.rows_per_second], str(rates[-1]).str
 def test_a_number_that_fits_is_named(small_source: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(small_source), str(tmp_path / "out")],
-        capture_output=True, text=True, cwd=ROOT, timeout=300, check=False,
+        capture_output=True, text=True, cwd=ROOT, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    print(done.stdout)  # noqa: T201 - shown where the test fails
     error, kept, probed = done.stdout.strip().splitlines()
     assert error.startswith("2048 slots do not fit into the memory of cpu: ")
     fits = int(error.split(": ")[1].split()[0])
     assert 1 < fits < 2048
     assert "another number of slots is another dataset" in error
-    assert int(kept) < 150 * 2**20, "what did not fit is held on to, and stands in the way of what does"
+    assert int(kept) < 220 * 2**20, f"{kept} bytes of what did not fit stand in the way of what does"
     assert "slots: do not fit into the device's memory" in probed
     assert probed.startswith("[1, 2")

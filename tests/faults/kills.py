@@ -104,8 +104,8 @@ def clock_goes_back() -> None:
     time.time = lambda: now() - 3600 * next(steps)
 
 
-def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
-    """Wait for progress; no fault is started by a clock."""
+def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
+    """Wait for progress; no fault is started by a clock, and a busy machine may take its time."""
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "what was waited for did not happen"

@@ -71,8 +71,14 @@ class Driver:
         return []
 
     def until(self, what: Callable[[], object]) -> None:
-        """Progress, or the end."""
-        wait_for(lambda: what() or self.process.poll() is not None)
+        """Progress, or the end; where neither comes, what it says by then, and nothing of it is left."""
+        try:
+            wait_for(lambda: what() or self.process.poll() is not None)
+        except AssertionError as error:
+            family = self.family()
+            self.process.kill()
+            end_all(family)
+            raise AssertionError(f"{error}: {self.log.read_text(errors='replace')[-3000:]}") from error
 
     def until_committed(self, units: int) -> None:
         """So many units are done."""
