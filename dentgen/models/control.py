@@ -200,6 +200,7 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
     """Write an adapter in peft's layout, weights in fp16."""
     adapted = copy.deepcopy(adapted).half()
     adapted.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # peft's model card is a form to fill in
 
 
 def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:

@@ -18,6 +18,7 @@ from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import load_vae
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.data import Batch, TrainingData, TrainingRow
+from dentgen.training.export import save_network
 from dentgen.training.frozen import control_tensor, image_tensor
 from dentgen.training.losses import kl_loss, reconstruction_loss
 from dentgen.training.miniature import new_autoencoder
@@ -62,7 +63,7 @@ class AutoencoderRecipe(Recipe):
             photos = [image_tensor(self._data.batch(step, 0, self._spec.batch).photos) for step in range(steps)]
             latents = torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in photos])
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
-        vae.half().save_pretrained(Path(self._spec.bundle) / "vae")
+        save_network(vae, Path(self._spec.bundle) / "vae")
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:

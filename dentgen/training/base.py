@@ -6,7 +6,6 @@ know samplers.
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from dentgen.models.control import control_from_unet, control_residuals, load_co
 from dentgen.models.parts import load_text_encoder, load_tokenizer, load_unet
 from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
+from dentgen.training.export import save_network, save_tokenizer
 from dentgen.training.frozen import FrozenAutoencoder, check_size, token_ids
 from dentgen.training.miniature import (
     extended_text_encoder,
@@ -72,9 +72,9 @@ class BaseRecipe(Recipe):
     def export(self) -> None:
         """Write tokenizer, text encoder, UNet, scheduler and control base, weights in fp16."""
         bundle = Path(self._spec.bundle)
-        self._tokenizer.save_pretrained(bundle / "tokenizer")
-        copy.deepcopy(self.text).eval().half().save_pretrained(bundle / "text_encoder")
-        copy.deepcopy(self.unet).eval().half().save_pretrained(bundle / "unet")
+        save_tokenizer(self._tokenizer, bundle / "tokenizer")
+        save_network(self.text, bundle / "text_encoder")
+        save_network(self.unet, bundle / "unet")
         if self.control is not None:
             save_control(self.control, bundle / "controlnet")
         write_scheduler(bundle / "scheduler")

@@ -23,6 +23,7 @@ from dentgen.models.parts import CONTROLNETS
 from dentgen.seeding import fresh_weights
 from dentgen.training.base import predicted
 from dentgen.training.data import Batch
+from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, FrozenText, control_tensor, frozen_unet, image_tensor
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising
@@ -63,7 +64,7 @@ class ControlNetRecipe(Recipe):
         """Write a ControlNet in diffusers' layout, weights in fp16."""
         control = copy.deepcopy(self.control)
         merged: ControlNetModel = control.merge_and_unload() if isinstance(control, PeftModel) else control
-        nn.Module.half(merged).save_pretrained(Path(self._spec.bundle) / CONTROLNETS / self._spec.part)
+        save_network(merged, Path(self._spec.bundle) / CONTROLNETS / self._spec.part)
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:

@@ -24,6 +24,7 @@ from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import TINY_DECODER, load_tiny_decoder
 from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
+from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, image_tensor
 from dentgen.training.losses import boundary_band, reconstruction_loss
 from dentgen.training.recipe import Recipe
@@ -72,9 +73,9 @@ class DecoderRecipe(Recipe):
         """Write the decoder in diffusers' layout, weights in fp16."""
         bundle = Path(self._spec.bundle)
         if self._spec.decoder == "tiny":
-            copy.deepcopy(self._tiny[0]).half().save_pretrained(bundle / TINY_DECODER)
+            save_network(self._tiny[0], bundle / TINY_DECODER)
         else:
-            copy.deepcopy(self._vae[0]).half().save_pretrained(bundle / "vae")
+            save_network(self._vae[0], bundle / "vae")
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:

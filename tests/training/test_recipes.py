@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,22 @@ CPU = torch.device("cpu")
 def own_bundle(family: Path, folder: Path) -> Path:
     shutil.copytree(family / "bundle", folder / "bundle")
     return folder
+
+
+def test_what_is_written_knows_nothing_of_this_machine(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """Nor does a library warn of what it wrote itself."""
+    folder = own_bundle(family, tmp_path)
+    bundle = str(folder / "bundle")
+    run_training(train_spec(phantoms, folder, "base", start=bundle, steps=1))
+    run_training(train_spec(phantoms, folder, "decoder", steps=1))
+    run_training(train_spec(phantoms, folder, "decoder", decoder="kl", steps=1, checkpoints=str(folder / "kl")))
+    for file in (folder / "bundle").rglob("*.json"):
+        assert str(tmp_path.parent.parent) not in file.read_text(), file
+        assert '_name_or_path": "/' not in file.read_text(), file
+    assert not list((folder / "bundle").rglob("README.md"))
+    assert "block_out_channels" not in json.loads((folder / "bundle" / "tiny_decoder" / "config.json").read_text())
+    tokenizer = json.loads((folder / "bundle" / "tokenizer" / "tokenizer.json").read_text())
+    assert tokenizer["padding"] is tokenizer["truncation"] is None
 
 
 def test_the_family_loads(family: Path) -> None:
