@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests in two processes; those of one file, and all that start Ray, in the same one.
+BOTH := -n 2 --dist loadgroup
 
 .PHONY: demo test test-slow test-long test-faults check setup schemas wheels
 
@@ -11,10 +13,10 @@ demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow and not long and not faults"
+	$(BIN)/pytest -q $(BOTH) -m "not slow and not long and not faults"
 
 test-slow: $(READY)
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q $(BOTH) -m slow
 
 # A thousand phantoms, ten thousand damaged inputs, a kill before every change of the disk, a storm of kills.
 test-long: $(READY)
@@ -22,7 +24,7 @@ test-long: $(READY)
 
 # Every fault under the one oracle, and mutations that tests must notice; the first part alone needs no Ray.
 test-faults: $(READY)
-	$(BIN)/pytest -q -m "faults and not long and not ray"
+	$(BIN)/pytest -q $(BOTH) -m "faults and not long and not ray"
 	$(BIN)/pytest -q -m "faults and not long and ray"
 
 check: $(READY)

@@ -25,10 +25,16 @@ DEMO = ROOT / "jobs" / "demo"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file stay in one of several processes, and all files that start Ray in the same one."""
+    """Tests of one file stay in one of several processes, and all files that start Ray in the same one.
+
+    Planted faults share nothing and go wherever there is time.
+    """
     with_ray = {item.path for item in items if item.get_closest_marker("ray") or "ray_local" in _fixtures(item)}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else str(item.path)))
+        if item.path in with_ray:
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif not item.get_closest_marker("faults"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

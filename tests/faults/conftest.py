@@ -13,7 +13,8 @@ from tests.faults.drivers import Rig
 from tests.faults.matrix_build import matrix_spec
 from tests.faults.oracle import Verdict
 
-ROWS = pytest.StashKey[list[tuple[str, str, str]]]()
+#: Rows travel with a test's report, which also comes from other processes.
+_ROW = "fault, outcome, cost"
 #: Adds a row: fault, outcome, and what it cost (a verdict, or words).
 Tell = Callable[[str, str, Verdict | str], None]
 
@@ -47,17 +48,18 @@ def tell(request: pytest.FixtureRequest) -> Tell:
     """Adds a row to the table at the end."""
 
     def row(fault: str, outcome: str, cost: Verdict | str) -> None:
-        rows = request.config.stash.setdefault(ROWS, [])
         if isinstance(cost, Verdict):
             cost = f"{cost.redone} of {cost.interrupted} broken off" + (f", {cost.strays} strays" * bool(cost.strays))
-        rows.append((fault, outcome, cost))
+        request.node.user_properties.append((_ROW, [fault, outcome, cost]))
 
     return row
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Fault, outcome, redone work; the same as Markdown in pytest's cache."""
-    rows = config.stash.get(ROWS, [])
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    told = [name_and_row for report in reports if report.when == "call" for name_and_row in report.user_properties]
+    rows = [row for name, row in told if name == _ROW]
     if not rows:
         return
     header = ("fault", "outcome", "units made again")
