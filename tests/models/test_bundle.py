@@ -73,8 +73,8 @@ def test_diffusers_reads_the_same_folder(miniature: Bundle) -> None:
 
 
 def test_what_is_missing_is_named(copy: Path) -> None:
-    with pytest.raises(BundleError, match=r"no 'normal' in adapters, expected one of \['blended'\]"):
-        load_bundle(str(copy), ["normal"])
+    with pytest.raises(BundleError, match=r"no 'depth' in adapters, expected one of \['blended', 'curvature', "):
+        load_bundle(str(copy), ["depth"])
     shutil.rmtree(copy / "vae")
     with pytest.raises(BundleError, match="found no vae"):
         load_bundle(str(copy))
@@ -125,6 +125,7 @@ def test_a_tiny_decoder_is_loaded_where_it_is_chosen(copy: Path, miniature: Bund
 
 
 def test_a_tiny_decoder_that_does_not_fit_is_refused(copy: Path) -> None:
+    shutil.rmtree(copy / "tiny_decoder")
     with pytest.raises(BundleError, match="found no tiny_decoder"):
         load_bundle(str(copy), decoder="tiny")
     save_tiny_decoder(copy, latent_channels=16)

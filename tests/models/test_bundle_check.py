@@ -101,7 +101,8 @@ def test_parts_that_do_not_fit_each_other_are_lines(copy: Path, miniature: Bundl
     save_control(control_from_unet(UNet2DConditionModel.from_config(other)), copy / "controlnet")
     vae = AutoencoderKL.from_config({**miniature.vae.config, "latent_channels": 8})
     vae.save_pretrained(copy / "vae")
-    shutil.rmtree(copy / "adapters")
+    for part in ("adapters", "loras", "tiny_decoder"):
+        shutil.rmtree(copy / part)
     assert problems(copy).splitlines() == [
         f"{copy}: tokenizer: model_max_length: found 99, expected 77, the text encoder's positions",
         f"{copy}: unet: out_channels: found 4, expected 8, the autoencoder's latents",
@@ -112,7 +113,8 @@ def test_parts_that_do_not_fit_each_other_are_lines(copy: Path, miniature: Bundl
 
 def test_adapters_need_a_base(copy: Path) -> None:
     shutil.rmtree(copy / "controlnet")
-    assert problems(copy) == f"{copy}: found adapters ['blended'], expected a control base in controlnet"
+    adapters = ["blended", "curvature", "lighting", "normal", "segmentation"]
+    assert problems(copy) == f"{copy}: found adapters {adapters}, expected a control base in controlnet"
 
 
 def test_a_text_encoder_for_another_unet_is_a_line(copy: Path) -> None:
