@@ -112,8 +112,11 @@ class SolverStudy:
     keys: list[str]
 
     def figures(self) -> dict[str, Any]:
-        """Everything but pictures, for JSON."""
-        rows = [asdict(row) for row in (*self.rows, self.reference)]
+        """Everything but pictures, for JSON, which knows no NaN."""
+        rows = [
+            {name: None if value != value else value for name, value in asdict(row).items()}  # noqa: PLR0124
+            for row in (*self.rows, self.reference)
+        ]
         return {"rows": rows, "decoder_speed": self.decoder_speed, "records": len(self.keys)}
 
 
