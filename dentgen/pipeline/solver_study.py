@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
@@ -114,7 +115,7 @@ class SolverStudy:
     def figures(self) -> dict[str, Any]:
         """Everything but pictures, for JSON, which knows no NaN."""
         rows = [
-            {name: None if value != value else value for name, value in asdict(row).items()}  # noqa: PLR0124
+            {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
             for row in (*self.rows, self.reference)
         ]
         return {"rows": rows, "decoder_speed": self.decoder_speed, "records": len(self.keys)}
