@@ -15,7 +15,7 @@ from tests.test_layout import readme_commands
 SHORT = ("steps=2", "batch=2", "validate_steps=1", "validate_split=''", "validate_records=1", "split=''")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_training_commands_of_the_readme_make_a_bundle(tmp_path: Path) -> None:
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
     commands = [command for command in readme_commands() if "work/phantoms" in command or "jobs/train.py" in command]
