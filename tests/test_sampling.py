@@ -78,7 +78,7 @@ def bundle(tmp_path: Path, miniature: Bundle) -> Path:
     folder = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
     whole, _ = full_control(miniature)
     whole.save_pretrained(folder / "controlnets" / "edges")
-    shutil.copytree(folder / "adapters" / "blended", folder / "adapters" / "segmentation")
+    shutil.copytree(folder / "adapters" / "blended", folder / "adapters" / "segmentation", dirs_exist_ok=True)
     tiny = AutoencoderTiny(
         encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),
         num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(1, 1, 1, 1),
