@@ -161,10 +161,14 @@ def _is_still(final: Path, handle: int) -> bool:
 
 
 def _rename_if_same(final: Path, expected: bytes, data: bytes) -> bool:
-    with _locked(final) as found:
-        if found != expected:
-            return False
-        _write_temporary(final, data).replace(final)
+    temporary = _write_temporary(final, data)  # before the lock: a disk may take its time, and others wait for it
+    try:
+        with _locked(final) as found:
+            if found != expected:
+                return False
+            temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
     _sync_folder(final.parent)
     return True
 

@@ -232,8 +232,9 @@ def test_the_tiny_decoder_and_tiles(source: Path, bundle: Path) -> None:
     assert away([picture for picture, _ in made.values()], pictures(source)) > 1
     whole, tiled = pictures(source), pictures(source, model={"decode_tile": 64})
     assert 0 < away(whole, tiled) < 8
+    shutil.rmtree(bundle / "tiny_decoder")
     with pytest.raises(BundleError, match="found no tiny_decoder"):
-        pictures(source, model={"decoder": "tiny"})
+        pictures(source, model={"bundle": str(bundle), "decoder": "tiny"})
 
 
 def test_prompts_and_noise_on_the_way_to_others(source: Path) -> None:
