@@ -43,7 +43,14 @@ def copied(family: Path, folder: Path) -> Path:
 def test_a_run_killed_at_any_time_continues_its_curve(phantoms: str, family: Path, tmp_path: Path) -> None:
     """SIGKILL, twice; the log and the weights are those of a run that nobody killed."""
     whole, cut = copied(family, tmp_path / "whole"), copied(family, tmp_path / "cut")
-    values = {"steps": 12, "checkpoint_seconds": 0.0, "accumulate": 2, "name": "own", "loss": {"tooth": 5.0}}
+    values = {
+        "steps": 12,
+        "checkpoint_seconds": 0.0,
+        "accumulate": 2,
+        "name": "own",
+        "threads": 1,
+        "loss": {"tooth": 5.0},
+    }
     run_training(train_spec(phantoms, whole, "adapter", **values))
     spec = train_spec(phantoms, cut, "adapter", **values)
     file = tmp_path / "spec.yaml"
