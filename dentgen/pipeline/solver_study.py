@@ -204,7 +204,8 @@ def _seconds(spec: BuildSpec, test: ReferenceSet, decodings: Sequence[Decoding])
     first = generations["KL"]
     engine = engine_of(first, first.spec.sampling.first_rows, 1)
     engine.warm_up()
-    ticks, decodes = [], {name: [] for name in generations}  # type: ignore[var-annotated]
+    ticks: list[float] = []
+    decodes: dict[str, list[float]] = {name: [] for name in generations}
     for _ in range(_ROUNDS):
         ticks.append(engine.warm_up())
         for name, generation in generations.items():

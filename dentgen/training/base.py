@@ -40,7 +40,8 @@ _CONTROL_DROP: Final = 0.1
 class BaseRecipe(Recipe):
     """Trains text encoder, UNet and, in the recipe ``base``, the control base of the bundle.
 
-    The autoencoder is the bundle's own. Started from another bundle, words that came up since then join its vocabulary.
+    The autoencoder is the bundle's own. Started from the miniature, words that phantoms have learnt since join its
+    vocabulary.
     """
 
     def __init__(self, spec: TrainSpec, device: torch.device) -> None:

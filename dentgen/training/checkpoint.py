@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import pickle
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -44,7 +45,11 @@ def load_checkpoint(folder: str, parts: Mapping[str, Any]) -> tuple[int, list[di
     content = storage.read_if_there(place)
     if content is None:
         return 0, []
-    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    try:
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpecError(f"checkpoints: found {place} damaged ({why}), expected a whole checkpoint, or none") from error
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])

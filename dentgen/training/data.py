@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import Final, Protocol
 
@@ -29,7 +30,7 @@ from dentgen.training.spec import ControlKind, TrainSpec
 
 #: Chunks of raw records that a stream keeps: the window it reads, and the next one as it begins.
 _KEPT_CHUNKS: Final = 72
-_READERS: Final = 4
+_READERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,9 @@ class StreamedRecords:
     def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
         """Index the shards; a damaged one ends the run, because an order must name the same records every time."""
         self._shards, self._spec = shards, spec
-        indexes = [index_shard(shard, with_metadata=True) for shard in tqdm(shards, desc="indexing", unit="shard")]
+        self._readers = ThreadPoolExecutor(_READERS, "chunks")
+        indexing = self._readers.map(partial(index_shard, with_metadata=True), shards)
+        indexes = list(tqdm(indexing, total=len(shards), desc="indexing", unit="shard", mininterval=10))
         for shard, index in zip(shards, indexes, strict=True):
             if index.problem:
                 raise ConditionError(shard.url, index.problem, "a whole shard")
@@ -178,7 +181,6 @@ class StreamedRecords:
         ]
         self._offsets = [index.offsets for index in indexes]
         self.sizes = [len(positions) for positions in self._positions]
-        self._readers = ThreadPoolExecutor(_READERS, "chunks")
         self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
         self._lock = Lock()
 

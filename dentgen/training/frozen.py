@@ -34,7 +34,7 @@ def frozen(net: nn.Module, device: torch.device) -> nn.Module:
 class FrozenAutoencoder:
     """Latents of pictures and control images, encoded once each where the spec says so.
 
-    An image is encoded alone, so that its latent depends neither on its neighbours nor on the number of workers.
+    What is kept was encoded alone, so that it depends neither on its neighbours nor on the number of workers.
     """
 
     def __init__(self, spec: TrainSpec, device: torch.device) -> None:
@@ -48,16 +48,13 @@ class FrozenAutoencoder:
 
     def pictures(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
         """Scaled latents of the rows' pictures, at the posterior's mode."""
-        return torch.stack([self._latent(row.place, "picture", image_tensor(row.photo)) for row in batch.rows])
+        images = [image_tensor(row.photo) for row in batch.rows]
+        return self._latents([(row.place, "picture") for row in batch.rows], images)
 
     def controls(self, rows: Sequence[TrainingRow], kinds: Sequence[ControlKind]) -> Float[Tensor, "b 4 h w"]:
         """Scaled latents of one control image per row, taken as [0, 1], which is ctrLoRA's range for conditions."""
-        return torch.stack(
-            [
-                self._latent(row.place, kind, control_tensor(row.controls[kind]))
-                for row, kind in zip(rows, kinds, strict=True)
-            ]
-        )
+        images = [control_tensor(row.controls[kind]) for row, kind in zip(rows, kinds, strict=True)]
+        return self._latents([(row.place, kind) for row, kind in zip(rows, kinds, strict=True)], images)
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 H W"]:
@@ -65,14 +62,18 @@ class FrozenAutoencoder:
         pictures: Tensor = self.vae.decode(latents / self.scale).sample
         return pictures
 
+    def _latents(self, names: Sequence[tuple[Place, str]], images: Sequence[Tensor]) -> Tensor:
+        if self._kept is None:
+            return self._encoded(torch.stack(list(images)))
+        for name, image in zip(names, images, strict=True):
+            if name not in self._kept:
+                self._kept[name] = self._encoded(image[None])[0].cpu()
+        return torch.stack([self._kept[name] for name in names]).to(self._device)
+
     @torch.no_grad()
-    def _latent(self, place: Place, kind: str, image: Tensor) -> Tensor:
-        kept = None if self._kept is None else self._kept.get((place, kind))
-        if kept is None:
-            kept = self.vae.encode(image[None].to(self._device)).latent_dist.mode()[0] * self.scale
-            if self._kept is not None:
-                self._kept[place, kind] = kept.cpu()
-        return kept.to(self._device)
+    def _encoded(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 4 h w"]:
+        latents: Tensor = self.vae.encode(images.to(self._device)).latent_dist.mode() * self.scale
+        return latents
 
 
 class FrozenText:

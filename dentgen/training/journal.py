@@ -32,25 +32,12 @@ class Journal:
     def __init__(self, spec: TrainSpec, start: int, rows: list[dict[str, float]]) -> None:
         """Go on after ``start`` steps whose log is ``rows``."""
         self._spec, self.rows = spec, rows
-        self._sums: dict[str, float] = {}
-        self._count = 0
         self._events = _events(spec.tensorboard, start)
         self._progress = tqdm(total=spec.steps, initial=start, desc=spec.recipe, unit="step", mininterval=10)
 
-    def step(self, step: int, losses: Mapping[str, float], rate: float) -> None:
-        """Take the losses of a step; every so many steps their means become a line."""
+    def advance(self) -> None:
+        """One step more is done."""
         self._progress.update()
-        self._count += 1
-        for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        if step % self._spec.log_steps == 0:
-            self.line(step, {name: total / self._count for name, total in self._sums.items()} | {"learning_rate": rate})
-            self._sums, self._count = {}, 0
-
-    @property
-    def is_between_lines(self) -> bool:
-        """Whether some steps wait for their line."""
-        return self._count > 0
 
     def line(self, step: int, values: Mapping[str, float]) -> None:
         """Add a line: values of a step by name."""

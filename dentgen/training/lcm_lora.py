@@ -58,7 +58,8 @@ class LcmLoraRecipe(Recipe):
         start, end, guidance = self._drawn(batch)
         noisy = self._noising.between(clean, self._noising.normal(batch, "noise", tuple(clean.shape[1:])), start)
         prompts = [row.prompt for row in batch.rows]
-        embeds, empty = self._text(prompts), self._text([""] * len(batch))
+        embeds = self._text(prompts)
+        empty = self._text([""]).expand_as(embeds)
         condition = self._condition(batch)
         residuals = self._residuals(condition, start, embeds)
         answer = self._answer(self.student, noisy, start, embeds, residuals)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +59,18 @@ def train(
     journal = Journal(spec, start, rows) if worker.rank == 0 else None
     saved = time.monotonic()
     for step in range(start, spec.steps):
-        losses, rate = training.step([_piece(data, spec, worker, step, part) for part in range(spec.accumulate)])
+        rate = training.step([_piece(data, spec, worker, step, part) for part in range(spec.accumulate)])
+        is_line = (step + 1) % spec.log_steps == 0
+        means = training.mean_losses() if is_line else {}
         if journal is None:
             continue
-        journal.step(step + 1, losses, rate)
+        journal.advance()
+        if is_line:
+            journal.line(step + 1, means | {"learning_rate": rate})
         if held_out and spec.validate_steps and (step + 1) % spec.validate_steps == 0:
             with training.averaged():
                 validate(recipe, held_out, spec, journal, step + 1)
-        if time.monotonic() - saved > spec.checkpoint_seconds and not journal.is_between_lines:
+        if time.monotonic() - saved > spec.checkpoint_seconds and is_line:
             save_checkpoint(spec.checkpoints, step + 1, training.parts, journal.rows)
             journal.write()
             saved = time.monotonic()
@@ -96,6 +101,7 @@ class _Training:
 
     def __init__(self, recipe: Recipe, spec: TrainSpec, worker: Worker) -> None:
         self._spec, self._worker = spec, worker
+        self._losses: dict[str, list[Tensor]] = {}
         self._parameters = [p for p in recipe.parameters() if p.requires_grad]
         _LOG.info("%s: %.2f M trained parameters", spec.recipe, sum(p.numel() for p in self._parameters) / 1e6)
         self._optimiser = torch.optim.AdamW(self._parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
@@ -124,12 +130,27 @@ class _Training:
         dtype = _AUTOCAST.get(self._spec.precision)
         return torch.autocast(self._worker.device.type, dtype) if dtype else nullcontext()
 
-    def averaged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """Averaged weights in the trained ones' place, for the length of a block."""
-        return _Averaged(self._average, self._parameters)
+        self._average.store(self._parameters)
+        self._average.copy_to(self._parameters)
+        try:
+            yield
+        finally:
+            self._average.restore(self._parameters)
 
-    def step(self, pieces: list[Batch]) -> tuple[dict[str, float], float]:
-        """One optimiser step; returns the mean losses of this step over all rows, and its learning rate."""
+    def mean_losses(self) -> dict[str, float]:
+        """Means over the steps since they were last asked for, over all workers, which must all ask.
+
+        Until then losses stay on the device: a step waits for none.
+        """
+        means = {name: float(self._over_workers(torch.stack(values).mean())) for name, values in self._losses.items()}
+        self._losses = {}
+        return means
+
+    def step(self, pieces: list[Batch]) -> float:
+        """One optimiser step; returns its learning rate."""
         rate = float(self._schedule.get_last_lr()[0])
         self._optimiser.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
@@ -142,7 +163,9 @@ class _Training:
         self._scaler.update()
         self._schedule.step()
         self._average.step(self._parameters)
-        return {name: float(self._over_workers(value)) for name, value in sums.items()}, rate
+        for name, value in sums.items():
+            self._losses.setdefault(name, []).append(value)
+        return rate
 
     def _gradients(self, piece: Batch, parts: int, *, is_last: bool) -> dict[str, Tensor]:
         """Add a piece's gradients; workers exchange them with the last piece only."""
@@ -159,15 +182,3 @@ class _Training:
             distributed.all_reduce(value)
             value = value / self._worker.count
         return value
-
-
-class _Averaged(AbstractContextManager[None]):
-    def __init__(self, average: EMAModel, parameters: list[nn.Parameter]) -> None:
-        self._average, self._parameters = average, parameters
-
-    def __enter__(self) -> None:
-        self._average.store(self._parameters)
-        self._average.copy_to(self._parameters)
-
-    def __exit__(self, *_: object) -> None:
-        self._average.restore(self._parameters)

@@ -28,12 +28,8 @@ _JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _RESTARTS: Final = 3
 
 
-def train_with_ray(spec: TrainSpec, address: str | None = None) -> None:
-    """Train a spec in its number of workers.
-
-    Args:
-        spec: The run.
-        address: Ray cluster; None: the environment's, or a new one here.
+def train_with_ray(spec: TrainSpec) -> None:
+    """Train a spec in its number of workers, in the cluster of ``RAY_ADDRESS`` or a new one here.
 
     Raises:
         SpecError: If a submitted job would write into its temporary copy of the working directory.
@@ -42,7 +38,7 @@ def train_with_ray(spec: TrainSpec, address: str | None = None) -> None:
     spec = _absolute(spec)
     started = not ray.is_initialized()
     if started:
-        address = address or os.environ.get("RAY_ADDRESS", "local")
+        address = os.environ.get("RAY_ADDRESS", "local")
         dashboard = False if address == "local" else None
         ray.init(address=address, logging_level=logging.WARNING, include_dashboard=dashboard)
     try:

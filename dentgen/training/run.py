@@ -22,13 +22,12 @@ from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
 
-def run_training(spec: TrainSpec, *, export_only: bool = False, address: str | None = None) -> None:
+def run_training(spec: TrainSpec, *, export_only: bool = False) -> None:
     """Train a spec to its end, or only export its newest checkpoint.
 
     Args:
         spec: The run.
         export_only: Write the newest checkpoint's weights to the bundle and stop.
-        address: Ray cluster for the workers, if the spec has any.
 
     Raises:
         DentgenError: If data, bundle and spec do not go together.
@@ -36,7 +35,7 @@ def run_training(spec: TrainSpec, *, export_only: bool = False, address: str | N
     if spec.workers and not export_only:
         from dentgen.training.ray_workers import train_with_ray  # Ray takes seconds to import
 
-        train_with_ray(spec, address)
+        train_with_ray(spec)
         return
     device = device_of(spec)
     if export_only:
@@ -62,7 +61,8 @@ def device_of(spec: TrainSpec) -> torch.device:
 
 def _held_out(spec: TrainSpec) -> TrainingData:
     try:
-        return TrainingData(spec, open_records(spec, spec.validate_split))
+        few = spec.model_copy(update={"stream": True})  # decodes those that are shown, not the whole split
+        return TrainingData(few, open_records(few, spec.validate_split))
     except ConditionError as error:
         raise ConditionError(spec.data, f"{error.found} to validate on", "some; or validate_steps: 0") from error
 

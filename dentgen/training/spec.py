@@ -123,12 +123,12 @@ class TrainSpec(BaseModel):
     def control_kinds(self) -> tuple[ControlKind, ...]:
         """Control images that this run's rows need."""
         match self.recipe:
-            case "text-to-image":
+            case "text-to-image" | "decoder":
                 return ()
+            case "autoencoder":
+                return (*SINGLE_KINDS, "blended", "blended-teeth")
             case "base" | "control-base":
                 return self.conditions
-            case "autoencoder" | "decoder":
-                return (*SINGLE_KINDS, "blended", "blended-teeth") if self.recipe == "autoencoder" else ()
             case _:
                 bare: tuple[ControlKind, ...] = ("blended-teeth",) if self.condition == "blended" else ()
                 return (self.condition, *bare)

@@ -174,6 +174,10 @@ def test_a_run_that_cannot_end_well_does_not_begin(phantoms: str, family: Path, 
     run_training(train_spec(phantoms, folder, "adapter", name="own", steps=1))
     with pytest.raises(SpecError, match="a checkpoint of another run"):
         run_training(train_spec(phantoms, folder, "adapter", name="own", rank=2))
+    checkpoint = folder / "adapter" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(SpecError, match=r"checkpoint\.pt damaged"):
+        run_training(train_spec(phantoms, folder, "adapter", name="own"))
 
 
 def test_the_specs_that_ship_are_valid() -> None:
