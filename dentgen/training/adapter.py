@@ -29,11 +29,10 @@ from dentgen.models.control import (
 )
 from dentgen.models.parts import ADAPTERS, CONTROLNET
 from dentgen.seeding import fresh_weights
-from dentgen.training.base import predicted
 from dentgen.training.data import Batch
 from dentgen.training.frozen import FrozenAutoencoder, FrozenText, frozen_unet
 from dentgen.training.noising import Noising
-from dentgen.training.preview import sampled_preview
+from dentgen.training.preview import predicted, sampled_preview
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import ControlKind, TrainSpec
 

@@ -30,7 +30,7 @@ from dentgen.training.miniature import (
     write_scheduler,
 )
 from dentgen.training.noising import Noising
-from dentgen.training.preview import sampled_preview
+from dentgen.training.preview import predicted, sampled_preview
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
@@ -91,18 +91,6 @@ class BaseRecipe(Recipe):
     def _embedded(self, prompts: list[str]) -> Tensor:
         embeds: Tensor = self.text(token_ids(self._tokenizer, prompts).to(self._device))[0]
         return embeds
-
-
-def predicted(
-    unet: nn.Module, latents: Tensor, timesteps: Tensor, embeds: Tensor, residuals: list[Tensor] | None
-) -> Float[Tensor, "b 4 h w"]:
-    """The UNet's noise, under a control net's residuals or none."""
-    controls = {}
-    if residuals is not None:
-        *down, middle = residuals
-        controls = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-    noise: Tensor = unet(latents, timesteps, embeds, **controls).sample
-    return noise
 
 
 _Nets = tuple[CLIPTokenizer, CLIPTextModel, UNet2DConditionModel, nn.Module]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from diffusers import ControlNetModel, UniPCMultistepScheduler
+from diffusers import ControlNetModel
 from jaxtyping import Float
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
@@ -21,12 +21,11 @@ from torch import Tensor, nn
 from dentgen.models.control import LORA_TARGETS
 from dentgen.models.parts import CONTROLNETS
 from dentgen.seeding import fresh_weights
-from dentgen.training.base import predicted
 from dentgen.training.data import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, FrozenText, control_tensor, frozen_unet, image_tensor
-from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising
+from dentgen.training.preview import predicted, sampled
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
@@ -34,7 +33,6 @@ from dentgen.training.spec import TrainSpec
 _HINT_CHANNELS: Final = (16, 32, 64, 128)
 _TRAINED_WHOLE: Final = re.compile(r"^(controlnet_cond_embedding|controlnet_down_blocks\.\d+|controlnet_mid_block)$")
 _CONVOLUTIONS: Final = ("conv1", "conv2", "conv_shortcut", "proj_in", "proj_out")
-_PREVIEW_STEPS: Final = 8
 
 
 class ControlNetRecipe(Recipe):
@@ -70,13 +68,9 @@ class ControlNetRecipe(Recipe):
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
         """Picture, hint, generated picture."""
         embeds, hints = self._text([row.prompt for row in batch.rows]), self._hints(batch)
-        scheduler = UniPCMultistepScheduler.from_config(SCHEDULER_CONFIG)
-        scheduler.set_timesteps(_PREVIEW_STEPS)
         size = self._autoencoder.latent_size
-        latents = self._noising.normal(batch, "preview", (4, size, size))
-        for timestep in scheduler.timesteps.to(self._device):
-            noise = self._controlled(latents, timestep.expand(len(batch)), embeds, hints)
-            latents = scheduler.step(noise, timestep, latents).prev_sample
+        noise = self._noising.normal(batch, "preview", (4, size, size))
+        latents = sampled(lambda latents, steps: self._controlled(latents, steps, embeds, hints), noise)
         return [image_tensor(batch.photos), hints.cpu() * 2 - 1, self._autoencoder.decode(latents).cpu()]
 
     def _controlled(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, hints: Tensor) -> Tensor:

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from dentgen.models.control import control_residuals, load_control, merge_adapter
 from dentgen.models.parts import ADAPTERS, CONTROLNET, LORAS, chosen_part
 from dentgen.seeding import fresh_weights
-from dentgen.training.base import predicted
 from dentgen.training.data import Batch
 from dentgen.training.frozen import FrozenAutoencoder, FrozenText, control_tensor, frozen, frozen_unet, image_tensor
 from dentgen.training.losses import consistency_loss
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising
+from dentgen.training.preview import predicted, sampled
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
@@ -78,16 +78,15 @@ class LcmLoraRecipe(Recipe):
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
         """Picture, control image, generated picture after four steps."""
-        scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
-        scheduler.set_timesteps(_PREVIEW_STEPS)
         embeds, condition = self._text([row.prompt for row in batch.rows]), self._condition(batch)
         size = self._autoencoder.latent_size
-        latents = self._noising.normal(batch, "preview", (4, size, size))
-        generator = torch.Generator().manual_seed(self._spec.seed)
-        for timestep in scheduler.timesteps.to(self._device):
-            steps = timestep.expand(len(batch))
-            noise = predicted(self.student, latents, steps, embeds, self._residuals(condition, steps, embeds))
-            latents = scheduler.step(noise, timestep, latents, generator=generator).prev_sample
+
+        def noise_of(latents: Tensor, steps: Tensor) -> Tensor:
+            return predicted(self.student, latents, steps, embeds, self._residuals(condition, steps, embeds))
+
+        noise = self._noising.normal(batch, "preview", (4, size, size))
+        scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
+        latents = sampled(noise_of, noise, scheduler, _PREVIEW_STEPS, self._spec.seed)
         shown = torch.stack([control_tensor(row.controls[self._spec.condition]) for row in batch.rows]) * 2 - 1
         return [image_tensor(batch.photos), shown, self._autoencoder.decode(latents).cpu()]
 

@@ -1,14 +1,15 @@
-"""Pictures of a diffusion model while it is trained: a few UniPC steps, each row from noise of its own.
+"""A diffusion model while it is trained: its noise, and pictures of a few steps, each row from noise of its own.
 
 Refuses to know recipes.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import torch
-from diffusers import UniPCMultistepScheduler
+from diffusers import LCMScheduler, UniPCMultistepScheduler
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,6 +21,43 @@ from dentgen.training.noising import Noising
 from dentgen.training.spec import ControlKind
 
 _STEPS: Final = 8
+
+
+NoiseOf = Callable[[Tensor, Tensor], Tensor]
+
+
+@torch.no_grad()
+def sampled(
+    noise_of: NoiseOf, latents: Float[Tensor, "b 4 h w"], scheduler: Any = None, steps: int = _STEPS, seed: int = 0
+) -> Float[Tensor, "b 4 h w"]:
+    """Clean latents of noise.
+
+    Args:
+        noise_of: The noise in latents at timesteps (b,).
+        latents: Standard normal.
+        scheduler: One of diffusers'; None: UniPC.
+        steps: How many.
+        seed: Of noise that a scheduler adds on its way.
+    """
+    scheduler = scheduler or UniPCMultistepScheduler.from_config(SCHEDULER_CONFIG)
+    scheduler.set_timesteps(steps)
+    added = {"generator": torch.Generator().manual_seed(seed)} if isinstance(scheduler, LCMScheduler) else {}
+    for timestep in scheduler.timesteps.to(latents.device):
+        noise = noise_of(latents, timestep.expand(len(latents)))
+        latents = scheduler.step(noise, timestep, latents, **added).prev_sample
+    return latents
+
+
+def predicted(
+    unet: nn.Module, latents: Tensor, timesteps: Tensor, embeds: Tensor, residuals: list[Tensor] | None
+) -> Float[Tensor, "b 4 h w"]:
+    """The UNet's noise, under a control net's residuals or none."""
+    controls = {}
+    if residuals is not None:
+        *down, middle = residuals
+        controls = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+    noise: Tensor = unet(latents, timesteps, embeds, **controls).sample
+    return noise
 
 
 @torch.no_grad()
@@ -43,19 +81,16 @@ def sampled_preview(
         embeds: Embedded prompts.
         control: ctrLoRA control net.
     """
-    device = embeds.device
-    scheduler = UniPCMultistepScheduler.from_config(SCHEDULER_CONFIG)
-    scheduler.set_timesteps(_STEPS)
     condition = autoencoder.controls(batch.rows, [kind] * len(batch)) if kind else None
+
+    def noise_of(latents: Tensor, timesteps: Tensor) -> Tensor:
+        if control is None or condition is None:
+            return predicted(unet, latents, timesteps, embeds, None)
+        residuals = control_residuals(control, condition, timesteps, embeds)
+        return predicted(unet, latents, timesteps, embeds, residuals)
+
     size = autoencoder.latent_size
-    latents = noising.normal(batch, "preview", (4, size, size)) * scheduler.init_noise_sigma
-    for timestep in scheduler.timesteps.to(device):
-        timesteps = timestep.expand(len(batch))
-        extra = {}
-        if control is not None and condition is not None:
-            *down, middle = control_residuals(control, condition, timesteps, embeds)
-            extra = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-        latents = scheduler.step(unet(latents, timesteps, embeds, **extra).sample, timestep, latents).prev_sample
+    latents = sampled(noise_of, noising.normal(batch, "preview", (4, size, size)))
     columns = [image_tensor(batch.photos)]
     if kind:
         columns.append(torch.stack([control_tensor(row.controls[kind]) for row in batch.rows]) * 2 - 1)

@@ -80,7 +80,7 @@ def test_a_task_trains_its_own_lora_and_the_base(phantoms: str, family: Path, tm
 @pytest.mark.parametrize("recipe", ["controlnet", "control-lora"])
 def test_the_other_control_nets_load_and_control(phantoms: str, family: Path, tmp_path: Path, recipe: str) -> None:
     folder = own_bundle(family, tmp_path)
-    run_training(train_spec(phantoms, folder, recipe, name="full", learning_rate=0.01))
+    run_training(train_spec(phantoms, folder, recipe, name="full", learning_rate=0.01, validate_steps=4))
     full = load_bundle(str(folder / "bundle"), controlnets=["full"]).full["full"]
     latents, hints = torch.zeros(1, 4, 8, 8), torch.rand(1, 3, 64, 64)
     embeds = torch.zeros(1, 77, 128)
@@ -90,7 +90,7 @@ def test_the_other_control_nets_load_and_control(phantoms: str, family: Path, tm
 
 def test_an_lcm_lora_loads_and_changes_the_unet(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = own_bundle(family, tmp_path)
-    run_training(train_spec(phantoms, folder, "lcm-lora", control="blended", learning_rate=0.01))
+    run_training(train_spec(phantoms, folder, "lcm-lora", control="blended", learning_rate=0.01, validate_steps=4))
     plain = load_bundle(str(folder / "bundle")).unet.state_dict()
     tuned = load_bundle(str(folder / "bundle"), loras={"lcm": 1.0}).unet.state_dict()
     assert any(not torch.equal(plain[name], tuned[name]) for name in plain)
