@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import psutil
 import pytest
 
 from dentgen import storage
+from dentgen.models.bundle import find_bundle, load_bundle
+from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
 from dentgen.pipeline.run import build
 from dentgen.shards.index import read_index
 from dentgen.spec_file import read_spec
@@ -100,6 +103,34 @@ def test_a_submitted_job_from_s3_to_s3_gives_the_bytes_of_a_local_build(
     run = submit(cluster, "submit", "--working-dir", ".", "--", "python", "jobs/generate.py", "jobs/specs/demo.yaml")
     assert run.returncode != 0
     assert "temporary copy of the working directory" in run.stdout, "a relative output would be lost with the job"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_submitted_training_streams_from_s3_and_keeps_its_checkpoint_there(
+    cluster: Cluster, s3_root: str, tmp_path: Path
+) -> None:
+    """The README's command, on two workers and for three steps."""
+    data, kept = storage.join(s3_root, "training-conditions"), storage.join(s3_root, "training-run")
+    write_phantoms(data, PhantomSet(8, 4, 128, 5), workers=1)
+    bundle = tmp_path / "bundle"
+    shutil.copytree(find_bundle("miniature"), bundle)
+    run = submit(
+        cluster, "submit", "--working-dir", ".", "--", "python", "jobs/train.py", "jobs/specs/train-adapter.yaml",
+        "--set", "workers=2", "--set", "stream=true", "--set", "precision=bf16", "--set", "cache_latents=false",
+        "--set", f"data={data}", "--set", f"checkpoints={kept}", "--set", f"bundle={bundle}", "--set", "name=own",
+        "--set", "batch=4", "--set", "steps=3", "--set", "log_steps=1", "--set", "split=''",
+        "--set", "validate_split=''", "--set", "validate_records=1",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-4000:]
+    lines = storage.read_bytes(storage.join(kept, "losses.csv")).decode().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "1", "2", "3"]
+    assert load_bundle(str(bundle), {"own"}).control is not None
+
+    run = submit(cluster, "submit", "--working-dir", ".", "--", "python", "jobs/train.py",
+                 "jobs/specs/train-adapter.yaml", "--set", "workers=2")  # fmt: skip
+    assert run.returncode != 0
+    assert "temporary copy of the working directory" in run.stdout
 
 
 @pytest.mark.ray

@@ -12,14 +12,14 @@ from typing import Final
 import torch
 from diffusers import AutoencoderKL
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import load_vae
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.data import Batch, TrainingData, TrainingRow
 from dentgen.training.export import save_network
-from dentgen.training.frozen import control_tensor, image_tensor
+from dentgen.training.frozen import control_tensor, frozen, image_tensor
 from dentgen.training.losses import kl_loss, reconstruction_loss
 from dentgen.training.miniature import new_autoencoder
 from dentgen.training.recipe import Recipe
@@ -27,6 +27,7 @@ from dentgen.training.spec import TrainSpec
 
 _CONTROL_SHARE: Final = 0.25
 _KL_WEIGHT: Final = 1e-4
+_ALIGN_WEIGHT: Final = 0.05
 _SCALE_PICTURES: Final = 128
 
 
@@ -43,6 +44,7 @@ class AutoencoderRecipe(Recipe):
             vae = load_vae(find_bundle(spec.start) / "vae", torch.float32)
         layout = torch.channels_last if spec.channels_last else torch.contiguous_format
         self.vae: AutoencoderKL = vae.to(device, memory_format=layout).train()
+        self._known = (frozen(load_vae(find_bundle(spec.align) / "vae", torch.float32), device),) if spec.align else ()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction and KL of one batch."""
@@ -53,7 +55,12 @@ class AutoencoderRecipe(Recipe):
         reconstruction = reconstruction_loss(decoded, images)
         kl = kl_loss(posterior.mean, posterior.logvar)
         mse = (decoded - images).square().mean().detach()
-        return {"loss": reconstruction + _KL_WEIGHT * kl, "mse": mse, "kl": kl.detach()}
+        losses = {"loss": reconstruction + _KL_WEIGHT * kl, "mse": mse, "kl": kl.detach()}
+        for known in self._known:
+            strayed = _distance(posterior.mean, known, images)
+            losses["loss"] = losses["loss"] + _ALIGN_WEIGHT * strayed
+            losses["align"] = strayed.detach()
+        return losses
 
     def export(self) -> None:
         """Measure the latents' scale and write the autoencoder in fp16."""
@@ -82,3 +89,11 @@ class AutoencoderRecipe(Recipe):
         seeds = [derive_seed(self._spec.seed, "posterior", batch.step, batch.first + i) for i in range(len(batch))]
         noise = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(noise).to(like)
+
+
+def _distance(latents: Tensor, known: nn.Module, images: Tensor) -> Tensor:
+    """Squared error against another encoder's latents of the same images, as a share of their variance."""
+    assert isinstance(known, AutoencoderKL)
+    with torch.no_grad():
+        expected = known.encode(images).latent_dist.mode()
+    return (latents - expected).square().mean() / expected.var()

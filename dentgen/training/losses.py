@@ -29,11 +29,16 @@ def kl_loss(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
 
 
-def snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0) -> Tensor:
-    """Min-SNR weights of the noise loss (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556): (b,)."""
+def snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0, floor: float = 0.0) -> Tensor:
+    """Min-SNR weights of the noise loss (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556): (b,).
+
+    A squared error of noise is one of the picture times SNR; weighted, the picture's error counts by the SNR between
+    ``floor`` and ``gamma``. Without a floor next to nothing is asked of the first step of a sampler, where the SNR of
+    Stable Diffusion's schedule is .005 and layout and light are decided.
+    """
     abar = alphas_cumprod[timesteps]
     snr = abar / (1 - abar)
-    return torch.minimum(snr, torch.full_like(snr, gamma)) / snr
+    return snr.clamp(floor, gamma) / snr
 
 
 def pixel_weights(seg: UInt8[Tensor, "b H W"], spec: LossSpec, latent_size: int) -> Float[Tensor, "b 1 h w"]:

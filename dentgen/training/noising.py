@@ -88,5 +88,5 @@ class Noising:
         if not self._spec.loss.is_plain:
             seg = torch.from_numpy(batch.seg).to(self._device)
             weights = pixel_weights(seg, self._spec.loss, predicted.shape[-1])
-        rows = snr_weights(self.alphas_cumprod, noised.timesteps)
+        rows = snr_weights(self.alphas_cumprod, noised.timesteps, floor=self._spec.loss.snr_floor)
         return {"loss": noise_loss(predicted, noised.noise, rows, weights), "mse": square.mean().detach()}

@@ -20,8 +20,10 @@ from dentgen import storage
 from dentgen.errors import SpecError, TrainingError
 from dentgen.training.spec import TrainSpec
 
-#: Places that a spec names, beside those of bundles to start from.
+#: Places that a spec names.
 _PLACES: Final = ("data", "bundle", "checkpoints", "tensorboard")
+#: Bundles that it reads, which may be known by name instead.
+_BUNDLES: Final = ("start", "align")
 #: Set by Ray in a submitted job.
 _JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 #: How often a group of workers is started again.
@@ -80,6 +82,7 @@ def _absolute(spec: TrainSpec) -> TrainSpec:
         SpecError: If a place would be within a submitted job's temporary copy of the working directory.
     """
     places = {name: getattr(spec, name) for name in _PLACES}
+    places |= {name: getattr(spec, name) for name in _BUNDLES if Path(getattr(spec, name)).is_dir()}
     relative = {name: place for name, place in places.items() if place and not _stands_alone(place)}
     if relative and _JOB in os.environ:
         name, place = next(iter(relative.items()))

@@ -43,6 +43,9 @@ class LossSpec(BaseModel):
     reduce: Literal["area", "bilinear"] = Field(default="area", description="How weights get the latents' size.")
     normalise: Literal["none", "sample", "batch"] = Field(default="sample", description="What has mean weight 1.")
     floor: float = Field(default=0.0, ge=0, description="Least weight.")
+    snr_floor: float = Field(
+        default=0.0, ge=0, le=5, description="Least weight of a picture's error at high noise, where SNR is near 0."
+    )
 
     @property
     def is_plain(self) -> bool:
@@ -62,6 +65,10 @@ class TrainSpec(BaseModel):
     start: str = Field(
         default="",
         description="Bundle whose weights a recipe starts from ('miniature': the embedded one); empty: fresh ones.",
+    )
+    align: str = Field(
+        default="",
+        description="autoencoder: bundle whose latents the encoder stays near, so that networks trained on them go on.",
     )
     checkpoints: str = Field(description="Folder, local or any fsspec URL, for checkpoint, losses and previews.")
     size: int = Field(default=128, gt=0)

@@ -86,6 +86,21 @@ def test_parts_of_a_step_give_the_gradients_of_the_whole(phantoms: str, family: 
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
 
 
+@pytest.mark.parametrize(("precision", "near"), [("bf16", 2e-2), ("fp16", 2e-3)])
+def test_mixed_precision_follows_full_precision(
+    phantoms: str, family: Path, tmp_path: Path, precision: str, near: float
+) -> None:
+    """Losses differ by the format's rounding, and do differ; what is trained stays in fp32."""
+    for name in ("fp32", precision):
+        folder = copied(family, tmp_path / name)
+        run_training(train_spec(phantoms, folder, "adapter", name=name, precision=name, steps=3))
+    full, mixed = (losses_of(tmp_path / name / "adapter") for name in ("fp32", precision))
+    for a, b in zip(full, mixed, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=near)
+        assert a["loss"] != b["loss"]
+    assert {value.dtype for value in weights_of(tmp_path / precision / "adapter").values()} == {torch.float32}
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_two_ray_workers_give_one_workers_gradients(

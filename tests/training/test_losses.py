@@ -123,6 +123,15 @@ def test_min_snr_caps_low_noise_and_leaves_high_noise() -> None:
     assert float(weights[1]) == 1
 
 
+def test_a_floor_asks_for_the_picture_at_high_noise() -> None:
+    """An error of the picture costs SNR x weight of it: at least the floor, at most gamma, the SNR between them."""
+    abar = torch.tensor([0.9999, 0.5, 0.005])
+    snr = abar / (1 - abar)
+    cost = snr * snr_weights(abar, torch.arange(3), floor=0.1)
+    assert cost.tolist() == pytest.approx([5, 1, 0.1], rel=1e-4)
+    assert float(snr_weights(abar, torch.tensor([2]))) == 1, "no floor unless asked for"
+
+
 def test_perfect_reconstruction_costs_nothing() -> None:
     image, other = pair()
     assert float(reconstruction_loss(image, image)) == 0

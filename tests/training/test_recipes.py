@@ -12,6 +12,7 @@ from diffusers import LCMScheduler
 
 from dentgen.models.bundle import load_bundle
 from dentgen.models.control import load_control
+from dentgen.models.parts import load_vae
 from dentgen.training.adapter import ControlBaseRecipe
 from dentgen.training.data import TrainingData, open_records
 from dentgen.training.lcm_lora import boundary_scalings
@@ -75,6 +76,22 @@ def test_a_task_trains_its_own_lora_and_the_base(phantoms: str, family: Path, tm
         assert any(f".{own}." in name for name in got)
         assert not any(f".{other}." in name for name in got)
         assert any("base_layer" in name for name in got)
+
+
+def test_an_aligned_encoder_stays_near_the_known_one(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """So that networks trained on the known encoder's latents can go on from its successor's."""
+    known = load_bundle(str(family / "bundle")).vae
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    strayed = {}
+    for align in ("", str(family / "bundle")):
+        folder = tmp_path / ("aligned" if align else "alone")
+        values = {"align": align, "steps": 40, "batch": 4, "learning_rate": 2e-3, "ema": 0.5}
+        run_training(train_spec(phantoms, folder, "autoencoder", **values))
+        vae = load_vae(folder / "bundle" / "vae", torch.float32)
+        with torch.no_grad():
+            latents, expected = (net.encode(images).latent_dist.mode() for net in (vae, known.float()))
+        strayed[align != ""] = float((latents - expected).square().mean() / expected.var())
+    assert strayed[True] < 0.8 * strayed[False], strayed
 
 
 @pytest.mark.parametrize("recipe", ["controlnet", "control-lora"])
