@@ -20,7 +20,7 @@ from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.data import Batch, TrainingData, TrainingRow
 from dentgen.training.export import save_network
 from dentgen.training.frozen import control_tensor, frozen, image_tensor
-from dentgen.training.losses import kl_loss, reconstruction_loss
+from dentgen.training.losses import boundary_error, kl_loss, reconstruction_loss
 from dentgen.training.miniature import new_autoencoder
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
@@ -56,6 +56,9 @@ class AutoencoderRecipe(Recipe):
         kl = kl_loss(posterior.mean, posterior.logvar)
         mse = (decoded - images).square().mean().detach()
         losses = {"loss": reconstruction + _KL_WEIGHT * kl, "mse": mse, "kl": kl.detach()}
+        if self._spec.detail:
+            losses["boundary"] = boundary_error(decoded, images, torch.from_numpy(batch.seg).to(self._device))
+            losses["loss"] = losses["loss"] + losses["boundary"]
         for known in self._known:
             strayed = _distance(posterior.mean, known, images)
             losses["loss"] = losses["loss"] + _ALIGN_WEIGHT * strayed

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.errors import SpecError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import TINY_DECODER, load_tiny_decoder
@@ -26,12 +25,13 @@ from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, image_tensor
-from dentgen.training.losses import boundary_band, reconstruction_loss
+from dentgen.training.losses import boundary_error, reconstruction_loss
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
-_BOUNDARY_PIXELS: Final = 2
 _CRITIC_WIDTH: Final = 32
+#: Of an encoder that diffusers' class cannot do without.
+_UNUSED_WIDTH: Final = 8
 
 
 class DecoderRecipe(Recipe):
@@ -61,8 +61,7 @@ class DecoderRecipe(Recipe):
         mse = (decoded - target).square().mean()
         losses = {"loss": mse, "mse": mse.detach()}
         if self._spec.detail:
-            band = self._band(batch)
-            at_boundaries = ((decoded - target).abs() * band).mean()
+            at_boundaries = boundary_error(decoded, target, torch.from_numpy(batch.seg).to(self._device))
             losses["loss"] = reconstruction_loss(decoded, target) + at_boundaries
             losses["boundary"] = at_boundaries.detach()
         if self.critic is not None:
@@ -96,12 +95,6 @@ class DecoderRecipe(Recipe):
         pictures: Tensor = self.decoder(latents / scale)
         return pictures
 
-    def _band(self, batch: Batch) -> Float[Tensor, "b 1 H W"]:
-        """1 about the boundaries of teeth and of gum."""
-        seg = torch.from_numpy(batch.seg).to(self._device)
-        bands = [boundary_band(seg == tissue, _BOUNDARY_PIXELS) for tissue in (TOOTH, GINGIVA)]
-        return torch.stack(bands).amax(0)[:, None]
-
     def _adversarial(self, critic: nn.Module, decoded: Tensor, target: Tensor) -> Tensor:
         """Critic's and decoder's logistic losses in one: each is blind to the other's weights."""
         known = {name: value.detach() for name, value in critic.named_parameters()}
@@ -116,9 +109,9 @@ def _tiny(spec: TrainSpec, autoencoder: FrozenAutoencoder) -> AutoencoderTiny:
     levels = len(autoencoder.vae.config["block_out_channels"])
     if len(spec.decoder_blocks) != levels:
         raise SpecError(f"decoder_blocks: found {len(spec.decoder_blocks)} levels, expected {levels} as the vae's")
-    widths = (spec.decoder_width,) * levels
     tiny: AutoencoderTiny = AutoencoderTiny(
-        encoder_block_out_channels=widths, decoder_block_out_channels=widths, latent_channels=4,
+        encoder_block_out_channels=(_UNUSED_WIDTH,) * levels, decoder_block_out_channels=(spec.decoder_width,) * levels,
+        latent_channels=4,
         num_encoder_blocks=(1,) * levels, num_decoder_blocks=spec.decoder_blocks,
     )  # fmt: skip
     return tiny

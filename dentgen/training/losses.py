@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, distributed
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.training.spec import LossSpec
+
+_BOUNDARY_PIXELS: Final = 2
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
@@ -22,6 +26,18 @@ def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
     for axis in (-1, -2):
         loss = loss + F.l1_loss(decoded.diff(dim=axis), images.diff(dim=axis))
     return loss
+
+
+def boundary_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"]) -> Tensor:
+    """L1 within two pixels of the boundaries of teeth and gum, mean over all pixels: there decoders blur first.
+
+    Args:
+        decoded: (b, 3, H, W) in [-1, 1].
+        images: (b, 3, H, W) in [-1, 1].
+        seg: Class values in three classes.
+    """
+    bands = [boundary_band(seg == tissue, _BOUNDARY_PIXELS) for tissue in (TOOTH, GINGIVA)]
+    return ((decoded - images).abs() * torch.stack(bands).amax(0)[:, None]).mean()
 
 
 def kl_loss(mean: Tensor, logvar: Tensor) -> Tensor:

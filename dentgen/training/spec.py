@@ -119,7 +119,10 @@ class TrainSpec(BaseModel):
     )
     adversarial: float = Field(default=0.0, ge=0, description="decoder: weight of the adversarial term.")
     distil: bool = Field(default=True, description="decoder: learn the KL decoder's pictures, not the photographs.")
-    detail: bool = Field(default=True, description="decoder: gradient and boundary terms beside the squared error.")
+    detail: bool = Field(
+        default=True,
+        description="decoder, autoencoder: boundary terms; a decoder without lacks differences too.",
+    )
 
     @property
     def part(self) -> str:

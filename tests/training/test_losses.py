@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dentgen.training.losses import (
     boundary_band,
+    boundary_error,
     consistency_loss,
     kl_loss,
     noise_loss,
@@ -130,6 +131,16 @@ def test_a_floor_asks_for_the_picture_at_high_noise() -> None:
     cost = snr * snr_weights(abar, torch.arange(3), floor=0.1)
     assert cost.tolist() == pytest.approx([5, 1, 0.1], rel=1e-4)
     assert float(snr_weights(abar, torch.tensor([2]))) == 1, "no floor unless asked for"
+
+
+def test_errors_count_within_two_pixels_of_tissues_boundaries() -> None:
+    seg = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    seg[:, :, 8:], seg[:, 12:] = 2, 1
+    image = torch.zeros(1, 3, 16, 16)
+    for place, counts in (((0, 3), False), ((0, 6), True), ((0, 9), True), ((0, 12), False), ((11, 2), True)):
+        wrong = image.clone()
+        wrong[0, :, place[0], place[1]] = 1.0
+        assert float(boundary_error(wrong, image, seg)) == (pytest.approx(1 / 256) if counts else 0), place
 
 
 def test_perfect_reconstruction_costs_nothing() -> None:
