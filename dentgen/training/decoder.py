@@ -25,10 +25,11 @@ from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, image_tensor
-from dentgen.training.losses import boundary_error, reconstruction_loss
+from dentgen.training.losses import boundary_error, reconstruction_loss, texture_error
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
+_TEXTURE_WEIGHT: Final = 0.05
 _CRITIC_WIDTH: Final = 32
 #: Of an encoder that diffusers' class cannot do without.
 _UNUSED_WIDTH: Final = 8
@@ -42,6 +43,7 @@ class DecoderRecipe(Recipe):
         super().__init__()
         self._spec, self._device = spec, device
         self._autoencoder = FrozenAutoencoder(spec, device)
+        self._distils = spec.distil and spec.decoder == "tiny"
         self._vae = (copy.deepcopy(self._autoencoder.vae),)  # a module of its own would be trained whole
         self.critic = None
         with fresh_weights(spec.seed, "weights", "decoder"):
@@ -64,6 +66,10 @@ class DecoderRecipe(Recipe):
             at_boundaries = boundary_error(decoded, target, torch.from_numpy(batch.seg).to(self._device))
             losses["loss"] = reconstruction_loss(decoded, target) + at_boundaries
             losses["boundary"] = at_boundaries.detach()
+        if self._spec.detail and self._distils:  # of a photograph's texture latents do not know enough
+            texture = texture_error(decoded, target)
+            losses["loss"] = losses["loss"] + _TEXTURE_WEIGHT * texture
+            losses["texture"] = texture.detach()
         if self.critic is not None:
             losses["loss"] = losses["loss"] + self._adversarial(self.critic, decoded, target)
         return losses
@@ -86,7 +92,7 @@ class DecoderRecipe(Recipe):
     def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scaled latents, and the pictures that shall come of them."""
         latents = self._autoencoder.pictures(batch)
-        if self._spec.distil and self._spec.decoder == "tiny":
+        if self._distils:
             return latents, self._autoencoder.decode(latents)
         return latents, image_tensor(batch.photos).to(self._device)
 

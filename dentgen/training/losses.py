@@ -13,6 +13,7 @@ from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.training.spec import LossSpec
 
 _BOUNDARY_PIXELS: Final = 2
+_LEAST_ENERGY: Final = 1e-6
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
@@ -38,6 +39,24 @@ def boundary_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"])
     """
     bands = [boundary_band(seg == tissue, _BOUNDARY_PIXELS) for tissue in (TOOTH, GINGIVA)]
     return ((decoded - images).abs() * torch.stack(bands).amax(0)[:, None]).mean()
+
+
+def texture_error(decoded: Tensor, images: Tensor) -> Tensor:
+    """How far a picture's energy of fine detail is from the wanted one's, |log ratio|, mean over pictures.
+
+    Squared and absolute errors are least for a picture smoother than what is uncertain; this one is 0 if as much is
+    there as should be, wherever it is. Fine is what a mean over three by three pixels takes away.
+
+    Args:
+        decoded: (b, 3, H, W) in [-1, 1].
+        images: (b, 3, H, W) in [-1, 1].
+    """
+    energies = [
+        (part - F.avg_pool2d(part, 3, stride=1, padding=1, count_include_pad=False)).square().mean(dim=(1, 2, 3))
+        for part in (decoded, images)
+    ]
+    found, wanted = (energy.add(_LEAST_ENERGY).log() for energy in energies)
+    return (found - wanted).abs().mean()
 
 
 def kl_loss(mean: Tensor, logvar: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dentgen.training.losses import (
     pixel_weights,
     reconstruction_loss,
     snr_weights,
+    texture_error,
 )
 from dentgen.training.spec import LossSpec
 
@@ -141,6 +143,15 @@ def test_errors_count_within_two_pixels_of_tissues_boundaries() -> None:
         wrong = image.clone()
         wrong[0, :, place[0], place[1]] = 1.0
         assert float(boundary_error(wrong, image, seg)) == (pytest.approx(1 / 256) if counts else 0), place
+
+
+def test_texture_counts_as_much_as_is_missing_wherever_it_is() -> None:
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert float(texture_error(image, image)) == 0
+    assert float(texture_error(image.roll(5, -1), image)) < 0.05, "elsewhere is as good"
+    assert float(texture_error(image / 2, image)) == pytest.approx(math.log(4), rel=1e-3)
+    assert float(texture_error(image + 0.3, image)) < 1e-3, "a flat offset is no texture"
+    assert bool(texture_error(torch.zeros_like(image), image).isfinite())
 
 
 def test_perfect_reconstruction_costs_nothing() -> None:
