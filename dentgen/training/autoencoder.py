@@ -14,6 +14,8 @@ from diffusers import AutoencoderKL
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dentgen.errors import SpecError
+from dentgen.models.autoencoder import downscale_of
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import load_vae
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
@@ -44,7 +46,7 @@ class AutoencoderRecipe(Recipe):
             vae = load_vae(find_bundle(spec.start) / "vae", torch.float32)
         layout = torch.channels_last if spec.channels_last else torch.contiguous_format
         self.vae: AutoencoderKL = vae.to(device, memory_format=layout).train()
-        self._known = (frozen(load_vae(find_bundle(spec.align) / "vae", torch.float32), device),) if spec.align else ()
+        self._known = (frozen(_known_encoder(spec, vae), device),) if spec.align else ()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction and KL of one batch."""
@@ -92,6 +94,19 @@ class AutoencoderRecipe(Recipe):
         seeds = [derive_seed(self._spec.seed, "posterior", batch.step, batch.first + i) for i in range(len(batch))]
         noise = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(noise).to(like)
+
+
+def _known_encoder(spec: TrainSpec, vae: AutoencoderKL) -> AutoencoderKL:
+    """The autoencoder whose latents the trained one's shall stay near.
+
+    Raises:
+        SpecError: If its latents have another number of channels or another size.
+    """
+    known: AutoencoderKL = load_vae(find_bundle(spec.align) / "vae", torch.float32)
+    found, expected = ((net.config["latent_channels"], downscale_of(net)) for net in (known, vae))
+    if found != expected:
+        raise SpecError(f"align: found latents of (channels, downscale) {found} in {spec.align}, expected {expected}")
+    return known
 
 
 def _distance(latents: Tensor, known: nn.Module, images: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import LCMScheduler
+from diffusers import AutoencoderKL, LCMScheduler
 
+from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.models.control import load_control
 from dentgen.models.parts import load_vae
@@ -92,6 +93,13 @@ def test_an_aligned_encoder_stays_near_the_known_one(phantoms: str, family: Path
             latents, expected = (net.encode(images).latent_dist.mode() for net in (vae, known.float()))
         strayed[align != ""] = float((latents - expected).square().mean() / expected.var())
     assert strayed[True] < 0.8 * strayed[False], strayed
+
+
+def test_an_encoder_with_other_latents_is_no_one_to_stay_near(phantoms: str, family: Path, tmp_path: Path) -> None:
+    other = own_bundle(family, tmp_path) / "bundle"
+    AutoencoderKL(latent_channels=8, norm_num_groups=8).save_pretrained(other / "vae")
+    with pytest.raises(SpecError, match=r"align: found latents of \(channels, downscale\) \(8, 1\).*expected \(4, 8\)"):
+        run_training(train_spec(phantoms, tmp_path, "autoencoder", align=str(other)))
 
 
 @pytest.mark.parametrize("recipe", ["controlnet", "control-lora"])
