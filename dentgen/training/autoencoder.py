@@ -49,7 +49,7 @@ class AutoencoderRecipe(Recipe):
         self._known = (frozen(_known_encoder(spec, vae), device),) if spec.align else ()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Reconstruction and KL of one batch."""
+        """Errors of one batch of reconstructions, KL, and how far latents are from those to stay near."""
         images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
         images = images.to(self._device)
         posterior = self.vae.encode(images).latent_dist

@@ -1,8 +1,8 @@
 """Recipe ``decoder``: what turns latents into pictures, with the encoder frozen, so that adapters stay valid.
 
 ``tiny`` distils the KL decoder into an AutoencoderTiny; ``kl`` sharpens the bundle's own decoder on photographs. Beside
-the error of pixels stand the errors of their differences, and of what lies about the boundaries of teeth and gum, where
-small decoders blur. Refuses to know diffusion.
+the error of pixels stand the errors of their differences, of what lies about the boundaries of teeth and gum, where
+small decoders blur, and of how much texture there is. Refuses to know diffusion.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class TrainSpec(BaseModel):
     distil: bool = Field(default=True, description="decoder: learn the KL decoder's pictures, not the photographs.")
     detail: bool = Field(
         default=True,
-        description="decoder, autoencoder: boundary terms; a decoder without lacks differences too.",
+        description="decoder, autoencoder: boundary terms; a decoder without lacks differences and texture too.",
     )
 
     @property
