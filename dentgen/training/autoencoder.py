@@ -22,7 +22,7 @@ from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.training.data import Batch, TrainingData, TrainingRow
 from dentgen.training.export import save_network
 from dentgen.training.frozen import control_tensor, frozen, image_tensor
-from dentgen.training.losses import boundary_error, kl_loss, reconstruction_loss
+from dentgen.training.losses import boundary_error, kl_loss, reconstruction_loss, region_error
 from dentgen.training.miniature import new_autoencoder
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
@@ -61,6 +61,9 @@ class AutoencoderRecipe(Recipe):
         if self._spec.detail:
             losses["boundary"] = boundary_error(decoded, images, torch.from_numpy(batch.seg).to(self._device))
             losses["loss"] = losses["loss"] + losses["boundary"]
+        if not self._spec.loss.is_plain:
+            losses["weighted"] = region_error(decoded, images, torch.from_numpy(batch.seg), self._spec.loss)
+            losses["loss"] = losses["loss"] + losses["weighted"]
         for known in self._known:
             strayed = _distance(posterior.mean, known, images)
             losses["loss"] = losses["loss"] + _ALIGN_WEIGHT * strayed

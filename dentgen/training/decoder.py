@@ -1,8 +1,9 @@
 """Recipe ``decoder``: what turns latents into pictures, with the encoder frozen, so that adapters stay valid.
 
-``tiny`` distils the KL decoder into an AutoencoderTiny; ``kl`` sharpens the bundle's own decoder on photographs. Beside
-the error of pixels stand the errors of their differences, of what lies about the boundaries of teeth and gum, where
-small decoders blur, and of how much texture there is. Refuses to know diffusion.
+``tiny`` distils the KL decoder into an AutoencoderTiny, on latents of the encoder and on generated ones;
+``kl`` sharpens the bundle's own decoder on photographs. Beside the error of pixels stand the errors of their
+differences, of what lies about the boundaries of teeth and gum, where small decoders blur, and of how much texture
+there is. Refuses to know diffusion.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, image_tensor
+from dentgen.training.generated import GeneratedLatents
 from dentgen.training.losses import boundary_error, reconstruction_loss, texture_error
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
@@ -43,7 +45,7 @@ class DecoderRecipe(Recipe):
         super().__init__()
         self._spec, self._device = spec, device
         self._autoencoder = FrozenAutoencoder(spec, device)
-        self._distils = spec.distil and spec.decoder == "tiny"
+        self._generated = (GeneratedLatents(spec, self._autoencoder, device),) if spec.generated else ()
         self._vae = (copy.deepcopy(self._autoencoder.vae),)  # a module of its own would be trained whole
         self.critic = None
         with fresh_weights(spec.seed, "weights", "decoder"):
@@ -66,7 +68,7 @@ class DecoderRecipe(Recipe):
             at_boundaries = boundary_error(decoded, target, torch.from_numpy(batch.seg).to(self._device))
             losses["loss"] = reconstruction_loss(decoded, target) + at_boundaries
             losses["boundary"] = at_boundaries.detach()
-        if self._spec.detail and self._distils:  # of a photograph's texture latents do not know enough
+        if self._spec.detail and self._spec.distils:  # of a photograph's texture latents do not know enough
             texture = texture_error(decoded, target)
             losses["loss"] = losses["loss"] + _TEXTURE_WEIGHT * texture
             losses["texture"] = texture.detach()
@@ -92,7 +94,9 @@ class DecoderRecipe(Recipe):
     def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scaled latents, and the pictures that shall come of them."""
         latents = self._autoencoder.pictures(batch)
-        if self._distils:
+        for generated in self._generated:
+            latents = generated.instead(latents, batch.rows)
+        if self._spec.distils:
             return latents, self._autoencoder.decode(latents)
         return latents, image_tensor(batch.photos).to(self._device)
 

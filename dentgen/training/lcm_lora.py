@@ -15,11 +15,12 @@ from jaxtyping import Float, Int64
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
-from dentgen.models.control import control_residuals, load_control, merge_adapter
-from dentgen.models.parts import ADAPTERS, CONTROLNET, LORAS, chosen_part
+from dentgen.models.control import control_residuals
+from dentgen.models.parts import LORAS
 from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
 from dentgen.training.frozen import FrozenAutoencoder, FrozenText, control_tensor, frozen, frozen_unet, image_tensor
+from dentgen.training.generated import controlled
 from dentgen.training.losses import consistency_loss
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising
@@ -46,7 +47,7 @@ class LcmLoraRecipe(Recipe):
         self._spec, self._device = spec, device
         self._autoencoder, self._noising = FrozenAutoencoder(spec, device), Noising(spec, device)
         self._text = FrozenText(spec, device)
-        self._frozen = (frozen_unet(spec, device), frozen(_controlled(spec), device))
+        self._frozen = (frozen_unet(spec, device), frozen(controlled(spec), device))
         self.student: UNet2DConditionModel = frozen_unet(spec, device)
         with fresh_weights(spec.seed, "weights", "lcm-lora"):
             self.student.add_adapter(LoraConfig(r=spec.rank, lora_alpha=spec.rank, target_modules=list(_TARGETS)))
@@ -134,8 +135,3 @@ def boundary_scalings(timesteps: Int64[Tensor, " b"]) -> tuple[Float[Tensor, " b
     scaled = timesteps.float() * _TIMESTEP_SCALING
     skip = _SIGMA_DATA**2 / (scaled**2 + _SIGMA_DATA**2)
     return skip, scaled / (scaled**2 + _SIGMA_DATA**2).sqrt()
-
-
-def _controlled(spec: TrainSpec) -> nn.Module:
-    bundle = Path(spec.bundle)
-    return merge_adapter(load_control(bundle / CONTROLNET, torch.float32), chosen_part(bundle, ADAPTERS, spec.control))

@@ -41,6 +41,19 @@ def boundary_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"])
     return ((decoded - images).abs() * torch.stack(bands).amax(0)[:, None]).mean()
 
 
+def region_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"], spec: LossSpec) -> Tensor:
+    """L1 of pixels, each weighing what its class weighs in a diffusion loss (``pixel_weights``), mean over all.
+
+    Args:
+        decoded: (b, 3, H, W) in [-1, 1].
+        images: (b, 3, H, W) in [-1, 1].
+        seg: Class values in three classes.
+        spec: The weights.
+    """
+    weights = pixel_weights(seg.to(images.device), spec, images.shape[-1])
+    return ((decoded - images).abs() * weights).mean()
+
+
 def texture_error(decoded: Tensor, images: Tensor) -> Tensor:
     """How far a picture's energy of fine detail is from the wanted one's, |log ratio|, mean over pictures.
 

@@ -31,7 +31,10 @@ _MODEL: Final = ConfigDict(extra="forbid", frozen=True)
 
 
 class LossSpec(BaseModel):
-    """How much every pixel of the segmentation weighs in the diffusion loss; all ones is plain MSE."""
+    """How much every pixel of the segmentation weighs in the diffusion loss; all ones is plain MSE.
+
+    An autoencoder's L1 is weighed likewise, beside its unweighed one.
+    """
 
     model_config = _MODEL
 
@@ -109,7 +112,9 @@ class TrainSpec(BaseModel):
     alpha: float = Field(default=0.3, ge=0, le=1, description="Share of segmentation colours in a blended image.")
     rank: int = Field(default=16, gt=0, description="LoRA rank of what is trained.")
     name: str = Field(default="", description="Name of the part in the bundle; empty: the condition's.")
-    control: str = Field(default="", description="lcm-lora: adapter that teacher and student are controlled by.")
+    control: str = Field(
+        default="", description="lcm-lora, decoder: adapter that what the bundle generates is controlled by."
+    )
     guidance: tuple[float, float] = Field(default=(5.0, 15.0), description="lcm-lora: range of the teacher's guidance.")
     ladder: int = Field(default=50, gt=0, le=1000, description="lcm-lora: timesteps of the teacher's DDIM solver.")
     decoder: Literal["kl", "tiny"] = Field(default="tiny", description="decoder: which one is trained.")
@@ -118,11 +123,20 @@ class TrainSpec(BaseModel):
         default=(1, 1, 1, 1), description="decoder: blocks per level, from latents."
     )
     adversarial: float = Field(default=0.0, ge=0, description="decoder: weight of the adversarial term.")
+    generated: float = Field(
+        default=0.0, ge=0, le=1,
+        description="decoder: share of records whose latents the bundle generates under 'control', not the encoder.",
+    )  # fmt: skip
     distil: bool = Field(default=True, description="decoder: learn the KL decoder's pictures, not the photographs.")
     detail: bool = Field(
         default=True,
         description="decoder, autoencoder: boundary terms; a decoder without lacks differences and texture too.",
     )
+
+    @property
+    def distils(self) -> bool:
+        """Whether a decoder learns the KL decoder's pictures."""
+        return self.distil and self.decoder == "tiny"
 
     @property
     def part(self) -> str:
@@ -133,8 +147,10 @@ class TrainSpec(BaseModel):
     def control_kinds(self) -> tuple[ControlKind, ...]:
         """Control images that this run's rows need."""
         match self.recipe:
-            case "text-to-image" | "decoder":
+            case "text-to-image":
                 return ()
+            case "decoder":
+                return (self.condition,) if self.generated else ()
             case "autoencoder":
                 return (*SINGLE_KINDS, "blended", "blended-teeth")
             case "base" | "control-base":
@@ -150,6 +166,8 @@ class TrainSpec(BaseModel):
             raise ValueError(f"batch: found {self.batch}, expected a multiple of workers x accumulate = {parts}")
         if self.recipe == "lcm-lora" and not self.control:
             raise ValueError("control: found none, expected the adapter that an LCM-LoRA is distilled with")
+        if self.generated and (not self.control or not self.distils):
+            raise ValueError("generated: expected the adapter 'control' and a tiny decoder that distils")
         return self
 
 

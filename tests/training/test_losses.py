@@ -20,6 +20,7 @@ from dentgen.training.losses import (
     noise_loss,
     pixel_weights,
     reconstruction_loss,
+    region_error,
     snr_weights,
     texture_error,
 )
@@ -143,6 +144,17 @@ def test_errors_count_within_two_pixels_of_tissues_boundaries() -> None:
         wrong = image.clone()
         wrong[0, :, place[0], place[1]] = 1.0
         assert float(boundary_error(wrong, image, seg)) == (pytest.approx(1 / 256) if counts else 0), place
+
+
+def test_a_regions_errors_count_by_the_weights_of_its_classes() -> None:
+    seg = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    seg[:, :, 8:], seg[:, 12:] = 2, 1
+    image, wrong = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.5)
+    assert float(region_error(wrong, image, seg, LossSpec())) == pytest.approx(0.5), "all ones is L1"
+    of_teeth = LossSpec(background=0, gingiva=0, tooth=3, normalise="none")
+    assert float(region_error(wrong, image, seg, of_teeth)) == pytest.approx(0.5 * 3 * 96 / 256)
+    wrong[0, :, :12, 8:] = 0
+    assert float(region_error(wrong, image, seg, of_teeth)) == 0
 
 
 def test_texture_counts_as_much_as_is_missing_wherever_it_is() -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, LCMScheduler
+from pydantic import ValidationError
 
-from dentgen.errors import SpecError
+from dentgen.errors import BundleError, SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.models.control import load_control
 from dentgen.models.parts import load_vae
 from dentgen.training.adapter import ControlBaseRecipe
 from dentgen.training.data import TrainingData, open_records
+from dentgen.training.frozen import FrozenAutoencoder
+from dentgen.training.generated import GeneratedLatents
 from dentgen.training.lcm_lora import boundary_scalings
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.run import run_training
@@ -132,11 +136,38 @@ def test_boundary_scalings_are_those_of_the_scheduler() -> None:
     assert (float(skip), float(out)) == (1.0, 0.0), "at timestep 0 the input is the answer"
 
 
-@pytest.mark.parametrize("values", [{}, {"detail": False}, {"adversarial": 0.1}])
+@pytest.mark.parametrize(
+    "values", [{}, {"detail": False}, {"adversarial": 0.1}, {"generated": 0.5, "control": "blended"}]
+)
 def test_a_tiny_decoder_loads(phantoms: str, family: Path, tmp_path: Path, values: dict[str, object]) -> None:
     folder = own_bundle(family, tmp_path)
     run_training(train_spec(phantoms, folder, "decoder", **values))
     assert load_bundle(str(folder / "bundle"), decoder="tiny").tiny_decoder is not None
+
+
+def test_a_share_of_latents_is_generated_each_record_alike(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """Under the adapter, and whoever its neighbours are; the other records' latents are the encoder's own."""
+    folder = own_bundle(family, tmp_path)
+    spec = train_spec(phantoms, folder, "decoder", generated=0.5, control="blended", batch=10)
+    encoder, batch = FrozenAutoencoder(spec, CPU), TrainingData(spec, open_records(spec, "")).batch(0, 0, 10)
+    encoded = encoder.pictures(batch)
+    found = GeneratedLatents(spec, encoder, CPU).instead(encoded, batch.rows)
+    own = [not torch.equal(one, other) for one, other in zip(encoded, found, strict=True)]
+    assert 2 <= sum(own) <= 8
+    again, first = GeneratedLatents(spec, encoder, CPU), own.index(True)
+    assert torch.equal(again.instead(encoded[first : first + 1], batch.rows[first : first + 1])[0], found[first])
+    dark = replace(batch.rows[first], controls={"blended": 0 * batch.rows[first].controls["blended"]})
+    other = GeneratedLatents(spec, FrozenAutoencoder(spec, CPU), CPU).instead(encoded[first : first + 1], [dark])
+    assert not torch.equal(other[0], found[first]), "its control image counts"
+    shutil.rmtree(folder / "bundle" / "adapters")
+    with pytest.raises(BundleError, match="blended"):
+        GeneratedLatents(spec, encoder, CPU)
+
+
+def test_who_learns_photographs_has_none_for_generated_latents(phantoms: str, family: Path) -> None:
+    for values in ({"decoder": "kl", "control": "blended"}, {"distil": False, "control": "blended"}, {}):
+        with pytest.raises(ValidationError, match="generated: expected the adapter"):
+            train_spec(phantoms, family, "decoder", generated=0.5, **values)
 
 
 def test_sharpening_the_decoder_leaves_the_encoder(phantoms: str, family: Path, tmp_path: Path) -> None:
