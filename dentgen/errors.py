@@ -4,6 +4,7 @@
     +-- SpecError           a spec, option or argument is wrong; exit code 2
     +-- ConditionError      a condition record or shard cannot be used
     +-- BundleError         a model bundle is missing, damaged or of the wrong kind
+    +-- TrainingError       a training run cannot begin or go on
     +-- SolverError         a scheduler cannot be turned into a solver table
     +-- EngineError         the diffusion engine cannot go on
         +-- CanvasError         one canvas cannot be made; the engine and its neighbours go on

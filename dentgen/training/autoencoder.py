@@ -31,6 +31,8 @@ _CONTROL_SHARE: Final = 0.25
 _KL_WEIGHT: Final = 1e-4
 _ALIGN_WEIGHT: Final = 0.05
 _SCALE_PICTURES: Final = 128
+#: Encoded together: few, because of all workers only one is left here.
+_SCALE_PART: Final = 4
 
 
 class AutoencoderRecipe(Recipe):
@@ -75,8 +77,11 @@ class AutoencoderRecipe(Recipe):
         vae = copy.deepcopy(self.vae).eval()
         steps = -(-_SCALE_PICTURES // self._spec.batch)
         with torch.no_grad():
-            photos = [image_tensor(self._data.batch(step, 0, self._spec.batch).photos) for step in range(steps)]
-            latents = torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in photos])
+            photos = torch.cat(
+                [image_tensor(self._data.batch(step, 0, self._spec.batch).photos) for step in range(steps)]
+            )
+            parts = photos[:_SCALE_PICTURES].split(_SCALE_PART)
+            latents = torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in parts])
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
         save_network(vae, Path(self._spec.bundle) / "vae")
 
@@ -90,8 +95,8 @@ class AutoencoderRecipe(Recipe):
         rng = numpy_generator(self._spec.seed, "shown", batch.step, batch.first + number)
         if rng.random() >= _CONTROL_SHARE:
             return image_tensor(row.photo)
-        kinds = sorted(row.controls)
-        return control_tensor(row.controls[kinds[rng.integers(len(kinds))]])
+        kinds = sorted(self._spec.control_kinds)
+        return control_tensor(row.control(kinds[rng.integers(len(kinds))]))
 
     def _noise(self, batch: Batch, like: Tensor) -> Tensor:
         seeds = [derive_seed(self._spec.seed, "posterior", batch.step, batch.first + i) for i in range(len(batch))]
@@ -113,8 +118,8 @@ def _known_encoder(spec: TrainSpec, vae: AutoencoderKL) -> AutoencoderKL:
 
 
 def _distance(latents: Tensor, known: nn.Module, images: Tensor) -> Tensor:
-    """Squared error against another encoder's latents of the same images, as a share of their variance."""
+    """Squared error against another encoder's latents of the same images, as a share of all its latents' variance."""
     assert isinstance(known, AutoencoderKL)
     with torch.no_grad():
         expected = known.encode(images).latent_dist.mode()
-    return (latents - expected).square().mean() / expected.var()
+    return (latents - expected).square().mean() * float(known.config["scaling_factor"]) ** 2

@@ -15,33 +15,40 @@ import torch
 
 from dentgen import storage
 from dentgen.errors import SpecError
+from dentgen.training.spec import TrainSpec
 
 _LOG = logging.getLogger(__name__)
 _FILE: Final = "checkpoint.pt"
+#: What may differ between a run and its continuation: places, machines, how long and how it is watched.
+_FREE: Final = frozenset({
+    "data", "bundle", "start", "align", "checkpoints", "tensorboard", "stream", "cache_latents", "steps", "accumulate",
+    "workers", "device", "threads", "channels_last", "checkpoint_seconds", "log_steps", "validate_steps",
+    "validate_split", "validate_records",
+})  # fmt: skip
 
 
-def save_checkpoint(folder: str, step: int, parts: Mapping[str, Any], rows: list[dict[str, float]]) -> None:
+def save_checkpoint(spec: TrainSpec, step: int, parts: Mapping[str, Any], rows: list[dict[str, float]]) -> None:
     """Replace the newest checkpoint, all at once.
 
     Args:
-        folder: Path or URL.
+        spec: The run.
         step: Steps done.
         parts: What has a state, by name.
         rows: Lines of the log so far.
     """
     content = io.BytesIO()
     states = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({"step": step, "log": rows, **states}, content)
-    storage.put_latest(storage.join(folder, _FILE), content.getvalue())
+    torch.save({"spec": _deciding(spec), "step": step, "log": rows, **states}, content)
+    storage.put_latest(storage.join(spec.checkpoints, _FILE), content.getvalue())
 
 
-def load_checkpoint(folder: str, parts: Mapping[str, Any]) -> tuple[int, list[dict[str, float]]]:
+def load_checkpoint(spec: TrainSpec, parts: Mapping[str, Any]) -> tuple[int, list[dict[str, float]]]:
     """Put the newest checkpoint into ``parts``; returns steps done and the log so far, (0, []) if there is none.
 
     Raises:
         SpecError: If the checkpoint is another run's.
     """
-    place = storage.join(folder, _FILE)
+    place = storage.join(spec.checkpoints, _FILE)
     content = storage.read_if_there(place)
     if content is None:
         return 0, []
@@ -50,6 +57,7 @@ def load_checkpoint(folder: str, parts: Mapping[str, Any]) -> tuple[int, list[di
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise SpecError(f"checkpoints: found {place} damaged ({why}), expected a whole checkpoint, or none") from error
+    _check_spec(state.get("spec", {}), _deciding(spec), place)
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
@@ -60,3 +68,22 @@ def load_checkpoint(folder: str, parts: Mapping[str, Any]) -> tuple[int, list[di
         ) from error
     _LOG.info("%s: resuming at step %d", place, state["step"])
     return int(state["step"]), list(state["log"])
+
+
+def _deciding(spec: TrainSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", exclude=set(_FREE))
+
+
+def _check_spec(found: Mapping[str, Any], expected: Mapping[str, Any], place: str) -> None:
+    """Refuse what another spec began: its weights would be exported under this one's name.
+
+    Raises:
+        SpecError: If the specs differ in what decides a run.
+    """
+    differing = [name for name in expected if found.get(name, expected[name]) != expected[name]]
+    if differing:
+        pairs = ", ".join(f"{name} {found.get(name)!r}, now {expected[name]!r}" for name in differing[:3])
+        raise SpecError(
+            f"checkpoints: found a checkpoint of another run in {place} ({pairs}), expected this run's; "
+            "another folder begins anew"
+        )

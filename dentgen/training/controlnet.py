@@ -78,7 +78,7 @@ class ControlNetRecipe(Recipe):
         return predicted(self._frozen[0], latents, timesteps, embeds, [*down, middle])
 
     def _hints(self, batch: Batch) -> Tensor:
-        images = [control_tensor(row.controls[self._spec.condition]) for row in batch.rows]
+        images = [control_tensor(row.control(self._spec.condition)) for row in batch.rows]
         return torch.stack(images).to(self._device)
 
 

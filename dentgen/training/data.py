@@ -1,36 +1,30 @@
-"""Training rows: pictures, control images, labels and prompts, kept in memory or streamed from shards.
+"""Training rows: pictures, control images, labels and prompts of records.
 
-While a step computes, the rows of the next one are made, and the chunks of those after it read. Refuses to know models
-and losses.
+While a step computes, the rows of the next one are made, and the chunks of those after it read. Refuses to know models,
+losses and where records come from.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from dentgen.conditions.decode import decode_record
 from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_record, tissue_classes
-from dentgen.conditions.prepare import condition_image, control_image, fit_record
-from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange
-from dentgen.conditions.sources import index_shard, list_shards, read_records
-from dentgen.errors import ConditionError
-from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
-from dentgen.training.order import Chunk, Place, RowOrder
+from dentgen.conditions.phantom.prompt import LIGHT_WORD, SCAN_LIGHT_WORD
+from dentgen.conditions.prepare import condition_image, control_image
+from dentgen.records import ConditionRecord
+from dentgen.training.order import Place, RowOrder
+from dentgen.training.records import Records
 from dentgen.training.spec import ControlKind, TrainSpec
 
-#: Chunks of raw records that a stream keeps: the window it reads, and the next one as it begins.
-_KEPT_CHUNKS: Final = 72
-_READERS: Final = 16
+#: What prompts of phantoms call light.
+LIGHT_PHRASES: Final = frozenset({*LIGHT_WORD.values(), *SCAN_LIGHT_WORD.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +34,22 @@ class TrainingRow:
     Attributes:
         place: Where it is, and whether it is mirrored.
         photo: (H, W, 3) uint8.
-        controls: Control images (H, W, 3) uint8 by kind.
         seg: (H, W) uint8 in three classes and ``IGNORE`` (``tissue_classes``).
         prompt: The record's; views swapped in a mirror image.
+        record: The record itself, mirrored if the row is.
+        alpha: Share of segmentation colours in blended control images.
     """
 
     place: Place
     photo: NDArray[np.uint8]
-    controls: Mapping[ControlKind, NDArray[np.uint8]]
     seg: NDArray[np.uint8]
     prompt: str
+    record: ConditionRecord
+    alpha: float
+
+    def control(self, kind: ControlKind) -> NDArray[np.uint8]:
+        """A control image (H, W, 3), made when it is asked for: latents that are kept need none."""
+        return _control(self.record, kind, self.alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +80,13 @@ class Batch:
         return np.stack([row.seg for row in self.rows])
 
 
-class Records(Protocol):
-    """Where rows come from."""
-
-    sizes: list[int]
-
-    def record(self, place: Place) -> ConditionRecord:
-        """The fitted record of a place, not mirrored."""
-
-    def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Chunks that will be asked for next."""
-
-
 class TrainingData:
     """Rows of a training run, by step."""
 
-    def __init__(self, spec: TrainSpec, records: Records) -> None:
-        """Order the records."""
+    def __init__(self, spec: TrainSpec, records: Records, split: str = "") -> None:
+        """Order the records of a split."""
         self._spec, self._records = spec, records
-        self._order = RowOrder(records.sizes, spec.seed)
+        self._order = RowOrder(records.sizes, spec.seed, split)
         self._ahead = ThreadPoolExecutor(1, "rows")
         self._next: dict[tuple[int, int, int], Future[Batch]] = {}
 
@@ -109,7 +97,7 @@ class TrainingData:
         """Rows ``first`` to ``first + count`` of a step; the same ones of the next step are made in the meantime."""
         begun = self._next.pop((step, first, count), None)
         batch = begun.result() if begun else self._make(step, first, count)
-        if self._spec.stream and step + 1 < self._spec.steps:
+        if step + 1 < self._spec.steps:
             self._next[step + 1, first, count] = self._ahead.submit(self._make, step + 1, first, count)
         return batch
 
@@ -125,116 +113,18 @@ class TrainingData:
 def training_row(place: Place, record: ConditionRecord, spec: TrainSpec) -> TrainingRow:
     """A record as a row, with the control images that the spec's recipe needs."""
     shown = mirror_record(record) if place.mirrored else record
-    if shown.photo is None:
-        raise ConditionError(record.key, "no photo member", "a picture to train on")
+    assert shown.photo is not None  # or it would have been refused when it was read
     seg = shown.conditions["segmentation"].astype(np.uint8)
-    controls = {kind: _control(shown, kind, spec.alpha) for kind in spec.control_kinds}
-    return TrainingRow(place, shown.photo, controls, tissue_classes(seg), shown.prompt)
-
-
-def open_records(spec: TrainSpec, split: str) -> Records:
-    """Records of a split, kept or streamed as the spec says.
-
-    Raises:
-        ConditionError: If there are none, or one cannot be used or has no picture.
-    """
-    shards = list_shards(spec.data)
-    records: Records = StreamedRecords(shards, spec, split) if spec.stream else KeptRecords(shards, spec, split)
-    if not sum(records.sizes):
-        raise ConditionError(spec.data, f"no record of split {split!r}", "at least one")
-    return records
-
-
-class KeptRecords:
-    """Every record of a split, decoded and in memory."""
-
-    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
-        """Read them all."""
-        self._records = [
-            [record for record in _decoded(read_records(shard), spec) if split in {"", record.split}]
-            for shard in tqdm(shards, desc="reading", unit="shard", mininterval=10)
-        ]
-        self.sizes = [len(records) for records in self._records]
-
-    def record(self, place: Place) -> ConditionRecord:
-        """The fitted record of a place, not mirrored."""
-        return self._records[place.chunk.shard][place.position]
-
-    def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Everything is here already."""
-
-
-class StreamedRecords:
-    """Records read chunk by chunk, in byte ranges where the format has them; raw chunks are kept for a while."""
-
-    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
-        """Index the shards; a damaged one ends the run, because an order must name the same records every time."""
-        self._shards, self._spec = shards, spec
-        self._readers = ThreadPoolExecutor(_READERS, "chunks")
-        indexing = self._readers.map(partial(index_shard, with_metadata=True), shards)
-        indexes = list(tqdm(indexing, total=len(shards), desc="indexing", unit="shard", mininterval=10))
-        for shard, index in zip(shards, indexes, strict=True):
-            if index.problem:
-                raise ConditionError(shard.url, index.problem, "a whole shard")
-        self._positions = [
-            [i for i, own in enumerate(index.splits or ()) if split in {"", own or ""}] for index in indexes
-        ]
-        self._offsets = [index.offsets for index in indexes]
-        self.sizes = [len(positions) for positions in self._positions]
-        self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
-        self._lock = Lock()
-
-    def record(self, place: Place) -> ConditionRecord:
-        """The fitted record of a place, not mirrored."""
-        raw = self._begun(place.chunk).result()[self._positions[place.chunk.shard][place.position]]
-        return next(iter(_decoded([raw], self._spec)))
-
-    def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Begin to read chunks."""
-        for chunk in chunks:
-            self._begun(chunk)
-
-    def _begun(self, chunk: Chunk) -> Future[dict[int, RawRecord]]:
-        with self._lock:
-            if chunk not in self._chunks:
-                self._chunks[chunk] = self._readers.submit(self._read, chunk)
-            self._chunks.move_to_end(chunk)
-            while len(self._chunks) > _KEPT_CHUNKS:
-                self._chunks.popitem(last=False)
-            return self._chunks[chunk]
-
-    def _read(self, chunk: Chunk) -> dict[int, RawRecord]:
-        positions = self._positions[chunk.shard][chunk.start : chunk.stop]
-        offsets = self._offsets[chunk.shard]
-        start, stop = positions[0], positions[-1] + 1
-        byte_range = (offsets[start], offsets[stop]) if offsets else None
-        wanted = RecordRange(start, stop, byte_range)
-        return dict(enumerate(read_records(self._shards[chunk.shard], wanted), start))
-
-
-def _decoded(raws: Iterable[RawRecord], spec: TrainSpec) -> Iterable[ConditionRecord]:
-    for raw in raws:
-        record = decode_record(raw, conditions_of(spec.control_kinds), with_photo=True)
-        if record.photo is None:
-            raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")
-        yield fit_record(record, spec.size, "pad")
-
-
-def conditions_of(kinds: Iterable[ControlKind]) -> tuple[ConditionName, ...]:
-    """Maps that control images are made of; segmentation always, because losses weigh by it."""
-    wanted = {"segmentation"}
-    for kind in kinds:
-        wanted |= {"segmentation", "lighting"} if kind.startswith("blended") else {kind}
-    return tuple(name for name in CONDITION_NAMES if name in wanted)
+    return TrainingRow(place, shown.photo, tissue_classes(seg), shown.prompt, shown, spec.alpha)
 
 
 def drop_words(prompt: str, rng: np.random.Generator) -> str:
-    """Leave out each attribute phrase at random, so that shorter prompts are known too."""
+    """Leave out each attribute phrase at random, so that shorter prompts are known too; name known light neutrally."""
     head, *attributes = prompt.split(", ")
     fixed, free = attributes[:2], attributes[2:]
     kept = [phrase for phrase in free if rng.random() > 0.15]
     if rng.random() < 0.15:
-        kept = [*kept[:-1], "clinical lighting"]
+        kept = ["clinical lighting" if phrase in LIGHT_PHRASES else phrase for phrase in kept]
     return ", ".join([head, *fixed, *kept])
 
 

@@ -6,7 +6,8 @@ to know losses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,12 @@ class FrozenAutoencoder:
 
     def pictures(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
         """Scaled latents of the rows' pictures, at the posterior's mode."""
-        images = [image_tensor(row.photo) for row in batch.rows]
+        images = [partial(image_tensor, row.photo) for row in batch.rows]
         return self._latents([(row.place, "picture") for row in batch.rows], images)
 
     def controls(self, rows: Sequence[TrainingRow], kinds: Sequence[ControlKind]) -> Float[Tensor, "b 4 h w"]:
         """Scaled latents of one control image per row, taken as [0, 1], which is ctrLoRA's range for conditions."""
-        images = [control_tensor(row.controls[kind]) for row, kind in zip(rows, kinds, strict=True)]
+        images = [partial(_control_image, row, kind) for row, kind in zip(rows, kinds, strict=True)]
         return self._latents([(row.place, kind) for row, kind in zip(rows, kinds, strict=True)], images)
 
     @torch.no_grad()
@@ -62,12 +63,12 @@ class FrozenAutoencoder:
         pictures: Tensor = self.vae.decode(latents / self.scale).sample
         return pictures
 
-    def _latents(self, names: Sequence[tuple[Place, str]], images: Sequence[Tensor]) -> Tensor:
+    def _latents(self, names: Sequence[tuple[Place, str]], images: Sequence[Callable[[], Tensor]]) -> Tensor:
         if self._kept is None:
-            return self._encoded(torch.stack(list(images)))
+            return self._encoded(torch.stack([image() for image in images]))
         for name, image in zip(names, images, strict=True):
             if name not in self._kept:
-                self._kept[name] = self._encoded(image[None])[0].cpu()
+                self._kept[name] = self._encoded(image()[None])[0].float().cpu()
         return torch.stack([self._kept[name] for name in names]).to(self._device)
 
     @torch.no_grad()
@@ -127,6 +128,10 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
 def image_tensor(image: NDArray[np.uint8]) -> Float[Tensor, "... 3 H W"]:
     """(..., H, W, 3) uint8 to float in [-1, 1]."""
     return torch.from_numpy(image.copy()).movedim(-1, -3).contiguous().float() / 127.5 - 1
+
+
+def _control_image(row: TrainingRow, kind: ControlKind) -> Float[Tensor, "3 H W"]:
+    return control_tensor(row.control(kind))
 
 
 def control_tensor(image: NDArray[np.uint8]) -> Float[Tensor, "... 3 H W"]:

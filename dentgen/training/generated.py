@@ -48,7 +48,7 @@ class GeneratedLatents:
 
     def _of(self, row: TrainingRow) -> Tensor:
         if row.place not in self._kept:
-            self._kept[row.place] = self._sampled(row).cpu()
+            self._kept[row.place] = self._sampled(row).float().cpu()
         return self._kept[row.place].to(self._device)
 
     @torch.no_grad()

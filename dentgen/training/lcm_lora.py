@@ -26,13 +26,12 @@ from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising
 from dentgen.training.preview import predicted, sampled
 from dentgen.training.recipe import Recipe
-from dentgen.training.spec import TrainSpec
+from dentgen.training.spec import TRAIN_STEPS, TrainSpec
 
 _TARGETS: Final = (
     "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2",
     "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv", "time_emb_proj",
 )  # fmt: skip
-_TRAIN_STEPS: Final = 1000
 _SIGMA_DATA: Final = 0.5
 _TIMESTEP_SCALING: Final = 10.0
 _PREVIEW_STEPS: Final = 4
@@ -88,13 +87,13 @@ class LcmLoraRecipe(Recipe):
         noise = self._noising.normal(batch, "preview", (4, size, size))
         scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
         latents = sampled(noise_of, noise, scheduler, _PREVIEW_STEPS, self._spec.seed)
-        shown = torch.stack([control_tensor(row.controls[self._spec.condition]) for row in batch.rows]) * 2 - 1
+        shown = torch.stack([control_tensor(row.control(self._spec.condition)) for row in batch.rows]) * 2 - 1
         return [image_tensor(batch.photos), shown, self._autoencoder.decode(latents).cpu()]
 
     def _drawn(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Timestep, the solver's next one, guidance: (b,) each."""
         drawn = self._noising.generators(batch, "ladder")
-        stride, (low, high) = _TRAIN_STEPS // self._spec.ladder, self._spec.guidance
+        stride, (low, high) = TRAIN_STEPS // self._spec.ladder, self._spec.guidance
         start = torch.tensor([stride * int(rng.integers(1, self._spec.ladder + 1)) - 1 for rng in drawn])
         guidance = torch.tensor([rng.uniform(low, high) for rng in drawn], dtype=torch.float32)
         end = (start - stride).clamp_min(0)

@@ -7,6 +7,7 @@ run that was killed goes on as if it had not been. Refuses to know what is train
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dentgen.errors import SpecError, TrainingError
 from dentgen.training.checkpoint import load_checkpoint, save_checkpoint
 from dentgen.training.data import Batch, TrainingData
 from dentgen.training.journal import Journal
@@ -71,20 +73,27 @@ def train(
             with training.averaged():
                 validate(recipe, held_out, spec, journal, step + 1)
         if time.monotonic() - saved > spec.checkpoint_seconds and is_line:
-            save_checkpoint(spec.checkpoints, step + 1, training.parts, journal.rows)
+            save_checkpoint(spec, step + 1, training.parts, journal.rows)
             journal.write()
             saved = time.monotonic()
+    training.mean_losses()
     if journal:
-        save_checkpoint(spec.checkpoints, spec.steps, training.parts, journal.rows)
+        save_checkpoint(spec, spec.steps, training.parts, journal.rows)
         journal.close()
         with training.averaged():
             recipe.export()
 
 
 def export_checkpoint(recipe: Recipe, spec: TrainSpec) -> int:
-    """Export the averaged weights of the newest checkpoint without training on; returns its step."""
+    """Export the averaged weights of the newest checkpoint without training on; returns its step.
+
+    Raises:
+        SpecError: If there is none.
+    """
     training = _Training(recipe, spec, Worker(0, 1, torch.device("cpu")))
     step, _ = training.load()
+    if not step:
+        raise SpecError(f"checkpoints: found no checkpoint in {spec.checkpoints}, expected one to export")
     with training.averaged():
         recipe.export()
     return step
@@ -94,6 +103,21 @@ def _piece(data: TrainingData, spec: TrainSpec, worker: Worker, step: int, part:
     """The rows of a step that one worker computes at a time."""
     count = spec.batch // (worker.count * spec.accumulate)
     return data.batch(step, (worker.rank * spec.accumulate + part) * count, count)
+
+
+class _Trained:
+    """A recipe's trained weights as a part of a checkpoint; what is frozen stands in the bundle."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in self._recipe.named_parameters() if value.requires_grad}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if state.keys() != self.state_dict().keys():
+            raise KeyError("other networks")
+        self._recipe.load_state_dict(state, strict=False)
 
 
 class _Training:
@@ -111,17 +135,15 @@ class _Training:
         self._scaler = torch.amp.GradScaler(worker.device.type, enabled=spec.precision == "fp16" and on_gpu)
         self._shared: nn.Module = recipe
         if worker.count > 1:
-            self._shared = DistributedDataParallel(
-                recipe, find_unused_parameters=recipe.some_unused, forward_sync_buffers=False
-            )
+            self._shared = DistributedDataParallel(recipe, find_unused_parameters=recipe.some_unused)
         self.parts: dict[str, Any] = {
-            "trained": recipe, "optimiser": self._optimiser, "schedule": self._schedule, "average": self._average,
-            "scaler": self._scaler,
+            "trained": _Trained(recipe), "optimiser": self._optimiser, "schedule": self._schedule,
+            "average": self._average, "scaler": self._scaler,
         }  # fmt: skip
 
     def load(self) -> tuple[int, list[dict[str, float]]]:
         """Take up the newest checkpoint; returns steps done and the log so far."""
-        found = load_checkpoint(self._spec.checkpoints, self.parts)
+        found = load_checkpoint(self._spec, self.parts)
         self._average.to(self._worker.device)
         return found
 
@@ -144,9 +166,18 @@ class _Training:
         """Means over the steps since they were last asked for, over all workers, which must all ask.
 
         Until then losses stay on the device: a step waits for none.
+
+        Raises:
+            TrainingError: If one is not finite, so that it reaches neither checkpoint nor bundle.
         """
         means = {name: float(self._over_workers(torch.stack(values).mean())) for name, values in self._losses.items()}
         self._losses = {}
+        skipped = (
+            {"gradient_norm"} if self._scaler.is_enabled() else set()
+        )  # a scaler skips steps of infinite gradients
+        wild = [f"{name} {value}" for name, value in means.items() if name not in skipped and not math.isfinite(value)]
+        if wild:
+            raise TrainingError(f"found {', '.join(wild)}, expected finite ones; the newest checkpoint is from before")
         return means
 
     def step(self, pieces: list[Batch]) -> float:
@@ -158,7 +189,7 @@ class _Training:
             for name, value in self._gradients(piece, len(pieces), is_last=number == len(pieces)).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value / len(pieces)
         self._scaler.unscale_(self._optimiser)
-        nn.utils.clip_grad_norm_(self._parameters, self._spec.clip)
+        sums["gradient_norm"] = nn.utils.clip_grad_norm_(self._parameters, self._spec.clip).detach()
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self._schedule.step()

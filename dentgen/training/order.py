@@ -34,26 +34,30 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One row's record, and whether it is shown as its mirror image."""
+    """One row's record, and whether it is shown as its mirror image; positions count within a split."""
 
     chunk: Chunk
     position: int
     mirrored: bool
+    split: str = ""
 
 
 class RowOrder:
     """An endless, deterministic sequence of places."""
 
-    def __init__(self, sizes: Sequence[int], seed: int, *, chunk: int = _CHUNK, window: int = _WINDOW) -> None:
+    def __init__(
+        self, sizes: Sequence[int], seed: int, split: str = "", *, chunk: int = _CHUNK, window: int = _WINDOW
+    ) -> None:
         """Lay out the chunks.
 
         Args:
             sizes: Records per shard.
             seed: Names the order.
+            split: Whose records they are.
             chunk: Records that are read together.
             window: Chunks among which rows are shuffled; with a source smaller than this the shuffle is complete.
         """
-        self._seed, self._window = seed, window
+        self._seed, self._split, self._window = seed, split, window
         self._chunks = [
             Chunk(shard, start, min(start + chunk, size))
             for shard, size in enumerate(sizes)
@@ -73,7 +77,7 @@ class RowOrder:
         window = bisect_right(ends, offset)
         before = ends[window - 1] if window else 0
         chunk, position, mirrored = self._rows(epoch, window)[offset - before]
-        return Place(windows[window][chunk], int(position), bool(mirrored))
+        return Place(windows[window][chunk], int(position), bool(mirrored), self._split)
 
     def _lay_out_epoch(self, epoch: int) -> tuple[list[list[Chunk]], list[int]]:
         order = numpy_generator(self._seed, "chunks", epoch).permutation(len(self._chunks))

@@ -93,5 +93,5 @@ def sampled_preview(
     latents = sampled(noise_of, noising.normal(batch, "preview", (4, size, size)))
     columns = [image_tensor(batch.photos)]
     if kind:
-        columns.append(torch.stack([control_tensor(row.controls[kind]) for row in batch.rows]) * 2 - 1)
+        columns.append(torch.stack([control_tensor(row.control(kind)) for row in batch.rows]) * 2 - 1)
     return [*columns, autoencoder.decode(latents).cpu()]

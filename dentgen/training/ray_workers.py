@@ -20,6 +20,8 @@ from dentgen import storage
 from dentgen.errors import SpecError, TrainingError
 from dentgen.training.spec import TrainSpec
 
+_LOG = logging.getLogger(__name__)
+
 #: Places that a spec names.
 _PLACES: Final = ("data", "bundle", "checkpoints", "tensorboard")
 #: Bundles that it reads, which may be known by name instead.
@@ -54,8 +56,8 @@ def train_with_ray(spec: TrainSpec) -> None:
 
 
 def _trainer(spec: TrainSpec, folder: str) -> TorchTrainer:
-    gpus = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
-    on_gpu = spec.device == "cuda" or (spec.device == "auto" and gpus >= spec.workers)
+    on_gpu = _on_gpu(spec)
+    _LOG.info("%d workers on %s", spec.workers, "a GPU each" if on_gpu else "CPUs")
     return TorchTrainer(
         _work,
         train_loop_config=spec.model_dump(mode="json"),
@@ -63,6 +65,21 @@ def _trainer(spec: TrainSpec, folder: str) -> TorchTrainer:
         scaling_config=ScalingConfig(num_workers=spec.workers, use_gpu=on_gpu),
         run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_RESTARTS)),
     )
+
+
+def _on_gpu(spec: TrainSpec) -> bool:
+    """Whether workers train on GPUs; ``cuda`` waits for them, where a cluster brings them up when they are asked for.
+
+    Raises:
+        SpecError: If that is left to the cluster, which has some, but not enough.
+    """
+    gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    if spec.device == "auto" and 0 < gpus < spec.workers:
+        raise SpecError(
+            f"workers: found {spec.workers} for the cluster's {gpus} GPUs, expected at most as many; "
+            "or device: cpu, or device: cuda to wait for more"
+        )
+    return spec.device == "cuda" or (spec.device == "auto" and gpus > 0)
 
 
 def _work(values: dict[str, Any]) -> None:

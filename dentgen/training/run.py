@@ -14,11 +14,12 @@ from dentgen.training.adapter import AdapterRecipe, ControlBaseRecipe
 from dentgen.training.autoencoder import AutoencoderRecipe
 from dentgen.training.base import BaseRecipe
 from dentgen.training.controlnet import ControlNetRecipe
-from dentgen.training.data import TrainingData, open_records
+from dentgen.training.data import TrainingData
 from dentgen.training.decoder import DecoderRecipe
 from dentgen.training.lcm_lora import LcmLoraRecipe
 from dentgen.training.loop import Worker, export_checkpoint, train
 from dentgen.training.recipe import Recipe
+from dentgen.training.records import open_records
 from dentgen.training.spec import TrainSpec
 
 
@@ -48,7 +49,7 @@ def work(spec: TrainSpec, worker: Worker) -> None:
     """One worker's part of a run; alone it is the whole run."""
     if spec.threads:
         torch.set_num_threads(spec.threads)
-    data = TrainingData(spec, open_records(spec, spec.split))
+    data = TrainingData(spec, open_records(spec, spec.split), spec.split)
     held_out = _held_out(spec) if spec.validate_steps and worker.rank == 0 else None
     train(_recipe(spec, worker.device, data), data, spec, worker, held_out)
 
@@ -62,7 +63,7 @@ def device_of(spec: TrainSpec) -> torch.device:
 def _held_out(spec: TrainSpec) -> TrainingData:
     try:
         few = spec.model_copy(update={"stream": True})  # decodes those that are shown, not the whole split
-        return TrainingData(few, open_records(few, spec.validate_split))
+        return TrainingData(few, open_records(few, spec.validate_split), spec.validate_split)
     except ConditionError as error:
         raise ConditionError(spec.data, f"{error.found} to validate on", "some; or validate_steps: 0") from error
 
@@ -70,7 +71,7 @@ def _held_out(spec: TrainSpec) -> TrainingData:
 def _recipe(spec: TrainSpec, device: torch.device, data: TrainingData | None = None) -> Recipe:
     match spec.recipe:
         case "autoencoder":
-            data = data or TrainingData(spec, open_records(spec, spec.split))
+            data = data or TrainingData(spec, open_records(spec, spec.split), spec.split)
             return AutoencoderRecipe(spec, data, device)
         case "text-to-image" | "base":
             return BaseRecipe(spec, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, Self, get_args
 
@@ -27,11 +28,35 @@ ControlKind = Literal["segmentation", "lighting", "normal", "curvature", "depth"
 CONTROL_KINDS: Final[tuple[ControlKind, ...]] = get_args(ControlKind)
 SINGLE_KINDS: Final[tuple[ControlKind, ...]] = ("segmentation", "lighting", "normal", "curvature")
 
+_CONTROLS: Final[tuple[RecipeName, ...]] = ("adapter", "controlnet", "control-lora")
+_BASES: Final[tuple[RecipeName, ...]] = ("text-to-image", "base", "control-base")
+#: Who reads what not all read. Others refuse it: a setting that does nothing is a setting misunderstood.
+_READERS: Final[Mapping[str, tuple[RecipeName, ...]]] = {
+    "start": ("autoencoder", *_BASES, "decoder"),
+    "align": ("autoencoder",),
+    "cache_latents": (*_BASES, *_CONTROLS, "lcm-lora", "decoder"),
+    "channels_last": ("autoencoder", "decoder"),
+    "loss": ("autoencoder", *_BASES, *_CONTROLS),
+    "conditions": ("base", "control-base"),
+    "condition": (*_CONTROLS, "lcm-lora", "decoder"),
+    "bare_teeth": ("adapter",),
+    "rank": ("control-base", "adapter", "control-lora", "lcm-lora"),
+    "name": (*_CONTROLS, "lcm-lora"),
+    "control": ("lcm-lora", "decoder"),
+    "guidance": ("lcm-lora",),
+    "ladder": ("lcm-lora",),
+    **dict.fromkeys(("decoder", "decoder_width", "decoder_blocks", "adversarial", "generated", "distil"), ("decoder",)),
+    "detail": ("decoder", "autoencoder"),
+}
+
+#: Timesteps of Stable Diffusion's noise schedule.
+TRAIN_STEPS: Final = 1000
+
 _MODEL: Final = ConfigDict(extra="forbid", frozen=True)
 
 
 class LossSpec(BaseModel):
-    """How much every pixel of the segmentation weighs in the diffusion loss; all ones is plain MSE.
+    """How much every pixel of the segmentation weighs in the diffusion loss; all ones changes nothing.
 
     An autoencoder's L1 is weighed likewise, beside its unweighed one.
     """
@@ -52,8 +77,8 @@ class LossSpec(BaseModel):
 
     @property
     def is_plain(self) -> bool:
-        """Whether every pixel weighs the same."""
-        return self.background == self.gingiva == self.tooth and not self.boundary
+        """Whether every pixel weighs 1."""
+        return self.background == self.gingiva == self.tooth == 1 and not self.boundary
 
 
 class TrainSpec(BaseModel):
@@ -155,9 +180,10 @@ class TrainSpec(BaseModel):
                 return (*SINGLE_KINDS, "blended", "blended-teeth")
             case "base" | "control-base":
                 return self.conditions
+            case "adapter" if self.condition == "blended":
+                return ("blended", "blended-teeth")
             case _:
-                bare: tuple[ControlKind, ...] = ("blended-teeth",) if self.condition == "blended" else ()
-                return (self.condition, *bare)
+                return (self.condition,)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -168,7 +194,30 @@ class TrainSpec(BaseModel):
             raise ValueError("control: found none, expected the adapter that an LCM-LoRA is distilled with")
         if self.generated and (not self.control or not self.distils):
             raise ValueError("generated: expected the adapter 'control' and a tiny decoder that distils")
+        self._check_readers()
+        self._check_values()
         return self
+
+    def _check_readers(self) -> None:
+        for name, readers in _READERS.items():
+            if self.recipe not in readers and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: found it set, expected nothing: recipe {self.recipe} does not read it")
+        if self.decoder == "kl" and self.start:
+            raise ValueError("start: found it set, expected nothing: a KL decoder goes on from its own bundle's")
+
+    def _check_values(self) -> None:
+        if TRAIN_STEPS % self.ladder:
+            raise ValueError(f"ladder: found {self.ladder}, expected a divisor of {TRAIN_STEPS}: samplers begin there")
+        if self.guidance[0] > self.guidance[1]:
+            raise ValueError(f"guidance: found {list(self.guidance)}, expected the lower end first")
+        if "://" in self.bundle:
+            raise ValueError(f"bundle: found {self.bundle}, expected a folder that all workers share")
+        if self.recipe == "control-base" and len(set(self.conditions)) < len(self.conditions):
+            raise ValueError(f"conditions: found {list(self.conditions)}, expected each once: a task has one LoRA")
+        if self.control in CONTROL_KINDS and self.condition != self.control:
+            raise ValueError(f"condition: found {self.condition!r}, expected what adapter {self.control!r} is shown")
+        if self.loss.normalise == "batch" and self.accumulate > 1:
+            raise ValueError("loss.normalise: found 'batch' with accumulate above 1, expected 'sample' or 'none'")
 
 
 def read_train_spec(path: Path, overrides: tuple[str, ...] = ()) -> TrainSpec:

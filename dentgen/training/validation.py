@@ -17,8 +17,14 @@ from dentgen.training.spec import TrainSpec
 def validate(recipe: Recipe, held_out: TrainingData, spec: TrainSpec, journal: Journal, step: int) -> None:
     """Log losses and keep a sheet of the first rows of the held-out records."""
     recipe.eval()
-    batch = held_out.batch(0, 0, min(spec.validate_records, spec.batch))
-    losses = recipe(batch)
-    journal.line(step, {f"validation_{name}": float(value) for name, value in losses.items()})
-    journal.pictures(step, recipe.preview(batch))
+    firsts = range(0, spec.validate_records, spec.batch)
+    batches = [held_out.batch(0, first, min(spec.batch, spec.validate_records - first)) for first in firsts]
+    losses = [recipe(batch) for batch in batches]
+    shares = [len(batch) / spec.validate_records for batch in batches]
+    means = {
+        name: sum(float(part[name]) * share for part, share in zip(losses, shares, strict=True)) for name in losses[0]
+    }
+    journal.line(step, {f"validation_{name}": value for name, value in means.items()})
+    columns = zip(*(recipe.preview(batch) for batch in batches), strict=True)
+    journal.pictures(step, [torch.cat(parts) for parts in columns])
     recipe.train()

@@ -23,9 +23,11 @@ def train_spec(phantoms: str, folder: Path, recipe: str, **values: Any) -> Train
     """A run of a few steps at 64 px."""
     defaults = {
         "recipe": recipe, "data": phantoms, "split": "", "bundle": str(folder / "bundle"), "size": 64,
-        "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "rank": 4, "log_steps": 1,
+        "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "log_steps": 1,
         "validate_split": "",
     }  # fmt: skip
+    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora"}:
+        defaults["rank"] = 4
     return TrainSpec.model_validate(defaults | values)
 
 

@@ -11,8 +11,9 @@ import pytest
 from dentgen.conditions.labels import mirror_prompt
 from dentgen.errors import ConditionError
 from dentgen.seeding import numpy_generator
-from dentgen.training.data import TrainingData, conditions_of, drop_words, open_records
+from dentgen.training.data import TrainingData, drop_words
 from dentgen.training.order import RowOrder
+from dentgen.training.records import conditions_of, open_records
 from tests.conftest import DEMO
 from tests.training.conftest import train_spec
 
@@ -54,7 +55,7 @@ def test_streamed_rows_are_those_kept(phantoms: str, tmp_path: Path) -> None:
             assert one.place == other.place
             assert one.prompt == other.prompt
             assert np.array_equal(one.photo, other.photo)
-            assert all(np.array_equal(one.controls[kind], other.controls[kind]) for kind in one.controls)
+            assert all(np.array_equal(one.control(kind), other.control(kind)) for kind in spec.control_kinds)
 
 
 def test_a_worker_reads_its_own_rows(phantoms: str, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_rows_are_mirrored_whole(tmp_path: Path) -> None:
     for mirror, plain in pairs:
         assert np.array_equal(mirror.photo, plain.photo[:, ::-1])
         assert np.array_equal(mirror.seg, plain.seg[:, ::-1])
-        assert np.array_equal(mirror.controls["lighting"], plain.controls["lighting"][:, ::-1])
+        assert np.array_equal(mirror.control("lighting"), plain.control("lighting")[:, ::-1])
         assert mirror.prompt == mirror_prompt(plain.prompt)
     assert any("left view" in mirror.prompt and "right view" in plain.prompt for mirror, plain in pairs)
 
@@ -103,3 +104,18 @@ def test_prompts_lose_words_but_keep_the_view() -> None:
     dropped = [drop_words(prompt, rng) for _ in range(50)]
     assert all(text.startswith("a photo of both teeth, left view") for text in dropped)
     assert len(set(dropped)) > 4
+    assert any(text.endswith("clinical lighting") for text in dropped)
+
+
+@pytest.mark.parametrize("prompt", ["", "a smile", "a smile, front view, of a patient"])
+def test_prompts_of_other_pictures_gain_no_words(prompt: str) -> None:
+    rng = numpy_generator("others")
+    given = set(prompt.split(", "))
+    assert all(set(drop_words(prompt, rng).split(", ")) <= given for _ in range(50))
+
+
+def test_places_of_two_splits_are_never_taken_for_each_other() -> None:
+    """Latents are kept by place, and both splits' records are counted from 0."""
+    train, held_out = (set(RowOrder([40], 0, split).places(0, 400)) for split in ("train", "validation"))
+    assert len(train) > 70
+    assert not train & held_out

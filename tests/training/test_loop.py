@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import ray
 import torch
+from PIL import Image
+from pydantic import ValidationError
 
 from dentgen import storage
 from dentgen.errors import SpecError, TrainingError
+from dentgen.training import ray_workers
+from dentgen.training.journal import Journal
 from dentgen.training.run import run_training
 from dentgen.training.spec import read_train_spec
 from tests.conftest import ROOT
@@ -40,7 +50,9 @@ def copied(family: Path, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_time_continues_its_curve(phantoms: str, family: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_time_continues_its_curve(
+    phantoms: str, family: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """SIGKILL, twice; the log and the weights are those of a run that nobody killed."""
     whole, cut = copied(family, tmp_path / "whole"), copied(family, tmp_path / "cut")
     values = {
@@ -60,7 +72,9 @@ def test_a_run_killed_at_any_time_continues_its_curve(phantoms: str, family: Pat
         _wait_for(cut / "adapter" / "losses.csv", wanted, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    run_training(spec)
+    with caplog.at_level(logging.INFO):
+        run_training(spec)
+    assert max(int(step) for step in re.findall(r"resuming at step (\d+)", caplog.text)) >= 7
     assert losses_of(cut / "adapter") == losses_of(whole / "adapter")
     assert [int(row["step"]) for row in losses_of(cut / "adapter")] == list(range(1, 13))
     a, b = weights_of(cut / "adapter"), weights_of(whole / "adapter")
@@ -80,10 +94,11 @@ def _wait_for(file: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
 def test_parts_of_a_step_give_the_gradients_of_the_whole(phantoms: str, family: Path, tmp_path: Path) -> None:
     for name, accumulate in (("one", 1), ("four", 4)):
         folder = copied(family, tmp_path / name)
-        run_training(train_spec(phantoms, folder, "adapter", name=name, batch=4, accumulate=accumulate, steps=2))
+        run_training(train_spec(phantoms, folder, "adapter", name=name, batch=4, accumulate=accumulate, steps=3))
     one, four = losses_of(tmp_path / "one" / "adapter"), losses_of(tmp_path / "four" / "adapter")
     for a, b in zip(one, four, strict=True):
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
+        assert float(a["gradient_norm"]) == pytest.approx(float(b["gradient_norm"]), rel=1e-3)
 
 
 @pytest.mark.parametrize(("precision", "near"), [("bf16", 2e-2), ("fp16", 2e-3)])
@@ -97,7 +112,7 @@ def test_mixed_precision_follows_full_precision(
     full, mixed = (losses_of(tmp_path / name / "adapter") for name in ("fp32", precision))
     for a, b in zip(full, mixed, strict=True):
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=near)
-        assert a["loss"] != b["loss"]
+    assert [row["loss"] for row in full] != [row["loss"] for row in mixed]
     assert {value.dtype for value in weights_of(tmp_path / precision / "adapter").values()} == {torch.float32}
 
 
@@ -149,21 +164,36 @@ def test_a_ray_worker_that_dies_is_started_again(phantoms: str, family: Path, tm
 
 
 def _own_bundle(family: Path, folder: Path) -> Path:
-    import shutil
-
     shutil.copytree(family / "bundle", folder / "bundle")
     return folder
 
 
 @pytest.mark.slow
-def test_a_checkpoint_on_s3_is_taken_up(phantoms: str, family: Path, tmp_path: Path, s3_root: str) -> None:
+def test_a_checkpoint_on_s3_is_taken_up(
+    phantoms: str, family: Path, tmp_path: Path, s3_root: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     straight, folder = copied(family, tmp_path / "straight"), copied(family, tmp_path / "s3")
     run_training(train_spec(phantoms, straight, "adapter", name="own", steps=4))
     place = f"{s3_root}/run"
-    half = train_spec(phantoms, folder, "adapter", name="own", steps=4, checkpoints=place, checkpoint_seconds=0.0)
-    run_training(half)
+    spec = train_spec(phantoms, folder, "adapter", name="own", steps=4, checkpoints=place, checkpoint_seconds=0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "line", _ends_at(3, Journal.line))
+        with pytest.raises(KeyboardInterrupt):
+            run_training(spec)
+    with caplog.at_level(logging.INFO):
+        run_training(spec)
+    assert f"{place}/checkpoint.pt: resuming at step 2" in caplog.text
     assert losses_of(place) == losses_of(straight / "adapter")
-    assert storage.exists(f"{place}/checkpoint.pt")
+
+
+def _ends_at(last: int, line: Callable[..., None]) -> Callable[..., None]:
+    def ending(journal: Journal, step: int, values: Mapping[str, float]) -> None:
+        if step == last:
+            raise KeyboardInterrupt
+        line(journal, step, values)
+
+    return ending
 
 
 def test_validation_keeps_sheets_and_losses(phantoms: str, family: Path, tmp_path: Path) -> None:
@@ -171,7 +201,10 @@ def test_validation_keeps_sheets_and_losses(phantoms: str, family: Path, tmp_pat
     plain, seen = copied(family, tmp_path / "plain"), copied(family, tmp_path / "seen")
     run_training(train_spec(phantoms, plain, "adapter", name="own", steps=2))
     events = tmp_path / "events"
-    run_training(train_spec(phantoms, seen, "adapter", name="own", steps=2, validate_steps=1, tensorboard=str(events)))
+    watched = {"validate_steps": 1, "validate_records": 3, "tensorboard": str(events)}
+    run_training(train_spec(phantoms, seen, "adapter", name="own", steps=2, **watched))
+    with Image.open(seen / "adapter" / "previews" / "0000001.png") as sheet:
+        assert sheet.size == (3 * 64, 3 * 64), "all that were asked for, more than a batch"
     assert [path.name for path in sorted((seen / "adapter" / "previews").iterdir())] == ["0000001.png", "0000002.png"]
     rows = losses_of(seen / "adapter")
     assert sum(bool(row["validation_loss"]) for row in rows) == 2
@@ -189,10 +222,87 @@ def test_a_run_that_cannot_end_well_does_not_begin(phantoms: str, family: Path, 
     run_training(train_spec(phantoms, folder, "adapter", name="own", steps=1))
     with pytest.raises(SpecError, match="a checkpoint of another run"):
         run_training(train_spec(phantoms, folder, "adapter", name="own", rank=2))
+    for values, said in (
+        ({"condition": "normal"}, "condition 'blended', now 'normal'"),
+        ({"seed": 1}, "seed 0, now 1"),
+    ):
+        with pytest.raises(SpecError, match=f"a checkpoint of another run.*{said}"):
+            run_training(train_spec(phantoms, folder, "adapter", name="own", **values))
+    assert not (folder / "bundle" / "adapters" / "normal").exists()
     checkpoint = folder / "adapter" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(SpecError, match=r"checkpoint\.pt damaged"):
         run_training(train_spec(phantoms, folder, "adapter", name="own"))
+
+
+def test_a_run_that_leaves_all_bounds_keeps_what_it_had(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """Neither checkpoint nor bundle get weights that are no numbers."""
+    folder = copied(family, tmp_path / "own")
+    values = {"name": "wild", "learning_rate": 1e30, "warmup": 0, "checkpoint_seconds": 0.0, "weight_decay": 0.0}
+    with pytest.raises(TrainingError, match=r"found loss nan.*expected finite ones"):
+        run_training(train_spec(phantoms, folder, "adapter", **values))
+    assert not (folder / "bundle" / "adapters" / "wild").exists()
+    with pytest.raises(TrainingError, match="expected finite ones"):
+        run_training(train_spec(phantoms, copied(family, tmp_path / "two"), "adapter", log_steps=50, **values))
+    assert not (tmp_path / "two" / "adapter" / "checkpoint.pt").exists(), "also between the lines of the log"
+
+
+def test_exporting_takes_the_newest_checkpoint_or_nothing(phantoms: str, family: Path, tmp_path: Path) -> None:
+    folder = _own_bundle(family, tmp_path / "own")
+    spec = train_spec(phantoms, folder, "adapter")
+    before = weights_in(folder / "bundle" / "adapters" / "blended")
+    with pytest.raises(SpecError, match=r"found no checkpoint in .*, expected one to export"):
+        run_training(spec, export_only=True)
+    assert weights_in(folder / "bundle" / "adapters" / "blended") == before
+    run_training(spec)
+    trained = weights_in(folder / "bundle" / "adapters" / "blended")
+    shutil.rmtree(folder / "bundle" / "adapters" / "blended")
+    run_training(spec, export_only=True)
+    assert weights_in(folder / "bundle" / "adapters" / "blended") == trained != before
+
+
+def weights_in(folder: Path) -> bytes:
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+def test_checkpoints_hold_what_is_trained(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """The base stands in the bundle; with Stable Diffusion it is a gigabyte."""
+    folder = copied(family, tmp_path / "own")
+    run_training(train_spec(phantoms, folder, "adapter", name="own", steps=1))
+    names = weights_of(folder / "adapter")
+    assert any("lora_A" in name for name in names)
+    assert not any("base_layer" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "said"),
+    [
+        ("adapter", {"start": "miniature"}, "start: found it set.*recipe adapter does not read it"),
+        ("base", {"align": "miniature"}, "align: found it set"),
+        ("lcm-lora", {"control": "blended", "loss": {"tooth": 5}}, "loss: found it set"),
+        ("lcm-lora", {"control": "blended", "ladder": 300}, "ladder: found 300, expected a divisor of 1000"),
+        ("lcm-lora", {"control": "blended", "guidance": [15, 5]}, "expected the lower end first"),
+        ("lcm-lora", {"control": "normal"}, "condition: found 'blended', expected what adapter 'normal' is shown"),
+        ("decoder", {"decoder": "kl", "start": "miniature"}, "a KL decoder goes on from its own bundle's"),
+        ("control-base", {"conditions": ["normal", "normal"]}, "expected each once"),
+        ("adapter", {"bundle": "s3://there/sd15"}, "bundle: found s3://there/sd15, expected a folder"),
+        ("adapter", {"accumulate": 2, "loss": {"normalise": "batch"}}, "found 'batch' with accumulate above 1"),
+    ],
+)
+def test_settings_that_would_do_nothing_or_harm_are_refused(recipe: str, values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        train_spec("nowhere", Path("nowhere"), recipe, **values)
+
+
+def test_workers_are_not_sent_to_cpus_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = train_spec("nowhere", Path("nowhere"), "adapter", workers=2)
+    for gpus, wanted in ((0, False), (2, True)):
+        monkeypatch.setattr(ray, "cluster_resources", lambda gpus=gpus: {"GPU": gpus})
+        assert ray_workers._on_gpu(spec) is wanted
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": 1})
+    with pytest.raises(SpecError, match="workers: found 2 for the cluster's 1 GPUs, expected at most as many"):
+        ray_workers._on_gpu(spec)
+    assert ray_workers._on_gpu(spec.model_copy(update={"device": "cuda"})), "it waits for what the cluster brings up"
 
 
 def test_the_specs_that_ship_are_valid() -> None:

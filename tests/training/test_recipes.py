@@ -17,11 +17,12 @@ from dentgen.models.bundle import load_bundle
 from dentgen.models.control import load_control
 from dentgen.models.parts import load_vae
 from dentgen.training.adapter import ControlBaseRecipe
-from dentgen.training.data import TrainingData, open_records
+from dentgen.training.data import TrainingData
 from dentgen.training.frozen import FrozenAutoencoder
 from dentgen.training.generated import GeneratedLatents
 from dentgen.training.lcm_lora import boundary_scalings
 from dentgen.training.miniature import SCHEDULER_CONFIG
+from dentgen.training.records import open_records
 from dentgen.training.run import run_training
 from tests.training.conftest import train_spec
 
@@ -156,7 +157,9 @@ def test_a_share_of_latents_is_generated_each_record_alike(phantoms: str, family
     assert 2 <= sum(own) <= 8
     again, first = GeneratedLatents(spec, encoder, CPU), own.index(True)
     assert torch.equal(again.instead(encoded[first : first + 1], batch.rows[first : first + 1])[0], found[first])
-    dark = replace(batch.rows[first], controls={"blended": 0 * batch.rows[first].controls["blended"]})
+    record = batch.rows[first].record
+    unlit = replace(record, conditions={**record.conditions, "lighting": 0 * record.conditions["lighting"]})
+    dark = replace(batch.rows[first], record=unlit)
     other = GeneratedLatents(spec, FrozenAutoencoder(spec, CPU), CPU).instead(encoded[first : first + 1], [dark])
     assert not torch.equal(other[0], found[first]), "its control image counts"
     shutil.rmtree(folder / "bundle" / "adapters")
