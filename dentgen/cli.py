@@ -1,6 +1,6 @@
 """The command line: one command, one call. Refuses to do any work itself.
 
-Exit codes: 0 done, 1 problems found (a line each on standard error), 2 wrong use.
+Exit codes: 0 done; 1 problems found (a line each on standard error) or a failure on the way; 2 cannot be done as asked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from dentgen import models_cli
-from dentgen.errors import BuildError, DentgenError, OutOfMemoryError
+from dentgen.errors import BuildError, DentgenError, OutOfMemoryError, exit_code
 
 if TYPE_CHECKING:
     from dentgen.records import Plan
@@ -91,6 +91,8 @@ def plan(
     expected = estimate(made, build_spec) if measure and not probe else None
     if expected is not None:
         typer.echo(expected.describe(made.planned, build_spec.pipeline.actors))
+    elif measure and not probe:
+        typer.echo("bytes and time: unknown, no sample of the first unit that can be read could be made")
 
 
 def _probe_slots(made: Plan, most: int) -> None:
@@ -149,9 +151,11 @@ def repair(
     address: Address = None,
 ) -> None:
     """Make damaged or missing units again, to the bytes that were committed."""
+    from dentgen.pipeline.progress import ConsoleProgress
     from dentgen.pipeline.repair import repair as repair_build
 
-    outcome = repair_build(out, source, use_ray=ray, address=address)
+    with ConsoleProgress("repairing", "sample") as progress:
+        outcome = repair_build(out, source, use_ray=ray, address=address, progress=progress)
     for problem in outcome.problems:
         typer.echo(f"was: {problem}")
     for problem in outcome.left:
@@ -276,10 +280,7 @@ def main() -> NoReturn:
     logging.getLogger("dentgen").setLevel(logging.INFO)
     try:
         app(standalone_mode=True)
-    except BuildError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
     except DentgenError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(exit_code(error))
     sys.exit(0)

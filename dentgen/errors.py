@@ -100,6 +100,11 @@ class DeterminismError(BuildError):
     """Two attempts at one unit gave different bytes."""
 
 
+def exit_code(error: DentgenError) -> int:
+    """1 where work that could begin went wrong, 2 where what was asked for cannot be done as it stands."""
+    return 1 if isinstance(error, (BuildError, TrainingError)) else 2
+
+
 def faults_of(error: ValueError, most: int = 5) -> str:
     """What is wrong with a document: of pydantic's findings the first ones, and how many more there are."""
     findings = error.errors() if isinstance(error, ValidationError) else []

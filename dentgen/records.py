@@ -300,6 +300,8 @@ class SampleMetadata(Document):
     strength: float = Field(default=1.0, description="Share of the steps that the photo went through.")
     repaint: tuple[str, ...] = Field(default=(), description="Classes painted anew in the photo.")
     adapters: dict[str, float] = Field(description="ctrLoRA adapters and full ControlNets, with their scales.")
+    loras: tuple[str, ...] = Field(default=(), description="LoRAs on UNet and text encoder, NAME=SCALE each.")
+    embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions that prompts can name.")
     decoder: str
     control: dict[str, str | float] = Field(description="How the control image was made: conditions, blend alpha, fit.")
     size: int

@@ -66,6 +66,8 @@ def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMe
         strength=sampling.strength,
         repaint=sampling.repaint,
         adapters={**spec.model.adapters, **spec.model.controlnets},
+        loras=spec.model.scaled_loras,
+        embeddings=tuple(spec.model.embeddings),
         decoder=spec.model.decoder,
         control={"use": "+".join(spec.conditions.use), "alpha": spec.conditions.alpha, "fit": spec.conditions.fit},
         size=spec.conditions.size,

@@ -113,6 +113,11 @@ class ModelSpec(_Section):
         default=None, ge=64, multiple_of=8, description="Decode in tiles of this edge, pixels; null: whole pictures."
     )
 
+    @property
+    def scaled_loras(self) -> tuple[str, ...]:
+        """For metadata: NAME=SCALE of every LoRA."""
+        return tuple(f"{name}={scale:g}" for name, scale in sorted(self.loras.items()))
+
 
 class ConditionsSpec(_Section):
     """How a record becomes a control image."""
@@ -224,6 +229,8 @@ class SamplingSpec(_Section):
             raise ValueError(f"steps is {self.steps}, but timesteps names {len(self.timesteps)}")
         if self.start_from == "noise" and (self.strength != 1.0 or self.repaint):
             raise ValueError("strength and repaint need start_from: photo")
+        if self.negative_prompt and self.first_rows == 1:
+            raise ValueError("negative_prompt is read with guidance_scale other than 1, and guidance other than self")
         return self
 
 
@@ -266,7 +273,7 @@ class PipelineSpec(_Section):
 class QualitySpec(_Section):
     """What a build tolerates."""
 
-    gate: Literal[False] = Field(default=False, description="Reject generated samples by fidelity.")
+    gate: Literal[False] = Field(default=False, description="Not there yet; must be false.")
     max_rejected: float = Field(default=0.05, ge=0, le=1, description="Largest rejected share with exit code 0.")
 
 

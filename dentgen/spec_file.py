@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dentgen.errors import SpecError
 from dentgen.spec import BuildSpec
+
+_Spec = TypeVar("_Spec", bound=BaseModel)
 
 
 def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
@@ -28,17 +31,22 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
     Raises:
         SpecError: If the file or an override is wrong; the message names every wrong key.
     """
+    return read_document(BuildSpec, path, overrides)
+
+
+def read_document(kind: type[_Spec], path: str | Path, overrides: Sequence[str] = ()) -> _Spec:
+    """Read a spec of any kind; arguments and errors are those of ``read_spec``."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: {error}") from error
     values = _yaml_values(str(path), text) or {}
     if not isinstance(values, dict):
-        raise SpecError(f"{path}: found a YAML {type(values).__name__}, expected sections like 'source:'")
+        raise SpecError(f"{path}: found a YAML {type(values).__name__}, expected keys like '{_first_key(kind)}:'")
     for override in overrides:
         _apply(values, override)
     try:
-        return BuildSpec.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         faults = error.errors()
         lines = [
@@ -71,6 +79,10 @@ def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
     ]
 
 
+def _first_key(kind: type[BaseModel]) -> str:
+    return next(iter(kind.model_fields))
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     path, found, text = override.partition("=")
     if not found:
@@ -79,8 +91,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise SpecError(f"--set {override}: {section} is no section")
+            raise SpecError(f"--set {override}: found the value {values!r} at {section}, expected a section")
     values[key] = _yaml_values(f"--set {override}", text)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Plain values; a key that a mapping has twice is an error, where YAML's loaders drop the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the safe loader does, after a look at the keys."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = [key for key, times in Counter(keys).items() if times > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"found the key {twice[0]!r} twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _yaml_values(place: str, text: str) -> Any:
@@ -92,7 +116,7 @@ def _yaml_values(place: str, text: str) -> Any:
     if sum(text.count(opening) for opening in "[{") > _MOST_BRACKETS:  # yaml's scanner takes their square in time
         raise SpecError(f"{place}: no readable YAML: found more than {_MOST_BRACKETS} brackets, expected a spec")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
         too_many = _count(values, _MOST_VALUES) > _MOST_VALUES
         if not too_many:
             json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # broken Unicode fails here

@@ -325,8 +325,11 @@ def _s3_options() -> Mapping[str, Any]:
     from s3fs.core import set_custom_error_handler
 
     set_custom_error_handler(lambda error: "ConditionalRequestConflict" in str(error))
+    attempts = os.environ.get("AWS_MAX_ATTEMPTS", str(S3_ATTEMPTS))
+    if not attempts.isdecimal():
+        raise StorageError(f"AWS_MAX_ATTEMPTS: found {attempts!r}, expected a whole number")
     retries = {
-        "max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", S3_ATTEMPTS)),
+        "max_attempts": int(attempts),
         "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
     }
     return {"config_kwargs": {"retries": retries}}

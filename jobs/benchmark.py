@@ -12,18 +12,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dentgen.errors import DentgenError
+from dentgen.errors import DentgenError, exit_code
 
 
 def main() -> int:
     """Parse, measure, print, return an exit code."""
     arguments = _parse()
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
     try:
         what = {"engine": _engine, "build": _build, "pipeline": _pipeline, "conditions": _conditions}
         figures = what[arguments.what](arguments)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     print(json.dumps(figures, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -37,7 +39,7 @@ def _parse() -> argparse.Namespace:
     common.add_argument("--spec", type=Path, default=Path("jobs/specs/demo.yaml"))
     common.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides")
     common.add_argument("--rounds", type=int, default=3)
-    common.add_argument("--json", type=Path, help="written after every combination")
+    common.add_argument("--json", type=Path, help="figures as a file; engine writes it after every combination")
     parser = argparse.ArgumentParser(description=__doc__)
     subparsers = parser.add_subparsers(dest="what", required=True)
     build = subparsers.add_parser("build", parents=[common], help="a build through Ray, the engine and the usual way")

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from dentgen.errors import DentgenError
+from dentgen.errors import DentgenError, exit_code
 from dentgen.pipeline.solver_study import study_solvers, table_lines
 from dentgen.pipeline.solver_study_page import write_study_page
 from dentgen.spec_file import read_spec
@@ -33,7 +33,7 @@ def main() -> int:
         study = study_solvers(spec, arguments.work, records=arguments.records, before=arguments.before)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     print("\n".join(table_lines(study)))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(study.figures(), indent=1) + "\n")

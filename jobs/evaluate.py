@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dentgen.errors import DentgenError
+from dentgen.errors import DentgenError, exit_code
 from dentgen.pipeline.adapter_study import StudySettings, compare_adapters, read_ways, study_figures, study_table
 from dentgen.pipeline.fidelity import FidelitySettings, figure_lines, measure_fidelity, write_figures
 from dentgen.pipeline.kept_judges import DEFAULT_JUDGES, JudgeSettings
@@ -39,7 +39,7 @@ def main() -> int:
                 figures = _survey(arguments)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     if arguments.json:
         write_figures(figures, arguments.json)
     return 0

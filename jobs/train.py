@@ -1,4 +1,4 @@
-"""Train a part of the miniature: ``python jobs/train.py jobs/specs/train-autoencoder.yaml``.
+"""Train a part of a bundle: ``python jobs/train.py jobs/specs/train-autoencoder.yaml``.
 
 Started again, it goes on from its checkpoint.
 """
@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from dentgen.errors import DentgenError
+from dentgen.errors import DentgenError, exit_code
 from dentgen.training.run import run_training
 from dentgen.training.spec import read_train_spec
 
@@ -28,7 +28,7 @@ def main() -> int:
         run_training(spec, export_only=arguments.export_only)
     except DentgenError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     return 0
 
 

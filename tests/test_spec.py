@@ -34,6 +34,8 @@ def test_overrides_are_yaml_values(tmp_path: Path) -> None:
     assert (spec.sampling.steps, spec.model.adapters, spec.source.split) == (8, {}, "test")
     with pytest.raises(SpecError, match=r"a\.b"):
         read_spec(tmp_path / "s.yaml", ["a.b"])
+    with pytest.raises(SpecError, match="found the value 4 at steps, expected a section"):
+        read_spec(write(tmp_path / "s.yaml", "sampling: {steps: 4}"), ["sampling.steps.x=3"])
 
 
 def test_no_python_objects_from_yaml(tmp_path: Path) -> None:
@@ -54,6 +56,9 @@ HOSTILE = {
     "a date that is none": (b"source: {path: 2001-99-99}", "no readable YAML"),
     "broken Unicode": (b'source: {path: "\\ud800"}', "surrogates"),
     "no number": (b"sampling: {guidance_scale: .inf}", "sampling.guidance_scale"),
+    "a key twice": (b"sampling: {variants: 2}\nsampling: {steps: 8}", "found the key 'sampling' twice"),
+    "a key twice within": (b"sampling: {steps: 2, steps: 8}", "found the key 'steps' twice"),
+    "an unread prompt": (b"sampling: {negative_prompt: yellow}", "negative_prompt is read with guidance_scale"),
     "no number in a table": (b"model: {adapters: {blended: .nan}}", "model.adapters.blended"),
 }
 

@@ -28,6 +28,7 @@ from dentgen.spec import BuildSpec
 _LOG = logging.getLogger(__name__)
 #: A child that is not done by then is killed; no record may hold up a build for ever.
 _MOST_SECONDS: Final = 900
+_MOST_COMPLAINT: Final = 300
 
 
 class _Task(Document):
@@ -98,24 +99,30 @@ def _read(task: _Task) -> _Reading:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     child = subprocess.Popen(  # noqa: S603 - this very module
         [sys.executable, "-P", "-m", __name__],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True,
+        errors="replace",
     )  # fmt: skip
+    ended_by = ""
     try:
-        said, _ = child.communicate(task.model_dump_json(), timeout=_MOST_SECONDS)
+        said, complaint = child.communicate(task.model_dump_json(), timeout=_MOST_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
-        said, _ = child.communicate()
+        said, complaint = child.communicate()
+        ended_by = f"no end after {_MOST_SECONDS} s"
     lines: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
     if lines and "error" in lines[-1]:
         raise BuildError(f"unit {task.unit.name}: its records cannot be read one by one: {lines[-1]['error']}")
     named = [line for line in lines if "position" in line]
     last: dict[str, Any] = named[-1] if named else {"position": task.start, "key": None}
     whole = bool(lines) and "whole" in lines[-1]
-    return _Reading(whole, _ending(child.returncode), last["position"], last["key"])
+    return _Reading(whole, ended_by or _ending(child.returncode, complaint), last["position"], last["key"])
 
 
-def _ending(returncode: int) -> str:
-    return f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+def _ending(returncode: int, complaint: str) -> str:
+    if returncode < 0:
+        return f"signal {-returncode}"
+    last = complaint.strip().splitlines()[-1:]
+    return printable(": ".join([f"exit code {returncode}", *last])[:_MOST_COMPLAINT])
 
 
 def main() -> None:

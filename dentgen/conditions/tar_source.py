@@ -35,7 +35,6 @@ _MOST_PADDING: Final = 2**20
 class _Member:
     key: str
     extension: str
-    header: int
     data: int
     size: int
     is_file: bool
@@ -148,7 +147,7 @@ def _member(info: tarfile.TarInfo, end: int) -> _Member | None:
     if parts is None or info.isdir():
         return None
     is_file = info.isfile() and not info.issparse()
-    return _Member(*parts, info.offset, info.offset_data, info.size if is_file else 0, is_file, end)
+    return _Member(*parts, info.offset_data, info.size if is_file else 0, is_file, end)
 
 
 def _check_rest(handle: IO[bytes], shard: ConditionShard, end: int) -> None:

@@ -90,8 +90,7 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
 
     Raises:
         SpecChangedError: If the build was begun with another spec, bundle, environment or set of records; the message
-        spells
-            out the difference.
+            spells out the difference.
     """
     url, content = plan_url(out), plan_bytes(plan)
     if storage.put_if_absent(url, content):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
@@ -43,7 +44,7 @@ def repair(
     *,
     use_ray: bool = True,
     address: str | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> RepairOutcome:
     """Verify a build, make again what is damaged, and verify again.
 
@@ -52,7 +53,7 @@ def repair(
         source: Where its condition shards are now; None: where they were.
         use_ray: As for ``build``.
         address: As for ``build``.
-        progress: Told the samples made so far.
+        progress: Told the samples made so far, and how many are to be made.
 
     Raises:
         SpecChangedError: If this environment or bundle would make other bytes.
@@ -71,7 +72,7 @@ def _repair(
     *,
     use_ray: bool,
     address: str | None,
-    progress: Callable[[int], None],
+    progress: Callable[[int, int], None],
 ) -> RepairOutcome:
     problems = tuple(verify_build(out, plan, LABEL_VALUES))
     damaged = {problem.unit for problem in problems}
@@ -79,7 +80,9 @@ def _repair(
     if units:
         spec = _spec_here(plan, out, source)
         _check_environment(plan, spec)
-        make_units(plan, units, spec, lease, use_ray=use_ray, address=address, restoring=True, progress=progress)
+        planned = sum(unit.samples(spec.sampling.variants) for unit in units)
+        made = partial(_told, progress, planned)
+        make_units(plan, units, spec, lease, use_ray=use_ray, address=address, restoring=True, progress=made)
     if not problems:
         return RepairOutcome((), (), ())
     lease.check()
@@ -87,6 +90,10 @@ def _repair(
         storage.remove(storage.join(out, name))
     finish(out, plan)
     return RepairOutcome(problems, tuple(unit.id for unit in units), tuple(verify_build(out, plan, LABEL_VALUES)))
+
+
+def _told(progress: Callable[[int, int], None], planned: int, done: int) -> None:
+    progress(done, planned)
 
 
 def _spec_here(plan: Plan, out: str, source: str | None) -> BuildSpec:

@@ -35,6 +35,7 @@ COLUMN_MEANINGS: Final = {
     "steps": "Steps of the diffusion.",
     "guidance_scale": "Strength of classifier-free guidance, 1 for none.",
     "adapters": "Adapters and their scales, JSON.",
+    "loras": "LoRAs on UNet and text encoder, NAME=SCALE each.",
     "bundle": "Model bundle.",
     "bundle_digest": "sha256 of the model bundle.",
     "spec_digest": "sha256 of what the build spec decides.",

@@ -42,15 +42,10 @@ def privacy(plan: Plan) -> str:
 
 def limits(plan: Plan) -> tuple[str, ...]:
     """Sentences on what may be wrong with a build's samples."""
-    gate = (
-        "Samples below the build's fidelity gate were rejected."
-        if plan.spec["quality"]["gate"]
-        else "No fidelity gate was applied: no sample was rejected for disobeying its maps."
-    )
     return (
         "Labels are the maps that the pictures were made from, and they are right as far as the model obeyed them. "
         "That is called fidelity: how well a segmenter that was trained on reference pictures alone finds the maps "
-        f"again in the generated ones. {gate}",
+        "again in the generated ones. No sample was rejected for disobeying its maps.",
         "`seg` and `fdi` come from the source and may disagree there; `warnings` in a sample's metadata then says so.",
         "What no map controls (background, mouth floor, the look of gum and saliva) is free and may be implausible.",
         BIASES,

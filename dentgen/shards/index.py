@@ -22,7 +22,7 @@ from dentgen.spec import BuildSpec
 INDEX, SAMPLES, SUCCESS, VERSIONS = "index.json", "samples.parquet", "_SUCCESS", "versions"
 _THREADS = 16
 
-#: One row a planned sample. Constants of the build stand in every row too, so that the table alone tells everything.
+#: One row a planned sample. Constants of the build stand in every row too, so that the table can be filtered alone.
 SAMPLE_SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -40,6 +40,7 @@ SAMPLE_SCHEMA = pa.schema(
         ("steps", pa.int32()),
         ("guidance_scale", pa.float64()),
         ("adapters", pa.string()),
+        ("loras", pa.list_(pa.string())),
         ("bundle", pa.string()),
         ("bundle_digest", pa.string()),
         ("spec_digest", pa.string()),
@@ -149,6 +150,7 @@ def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
         "steps": sampling.steps,
         "guidance_scale": sampling.guidance_scale,
         "adapters": json_bytes({**model.adapters, **model.controlnets}).decode().strip(),
+        "loras": list(model.scaled_loras),
         "bundle": model.bundle,
         "bundle_digest": plan.bundle_digest,
         "spec_digest": plan.spec_digest,

@@ -120,12 +120,13 @@ def restore(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> None:
 
 
 def _sealed_sha256(out: str, unit: Unit) -> str | None:
-    """What the index of a sealed build, or a version's copy, says of a unit; None if none can be read."""
+    """What the index of a sealed build, or a version's copy, says of a unit; None if none is there and whole."""
     versions = storage.list_names(storage.join(out, "versions"))
     for place in ("index.json", *(f"versions/{version}/index.json" for version in reversed(versions))):
+        content = storage.read_if_there(storage.join(out, place))
         try:
-            index = DatasetIndex.model_validate_json(storage.read_bytes(storage.join(out, place)))
-        except (StorageError, ValueError):
+            index = DatasetIndex.model_validate_json(content or b"")
+        except ValueError:
             continue
         return {entry.name: entry.sha256 for entry in index.shards}.get(f"{unit.name}.tar", "")
     return None

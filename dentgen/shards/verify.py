@@ -110,8 +110,11 @@ def _shard_problems(
 ) -> Iterator[Problem]:
     place = f"{SHARDS}/{record.shard}"
     try:
-        data = storage.read_bytes(storage.join(out, SHARDS, record.shard))
-    except StorageError:
+        data = storage.read_if_there(storage.join(out, SHARDS, record.shard))
+    except StorageError as error:
+        yield Problem(place, str(error))  # of no unit: an outage is nothing to make again
+        return
+    if data is None:
         yield Problem(place, f"not there, expected {record.bytes} bytes", unit.id)
         return
     found = hashlib.sha256(data).hexdigest()
@@ -138,8 +141,11 @@ def _sealed_problems(out: str, plan: Plan, ledgers: list[LedgerRecord]) -> Itera
 
 def _index_problems(out: str, name: str, expected: DatasetIndex) -> Iterator[Problem]:
     try:
-        found = storage.read_bytes(storage.join(out, name))
-    except StorageError:
+        found = storage.read_if_there(storage.join(out, name))
+    except StorageError as error:
+        yield Problem(name, str(error))
+        return
+    if found is None:
         yield Problem(name, "not there, expected an index of the ledger's shards", derived=name)
         return
     if found != json_bytes(expected.model_dump(mode="json")):

@@ -1,4 +1,4 @@
-"""Recipes ``controlnet`` and ``control-lora``: two other ways to control, for comparison under equal data.
+"""Recipes ``controlnet`` and ``control-lora``: two other ways to control, for comparison.
 
 A full ControlNet is a trained copy of the UNet's encoder that sees the noisy latent and a pixel hint (Zhang et al.
 2023, https://arxiv.org/abs/2302.05543). A Control-LoRA ties that copy to the UNet and trains hint, zero convolutions

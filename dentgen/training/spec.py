@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dentgen.errors import SpecError
+from dentgen.spec_file import read_document
 
 RecipeName = Literal[
     "autoencoder",
@@ -220,21 +219,10 @@ class TrainSpec(BaseModel):
             raise ValueError("loss.normalise: found 'batch' with accumulate above 1, expected 'sample' or 'none'")
 
 
-def read_train_spec(path: Path, overrides: tuple[str, ...] = ()) -> TrainSpec:
+def read_train_spec(path: Path, overrides: Sequence[str] = ()) -> TrainSpec:
     """Read a training spec; ``overrides`` are ``key=value`` texts, values in YAML, ``loss.tooth=5`` for inner ones.
 
     Raises:
         SpecError: If the file or an override is wrong.
     """
-    try:
-        values = yaml.safe_load(path.read_text())
-        for override in overrides:
-            key, _, value = override.partition("=")
-            *outer, last = key.split(".")
-            place = values
-            for name in outer:
-                place = place.setdefault(name, {})
-            place[last] = yaml.safe_load(value)
-        return TrainSpec.model_validate(values)
-    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise SpecError(f"{path}: {error}") from error
+    return read_document(TrainSpec, path, overrides)

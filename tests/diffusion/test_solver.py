@@ -29,7 +29,6 @@ CONFIG = {
 }  # fmt: skip
 NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 FLOAT32 = ("dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral")
-SDE = {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}
 LCM_TIMESTEPS = [999, 679, 359, 99]
 
 

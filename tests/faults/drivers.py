@@ -25,7 +25,6 @@ from dentgen.generate import UnitResult
 from dentgen.pipeline import run
 from dentgen.records import Unit
 from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
-from dentgen.shards.plan_file import read_plan
 from dentgen.spec import BuildSpec
 
 #: Puts a fault into the process that calls it.
@@ -180,8 +179,3 @@ def replay(whole: Path) -> Callable[..., UnitResult]:
         return UnitResult(shard, record)
 
     return taken
-
-
-def unit_names(whole: Path) -> list[str]:
-    """Names of a build's units, in order."""
-    return [unit.name for unit in read_plan(str(whole)).units]

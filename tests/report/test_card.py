@@ -185,7 +185,7 @@ def test_no_text_of_a_source_breaks_it(out: Path) -> None:
     )
     spec = plan.spec | {
         "model": plan.spec["model"] | {"bundle": HOSTILE, "adapters": {HOSTILE: 1.0}},
-        "sampling": plan.spec["sampling"] | {"negative_prompt": HOSTILE},
+        "sampling": plan.spec["sampling"] | {"negative_prompt": HOSTILE, "guidance_scale": 2.0},
     }
     card = dataset_card(index, plan.model_copy(update={"spec": spec}), hostile)
     assert head_of(card).keys() == head_of((out / "README.md").read_bytes()).keys() | {"license_name"}
