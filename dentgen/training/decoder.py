@@ -26,7 +26,7 @@ from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen import FrozenAutoencoder, image_tensor
-from dentgen.training.generated import GeneratedLatents
+from dentgen.training.generated_latents import GeneratedLatents
 from dentgen.training.losses import boundary_error, reconstruction_loss, texture_error
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec

@@ -20,7 +20,7 @@ from dentgen.models.parts import LORAS
 from dentgen.seeding import fresh_weights
 from dentgen.training.data import Batch
 from dentgen.training.frozen import FrozenAutoencoder, FrozenText, control_tensor, frozen, frozen_unet, image_tensor
-from dentgen.training.generated import controlled
+from dentgen.training.generated_latents import controlled
 from dentgen.training.losses import consistency_loss
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising

@@ -19,7 +19,7 @@ from dentgen.models.parts import load_vae
 from dentgen.training.adapter import ControlBaseRecipe
 from dentgen.training.data import TrainingData
 from dentgen.training.frozen import FrozenAutoencoder
-from dentgen.training.generated import GeneratedLatents
+from dentgen.training.generated_latents import GeneratedLatents
 from dentgen.training.lcm_lora import boundary_scalings
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.records import open_records
