@@ -9,6 +9,7 @@ pipelines and schedules.
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -201,6 +202,12 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
     adapted = copy.deepcopy(adapted).half()
     adapted.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft's model card is a form to fill in
+    file = folder / "adapter_config.json"
+    config = json.loads(file.read_text())
+    config["target_modules"] = sorted(
+        config["target_modules"]
+    )  # peft's order is that of a set, another in every process
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:

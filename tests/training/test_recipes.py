@@ -46,6 +46,10 @@ def test_what_is_written_knows_nothing_of_this_machine(phantoms: str, family: Pa
         assert '_name_or_path": "/' not in file.read_text(), file
     assert not list((folder / "bundle").rglob("README.md"))
     assert "block_out_channels" not in json.loads((folder / "bundle" / "tiny_decoder" / "config.json").read_text())
+    targets = json.loads((family / "bundle" / "adapters" / "blended" / "adapter_config.json").read_text())[
+        "target_modules"
+    ]
+    assert targets == sorted(targets), "else equal trainings give bundles of different digests"
     tokenizer = json.loads((folder / "bundle" / "tokenizer" / "tokenizer.json").read_text())
     assert tokenizer["padding"] is tokenizer["truncation"] is None
 
