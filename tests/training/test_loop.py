@@ -122,14 +122,14 @@ def test_two_ray_workers_give_one_workers_gradients(
     phantoms: str, family: Path, tmp_path: Path, ray_local: None
 ) -> None:
     """Also with data streamed from the shards, and with tasks whose LoRAs take turns."""
-    for recipe, values in (("adapter", {"loss": {"tooth": 5.0, "normalise": "batch"}}), ("control-base", {})):
+    weighted = {"name": "own", "loss": {"tooth": 5.0, "normalise": "batch"}}
+    runs: dict[str, dict[str, Any]] = {"adapter": weighted, "control-base": {}}
+    for recipe, values in runs.items():
         for name, workers in (("one", 0), ("two", 2)):
             folder = copied(family, tmp_path / f"{name}-{recipe}")
             if recipe == "control-base":
                 folder = _own_bundle(family, tmp_path / f"{name}-own")
-            spec = train_spec(
-                phantoms, folder, recipe, name="own", batch=4, workers=workers, steps=3, stream=workers > 0, **values
-            )
+            spec = train_spec(phantoms, folder, recipe, batch=4, workers=workers, steps=3, stream=workers > 0, **values)
             run_training(spec)
         kinds = ("one-own", "two-own") if recipe == "control-base" else (f"one-{recipe}", f"two-{recipe}")
         one, two = (tmp_path / kind / recipe for kind in kinds)
