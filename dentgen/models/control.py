@@ -204,9 +204,8 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # peft's model card is a form to fill in
     file = folder / "adapter_config.json"
     config = json.loads(file.read_text())
-    config["target_modules"] = sorted(
-        config["target_modules"]
-    )  # peft's order is that of a set, another in every process
+    # peft's order is that of a set, another one in every process
+    config["target_modules"] = sorted(config["target_modules"])
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
@@ -81,8 +80,10 @@ def _repair(
         spec = _spec_here(plan, out, source)
         _check_environment(plan, spec)
         planned = sum(unit.samples(spec.sampling.variants) for unit in units)
-        made = partial(_told, progress, planned)
-        make_units(plan, units, spec, lease, use_ray=use_ray, address=address, restoring=True, progress=made)
+        make_units(
+            plan, units, spec, lease, use_ray=use_ray, address=address, restoring=True,
+            progress=lambda done: progress(done, planned),
+        )  # fmt: skip
     if not problems:
         return RepairOutcome((), (), ())
     lease.check()
@@ -90,10 +91,6 @@ def _repair(
         storage.remove(storage.join(out, name))
     finish(out, plan)
     return RepairOutcome(problems, tuple(unit.id for unit in units), tuple(verify_build(out, plan, LABEL_VALUES)))
-
-
-def _told(progress: Callable[[int, int], None], planned: int, done: int) -> None:
-    progress(done, planned)
 
 
 def _spec_here(plan: Plan, out: str, source: str | None) -> BuildSpec:

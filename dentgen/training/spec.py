@@ -199,10 +199,11 @@ class TrainSpec(BaseModel):
 
     def _check_readers(self) -> None:
         for name, readers in _READERS.items():
-            if self.recipe not in readers and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: found it set, expected nothing: recipe {self.recipe} does not read it")
+            found, default = getattr(self, name), type(self).model_fields[name].default
+            if self.recipe not in readers and found != default:
+                raise ValueError(f"{name}: found {found!r}, expected nothing: recipe {self.recipe} does not read it")
         if self.decoder == "kl" and self.start:
-            raise ValueError("start: found it set, expected nothing: a KL decoder goes on from its own bundle's")
+            raise ValueError(f"start: found {self.start}, expected nothing: a KL decoder goes on from its own bundle's")
 
     def _check_values(self) -> None:
         if TRAIN_STEPS % self.ladder:

@@ -277,9 +277,13 @@ def test_checkpoints_hold_what_is_trained(phantoms: str, family: Path, tmp_path:
 @pytest.mark.parametrize(
     ("recipe", "values", "said"),
     [
-        ("adapter", {"start": "miniature"}, "start: found it set.*recipe adapter does not read it"),
-        ("base", {"align": "miniature"}, "align: found it set"),
-        ("lcm-lora", {"control": "blended", "loss": {"tooth": 5}}, "loss: found it set"),
+        (
+            "adapter",
+            {"start": "miniature"},
+            r"start: found 'miniature', expected nothing: recipe adapter does not read it",
+        ),
+        ("base", {"align": "miniature"}, "align: found 'miniature'"),
+        ("lcm-lora", {"control": "blended", "loss": {"tooth": 5}}, "loss: found LossSpec"),
         ("lcm-lora", {"control": "blended", "ladder": 300}, "ladder: found 300, expected a divisor of 1000"),
         ("lcm-lora", {"control": "blended", "guidance": [15, 5]}, "expected the lower end first"),
         ("lcm-lora", {"control": "normal"}, "condition: found 'blended', expected what adapter 'normal' is shown"),
