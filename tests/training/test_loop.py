@@ -298,15 +298,19 @@ def test_settings_that_would_do_nothing_or_harm_are_refused(recipe: str, values:
         train_spec("nowhere", Path("nowhere"), recipe, **values)
 
 
-def test_workers_are_not_sent_to_cpus_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.ray
+def test_workers_are_not_sent_to_cpus_in_silence() -> None:
+    """In a cluster with one GPU (as far as Ray knows)."""
     spec = train_spec("nowhere", Path("nowhere"), "adapter", workers=2)
-    for gpus, wanted in ((0, False), (2, True)):
-        monkeypatch.setattr(ray, "cluster_resources", lambda gpus=gpus: {"GPU": gpus})
-        assert ray_workers._on_gpu(spec) is wanted
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": 1})
-    with pytest.raises(SpecError, match="workers: found 2 for the cluster's 1 GPUs, expected at most as many"):
-        ray_workers._on_gpu(spec)
-    assert ray_workers._on_gpu(spec.model_copy(update={"device": "cuda"})), "it waits for what the cluster brings up"
+    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False)
+    try:
+        assert ray_workers._on_gpu(spec.model_copy(update={"workers": 1}))
+        with pytest.raises(SpecError, match="workers: found 2 for the cluster's 1 GPUs, expected at most as many"):
+            ray_workers._on_gpu(spec)
+        assert not ray_workers._on_gpu(spec.model_copy(update={"device": "cpu"}))
+        assert ray_workers._on_gpu(spec.model_copy(update={"device": "cuda"})), "it waits for what is brought up"
+    finally:
+        ray.shutdown()
 
 
 def test_the_specs_that_ship_are_valid() -> None:
@@ -314,6 +318,8 @@ def test_the_specs_that_ship_are_valid() -> None:
         assert read_train_spec(path).steps > 0
     with pytest.raises(SpecError, match="steps"):
         read_train_spec(ROOT / "jobs" / "specs" / "train-base.yaml", ("steps=0",))
+    sharpened = read_train_spec(ROOT / "jobs" / "specs" / "train-decoder.yaml", ("decoder=kl", "generated=0"))
+    assert sharpened.decoder == "kl", "as its first lines say"
     inner = read_train_spec(ROOT / "jobs" / "specs" / "train-base.yaml", ("loss.tooth=3", "workers=4"))
     assert (inner.loss.tooth, inner.workers) == (3.0, 4)
     with pytest.raises(SpecError, match="multiple of workers x accumulate = 3"):
