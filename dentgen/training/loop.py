@@ -172,9 +172,8 @@ class _Training:
         """
         means = {name: float(self._over_workers(torch.stack(values).mean())) for name, values in self._losses.items()}
         self._losses = {}
-        skipped = (
-            {"gradient_norm"} if self._scaler.is_enabled() else set()
-        )  # a scaler skips steps of infinite gradients
+        # a scaler skips steps of infinite gradients
+        skipped = {"gradient_norm"} if self._scaler.is_enabled() else set()
         wild = [f"{name} {value}" for name, value in means.items() if name not in skipped and not math.isfinite(value)]
         if wild:
             raise TrainingError(f"found {', '.join(wild)}, expected finite ones; the newest checkpoint is from before")
