@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,9 @@ from dentgen.training.frozen import FrozenAutoencoder, FrozenText, frozen, froze
 from dentgen.training.order import Place
 from dentgen.training.preview import predicted, sampled
 from dentgen.training.spec import TrainSpec
+
+#: As few as pictures are generated with.
+_STEPS: Final = 4
 
 
 class GeneratedLatents:
@@ -58,10 +62,12 @@ class GeneratedLatents:
 
         def noise_of(latents: Tensor, timesteps: Tensor) -> Tensor:
             residuals = control_residuals(self._control, condition, timesteps, embeds)
+            residuals = [residual * self._spec.control_scale for residual in residuals]
             return predicted(self._unet, latents, timesteps, embeds, residuals)
 
         drawn = torch.Generator().manual_seed(derive_seed(self._spec.seed, "generated noise", *_name(row.place)))
-        return sampled(noise_of, torch.randn((1, 4, size, size), generator=drawn).to(self._device))[0]
+        noise = torch.randn((1, 4, size, size), generator=drawn).to(self._device)
+        return sampled(noise_of, noise, steps=_STEPS)[0]
 
 
 def controlled(spec: TrainSpec) -> nn.Module:

@@ -13,7 +13,9 @@ from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.training.spec import LossSpec
 
 _BOUNDARY_PIXELS: Final = 2
-_LEAST_ENERGY: Final = 1e-6
+#: Cycles a pixel: waves shorter than four pixels are fine detail.
+_FINE_FREQUENCY: Final = 0.25
+_LEAST_ENERGY: Final = 1e-7
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
@@ -58,18 +60,32 @@ def texture_error(decoded: Tensor, images: Tensor) -> Tensor:
     """How far a picture's energy of fine detail is from the wanted one's, |log ratio|, mean over pictures.
 
     Squared and absolute errors are least for a picture smoother than what is uncertain; this one is 0 if as much is
-    there as should be, wherever it is. Fine is what a mean over three by three pixels takes away.
+    there as should be, wherever it is.
 
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
     """
-    energies = [
-        (part - F.avg_pool2d(part, 3, stride=1, padding=1, count_include_pad=False)).square().mean(dim=(1, 2, 3))
-        for part in (decoded, images)
-    ]
-    found, wanted = (energy.add(_LEAST_ENERGY).log() for energy in energies)
+    found, wanted = (_fine_energy(pictures).add(_LEAST_ENERGY).log() for pictures in (decoded, images))
     return (found - wanted).abs().mean()
+
+
+def _fine_energy(pictures: Tensor) -> Float[Tensor, " b"]:
+    """What ``dentgen.quality.sharpness.high_frequency_energy`` measures, of pictures that are not yet quantised."""
+    light = _linear_luminance(pictures.float())
+    height, width = light.shape[1:]
+    across, along = (torch.hann_window(n, periodic=False, device=light.device) for n in (width, height))
+    spectrum = torch.fft.fft2((light - light.mean((1, 2), keepdim=True)) * along[:, None] * across, norm="forward")
+    frequency = torch.hypot(
+        torch.fft.fftfreq(height, device=light.device)[:, None], torch.fft.fftfreq(width, device=light.device)
+    )
+    return (spectrum.abs().square() * (frequency > _FINE_FREQUENCY)).sum((1, 2))
+
+
+def _linear_luminance(pictures: Tensor) -> Float[Tensor, "b H W"]:
+    value = ((pictures + 1) / 2).clamp(0, 1)
+    linear = torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return (linear * linear.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1)
 
 
 def kl_loss(mean: Tensor, logvar: Tensor) -> Tensor:

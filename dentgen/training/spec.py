@@ -44,6 +44,7 @@ _READERS: Final[Mapping[str, tuple[RecipeName, ...]]] = {
     "control": ("lcm-lora", "decoder"),
     "guidance": ("lcm-lora",),
     "ladder": ("lcm-lora",),
+    "control_scale": ("decoder",),
     **dict.fromkeys(("decoder", "decoder_width", "decoder_blocks", "adversarial", "generated", "distil"), ("decoder",)),
     "detail": ("decoder", "autoencoder"),
 }
@@ -139,6 +140,7 @@ class TrainSpec(BaseModel):
     control: str = Field(
         default="", description="lcm-lora, decoder: adapter that what the bundle generates is controlled by."
     )
+    control_scale: float = Field(default=1.0, gt=0, description="decoder: scale of 'control' while it generates.")
     guidance: tuple[float, float] = Field(default=(5.0, 15.0), description="lcm-lora: range of the teacher's guidance.")
     ladder: int = Field(default=50, gt=0, le=1000, description="lcm-lora: timesteps of the teacher's DDIM solver.")
     decoder: Literal["kl", "tiny"] = Field(default="tiny", description="decoder: which one is trained.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import multiprocessing
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -300,17 +302,28 @@ def test_settings_that_would_do_nothing_or_harm_are_refused(recipe: str, values:
 
 @pytest.mark.ray
 def test_workers_are_not_sent_to_cpus_in_silence() -> None:
-    """In a cluster with one GPU (as far as Ray knows)."""
+    """In a cluster with one GPU (as far as Ray knows), seen by another process: this one may have a Ray of its own."""
+    changes: list[dict[str, Any]] = [{"workers": 1}, {}, {"device": "cpu"}, {"device": "cuda"}]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
+        found = other.submit(_placed_beside_one_gpu, changes).result()
+    one, two, on_cpus, by_name = found
+    assert one is True
+    assert "workers: found 2 for the cluster's 1 GPUs, expected at most as many" in str(two)
+    assert on_cpus is False
+    assert by_name is True, "it waits for what is brought up"
+
+
+def _placed_beside_one_gpu(changes: list[dict[str, Any]]) -> list[bool | str]:
     spec = train_spec("nowhere", Path("nowhere"), "adapter", workers=2)
     ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False)
-    try:
-        assert ray_workers._on_gpu(spec.model_copy(update={"workers": 1}))
-        with pytest.raises(SpecError, match="workers: found 2 for the cluster's 1 GPUs, expected at most as many"):
-            ray_workers._on_gpu(spec)
-        assert not ray_workers._on_gpu(spec.model_copy(update={"device": "cpu"}))
-        assert ray_workers._on_gpu(spec.model_copy(update={"device": "cuda"})), "it waits for what is brought up"
-    finally:
-        ray.shutdown()
+    placed: list[bool | str] = []
+    for change in changes:
+        try:
+            placed.append(ray_workers._on_gpu(spec.model_copy(update=change)))
+        except SpecError as error:
+            placed.append(str(error))
+    ray.shutdown()
+    return placed
 
 
 def test_the_specs_that_ship_are_valid() -> None:

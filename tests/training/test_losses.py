@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed
 from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional as F
 
+from dentgen.quality.sharpness import high_frequency_energy
 from dentgen.training.losses import (
     boundary_band,
     boundary_error,
@@ -158,12 +159,19 @@ def test_a_regions_errors_count_by_the_weights_of_its_classes() -> None:
 
 
 def test_texture_counts_as_much_as_is_missing_wherever_it_is() -> None:
-    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    """As much as ``high_frequency_energy`` says is missing."""
+    levels = np.random.default_rng(0).integers(0, 256, (2, 32, 24, 3), dtype=np.uint8)
+    faded = (levels // 4 + 90).astype(np.uint8)
+    image, less = (torch.from_numpy(pixels).movedim(-1, 1) / 127.5 - 1 for pixels in (levels, faded))
+    missing = np.log(high_frequency_energy(levels) / high_frequency_energy(faded)).mean()
+    assert float(texture_error(less, image)) == pytest.approx(missing, rel=1e-2)
+    assert float(texture_error(image, less)) == pytest.approx(missing, rel=1e-2), "too much is as wrong"
     assert float(texture_error(image, image)) == 0
-    assert float(texture_error(image.roll(5, -1), image)) < 0.05, "elsewhere is as good"
-    assert float(texture_error(image / 2, image)) == pytest.approx(math.log(4), rel=1e-3)
-    assert float(texture_error(image + 0.3, image)) < 1e-3, "a flat offset is no texture"
-    assert bool(texture_error(torch.zeros_like(image), image).isfinite())
+    assert float(texture_error(image.flip(-1), image)) < 1e-4, "elsewhere is as good"
+    smooth = torch.full_like(image, -0.5).requires_grad_()
+    texture_error(smooth, image).backward()
+    assert smooth.grad is not None
+    assert bool(smooth.grad.isfinite().all())
 
 
 def test_perfect_reconstruction_costs_nothing() -> None:

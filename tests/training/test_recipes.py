@@ -166,6 +166,9 @@ def test_a_share_of_latents_is_generated_each_record_alike(phantoms: str, family
     dark = replace(batch.rows[first], record=unlit)
     other = GeneratedLatents(spec, FrozenAutoencoder(spec, CPU), CPU).instead(encoded[first : first + 1], [dark])
     assert not torch.equal(other[0], found[first]), "its control image counts"
+    stronger = GeneratedLatents(spec.model_copy(update={"control_scale": 1.5}), encoder, CPU)
+    other = stronger.instead(encoded[first : first + 1], batch.rows[first : first + 1])
+    assert not torch.equal(other[0], found[first]), "how strongly it is obeyed counts"
     shutil.rmtree(folder / "bundle" / "adapters")
     with pytest.raises(BundleError, match="blended"):
         GeneratedLatents(spec, encoder, CPU)
