@@ -6,6 +6,7 @@ to know losses.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -120,7 +121,11 @@ def check_size(spec: TrainSpec, unet: UNet2DConditionModel) -> None:
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
-    """(b, 77) ids, padded."""
+    """(b, 77) ids, padded. Warns of prompts longer than that, which training cuts and the engine does not."""
+    window = tokenizer.model_max_length
+    for prompt, tokens in zip(prompts, tokenizer(list(prompts), verbose=False).input_ids, strict=True):
+        if len(tokens) > window:
+            warnings.warn(f"prompt: found {len(tokens)} tokens, training sees {window}: {prompt!r}", stacklevel=2)
     ids: Tensor = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
     return ids
 

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from dentgen.errors import BundleError, SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.models.control import load_control
-from dentgen.models.parts import load_vae
+from dentgen.models.parts import load_tokenizer, load_vae
 from dentgen.training.adapter import ControlBaseRecipe
 from dentgen.training.data import TrainingData
-from dentgen.training.frozen import FrozenAutoencoder
+from dentgen.training.frozen import FrozenAutoencoder, token_ids
 from dentgen.training.generated_latents import GeneratedLatents
 from dentgen.training.lcm_lora import boundary_scalings
 from dentgen.training.miniature import SCHEDULER_CONFIG
@@ -172,6 +172,14 @@ def test_a_share_of_latents_is_generated_each_record_alike(phantoms: str, family
     shutil.rmtree(folder / "bundle" / "adapters")
     with pytest.raises(BundleError, match="blended"):
         GeneratedLatents(spec, encoder, CPU)
+
+
+def test_prompts_that_training_cuts_are_named(family: Path) -> None:
+    tokenizer = load_tokenizer(family / "bundle" / "tokenizer")
+    with pytest.warns(UserWarning, match="prompt: found 78 tokens, training sees 77: 'teeth teeth") as warned:
+        ids = token_ids(tokenizer, ["teeth " * 75, "teeth " * 76])
+    assert len([w for w in warned if w.category is UserWarning]) == 1, "75 words, a beginning and an end fill one window"
+    assert ids.shape == (2, 77)
 
 
 def test_who_learns_photographs_has_none_for_generated_latents(phantoms: str, family: Path) -> None:
