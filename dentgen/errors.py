@@ -101,7 +101,7 @@ class DeterminismError(BuildError):
 
 
 def exit_code(error: DentgenError) -> int:
-    """1 where work that could begin went wrong, 2 where what was asked for cannot be done as it stands."""
+    """1 for builds and trainings that failed or that their output refuses, 2 for what spec, files or storage refuse."""
     return 1 if isinstance(error, (BuildError, TrainingError)) else 2
 
 

@@ -113,6 +113,13 @@ class ModelSpec(_Section):
         default=None, ge=64, multiple_of=8, description="Decode in tiles of this edge, pixels; null: whole pictures."
     )
 
+    @field_validator("bundle")
+    @classmethod
+    def _holds_no_signature(cls, bundle: str) -> str:
+        if "://" in bundle and "?" in bundle:  # it would stand in every sample's metadata
+            raise ValueError("found a query in the URL, expected credentials in the environment")
+        return bundle
+
     @property
     def scaled_loras(self) -> tuple[str, ...]:
         """For metadata: NAME=SCALE of every LoRA."""

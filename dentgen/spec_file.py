@@ -14,7 +14,9 @@ from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from dentgen import storage
 from dentgen.errors import SpecError
 from dentgen.spec import BuildSpec
 
@@ -48,11 +50,36 @@ def read_document(kind: type[_Spec], path: str | Path, overrides: Sequence[str] 
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = error.errors()
-        lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}, found {reprlib.repr(e['input'])}" for e in faults
-        ]
+        lines = [_told(kind, fault, overrides) for fault in error.errors()]
         raise SpecError(f"{path}:\n  " + "\n  ".join(lines)) from error
+
+
+def _told(kind: type[BaseModel], fault: ErrorDetails, overrides: Sequence[str]) -> str:
+    """What is wrong with a key, and whether the file is to blame or an override."""
+    place = ".".join(map(str, fault["loc"])) or "spec"
+    blamed = any(_within(override.partition("=")[0].strip(), place) for override in overrides)
+    place = f"--set {place}" if blamed else place
+    known = _keys_of(kind, fault["loc"][:-1]) if fault["type"] == "extra_forbidden" else None
+    if known is not None:
+        return f"{place}: found an unknown key, expected one of {', '.join(known)}"
+    found = fault["input"]
+    found = storage.without_secrets(found) if isinstance(found, str) else found
+    return f"{place}: {fault['msg']}, found {reprlib.repr(found)}"
+
+
+def _within(key: str, other: str) -> bool:
+    """Whether one of two keys is the other, or lies within its section."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+
+def _keys_of(kind: type[BaseModel], sections: Sequence[int | str]) -> list[str] | None:
+    """Keys of a section, None where it is no section of fixed keys."""
+    for name in sections:
+        field = kind.model_fields.get(str(name))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return None
+        kind = field.annotation
+    return sorted(kind.model_fields)
 
 
 def preview_spec(spec: BuildSpec, limit: int, *, beside: bool) -> BuildSpec:

@@ -25,7 +25,8 @@ from dentgen.errors import RefusedFileError, StorageError
 
 #: Attempts at one request to S3; AWS_MAX_ATTEMPTS and AWS_RETRY_MODE of the environment win.
 S3_ATTEMPTS: Final = 8
-_PASSWORD: Final = re.compile(r"^[a-z0-9+.-]+://[^/@]*:[^/@]*@", re.IGNORECASE)
+#: A password before a host, or anything before a web server's: a token. ``github`` has OWNER:REPOSITORY there.
+_PASSWORD: Final = re.compile(r"^(?!github:)(https?://[^/@]*@|[a-z0-9+.-]+://[^/@]*:[^/@]*@)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,8 @@ def without_secrets(url: str) -> str:
     """The URL as it may be written down: without user, password and query."""
     scheme, found, rest = url.partition("://")
     if not found:
+        return url
+    if scheme.lower() == "github":
         return url
     host, slash, path = rest.split("?")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -25,8 +25,20 @@ def test_every_wrong_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         read_spec(path)
     assert "s.yaml" in str(caught.value)
-    assert "sampling.stpes" in str(caught.value)
+    assert "sampling.stpes: found an unknown key, expected one of guidance, " in str(caught.value)
     assert "conditions.alpha" in str(caught.value)
+
+
+def test_an_override_is_blamed_for_what_it_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.yaml", "sampling: {steps: none}\n")
+    with pytest.raises(SpecError) as caught:
+        read_spec(path, ["sampling.stpes=4", "modle.bundle=x", "model.adapters.blended=much"])
+    lines = sorted(line.strip() for line in str(caught.value).splitlines()[1:])
+    assert [line.partition(": found")[0] for line in lines[1:3]] == [
+        "--set modle", "--set sampling.stpes",
+    ]  # fmt: skip
+    assert lines[0].startswith("--set model.adapters.blended: ")
+    assert lines[3].startswith("sampling.steps: "), "the file's own"
 
 
 def test_overrides_are_yaml_values(tmp_path: Path) -> None:
@@ -58,6 +70,7 @@ HOSTILE = {
     "no number": (b"sampling: {guidance_scale: .inf}", "sampling.guidance_scale"),
     "a key twice": (b"sampling: {variants: 2}\nsampling: {steps: 8}", "found the key 'sampling' twice"),
     "a key twice within": (b"sampling: {steps: 2, steps: 8}", "found the key 'steps' twice"),
+    "a signed bundle": (b"model: {bundle: 'https://host/b?sig=hunter2'}", "model.bundle"),
     "an unread prompt": (b"sampling: {negative_prompt: yellow}", "negative_prompt is read with guidance_scale"),
     "no number in a table": (b"model: {adapters: {blended: .nan}}", "model.adapters.blended"),
 }
@@ -71,6 +84,7 @@ def test_hostile_yaml_is_a_spec_error(case: str, tmp_path: Path) -> None:
         read_spec(tmp_path / "s.yaml")
     assert words in str(caught.value)
     assert len(str(caught.value)) < 2000
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_override_that_is_no_yaml_is_named(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_other_storages_keep_the_promise_or_are_refused(monkeypatch: pytest.Monk
 
 
 def test_passwords_in_urls_are_refused_and_not_repeated() -> None:
-    for url in ("ftp://user:hunter2@host/x", "s3://key:hunter2@bucket/x"):
+    for url in ("ftp://user:hunter2@host/x", "s3://key:hunter2@bucket/x", "https://hunter2@host/x"):
         with pytest.raises(StorageError, match="expected it in the environment") as caught:
             storage.exists(url)
         assert "hunter2" not in str(caught.value)
@@ -246,4 +246,6 @@ def test_a_file_in_place_of_a_folder_is_not_taken_for_what_is_put(tmp_path: Path
 def test_secrets_are_not_written_down() -> None:
     assert storage.without_secrets("s3://key:secret@bucket/a?X-Sig=1") == "s3://bucket/a"
     assert storage.without_secrets("s3://bucket/a/b") == "s3://bucket/a/b"
+    assert storage.without_secrets("github://owner:repository@main/a") == "github://owner:repository@main/a"
+    assert not storage._PASSWORD.match("github://owner:repository@main/a")
     assert storage.without_secrets("out/demo/") == "out/demo/"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from dentgen import storage
-from dentgen.conditions.metadata import splits_and_attributes
+from dentgen.conditions.decode import KNOWN_MEMBERS
+from dentgen.conditions.metadata import MAX_METADATA_BYTES, split_and_attributes
 from dentgen.conditions.raw import (
     MAX_MEMBER_BYTES,
     ConditionShard,
@@ -23,13 +24,20 @@ from dentgen.conditions.raw import (
 from dentgen.errors import ConditionError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".json")
+#: How maps are called, whatever they are stored as.
+_NAMES: Final = tuple(f"{name.partition('.')[0]}." for name in KNOWN_MEMBERS if "." in name)
 
 Files = dict[str, storage.StoredFile]
 
 
 def loose_files(files: list[storage.StoredFile]) -> list[storage.StoredFile]:
-    """The files of a listing that can be members; a folder may hold a licence or notes too."""
-    return [file for file in files if file.url.lower().endswith(_SUFFIXES)]
+    """The files of a listing that can be members, or were meant to be; a folder may hold a licence or notes too.
+
+    Meant to be is what is named like a map, or stands beside a member of its key: such a record is rejected by name.
+    """
+    named = [(file, *parts) for file in files if (parts := split_member(file.url))]
+    keys = {key for file, key, member in named if file.url.lower().endswith(_SUFFIXES) or member.startswith(_NAMES)}
+    return [file for file, key, _ in named if key in keys]
 
 
 def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
@@ -40,17 +48,15 @@ def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     """
     records = _records(shard)
     keys = tuple(sorted(records))
-    if not with_metadata:
-        return ShardIndex(keys, None)
-    splits, attributes = splits_and_attributes(_metadata(records[key]) for key in keys)
-    return ShardIndex(keys, splits, attributes=attributes)
+    named = [split_and_attributes(_metadata(records[key])) for key in keys] if with_metadata else None
+    return ShardIndex.of(keys, named)
 
 
 def _metadata(files: Files) -> bytes | None:
     file = files.get("json")
     if file is None:
         return None
-    return storage.read_bytes(file.url) if file.size <= MAX_MEMBER_BYTES else b""
+    return storage.read_bytes(file.url) if file.size <= MAX_METADATA_BYTES else b""
 
 
 def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:

@@ -112,7 +112,7 @@ def _raw_records(unit: Unit, shard: ConditionShard, start: int, stop: int) -> It
 
 def _changed(unit: Unit, shard: ConditionShard, found: str, expected: str) -> BuildError:
     return BuildError(
-        f"unit {unit.name}: {shard.url} changed since the build was planned: found {found}, expected {expected}; "
+        f"unit {unit.name}: {shard.place} changed since the build was planned: found {found}, expected {expected}; "
         "restore it, or build from it into another output.path"
     )
 

@@ -6,7 +6,6 @@ Refuses to know images.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Final
 
 from pydantic import ValidationError
@@ -36,16 +35,11 @@ def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
         raise ConditionError(f"{place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts") from error
 
 
-def splits_and_attributes(contents: Iterable[bytes | None]) -> tuple[tuple[str | None, ...], tuple[str, ...]]:
-    """Split and attributes (as JSON) that each record's metadata name.
+def split_and_attributes(content: bytes | None) -> tuple[str | None, str]:
+    """Split and attributes (as JSON) that a record's metadata name.
 
     None and no attributes where they cannot be read: such a record is rejected where everyone can see it.
     """
-    named = [_split_and_attributes(content) for content in contents]
-    return tuple(split for split, _ in named), tuple(attributes for _, attributes in named)
-
-
-def _split_and_attributes(content: bytes | None) -> tuple[str | None, str]:
     try:
         metadata = read_metadata("", content)
     except ConditionError:

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.conditions.decode import KNOWN_MEMBERS
-from dentgen.conditions.metadata import splits_and_attributes
+from dentgen.conditions.metadata import split_and_attributes
 from dentgen.conditions.raw import EVERYTHING, ConditionShard, RawRecord, RecordRange, ShardIndex, printable, short
 from dentgen.errors import ConditionError
+from dentgen.records import ConditionMetadata
 
 KEY_COLUMN: Final = "__key__"
 _METADATA_COLUMN: Final = "json"
@@ -33,15 +34,16 @@ def index_parquet(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
         StorageError: If the storage does not give the file.
     """
     columns = [KEY_COLUMN, *([_METADATA_COLUMN] if with_metadata else [])]
+    keys: list[str] = []
+    named: list[tuple[str | None, str]] = []
     try:
-        rows = list(_rows(shard, columns, EVERYTHING))
+        for row in _rows(shard, columns, EVERYTHING):
+            keys.append(_key(row))
+            named += [split_and_attributes(_bytes(row.get(_METADATA_COLUMN)))] if with_metadata else []
     except ConditionError as error:
-        nothing = () if with_metadata else None
-        return ShardIndex((), nothing, problem=str(error), attributes=nothing)
-    metadata = (_bytes(row.get(_METADATA_COLUMN)) for row in rows)
-    splits, attributes = splits_and_attributes(metadata) if with_metadata else (None, None)
-    problem = "" if rows else str(ConditionError(shard.url, "no record", "at least one"))
-    return ShardIndex(tuple(_key(row) for row in rows), splits, problem=problem, attributes=attributes)
+        return ShardIndex.of((), () if with_metadata else None, problem=str(error))
+    problem = "" if keys else str(ConditionError(shard.place, "no record", "at least one"))
+    return ShardIndex.of(keys, named if with_metadata else None, problem=problem)
 
 
 def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
@@ -79,18 +81,23 @@ def _rows(shard: ConditionShard, columns: list[str] | None, wanted: RecordRange)
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the storage's, not pyarrow's
-            raise ConditionError(shard.url, f"no readable Parquet ({_said(error)})", "a whole Parquet file") from error
+            raise ConditionError(
+                shard.place, f"no readable Parquet ({_said(error)})", "a whole Parquet file"
+            ) from error
 
 
 def _known_columns(shard: ConditionShard, schema: pa.Schema) -> list[str]:
     """The key, the metadata and every binary column; other columns are no members, unless they are named like one."""
     if KEY_COLUMN not in schema.names:
-        raise ConditionError(shard.url, f"columns {schema.names}", f"a column {KEY_COLUMN!r}")
+        raise ConditionError(shard.place, f"columns {schema.names}", f"a column {KEY_COLUMN!r}")
     members = [column.name for column in schema if _is_binary(column.type)]
     strange = [column for column in schema if not _is_usable(column)]
     if strange or len({name.lower() for name in schema.names}) < len(schema.names):
         found = f"columns {[f'{column.name}: {column.type}' for column in strange or schema]}"
-        raise ConditionError(shard.url, found, "one binary column per member")
+        raise ConditionError(shard.place, found, "one binary column per member")
+    metadata = sorted(set(schema.names) & set(ConditionMetadata.model_fields))
+    if metadata:
+        raise ConditionError(shard.place, f"columns {metadata}", f"metadata in the JSON of column {_METADATA_COLUMN!r}")
     return [name for name in (KEY_COLUMN, _METADATA_COLUMN, *members) if name in schema.names]
 
 

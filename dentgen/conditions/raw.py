@@ -6,6 +6,7 @@ Refuses to know how any format is read.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -37,6 +38,11 @@ class ConditionShard:
     size: int
     tag: str
     files: tuple[storage.StoredFile, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages, which reach what people publish."""
+        return storage.without_secrets(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,21 @@ class ShardIndex:
     problem: str = ""
     problem_key: str = ""
     attributes: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        keys: Sequence[str],
+        named: Sequence[tuple[str | None, str]] | None,
+        offsets: Sequence[int] = (),
+        problem: str = "",
+        problem_key: str = "",
+    ) -> ShardIndex:
+        """An index whose records' metadata name a split and attributes each; None if metadata were not asked for."""
+        splits = attributes = None
+        if named is not None:
+            splits, attributes = tuple(split for split, _ in named), tuple(words for _, words in named)
+        return cls(tuple(keys), splits, tuple(offsets), problem, problem_key, attributes)
 
 
 @dataclass(slots=True)

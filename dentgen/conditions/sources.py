@@ -49,13 +49,13 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
         shards = [ConditionShard(".", source, "folder", sum(file.size for file in loose), tag, tuple(loose))]
     if not shards:
         raise ConditionError(
-            source,
+            storage.without_secrets(source),
             f"{len(files)} files, none of them readable as {source_format}",
             "*.tar or *.parquet shards, or a folder of KEY.seg.png, KEY.light.png ... files",
         )
     others = len(files) - (len(loose) if shards[0].kind == "folder" else len(shards))
     if others:
-        _LOG.info("%s: %d files are no condition shards and are not read", source, others)
+        _LOG.info("%s: %d files are no condition shards and are not read", storage.without_secrets(source), others)
     return sorted(shards, key=lambda shard: shard.name)
 
 
@@ -78,10 +78,9 @@ def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
             case "folder":
                 return index_folder(shard, with_metadata=with_metadata)
     except OSError as error:
-        raise StorageError(f"{shard.url}: cannot be read: {error}") from error
+        raise StorageError(f"{shard.place}: cannot be read: {error}") from error
     except RefusedFileError as error:
-        nothing = () if with_metadata else None
-        return ShardIndex((), nothing, problem=str(error), attributes=nothing)
+        return ShardIndex.of((), () if with_metadata else None, problem=str(error))
 
 
 def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Iterator[RawRecord]:
@@ -95,4 +94,4 @@ def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Ite
     try:
         yield from readers[shard.kind](shard, wanted)
     except OSError as error:
-        raise StorageError(f"{shard.url}: cannot be read: {error}") from error
+        raise StorageError(f"{shard.place}: cannot be read: {error}") from error

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import IO, Final
 
 from dentgen import storage
-from dentgen.conditions.metadata import splits_and_attributes
+from dentgen.conditions.metadata import MAX_METADATA_BYTES, split_and_attributes
 from dentgen.conditions.raw import (
     MAX_MEMBER_BYTES,
     ConditionShard,
@@ -48,7 +48,7 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
         StorageError: If the storage does not give the file.
     """
     keys: list[str] = []
-    metadata: list[bytes | None] = []
+    named: list[tuple[str | None, str]] = []
     offsets = [0]
     begun = problem = ""
     with storage.open_read(shard.url) as handle:
@@ -58,13 +58,12 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
                 keys.append(group[0].key)
                 offsets.append(group[-1].end)
                 if with_metadata:
-                    metadata.append(_read_member(handle, group, "json"))
+                    named.append(split_and_attributes(_metadata(handle, group)))
         except ConditionError as error:
             problem, begun = str(error), groups.begun
     if not keys and not problem:
-        problem = str(ConditionError(shard.url, "no record", "at least one"))
-    splits, attributes = splits_and_attributes(metadata) if with_metadata else (None, None)
-    return ShardIndex(tuple(keys), splits, tuple(offsets), problem, begun, attributes)
+        problem = str(ConditionError(shard.place, "no record", "at least one"))
+    return ShardIndex.of(keys, named if with_metadata else None, offsets, problem, begun)
 
 
 def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
@@ -160,7 +159,7 @@ def _check_rest(handle: IO[bytes], shard: ConditionShard, end: int) -> None:
 
 
 def _damage(shard: ConditionShard, found: str) -> ConditionError:
-    return ConditionError(shard.url, found, "a whole, uncompressed tar")
+    return ConditionError(shard.place, found, "a whole, uncompressed tar")
 
 
 def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> RawRecord:
@@ -178,9 +177,9 @@ def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> R
     return record
 
 
-def _read_member(handle: IO[bytes], group: list[_Member], extension: str) -> bytes | None:
+def _metadata(handle: IO[bytes], group: list[_Member]) -> bytes | None:
     for member in group:
-        if member.extension == extension:
+        if member.extension == "json":
             handle.seek(member.data)
-            return handle.read(member.size) if member.is_file and member.size <= MAX_MEMBER_BYTES else b""
+            return handle.read(member.size) if member.is_file and member.size <= MAX_METADATA_BYTES else b""
     return None

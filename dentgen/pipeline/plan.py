@@ -71,7 +71,8 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
     del known  # as large as the indexes, and in their way from here on
     units = tuple(cut_units(shards, indexes, spec))
     if not units:
-        raise BuildError(f"{spec.source.path}: found no record of split {spec.source.split!r}, expected at least one")
+        wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
+        raise BuildError(f"{storage.without_secrets(spec.source.path)}: found no {wanted}, expected at least one")
     return Plan(
         segment=0,
         spec=_resolved(spec).model_dump(mode="json"),

@@ -62,6 +62,7 @@ class UsualGenerator:
         dtype = getattr(torch, environment["dtype"])
         model, sampling = self._spec.model, self._spec.sampling
         self._bundle = load_bundle(model.bundle, model.adapters, device=environment["device"], dtype=dtype)
+        (self._scale,) = model.adapters.values()
         self._scheduler = make_scheduler(sampling.scheduler, self._bundle.folder, sampling.scheduler_options)
 
     @torch.no_grad()
@@ -107,7 +108,8 @@ class UsualGenerator:
         self._scheduler.set_timesteps(self._spec.sampling.steps)
         for timestep in self._scheduler.timesteps:
             times = timestep.to(latents.device).expand(len(latents))
-            *down, middle = control_residuals(control, conditions, times, prompts)
+            residuals = control_residuals(control, conditions, times, prompts)
+            *down, middle = [residual * self._scale for residual in residuals]
             scaled = self._scheduler.scale_model_input(latents, timestep)
             noise = self._bundle.unet(
                 scaled, times, prompts, down_block_additional_residuals=tuple(down),

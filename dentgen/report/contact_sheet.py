@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen import storage
+from dentgen.records import COMPOSITE_MEDIA
 from dentgen.report.pictures import decode_picture, draw_conditions
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import png_bytes
@@ -38,7 +39,7 @@ def write_contact_sheet(out: str) -> str:
         if len(lines[source]) < _COLUMNS:
             lines[source].append(decode_picture(members))
     url = storage.join(out, CONTACT_SHEET)
-    storage.put_latest(url, png_bytes(_sheet(list(lines.values()))))
+    storage.put_latest(url, png_bytes(_sheet(list(lines.values())), COMPOSITE_MEDIA))
     return url
 
 

@@ -53,5 +53,5 @@ def members_of(plan: Plan) -> tuple[Member, ...]:
     return (
         Member("image", image_format, _MEDIA_TYPES[image_format], f"the synthetic picture, 8-bit RGB, {kind}"),
         *(Member(name, f"{name}.png", "image/png", _MEANINGS[name]) for name in maps),
-        Member("metadata", "json", "application/json", "everything that decided the sample"),
+        Member("metadata", "json", "application/json", "what people ask of a sample; `spec_digest` names the spec"),
     )

@@ -70,7 +70,7 @@ def _chosen(source: str, count: int) -> Iterator[RawRecord]:
 def _records_of(shard: ConditionShard) -> int:
     index = index_shard(shard, with_metadata=False)
     if index.problem:
-        raise ConditionError(shard.url, index.problem, "a shard that can be read to its end")
+        raise ConditionError(shard.place, index.problem, "a shard that can be read to its end")
     return len(index.keys)
 
 

@@ -31,7 +31,7 @@ from dentgen.training.losses import boundary_error, reconstruction_loss, texture
 from dentgen.training.recipe import Recipe
 from dentgen.training.spec import TrainSpec
 
-_TEXTURE_WEIGHT: Final = 0.05
+_TEXTURE_WEIGHT: Final = 0.2
 _CRITIC_WIDTH: Final = 32
 #: Of an encoder that diffusers' class cannot do without.
 _UNUSED_WIDTH: Final = 8

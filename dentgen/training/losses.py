@@ -13,8 +13,8 @@ from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.training.spec import LossSpec
 
 _BOUNDARY_PIXELS: Final = 2
-#: Cycles a pixel: waves shorter than four pixels are fine detail.
-_FINE_FREQUENCY: Final = 0.25
+#: Fine detail, in cycles a pixel: waves of eight to four pixels, and shorter ones.
+_BANDS: Final = ((1 / 8, 1 / 4), (1 / 4, 1.0))
 _LEAST_ENERGY: Final = 1e-7
 
 
@@ -57,35 +57,35 @@ def region_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"], s
 
 
 def texture_error(decoded: Tensor, images: Tensor) -> Tensor:
-    """How far a picture's energy of fine detail is from the wanted one's, |log ratio|, mean over pictures.
+    """How far a picture's energies of fine detail are from the wanted one's, mean of all |log ratios|.
 
     Squared and absolute errors are least for a picture smoother than what is uncertain; this one is 0 if as much is
-    there as should be, wherever it is.
+    there as should be, wherever it is. Each colour's levels count and linear luminance, each in two bands: one energy
+    alone can be had cheaply, as brighter highlights are.
 
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
     """
-    found, wanted = (_fine_energy(pictures).add(_LEAST_ENERGY).log() for pictures in (decoded, images))
+    found, wanted = (_fine_energies(pictures.float()).add(_LEAST_ENERGY).log() for pictures in (decoded, images))
     return (found - wanted).abs().mean()
 
 
-def _fine_energy(pictures: Tensor) -> Float[Tensor, " b"]:
-    """What ``dentgen.quality.sharpness.high_frequency_energy`` measures, of pictures that are not yet quantised."""
-    light = _linear_luminance(pictures.float())
-    height, width = light.shape[1:]
-    across, along = (torch.hann_window(n, periodic=False, device=light.device) for n in (width, height))
-    spectrum = torch.fft.fft2((light - light.mean((1, 2), keepdim=True)) * along[:, None] * across, norm="forward")
-    frequency = torch.hypot(
-        torch.fft.fftfreq(height, device=light.device)[:, None], torch.fft.fftfreq(width, device=light.device)
-    )
-    return (spectrum.abs().square() * (frequency > _FINE_FREQUENCY)).sum((1, 2))
+def _fine_energies(pictures: Tensor) -> Float[Tensor, "b 4 bands"]:
+    """Mean squares of red, green, blue and linear luminance in each of ``_BANDS``."""
+    levels = ((pictures + 1) / 2).clamp(0, 1)
+    values = torch.cat([levels, _linear_luminance(levels)], 1)
+    for axis in (-1, -2):
+        values = torch.cat([values, values.flip(axis)], axis)  # a border that goes on is no edge
+    power = torch.fft.fft2(values, norm="forward").abs().square()
+    down, across = (torch.fft.fftfreq(size, device=values.device) for size in values.shape[-2:])
+    frequency = torch.hypot(down[:, None], across)
+    return torch.stack([(power * ((low < frequency) & (frequency <= high))).sum((2, 3)) for low, high in _BANDS], -1)
 
 
-def _linear_luminance(pictures: Tensor) -> Float[Tensor, "b H W"]:
-    value = ((pictures + 1) / 2).clamp(0, 1)
-    linear = torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return (linear * linear.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1)
+def _linear_luminance(levels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 H W"]:
+    linear = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return (linear * linear.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
 
 
 def kl_loss(mean: Tensor, logvar: Tensor) -> Tensor:

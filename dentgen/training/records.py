@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import fit_record
-from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, short
 from dentgen.conditions.sources import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError
 from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
@@ -83,7 +83,11 @@ class StreamedRecords:
         indexes = list(tqdm(indexing, total=len(shards), desc="indexing", unit="shard", mininterval=10))
         for shard, index in zip(shards, indexes, strict=True):
             if index.problem:
-                raise ConditionError(shard.url, index.problem, "a whole shard")
+                raise ConditionError(shard.place, index.problem, "a whole shard")
+            unread = [key for key, own in zip(index.keys, index.splits or (), strict=True) if own is None]
+            if unread:
+                place = f"{shard.place}: {short(unread[0])}.json"
+                raise ConditionError(place, "unreadable metadata", "a JSON object that may name a split")
         self._positions = [
             [i for i, own in enumerate(index.splits or ()) if split in {"", own or ""}] for index in indexes
         ]

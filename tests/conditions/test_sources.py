@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 import tracemalloc
 from collections.abc import Callable
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from dentgen.conditions.raw import ConditionShard, RecordRange, ShardIndex, printable, split_member
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.raw import ConditionShard, RawRecord, RecordRange, ShardIndex, printable, split_member
 from dentgen.conditions.sources import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError, StorageError
 from tests.conftest import write_tar
@@ -97,6 +99,42 @@ def test_an_unreadable_source_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "notes.doc").write_text("x")
     with pytest.raises(ConditionError, match=r"KEY\.seg\.png"):
         list_shards(str(tmp_path))
+
+
+def test_a_folder_passes_nothing_over_that_was_meant(tmp_path: Path, demo_members: Members) -> None:
+    """As in a tar: what is named like a map, or stands beside one, is a member, which decoding refuses by name."""
+    key, members = next(iter(sorted(demo_members.items())))
+    source = write_source("folder", tmp_path / "x", {key: members})
+    for name in ("LICENSE", "notes.md", ".hidden.png", "other.zip"):
+        (source / name).write_bytes(b"x")
+    assert read_all(source) == {key: members}
+    (source / f"{key}.fdi.tif").write_bytes(b"x")
+    (source / "b.seg.tif").write_bytes(b"x")
+    found = read_all(source)
+    assert set(found) == {key, "b"}
+    assert set(found[key]) == {*members, "fdi.tif"}
+    with pytest.raises(ConditionError, match=r"unknown members \['seg\.tif'\]"):
+        decode_record(RawRecord("b", "b", found["b"]), ("segmentation",))
+
+
+def test_metadata_in_columns_of_their_own_are_refused(tmp_path: Path) -> None:
+    table = pa.table({"__key__": ["a"], "seg.png": [b"x"], "prompt": ["teeth"], "split": ["train"], "id": [7]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    expected = r"x\.parquet: found columns \['prompt', 'split'\], expected metadata in the JSON of column 'json'"
+    assert re.search(expected, index(tmp_path).problem)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet", "folder"])
+def test_metadata_too_large_are_not_read_for_an_index(kind: str, tmp_path: Path) -> None:
+    small, large = b'{"split": "train"}', b'{"split": "train", "x": "' + b"x" * 2**24 + b'"}'
+    source = write_source(kind, tmp_path / kind, {"a": {"json": large}, "b": {"json": small}, "c": {"json": large}})
+    tracemalloc.start()
+    try:
+        assert index(source, with_metadata=True).splits == (None, "train", None)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < (2**25 if kind == "parquet" else 2**22), "pyarrow has a row at a time"
 
 
 def test_names_do_not_depend_on_where_a_source_lies(tmp_path: Path, demo_members: Members) -> None:

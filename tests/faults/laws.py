@@ -17,7 +17,7 @@ from dentgen import storage
 from dentgen.conditions.decode import decode_record, valid_key
 from dentgen.conditions.intake import read_unit
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
-from dentgen.conditions.metadata import read_metadata, splits_and_attributes
+from dentgen.conditions.metadata import read_metadata, split_and_attributes
 from dentgen.conditions.raw import ConditionShard, RawRecord, ShardIndex, printable, short
 from dentgen.conditions.sources import index_shard, list_shards
 from dentgen.errors import BuildError, ConditionError, DentgenError, SpecError, StorageError
@@ -170,9 +170,9 @@ def check_metadata(data: bytes) -> None:
         found = read_metadata("x.tar: key", data)
     except ConditionError as error:
         require_message(error, "x.tar: key.json")
-        require(splits_and_attributes([data])[0][0] is None, "planning reads a split that generating refuses")
+        require(split_and_attributes(data)[0] is None, "planning reads a split that generating refuses")
         return
-    require(splits_and_attributes([data])[0][0] == found.split, "planning and generating disagree on the split")
+    require(split_and_attributes(data)[0] == found.split, "planning and generating disagree on the split")
     found.model_dump_json()
 
 

@@ -14,8 +14,10 @@ from dentgen.seeding import numpy_generator
 from dentgen.training.data import TrainingData, drop_words
 from dentgen.training.order import RowOrder
 from dentgen.training.records import conditions_of, open_records
-from tests.conftest import DEMO
+from tests.conftest import DEMO, write_tar
 from tests.training.conftest import train_spec
+
+Members = dict[str, dict[str, bytes]]
 
 
 def test_an_epoch_shows_every_record_once() -> None:
@@ -42,6 +44,17 @@ def test_neighbouring_rows_come_from_few_chunks() -> None:
     order = RowOrder([1000] * 4, 0, chunk=10, window=5)
     for window in range(0, 4000, 50):
         assert len({place.chunk for place in order.places(window, 50)}) == 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_metadata_that_cannot_be_read_end_a_run(stream: bool, tmp_path: Path, demo_members: Members) -> None:
+    """A record without a split would be left out in silence."""
+    few = dict(sorted(demo_members.items())[:3])
+    few["broken"] = {**few[min(few)], "json": b"{"}
+    write_tar(tmp_path / "x.tar", few)
+    spec = train_spec(str(tmp_path), tmp_path, "adapter", stream=stream)
+    with pytest.raises(ConditionError, match=r"broken\.json"):
+        open_records(spec, "train")
 
 
 def test_streamed_rows_are_those_kept(phantoms: str, tmp_path: Path) -> None:

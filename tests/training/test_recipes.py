@@ -178,7 +178,9 @@ def test_prompts_that_training_cuts_are_named(family: Path) -> None:
     tokenizer = load_tokenizer(family / "bundle" / "tokenizer")
     with pytest.warns(UserWarning, match="prompt: found 78 tokens, training sees 77: 'teeth teeth") as warned:
         ids = token_ids(tokenizer, ["teeth " * 75, "teeth " * 76])
-    assert len([w for w in warned if w.category is UserWarning]) == 1, "75 words, a beginning and an end fill one window"
+    assert len([w for w in warned if w.category is UserWarning]) == 1, (
+        "75 words, a beginning and an end fill one window"
+    )
     assert ids.shape == (2, 77)
 
 
