@@ -8,7 +8,7 @@ conditions and sampling.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -122,6 +122,11 @@ def chosen_digest(model: ModelSpec) -> str:
     parts += [TINY_DECODER] if model.decoder == "tiny" else []
     parts += [f"{LORAS}/{name}" for name in sorted(model.loras)]
     parts += [f"{EMBEDDINGS}/{name}{SUFFIX}" for name in sorted(model.embeddings)]
+    return parts_digest(folder, parts)
+
+
+def parts_digest(folder: Path, parts: Sequence[str]) -> str:
+    """sha256 over the deciding files of a bundle's parts, names and contents."""
     digest = hashlib.sha256()
     for part in parts:
         place = folder / part

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from dentgen.errors import SpecError, TrainingError
 from dentgen.training.checkpoint import load_checkpoint, save_checkpoint
 from dentgen.training.data import Batch, TrainingData
+from dentgen.training.frozen_parts import FrozenParts
 from dentgen.training.journal import Journal
 from dentgen.training.recipe import Recipe
 from dentgen.training.sanity import check_gradients
@@ -137,8 +138,8 @@ class _Training:
         if worker.count > 1:
             self._shared = DistributedDataParallel(recipe, find_unused_parameters=recipe.some_unused)
         self.parts: dict[str, Any] = {
-            "trained": _Trained(recipe), "optimiser": self._optimiser, "schedule": self._schedule,
-            "average": self._average, "scaler": self._scaler,
+            "frozen": FrozenParts(spec), "trained": _Trained(recipe), "optimiser": self._optimiser,
+            "schedule": self._schedule, "average": self._average, "scaler": self._scaler,
         }  # fmt: skip
 
     def load(self) -> tuple[int, list[dict[str, float]]]:

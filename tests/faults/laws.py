@@ -128,7 +128,7 @@ def _check_index(shard: ConditionShard, index: ShardIndex) -> None:
     require(len(index.offsets) in {0, len(index.keys) + 1}, "an offset between any two records")
     require(list(index.offsets) == sorted(index.offsets), f"offsets that lead backwards {index.offsets}")
     require(index.keys or index.problem, f"{shard.name} is empty and nobody says so")
-    require(not index.problem or shard.url in index.problem, f"{index.problem!r} does not name {shard.url}")
+    require(not index.problem or shard.place in index.problem, f"{index.problem!r} does not name {shard.place}")
     require(len(index.problem) <= _LONGEST_MESSAGE, f"a problem of {len(index.problem)} characters")
 
 

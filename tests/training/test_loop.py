@@ -231,6 +231,10 @@ def test_a_run_that_cannot_end_well_does_not_begin(phantoms: str, family: Path, 
         with pytest.raises(SpecError, match=f"a checkpoint of another run.*{said}"):
             run_training(train_spec(phantoms, folder, "adapter", name="own", **values))
     assert not (folder / "bundle" / "adapters" / "normal").exists()
+    unet = folder / "bundle" / "unet" / "config.json"
+    unet.write_text(unet.read_text() + "\n")
+    with pytest.raises(SpecError, match=r"a checkpoint of another run.*bundle has changed since, in unet\)"):
+        run_training(train_spec(phantoms, folder, "adapter", name="own", steps=1))
     checkpoint = folder / "adapter" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(SpecError, match=r"checkpoint\.pt damaged"):
