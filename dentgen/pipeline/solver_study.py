@@ -32,7 +32,7 @@ from dentgen.quality.sharpness import high_frequency_energy, structural_similari
 from dentgen.spec import BuildSpec
 
 LCM_LORA: Final = "lcm"
-_ROUNDS: Final = 7
+_ROUNDS: Final = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class SolverStudy:
 
     Attributes:
         rows: One for each sampler with each decoder.
-        decoder_speed: Time of the KL decoder over each decoder's.
+        decoder_speed: Time of the KL decoder over each decoder's, for one picture.
+        build_speed: The same for a batch as builds decode it.
         reference: The row of the reference pictures.
         pictures: (records, H, W, 3) by sampler and decoder.
         photos: Reference pictures (records, H, W, 3).
@@ -107,6 +108,7 @@ class SolverStudy:
 
     rows: list[Row]
     decoder_speed: dict[str, float]
+    build_speed: dict[str, float]
     reference: Row
     pictures: dict[tuple[str, str], NDArray[np.uint8]]
     photos: NDArray[np.uint8]
@@ -118,7 +120,12 @@ class SolverStudy:
             {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
             for row in (*self.rows, self.reference)
         ]
-        return {"rows": rows, "decoder_speed": self.decoder_speed, "records": len(self.keys)}
+        return {
+            "rows": rows,
+            "decoder_speed": self.decoder_speed,
+            "build_speed": self.build_speed,
+            "records": len(self.keys),
+        }
 
 
 def decodings_of(bundle: str, before: str | None) -> list[Decoding]:
@@ -150,11 +157,10 @@ def study_solvers(
     learnt, test = reference_set(work, judges.records, JUDGE_SEED, size), reference_set(work, records, TEST_SEED, size)
     judge = kept_segmenters(work, learnt.photos, learnt.seg, judges)["unet"]
     decodings = decodings_of(spec.model.bundle, before)
-    tick, decode = _seconds(spec, test, decodings)
+    tick, decode, batch = _seconds(spec, test, decodings)
     slowest = SAMPLERS[0].steps * tick + decode["KL"]
-    speed = {name: decode["KL"] / seconds for name, seconds in decode.items()}
     reference = _row("reference", "", test.photos, test.photos, test, judge)
-    study = SolverStudy([], speed, reference, {}, test.photos, test.keys)
+    study = SolverStudy([], _over_kl(decode), _over_kl(batch), reference, {}, test.photos, test.keys)
     for sampler in SAMPLERS:
         for decoding in decodings:
             pictures = generated_pictures(work, _spec(spec, sampler, decoding), test, variants=1)[:, 0]
@@ -198,19 +204,31 @@ def _timed(row: Row, latency: float, decoding: float) -> Row:
     return Row(**{**asdict(row), "latency": latency, "decoding": decoding})
 
 
-def _seconds(spec: BuildSpec, test: ReferenceSet, decodings: Sequence[Decoding]) -> tuple[float, dict[str, float]]:
-    """Medians over interleaved rounds: a tick of an engine with one slot; one picture decoded, by decoder."""
+def _over_kl(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: seconds["KL"] / value for name, value in seconds.items()}
+
+
+def _seconds(
+    spec: BuildSpec, test: ReferenceSet, decodings: Sequence[Decoding]
+) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Medians of interleaved rounds: a tick of an engine with one slot; by decoder one picture, and a build's."""
     generations = {decoding.name: _generation(_spec(spec, SAMPLERS[-1], decoding), test) for decoding in decodings}
     first = generations["KL"]
     engine = engine_of(first, first.spec.sampling.first_rows, 1)
     engine.warm_up()
     ticks: list[float] = []
     decodes: dict[str, list[float]] = {name: [] for name in generations}
+    batches: dict[str, list[float]] = {name: [] for name in generations}
     for _ in range(_ROUNDS):
         ticks.append(engine.warm_up())
         for name, generation in generations.items():
             decodes[name].append(_decode_seconds(generation))
-    return median(ticks), {name: median(seconds) for name, seconds in decodes.items()}
+            batches[name].append(_batch_seconds(generation))
+    return median(ticks), _medians(decodes), _medians(batches)
+
+
+def _medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: median(values) for name, values in seconds.items()}
 
 
 def _generation(spec: BuildSpec, test: ReferenceSet) -> Generation:
@@ -231,6 +249,15 @@ def _decode_seconds(generation: Generation) -> float:
     return perf_counter() - begin
 
 
+def _batch_seconds(generation: Generation) -> float:
+    """As many pictures as the engine has slots, from latents to levels."""
+    edge = generation.spec.conditions.size // generation.codec.downscale
+    latents = [torch.zeros(4, edge, edge)] * generation.spec.engine.slots
+    begin = perf_counter()
+    generation.codec.decode_finite(latents)
+    return perf_counter() - begin
+
+
 def table_lines(study: SolverStudy) -> list[str]:
     """The table as aligned text."""
     names = [name for name in Row.__slots__ if name not in {"sampler", "decoder"}]
@@ -238,8 +265,13 @@ def table_lines(study: SolverStudy) -> list[str]:
     for row in (*study.rows, study.reference):
         cells = " ".join(f"{getattr(row, name):11.3f}" for name in names)
         lines.append(f"{row.sampler:12s} {row.decoder:16s} {cells}")
-    speeds: Mapping[str, float] = study.decoder_speed
+    return [*lines, *speed_lines(study)]
+
+
+def speed_lines(study: SolverStudy) -> list[str]:
+    """How fast each other decoder is."""
     return [
-        *lines,
-        *(f"decoder {name}: {speed:.1f} times as fast as KL" for name, speed in speeds.items() if name != "KL"),
+        f"decoder {name}: {speed:.1f} times as fast as KL, {study.build_speed[name]:.1f} times in a build's batches"
+        for name, speed in study.decoder_speed.items()
+        if name != "KL"
     ]

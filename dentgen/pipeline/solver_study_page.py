@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from numpy.typing import NDArray
 from PIL import Image
 
-from dentgen.pipeline.solver_study import SolverStudy
+from dentgen.pipeline.solver_study import SolverStudy, speed_lines
 
 _SHOWN: Final = 4
 
@@ -26,6 +26,7 @@ def write_study_page(study: SolverStudy, title: str, file: Path) -> None:
     page = environment.get_template("solver_study.html.j2").render(
         title=title,
         study=study,
+        speeds=speed_lines(study),
         strips=strips,
         photos=_strip(study.photos[shown]),
         keys=[study.keys[i] for i in shown],

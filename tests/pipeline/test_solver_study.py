@@ -33,6 +33,7 @@ def test_every_sampler_meets_every_decoder(tmp_path: Path) -> None:
     assert study.reference.detail == pytest.approx(1)
     lines = table_lines(study)
     assert len(lines) == 1 + len(study.rows) + 1 + len(study.decoder_speed) - 1
+    assert study.build_speed["KL"] == 1 < study.build_speed["tiny, distilled"]
     json.dumps(study.figures(), allow_nan=False)
     write_study_page(study, "T1 <of> three", tmp_path / "T1.html")
     page = (tmp_path / "T1.html").read_text()
