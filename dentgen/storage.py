@@ -291,9 +291,7 @@ def relative_name(root: str, url: str) -> str:
 def without_secrets(url: str) -> str:
     """The URL as it may be written down: without user, password and query."""
     scheme, found, rest = url.partition("://")
-    if not found:
-        return url
-    if scheme.lower() == "github":
+    if not found or scheme.lower() == "github":
         return url
     host, slash, path = rest.split("?")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

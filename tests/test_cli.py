@@ -77,6 +77,8 @@ def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None
         if name == "generate":
             assert re.search(r"actor on .*: start-up \d+\.\d s, engine busy \d+% of the time", run.stderr)
     assert not SAID, "the README shows every command"
+    composite = b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    assert composite in (tmp_path / "out" / "demo" / "contact_sheet.png").read_bytes()
     sheet = np.asarray(Image.open(tmp_path / "out" / "demo" / "contact_sheet.png"))
     assert sheet.std() > 30, "a sheet of one colour shows nothing"
 

@@ -122,11 +122,12 @@ def check_size(spec: TrainSpec, unet: UNet2DConditionModel) -> None:
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """(b, 77) ids, padded. Warns of prompts longer than that, which training cuts and the engine does not."""
-    window = tokenizer.model_max_length
-    for prompt, tokens in zip(prompts, tokenizer(list(prompts), verbose=False).input_ids, strict=True):
-        if len(tokens) > window:
-            warnings.warn(f"prompt: found {len(tokens)} tokens, training sees {window}: {prompt!r}", stacklevel=2)
-    ids: Tensor = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+    encoded = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+    ids: Tensor = encoded.input_ids
+    for row in encoded.attention_mask.all(1).nonzero()[:, 0].tolist():  # full ones alone can have been cut
+        found, window = len(tokenizer(prompts[row], verbose=False).input_ids), ids.shape[1]
+        if found > window:
+            warnings.warn(f"prompt: found {found} tokens, training sees {window}: {prompts[row]!r}", stacklevel=2)
     return ids
 
 

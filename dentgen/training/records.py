@@ -88,9 +88,7 @@ class StreamedRecords:
             if unread:
                 place = f"{shard.place}: {short(unread[0])}.json"
                 raise ConditionError(place, "unreadable metadata", "a JSON object that may name a split")
-        self._positions = [
-            [i for i, own in enumerate(index.splits or ()) if split in {"", own or ""}] for index in indexes
-        ]
+        self._positions = [[i for i, own in enumerate(index.splits or ()) if split in {"", own}] for index in indexes]
         self._offsets = [index.offsets for index in indexes]
         self.sizes = [len(positions) for positions in self._positions]
         self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
