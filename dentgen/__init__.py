@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dentgen.models.bundle import load_bundle
     from dentgen.pipeline.run import build
     from dentgen.shards.dataset import load_dataset
-    from dentgen.spec import BuildSpec
+    from dentgen.spec.build import BuildSpec
 
 __all__ = ["BuildSpec", "build", "load_bundle", "load_dataset"]
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use: ``dentgen status`` need not wait for torch."""
     match name:
         case "BuildSpec":
-            from dentgen.spec import BuildSpec
+            from dentgen.spec.build import BuildSpec
 
             return BuildSpec
         case "build":

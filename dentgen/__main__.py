@@ -1,5 +1,5 @@
 """``python -m dentgen``."""
 
-from dentgen.cli import main
+from dentgen.cli.app import main
 
 main()

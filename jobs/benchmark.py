@@ -66,22 +66,22 @@ def _numbers(text: str) -> list[int]:
 
 
 def _build(arguments: argparse.Namespace) -> dict[str, Any]:
-    from dentgen.pipeline.build_benchmark import benchmark_build
-    from dentgen.spec_file import read_spec
+    from dentgen.benchmark.build import benchmark_build
+    from dentgen.spec.yaml_file import read_spec
 
     spec = read_spec(arguments.spec, arguments.overrides)
     return benchmark_build(spec, arguments.work, arguments.rounds, _say)
 
 
 def _conditions(arguments: argparse.Namespace) -> dict[str, Any]:
-    from dentgen.pipeline.condition_benchmark import benchmark_conditions
+    from dentgen.benchmark.conditions import benchmark_conditions
 
     return benchmark_conditions(tuple(arguments.sizes), arguments.rounds, _say)
 
 
 def _pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
-    from dentgen.pipeline.pipeline_benchmark import benchmark_pipeline
-    from dentgen.spec_file import read_spec
+    from dentgen.benchmark.overhead import benchmark_pipeline
+    from dentgen.spec.yaml_file import read_spec
 
     spec = read_spec(arguments.spec, arguments.overrides)
     return benchmark_pipeline(spec, arguments.work, arguments.units, arguments.rounds, _say)
@@ -90,7 +90,7 @@ def _pipeline(arguments: argparse.Namespace) -> dict[str, Any]:
 def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from dentgen.benchmark.sweep import combinations, run_sweep
+    from dentgen.benchmark.engine.sweep import combinations, run_sweep
 
     wanted = {"engine.compile": arguments.compile, "engine.cuda_graph": arguments.cuda_graph}
     specs = combinations(

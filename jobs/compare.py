@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from dentgen.errors import DentgenError, exit_code
-from dentgen.pipeline.solver_study import study_solvers, table_lines
-from dentgen.pipeline.solver_study_page import write_study_page
-from dentgen.spec_file import read_spec
+from dentgen.evaluation.solvers import study_solvers, table_lines
+from dentgen.evaluation.solvers_page import write_study_page
+from dentgen.spec.yaml_file import read_spec
 
 
 def main() -> int:

@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 from dentgen.errors import DentgenError, exit_code
-from dentgen.pipeline.adapter_study import StudySettings, compare_adapters, read_ways, study_figures, study_table
-from dentgen.pipeline.fidelity import FidelitySettings, figure_lines, measure_fidelity, write_figures
-from dentgen.pipeline.kept_judges import DEFAULT_JUDGES, JudgeSettings
-from dentgen.pipeline.reference_set import TEST_SEED
-from dentgen.pipeline.tstr import TstrSettings, measure_tstr
-from dentgen.quality.survey import figure_table, survey_lights, survey_mouths
-from dentgen.spec_file import read_spec
+from dentgen.evaluation.conditioning import StudySettings, compare_adapters, read_ways, study_figures, study_table
+from dentgen.evaluation.fidelity import FidelitySettings, figure_lines, measure_fidelity, write_figures
+from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings
+from dentgen.evaluation.phantom_survey import figure_table, survey_lights, survey_mouths
+from dentgen.evaluation.reference_set import TEST_SEED
+from dentgen.evaluation.synthetic_to_real import TstrSettings, measure_tstr
+from dentgen.spec.yaml_file import read_spec
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from dentgen.cli import main
+from dentgen.cli.app import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "generate")

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from dentgen.errors import DentgenError, exit_code
+from dentgen.spec.train import read_train_spec
 from dentgen.training.run import run_training
-from dentgen.training.spec import read_train_spec
 
 
 def main() -> int:

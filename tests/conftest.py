@@ -18,7 +18,7 @@ from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import verify_build
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"

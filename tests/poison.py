@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dentgen.conditions.raw import ConditionShard
-from dentgen.conditions.sources import index_shard, list_shards
+from dentgen.conditions.readers.raw import ConditionShard
+from dentgen.conditions.readers.source import index_shard, list_shards
+from dentgen.documents import Unit
 from dentgen.pipeline.units import cut_units
-from dentgen.records import Unit
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 from tests.conftest import ROOT, small_spec
 
 #: What the copy of the package does with a record that holds the marker.

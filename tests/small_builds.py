@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dentgen.pipeline.run import build
-from dentgen.report.describe import write_description
+from dentgen.report.card.write import write_description
 from dentgen.shards.plan_file import read_plan
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec, write_tar
 
 #: Pixels; the demo's maps have 128, so that they are resized.

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 
-from dentgen.schema_export import schema_documents
-from dentgen.spec import BuildSpec
-from dentgen.spec_file import read_spec
+from dentgen.cli.schemas import schema_documents
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_file import read_spec
 from tests.conftest import ROOT
 
 

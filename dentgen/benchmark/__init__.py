@@ -1,1 +1,1 @@
-"""The engine against its own networks and against diffusers. Runs where there is neither Ray nor a network."""
+"""Benchmarks of engine, builds and condition rendering."""

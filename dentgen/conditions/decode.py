@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
 from dentgen.conditions.metadata import read_metadata
-from dentgen.conditions.raw import RawRecord, short
+from dentgen.conditions.readers.raw import RawRecord, short
 from dentgen.errors import ConditionError
 from dentgen.records import (
     CONDITION_MEMBER,

@@ -10,8 +10,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError
-from dentgen.records import ConditionMetadata
 
 #: Parsed, JSON takes twenty times its bytes.
 MAX_METADATA_BYTES: Final = 2**20

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dentgen.diffusion.guidance import Guidance, Row
-from dentgen.diffusion.named import Named
+from dentgen.diffusion.keyed_tensor import Named
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dentgen.diffusion.named import Named
+from dentgen.diffusion.keyed_tensor import Named
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError
 

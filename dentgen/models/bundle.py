@@ -40,7 +40,7 @@ from dentgen.models.parts import (
     load_unet,
     load_vae,
 )
-from dentgen.spec import ModelSpec
+from dentgen.spec.build import ModelSpec
 
 MINIATURE: Final = "miniature"
 #: Name of the control base where no adapter is merged into it.

@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.errors import BundleError, DentgenError
 from dentgen.models.bundle import find_bundle
-from dentgen.models.checkpoint_file import read_tensors
+from dentgen.models.checkpoints.file import read_tensors
 from dentgen.models.control import load_control, load_full_control, merge_adapter
 from dentgen.models.embeddings import SUFFIX, check_width, embedding_vectors
 from dentgen.models.lora import load_lora

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dentgen.errors import BundleError
-from dentgen.models.checkpoint_file import check_tensors, read_shapes
+from dentgen.models.checkpoints.file import check_tensors, read_shapes
 
 LORA_TARGETS: Final = (
     "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2",

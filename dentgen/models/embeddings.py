@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.errors import BundleError
-from dentgen.models.checkpoint_file import read_tensors
+from dentgen.models.checkpoints.file import read_tensors
 
 #: Key of the vectors in the files that import writes; AUTOMATIC1111's.
 VECTORS: Final = "emb_params"

@@ -12,8 +12,8 @@ from typing import Final
 from torch import Tensor
 
 from dentgen.models.bundle import MINIATURE, bundle_digest, find_bundle
-from dentgen.models.checkpoint_file import CONTROL, UNET, Kind, kind_of, read_shapes
-from dentgen.models.checkpoint_import import PLACES, empty_text_encoder
+from dentgen.models.checkpoints.file import CONTROL, UNET, Kind, kind_of, read_shapes
+from dentgen.models.checkpoints.import_file import PLACES, empty_text_encoder
 from dentgen.models.parts import ADAPTERS, CONTROLNET, CONTROLNETS, EMBEDDINGS, LORAS, REQUIRED, TINY_DECODER
 
 #: Whose text encoder has which width.

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from dentgen.errors import BundleError
-from dentgen.models.checkpoint_file import read_tensors
-from dentgen.models.ldm_keys import layout_of_config, unet_names
+from dentgen.models.checkpoints.file import read_tensors
+from dentgen.models.checkpoints.ldm_keys import layout_of_config, unet_names
 
 #: peft's description of a LoRA, beside the weights or in the header of a file that diffusers saved.
 CONFIG: Final = "adapter_config.json"

@@ -27,7 +27,7 @@ from diffusers import (
 from diffusers.schedulers import KarrasDiffusionSchedulers
 
 from dentgen.errors import SpecError
-from dentgen.spec import SchedulerName
+from dentgen.spec.build import SchedulerName
 
 _PINNED: Final = {"clip_sample": False, "thresholding": False, "timestep_spacing": "trailing"}
 _NOISE_SCHEDULE: Final[tuple[str, ...]] = (

@@ -9,11 +9,12 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dentgen.conditions.sources import list_shards
-from dentgen.generate import generate_unit
-from dentgen.generation import make_engine, start_generation
-from dentgen.records import Plan, Unit
-from dentgen.spec import BuildSpec
+from dentgen.conditions.readers.source import list_shards
+from dentgen.documents import Unit
+from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.unit import generate_unit
+from dentgen.shards.plan import Plan
+from dentgen.spec.build import BuildSpec
 
 
 @dataclass(frozen=True, slots=True)

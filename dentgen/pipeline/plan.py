@@ -6,37 +6,24 @@ Refuses to know how a unit is made.
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from itertools import zip_longest
-from typing import Final
-
-import torch
 
 from dentgen import storage
-from dentgen.conditions.raw import ShardIndex
-from dentgen.conditions.sources import list_shards
-from dentgen.errors import BuildError, SpecChangedError, SpecError
-from dentgen.generation import solver_of
+from dentgen.conditions.readers.raw import ShardIndex
+from dentgen.conditions.readers.source import list_shards
+from dentgen.errors import BuildError, SpecChangedError
+from dentgen.generation.generator import solver_of
 from dentgen.models.bundle import chosen_digest, find_bundle
-from dentgen.pipeline.source_index import (
-    IndexProgress,
-    index_source,
-    is_known,
-    read_source_index,
-    write_source_index,
-)
+from dentgen.pipeline.environment import environment
+from dentgen.pipeline.source_index import IndexProgress, index_source, is_known, read_source_index, write_source_index
 from dentgen.pipeline.units import cut_units, wanted_positions
-from dentgen.records import Plan
+from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import PLAN, SOURCE_INDEX, plan_bytes, plan_url, read_plan
-from dentgen.spec import BuildSpec
-from dentgen.spec_file import spec_difference
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_file import spec_difference
 
 _LOG = logging.getLogger(__name__)
-
-#: Libraries whose version can change a sample's bytes.
-_DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "peft", "numpy", "pillow", "webdataset")
 
 
 def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
@@ -107,34 +94,6 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
             + "\n  ".join(difference)
         )
     return standing
-
-
-def environment(spec: BuildSpec) -> dict[str, str]:
-    """Device kind, precision, slots, threads and library versions.
-
-    Raises:
-        SpecError: If the spec asks for what this machine has not.
-    """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = spec.engine.dtype if spec.engine.dtype != "auto" else ("float16" if device == "cuda" else "float32")
-    kind = torch.cuda.get_device_name() if device == "cuda" else _cpu_kind()
-    if spec.engine.cuda_graph and device != "cuda":
-        raise SpecError("engine.cuda_graph: found true on a machine without a GPU, expected false")
-    return {
-        "device": device,
-        "device_kind": kind,
-        "dtype": dtype,
-        "slots": str(spec.engine.slots),
-        "control_slots": str(spec.control_slots),
-        "threads": str(spec.engine.threads),
-        "python": platform.python_version(),
-        **{name: version(name) for name in _DECIDING_LIBRARIES},
-    }
-
-
-def _cpu_kind() -> str:
-    """The instruction set that torch dispatches to: it decides which kernels run."""
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _resolved(spec: BuildSpec) -> BuildSpec:

@@ -12,14 +12,14 @@ from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.errors import SpecChangedError
 from dentgen.models.bundle import chosen_digest
-from dentgen.pipeline.plan import environment
+from dentgen.pipeline.environment import environment
 from dentgen.pipeline.run import finish, make_units
-from dentgen.records import Plan
 from dentgen.shards.lease import Lease, hold_lease
+from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import Problem, verify_build
-from dentgen.spec import BuildSpec
-from dentgen.spec_file import spec_difference
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_file import spec_difference
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,24 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dentgen.conditions.sources import list_shards
+from dentgen.conditions.readers.source import list_shards
+from dentgen.documents import DatasetIndex, Unit
 from dentgen.errors import BuildError, DentgenError
-from dentgen.generate import generate_unit
-from dentgen.generation import make_engine, start_generation
-from dentgen.pipeline.cluster import make_with_ray
-from dentgen.pipeline.commit_stage import UnitOutcome
+from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.unit import generate_unit
+from dentgen.pipeline.actors.commit_stage import UnitOutcome
+from dentgen.pipeline.actors.dataset import make_with_ray
+from dentgen.pipeline.actors.heartbeat import ActorReport
+from dentgen.pipeline.actors.unit_maker import EngineWorkshop, Workshop
 from dentgen.pipeline.plan import adopt_plan, make_plan
-from dentgen.pipeline.pulse import ActorReport
-from dentgen.pipeline.stages import EngineWorkshop, Workshop
-from dentgen.records import DatasetIndex, Plan, Unit
+from dentgen.report.card.write import write_description
 from dentgen.report.contact_sheet import write_contact_sheet
-from dentgen.report.describe import write_description
-from dentgen.report.page import write_report
+from dentgen.report.html.page import write_report
 from dentgen.shards.index import mark_success, seal
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import commit, committed_units, restore
-from dentgen.spec import BuildSpec
+from dentgen.shards.plan import Plan
+from dentgen.spec.build import BuildSpec
 
 _LOG = logging.getLogger(__name__)
 

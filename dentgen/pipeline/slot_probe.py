@@ -13,8 +13,8 @@ import torch
 
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import OutOfMemoryError
-from dentgen.generation import Generation, engine_of
-from dentgen.memory import free_memory
+from dentgen.generation.generator import Generation, engine_of
+from dentgen.generation.memory import free_memory
 
 _ROUNDS: Final = 3
 _WORTH: Final = 0.97  # of the best rate; fewer slots mean less latency and less padding at a build's end

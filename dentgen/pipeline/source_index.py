@@ -6,11 +6,9 @@ A shard is read again only when its size or its tag (etag, mtime) changed. Refus
 from __future__ import annotations
 
 import io
-import multiprocessing
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Final, overload
@@ -20,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.conditions.raw import ConditionShard, ShardIndex
-from dentgen.conditions.sources import index_shard
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
+from dentgen.conditions.readers.source import index_shard
 from dentgen.errors import StorageError
+from dentgen.parallel.processes import map_processes
 from dentgen.shards.parquet import UNREADABLE, table_of
 
 _THREADS: Final = 16
@@ -131,7 +130,8 @@ def index_source(
     missing = [
         [shard for shard in chunk if not is_known(shard, known, with_metadata=with_metadata)] for chunk in chunks
     ]
-    made = _map(partial(_index_chunk, with_metadata=with_metadata), missing)
+    workers = 1 if sum(map(bool, missing)) < 2 else None
+    made = map_processes(partial(_index_chunk, with_metadata=with_metadata), missing, workers)
     for chunk, new, indexes in zip(chunks, missing, made, strict=True):
         fresh = dict(zip([shard.name for shard in new], indexes, strict=True))
         inside = [fresh[shard.name] if shard.name in fresh else known[place_of(shard)] for shard in chunk]
@@ -180,24 +180,6 @@ def place_of(shard: ConditionShard) -> Place:
 def is_known(shard: ConditionShard, known: Known, *, with_metadata: bool) -> bool:
     """Whether all that is asked of a shard was indexed before."""
     return place_of(shard) in known and (not with_metadata or known[place_of(shard)].splits is not None)
-
-
-def _map(
-    index: Callable[[Sequence[ConditionShard]], list[ShardIndex]], chunks: list[list[ConditionShard]]
-) -> Iterator[list[ShardIndex]]:
-    """Chunks over processes, because walking archives is Python's own work; a single chunk stays here."""
-    busy = sum(1 for chunk in chunks if chunk)
-    if busy < 2:
-        yield from map(index, chunks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(busy, os.cpu_count() or 1), mp_context=context) as pool:
-        pending = [pool.submit(index, chunk) for chunk in chunks]
-        try:
-            for future in pending:
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _index_chunk(shards: Sequence[ConditionShard], *, with_metadata: bool) -> list[ShardIndex]:

@@ -12,9 +12,9 @@ from itertools import groupby
 
 import numpy as np
 
-from dentgen.conditions.raw import ConditionShard, ShardIndex, short
-from dentgen.records import Unit
-from dentgen.spec import BuildSpec
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex, short
+from dentgen.documents import Unit
+from dentgen.spec.build import BuildSpec
 
 
 def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec) -> Iterator[Unit]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dentgen import storage
 from dentgen.records import COMPOSITE_MEDIA
-from dentgen.report.pictures import decode_picture, draw_conditions
+from dentgen.report.html.pictures import decode_picture, draw_conditions
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import png_bytes
 

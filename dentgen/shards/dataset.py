@@ -25,8 +25,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from dentgen import storage
+from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError, SpecError, StorageError
-from dentgen.records import DatasetIndex, ShardEntry
 from dentgen.seeding import derive_seed, numpy_generator
 from dentgen.shards.index import INDEX, SAMPLES, read_index
 from dentgen.shards.ledger import SHARDS

@@ -10,11 +10,11 @@ from typing import Final
 
 from dentgen import storage
 from dentgen.errors import BuildError
-from dentgen.records import Plan
 from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, VERSIONS
 from dentgen.shards.lease import LEASE
 from dentgen.shards.ledger import LEDGER, SHARDS, committed_units, read_ledger
-from dentgen.storage import StoredFile
+from dentgen.shards.plan import Plan
+from dentgen.storage.files import StoredFile
 
 #: What stands in a sealed build beside plan, shards and ledger; the lease only while somebody builds or repairs.
 SEALED: Final = (LEASE, INDEX, SAMPLES, SUCCESS, "README.md", "croissant.json", "report.html", "contact_sheet.png")

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
+from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry
 from dentgen.errors import BuildError, StorageError, faults_of
-from dentgen.records import ATTRIBUTES, DatasetIndex, LedgerRecord, Plan, ShardEntry
+from dentgen.records import ATTRIBUTES
 from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
+from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 
 INDEX, SAMPLES, SUCCESS, VERSIONS = "index.json", "samples.parquet", "_SUCCESS", "versions"
 _THREADS = 16

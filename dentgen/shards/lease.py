@@ -22,8 +22,8 @@ from typing import Final
 import psutil
 
 from dentgen import storage
+from dentgen.documents import LeaseRecord
 from dentgen.errors import BuildError
-from dentgen.records import LeaseRecord
 from dentgen.shards.tar import json_bytes
 
 _LOG = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import logging
 import time
 
 from dentgen import storage
+from dentgen.documents import DatasetIndex, LedgerRecord, Unit
 from dentgen.errors import DeterminismError, StorageError, faults_of
-from dentgen.records import DatasetIndex, LedgerRecord, Unit
 from dentgen.shards.tar import json_bytes
 
 _LOG = logging.getLogger(__name__)

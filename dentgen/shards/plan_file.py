@@ -7,9 +7,9 @@ from typing import Final
 
 from dentgen import storage
 from dentgen.errors import BuildError, faults_of
-from dentgen.records import Plan
+from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 
 PLAN: Final = "plan"
 #: What was indexed of the source, kept beside the plan.

@@ -8,8 +8,8 @@ import tarfile
 from collections.abc import Iterator
 
 from dentgen import storage
+from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError
-from dentgen.records import ShardEntry
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import SHARDS
 

@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dentgen import storage
+from dentgen.documents import DatasetIndex, LedgerRecord, Unit
 from dentgen.errors import StorageError
-from dentgen.records import DatasetIndex, LedgerRecord, Plan, Unit
 from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, VERSIONS, index_of, read_index
 from dentgen.shards.ledger import LEDGER, SHARDS, committed_units, read_ledger
 from dentgen.shards.parquet import UNREADABLE, table_of
-from dentgen.shards.sample_check import sample_problems
+from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
+from dentgen.shards.verify_samples import sample_problems
 
 
 @dataclass(frozen=True, slots=True)

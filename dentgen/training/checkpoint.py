@@ -15,7 +15,7 @@ import torch
 
 from dentgen import storage
 from dentgen.errors import SpecError
-from dentgen.training.spec import TrainSpec
+from dentgen.spec.train import TrainSpec
 
 _LOG = logging.getLogger(__name__)
 _FILE: Final = "checkpoint.pt"

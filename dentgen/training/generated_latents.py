@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from dentgen.models.control import control_residuals, load_control, merge_adapter
 from dentgen.models.parts import ADAPTERS, CONTROLNET, chosen_part
 from dentgen.seeding import derive_seed, numpy_generator
-from dentgen.training.data import TrainingRow
-from dentgen.training.frozen import FrozenAutoencoder, FrozenText, frozen, frozen_unet
-from dentgen.training.order import Place
+from dentgen.spec.train import TrainSpec
+from dentgen.training.data.order import Place
+from dentgen.training.data.rows import TrainingRow
+from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, frozen, frozen_unet
 from dentgen.training.preview import predicted, sampled
-from dentgen.training.spec import TrainSpec
 
 #: As few as pictures are generated with.
 _STEPS: Final = 4

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dentgen import storage
 from dentgen.errors import SpecError
-from dentgen.training.spec import TrainSpec
+from dentgen.spec.train import TrainSpec
 
 _LOSSES: Final = "losses.csv"
 

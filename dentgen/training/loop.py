@@ -21,13 +21,13 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dentgen.errors import SpecError, TrainingError
+from dentgen.spec.train import TrainSpec
+from dentgen.training.bundle_fingerprint import FrozenParts
 from dentgen.training.checkpoint import load_checkpoint, save_checkpoint
-from dentgen.training.data import Batch, TrainingData
-from dentgen.training.frozen_parts import FrozenParts
+from dentgen.training.data.rows import Batch, TrainingData
+from dentgen.training.gradient_check import check_gradients
 from dentgen.training.journal import Journal
-from dentgen.training.recipe import Recipe
-from dentgen.training.sanity import check_gradients
-from dentgen.training.spec import TrainSpec
+from dentgen.training.recipes.recipe import Recipe
 from dentgen.training.validation import validate
 
 _LOG = logging.getLogger(__name__)

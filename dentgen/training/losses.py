@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
-from dentgen.training.spec import LossSpec
+from dentgen.spec.train import LossSpec
 
 _BOUNDARY_PIXELS: Final = 2
 #: Fine detail, in cycles a pixel: waves of eight to four pixels, and shorter ones.

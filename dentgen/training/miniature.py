@@ -15,12 +15,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dentgen.conditions.phantom.anatomy import DENTITIONS
-from dentgen.conditions.phantom.camera import VIEWS
-from dentgen.conditions.phantom.findings import NO_FINDINGS
-from dentgen.conditions.phantom.light import LIGHT_KINDS
-from dentgen.conditions.phantom.material import GUM_LAB, SHADE_WORDS
-from dentgen.conditions.phantom.prompt import LOOKS, RESTORATION_WORDS, SIGN_WORDS, SceneFacts, scene_prompt
+from dentgen.phantom.anatomy import DENTITIONS
+from dentgen.phantom.camera import VIEWS
+from dentgen.phantom.findings import NO_FINDINGS
+from dentgen.phantom.light import LIGHT_KINDS
+from dentgen.phantom.material import GUM_LAB, SHADE_WORDS
+from dentgen.phantom.prompt import LOOKS, RESTORATION_WORDS, SIGN_WORDS, SceneFacts, scene_prompt
 
 TOKENS: Final = 77
 WIDTH: Final = 128

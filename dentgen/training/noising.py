@@ -16,10 +16,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dentgen.seeding import derive_seed, numpy_generator
-from dentgen.training.data import Batch, drop_words
+from dentgen.spec.train import TrainSpec
+from dentgen.training.data.rows import Batch, drop_words
 from dentgen.training.losses import noise_loss, pixel_weights, snr_weights
 from dentgen.training.miniature import SCHEDULER_CONFIG
-from dentgen.training.spec import TrainSpec
 
 _PROMPT_DROP: Final = 0.1
 

@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dentgen.models.control import control_residuals
-from dentgen.training.data import Batch
-from dentgen.training.frozen import FrozenAutoencoder, control_tensor, image_tensor
+from dentgen.spec.train import ControlKind
+from dentgen.training.data.rows import Batch
+from dentgen.training.frozen_networks import FrozenAutoencoder, control_tensor, image_tensor
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.noising import Noising
-from dentgen.training.spec import ControlKind
 
 _STEPS: Final = 8
 

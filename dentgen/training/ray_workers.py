@@ -6,7 +6,6 @@ Workers go on from the run's own checkpoint, so Ray keeps none. Refuses to know 
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +15,9 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from dentgen import storage
 from dentgen.errors import SpecError, TrainingError
-from dentgen.training.spec import TrainSpec
+from dentgen.parallel.ray_session import absolute, ray_session, require_lasting
+from dentgen.spec.train import TrainSpec
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,8 +25,6 @@ _LOG = logging.getLogger(__name__)
 _PLACES: Final = ("data", "bundle", "checkpoints", "tensorboard")
 #: Bundles that it reads, which may be known by name instead.
 _BUNDLES: Final = ("start", "align")
-#: Set by Ray in a submitted job.
-_JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 #: How often a group of workers is started again.
 _RESTARTS: Final = 3
 
@@ -40,19 +37,11 @@ def train_with_ray(spec: TrainSpec) -> None:
         TrainingError: If the workers cannot go on.
     """
     spec = _absolute(spec)
-    started = not ray.is_initialized()
-    if started:
-        address = os.environ.get("RAY_ADDRESS", "local")
-        dashboard = False if address == "local" else None
-        ray.init(address=address, logging_level=logging.WARNING, include_dashboard=dashboard)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with ray_session(), tempfile.TemporaryDirectory() as folder:
             _trainer(spec, folder).fit()
     except TrainingFailedError as error:
         raise TrainingError(f"the workers cannot go on: {_cause(error)}") from error
-    finally:
-        if started:
-            ray.shutdown()
 
 
 def _trainer(spec: TrainSpec, folder: str) -> TorchTrainer:
@@ -84,12 +73,12 @@ def _on_gpu(spec: TrainSpec) -> bool:
 
 def _work(values: dict[str, Any]) -> None:
     from dentgen.training.loop import Worker
-    from dentgen.training.run import work
+    from dentgen.training.worker import train_worker
 
     context = get_context()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
-    work(TrainSpec.model_validate(values), worker)
+    train_worker(TrainSpec.model_validate(values), worker)
 
 
 def _absolute(spec: TrainSpec) -> TrainSpec:
@@ -100,18 +89,10 @@ def _absolute(spec: TrainSpec) -> TrainSpec:
     """
     places = {name: getattr(spec, name) for name in _PLACES}
     places |= {name: getattr(spec, name) for name in _BUNDLES if Path(getattr(spec, name)).is_dir()}
-    relative = {name: place for name, place in places.items() if place and not _stands_alone(place)}
-    if relative and _JOB in os.environ:
-        name, place = next(iter(relative.items()))
-        raise SpecError(
-            f"{name}: found {place!r}, which in a submitted job is a temporary copy of the working directory; "
-            "expected a URL or an absolute path"
-        )
-    return spec.model_copy(update={name: str(Path(place).absolute()) for name, place in relative.items()})
-
-
-def _stands_alone(place: str) -> bool:
-    return storage.is_remote(place) or place.startswith(("/", "file://", "local://"))
+    for name, place in places.items():
+        if place:
+            require_lasting(name, place)
+    return spec.model_copy(update={name: absolute(place) for name, place in places.items() if place})
 
 
 def _cause(error: Exception) -> str:

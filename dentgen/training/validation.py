@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 
-from dentgen.training.data import TrainingData
+from dentgen.spec.train import TrainSpec
+from dentgen.training.data.rows import TrainingData
 from dentgen.training.journal import Journal
-from dentgen.training.recipe import Recipe
-from dentgen.training.spec import TrainSpec
+from dentgen.training.recipes.recipe import Recipe
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from dentgen.conditions.decode import MAX_PIXELS, _disagreement, decode_record
-from dentgen.conditions.raw import RawRecord
+from dentgen.conditions.readers.raw import RawRecord
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName
 

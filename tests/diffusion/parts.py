@@ -10,7 +10,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 
 from dentgen.diffusion.canvas import Canvas, ControlInput, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.diffusion.named import Named
+from dentgen.diffusion.keyed_tensor import Named
 from dentgen.diffusion.networks import Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.models.bundle import Bundle
@@ -19,7 +19,7 @@ from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoise
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.seeding import NoiseKey
-from dentgen.spec import SchedulerName
+from dentgen.spec.build import SchedulerName
 
 LATENT = (4, 16, 16)
 PROMPTS = ("a photo of both teeth, front view", "yellow teeth, red gums", "")

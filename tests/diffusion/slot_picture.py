@@ -10,11 +10,11 @@ from jinja2 import Template
 
 from dentgen.diffusion.canvas import Canvas, ControlInput
 from dentgen.diffusion.guidance import Guidance, GuidanceMethod
-from dentgen.diffusion.named import Named
+from dentgen.diffusion.keyed_tensor import Named
 from dentgen.diffusion.slots import SlotMap
 from dentgen.models.bundle import find_bundle
 from dentgen.seeding import NoiseKey
-from dentgen.spec import SchedulerName
+from dentgen.spec.build import SchedulerName
 from tests.conftest import ROOT
 from tests.diffusion.parts import table_of_folder
 

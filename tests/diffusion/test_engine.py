@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dentgen.diffusion.canvas import Canvas, ControlInput, Repaint
 from dentgen.diffusion.guidance import Guidance, GuidanceMethod
-from dentgen.diffusion.named import Named
+from dentgen.diffusion.keyed_tensor import Named
 from dentgen.diffusion.networks import Branches
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError, ControlError

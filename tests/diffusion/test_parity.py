@@ -15,7 +15,7 @@ from dentgen.models.bundle import Bundle
 from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
-from dentgen.spec import SchedulerName
+from dentgen.spec.build import SchedulerName
 from tests.diffusion.parts import LATENT, PROMPTS, controlled, engine_of, latents, prompt, simple, table_of
 
 NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)

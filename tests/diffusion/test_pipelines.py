@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 
 from dentgen.diffusion.canvas import Canvas, ControlInput, Repaint
 from dentgen.diffusion.guidance import Guidance
-from dentgen.diffusion.named import Named
+from dentgen.diffusion.keyed_tensor import Named
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import NoHint
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
-from dentgen.spec import SchedulerName
+from dentgen.spec.build import SchedulerName
 from tests.diffusion.parts import (
     BLENDED,
     LATENT,

@@ -17,9 +17,9 @@ import numpy as np
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
-from dentgen.conditions.raw import split_member
+from dentgen.conditions.readers.raw import split_member
 from dentgen.seeding import numpy_generator
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 from tests.faults import documents, laws
 from tests.faults.damage import damaged
 from tests.faults.pictures import Pixels, map_pixels, map_png, strange_png

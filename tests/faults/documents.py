@@ -14,11 +14,12 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 
-from dentgen.conditions.raw import ConditionShard, ShardIndex
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
+from dentgen.documents import DatasetIndex, LedgerRecord, SampleStatus, ShardEntry, Unit, UnitTiming
 from dentgen.pipeline.source_index import write_source_index
-from dentgen.records import DatasetIndex, LedgerRecord, Plan, SampleStatus, ShardEntry, Unit, UnitTiming
+from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 
 _DIGEST = "0123456789abcdef" * 4
 #: Nine aliases of nine aliases of nine ...: a few hundred bytes that stand for a billion values.

@@ -20,12 +20,12 @@ from typing import Any, NoReturn
 import yaml
 
 from dentgen import storage
-from dentgen.cli import main
-from dentgen.generate import UnitResult
+from dentgen.cli.app import main
+from dentgen.documents import Unit
+from dentgen.generation.unit import UnitResult
 from dentgen.pipeline import run
-from dentgen.records import Unit
 from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 
 #: Puts a fault into the process that calls it.
 Fault = Callable[[], None]

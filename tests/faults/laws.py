@@ -15,20 +15,21 @@ import numpy as np
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record, valid_key
-from dentgen.conditions.intake import read_unit
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.metadata import read_metadata, split_and_attributes
-from dentgen.conditions.raw import ConditionShard, RawRecord, ShardIndex, printable, short
-from dentgen.conditions.sources import index_shard, list_shards
+from dentgen.conditions.readers.raw import ConditionShard, RawRecord, ShardIndex, printable, short
+from dentgen.conditions.readers.source import index_shard, list_shards
+from dentgen.conditions.unit_records import read_unit
+from dentgen.documents import SampleStatus
 from dentgen.errors import BuildError, ConditionError, DentgenError, SpecError, StorageError
 from dentgen.pipeline.source_index import read_source_index
 from dentgen.pipeline.units import cut_units
-from dentgen.records import CONDITION_NAMES, ConditionRecord, SampleStatus
+from dentgen.records import CONDITION_NAMES, ConditionRecord
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan_file import plan_url, read_plan
-from dentgen.spec import BuildSpec
-from dentgen.spec_file import read_spec
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_file import read_spec
 from tests.faults.pictures import Pixels
 
 _LONGEST_MESSAGE = 5000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec
 
 

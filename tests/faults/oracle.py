@@ -76,7 +76,7 @@ def tells_the_truth(ended: Ended) -> None:
         assert ended.error, f"no single line says what is wrong: {ended.text[-3000:]}"
         told = ended.text.rpartition("\nerror: ")[2] if "\nerror: " in ended.text else ended.text
         assert "Traceback (most recent call last)" not in told, ended.text[-3000:]
-        assert "dentgen/cli.py" not in ended.text, ended.text[-3000:]
+        assert "dentgen/cli/app.py" not in ended.text, ended.text[-3000:]
         assert "samples written" not in ended.text
 
 

@@ -20,7 +20,7 @@ from dentgen.pipeline.run import build
 from dentgen.seeding import numpy_generator
 from dentgen.shards.ledger import committed_units
 from dentgen.shards.reader import tar_samples
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 from tests.conftest import DEMO, write_tar
 from tests.faults.drivers import Rig
 from tests.faults.kills import dies_at

@@ -14,13 +14,13 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from dentgen.shards.ledger import committed_units
-from tests import test_jobs
 from tests.faults.conftest import Tell
 from tests.faults.drivers import Rig
 from tests.faults.kills import wait_for
 from tests.faults.oracle import judge
 from tests.faults.ray_drivers import Driver, Plant, end_all, find, is_actor, package
-from tests.test_jobs import submit
+from tests.jobs import test_jobs
+from tests.jobs.test_jobs import submit
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray]
 

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, bundle_digest
-from dentgen.models.checkpoint_file import write_tensors
+from dentgen.models.checkpoints.file import write_tensors
 from dentgen.models.inspection import describe_bundle, describe_file, is_bundle
-from tests.models.ldm_net import LdmShape, checkpoint, random_control, trained
+from tests.models.checkpoints.ldm_net import LdmShape, checkpoint, random_control, trained
+from tests.models.checkpoints.test_single_file import ldm_tensors
 from tests.models.test_lora import kohya, spelt
-from tests.models.test_single_file import ldm_tensors
 
 BASE = checkpoint(random_control(LdmShape(rank=4), "base"))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, find_bundle, load_bundle
-from dentgen.models.ldm_keys import layout_of_config, unet_names
+from dentgen.models.checkpoints.ldm_keys import layout_of_config, unet_names
 from dentgen.models.lora import load_lora, parse_lora
 
 RANK, ALPHA = 4, 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dentgen.benchmark.flops import count_networks
+from dentgen.benchmark.engine.flops import count_networks
 from dentgen.models.bundle import Bundle
 from dentgen.models.sd15 import SIZE, random_sd15
 

@@ -17,12 +17,12 @@ import yaml
 from fsspec.implementations.local import LocalFileSystem
 
 from dentgen.errors import BuildError, DeterminismError, SpecChangedError
-from dentgen.pipeline.cluster import unit_dataset
+from dentgen.pipeline.actors.dataset import unit_dataset
+from dentgen.pipeline.actors.heartbeat import Watch
 from dentgen.pipeline.plan import adopt_plan, make_plan
-from dentgen.pipeline.pulse import Watch
 from dentgen.pipeline.run import build
-from dentgen.records import Plan
-from dentgen.spec import BuildSpec
+from dentgen.shards.plan import Plan
+from dentgen.spec.build import BuildSpec
 from tests.conftest import ROOT, problems, shard_bytes, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
@@ -200,9 +200,9 @@ def _tampered(plan: Plan) -> Plan:
 
 
 def test_a_second_attempt_with_other_bytes_is_a_determinism_error(source: Path, tmp_path: Path) -> None:
-    from dentgen.conditions.sources import list_shards
-    from dentgen.generate import generate_unit
-    from dentgen.generation import make_engine, start_generation
+    from dentgen.conditions.readers.source import list_shards
+    from dentgen.generation.generator import make_engine, start_generation
+    from dentgen.generation.unit import generate_unit
     from dentgen.shards.ledger import commit
 
     spec = small_spec(source, tmp_path)

@@ -14,8 +14,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from dentgen.conditions.decode import MAX_PIXELS
+from dentgen.documents import SampleStatus
 from dentgen.pipeline.run import build
-from dentgen.records import SampleStatus
 from dentgen.shards.index import read_ledgers
 from dentgen.shards.reader import read_samples
 from tests.conftest import problems, small_spec, write_tar

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from dentgen import storage
+from dentgen.documents import LeaseRecord
 from dentgen.errors import BuildError
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
-from dentgen.records import LeaseRecord
 from dentgen.shards.gc import stray_files
 from dentgen.shards.plan_file import plan_files, read_plan
 from dentgen.shards.tar import json_bytes

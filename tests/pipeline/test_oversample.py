@@ -8,17 +8,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.conditions.intake import read_unit
-from dentgen.conditions.sources import list_shards
+from dentgen.conditions.readers.source import list_shards
+from dentgen.conditions.unit_records import read_unit
 from dentgen.errors import BuildError, SpecChangedError, SpecError
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.run import build
-from dentgen.report.summary import read_summary
+from dentgen.report.html.counts import read_summary
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
-from dentgen.spec import SourceSpec
-from dentgen.spec_file import read_spec
+from dentgen.spec.build import SourceSpec
+from dentgen.spec.yaml_file import read_spec
 from tests.conftest import problems, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]

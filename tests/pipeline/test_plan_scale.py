@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.conditions.raw import ConditionShard, ShardIndex
-from dentgen.conditions.sources import list_shards
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
+from dentgen.conditions.readers.source import list_shards
 from dentgen.pipeline.source_index import write_source_index
 from dentgen.pipeline.units import cut_units
 from tests.conftest import ROOT, small_spec

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dentgen import storage
 from dentgen.pipeline.run import build
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 from tests.conftest import problems, shard_bytes, small_spec
 
 

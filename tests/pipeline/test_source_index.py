@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.conditions.raw import ConditionShard, ShardIndex
-from dentgen.conditions.sources import index_shard, list_shards
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
+from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.pipeline import source_index
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.source_index import index_source, read_source_index, write_source_index

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dentgen.conditions.phantom.material import lab_to_linear
-from dentgen.pipeline.fidelity import colour_fill
-from dentgen.quality.judge import DilatedSegmenter, Segmenter, judge_features, judge_labels, train_judge
+from dentgen.evaluation.fidelity import colour_fill
+from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_features, judge_labels, train_judge
+from dentgen.phantom.material import lab_to_linear
 from dentgen.quality.metrics import (
     class_ious,
     confusion,

@@ -24,10 +24,11 @@ import dentgen
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import fit_record
-from dentgen.conditions.raw import RawRecord
+from dentgen.conditions.readers.raw import RawRecord
+from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError, SpecError, StorageError
 from dentgen.pipeline.run import build
-from dentgen.records import TRAINED_ALGORITHMIC_MEDIA, DatasetIndex, ShardEntry
+from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.seeding import fresh_weights
 from dentgen.shards.dataset import decode_sample, load_dataset
 from dentgen.shards.ledger import digest_of

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from dentgen import storage
+from dentgen.documents import LeaseRecord
 from dentgen.errors import BuildError, StorageError
-from dentgen.records import LeaseRecord
 from dentgen.shards.lease import Lease, describe_lease, hold_lease, lease_url
 from dentgen.shards.tar import json_bytes
 from tests.conftest import ROOT

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dentgen import storage
+from dentgen.documents import LedgerRecord, SampleStatus, Unit
 from dentgen.errors import DeterminismError
-from dentgen.records import LedgerRecord, SampleStatus, Unit
 from dentgen.shards.ledger import commit, committed_units, digest_of, read_ledger, shard_url
 
 UNIT = Unit(id=3, shard="a.tar", start=0, stop=1, records=1, shard_bytes=0)

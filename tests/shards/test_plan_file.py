@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from dentgen.documents import Unit
 from dentgen.errors import BuildError
-from dentgen.records import Plan, Unit
+from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import plan_bytes, read_plan
 from dentgen.shards.tar import json_bytes
-from dentgen.spec import BuildSpec
+from dentgen.spec.build import BuildSpec
 
 SPEC = BuildSpec()
 UNITS = tuple(Unit(id=n, shard="a.tar", start=n, stop=n + 1, records=1, shard_bytes=9) for n in range(2))

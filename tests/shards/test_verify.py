@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dentgen.documents import SampleMetadata
 from dentgen.pipeline.run import build
-from dentgen.records import SampleMetadata
 from dentgen.shards.ledger import digest_of, read_ledger
 from dentgen.shards.reader import read_samples, tar_samples
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes

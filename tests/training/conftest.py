@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dentgen.pipeline.phantoms import PhantomSet, write_phantoms
+from dentgen.phantom.shards import PhantomSet, write_phantoms
+from dentgen.spec.train import TrainSpec
 from dentgen.training.run import run_training
-from dentgen.training.spec import TrainSpec
 
 
 @pytest.fixture(scope="session")

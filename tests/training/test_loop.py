@@ -27,10 +27,10 @@ from pydantic import ValidationError
 
 from dentgen import storage
 from dentgen.errors import SpecError, TrainingError
+from dentgen.spec.train import read_train_spec
 from dentgen.training import ray_workers
 from dentgen.training.journal import Journal
 from dentgen.training.run import run_training
-from dentgen.training.spec import read_train_spec
 from tests.conftest import ROOT
 from tests.training.conftest import train_spec
 

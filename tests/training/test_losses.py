@@ -15,6 +15,7 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional as F
 
 from dentgen.quality.metrics import luminance
+from dentgen.spec.train import LossSpec
 from dentgen.training.losses import (
     boundary_band,
     boundary_error,
@@ -27,7 +28,6 @@ from dentgen.training.losses import (
     snr_weights,
     texture_error,
 )
-from dentgen.training.spec import LossSpec
 
 ONE = torch.ones(2)
 

@@ -1,0 +1,136 @@
+"""The engine, and the bare calls of its networks.
+
+The same rows, prompts and pictures, once with all that belongs to an engine and once with nothing else. Refuses to know
+the clock and diffusers' pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dentgen.benchmark.engine.clock import Pieces
+from dentgen.benchmark.engine.work import Work
+from dentgen.diffusion.canvas import Finished
+from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.generation.canvases import canvases_of
+from dentgen.generation.generator import CODEC_BATCH
+from dentgen.models.networks import ControlBranch, UNetDenoiser
+
+
+@dataclass(slots=True, eq=False)
+class EngineContestant:
+    """A warm engine with its codec.
+
+    Attributes:
+        engine: The engine.
+        pictures: What the last run made, by key.
+        latents: The same before decoding.
+    """
+
+    engine: DiffusionEngine
+    pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    latents: dict[str, Tensor] = field(default_factory=dict)
+
+    def pieces(self, work: Work) -> Pieces:
+        """Make pictures: ``prepare``, ``tick`` and ``decode``."""
+        generation = work.afresh()
+        for canvas in canvases_of(generation, work.requests):
+            self.engine.submit(canvas)
+        yield "prepare"
+        self.latents, self.pictures = {}, {}
+        while not self.engine.idle:
+            self._collect()
+            yield "tick"
+        keys = list(self.latents)
+        at_once = CODEC_BATCH if generation.bundle.unet.device.type == "cpu" else len(keys)
+        for some in (keys[i : i + at_once] for i in range(0, len(keys), at_once)):
+            decoded = generation.codec.decode([self.latents[key] for key in some])
+            self.pictures.update(zip(some, decoded, strict=True))
+            yield "decode"
+
+    def _collect(self) -> None:
+        for left in self.engine.tick():
+            if not isinstance(left, Finished):
+                raise left.error
+            self.latents[left.key] = left.latents
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkContestant:
+    """The networks with inputs that lie ready: no gathering, no solver, no copies."""
+
+    text: Callable[[], object]
+    encode: Callable[[], object]
+    control: Callable[[], object]
+    unet: Callable[[], object]
+    decode: Callable[[], object]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, work: Work) -> NetworkContestant:
+        """Lay out inputs of exactly the engine's shapes."""
+        inputs, bundle, compiled = _Inputs(work), work.generation.bundle, work.spec.engine.compile
+        unet = UNetDenoiser(bundle.unet, compiled=compiled)
+        assert bundle.control is not None
+        control = ControlBranch(bundle.control, compiled=compiled)
+        decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
+        decode = torch.compile(decoder.decode, dynamic=False) if compiled else decoder.decode
+        slots, places = work.spec.engine.slots, work.spec.control_slots
+        rows, shared, codes = inputs.rows(slots), inputs.rows(places), inputs.latents(CODEC_BATCH)
+        residuals = [r.repeat(-(-slots // places), 1, 1, 1)[:slots] for r in control(*shared)]
+        pixels, tokens = inputs.pixels(), inputs.tokens()
+        return cls(
+            text=lambda: bundle.text_encoder(tokens),
+            encode=lambda: bundle.vae.encode(pixels, return_dict=False),
+            control=lambda: control(*shared),
+            unet=lambda: unet(*rows, residuals),
+            decode=lambda: decode(codes, return_dict=False),
+        )
+
+    @torch.no_grad()
+    def pieces(self, work: Work) -> Pieces:
+        """Call every network as often as the engine would: pieces by the networks' names."""
+        for kind in self._calls(work):
+            getattr(self, kind)()
+            yield kind
+
+    def _calls(self, work: Work) -> Iterator[str]:
+        yield from ["text"] * work.records
+        yield from ["encode"] * -(-work.records // CODEC_BATCH)
+        yield from ["control", "unet"] * work.ticks
+        yield from ["decode"] * -(-len(work.requests) // CODEC_BATCH)
+
+
+class _Inputs:
+    """Random inputs of the networks' shapes, in their precision and memory format."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, unet = work, work.generation.bundle.unet
+        self._like = {"device": unet.device, "dtype": unet.dtype}
+
+    def rows(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, timesteps and prompt embeddings of rows."""
+        times = torch.full((count,), 500.0, device=self._like["device"])
+        return self.latents(count), times, torch.randn(count, *self._work.generation.prompts.shape, **self._like)
+
+    def latents(self, count: int) -> Tensor:
+        edge = self._work.latent_size
+        return _channels_last(torch.randn(count, 4, edge, edge, **self._like))
+
+    def pixels(self) -> Tensor:
+        edge = self._work.spec.conditions.size
+        return _channels_last(torch.rand(CODEC_BATCH, 3, edge, edge, **self._like))
+
+    def tokens(self) -> Tensor:
+        length = int(self._work.generation.bundle.tokenizer.model_max_length)
+        return torch.ones(1, length, device=self._like["device"], dtype=torch.long)
+
+
+def _channels_last(batch: Tensor) -> Tensor:
+    return batch.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,49 @@
+"""JSON Schemas of the documents that dentgen reads and writes, exported from their Python types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
+from dentgen.documents import ConditionMetadata, DatasetIndex, LeaseRecord, LedgerRecord, SampleMetadata
+from dentgen.shards.plan import Plan
+from dentgen.spec.build import BuildSpec
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_TYPES: Final[dict[str, type[BaseModel]]] = {
+    "build-spec": BuildSpec,
+    "condition-record": ConditionMetadata,
+    "sample": SampleMetadata,
+    "ledger-record": LedgerRecord,
+    "plan": Plan,
+    "index": DatasetIndex,
+    "lease": LeaseRecord,
+}
+
+
+def schema_documents() -> dict[str, dict[str, Any]]:
+    """File name to content of every schema and of the label maps."""
+    documents = {
+        f"{name}.schema.json": {"$schema": _DIALECT, **kind.model_json_schema()} for name, kind in _TYPES.items()
+    }
+    documents["labels.json"] = {
+        "seg": {str(value): name for value, name in SEG_CLASSES.items()},
+        "fdi": sorted(FDI_NUMBERS),
+        "palette": {SEG_CLASSES[value]: colour for value, colour in DRAWN_CLASSES.items()},
+    }
+    return documents
+
+
+def export_schemas(folder: Path) -> list[Path]:
+    """Write every schema; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, document in schema_documents().items():
+        path = folder / name
+        path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+        written.append(path)
+    return written

@@ -1,0 +1,1 @@
+"""Readers of condition shards: tar, Parquet, folders."""

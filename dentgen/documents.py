@@ -1,0 +1,228 @@
+"""The JSON documents that dentgen writes: units, ledger, lease, metadata, index; their schemas come from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA
+
+
+class Document(BaseModel):
+    """Base of everything written as JSON: unknown fields are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def as_word(value: object) -> str:
+    """Counts and signs as text, for attributes are words; "" for anything else, which others mean otherwise."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return f"{value:g}"
+        case str():
+            return value
+        case _:
+            return ""
+
+
+_Word = Annotated[str, BeforeValidator(as_word, json_schema_input_type=str | int | bool)]
+
+
+class ConditionMetadata(BaseModel):
+    """Content of a condition record's ``KEY.json``: every field may be missing, unknown ones are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    group: str = Field(default="", description="Patient or jaw, never divided between splits; the key by default.")
+    split: str = ""
+    prompt: str = ""
+    license: str = Field(default="", description="Licence of the record.")
+    view: str = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
+    arch: str = Field(default="", description="Jaws in the picture: upper, lower, both.")
+    look: _Word = Field(default="", description="Kind of picture: photo, scan.")
+    dentition: _Word = Field(default="", description="permanent, deciduous.")
+    shade: str = Field(default="", description="Colour of the teeth, a word.")
+    gum: str = Field(default="", description="Look of the gum, a word.")
+    light: str = Field(default="", description="Kind of light, a word.")
+    missing_teeth: _Word = Field(default="", description="Teeth missing between two that are in the picture.")
+    restorations: _Word = Field(default="", description="Teeth in the picture with a filling or crown.")
+    caries: _Word = Field(default="", description="Teeth in the picture with decay.")
+    braces: _Word = Field(default="", description="A fixed appliance is in the picture: yes, no.")
+    plaque: _Word = Field(default="", description="Plaque can be seen: yes, no.")
+    stain: _Word = Field(default="", description="Stain can be seen: yes, no.")
+    mirrored: _Word = Field(default="", description="Photographed in a mirror, so flipped left to right: yes, no.")
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes that the record names."""
+        return {name: value for name in ATTRIBUTES if (value := str(getattr(self, name)))}
+
+
+class Unit(Document):
+    """The atom of work, retry and commit: records ``start`` to ``stop`` of one condition shard, times variants."""
+
+    id: int = Field(ge=0, description="Number of the unit; its output shard is shards/ID.tar.")
+    shard: str = Field(description="Condition shard, relative to the source.")
+    start: int = Field(ge=0, description="First record of the range.")
+    stop: int = Field(gt=0, description="One past the last record of the range.")
+    records: int = Field(gt=0, description="Records of the range that the build uses; others are of another split.")
+    duplicates: tuple[int, ...] = Field(
+        default=(), description="Positions in the shard whose key an earlier record of the source already has."
+    )
+    repeats: tuple[int, ...] = Field(
+        default=(), description="Times that the variants of each used record are made; empty: once."
+    )
+    shard_bytes: int = Field(ge=0, description="Size of the condition shard when it was planned.")
+    first_byte: int = Field(default=0, ge=0, description="Where the unit's records begin in a tar.")
+    end_byte: int = Field(default=0, ge=0, description="Where they end; 0 if the shard is no tar.")
+    problem: str = Field(
+        default="", description="Why the unit's record cannot be read, found when the source was indexed."
+    )
+    problem_key: str = Field(default="", description="Key of the record at which reading ended, if it is known.")
+
+    @property
+    def name(self) -> str:
+        """Six digits, or more if needed."""
+        return f"{self.id:06d}"
+
+    def samples(self, variants: int) -> int:
+        """Samples planned, where a record has so many ``variants``."""
+        return variants * (sum(self.repeats) if self.repeats else self.records)
+
+    def model_post_init(self, _: Any) -> None:
+        """Share what pydantic notes of which fields were given: in a set of its own, it is half of a unit's memory."""
+        object.__setattr__(self, "__pydantic_fields_set__", _UNIT_FIELDS)
+
+
+_UNIT_FIELDS: Final = set(Unit.model_fields)
+
+
+class SampleStatus(Document):
+    """One planned sample in the ledger, written or rejected."""
+
+    key: str = Field(description="Sample key: record key and variant.")
+    source_key: str = Field(description="Key of the condition record.")
+    group: str = ""
+    split: str = ""
+    variant: int = Field(ge=0)
+    prompt: str = ""
+    status: Literal["written", "rejected"]
+    reason: str = Field(default="", description="Why it was rejected: file, key, found, expected.")
+    source_licence: str = Field(default="", description='Licence of the condition record, "" where unknown.')
+    attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
+    teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
+    light_level: int | None = Field(default=None, description="Mean level of the lighting map where it is not empty.")
+    warnings: tuple[str, ...] = ()
+
+
+class UnitTiming(Document):
+    """When and how fast a unit was made, for reports; decides nothing."""
+
+    started: float = Field(description="Unix time, seconds.")
+    seconds: float = Field(description="From reading to packing.")
+    committed: float = Field(default=0.0, description="Unix time of the commit, seconds.")
+    worker: str = Field(description="Host and process that made it.")
+
+
+class LedgerRecord(Document):
+    """The commit record of one unit, written last; the unit is done if and only if this exists."""
+
+    unit: int
+    spec_digest: str
+    bundle_digest: str
+    shard: str = Field(description='Name under shards/, "" if every record of the unit was rejected.')
+    bytes: int = Field(ge=0)
+    sha256: str
+    samples: tuple[SampleStatus, ...]
+    timing: UnitTiming | None = None
+
+    @property
+    def written(self) -> int:
+        """Samples in the shard."""
+        return sum(sample.status == "written" for sample in self.samples)
+
+    @property
+    def rejected(self) -> int:
+        """Samples that were planned and are not in the shard."""
+        return len(self.samples) - self.written
+
+
+class LeaseRecord(Document):
+    """``lease.json``: who builds here now; no clock that it names is ever compared with another."""
+
+    owner: str = Field(description="Random name of this one run.")
+    host: str
+    process: int = Field(description="Process id.")
+    machine: str = Field(default="", description='Names the processes that can see each other; "" where unknown.')
+    process_started: float = Field(description="Seconds from the start of the machine to that of the process.")
+    since: str = Field(description="When the lease was taken, for people.")
+    renewals: int = Field(default=0, ge=0, description="Rises while the owner lives.")
+    seconds: float = Field(gt=0, description="Without a renewal for so long it may be taken over.")
+
+
+class SampleMetadata(Document):
+    """Content of ``KEY.json``: what people ask of a sample; ``spec_digest`` names the whole spec, kept in the plan."""
+
+    key: str
+    source_key: str
+    group: str
+    split: str
+    variant: int
+    seed: int
+    prompt: str
+    negative_prompt: str
+    prompt_to: str = Field(default="", description='Prompt at the other end of an interpolation, "" without one.')
+    seed_to: int = Field(default=0, description="Seed at the other end of an interpolation; the seed without one.")
+    share: float = Field(default=0.0, description="Place between the ends: 0 is prompt and seed, 1 the other ones.")
+    scheduler: str
+    steps: int
+    guidance_scale: float
+    guidance: str = Field(default="full", description="Where the unconditional prediction comes from.")
+    start_from: str = Field(default="noise", description="noise, or the record's photo.")
+    strength: float = Field(default=1.0, description="Share of the steps that the photo went through.")
+    repaint: tuple[str, ...] = Field(default=(), description="Classes painted anew in the photo.")
+    adapters: dict[str, float] = Field(description="ctrLoRA adapters and full ControlNets, with their scales.")
+    loras: tuple[str, ...] = Field(default=(), description="LoRAs on UNet and text encoder, NAME=SCALE each.")
+    embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions that prompts can name.")
+    decoder: str
+    control: dict[str, str | float] = Field(description="How the control image was made: conditions, blend alpha, fit.")
+    size: int
+    bundle: str
+    bundle_digest: str
+    spec_digest: str
+    software: dict[str, str] = Field(description="Library versions, device kind, slots and threads: all decide bytes.")
+    source_licence: str = Field(default="", description='"" where unknown.')
+    attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
+    teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = Field(default=True, description="No photograph went into the picture.")
+    digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC term for the picture.")
+
+
+class ShardEntry(Document):
+    """One output shard in the index."""
+
+    name: str
+    bytes: int
+    sha256: str
+    samples: int
+
+
+class DatasetIndex(Document):
+    """``index.json``: what readers use instead of listing folders."""
+
+    version: int
+    spec_digest: str
+    bundle_digest: str
+    planned: int
+    written: int
+    rejected: int
+    shards: tuple[ShardEntry, ...]
+
+
+def sample_key(record_key: str, variant: int) -> str:
+    """Key of one variant of a record."""
+    return f"{record_key}-v{variant:03d}"

@@ -1,0 +1,1 @@
+"""From condition records to generated samples: models, canvases, samples, one unit."""

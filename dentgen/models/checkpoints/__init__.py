@@ -1,0 +1,1 @@
+"""Reading, translating and importing published weight files."""

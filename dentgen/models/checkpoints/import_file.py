@@ -1,0 +1,168 @@
+"""A checkpoint file of any kind that dentgen knows, checked and written where a bundle expects it.
+
+Refuses to know keys and layouts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from dentgen.errors import BundleError
+from dentgen.models.bundle import find_bundle
+from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
+from dentgen.models.checkpoints.file import Kind, is_pickle, kind_of, read_tensors, write_new, write_tensors
+from dentgen.models.checkpoints.single_file import single_file
+from dentgen.models.control import NoHint
+from dentgen.models.embeddings import SUFFIX, VECTORS, check_width, embedding_vectors
+from dentgen.models.lora import CONFIG, lora_options, parse_lora
+from dentgen.models.parts import CONTROLNET
+
+#: Where in a bundle each kind belongs.
+PLACES: Final[Mapping[Kind, str]] = {
+    "ctrlora-base": "BUNDLE/controlnet",
+    "ctrlora-adapter": "BUNDLE/adapters/NAME",
+    "lora": "BUNDLE/loras/NAME",
+    "embedding": "BUNDLE/embeddings/NAME.safetensors",
+    "single-file": "BUNDLE",
+}
+_LORA_WEIGHTS: Final = "lora.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was imported.
+
+    Attributes:
+        kind: What the file is.
+        tensors: How many tensors the file has.
+        checked: Whether shapes were compared with a bundle's.
+    """
+
+    kind: Kind
+    tensors: int
+    checked: bool
+
+
+def import_checkpoint(
+    file: Path,
+    out: Path,
+    kind: Kind | Literal["auto"] = "auto",
+    *,
+    bundle: str | None = None,
+    unsafe_pickle: bool = False,
+) -> Imported:
+    """Import a checkpoint file as a part of a bundle, whole or not at all.
+
+    Args:
+        file: Safetensors, or a pickle.
+        out: New folder; for an embedding a new safetensors file.
+        kind: What it is; ``auto`` looks at its keys.
+        bundle: Bundle that it is meant for, to compare shapes with; a single file takes what it lacks from it.
+        unsafe_pickle: Whether pickles are read.
+
+    Raises:
+        BundleError: If the file cannot be used or something is at ``out``.
+    """
+    if out.exists():
+        raise BundleError(f"{out}: found something there already, expected a new place")
+    like = None if bundle is None else find_bundle(bundle)
+    tensors = read_tensors(file, unsafe_pickle=unsafe_pickle)
+    kind = kind_of(tensors.keys(), str(file)) if kind == "auto" else kind
+    match kind:
+        case "ctrlora-base":
+            write_new(out, ctrlora_base(str(file), tensors, like and empty_unet(like)).write)
+        case "ctrlora-adapter":
+            write_new(out, ctrlora_adapter(str(file), tensors, like and empty_control(like)).write)
+        case "lora":
+            _import_lora(file, tensors, out, like)
+        case "embedding":
+            _import_embedding(file, tensors, out, like)
+        case "single-file":
+            if like is None:
+                raise BundleError(f"{file}: found weights only, expected --bundle for tokenizer, schedule and configs")
+            write_new(out, single_file(str(file), tensors, like).write)
+    return Imported(kind, len(tensors), like is not None)
+
+
+def empty_unet(folder: Path) -> UNet2DConditionModel:
+    """A bundle's UNet on the meta device.
+
+    Raises:
+        BundleError: If it has none.
+    """
+    try:
+        with torch.device("meta"):
+            return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / 'unet'}: {error}") from error
+
+
+def empty_control(folder: Path) -> ControlNetModel:
+    """A bundle's control base on the meta device.
+
+    Raises:
+        BundleError: If it has none.
+    """
+    try:
+        with torch.device("meta"):
+            control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder / CONTROLNET))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / CONTROLNET}: {error}") from error
+    control.controlnet_cond_embedding = NoHint()
+    return control
+
+
+def empty_text_encoder(folder: Path) -> CLIPTextModel:
+    """A bundle's text encoder on the meta device.
+
+    Raises:
+        BundleError: If it has none.
+    """
+    try:
+        with torch.device("meta"):
+            return CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / 'text_encoder'}: {error}") from error
+
+
+def _import_lora(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
+    """Keys stay as they are: only the UNet that they meet says which modules they mean."""
+    pickled = is_pickle(file)
+    if like is not None:
+        options = {} if pickled else lora_options(file)
+        parse_lora(str(file), tensors, empty_unet(like), empty_text_encoder(like), options)
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        header = {} if pickled else _header(file)
+        ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
+        save_file(ordered, folder / _LORA_WEIGHTS, metadata={**header, "format": "pt"})
+        if (file.parent / CONFIG).is_file():
+            shutil.copyfile(file.parent / CONFIG, folder / CONFIG)
+
+    write_new(out, fill)
+
+
+def _header(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as opened:
+        return dict(opened.metadata() or {})
+
+
+def _import_embedding(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
+    if out.suffix != SUFFIX:
+        raise BundleError(f"{out}: expected a file NAME{SUFFIX} for an embedding, as {PLACES['embedding']}")
+    vectors = embedding_vectors(str(file), tensors)
+    if like is not None:
+        check_width(str(file), vectors, empty_text_encoder(like))
+    write_new(out, lambda place: write_tensors({VECTORS: vectors}, place))

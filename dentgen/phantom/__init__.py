@@ -1,0 +1,1 @@
+"""Procedural jaws rendered into condition records."""

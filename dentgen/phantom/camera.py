@@ -1,0 +1,72 @@
+"""The five standard intra-oral views as perspective cameras. Refuses to know what they look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from dentgen.phantom.anatomy import FloatArray
+
+View = Literal["frontal", "left", "right", "upper-occlusal", "lower-occlusal"]
+VIEWS: Final[tuple[View, ...]] = get_args(View)
+OCCLUSAL_VIEWS: Final[tuple[View, ...]] = ("upper-occlusal", "lower-occlusal")
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A square perspective camera.
+
+    Attributes:
+        view: Which standard view.
+        axes: (3, 3) rows right, up, back (towards the viewer), world coordinates.
+        eye: (3,) mm.
+        distance_mm: From eye to target.
+        width_mm: Width of the field at the target.
+    """
+
+    view: View
+    axes: FloatArray
+    eye: FloatArray
+    distance_mm: float
+    width_mm: float
+
+    def rays(self, column: FloatArray, row: FloatArray, size: int) -> FloatArray:
+        """Unit world directions (n, 3) through pixel coordinates (0..size, centres at .5)."""
+        half = self.width_mm / 2 / self.distance_mm
+        direction = np.stack([(2 * column / size - 1) * half, -(2 * row / size - 1) * half, -np.ones_like(column)], -1)
+        direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+        return direction @ self.axes
+
+
+def sample_camera(view: View, front_mm: float, rng: np.random.Generator, scale: float = 1.0) -> Camera:
+    """Place a camera for a view; ``front_mm`` is the z of the foremost tooth, ``scale`` a mouth's size (adult 1)."""
+    match view:
+        case "frontal":
+            yaw, pitch, width = rng.normal(0, 3), rng.normal(0, 4), rng.normal(61, 3)
+            target = np.array([0, rng.normal(0, 1), -12.0])
+        case "left" | "right":
+            side = 1 if view == "left" else -1
+            yaw, pitch, width = side * rng.normal(40, 5), rng.normal(0, 3), rng.normal(47, 3)
+            target = np.array([side * rng.normal(14, 1.5), rng.normal(0, 1), -11.0])
+        case "upper-occlusal":
+            yaw, pitch, width = 0.0, -rng.normal(76, 4), rng.normal(70, 2.5)
+            target = np.array([rng.normal(0, 1), -1.0, -23.0])
+        case _:
+            yaw, pitch, width = 0.0, rng.normal(70, 4), rng.normal(69, 2.5)
+            target = np.array([rng.normal(0, 1), 1.0, -23.0])
+    axes = _axes(np.deg2rad(yaw), np.deg2rad(pitch), np.deg2rad(rng.normal(0, 2)))
+    distance = rng.uniform(200, 320)
+    centre = target * [scale, scale, scale**3]  # a child's arch is shorter than it is narrow
+    eye = centre + [0.0, 0.0, front_mm] + axes[2] * distance
+    return Camera(view, axes, eye, distance, scale * max(float(width), 35.0))
+
+
+def _axes(yaw: float, pitch: float, roll: float) -> FloatArray:
+    back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+    right = np.cross([0.0, 1.0, 0.0], back)
+    right /= np.linalg.norm(right)
+    up = np.cross(back, right)
+    cos, sin = np.cos(roll), np.sin(roll)
+    return np.stack([right * cos + up * sin, up * cos - right * sin, back])

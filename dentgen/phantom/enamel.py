@@ -1,0 +1,162 @@
+"""Colour and roughness of crowns: enamel over dentine, and what lies on or in it.
+
+Layers go from the inside out: shade, cervix, incisal edge, fissures, wear, caries, plaque, restorations. Refuses to
+know gum, lamps and cameras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.phantom.anatomy import FloatArray, IntArray
+from dentgen.phantom.lesions import Caries, Filling, Spot, spot_distance
+from dentgen.phantom.material import Material
+from dentgen.phantom.noise import LatticeNoise
+from dentgen.phantom.scene import Surface
+
+_ROOT = np.array([0.86, 0.68, 0.45])
+_CHALK = np.array([0.86, 0.84, 0.78])
+_DENTINE = np.array([0.97, 0.90, 0.74])
+_AMALGAM = np.array([0.20, 0.20, 0.205])
+_COMPOSITE = np.array([0.97, 0.98, 1.03])
+_CERAMIC = np.array([0.80, 0.78, 0.70])
+_GOLD = np.array([0.72, 0.47, 0.17])
+_DECAY, _HOLE = np.array([0.30, 0.17, 0.08]), np.array([0.045, 0.03, 0.02])
+_PLAQUE = np.array([0.62, 0.53, 0.29])
+
+
+@dataclass(slots=True)
+class Enamel:
+    """Optical values of n crown points.
+
+    Attributes:
+        albedo: (n, 3) linear RGB.
+        roughness: (n,).
+        sheen: (n, 3) factor on reflected light.
+        wrap: (n,) light that enters beside a point.
+        restored, decayed, plaque, stain: (n,) share of filling or crown, of caries, of plaque, and of stain.
+    """
+
+    albedo: FloatArray
+    roughness: FloatArray
+    sheen: FloatArray
+    wrap: FloatArray
+    restored: FloatArray
+    decayed: FloatArray
+    plaque: FloatArray
+    stain: FloatArray
+
+    def cover(self, share: FloatArray, colour: FloatArray, roughness: float) -> None:
+        """Lay an opaque layer over a ``share`` (n,) of every point."""
+        self.albedo = self.albedo * (1 - share[:, None]) + share[:, None] * colour
+        self.roughness = self.roughness * (1 - share) + share * roughness
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowns:
+    """Where n traced points lie on their crowns."""
+
+    point: FloatArray
+    fdi: NDArray[np.uint8]
+    height: FloatArray
+    fissure: FloatArray
+    mesial: FloatArray
+    outward: FloatArray
+    edge: FloatArray
+
+    def cover(self, spot: Spot, noise: LatticeNoise, softness: float) -> FloatArray:
+        """Share (n,) of every point that a spot with an uneven outline covers."""
+        distance = spot_distance(spot, self.mesial, self.outward, self.height, self.fissure)
+        share = np.clip((spot.radius - distance - 0.08 * noise(self.point, 0.5)) / softness, 0, 1)
+        return share * (self.fdi == spot.fdi)
+
+
+def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: LatticeNoise) -> Enamel:
+    """Coat the crown points ``here`` of a traced surface."""
+    names = ("height", "fissure", "mesial", "outward", "edge")
+    at = _Crowns(surface.position[here], surface.fdi[here], *(surface.attributes[name][here] for name in names))
+    n = len(here)
+    enamel = Enamel(*_clean(at, material, noise), np.ones((n, 3)), np.full(n, 0.38), *(np.zeros(n) for _ in range(4)))
+    for caries in material.lesions.caries:
+        _decay(enamel, at, caries, noise)
+    _soil(enamel, at, material, noise)
+    _wet(enamel, at, material, noise)
+    for filling in material.lesions.fillings:
+        _fill(enamel, at, filling, material, noise)
+    _crown(enamel, at, material)
+    return enamel
+
+
+def _clean(at: _Crowns, material: Material, noise: LatticeNoise) -> tuple[FloatArray, FloatArray]:
+    """Albedo (n, 3) and roughness (n,) of sound teeth."""
+    base = material.enamel * material.tooth_tint[at.fdi]
+    cloud = noise.octaves(at.point, 0.11, 3)
+    streak = noise(at.point * [1, 0.35, 1], 0.55)
+    cervical = np.clip(1 - at.height / 0.42, 0, 1) ** 1.3 * material.cervix
+    front = np.where(at.fdi % 10 <= 3, 1, 0.25)
+    incisal = np.clip((at.height - 0.72) / 0.28, 0, 1) * front * material.translucency
+    stained = np.clip(at.fissure * (0.45 + 0.8 * noise(at.point, 0.4)), 0, 1) * material.fissure_stain
+    chalky = np.clip(3 * (noise(at.point, 0.23) - 0.62), 0, 1)[:, None] * material.white_spots
+    root = np.clip(-at.height / 0.06, 0, 1)[:, None]
+    colour = base * (1 + 0.055 * cloud + 0.03 * streak)[:, None]
+    colour = colour * (1 - cervical[:, None] * [0.02, 0.11, 0.25])
+    colour = colour * (1 - incisal[:, None] * [0.20, 0.14, 0.07])
+    colour = colour * (1 - (at.edge * (0.10 + 0.12 * incisal))[:, None] * [1.0, 1.0, 0.8])  # light leaves at the edge
+    colour = colour * (1 - stained[:, None] * [0.55, 0.68, 0.78])
+    colour = colour * (1 - chalky) + chalky * _CHALK
+    colour = colour * (1 - root) + root * base * _ROOT
+    worn = (at.edge * np.clip(material.exposed_dentine, 0, 1))[:, None]
+    return colour * (1 - worn) + worn * colour * _DENTINE, 0.15 + 0.05 * cloud
+
+
+def _decay(enamel: Enamel, at: _Crowns, caries: Caries, noise: LatticeNoise) -> None:
+    """Brown at the rim, dark and dull in the middle."""
+    share = at.cover(caries.spot, noise, 0.10)
+    core = at.cover(caries.spot, noise, 0.6) ** 1.5 * caries.depth
+    enamel.cover(share * (0.55 + 0.4 * caries.depth), _DECAY, 0.5)
+    enamel.cover(np.clip(1.6 * core, 0, 1), _HOLE, 0.6)
+    enamel.decayed = np.maximum(enamel.decayed, share)
+
+
+def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
+    """Plaque and stain begin at the gum, which climbs with the papillae, and end in an uneven rim above it."""
+    gum = 0.14 + 0.42 * np.clip(np.abs(at.mesial), 0, 1) ** 2.4
+    rim = gum + 0.12 + 0.14 * noise.octaves(at.point, 0.45, 2)
+    share = np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02)
+    patchy = np.clip(0.65 + 0.9 * noise.octaves(at.point + 7, 0.6, 2), 0, 1)
+    enamel.stain = np.clip(share * patchy, 0, 1) * material.lesions.stain
+    enamel.albedo = enamel.albedo * (1 - enamel.stain[:, None] * [0.45, 0.62, 0.76])
+    plaque = enamel.plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque
+    enamel.cover(0.8 * plaque, _PLAQUE, 0.55)
+    enamel.sheen *= (1 - 0.6 * plaque)[:, None]
+
+
+def _wet(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
+    """A film of saliva gathers where crowns meet the gum."""
+    film = np.clip(1 - at.height / 0.35, 0, 1) * np.clip(0.6 + noise.octaves(at.point + 11, 0.16, 2), 0, 1)
+    enamel.sheen *= (1 + 0.8 * film * material.wetness)[:, None]
+    enamel.roughness = enamel.roughness * (1 - 0.3 * film * material.wetness)
+
+
+def _fill(enamel: Enamel, at: _Crowns, filling: Filling, material: Material, noise: LatticeNoise) -> None:
+    share = at.cover(filling.spot, noise, 0.05)
+    amalgam = filling.kind == "amalgam"
+    enamel.cover(share, _AMALGAM if amalgam else material.enamel * _COMPOSITE, 0.32 if amalgam else 0.2)
+    enamel.restored = np.maximum(enamel.restored, share)
+    enamel.decayed *= 1 - share
+    enamel.plaque *= 1 - share
+    enamel.stain *= 1 - share
+
+
+def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
+    for fdi, kind in material.lesions.crowns.items():
+        here = at.fdi == fdi
+        colour = 0.5 * (material.enamel + _CERAMIC) if kind == "ceramic" else _GOLD
+        enamel.albedo[here], enamel.roughness[here] = colour, 0.17 if kind == "ceramic" else 0.24
+        if kind == "gold":  # a metal reflects in its own colour and lets no light in
+            enamel.sheen[here], enamel.wrap[here] = 9 * _GOLD, 0.05
+        enamel.restored[here] = 1
+        enamel.decayed[here] = enamel.plaque[here] = enamel.stain[here] = 0

@@ -1,0 +1,138 @@
+"""What teeth have been through: fillings, crowns, caries, plaque and stain, drawn once per patient.
+
+Shares follow dental surveys where there are any (``README.md`` beside this file names them). Refuses to know optics and
+cameras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from dentgen.phantom.anatomy import Dentition, FloatArray
+
+FillingKind = Literal["amalgam", "composite"]
+CrownKind = Literal["ceramic", "gold"]
+Surface = Literal["occlusal", "facial"]
+
+#: Share of mouths with any filling; in these, of teeth with one on the biting surface, by FDI position, or on the face.
+_TREATED_SHARE: Final = 0.85
+_OCCLUSAL_FILLING_SHARE: Final = {5: 0.13, 6: 0.38, 7: 0.28}
+_FACIAL_FILLING_SHARE: Final = 0.025
+_AMALGAM_SHARE: Final = 0.5
+_CROWN_SHARE: Final = {1: 0.03, 2: 0.015, 5: 0.02, 6: 0.035}
+_GOLD_SHARE: Final = 0.4
+_CARIOUS_SHARE, _CARIOUS_CHILD_SHARE = 0.27, 0.30
+_PLAQUE_SHARE, _STAIN_SHARE = 0.35, 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A roundish place on one crown, in half crown widths.
+
+    Attributes:
+        fdi: Which tooth.
+        surface: Biting surface, or the side that looks to lip or cheek.
+        mesial: Place along the arch, mesial positive.
+        across: Biting surface: place across the arch, buccal positive. Face: height as a share of the crown's.
+        radius: Half crown widths.
+    """
+
+    fdi: int
+    surface: Surface
+    mesial: float
+    across: float
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A filled place."""
+
+    spot: Spot
+    kind: FillingKind
+
+
+@dataclass(frozen=True, slots=True)
+class Caries:
+    """A decayed place; ``depth`` 0 (brown) to 1 (a dark hole)."""
+
+    spot: Spot
+    depth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lesions:
+    """All of one patient's; ``plaque`` and ``stain`` are amounts, 0 to 1, over all teeth."""
+
+    fillings: tuple[Filling, ...]
+    crowns: dict[int, CrownKind]
+    caries: tuple[Caries, ...]
+    plaque: float
+    stain: float
+
+
+def sample_lesions(dentition: Dentition, rng: np.random.Generator) -> Lesions:
+    """Draw a patient's lesions and restorations."""
+    adult = dentition == "permanent"
+    quadrants = (1, 2, 3, 4) if adult else (5, 6, 7, 8)
+    teeth = [10 * quadrant + position for quadrant in quadrants for position in range(1, 8 if adult else 6)]
+    return Lesions(
+        fillings=_fillings(teeth, rng) if adult else (),
+        crowns=_crowns(teeth, rng) if adult else {},
+        caries=_caries(teeth, _CARIOUS_SHARE if adult else _CARIOUS_CHILD_SHARE, rng),
+        plaque=rng.uniform(0.35, 1.0) if rng.random() < _PLAQUE_SHARE else 0.0,
+        stain=rng.uniform(0.4, 1.0) if rng.random() < _STAIN_SHARE else 0.0,
+    )
+
+
+def _fillings(teeth: list[int], rng: np.random.Generator) -> tuple[Filling, ...]:
+    fillings: list[Filling] = []
+    if rng.random() >= _TREATED_SHARE:
+        return ()
+    for fdi in teeth:
+        if rng.random() < _OCCLUSAL_FILLING_SHARE.get(fdi % 10, 0.0):
+            spot = Spot(fdi, "occlusal", rng.normal(0, 0.08), rng.normal(-0.02, 0.08), rng.uniform(0.2, 0.42))
+            fillings.append(Filling(spot, "amalgam" if rng.random() < _AMALGAM_SHARE else "composite"))
+        elif rng.random() < _FACIAL_FILLING_SHARE:
+            spot = Spot(fdi, "facial", rng.normal(0, 0.1), rng.uniform(0.12, 0.24), rng.uniform(0.3, 0.5))
+            fillings.append(Filling(spot, "composite"))
+    return tuple(fillings)
+
+
+def _crowns(teeth: list[int], rng: np.random.Generator) -> dict[int, CrownKind]:
+    """Lower front teeth are hardly ever crowned."""
+    candidates = [fdi for fdi in teeth if fdi % 10 > 3 or fdi < 30]
+    crowned = [fdi for fdi in candidates if rng.random() < _CROWN_SHARE.get(fdi % 10, 0.0)]
+    return {fdi: "gold" if fdi % 10 > 3 and rng.random() < _GOLD_SHARE else "ceramic" for fdi in crowned}
+
+
+def _caries(teeth: list[int], share: float, rng: np.random.Generator) -> tuple[Caries, ...]:
+    """Back teeth decay in their fissures, all teeth at the cervix and beside their contacts."""
+    if rng.random() >= share:
+        return ()
+    chosen = rng.choice(teeth, size=int(rng.integers(1, 5)), replace=False)
+    return tuple(Caries(_decayed_spot(int(fdi), rng), rng.uniform(0.3, 1.0)) for fdi in chosen)
+
+
+def _decayed_spot(fdi: int, rng: np.random.Generator) -> Spot:
+    radius = rng.uniform(0.14, 0.36)
+    if fdi % 10 >= 4 and rng.random() < 0.6:
+        return Spot(fdi, "occlusal", rng.normal(0, 0.18), rng.normal(0, 0.15), radius)
+    if rng.random() < 0.5:
+        return Spot(fdi, "facial", rng.normal(0, 0.2), rng.uniform(0.16, 0.3), radius)
+    return Spot(fdi, "facial", float(rng.choice([-1, 1])) * rng.uniform(0.7, 0.9), rng.uniform(0.45, 0.7), radius)
+
+
+def spot_distance(
+    spot: Spot, mesial: FloatArray, outward: FloatArray, height: FloatArray, fissure: FloatArray
+) -> FloatArray:
+    """Distance (n,) of crown points from a spot's middle, half widths; shorter along fissures, inf off its surface."""
+    if spot.surface == "occlusal":
+        dx, dy = mesial - spot.mesial, outward - spot.across
+        near = (np.abs(dx) < 0.75) & (np.abs(dy) < 0.6)
+        return np.where(height > 0.45, np.hypot(dx / 1.5, dy) - 0.28 * fissure * near, np.inf)
+    rise = 2.2 * (height - spot.across)  # a crown is about 2.2 half widths high
+    return np.where(outward > 0.0, np.hypot(mesial - spot.mesial, rise), np.inf)

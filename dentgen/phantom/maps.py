@@ -1,0 +1,87 @@
+"""Exact maps of a traced scene: labels and geometry, one ray per pixel centre.
+
+Encodings are those of the condition record. The lighting map is grey clay under the picture's own lamps, so that it
+says something true about the picture. Refuses to know tissue colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.conditions.labels import APPLIANCE, GINGIVA, RESTORATION, TOOTH, mirror_normal
+from dentgen.phantom.camera import Camera
+from dentgen.phantom.light import Lighting
+from dentgen.phantom.mesh import Tissue
+from dentgen.phantom.scene import Surface
+from dentgen.phantom.shading import Painted
+from dentgen.records import MapArray
+
+_SOLID = (Tissue.GUM, Tissue.PALATE, Tissue.TOOTH, Tissue.APPLIANCE)
+
+
+def segmentation_map(centres: Painted, size: int) -> NDArray[np.uint8]:
+    """(H, W) classes: 0 background, 1 gingiva (palate included), 2 tooth, 4 filling or crown, 5 appliance."""
+    tissue = centres.surface.tissue
+    seg = np.zeros(len(tissue), np.uint8)
+    seg[np.isin(tissue, [Tissue.GUM, Tissue.PALATE])] = GINGIVA
+    seg[tissue == Tissue.TOOTH] = TOOTH
+    seg[(tissue == Tissue.TOOTH) & (centres.coat.restored >= 0.5)] = RESTORATION
+    seg[tissue == Tissue.APPLIANCE] = APPLIANCE
+    return seg.reshape(size, size)
+
+
+def fdi_map(surface: Surface, size: int) -> NDArray[np.uint8]:
+    """(H, W) FDI numbers, 0 where no tooth is to be seen (a bracket hides its tooth)."""
+    return surface.fdi.reshape(size, size)
+
+
+def lighting_map(surface: Surface, lighting: Lighting, camera: Camera, size: int) -> NDArray[np.uint8]:
+    """(H, W) clay shading of teeth and gum under the picture's lamps, 0 elsewhere."""
+    diffuse = np.zeros(len(surface.hit))
+    glint = np.zeros(len(surface.hit))
+    total = sum(lamp.strength.mean() for lamp in lighting.lamps)
+    for towards, _, lamp in lighting.arriving(surface.position, camera):
+        share = lamp.strength.mean() / total  # no falloff: clay is exposed evenly whatever the camera's distance
+        half = towards - surface.direction
+        half /= np.linalg.norm(half, axis=1, keepdims=True)
+        diffuse += share * np.clip((surface.normal * towards).sum(1), 0, 1)
+        glint += share * np.clip((surface.normal * half).sum(1), 0, 1) ** 40
+    shade = (0.12 + 0.72 * diffuse) * (0.35 + 0.65 * surface.occlusion) + 0.14 * glint
+    return np.where(_solid(surface), 255 * np.clip(shade, 0, 1), 0).astype(np.uint8).reshape(size, size)
+
+
+def normal_map(surface: Surface, camera: Camera, size: int) -> NDArray[np.uint8]:
+    """(H, W, 3) unit normals in camera space as 127.5 n + 127.5, 0 where there is no surface."""
+    encoded = surface.normal @ camera.axes.T * 127.5 + 127.5
+    return np.where(_solid(surface)[:, None], encoded, 0).astype(np.uint8).reshape(size, size, 3)
+
+
+def curvature_map(surface: Surface, size: int) -> NDArray[np.uint8]:
+    """(H, W) mean curvature, 128 flat, bright convex."""
+    encoded = 128 + 127 * np.tanh(1.3 * surface.curvature)
+    return np.where(_solid(surface), encoded, 128).astype(np.uint8).reshape(size, size)
+
+
+def depth_map(surface: Surface, size: int) -> NDArray[np.uint16]:
+    """(H, W) depth, linear, 65535 nearest to 5535 farthest, 0 where there is no surface."""
+    solid = _solid(surface)
+    if not solid.any():
+        return np.zeros((size, size), np.uint16)
+    near, far = surface.depth_mm[solid].min(), surface.depth_mm[solid].max()
+    encoded = 65535 - 60000 * (surface.depth_mm - near) / (far - near + 1e-6)
+    return np.where(solid, encoded, 0).astype(np.uint16).reshape(size, size)
+
+
+def mirror_image(maps: Mapping[str, MapArray]) -> dict[str, MapArray]:
+    """The maps of the same mouth seen in a mirror: flipped left to right, every tooth with the number that it has."""
+    return {
+        name: mirror_normal(array.astype(np.uint8)) if name == "normal" else array[:, ::-1].copy()
+        for name, array in maps.items()
+    }
+
+
+def _solid(surface: Surface) -> NDArray[np.bool_]:
+    return np.isin(surface.tissue, _SOLID)

@@ -1,0 +1,114 @@
+"""One patient: both arches with gum, built once and shared by all views of that mouth.
+
+Knows anatomy; refuses to know cameras, maps and colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dentgen.phantom.anatomy import Dentition
+from dentgen.phantom.appliance import build_appliance
+from dentgen.phantom.arch import DentalArch, build_arch
+from dentgen.phantom.camera import OCCLUSAL_VIEWS, View
+from dentgen.phantom.gum import Gum, build_gum
+from dentgen.phantom.mesh import Part
+from dentgen.phantom.mouth import build_cheeks, build_floor, build_palate, build_tongue
+from dentgen.phantom.plaster_cast import build_cast
+from dentgen.phantom.style import Shape, sample_child_shape, sample_shape
+from dentgen.seeding import numpy_generator
+
+_LOWER_BEHIND_UPPER_MM = {"permanent": 2.6, "deciduous": 1.9}
+_ADULT_ARCH_WIDTH_MM = 62.0
+
+
+@dataclass(frozen=True, slots=True)
+class Jaw:
+    """One arch with everything that hangs on it; ``appliance`` holds brackets and wire, if it wears any."""
+
+    teeth: DentalArch
+    gum: Gum
+    soft: tuple[Part, ...]
+    appliance: tuple[Part, ...] = ()
+
+    def parts(self) -> list[Part]:
+        """All meshes of the jaw."""
+        return [*self.teeth.tooth_parts(), *self.appliance, self.gum.part, *self.soft]
+
+    def cast_parts(self) -> list[Part]:
+        """Meshes of the jaw's cast: nothing soft behind or before the arch."""
+        return [*self.teeth.tooth_parts(), *self.appliance, *build_cast(self.gum, self.teeth.rootwards)]
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A mouth in occlusion (up to the patient's bite opening)."""
+
+    group: str
+    shape: Shape
+    upper: Jaw
+    lower: Jaw
+
+    @property
+    def scale(self) -> float:
+        """Size of the mouth, 1 for an adult's."""
+        return 1.0 if self.shape.dentition == "permanent" else self.shape.arch_width_mm / _ADULT_ARCH_WIDTH_MM
+
+    @property
+    def front_mm(self) -> float:
+        """Z of the foremost tooth."""
+        return max(self.upper.teeth.front_mm, self.lower.teeth.front_mm)
+
+    def visible_parts(self, view: View) -> list[Part]:
+        """Meshes that a view can see: both jaws, or one with cheeks behind it for the occlusal views."""
+        if view in OCCLUSAL_VIEWS:
+            jaw = self._occlusal_jaw(view)
+            return [*jaw.parts(), self._cheeks(jaw)]
+        return self._occluding(self.upper.parts(), self.lower.parts())
+
+    def cast_parts(self, view: View) -> list[Part]:
+        """Meshes that a view of the scan model shows: the casts of both jaws, or of one for the occlusal views."""
+        if view in OCCLUSAL_VIEWS:
+            return self._occlusal_jaw(view).cast_parts()
+        return self._occluding(self.upper.cast_parts(), self.lower.cast_parts())
+
+    def _occlusal_jaw(self, view: View) -> Jaw:
+        return self.upper if view == "upper-occlusal" else self.lower
+
+    def _occluding(self, upper: list[Part], lower: list[Part]) -> list[Part]:
+        opening = np.array([0.0, -self.shape.opening_mm, 0.0])
+        return [*upper, *(part.moved(opening) for part in lower)]
+
+    def _cheeks(self, jaw: Jaw) -> Part:
+        rng = numpy_generator("cheeks", self.group, jaw.teeth.arch)
+        return build_cheeks(jaw.teeth.arch, self.front_mm, jaw.teeth.rootwards, rng)
+
+
+def build_patient(seed: int, group: str, dentition: Dentition = "permanent") -> Patient:
+    """Build the mouth named by (seed, group)."""
+    shapes = numpy_generator(seed, group, "shape")
+    if dentition == "permanent":
+        shape = sample_shape(shapes, numpy_generator(seed, group, "braces"))
+    else:
+        shape = sample_child_shape(shapes)
+    upper = build_arch("upper", shape, None, numpy_generator(seed, group, "upper arch"))
+    front = upper.curve.depth_mm - _LOWER_BEHIND_UPPER_MM[dentition]
+    lower = build_arch("lower", shape, front, numpy_generator(seed, group, "lower arch"))
+    return Patient(
+        group,
+        shape,
+        _jaw(upper, shape, numpy_generator(seed, group, "upper gum")),
+        _jaw(lower, shape, numpy_generator(seed, group, "lower gum")),
+    )
+
+
+def _jaw(teeth: DentalArch, shape: Shape, rng: np.random.Generator) -> Jaw:
+    gum = build_gum(teeth, shape, rng)
+    appliance = build_appliance(teeth) if teeth.arch in shape.braced else ()
+    if teeth.arch == "upper":
+        return Jaw(teeth, gum, (build_palate(gum.lingual_edge, teeth.rootwards, rng),), appliance)
+    floor = build_floor(gum.lingual_edge, teeth.rootwards)
+    tongue = build_tongue(gum.lingual_edge, shape.arch_width_mm - 5, teeth.rootwards, rng)
+    return Jaw(teeth, gum, (floor, tongue), appliance)

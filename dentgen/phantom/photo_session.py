@@ -1,0 +1,152 @@
+"""A sitting: one patient before the camera.
+
+Shares what a mouth's pictures have in common: meshes between the views of an arch, geometry and paint between the
+lightings of a view. Refuses to know how records are named and split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera, View, sample_camera
+from dentgen.phantom.findings import tell_findings
+from dentgen.phantom.lesions import sample_lesions
+from dentgen.phantom.light import Lighting, neutral
+from dentgen.phantom.maps import (
+    curvature_map,
+    depth_map,
+    fdi_map,
+    lighting_map,
+    mirror_image,
+    normal_map,
+    segmentation_map,
+)
+from dentgen.phantom.material import sample_material
+from dentgen.phantom.mesh import Mesh, join_meshes, join_parts
+from dentgen.phantom.mouth import build_lips
+from dentgen.phantom.noise import LatticeNoise
+from dentgen.phantom.patient import Patient
+from dentgen.phantom.photograph import photograph, scan_render
+from dentgen.phantom.plaster_cast import cast_coat
+from dentgen.phantom.prompt import ARCH_OF_VIEW, Look, SceneFacts
+from dentgen.phantom.rays.mesh import RayMesh
+from dentgen.phantom.scene import Scene, Surface
+from dentgen.phantom.shading import Painted, paint
+from dentgen.phantom.tissue import coat
+from dentgen.phantom.visible_surface import Sight, see
+from dentgen.records import MapArray
+from dentgen.seeding import numpy_generator
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One view of a mouth before any lamp is lit.
+
+    Attributes:
+        seed: Seed of the set.
+        name: Patient and view: names the random streams, the same whatever the look.
+        key: Key of the first lighting's record.
+        facts: What can be said of it.
+        sight: What the camera sees.
+        maps: All maps but ``light``.
+        texture: The stream that drew the patient's texture; the first picture's grain comes next in it.
+    """
+
+    seed: int
+    name: str
+    key: str
+    facts: SceneFacts
+    sight: Sight
+    maps: dict[str, MapArray]
+    texture: np.random.Generator
+
+    def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
+        """(H, W) clay under the lamps."""
+        clay = lighting_map(self.sight.centres.surface, lighting, self.sight.camera, self.sight.size)
+        return clay[:, ::-1].copy() if self.facts.mirrored else clay
+
+    def picture(self, lighting: Lighting, suffix: str) -> NDArray[np.uint8]:
+        """(H, W, 3) reference picture under the lighting that ``suffix`` names, "" for the first."""
+        if self.facts.look == "scan":
+            return scan_render(self.sight, neutral(lighting))
+        grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
+        picture = photograph(self.sight, lighting, grain)
+        return picture[:, ::-1].copy() if self.facts.mirrored else picture
+
+
+class Sitting:
+    """A patient's mouth, ready for pictures of one size."""
+
+    def __init__(self, seed: int, patient: Patient, size: int, look: Look = "photo", *, mirrors: bool = False) -> None:
+        """Draw the patient's colours; with ``mirrors``, occlusal photographs are taken in a mirror."""
+        self._seed = seed
+        self._patient = patient
+        self._size = size
+        self._look: Look = look
+        self._mirrors = mirrors and look == "photo"
+        dentition = patient.shape.dentition
+        lesions = sample_lesions(dentition, numpy_generator(seed, patient.group, "lesions"))
+        self._material = sample_material(numpy_generator(seed, patient.group, "material"), lesions, dentition)
+        self._meshes: dict[str, Mesh] = {}
+        self._casts: dict[str, RayMesh] = {}
+
+    def shoot(self, view: View) -> Shot:
+        """See one view of the mouth, or of its cast from the same camera."""
+        seed, group, name = self._seed, self._patient.group, f"{self._patient.group}-{view}"
+        cameras = numpy_generator(seed, name, "camera")
+        camera = sample_camera(view, self._patient.front_mm, cameras, self._patient.scale)
+        scene = self._scene(camera, name)
+        centres = scene.trace_centres()
+        texture = numpy_generator(seed, group, "texture")
+        sight = see(scene, centres, self._brush(LatticeNoise(texture)))
+        facts = self._facts(view, sight)
+        kind = "mirror" if facts.mirrored else self._look
+        key = name if kind == "photo" else f"{group}-{kind}-{view}"
+        maps = _geometry_maps(sight.centres, camera, self._size)
+        return Shot(seed, name, key, facts, sight, mirror_image(maps) if facts.mirrored else maps, texture)
+
+    def _facts(self, view: View, sight: Sight) -> SceneFacts:
+        material = self._material
+        return SceneFacts(
+            view=view,
+            look=self._look,
+            dentition=self._patient.shape.dentition,
+            mirrored=self._mirrors and view in OCCLUSAL_VIEWS,
+            shade=material.shade_word,
+            gum=material.gum_word,
+            findings=tell_findings(self._patient, material, sight.centres),
+        )
+
+    def _brush(self, noise: LatticeNoise) -> Callable[[Surface], Painted]:
+        material, coat_of = self._material, coat if self._look == "photo" else cast_coat
+        return lambda surface: paint(surface, coat_of(surface, material, noise), material.grain, noise)
+
+    def _scene(self, camera: Camera, name: str) -> Scene:
+        """The mouth behind lips that fit the camera, or a cast, whose rays all views of the arch share."""
+        view, arch = camera.view, ARCH_OF_VIEW[camera.view]
+        if self._look == "scan":
+            if arch not in self._casts:
+                self._meshes[arch] = join_parts(self._patient.cast_parts(view))
+                self._casts[arch] = RayMesh(self._meshes[arch].vertices, self._meshes[arch].faces)
+            return Scene(self._meshes[arch], self._casts[arch], camera, self._size)
+        if arch not in self._meshes:
+            self._meshes[arch] = join_parts(self._patient.visible_parts(view))
+        lips = build_lips(camera, numpy_generator(self._seed, name, "lips"))
+        mesh = join_meshes([self._meshes[arch], join_parts([lips])])
+        return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, self._size)
+
+
+def _geometry_maps(centres: Painted, camera: Camera, size: int) -> dict[str, MapArray]:
+    surface = centres.surface
+    return {
+        "seg": segmentation_map(centres, size),
+        "fdi": fdi_map(surface, size),
+        "normal": normal_map(surface, camera, size),
+        "curvature": curvature_map(surface, size),
+        "depth": depth_map(surface, size),
+    }

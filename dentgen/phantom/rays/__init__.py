@@ -1,0 +1,1 @@
+"""Ray casting against triangle meshes, with Embree or with a grid."""

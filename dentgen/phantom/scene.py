@@ -1,0 +1,167 @@
+"""A traced scene: one mesh before one camera, with rays, ambient occlusion and curvature.
+
+Knows geometry only; refuses to know labels, lights and colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.phantom.anatomy import FloatArray, IntArray
+from dentgen.phantom.camera import Camera
+from dentgen.phantom.mesh import Mesh
+from dentgen.phantom.rays.mesh import Hits, RayMesh
+
+_RAY_OFFSET_MM = 0.06  # embreex is float32: a smaller offset lets secondary rays hit their own triangle
+_OCCLUSION_RAYS, _OCCLUSION_REACH_MM = 10, 14.0
+_BURIED = 0.34
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What rays hit: one row per ray.
+
+    Attributes:
+        hit: (n,) bool.
+        tissue, fdi: (n,) uint8, 0 where nothing was hit.
+        position, normal, direction: (n, 3); normals face the viewer.
+        depth_mm: (n,) distance along the view axis.
+        occlusion: (n,) ambient occlusion, 1 = open.
+        curvature: (n,) mean curvature per mm, positive on convex surfaces.
+        attributes: Interpolated vertex values by name.
+    """
+
+    hit: NDArray[np.bool_]
+    tissue: NDArray[np.uint8]
+    fdi: NDArray[np.uint8]
+    position: FloatArray
+    normal: FloatArray
+    direction: FloatArray
+    depth_mm: FloatArray
+    occlusion: FloatArray
+    curvature: FloatArray
+    attributes: dict[str, FloatArray]
+
+
+class Scene:
+    """A mesh seen by one camera."""
+
+    def __init__(self, mesh: Mesh, rays: RayMesh, camera: Camera, size: int) -> None:
+        """Measure ``mesh``, traced by ``rays``, where ``camera`` sees it at ``size`` pixels."""
+        self.mesh = mesh
+        self.camera = camera
+        self.size = size
+        self._rays = rays
+        self._centre_directions = self._pixel_directions(0.5)
+        self._centre_hits = rays.first_hit(camera.eye, self._centre_directions)
+        seen = mesh.faces[self._visible_faces()]
+        self._occlusion = self._ambient_occlusion(seen)
+        self._curvature = _mean_curvature(mesh.vertices, mesh.normals, seen)
+
+    def trace(self, column: FloatArray, row: FloatArray) -> Surface:
+        """First hits of the camera's rays through pixel coordinates."""
+        direction = self.camera.rays(column, row, self.size)
+        return self._surface(direction, self._rays.first_hit(self.camera.eye, direction))
+
+    def trace_centres(self) -> Surface:
+        """First hits through all pixel centres, row by row."""
+        return self._surface(self._centre_directions, self._centre_hits)
+
+    def _surface(self, direction: FloatArray, hits: Hits) -> Surface:
+        face, u, v = hits
+        hit = face >= 0
+        face = np.maximum(face, 0)
+        mesh = self.mesh
+        corner, weight = mesh.faces[face], np.stack([1 - u - v, u, v], 1)
+
+        def blend(values: FloatArray) -> FloatArray:
+            if values.ndim == 1:
+                return (values[corner] * weight).sum(1)
+            return (values[corner] * weight[..., None]).sum(1)
+
+        normal = blend(mesh.normals)
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+        normal[(normal * direction).sum(1) > 0] *= -1
+        position = blend(mesh.vertices)
+        return Surface(
+            hit=hit,
+            tissue=np.where(hit, mesh.tissue[face], 0).astype(np.uint8),
+            fdi=np.where(hit, mesh.fdi[face], 0).astype(np.uint8),
+            position=position,
+            normal=normal,
+            direction=direction,
+            depth_mm=-(position - self.camera.eye) @ self.camera.axes[2],
+            occlusion=blend(self._occlusion),
+            curvature=blend(self._curvature),
+            attributes={name: blend(values) for name, values in mesh.attributes.items()},
+        )
+
+    def _pixel_directions(self, shift: float) -> FloatArray:
+        """Directions through every pixel, ``shift`` of a pixel from its upper left corner."""
+        row, column = (np.mgrid[0 : self.size, 0 : self.size] + shift).reshape(2, -1)
+        return self.camera.rays(column, row, self.size)
+
+    def _visible_faces(self) -> IntArray:
+        """Faces behind pixel centres or corners: occlusion and curvature are measured on no others."""
+        corner_hits = self._rays.first_hit(self.camera.eye, self._pixel_directions(0.99))
+        seen = np.unique(np.concatenate([self._centre_hits[0], corner_hits[0]]))
+        return seen[seen >= 0]
+
+    def _ambient_occlusion(self, seen: IntArray) -> FloatArray:
+        """Occlusion at the vertices of seen faces; buried vertices take their free neighbours' mean."""
+        index = np.unique(seen)
+        normal = self.mesh.normals[index]
+        helper = np.where(np.abs(normal[:, :1]) < 0.8, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
+        tangent = np.cross(normal, helper)
+        tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+        bitangent = np.cross(normal, tangent)
+        origin = self.mesh.vertices[index] + normal * _RAY_OFFSET_MM
+        blocked = np.zeros(len(index))
+        for ray in range(_OCCLUSION_RAYS):
+            share, turn = (ray + 0.5) / _OCCLUSION_RAYS, ray * 2.399963  # golden angle
+            direction = np.sqrt(share) * (tangent * np.cos(turn) + bitangent * np.sin(turn))
+            direction = direction + normal * np.sqrt(1 - share)
+            # farther hits shade nothing; float32 cannot round one of them below the reach
+            distance = self._rays.distance(origin, direction, _OCCLUSION_REACH_MM + 1)
+            blocked += np.clip(1 - distance / _OCCLUSION_REACH_MM, 0, 1) ** 0.6
+        occlusion = np.ones(len(self.mesh.vertices))
+        occlusion[index] = 1 - blocked / _OCCLUSION_RAYS
+        return _free_buried(occlusion, index, seen)
+
+
+def _free_buried(occlusion: FloatArray, index: IntArray, seen: IntArray) -> FloatArray:
+    """A vertex inside the neighbouring tissue is dark for no visible reason: it would draw a jagged margin."""
+    buried = np.zeros(len(occlusion), bool)
+    buried[index] = occlusion[index] < _BURIED
+    for _ in range(4):
+        if not buried.any():
+            break
+        free = (~buried[seen]).astype(float)
+        total = np.bincount(seen.ravel(), np.repeat((occlusion[seen] * free).sum(1), 3), len(occlusion))
+        count = np.bincount(seen.ravel(), np.repeat(free.sum(1), 3), len(occlusion))
+        cured = buried & (count > 0)
+        occlusion[cured] = total[cured] / count[cured]
+        buried &= ~cured
+    return occlusion
+
+
+def _mean_curvature(vertices: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray:
+    """Mean of (dn . dp) / |dp|^2 over a vertex's edges, clipped to 3 per mm and smoothed twice."""
+    count = len(vertices)
+    total, edges = np.zeros(count), np.zeros(count)
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        i, j = faces[:, a], faces[:, b]
+        edge = vertices[j] - vertices[i]
+        bend = ((normals[j] - normals[i]) * edge).sum(1) / np.maximum((edge**2).sum(1), 1e-8)
+        for end in (i, j):
+            total += np.bincount(end, bend, count)
+            edges += np.bincount(end, minlength=count)
+    curvature = np.clip(total / np.maximum(edges, 1), -3, 3)
+    uses = np.maximum(np.bincount(faces.ravel(), minlength=count), 1)
+    for _ in range(2):
+        mean = np.bincount(faces.ravel(), np.repeat(curvature[faces].mean(1), 3), count) / uses
+        curvature = 0.35 * curvature + 0.65 * mean
+    return curvature

@@ -1,0 +1,1 @@
+"""The Ray side of a build: actors, heartbeats, crash policy, commit tasks."""

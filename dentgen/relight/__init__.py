@@ -1,0 +1,1 @@
+"""Condition records under other lights."""

@@ -1,0 +1,102 @@
+"""The dataset card: what a build is, for people (Markdown) and for the Hugging Face hub (its YAML head).
+
+The same build gives the same bytes; there are no dates. Text of sources is untrusted: it stands in code spans, on one
+line, shortened. Refuses to know where the card goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from dentgen.conditions.readers.raw import printable
+from dentgen.documents import DatasetIndex
+from dentgen.report.card.front_matter import MIXED_SPLIT, hub_head, hub_splits
+from dentgen.report.card.members import members_of
+from dentgen.report.card.sample_summary import SampleSummary
+from dentgen.report.card.statements import USES, limits, provenance
+from dentgen.shards.plan import Plan
+from dentgen.spec.build import BuildSpec
+
+CARD: Final = "README.md"
+_TEMPLATE: Final = "card.md.j2"
+_LONGEST: Final = 160
+#: A split that may stand in the card's code.
+_PLAIN: Final = re.compile(r"[\w.-]+", re.ASCII)
+
+
+def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> bytes:
+    """The card of a build.
+
+    Args:
+        index: The sealed index.
+        plan: The plan that it was made by.
+        samples: The written samples, counted.
+
+    Returns:
+        UTF-8 Markdown with a YAML head that ``huggingface_hub.DatasetCard`` reads.
+    """
+    name = dataset_title(index)
+    splits = hub_splits(samples)
+    split = "train" if "train" in splits else next(iter(splits), "")
+    sampling = BuildSpec.model_validate(plan.spec).sampling
+    text = _template_environment().get_template(_TEMPLATE).render(
+        head=hub_head(index, plan, samples, name),
+        name=name,
+        index=index,
+        plan=plan,
+        sampling=sampling,
+        samples=samples,
+        size=plan.spec["conditions"]["size"],
+        members=members_of(plan),
+        image_format=plan.spec["output"]["image_format"],
+        total_bytes=sum(shard.bytes for shard in index.shards),
+        source_type=sampling.source_type,
+        provenance=provenance(plan),
+        split=split if _PLAIN.fullmatch(split) else "",
+        hub_split=splits.get(split, ""),
+        is_mixed=splits.get(split) == MIXED_SPLIT,
+        num_shards=len({unit.shard for unit in plan.units}),
+        uses=USES,
+        limits=limits(plan),
+    )  # fmt: skip
+    return text.encode()
+
+
+def dataset_title(index: DatasetIndex) -> str:
+    """Name of a build for people; the place where it lies is no part of it."""
+    return f"Synthetic dental images, dentgen build {index.spec_digest[:12]}"
+
+
+def _template_environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(),  # Markdown, so none; untrusted text goes through "literal"
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"literal": _literal, "cell": _cell, "words": _words}
+    return environment
+
+
+def _literal(text: str) -> str:
+    """Untrusted text as a code span, in which Markdown and HTML mean nothing; a backtick would end it."""
+    shown = printable(text).replace("`", "'")
+    return f"`{shown[:_LONGEST]}...`" if len(shown) > _LONGEST else f"`{shown}`"
+
+
+def _cell(text: str) -> str:
+    """Text as a cell of a table; a bar would end it."""
+    return text.replace("|", "\\|")
+
+
+def _words(values: Mapping[str, object]) -> str:
+    """Names with their values on one line; a list is joined by plus signs."""
+    return ", ".join(
+        f"{name} {' + '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in sorted(values.items())
+    )

@@ -1,0 +1,108 @@
+"""The YAML head of a Hugging Face card: what the hub shows and what ``datasets.load_dataset`` reads shards by.
+
+The types of a sample's members are stated, because ``datasets`` would otherwise guess them from five samples: an empty
+list or a missing attribute there is an error in the sixth. Refuses to know what the card says to people.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import yaml
+
+from dentgen.documents import DatasetIndex, SampleMetadata
+from dentgen.records import ATTRIBUTES
+from dentgen.report.card.licences import hub_licence
+from dentgen.report.card.members import members_of
+from dentgen.report.card.sample_summary import SampleSummary
+from dentgen.shards.ledger import SHARDS
+from dentgen.shards.plan import Plan
+
+#: Name of the only split on the hub where shards hold samples of several.
+MIXED_SPLIT: Final = "mixed"
+_NO_SPLIT_NAME: Final = re.compile(r"\W+", re.ASCII)
+_LONGEST: Final = 64
+_SIZES: Final = (
+    (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"), (10**9, "100M<n<1B"),
+)  # fmt: skip
+_DTYPES: Final = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
+
+Feature = dict[str, Any]
+
+
+def hub_head(index: DatasetIndex, plan: Plan, samples: SampleSummary, name: str) -> str:
+    """The head as YAML, without the dashes around it.
+
+    Args:
+        index: The sealed index.
+        plan: The plan.
+        samples: The written samples, counted.
+        name: Name of the dataset for people.
+    """
+    head: dict[str, Any] = {
+        "pretty_name": name,
+        **hub_licence([text for text, _ in samples.licences]),
+        "task_categories": ["image-segmentation", "image-to-image"],
+        "task_ids": ["semantic-segmentation", "instance-segmentation"],
+        "tags": ["synthetic", "dental", "medical", "webdataset", "dentgen"],
+        "size_categories": [next((size for limit, size in _SIZES if index.written < limit), "n>1B")],
+    }
+    if index.shards:
+        head["configs"] = [{"config_name": "default", "data_files": _data_files(index, samples)}]
+        head["dataset_info"] = {"config_name": "default", "features": _features(plan)}
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=100)
+
+
+def hub_splits(samples: SampleSummary) -> dict[str, str]:
+    """Name of the hub's split for each split of the build: its own if every shard holds one split, else one for all."""
+    names = {split.name: _NO_SPLIT_NAME.sub("_", split.name)[:_LONGEST] or "train" for split in samples.splits}
+    pure = all(len(splits) == 1 for splits in samples.shard_splits.values())
+    if pure and len(set(names.values())) == len(names) and "all" not in names.values():  # "all" means every split there
+        return names
+    return dict.fromkeys(names, MIXED_SPLIT)
+
+
+def _data_files(index: DatasetIndex, samples: SampleSummary) -> list[dict[str, Any]]:
+    """Shards by the hub's split. Listed by name: a pattern would also find what a later build is about to add."""
+    names, paths = hub_splits(samples), dict[str, list[str]]()
+    for shard in index.shards:
+        paths.setdefault(names[samples.shard_splits[shard.name][0]], []).append(f"{SHARDS}/{shard.name}")
+    return [{"split": split, "path": paths[split]} for split in sorted(paths)]
+
+
+def _features(plan: Plan) -> list[Feature]:
+    """Types of all members, in the YAML of ``datasets.Features``."""
+    pixels = [{"name": member.extension, "dtype": "image"} for member in members_of(plan) if member.is_image]
+    return [*pixels, {"name": "json", "struct": _metadata(plan)}, _text("__key__"), _text("__url__")]
+
+
+def _metadata(plan: Plan) -> list[Feature]:
+    """Types of ``KEY.json``, from its schema; keys of its objects are those that this plan writes."""
+    model = plan.spec["model"]
+    objects = {
+        "adapters": [
+            {"name": name, "dtype": "float64"} for name in sorted({**model["adapters"], **model["controlnets"]})
+        ],
+        "attributes": [_text(name) for name in ATTRIBUTES],
+        "control": [_text("use"), {"name": "alpha", "dtype": "float64"}, _text("fit")],
+        "software": [_text(name) for name in sorted(plan.environment)],
+    }
+    properties = SampleMetadata.model_json_schema()["properties"]
+    return [
+        {"name": name, "struct": objects[name]} if schema.get("type") == "object" else {"name": name, **_plain(schema)}
+        for name, schema in properties.items()
+    ]
+
+
+def _plain(schema: dict[str, Any]) -> Feature:
+    """Type of a number, a text, a truth value or a list of these; "sequence" is understood by every ``datasets``."""
+    schema = next(form for form in schema.get("anyOf", [schema]) if form["type"] != "null")
+    if schema["type"] == "array":
+        return {"sequence": _DTYPES[schema["items"]["type"]]}
+    return {"dtype": _DTYPES[schema["type"]]}
+
+
+def _text(name: str) -> Feature:
+    return {"name": name, "dtype": "string"}

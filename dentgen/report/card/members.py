@@ -1,0 +1,58 @@
+"""The members of a sample in words: extension, media type, encoding.
+
+Refuses to know where they are described.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dentgen.conditions.labels import SEG_CLASSES
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER
+from dentgen.shards.plan import Plan
+
+_MEDIA_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+_CLASSES: Final = ", ".join(f"{value} {name}" for value, name in SEG_CLASSES.items())
+_MEANINGS: Final = {
+    "seg": f"8-bit class map: {_CLASSES}; 255 everywhere where the source has none",
+    FDI_MEMBER: "8-bit FDI tooth numbers (11-48 permanent, 51-85 deciduous), 0 none",
+    "light": "8-bit grey lighting, 0 dark or no surface",
+    "normal": "8-bit RGB normals, 127.5 n + 127.5 in camera space: x right, y up, z to the viewer",
+    "depth": "16-bit grey depth, linear, near bright",
+    "curvature": "8-bit grey curvature, 128 flat, bright convex",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of every sample of a build.
+
+    Attributes:
+        name: Name without image format, as ``dentgen.load_dataset`` has it: "image", "seg", "metadata".
+        extension: What follows the key in a shard: "seg.png".
+        media_type: MIME type.
+        meaning: Encoding and meaning, one phrase.
+    """
+
+    name: str
+    extension: str
+    media_type: str
+    meaning: str
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image file."""
+        return self.media_type.startswith("image/")
+
+
+def members_of(plan: Plan) -> tuple[Member, ...]:
+    """Members of every sample of a build: the picture, label maps and conditions, metadata."""
+    image_format = plan.spec["output"]["image_format"]
+    kind = {"png": "lossless", "jpg": "quality 95, no chroma subsampling", "webp": "lossless"}[image_format]
+    maps = dict.fromkeys(["seg", FDI_MEMBER, *(CONDITION_MEMBER[name] for name in plan.spec["conditions"]["use"])])
+    return (
+        Member("image", image_format, _MEDIA_TYPES[image_format], f"the synthetic picture, 8-bit RGB, {kind}"),
+        *(Member(name, f"{name}.png", "image/png", _MEANINGS[name]) for name in maps),
+        Member("metadata", "json", "application/json", "what people ask of a sample; `spec_digest` names the spec"),
+    )

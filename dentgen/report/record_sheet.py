@@ -1,0 +1,128 @@
+"""A sheet of condition records: one picture in which every record lies beside all its maps.
+
+Refuses to know how records were made.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import io
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dentgen import storage
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.labels import FDI_NUMBERS
+from dentgen.conditions.prepare import condition_image, fit_record
+from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange
+from dentgen.conditions.readers.source import index_shard, list_shards, read_records
+from dentgen.errors import ConditionError, SpecError
+from dentgen.records import CONDITION_MEMBER, ConditionRecord
+from dentgen.seeding import numpy_generator
+
+_FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_MARGIN: Final = 3
+
+
+def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, columns: int = 2) -> list[str]:
+    """Draw some records of a source.
+
+    Args:
+        source: Condition shards, Parquet or a folder.
+        out: PNG, JPEG or WebP, by its suffix.
+        count: Records, at most.
+        size: Edge of each picture, pixels.
+        columns: Records side by side.
+
+    Returns:
+        Keys of the records that were drawn, row by row.
+
+    Raises:
+        SpecError: If ``out`` has no suffix of an image.
+        ConditionError: If a chosen shard or record is damaged, or there is nothing to draw.
+    """
+    kind = _FORMATS.get(PurePosixPath(out).suffix.lower())
+    if kind is None:
+        raise SpecError(f"{out}: found no suffix of an image, expected one of {', '.join(_FORMATS)}")
+    records = [_drawable(raw, size) for raw in _chosen(source, count)]
+    strips = [_strip(record, _columns(records), size) for record in records]
+    buffer = io.BytesIO()
+    Image.fromarray(_tile(strips, columns)).save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    storage.put_latest(out, buffer.getvalue())
+    return [record.key for record in records]
+
+
+def _chosen(source: str, count: int) -> Iterator[RawRecord]:
+    """Records drawn at random, always the same ones, in the source's order; no more shards are read than records."""
+    shards, rng = list_shards(source), numpy_generator("sheet")
+    drawn = sorted(rng.permutation(len(shards))[:count].tolist())
+    places = [(shards[number], place) for number in drawn for place in range(_records_of(shards[number]))]
+    for number in sorted(rng.permutation(len(places))[:count].tolist()):
+        shard, place = places[number]
+        yield from read_records(shard, RecordRange(place, place + 1))
+
+
+def _records_of(shard: ConditionShard) -> int:
+    index = index_shard(shard, with_metadata=False)
+    if index.problem:
+        raise ConditionError(shard.place, index.problem, "a shard that can be read to its end")
+    return len(index.keys)
+
+
+def _drawable(raw: RawRecord, size: int) -> ConditionRecord:
+    present = [name for name, member in CONDITION_MEMBER.items() if f"{member}.png" in raw.members]
+    if not present:
+        raise ConditionError(raw.place, f"members {sorted(raw.members)}", "at least one map to draw")
+    return fit_record(decode_record(raw, present, with_photo=True), size, "pad")
+
+
+def _columns(records: list[ConditionRecord]) -> list[str]:
+    """What any of the records has, in the order of the sheet."""
+    present: set[str] = {name for record in records for name in record.conditions}
+    present |= {"photo" for record in records if record.photo is not None}
+    present |= {"fdi" for record in records if record.fdi is not None}
+    return [name for name in ("photo", "segmentation", "fdi", *CONDITION_MEMBER) if name in present]
+
+
+def _strip(record: ConditionRecord, columns: list[str], size: int) -> NDArray[np.uint8]:
+    """A record's photo and maps side by side, (size, n (size + margin), 3); white where it has none."""
+    names = list(dict.fromkeys(columns))
+    margin = np.full((size, _MARGIN, 3), 255, np.uint8)
+    return np.concatenate([part for name in names for part in (_picture(record, name, size), margin)], 1)
+
+
+def _picture(record: ConditionRecord, name: str, size: int) -> NDArray[np.uint8]:
+    if name == "photo" and record.photo is not None:
+        return record.photo
+    if name == "fdi" and record.fdi is not None:
+        return _teeth(record.fdi)
+    for condition in record.conditions:
+        if condition == name:
+            return condition_image(record, condition)
+    return np.full((size, size, 3), 255, np.uint8)
+
+
+def _teeth(fdi: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """FDI numbers as colours: a hue for every position, light on the patient's left, pale in the lower jaw."""
+    palette = np.zeros((256, 3), np.uint8)
+    for number in FDI_NUMBERS:
+        quadrant, position = divmod(number, 10)
+        lightness, saturation = 0.66 if quadrant in {2, 3, 6, 7} else 0.44, 0.45 if quadrant in {3, 4, 7, 8} else 0.85
+        palette[number] = [round(255 * c) for c in colorsys.hls_to_rgb((position - 1) / 8, lightness, saturation)]
+    return palette[fdi]
+
+
+def _tile(strips: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Strips in a grid on white."""
+    height, width = strips[0].shape[0] + _MARGIN, strips[0].shape[1] + 4 * _MARGIN
+    rows = -(-len(strips) // columns)
+    sheet = np.full((rows * height + _MARGIN, columns * width + _MARGIN, 3), 255, np.uint8)
+    for number, strip in enumerate(strips):
+        top, left = _MARGIN + number // columns * height, _MARGIN + number % columns * width
+        sheet[top : top + strip.shape[0], left : left + strip.shape[1]] = strip
+    return sheet

@@ -1,0 +1,103 @@
+"""Samples of one shard against the plan and the schemas: members, encodings, labels, metadata.
+
+Refuses to know the ledger's files and the rest of the build.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+import numpy as np
+from PIL import Image
+from pydantic import ValidationError
+
+from dentgen.documents import LedgerRecord, SampleMetadata
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER
+from dentgen.shards.plan import Plan
+from dentgen.shards.reader import Members, tar_samples
+
+_PICTURE_FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
+_MAP_MODES: Final = {"depth.png": ("I;16",), "normal.png": ("RGB",)}
+
+#: Found problems: key and text.
+Found = Iterator[tuple[str, str]]
+
+
+def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mapping[str, Collection[int]]) -> Found:
+    """Check every sample of a shard whose hash is right.
+
+    Args:
+        data: The shard.
+        record: Its ledger record.
+        plan: The build's plan.
+        labels: Allowed values of label members.
+
+    Yields:
+        Sample key, and what was found and expected.
+    """
+    samples = dict(tar_samples(data))
+    expected = {sample.key for sample in record.samples if sample.status == "written"}
+    for key in sorted(expected - samples.keys()):
+        yield key, "not in the shard, expected it there as the ledger says"
+    for key in sorted(samples.keys() - expected):
+        yield key, "in the shard, but not written as the ledger says"
+    for key, members in samples.items():
+        for text in _problems(key, members, plan, labels):
+            yield key, text
+
+
+def expected_members(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Format and modes of every image member of the plan's samples, by extension."""
+    used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec["conditions"]["use"])
+    maps = {"seg.png", f"{FDI_MEMBER}.png", *used}
+    picture = str(plan.spec["output"]["image_format"])
+    return {
+        picture: (_PICTURE_FORMATS[picture], ("RGB",)),
+        **{name: ("PNG", _MAP_MODES.get(name, ("L",))) for name in maps},
+    }
+
+
+def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Collection[int]]) -> Iterator[str]:
+    images = expected_members(plan)
+    if members.keys() != {*images, "json"}:
+        yield f"found members {sorted(members)}, expected {sorted([*images, 'json'])}"
+        return
+    for extension, (image_format, modes) in images.items():
+        yield from _image_problems(extension, members[extension], image_format, modes, plan, labels.get(extension))
+    yield from _metadata_problems(key, members["json"], plan)
+
+
+def _image_problems(
+    extension: str, data: bytes, image_format: str, modes: tuple[str, ...], plan: Plan, values: Collection[int] | None
+) -> Iterator[str]:
+    size = int(plan.spec["conditions"]["size"])
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            found = (image.format, image.mode, image.size)
+            present = set(np.unique(np.asarray(image)).tolist()) if values is not None else set()
+    except (OSError, SyntaxError, ValueError) as error:
+        yield f"{extension}: no image ({error}), expected {image_format}"
+        return
+    if found not in [(image_format, mode, (size, size)) for mode in modes]:
+        yield f"{extension}: found {found}, expected {(image_format, modes[0], (size, size))}"
+    if values is not None and not present <= set(values):
+        yield f"{extension}: found values {sorted(present - set(values))}, expected only {sorted(values)}"
+
+
+def _metadata_problems(key: str, content: bytes, plan: Plan) -> Iterator[str]:
+    try:
+        metadata = SampleMetadata.model_validate_json(content)
+    except ValidationError as error:
+        yield f"json: {error.error_count()} fields off the schema, first {error.errors()[0]['loc']}"
+        return
+    for field, wanted in {
+        "key": key,
+        "spec_digest": plan.spec_digest,
+        "bundle_digest": plan.bundle_digest,
+        "software": plan.environment,
+    }.items():
+        if getattr(metadata, field) != wanted:
+            yield f"json: found {field} {getattr(metadata, field)!r}, expected {wanted!r}"

@@ -1,0 +1,1 @@
+"""Training rows: records, order, batches."""

@@ -1,0 +1,140 @@
+"""Records of a training run's split, kept in memory or streamed from shards chunk by chunk.
+
+Refuses to know rows and what they show.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import Final, Protocol
+
+from tqdm import tqdm
+
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.prepare import fit_record
+from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short
+from dentgen.conditions.readers.source import index_shard, list_shards, read_records
+from dentgen.errors import ConditionError
+from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
+from dentgen.spec.train import ControlKind, TrainSpec
+from dentgen.training.data.order import Chunk, Place
+
+#: Chunks of raw records that a stream keeps: the window it reads, and the next one as it begins.
+_KEPT_CHUNKS: Final = 72
+_READERS: Final = 16
+
+
+class Records(Protocol):
+    """Where rows come from."""
+
+    sizes: list[int]
+
+    def record(self, place: Place) -> ConditionRecord:
+        """The fitted record of a place, not mirrored."""
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Chunks that will be asked for next."""
+
+
+def open_records(spec: TrainSpec, split: str) -> Records:
+    """Records of a split, kept or streamed as the spec says.
+
+    Raises:
+        ConditionError: If there are none, or one cannot be used or has no picture.
+    """
+    shards = list_shards(spec.data)
+    records: Records = StreamedRecords(shards, spec, split) if spec.stream else KeptRecords(shards, spec, split)
+    if not sum(records.sizes):
+        raise ConditionError(spec.data, f"no record of split {split!r}", "at least one")
+    return records
+
+
+class KeptRecords:
+    """Every record of a split, decoded and in memory."""
+
+    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
+        """Read them all."""
+        self._records = [
+            list(_decoded(read_records(shard), spec, split))
+            for shard in tqdm(shards, desc="reading", unit="shard", mininterval=10)
+        ]
+        self.sizes = [len(records) for records in self._records]
+
+    def record(self, place: Place) -> ConditionRecord:
+        """The fitted record of a place, not mirrored."""
+        return self._records[place.chunk.shard][place.position]
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Everything is here already."""
+
+
+class StreamedRecords:
+    """Records read chunk by chunk, in byte ranges where the format has them; raw chunks are kept for a while."""
+
+    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
+        """Index the shards; a damaged one ends the run, because an order must name the same records every time."""
+        self._shards, self._spec = shards, spec
+        self._readers = ThreadPoolExecutor(_READERS, "chunks")
+        indexing = self._readers.map(partial(index_shard, with_metadata=True), shards)
+        indexes = list(tqdm(indexing, total=len(shards), desc="indexing", unit="shard", mininterval=10))
+        for shard, index in zip(shards, indexes, strict=True):
+            if index.problem:
+                raise ConditionError(shard.place, index.problem, "a whole shard")
+            unread = [key for key, own in zip(index.keys, index.splits or (), strict=True) if own is None]
+            if unread:
+                place = f"{shard.place}: {short(unread[0])}.json"
+                raise ConditionError(place, "unreadable metadata", "a JSON object that may name a split")
+        self._positions = [[i for i, own in enumerate(index.splits or ()) if split in {"", own}] for index in indexes]
+        self._offsets = [index.offsets for index in indexes]
+        self.sizes = [len(positions) for positions in self._positions]
+        self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
+        self._lock = Lock()
+
+    def record(self, place: Place) -> ConditionRecord:
+        """The fitted record of a place, not mirrored."""
+        raw = self._begun(place.chunk).result()[self._positions[place.chunk.shard][place.position]]
+        return next(_decoded([raw], self._spec))
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Begin to read chunks."""
+        for chunk in chunks:
+            self._begun(chunk)
+
+    def _begun(self, chunk: Chunk) -> Future[dict[int, RawRecord]]:
+        with self._lock:
+            if chunk not in self._chunks:
+                self._chunks[chunk] = self._readers.submit(self._read, chunk)
+            self._chunks.move_to_end(chunk)
+            while len(self._chunks) > _KEPT_CHUNKS:
+                self._chunks.popitem(last=False)
+            return self._chunks[chunk]
+
+    def _read(self, chunk: Chunk) -> dict[int, RawRecord]:
+        positions = self._positions[chunk.shard][chunk.start : chunk.stop]
+        offsets = self._offsets[chunk.shard]
+        start, stop = positions[0], positions[-1] + 1
+        byte_range = (offsets[start], offsets[stop]) if offsets else None
+        wanted = RecordRange(start, stop, byte_range)
+        return dict(enumerate(read_records(self._shards[chunk.shard], wanted), start))
+
+
+def _decoded(raws: Iterable[RawRecord], spec: TrainSpec, split: str = "") -> Iterator[ConditionRecord]:
+    for raw in raws:
+        record = decode_record(raw, conditions_of(spec.control_kinds), with_photo=True)
+        if split not in {"", record.split}:
+            continue
+        if record.photo is None:
+            raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")
+        yield fit_record(record, spec.size, "pad")
+
+
+def conditions_of(kinds: Iterable[ControlKind]) -> tuple[ConditionName, ...]:
+    """Maps that control images are made of; segmentation always, because losses weigh by it."""
+    wanted = {"segmentation"}
+    for kind in kinds:
+        wanted |= {"segmentation", "lighting"} if kind.startswith("blended") else {kind}
+    return tuple(name for name in CONDITION_NAMES if name in wanted)

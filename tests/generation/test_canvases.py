@@ -1,0 +1,363 @@
+"""Ways of sampling, from the spec to the shard: what a build does for each of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from numpy.typing import NDArray
+from PIL import Image
+
+from dentgen.conditions.labels import GINGIVA, TOOTH
+from dentgen.conditions.readers.source import list_shards
+from dentgen.conditions.unit_records import read_unit
+from dentgen.errors import BuildError, BundleError, ControlError, DentgenError, SpecError
+from dentgen.generation.canvases import canvases_of, requests_of
+from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.unit import UnitResult, generate_unit
+from dentgen.models.bundle import Bundle, find_bundle
+from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.run import build
+from dentgen.shards.reader import read_samples, tar_samples
+from dentgen.spec.build import BuildSpec
+from tests.conftest import small_spec, write_tar
+from tests.diffusion.parts import full_control, inpainting_unet
+
+Members = dict[str, dict[str, bytes]]
+Picture = NDArray[np.int16]
+
+
+@pytest.fixture
+def source(tmp_path: Path, demo_members: Members) -> Path:
+    keys = sorted(demo_members)[:2]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
+    return tmp_path / "s"
+
+
+def unit(source: Path, **sections: Mapping[str, object]) -> UnitResult:
+    spec = small_spec(source, source.parent / "out", **{name: dict(section) for name, section in sections.items()})
+    plan = make_plan(spec)
+    generation = start_generation(plan)
+    return generate_unit(generation, plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+
+
+def samples(source: Path, **sections: Mapping[str, object]) -> dict[str, tuple[Picture, dict[str, Any]]]:
+    """Pictures and metadata by key."""
+    result = unit(source, **sections)
+    assert not result.record.rejected, [sample.reason for sample in result.record.samples]
+    return {
+        key: (image(members["png"]).astype(np.int16), json.loads(members["json"]))
+        for key, members in tar_samples(result.shard)
+    }
+
+
+def image(content: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(BytesIO(content)))
+
+
+def pictures(source: Path, **sections: Mapping[str, object]) -> list[Picture]:
+    return [picture for picture, _ in samples(source, **sections).values()]
+
+
+def away(one: list[Picture], other: list[Picture]) -> float:
+    """Mean difference, levels."""
+    return float(np.mean([np.abs(a - b).mean() for a, b in zip(one, other, strict=True)]))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, miniature: Bundle) -> Path:
+    """The miniature with a ControlNet of a pixel hint, a second adapter and a tiny decoder beside what it has."""
+    folder = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+    whole, _ = full_control(miniature)
+    whole.save_pretrained(folder / "controlnets" / "edges")
+    shutil.copytree(folder / "adapters" / "blended", folder / "adapters" / "segmentation", dirs_exist_ok=True)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(1, 1, 1, 1),
+    )  # fmt: skip
+    tiny.save_pretrained(folder / "tiny_decoder")
+    return folder
+
+
+def test_schedulers_by_name_config_and_options(source: Path) -> None:
+    by_name = samples(source, sampling={"scheduler": "dpmpp_2m_karras", "steps": 3})
+    config = {
+        "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True, "timestep_spacing": "trailing",
+        "beta_schedule": "scaled_linear",
+    }  # fmt: skip
+    by_config = samples(source, sampling={"scheduler": config, "steps": 3})
+    for key, (picture, metadata) in by_name.items():
+        assert metadata["scheduler"] == "dpmpp_2m_karras"
+        assert (picture == by_config[key][0]).all()
+        assert by_config[key][1]["scheduler"] == "DPMSolverMultistepScheduler"
+    third = pictures(source, sampling={"scheduler_options": {"solver_order": 3}, "steps": 5})
+    assert away(third, pictures(source, sampling={"steps": 5})) > 0
+    two = pictures(source, sampling={"scheduler": "lcm", "steps": 2})
+    own = {"scheduler": "lcm", "steps": 2, "timesteps": [999, 499]}
+    assert away(pictures(source, sampling=own), two) == 0
+    assert away(pictures(source, sampling={**own, "timesteps": [899, 299]}), two) > 0.5
+
+
+def test_a_photo_is_started_from_and_partly_kept(source: Path, demo_members: Members) -> None:
+    photo = {key: image(members["photo.png"]).astype(np.int16) for key, members in demo_members.items()}
+
+    def error(strength: float) -> float:
+        made = samples(source, sampling={"start_from": "photo", "strength": strength, "steps": 8})
+        return float(np.mean([np.abs(picture - photo[m["source_key"]]).mean() for picture, m in made.values()]))
+
+    assert error(0.2) < error(0.6) < error(1.0)
+    repainted = samples(source, sampling={"start_from": "photo", "repaint": ["tooth"], "steps": 4})
+    kept, painted = [], []
+    for picture, metadata in repainted.values():
+        seg = image(demo_members[metadata["source_key"]]["seg.png"])
+        difference = np.abs(picture - photo[metadata["source_key"]]).mean(-1)
+        kept.append(difference[seg == GINGIVA].mean())
+        painted.append(difference[seg == TOOTH].mean())
+        assert (metadata["start_from"], metadata["strength"], metadata["repaint"]) == ("photo", 1.0, ["tooth"])
+    assert np.mean(kept) < 0.6 * np.mean(painted)
+
+
+def test_pictures_with_parts_of_photos_say_so(source: Path, tmp_path: Path) -> None:
+    """They may show a person, whatever else is synthetic about them."""
+    for start, term in (("noise", "/trainedAlgorithmicMedia"), ("photo", "/compositeWithTrainedAlgorithmicMedia")):
+        out = tmp_path / start
+        strength = 1.0 if start == "noise" else 0.5
+        build(small_spec(source, out, sampling={"start_from": start, "strength": strength}), use_ray=False)
+        members = next(members for _, members in read_samples(str(out)))
+        metadata = json.loads(members["json"])
+        assert metadata["synthetic"] == (start == "noise")
+        assert metadata["digital_source_type"].endswith(term)
+        assert term.encode() in members["png"]
+        for page in ("README.md", "croissant.json"):
+            assert ("shows no person" in (out / page).read_text()) == (start == "noise")
+
+
+def test_a_photo_of_another_shape_is_refused(source: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    buffer = BytesIO()
+    Image.fromarray(image(demo_members[key]["photo.png"])[:64]).save(buffer, format="PNG")
+    write_tar(source / "x.tar", {key: {**demo_members[key], "photo.png": buffer.getvalue()}})
+    result = unit(source, sampling={"start_from": "photo", "strength": 0.5})
+    assert {sample.reason for sample in result.record.samples} == {
+        f"x.tar: {key}.photo.png: found 128 x 64 pixels, expected the shape of the maps, 128 x 128"
+    }
+
+
+def test_what_the_way_of_sampling_needs_is_named(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    bare = {name: content for name, content in demo_members[key].items() if not name.startswith("photo")}
+    write_tar(tmp_path / "s" / "x.tar", {key: bare})
+    result = unit(tmp_path / "s", sampling={"start_from": "photo", "strength": 0.5})
+    reasons = {sample.reason for sample in result.record.samples}
+    assert reasons == {f"x.tar: {key}: photo: found none, expected a picture, because sampling.start_from is photo"}
+
+
+def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle) -> None:
+    inpainting_unet(miniature).save_pretrained(bundle / "unet")
+    way = {"start_from": "photo", "repaint": ["tooth"]}
+    assert len(samples(source, model={"bundle": str(bundle)}, sampling=way)) == 4
+    with pytest.raises(BuildError, match=r"the UNet wants mask and masked picture, expected sampling\.repaint"):
+        unit(source, model={"bundle": str(bundle)})
+
+
+def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniature: Bundle) -> None:
+    """The masked picture lacks what is painted, and a latent is kept only if every pixel of it is."""
+    inpainting_unet(miniature).save_pretrained(bundle / "unet")
+    way: dict[str, object] = {"start_from": "photo", "repaint": ["tooth"]}
+    spec = small_spec(source, source.parent / "out", model={"bundle": str(bundle)}, sampling=way)
+    generation = start_generation(make_plan(spec))
+    plan = generation.plan
+    records, _ = read_unit(spec, plan.units[0], list_shards(str(source))[0])
+    canvas = canvases_of(generation, requests_of(generation, plan.units[0], records[:1])[0])[0]
+    teeth = records[0].conditions["segmentation"] == TOOTH
+    assert records[0].photo is not None
+    (expected,) = generation.codec.encode_masked([records[0].photo], [~teeth])
+    assert canvas.repaint is not None
+    assert canvas.repaint.masked is not None
+    assert torch.equal(canvas.repaint.masked, expected)
+    for y, x in np.ndindex(16, 16):
+        assert bool(canvas.repaint.keep[y, x]) == (not teeth[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].any())
+
+
+def test_guidance_without_a_second_row(source: Path) -> None:
+    plain = pictures(source)
+    found = {}
+    for method in ("full", "self", "initialize"):
+        made = samples(source, sampling={"guidance_scale": 2.0, "guidance": method})
+        found[method] = [picture for picture, _ in made.values()]
+        assert all(metadata["guidance"] == method for _, metadata in made.values())
+        assert away(found[method], plain) > 0.5
+    assert away(found["full"], found["initialize"]) > 0
+    full = {"guidance_scale": 2.0}
+    assert away(pictures(source, sampling={**full, "negative_prompt": "yellow teeth"}), found["full"]) > 0
+    gentle = {"guidance_scale": 2.0, "guidance": "self", "guidance_delta": 0.3}
+    assert away(pictures(source, sampling=gentle), found["self"]) > 0.5
+
+
+def test_controls_side_by_side(source: Path, bundle: Path) -> None:
+    """Adapters and ControlNets are added; a condition each, or one image for all."""
+    model = {"bundle": str(bundle)}
+    one = pictures(source, model=model)
+    same = {**model, "adapters": {"blended": 0.5, "segmentation": 0.5}}  # the second is a copy of the first
+    assert away(pictures(source, model=same), one) < 0.02
+    joined = samples(source, model={**model, "controlnets": {"edges": 0.7}})
+    assert away([picture for picture, _ in joined.values()], one) > 0.5
+    assert all(metadata["adapters"] == {"blended": 1.0, "edges": 0.7} for _, metadata in joined.values())
+    each = {"combine": "sum", "use": ["segmentation", "lighting"]}
+    bare = pictures(source, model={**model, "adapters": {}}, conditions=each)
+    turned = {**each, "use": ["lighting", "segmentation"]}
+    swapped = pictures(source, model={**model, "adapters": {}}, conditions=turned)
+    assert away(bare, swapped) < 0.02, "residuals are added, in whatever order"
+    assert away(bare, one) > 0.5
+    window = pictures(source, model=model, conditions={"control_end": 0.25})
+    assert away(window, one) > 0.5
+    late = pictures(source, model=model, conditions={"control_start": 0.5})
+    assert away(late, one) > 0.5
+    assert away(late, window) > 0.5
+    with pytest.raises(ValueError, match=r"expected one for each of \['lighting', 'segmentation'\]"):
+        pictures(source, model=model, conditions=each)
+
+
+def test_the_tiny_decoder_and_tiles(source: Path, bundle: Path) -> None:
+    made = samples(source, model={"bundle": str(bundle), "decoder": "tiny"})
+    assert all(metadata["decoder"] == "tiny" for _, metadata in made.values())
+    assert away([picture for picture, _ in made.values()], pictures(source)) > 1
+    whole, tiled = pictures(source), pictures(source, model={"decode_tile": 64})
+    assert 0 < away(whole, tiled) < 8
+    shutil.rmtree(bundle / "tiny_decoder")
+    with pytest.raises(BundleError, match="found no tiny_decoder"):
+        pictures(source, model={"bundle": str(bundle), "decoder": "tiny"})
+
+
+def test_prompts_and_noise_on_the_way_to_others(source: Path) -> None:
+    far = {"variants": 3, "seed": 5, "seed_to": 9, "prompt": "white teeth", "prompt_to": "yellow teeth, inflamed gum"}
+    made = samples(source, sampling=far)
+    by_share = {m["share"]: picture for picture, m in made.values() if m["source_key"] == first(made)}
+    assert sorted(by_share) == [0.0, 0.5, 1.0]
+    begin = samples(source, sampling={"variants": 1, "seed": 5, "prompt": far["prompt"]})
+    end = samples(source, sampling={"variants": 1, "seed": 9, "prompt": far["prompt_to"]})
+    for share, alone in ((0.0, begin), (1.0, end)):
+        picture = next(picture for picture, metadata in alone.values() if metadata["source_key"] == first(made))
+        assert away([by_share[share]], [picture]) < 0.02, "the ends are what they would be alone"
+    straight = samples(source, sampling={**far, "interpolation": "lerp"})
+    assert away(halfway(straight), halfway(made)) > 0
+    by_itself = halfway(samples(source, sampling=far, engine={"slots": 1, "control_slots": 1}))
+    assert away(by_itself, halfway(made)) < 0.05, "its own control, not that of a variant with another prompt"
+    still = samples(source, sampling={**far, "seed_to": 5, "prompt_to": None})
+    assert len({picture.tobytes() for picture, m in still.values() if m["source_key"] == first(made)}) == 1
+
+
+def halfway(made: Mapping[str, tuple[Picture, dict[str, Any]]]) -> list[Picture]:
+    return [picture for picture, metadata in made.values() if metadata["share"] == 0.5]
+
+
+def first(made: Mapping[str, tuple[Picture, dict[str, Any]]]) -> str:
+    return min(metadata["source_key"] for _, metadata in made.values())
+
+
+def test_long_prompts(source: Path) -> None:
+    long = "a photo of both teeth, " + ", ".join(["white enamel, pink gum"] * 20)
+    refused = unit(source, sampling={"prompt": long})
+    assert refused.record.written == 0
+    assert all("tokens" in sample.reason for sample in refused.record.samples)
+    cut = samples(source, sampling={"prompt": long, "long_prompts": "truncate"})
+    assert all("did not read the end of a prompt" in " ".join(m["warnings"]) for _, m in cut.values())
+    chunked = samples(source, sampling={"prompt": long, "long_prompts": "chunk", "prompt_chunks": 4})
+    assert all(m["warnings"] == [] for _, m in chunked.values())
+    assert away([p for p, _ in cut.values()], [p for p, _ in chunked.values()]) > 0
+
+
+@pytest.mark.parametrize("key", ["negative_prompt", "prompt_to"])
+def test_a_prompt_of_the_spec_that_is_too_long_is_refused_at_once(source: Path, key: str) -> None:
+    with pytest.raises(BuildError, match=rf"sampling\.{key}: .* tokens"):
+        unit(source, sampling={key: "enamel " * 90, "guidance_scale": 2.0})
+    cut = unit(source, sampling={key: "enamel " * 90, "guidance_scale": 2.0, "long_prompts": "truncate"})
+    assert all("did not read the end" in " ".join(sample.warnings) for sample in cut.record.samples)
+
+
+def test_pictures_that_no_condition_decides_are_refused(source: Path, bundle: Path) -> None:
+    shutil.rmtree(bundle / "controlnet")
+    with pytest.raises(BuildError, match="no control net"):
+        unit(source, model={"bundle": str(bundle), "adapters": {}})
+    with pytest.raises(BuildError, match=r"found \(0\.3, 0\.4\), expected one of 4 steps between"):
+        unit(source, conditions={"control_start": 0.3, "control_end": 0.4})
+    with pytest.raises(ValueError, match="must be less than"):
+        unit(source, conditions={"control_start": 0.9, "control_end": 0.1})
+
+
+def test_a_decoder_that_overflows_gives_no_black_pictures(source: Path) -> None:
+    spec = small_spec(source, source.parent / "out")
+    generation = start_generation(make_plan(spec))
+    broken = generation.codec
+    decode = broken._whole
+
+    def overflow(batch: torch.Tensor, **options: Any) -> Any:
+        decoded = decode(batch, **options)[0]
+        decoded[1, 0, 5, 5] = float("inf")
+        return (decoded,)
+
+    broken._whole = overflow
+    made = generate_unit(generation, generation.plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+    assert (made.record.written, made.record.rejected) == (3, 1)
+    (reason,) = [sample.reason for sample in made.record.samples if sample.status == "rejected"]
+    assert "not finite" in reason
+
+
+def test_a_failing_control_fails_the_unit_which_can_be_tried_again(source: Path) -> None:
+    spec = small_spec(source, source.parent / "out")
+    generation = start_generation(make_plan(spec))
+
+    def failing(canvases: Any) -> dict[str, ControlError]:
+        return {canvas.key: ControlError(f"{canvas.key}: control branch blended failed") for canvas in canvases}
+
+    with pytest.raises(ControlError, match="control branch blended failed"):
+        generate_unit(generation, generation.plan.units[0], list_shards(str(source))[0], failing)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"engine": {"control_slots": 1}, "sampling": {"guidance_scale": 2}}, "engine.control_slots 1: guidance needs"),
+        ({"conditions": {"use": ["lighting", "lighting"]}}, "expected every condition once"),
+    ],
+)
+def test_specs_that_never_work_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BuildSpec.model_validate(sections)
+
+
+def test_a_scheduler_that_cannot_be_used_is_refused_before_the_plan_stands(source: Path, tmp_path: Path) -> None:
+    for options, message in (({"clip_sample": True}, "clip_sample"), ({"beta_start": "1e-4"}, "text for beta_start")):
+        spec = small_spec(source, tmp_path / "o", sampling={"scheduler": "ddim", "scheduler_options": options})
+        with pytest.raises(DentgenError, match=message):
+            build(spec, use_ray=False)
+    assert build(small_spec(source, tmp_path / "o"), use_ray=False).index.written == 4
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_graph_without_a_gpu_is_refused(source: Path) -> None:
+    with pytest.raises(SpecError, match="on a machine without a GPU"):
+        pictures(source, engine={"cuda_graph": True})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_captured_tick_makes_the_same_bits(source: Path) -> None:
+    captured = pictures(source, engine={"cuda_graph": True})
+    assert all((a == b).all() for a, b in zip(captured, pictures(source), strict=True))
+
+
+@pytest.mark.slow
+def test_compiled_networks_make_the_same_pictures(source: Path) -> None:
+    """Within rounding; on the CPU too, so that the path is run where no GPU is."""
+    compiled = pictures(source, engine={"compile": True})
+    torch.compiler.reset()
+    assert max(np.abs(a - b).max() for a, b in zip(compiled, pictures(source), strict=True)) <= 1

@@ -1,0 +1,267 @@
+"""One unit in one process: sharing, rejection, accounting."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dentgen.conditions.readers.source import index_shard, list_shards
+from dentgen.documents import LedgerRecord
+from dentgen.errors import BuildError
+from dentgen.generation.generator import Generation, make_engine, start_generation
+from dentgen.generation.unit import generate_unit
+from dentgen.models.bundle import Bundle, find_bundle
+from dentgen.models.checkpoints.file import write_tensors
+from dentgen.phantom.render import phantom_split
+from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.run import build
+from dentgen.shards.ledger import read_ledger
+from dentgen.shards.reader import read_samples, tar_samples
+from tests.conftest import problems, shard_bytes, small_spec, write_tar
+from tests.models.test_lora import kohya
+
+Members = dict[str, dict[str, bytes]]
+
+
+def made(source: Path, out: Path, **sections: dict[str, object]) -> tuple[bytes, LedgerRecord, Generation]:
+    spec = small_spec(source, out, **sections)
+    plan = make_plan(spec)
+    generation = start_generation(plan)
+    result = generate_unit(generation, plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+    return result.shard, result.record, generation
+
+
+def test_labels_travel_unchanged(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
+    shard, _, _ = made(tmp_path / "s", tmp_path)
+    samples = dict(tar_samples(shard))
+    assert list(samples) == [f"{key}-v000", f"{key}-v001"]
+    from io import BytesIO
+
+    from PIL import Image
+
+    for members in samples.values():
+        for label in ("seg.png", "fdi.png", "light.png"):
+            found = np.asarray(Image.open(BytesIO(members[label])))
+            assert (found == np.asarray(Image.open(BytesIO(demo_members[key][label])))).all(), label
+
+
+def test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched(tmp_path: Path, demo_members: Members) -> None:
+    keys = sorted(demo_members)[:2]
+    good = {key: demo_members[key] for key in keys}
+    write_tar(tmp_path / "good" / "x.tar", good)
+    write_tar(tmp_path / "bad" / "x.tar", {**good, keys[0]: {**good[keys[0]], "light.png": b"torn"}})
+    whole, _, _ = made(tmp_path / "good", tmp_path)
+    rest, record, _ = made(tmp_path / "bad", tmp_path)
+    assert (record.written, record.rejected) == (2, 2)
+    reasons = {sample.key: sample.reason for sample in record.samples if sample.status == "rejected"}
+    assert sorted(reasons) == [f"{keys[0]}-v000", f"{keys[0]}-v001"]
+    for word in ("x.tar", keys[0], "light.png", "whole image"):
+        assert all(word in reason for reason in reasons.values())
+    pictures = {key: members["png"] for key, members in tar_samples(whole)}
+    assert {key: members["png"] for key, members in tar_samples(rest)} == {
+        key: pictures[key] for key in pictures if key.startswith(keys[1])
+    }
+
+
+def test_a_tar_that_breaks_off_is_used_as_far_as_it_goes(tmp_path: Path, demo_members: Members) -> None:
+    source = tmp_path / "s"
+    keys = sorted(demo_members)[:4]
+    path = write_tar(source / "x.tar", {key: demo_members[key] for key in keys})
+    build(small_spec(source, tmp_path / "whole"), use_ray=False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 5 // 8])
+    outcome = build(small_spec(source, tmp_path / "cut"), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 4, 2)
+    assert shard_bytes(tmp_path / "cut")["000000.tar"] == shard_bytes(tmp_path / "whole")["000000.tar"]
+    reasons = [sample.reason for sample in read_ledger(str(tmp_path / "cut"), "000001").samples]
+    assert all("x.tar" in reason and "cut off" in reason for reason in reasons)
+
+
+def test_a_source_that_changed_after_planning_fails_its_unit_by_name(tmp_path: Path, demo_members: Members) -> None:
+    """It must not count as rejected: that would be for ever, and restoring the source mends it."""
+    keys = sorted(demo_members)[:3]
+    path = write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
+    plan = make_plan(small_spec(tmp_path / "s", tmp_path / "out"))
+    generation = start_generation(plan)
+    engine = make_engine(generation)
+    whole = path.read_bytes()
+    for changed in (whole[:4096], b"x" * len(whole)):
+        path.write_bytes(changed)
+        (shard,) = list_shards(str(tmp_path / "s"))
+        with pytest.raises(BuildError, match=r"unit 000000: .*x\.tar changed since the build was planned"):
+            generate_unit(generation, plan.units[0], shard, engine.run)
+
+
+def test_ignored_members_are_named_in_the_spec(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: {**demo_members[key], "notes.txt": b"mine"}})
+    assert build(small_spec(tmp_path / "s", tmp_path / "a"), use_ray=False).index.rejected == 2
+    spec = small_spec(tmp_path / "s", tmp_path / "b", source={"ignore_members": ["notes.txt"]})
+    assert build(spec, use_ray=False).index.written == 2
+
+
+def test_a_limit_is_the_beginning_of_the_build(small_source: Path, tmp_path: Path) -> None:
+    build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
+    build(small_spec(small_source, tmp_path / "few", source={"limit": 3}), use_ray=False)
+
+    def pictures(out: Path) -> dict[str, bytes]:
+        return {key: members["png"] for key, members in read_samples(str(out))}
+
+    whole, few = pictures(tmp_path / "whole"), pictures(tmp_path / "few")
+    assert list(few) == list(whole)[:6]
+    assert all(few[key] == whole[key] for key in few)
+
+
+def test_duplicate_keys_are_rejected_once(tmp_path: Path, demo_members: Members) -> None:
+    keys = sorted(demo_members)[:3]
+    write_tar(tmp_path / "s" / "a.tar", {key: demo_members[key] for key in keys[:2]})
+    write_tar(tmp_path / "s" / "b.tar", {key: demo_members[key] for key in keys[1:]})
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out"), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (8, 6, 2)
+
+
+def test_the_first_of_two_neighbours_with_one_key_is_kept(tmp_path: Path, demo_members: Members) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    first, second = sorted(demo_members)[:2]
+    rows = [{"__key__": key, **demo_members[key]} for key in (first, second, first)]
+    (tmp_path / "s").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "s" / "x.parquet")
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", pipeline={"samples_per_shard": 64}), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 4, 2)
+
+
+def test_planning_and_generating_agree_on_the_split_of_damaged_records(tmp_path: Path, demo_members: Members) -> None:
+    """Whose split cannot be read is wanted, so that it is rejected; whose split is another's, is not."""
+    members = demo_members[sorted(demo_members)[0]]
+    train, other = b'{"split": "train"}', b'{"split": "other"}'
+    (tmp_path / "s").mkdir()
+    with tarfile.open(tmp_path / "s" / "x.tar", "w") as archive:
+        for key, metadata, linked in (
+            ("good", train, ""),
+            ("linked-metadata", train, "json"),
+            ("linked-map", train, "seg.png"),
+            ("linked-map-of-another", other, "seg.png"),
+            ("linked-map-without-metadata", None, "seg.png"),
+        ):
+            for name, content in {**members, "json": metadata}.items():
+                info = tarfile.TarInfo(f"{key}.{name}")
+                info.type, info.linkname = (tarfile.LNKTYPE, "x") if name == linked else (tarfile.REGTYPE, "")
+                info.size = len(content) if content is not None and name != linked else 0
+                if content is not None:
+                    archive.addfile(info, BytesIO(content))
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", source={"split": "train"}), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 2, 4)
+
+
+@pytest.mark.parametrize("damaged", ["json", "seg.png"])
+def test_a_damaged_page_under_a_split(damaged: str, tmp_path: Path, demo_members: Members) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "s").mkdir()
+    path = tmp_path / "s" / "x.parquet"
+    members = demo_members[sorted(demo_members)[0]]
+    rows = [
+        {"__key__": f"k{n}", **members, "json": json.dumps({"split": "train" if n % 2 else "other"}).encode()}
+        for n in range(4)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2, compression="none", use_dictionary=False)
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    (column,) = (i for i in range(group.num_columns) if group.column(i).path_in_schema == damaged)
+    data, at = bytearray(path.read_bytes()), group.column(column).data_page_offset
+    data[at : at + 20] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", source={"split": "train"}), use_ray=False)
+    rejected = 4 if damaged == "json" else 2
+    assert (outcome.index.written, outcome.index.rejected) == (2, rejected), "two of unknown split, or one of train"
+
+
+def test_a_damaged_record_of_another_split_is_nobodys(tmp_path: Path, demo_members: Members) -> None:
+    """It was never planned, so it is neither written nor rejected, and the sums still add up."""
+    keys = sorted(demo_members)[:2]
+    records = {key: dict(demo_members[key]) for key in keys}
+    records[keys[0]]["json"], records[keys[1]]["json"] = b'{"split": "train"}', b'{"split": "other"}'
+    del records[keys[1]]["light.png"]
+    write_tar(tmp_path / "s" / "x.tar", records)
+    outcome = build(small_spec(tmp_path / "s", tmp_path / "out", source={"split": "train"}), use_ray=False)
+    assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (2, 2, 0)
+
+
+def test_another_bundle_than_planned_is_refused(small_source: Path, tmp_path: Path) -> None:
+    plan = make_plan(small_spec(small_source, tmp_path)).model_copy(update={"bundle_digest": "0" * 64})
+    with pytest.raises(BuildError, match="as planned"):
+        start_generation(plan)
+
+
+def test_chosen_loras_and_words_decide_the_pictures(tmp_path: Path, demo_members: Members, miniature: Bundle) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
+    bundle = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+    write_tensors(kohya(miniature), bundle / "loras" / "look" / "lora.safetensors")
+    write_tensors({"emb_params": torch.ones(2, 128)}, bundle / "embeddings" / "smile.safetensors")
+
+    def pictures(prompt: str = "a photo of teeth", **model: object) -> list[bytes]:
+        sections: dict[str, dict[str, object]] = {
+            "model": {"bundle": str(bundle), **model},
+            "sampling": {"prompt": prompt},
+        }
+        shard, record, _ = made(tmp_path / "s", tmp_path, **sections)
+        assert record.rejected == 0
+        return [members["png"] for _, members in tar_samples(shard)]
+
+    base = pictures()
+    assert pictures(loras={"look": 0.0}) == base
+    assert pictures(loras={"look": 0.5}) != base
+    assert pictures(embeddings=["smile"]) == base
+    assert pictures("a photo of <smile> teeth", embeddings=["smile"]) != pictures("a photo of <smile> teeth")
+
+
+def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:
+    whole = make_plan(small_spec(small_source, tmp_path)).planned
+    keys = [key for s in list_shards(str(small_source)) for key in index_shard(s, with_metadata=False).keys]
+    groups = ["-".join(key.split("-")[:2]) for key in keys]
+    splits = [phantom_split(group) for group in groups]
+    for split in set(splits):
+        part = make_plan(small_spec(small_source, tmp_path, source={"split": split})).planned
+        assert part == whole * splits.count(split) // len(splits)
+    with pytest.raises(BuildError, match="no record of split 'nobody'"):
+        make_plan(small_spec(small_source, tmp_path, source={"split": "nobody"}))
+
+
+def test_a_prompt_that_is_too_long_rejects_its_record(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: {**demo_members[key], "json": b'{"prompt": "' + b"teeth " * 90 + b'"}'}})
+    _, record, _ = made(tmp_path / "s", tmp_path)
+    assert record.rejected == 2
+    assert "at most 77" in record.samples[0].reason
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"sampling": {"scheduler": "lcm", "guidance_scale": 2.0}},
+        {
+            "sampling": {"scheduler": "ddim", "steps": 6, "prompt": "a photo of upper teeth"},
+            "output": {"image_format": "jpg"},
+        },
+        {"model": {"adapters": {}}, "conditions": {"use": ["lighting"]}, "output": {"image_format": "webp"}},
+    ],
+)
+def test_other_settings_build_and_verify(
+    sections: dict[str, dict[str, object]], small_source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    merged = {**sections, "output": {"path": str(out), **sections.get("output", {})}}
+    spec = small_spec(small_source, out, **merged)
+    build(spec, use_ray=False)
+    assert problems(out) == []
