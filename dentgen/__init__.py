@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dentgen.models.bundle import load_bundle
     from dentgen.pipeline.run import build
-    from dentgen.shards.dataset import load_dataset
+    from dentgen.shards.dataset import open_dataset
     from dentgen.spec.build import BuildSpec
 
-__all__ = ["BuildSpec", "build", "load_bundle", "load_dataset"]
+__all__ = ["BuildSpec", "build", "load_bundle", "open_dataset"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,9 +31,9 @@ def __getattr__(name: str) -> Any:
             from dentgen.models.bundle import load_bundle
 
             return load_bundle
-        case "load_dataset":
-            from dentgen.shards.dataset import load_dataset
+        case "open_dataset":
+            from dentgen.shards.dataset import open_dataset
 
-            return load_dataset
+            return open_dataset
         case _:
             raise AttributeError(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA
 
@@ -46,7 +46,9 @@ class ConditionMetadata(BaseModel):
     dentition: _Word = Field(default="", description="permanent, deciduous.")
     shade: str = Field(default="", description="Colour of the teeth, a word.")
     gum: str = Field(default="", description="Look of the gum, a word.")
-    light: str = Field(default="", description="Kind of light, a word.")
+    lighting: str = Field(
+        default="", validation_alias=AliasChoices("lighting", "light"), description="Kind of light, a word."
+    )
     missing_teeth: _Word = Field(default="", description="Teeth missing between two that are in the picture.")
     restorations: _Word = Field(default="", description="Teeth in the picture with a filling or crown.")
     caries: _Word = Field(default="", description="Teeth in the picture with decay.")
@@ -111,7 +113,7 @@ class SampleStatus(Document):
     prompt: str = ""
     status: Literal["written", "rejected"]
     reason: str = Field(default="", description="Why it was rejected: file, key, found, expected.")
-    source_licence: str = Field(default="", description='Licence of the condition record, "" where unknown.')
+    source_license: str = Field(default="", description='Licence of the condition record, "" where unknown.')
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     light_level: int | None = Field(default=None, description="Mean level of the lighting map where it is not empty.")
@@ -194,7 +196,7 @@ class SampleMetadata(Document):
     bundle_digest: str
     spec_digest: str
     software: dict[str, str] = Field(description="Library versions, device kind, slots and threads: all decide bytes.")
-    source_licence: str = Field(default="", description='"" where unknown.')
+    source_license: str = Field(default="", description='"" where unknown.')
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     warnings: tuple[str, ...] = ()

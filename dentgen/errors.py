@@ -4,30 +4,62 @@
     +-- SpecError           a spec, option or argument is wrong; exit code 2
     +-- ConditionError      a condition record or shard cannot be used
     +-- BundleError         a model bundle is missing, damaged or of the wrong kind
-    +-- TrainingError       a training run cannot begin or go on
+    +-- TrainingError       a training run cannot start or continue
     +-- SolverError         a scheduler cannot be turned into a solver table
-    +-- EngineError         the diffusion engine cannot go on
-        +-- CanvasError         one canvas cannot be made; the engine and its neighbours go on
+    +-- EngineError         the diffusion engine cannot continue
+        +-- CanvasError         one canvas failed; the engine and its other canvases continue
             +-- ControlError        a control branch failed on it
         +-- OutOfMemoryError    the engine's shape does not fit into the device's memory
-    +-- StorageError        a place cannot be listed, read or written
-        +-- RefusedFileError    one file is refused to us; others may not be
-    +-- BuildError          a build cannot go on as asked
+    +-- StorageError        a file or folder cannot be listed, read or written
+        +-- RefusedFileError    access to one file is denied; others may be readable
+    +-- BuildError          a build cannot continue as asked
         +-- SpecChangedError    resuming under another spec, bundle or environment
-        +-- DeterminismError    two attempts at one unit gave different bytes
+        +-- DeterminismError    two attempts at one unit produced different bytes
 
-Messages name the file or URL, the key, what was found and what was expected.
+Errors carry fields (file, key, found, expected); their text is composed from them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 
 class DentgenError(Exception):
-    """Base of all errors raised by dentgen."""
+    """Base of all errors raised by dentgen.
+
+    Attributes:
+        message: What happened, "" where ``found`` and ``expected`` say it all.
+        file: File, folder, URL or shard member at fault, "" if none.
+        key: Key, option or record in it, "" if none.
+        found: What is there, "" if ``message`` says it.
+        expected: What should be there, "" if ``message`` says it.
+        advice: What the user can do, "" if it is plain.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        file: str = "",
+        key: str = "",
+        found: Any = "",
+        expected: Any = "",
+        advice: str = "",
+    ) -> None:
+        """Store the fields."""
+        super().__init__(message)
+        self.message, self.file, self.key = message, file, key
+        self.found, self.expected, self.advice = found, expected, advice
+
+    def __str__(self) -> str:
+        """``FILE: KEY: MESSAGE: found X, expected Y; ADVICE``, without what is empty."""
+        facts = [
+            f"{word} {value}" for word, value in (("found", self.found), ("expected", self.expected)) if value != ""
+        ]
+        text = ": ".join(filter(None, (self.file, self.key, self.message, ", ".join(facts))))
+        return f"{text}; {self.advice}" if self.advice else text
 
 
 class SpecError(DentgenError):
@@ -35,21 +67,11 @@ class SpecError(DentgenError):
 
 
 class ConditionError(DentgenError):
-    """A condition record or shard cannot be used.
+    """A condition record or shard cannot be used."""
 
-    Attributes:
-        place: File or member, as a user would look for it.
-        found: What is there.
-        expected: What should be there.
-    """
-
-    def __init__(self, place: str, found: str, expected: str) -> None:
-        """Say where, what was found and what was expected."""
-        super().__init__(f"{place}: found {found}, expected {expected}")
-        self.place, self.found, self.expected = place, found, expected
-
-    def __reduce__(self) -> tuple[type[ConditionError], tuple[str, str, str]]:
-        return type(self), (self.place, self.found, self.expected)
+    def __init__(self, file: str = "", found: Any = "", expected: Any = "") -> None:
+        """Say where, what was found and what was expected; ``file`` is the member or shard as a user looks for it."""
+        super().__init__(file=file, found=found, expected=expected)
 
 
 class BundleError(DentgenError):

@@ -28,8 +28,8 @@ PHOTO_MEMBER: Final = "photo"
 #: What a record's metadata may say about its picture. A list of names, so that nothing else (a patient's name, say) is
 #: ever carried from a source into a dataset.
 ATTRIBUTES: Final = (
-    "view", "arch", "look", "dentition", "shade", "gum", "light", "missing_teeth", "restorations", "caries", "braces",
-    "plaque", "stain", "mirrored",
+    "view", "arch", "look", "dentition", "shade", "gum", "lighting", "missing_teeth", "restorations", "caries",
+    "braces", "plaque", "stain", "mirrored",
 )  # fmt: skip
 
 #: What the pictures are, in the words of the IPTC; https://cv.iptc.org/newscodes/digitalsourcetype/
@@ -53,7 +53,7 @@ class ConditionRecord:
         conditions: Maps by condition name: (H, W) uint8, normal (H, W, 3) uint8, depth (H, W) uint16.
         fdi: (H, W) uint8 FDI numbers, None if the source has none.
         photo: (H, W, 3) uint8 real or reference picture, None if the source has none.
-        licence: Licence of the source, "" if unknown.
+        license: Licence of the source, "" if unknown.
         attributes: What the source says about the picture, by name (``ATTRIBUTES``).
         warnings: What was odd but usable.
     """
@@ -65,7 +65,7 @@ class ConditionRecord:
     conditions: dict[ConditionName, MapArray]
     fdi: NDArray[np.uint8] | None
     photo: NDArray[np.uint8] | None
-    licence: str
+    license: str
     attributes: dict[str, str]
     warnings: tuple[str, ...] = ()
 

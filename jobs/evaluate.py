@@ -20,7 +20,7 @@ from dentgen.evaluation.fidelity import FidelitySettings, figure_lines, measure_
 from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings
 from dentgen.evaluation.phantom_survey import figure_table, survey_lights, survey_mouths
 from dentgen.evaluation.reference_set import TEST_SEED
-from dentgen.evaluation.synthetic_to_real import TstrSettings, measure_tstr
+from dentgen.evaluation.synthetic_to_real import SyntheticToRealSettings, measure_synthetic_to_real
 from dentgen.spec.yaml_file import read_spec
 
 
@@ -75,7 +75,9 @@ def _fidelity(arguments: argparse.Namespace) -> dict[str, float]:
 def _tstr(arguments: argparse.Namespace) -> dict[str, float]:
     spec = read_spec(arguments.spec, arguments.overrides)
     judges = _judges(arguments)
-    figures = measure_tstr(TstrSettings(arguments.work, spec, arguments.build, arguments.records, judges))
+    figures = measure_synthetic_to_real(
+        SyntheticToRealSettings(arguments.work, spec, arguments.build, arguments.records, judges)
+    )
     print(*figure_lines(figures), sep="\n")
     return figures
 

@@ -24,7 +24,7 @@ PAGES_KILL = "    if number == 1 and columns != [KEY_COLUMN]:\n        os.kill(o
 def package_that_kills(folder: Path) -> Path:
     """A copy of the package whose decoder kills its process at a marker, and whose Parquet reader at a row group."""
     shutil.copytree(ROOT / "dentgen", folder / "dentgen", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, before, fault in (("decode.py", DECODE, KILLS), ("parquet_source.py", PAGES, PAGES_KILL)):
+    for name, before, fault in (("decode.py", DECODE, KILLS), ("readers/parquet.py", PAGES, PAGES_KILL)):
         path = folder / "dentgen" / "conditions" / name
         text = path.read_text()
         assert text.count(before) == 1

@@ -55,7 +55,7 @@ def test_specs_that_ship_are_valid() -> None:
 
 
 def test_light_commands_do_not_wait_for_torch() -> None:
-    modules = ("cli", "spec", "storage", "shards.plan_file", "shards.ledger", "shards.verify", "shards.gc")
+    modules = ("cli.app", "spec.build", "storage", "shards.plan_file", "shards.ledger", "shards.verify", "shards.gc")
     imports = ", ".join(f"dentgen.{module}" for module in modules)
     code = f"import sys, {imports}; print('torch' in sys.modules, 'ray' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -64,7 +64,7 @@ def test_light_commands_do_not_wait_for_torch() -> None:
 
 def test_commit_tasks_do_not_wait_for_torch() -> None:
     """Their processes start beside the busy actors; seconds of imports would hold up the first commits."""
-    code = "import sys, dentgen.pipeline.commit_stage; print('torch' in sys.modules)"
+    code = "import sys, dentgen.pipeline.actors.commit_stage; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.split() == ["False"]
 

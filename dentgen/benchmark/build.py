@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from dentgen.benchmark.engine.flops import count_networks
-from dentgen.benchmark.naive_build import build_usually
+from dentgen.benchmark.naive_build import build_naively
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, SpecError
-from dentgen.generation.canvases import canvases_of, requests_of
-from dentgen.generation.generator import Generation, make_engine, start_generation
+from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.pipeline.actors.dataset import build_session
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.plan import make_plan
@@ -105,8 +105,8 @@ def _check(spec: BuildSpec) -> None:
 
 def count_flops(spec: BuildSpec) -> dict[str, float]:
     """GFLOP per sample of the networks: as a build calls them, and as the usual way does."""
-    generation = start_generation(make_plan(spec))
-    flops = count_networks(generation.bundle, spec.conditions.size, *generation.prompts.shape)
+    generator = load_generator(make_plan(spec))
+    flops = count_networks(generator.bundle, spec.conditions.size, *generator.prompts.shape)
     steps, shared = spec.sampling.steps, spec.control_slots / spec.engine.slots
     build = steps * (flops.unet + shared * flops.control) + flops.encode / spec.sampling.variants + flops.decode
     usual = steps * (flops.unet + flops.control) + flops.encode + flops.decode + flops.text
@@ -118,7 +118,7 @@ def _round(spec: BuildSpec, work: Path, number: int) -> Round:
     out = _output(spec, work / f"build-{number}")
     outcome = build(out)
     usual = _output(spec, work / f"usual-{number}")
-    build_usually(usual, environment(spec), batch=spec.engine.slots)
+    build_naively(usual, environment(spec), batch=spec.engine.slots)
     if not outcome.actors:
         raise SpecError("the build ended before its actor was heard once, expected a longer one")
     report = outcome.actors[0]
@@ -134,26 +134,26 @@ def _round(spec: BuildSpec, work: Path, number: int) -> Round:
 def _engine_rate(spec: BuildSpec) -> float:
     """The networks' work of all units, fed from memory: what one actor could do if it had nothing else to do."""
     plan = make_plan(spec)
-    generation = start_generation(plan)
-    engine = make_engine(generation)
+    generator = load_generator(plan)
+    engine = start_engine(generator)
     shards = {shard.name: shard for shard in list_shards(spec.source.path)}
     requests = []
     for unit in plan.units:
         records, _ = read_unit(spec, unit, shards[unit.shard])
-        requests += requests_of(generation, unit, records)[0]
+        requests += sample_requests(generator, unit, records)[0]
     few = requests[: spec.engine.slots]
-    _sample(generation, engine, few)  # warm-up
+    _sample(generator, engine, few)  # warm-up
     began = time.perf_counter()
-    _sample(generation, engine, requests)
+    _sample(generator, engine, requests)
     return len(requests) / (time.perf_counter() - began)
 
 
-def _sample(generation: Generation, engine: DiffusionEngine, requests: Sequence[SampleRequest]) -> None:
-    sampled = engine.run(canvases_of(generation, requests)).values()
+def _sample(generator: Generator, engine: DiffusionEngine, requests: Sequence[SampleRequest]) -> None:
+    sampled = engine.run(build_canvases(generator, requests)).values()
     failed = next((result for result in sampled if isinstance(result, CanvasError)), None)
     if failed is not None:
         raise failed
-    generation.codec.decode([latents for latents in sampled if not isinstance(latents, CanvasError)])
+    generator.codec.decode([latents for latents in sampled if not isinstance(latents, CanvasError)])
 
 
 def _build_rate(spec: BuildSpec) -> float:

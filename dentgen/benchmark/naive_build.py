@@ -29,7 +29,7 @@ from dentgen.spec.build import BuildSpec
 Row = dict[str, Any]
 
 
-def build_usually(spec: BuildSpec, environment: dict[str, str], batch: int) -> None:
+def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> None:
     """Generate every variant of every record of a WebDataset source into ``output.path``.
 
     Args:
@@ -42,7 +42,7 @@ def build_usually(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
     rows = ray.data.read_webdataset([shard.url for shard in list_shards(spec.source.path)], decoder=None)
     samples = rows.flat_map(lambda row: [{**row, "variant": variant} for variant in variants])
     made = samples.map_batches(
-        UsualGenerator,
+        NaiveGenerator,
         fn_constructor_args=(spec.model_dump(mode="json"), environment),
         batch_size=batch,
         compute=ray.data.ActorPoolStrategy(size=spec.pipeline.actors),
@@ -52,7 +52,7 @@ def build_usually(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
     made.write_webdataset(spec.output.path, encoder=None)
 
 
-class UsualGenerator:
+class NaiveGenerator:
     """A batch of rows in, the same rows with pictures out, one batch after the other."""
 
     def __init__(self, values: dict[str, Any], environment: dict[str, str]) -> None:

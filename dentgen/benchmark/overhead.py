@@ -44,7 +44,7 @@ class InstantWorkshop:
         """Nothing is loaded."""
         self._plan = plan
 
-    def make(self, unit: Unit, deaths: int) -> UnitResult:
+    def make(self, unit: Unit, crashes: int) -> UnitResult:
         """One sample a unit."""
         started, key = time.time(), sample_key(f"unit-{unit.name}", 0)
         shard = tar_bytes([(key, {"txt": unit.name.encode()})])
@@ -140,7 +140,7 @@ def _cost(spec: BuildSpec) -> Cost:
     plan = adopt_plan(out, make_plan(spec))
     planned, made_from = time.perf_counter() - began, time.time()
     with hold_lease(out, spec.pipeline.lease_seconds) as lease:
-        make_units(plan, plan.units, spec, lease, use_ray=True, workshop=InstantWorkshop)
+        make_units(plan, plan.units, spec, lease, use_ray=True, backend=InstantWorkshop)
     began = time.perf_counter()
     seal(out, plan)
     sealed = time.perf_counter() - began

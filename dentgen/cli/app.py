@@ -96,11 +96,11 @@ def plan(
 
 
 def _probe_slots(made: Plan, most: int) -> None:
-    from dentgen.generation.generator import start_generation
+    from dentgen.generation.generator import load_generator
     from dentgen.pipeline.slot_probe import advised_slots, probe_slots
 
     rates = []
-    for rate in probe_slots(start_generation(made), most):
+    for rate in probe_slots(load_generator(made), most):
         typer.echo(str(rate))
         rates.append(rate)
     advised = advised_slots(rates)

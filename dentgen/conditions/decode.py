@@ -87,7 +87,7 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
         conditions=conditions,
         fdi=fdi,
         photo=photo,
-        licence=metadata.license,
+        license=metadata.license,
         attributes=metadata.attributes,
         warnings=_disagreement(conditions.get("segmentation"), fdi),
     )

@@ -51,7 +51,7 @@ class _Reading:
     key: str | None
 
 
-def deadly_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> dict[int, RawRecord]:
+def find_crashing_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> dict[int, RawRecord]:
     """Records of a unit that kill a process which does nothing but read them.
 
     Args:

@@ -21,12 +21,12 @@ from dentgen.records import ConditionRecord
 from dentgen.spec.build import BuildSpec
 
 #: Records by position that must not be read again, because they killed a process, with what is known of them.
-Deadly = Mapping[int, RawRecord]
-NONE_DEADLY: Final[Deadly] = MappingProxyType({})
+Quarantine = Mapping[int, RawRecord]
+EMPTY_QUARANTINE: Final[Quarantine] = MappingProxyType({})
 
 
 def read_unit(
-    spec: BuildSpec, unit: Unit, shard: ConditionShard, deadly: Deadly = NONE_DEADLY
+    spec: BuildSpec, unit: Unit, shard: ConditionShard, quarantine: Quarantine = EMPTY_QUARANTINE
 ) -> tuple[list[ConditionRecord], list[SampleStatus]]:
     """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
 
@@ -34,7 +34,7 @@ def read_unit(
         spec: How records are read.
         unit: Which records.
         shard: Where they are.
-        deadly: Those that are rejected without a look at them.
+        quarantine: Those that are rejected without a look at them.
 
     Raises:
         BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
@@ -44,9 +44,9 @@ def read_unit(
     records: list[ConditionRecord] = []
     rejected: list[SampleStatus] = []
     found = 0
-    for position, raw in _raw_records_around(unit, shard, deadly):
+    for position, raw in _raw_records_around(unit, shard, quarantine):
         times = unit.repeats[found] if found < len(unit.repeats) else 1
-        if position in deadly:
+        if position in quarantine:
             rejected += _rejections(unit, position, raw.key, str(raw.problem), times * spec.sampling.variants)
             found += 1
             continue
@@ -89,10 +89,10 @@ def check_records(
             _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
 
 
-def _raw_records_around(unit: Unit, shard: ConditionShard, deadly: Deadly) -> Iterator[tuple[int, RawRecord]]:
-    """All records in order; the deadly ones as they are known, the others read in the runs between them."""
+def _raw_records_around(unit: Unit, shard: ConditionShard, quarantine: Quarantine) -> Iterator[tuple[int, RawRecord]]:
+    """All records in order; the quarantine ones as they are known, the others read in the runs between them."""
     start = unit.start
-    for position, known in sorted(deadly.items()):
+    for position, known in sorted(quarantine.items()):
         yield from _raw_records(unit, shard, start, position)
         yield position, known
         start = position + 1

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dentgen.diffusion.guidance import Guidance, Row
-from dentgen.diffusion.keyed_tensor import Named
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError
 
@@ -38,7 +38,7 @@ class ControlInput:
     """
 
     branch: str
-    condition: Named
+    condition: KeyedTensor
     scale: float = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -85,7 +85,7 @@ class Canvas:
     key: str
     noise: Noise
     table: SolverTable
-    prompt: Named
+    prompt: KeyedTensor
     guidance: Guidance = field(default_factory=Guidance)
     controls: tuple[ControlInput, ...] = ()
     image: Float[Tensor, "4 h w"] | None = None

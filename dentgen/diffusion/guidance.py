@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dentgen.diffusion.keyed_tensor import Named
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError
 
@@ -29,7 +29,7 @@ GuidanceMethod = Literal["full", "self", "initialize"]
 class Row:
     """One UNet input row: its prompt and the weight of its prediction in the canvas's."""
 
-    prompt: Named
+    prompt: KeyedTensor
     weight: float
 
 
@@ -54,7 +54,7 @@ class Guidance:
 
     scale: float = 1.0
     method: GuidanceMethod = "full"
-    negative: Named | None = None
+    negative: KeyedTensor | None = None
     delta: float = 1.0
 
     @property
@@ -62,7 +62,7 @@ class Guidance:
         """Whether there is any guidance."""
         return self.scale != 1.0
 
-    def rows(self, prompt: Named, step: int) -> tuple[Row, ...]:
+    def rows(self, prompt: KeyedTensor, step: int) -> tuple[Row, ...]:
         """Rows at a step, in combination order; a row that is not there at later steps stands last."""
         if not self.active:
             return (Row(prompt, 1.0),)

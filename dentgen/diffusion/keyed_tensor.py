@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
+class KeyedTensor:
     """A tensor with a name: equal names mean equal values.
 
     Attributes:

@@ -44,7 +44,7 @@ def write_fidelity_sheet(
         light = np.repeat(reference.light[place][..., None], 3, -1)
         tiles = [colour_segmentation(reference.seg[place]), light, reference.photos[place], *variants[place]]
         lines.append(np.concatenate([_framed(tile) for tile in tiles], 1))
-    storage.put_latest(url, png_bytes(np.concatenate(lines)))
+    storage.overwrite(url, png_bytes(np.concatenate(lines)))
     return [reference.keys[place] for place in places]
 
 

@@ -68,7 +68,7 @@ def kept_judge(
 ) -> _Network:
     """The judge that ``train_judge`` gives for these arguments; trained only if ``work`` does not hold it."""
     place = storage.join(work, "judges", f"{name}-{_digest(images, truth, name, steps, seed)}.safetensors")
-    weights = storage.read_if_there(place)
+    weights = storage.read_if_exists(place)
     if weights is None:
         network = train_judge(judge, images, truth, steps=steps, seed=seed, name=name)
         storage.put_if_absent(place, save({key: value.contiguous() for key, value in network.state_dict().items()}))

@@ -23,7 +23,7 @@ from dentgen.evaluation.generated_images import generated_pictures
 from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings, kept_segmenters
 from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
-from dentgen.generation.generator import Generation, engine_of, start_generation
+from dentgen.generation.generator import Generator, build_engine, load_generator
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import LORAS, TINY_DECODER
 from dentgen.pipeline.plan import make_plan
@@ -212,18 +212,18 @@ def _seconds(
     spec: BuildSpec, test: ReferenceSet, decodings: Sequence[Decoding]
 ) -> tuple[float, dict[str, float], dict[str, float]]:
     """Medians of interleaved rounds: a tick of an engine with one slot; by decoder one picture, and a build's."""
-    generations = {decoding.name: _generation(_spec(spec, SAMPLERS[-1], decoding), test) for decoding in decodings}
-    first = generations["KL"]
-    engine = engine_of(first, first.spec.sampling.first_rows, 1)
+    generators = {decoding.name: _generation(_spec(spec, SAMPLERS[-1], decoding), test) for decoding in decodings}
+    first = generators["KL"]
+    engine = build_engine(first, first.spec.sampling.first_rows, 1)
     engine.warm_up()
     ticks: list[float] = []
-    decodes: dict[str, list[float]] = {name: [] for name in generations}
-    batches: dict[str, list[float]] = {name: [] for name in generations}
+    decodes: dict[str, list[float]] = {name: [] for name in generators}
+    batches: dict[str, list[float]] = {name: [] for name in generators}
     for _ in range(_ROUNDS):
         ticks.append(engine.warm_up())
-        for name, generation in generations.items():
-            decodes[name].append(_decode_seconds(generation))
-            batches[name].append(_batch_seconds(generation))
+        for name, generator in generators.items():
+            decodes[name].append(_decode_seconds(generator))
+            batches[name].append(_batch_seconds(generator))
     return median(ticks), _medians(decodes), _medians(batches)
 
 
@@ -231,17 +231,17 @@ def _medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: median(values) for name, values in seconds.items()}
 
 
-def _generation(spec: BuildSpec, test: ReferenceSet) -> Generation:
+def _generation(spec: BuildSpec, test: ReferenceSet) -> Generator:
     source = spec.source.model_copy(update={"path": test.source, "split": None})
-    return start_generation(make_plan(spec.model_copy(update={"source": source})))
+    return load_generator(make_plan(spec.model_copy(update={"source": source})))
 
 
 @torch.no_grad()
-def _decode_seconds(generation: Generation) -> float:
+def _decode_seconds(generator: Generator) -> float:
     """One picture through the decoder alone, in a batch of its own."""
-    bundle = generation.bundle
+    bundle = generator.bundle
     decoder = bundle.tiny_decoder or bundle.vae
-    edge = generation.spec.conditions.size // generation.codec.downscale
+    edge = generator.spec.conditions.size // generator.codec.downscale
     latents = torch.zeros(1, 4, edge, edge, device=bundle.unet.device, dtype=bundle.unet.dtype)
     decoder.decode(latents)
     begin = perf_counter()
@@ -249,12 +249,12 @@ def _decode_seconds(generation: Generation) -> float:
     return perf_counter() - begin
 
 
-def _batch_seconds(generation: Generation) -> float:
+def _batch_seconds(generator: Generator) -> float:
     """As many pictures as the engine has slots, from latents to levels."""
-    edge = generation.spec.conditions.size // generation.codec.downscale
-    latents = [torch.zeros(4, edge, edge)] * generation.spec.engine.slots
+    edge = generator.spec.conditions.size // generator.codec.downscale
+    latents = [torch.zeros(4, edge, edge)] * generator.spec.engine.slots
     begin = perf_counter()
-    generation.codec.decode_finite(latents)
+    generator.codec.decode_finite(latents)
     return perf_counter() - begin
 
 

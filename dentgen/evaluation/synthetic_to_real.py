@@ -1,6 +1,6 @@
 """Train on synthetic, test on real: what a segmenter learns from a build, and what from reference pictures.
 
-The build is read as its users read it, through ``load_dataset``. "Real" are reference pictures of procedural jaws that
+The build is read as its users read it, through ``open_dataset``. "Real" are reference pictures of procedural jaws that
 no model and no segmenter saw. Refuses to know how pictures were made.
 """
 
@@ -20,14 +20,14 @@ from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings, kept_j
 from dentgen.evaluation.judges import Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.quality.metrics import class_ious, confusion
-from dentgen.shards.dataset import load_dataset
+from dentgen.shards.dataset import open_dataset
 from dentgen.spec.build import BuildSpec
 
 _CLASSES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class TstrSettings:
+class SyntheticToRealSettings:
     """Sizes of the comparison.
 
     Attributes:
@@ -47,7 +47,7 @@ class TstrSettings:
     seeds: tuple[int, ...] = (0, 1)
 
 
-def measure_tstr(settings: TstrSettings) -> dict[str, float]:
+def measure_synthetic_to_real(settings: SyntheticToRealSettings) -> dict[str, float]:
     """IoU on unseen reference pictures of segmenters that differ only in what they learnt from.
 
     ``miou_synthetic``, ``miou_reference`` and their ``miou_ratio`` are means over seeds, ``..._seed0`` and so on the
@@ -69,14 +69,14 @@ def measure_tstr(settings: TstrSettings) -> dict[str, float]:
     return {"records": float(len(images)), **_figures(ious, settings.seeds)}
 
 
-def _own_build(settings: TstrSettings) -> str:
+def _own_build(settings: SyntheticToRealSettings) -> str:
     learnt = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.size)
     return finished_build(settings.work, settings.spec, learnt.source, variants=1)
 
 
 def _read_build(out: str, most: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pictures (n, size, size, 3) and tissue classes (n, size, size) of a build, in its order."""
-    samples = list(islice(load_dataset(out), most))
+    samples = list(islice(open_dataset(out), most))
     images = np.stack([sample["image"].permute(1, 2, 0).numpy() for sample in samples])
     if images.shape[1:3] != (size, size):
         raise SpecError(f"{out}: found pictures of {images.shape[2]} x {images.shape[1]}, expected {size} x {size}")
@@ -84,7 +84,7 @@ def _read_build(out: str, most: int, size: int) -> tuple[NDArray[np.uint8], NDAr
 
 
 def _learn(
-    settings: TstrSettings, images: NDArray[np.uint8], seg: NDArray[np.uint8], seed: int, test: ReferenceSet
+    settings: SyntheticToRealSettings, images: NDArray[np.uint8], seg: NDArray[np.uint8], seed: int, test: ReferenceSet
 ) -> NDArray[np.float64]:
     """IoU of every class on the test pictures."""
     steps = settings.judges.unet_steps

@@ -33,7 +33,7 @@ CODEC_BATCH: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Generation:
+class Generator:
     """Everything a process needs to generate units of one plan."""
 
     plan: Plan
@@ -70,7 +70,7 @@ def control_routes(spec: BuildSpec) -> tuple[ControlRoute, ...]:
     return tuple(ControlRoute(name, name, use, scale) for name, scale in (named or {BASE: 1.0}).items())
 
 
-def start_generation(plan: Plan) -> Generation:
+def load_generator(plan: Plan) -> Generator:
     """Load the models that a plan names, with its threads and precision.
 
     Raises:
@@ -84,20 +84,20 @@ def start_generation(plan: Plan) -> Generation:
         raise BuildError(
             f"bundle {spec.model.bundle}: found digest {bundle.digest} here, expected {plan.bundle_digest} as planned"
         )
-    return generation_of(plan, spec, bundle)
+    return build_generator(plan, spec, bundle)
 
 
-def generation_of(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generation:
+def build_generator(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generator:
     """Put together what makes units, on loaded models.
 
     Raises:
         BuildError: If the bundle cannot do what the spec asks.
     """
-    generation = Generation(
+    generator = Generator(
         plan=plan,
         spec=spec,
         bundle=bundle,
-        prompts=prompts_of(spec, bundle),
+        prompts=prompt_encoder(spec, bundle),
         codec=LatentCodec(
             bundle.vae,
             CODEC_BATCH,
@@ -105,19 +105,19 @@ def generation_of(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generation:
             tile=spec.model.decode_tile,
             compiled=spec.engine.compile,
         ),
-        table=solver_of(spec, bundle.folder),
+        table=solver_table(spec, bundle.folder),
         routes=control_routes(spec),
     )
-    _check_control(generation)
-    _check_mask(generation)
-    _check_prompts(generation)
-    return generation
+    _check_control(generator)
+    _check_mask(generator)
+    _check_prompts(generator)
+    return generator
 
 
-def _check_control(generation: Generation) -> None:
+def _check_control(generator: Generator) -> None:
     """Refuse to make pictures that no condition decides."""
-    spec, bundle, steps = generation.spec, generation.bundle, generation.table.num_steps
-    missing = [route.network for route in generation.routes if route.network not in {**bundle.shared, **bundle.full}]
+    spec, bundle, steps = generator.spec, generator.bundle, generator.table.num_steps
+    missing = [route.network for route in generator.routes if route.network not in {**bundle.shared, **bundle.full}]
     if missing:
         raise BuildError(f"bundle {bundle.name}: found no control net {missing}, expected one for conditions.use")
     window = (spec.conditions.control_start, spec.conditions.control_end)
@@ -127,28 +127,28 @@ def _check_control(generation: Generation) -> None:
         )
 
 
-def _check_mask(generation: Generation) -> None:
+def _check_mask(generator: Generator) -> None:
     """Refuse a UNet whose inputs are not what the spec gives it."""
-    sampling, channels = generation.spec.sampling, int(generation.bundle.unet.config["in_channels"])
+    sampling, channels = generator.spec.sampling, int(generator.bundle.unet.config["in_channels"])
     if channels not in {LATENT_CHANNELS, LATENT_CHANNELS + MASK_CHANNELS}:
-        raise BuildError(f"bundle {generation.bundle.name}: found a UNet of {channels} channels, expected 4 or 9")
+        raise BuildError(f"bundle {generator.bundle.name}: found a UNet of {channels} channels, expected 4 or 9")
     if channels > LATENT_CHANNELS and not sampling.repaint:
         raise BuildError(
-            f"bundle {generation.bundle.name}: the UNet wants mask and masked picture, expected sampling.repaint"
+            f"bundle {generator.bundle.name}: the UNet wants mask and masked picture, expected sampling.repaint"
         )
 
 
-def _check_prompts(generation: Generation) -> None:
+def _check_prompts(generator: Generator) -> None:
     """Refuse prompts that stand in the spec and are too long, before every record fails on them."""
-    sampling = generation.spec.sampling
+    sampling = generator.spec.sampling
     for key, prompt in (("negative_prompt", sampling.negative_prompt), ("prompt_to", sampling.prompt_to)):
         try:
-            generation.prompts.embed(prompt or "")
+            generator.prompts.embed(prompt or "")
         except ConditionError as error:
             raise BuildError(f"sampling.{key}: {error}") from error
 
 
-def prompts_of(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
+def prompt_encoder(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
     """A prompt encoder that remembers nothing yet."""
     long_prompts, chunks = spec.sampling.long_prompts, spec.sampling.prompt_chunks
     return PromptEncoder(
@@ -156,39 +156,39 @@ def prompts_of(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
     )
 
 
-def make_engine(generation: Generation) -> DiffusionEngine:
+def start_engine(generator: Generator) -> DiffusionEngine:
     """An engine of the plan's shape on the generation's networks, warmed up, and the decoder with it.
 
     Raises:
         OutOfMemoryError: If the plan's slots do not fit into the device's memory; the message names a number that does.
     """
-    slots = generation.spec.engine.slots
+    slots = generator.spec.engine.slots
     try:
-        return _warm_engine(generation, slots, generation.spec.control_slots)
+        return _warm_engine(generator, slots, generator.spec.control_slots)
     except OutOfMemoryError as error:
         failure = str(error)  # the error itself holds what did not fit, and is let go of before anything else is tried
-    fits = _fitting_slots(generation, slots)
+    fits = _fitting_slots(generator, slots)
     advice = f"{fits} slots fit; set engine.slots" if fits else "no number of slots fits"
     raise OutOfMemoryError(f"{failure}: {advice} (another number of slots is another dataset)")
 
 
-def engine_of(generation: Generation, slots: int, control_slots: int) -> DiffusionEngine:
+def build_engine(generator: Generator, slots: int, control_slots: int) -> DiffusionEngine:
     """An engine of another shape, for measurements; not yet warmed up."""
-    spec, bundle = generation.spec, generation.bundle
-    tokens, width = generation.prompts.shape
-    latent_size = spec.conditions.size // generation.codec.downscale
+    spec, bundle = generator.spec, generator.bundle
+    tokens, width = generator.prompts.shape
+    latent_size = spec.conditions.size // generator.codec.downscale
     shape = EngineShape(
         slots=slots,
         control_slots=control_slots,
         latent_size=latent_size,
         tokens=tokens,
         width=width,
-        columns=generation.table.num_columns,
+        columns=generator.table.num_columns,
         mask_channels=int(bundle.unet.config["in_channels"]) - LATENT_CHANNELS,
     )
     return DiffusionEngine(
         UNetDenoiser(bundle.unet, compiled=spec.engine.compile),
-        _branches(generation, latent_size),
+        _branches(generator, latent_size),
         shape,
         bundle.unet.device,
         bundle.unet.dtype,
@@ -197,7 +197,7 @@ def engine_of(generation: Generation, slots: int, control_slots: int) -> Diffusi
     )
 
 
-def solver_of(spec: BuildSpec, folder: Path) -> SolverTable:
+def solver_table(spec: BuildSpec, folder: Path) -> SolverTable:
     """The spec's solver, on the noise schedule of a bundle's folder.
 
     Raises:
@@ -213,38 +213,38 @@ def solver_of(spec: BuildSpec, folder: Path) -> SolverTable:
     )
 
 
-def _branches(generation: Generation, latent_size: int) -> Branches:
-    compiled, bundle = generation.spec.engine.compile, generation.bundle
+def _branches(generator: Generator, latent_size: int) -> Branches:
+    compiled, bundle = generator.spec.engine.compile, generator.bundle
     return Branches(
         shared={
             route.branch: ControlBranch(bundle.shared[route.network], compiled=compiled)
-            for route in generation.routes
+            for route in generator.routes
             if route.network in bundle.shared
         },
         per_row={
             route.branch: ControlNetBranch(bundle.full[route.network], latent_size, compiled=compiled)
-            for route in generation.routes
+            for route in generator.routes
             if route.network in bundle.full
         },
     )
 
 
-def _warm_engine(generation: Generation, slots: int, control_slots: int) -> DiffusionEngine:
-    engine = engine_of(generation, slots, control_slots)
+def _warm_engine(generator: Generator, slots: int, control_slots: int) -> DiffusionEngine:
+    engine = build_engine(generator, slots, control_slots)
     seconds = engine.warm_up()
-    generation.codec.warm_up(engine.shape.latent_size)
+    generator.codec.warm_up(engine.shape.latent_size)
     _LOG.info("engine of %d slots warmed up in %.1f s", slots, seconds)
     return engine
 
 
-def _fitting_slots(generation: Generation, slots: int) -> int:
+def _fitting_slots(generator: Generator, slots: int) -> int:
     """The largest half, quarter and so on of the slots that fits and holds a canvas; 0 if none does."""
     free_buffers_at_once()
-    while slots // 2 >= generation.spec.sampling.first_rows:
+    while slots // 2 >= generator.spec.sampling.first_rows:
         slots //= 2
         free_memory()
         try:
-            _warm_engine(generation, slots, generation.spec.control_slots_for(slots))
+            _warm_engine(generator, slots, generator.spec.control_slots_for(slots))
         except OutOfMemoryError:
             continue
         return slots

@@ -25,7 +25,7 @@ from dentgen.shards.tar import image_bytes, json_bytes, png_bytes
 from dentgen.spec.build import BuildSpec
 
 
-def members_of(plan: Plan, spec: BuildSpec, sample: GeneratedSample) -> dict[str, bytes]:
+def sample_members(plan: Plan, spec: BuildSpec, sample: GeneratedSample) -> dict[str, bytes]:
     """Members of a sample by extension; the same ones in every sample of a build."""
     record = sample.request.record
     blank = np.zeros(record.shape, np.uint8)
@@ -37,11 +37,11 @@ def members_of(plan: Plan, spec: BuildSpec, sample: GeneratedSample) -> dict[str
     return {
         spec.output.image_format: image_bytes(sample.picture, spec.output.image_format, spec.sampling.source_type),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA) for member, array in labels.items()},
-        "json": json_bytes(metadata_of(plan, spec, sample.request).model_dump(mode="json")),
+        "json": json_bytes(sample_metadata(plan, spec, sample.request).model_dump(mode="json")),
     }
 
 
-def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMetadata:
+def sample_metadata(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMetadata:
     """What people ask of a sample; ``spec_digest`` names the whole spec, which stands in the build's plan."""
     record, sampling = request.record, spec.sampling
     several = request.variants > 1
@@ -74,7 +74,7 @@ def metadata_of(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMe
         bundle_digest=plan.bundle_digest,
         spec_digest=plan.spec_digest,
         software=plan.environment,
-        source_licence=record.licence,
+        source_license=record.license,
         attributes=record.attributes,
         teeth=_teeth(record),
         warnings=_warnings(request),
@@ -94,7 +94,7 @@ def _warnings(request: SampleRequest) -> tuple[str, ...]:
     return tuple(found)
 
 
-def status_of(request: SampleRequest, status: Literal["written", "rejected"], reason: str = "") -> SampleStatus:
+def sample_status(request: SampleRequest, status: Literal["written", "rejected"], reason: str = "") -> SampleStatus:
     """A sample's line in the ledger."""
     return SampleStatus(
         key=request.key,
@@ -105,7 +105,7 @@ def status_of(request: SampleRequest, status: Literal["written", "rejected"], re
         prompt=request.prompt,
         status=status,
         reason=reason,
-        source_licence=request.record.licence,
+        source_license=request.record.license,
         attributes=request.record.attributes,
         teeth=_teeth(request.record),
         light_level=_light_level(request.record),

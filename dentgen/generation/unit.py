@@ -17,13 +17,13 @@ from torch import Tensor
 
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
-from dentgen.conditions.unit_records import NONE_DEADLY, Deadly, read_unit
+from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, read_unit
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
 from dentgen.errors import ControlError
-from dentgen.generation.canvases import canvases_of, requests_of
-from dentgen.generation.generator import Generation
-from dentgen.generation.samples import members_of, status_of
+from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.generator import Generator
+from dentgen.generation.samples import sample_members, sample_status
 from dentgen.records import GeneratedSample, SampleRequest
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.tar import tar_bytes
@@ -43,32 +43,32 @@ class UnitResult:
 
 
 def generate_unit(
-    generation: Generation, unit: Unit, shard: ConditionShard, sampler: Sampler, deadly: Deadly = NONE_DEADLY
+    generator: Generator, unit: Unit, shard: ConditionShard, sampler: Sampler, quarantine: Quarantine = EMPTY_QUARANTINE
 ) -> UnitResult:
     """Make one unit: read, prepare, embed, encode, sample, decode, pack.
 
     Args:
-        generation: Models and plan.
+        generator: Models and plan.
         unit: Which records.
         shard: The condition shard that the unit names.
         sampler: ``engine.run`` or a driver's.
-        deadly: Records that are known to kill who reads them; they are rejected unread.
+        quarantine: Records that are known to kill who reads them; they are rejected unread.
     """
     started, began = time.time(), time.monotonic()  # the clock may be set back meanwhile
-    records, rejected = read_unit(generation.spec, unit, shard, deadly)
-    requests, unusable = requests_of(generation, unit, records)
-    sampled = sampler(canvases_of(generation, requests))
-    samples, broken = _decode(generation, requests, sampled)
-    members = [(sample.request.key, members_of(generation.plan, generation.spec, sample)) for sample in samples]
+    records, rejected = read_unit(generator.spec, unit, shard, quarantine)
+    requests, unusable = sample_requests(generator, unit, records)
+    sampled = sampler(build_canvases(generator, requests))
+    samples, broken = _decode(generator, requests, sampled)
+    members = [(sample.request.key, sample_members(generator.plan, generator.spec, sample)) for sample in samples]
     tar = tar_bytes(members) if members else b""
-    written = [status_of(sample.request, "written") for sample in samples]
-    record = _ledger_record(generation, unit, tar, [*written, *rejected, *unusable, *broken])
+    written = [sample_status(sample.request, "written") for sample in samples]
+    record = _ledger_record(generator, unit, tar, [*written, *rejected, *unusable, *broken])
     timing = UnitTiming(started=started, seconds=time.monotonic() - began, worker=f"{platform.node()}:{os.getpid()}")
     return UnitResult(tar, record.model_copy(update={"timing": timing}))
 
 
 def _decode(
-    generation: Generation, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
+    generator: Generator, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
 ) -> tuple[list[GeneratedSample], list[SampleStatus]]:
     """Pictures of finite latents; what the engine refused, or what diverged, is rejected alone.
 
@@ -86,21 +86,21 @@ def _decode(
             finite.append((request, result))
         else:
             reason = f"{request.key}: {_NOT_FINITE}" if isinstance(result, Tensor) else str(result)
-            rejected.append(status_of(request, "rejected", reason))
-    pictures = generation.codec.decode_finite([latents for _, latents in finite])
+            rejected.append(sample_status(request, "rejected", reason))
+    pictures = generator.codec.decode_finite([latents for _, latents in finite])
     for (request, _), picture in zip(finite, pictures, strict=True):
         if picture is None:
-            rejected.append(status_of(request, "rejected", f"{request.key}: decoded, {_NOT_FINITE}"))
+            rejected.append(sample_status(request, "rejected", f"{request.key}: decoded, {_NOT_FINITE}"))
         else:
             samples.append(GeneratedSample(request, picture))
     return samples, rejected
 
 
-def _ledger_record(generation: Generation, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]) -> LedgerRecord:
+def _ledger_record(generator: Generator, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]) -> LedgerRecord:
     return LedgerRecord(
         unit=unit.id,
-        spec_digest=generation.plan.spec_digest,
-        bundle_digest=generation.plan.bundle_digest,
+        spec_digest=generator.plan.spec_digest,
+        bundle_digest=generator.plan.bundle_digest,
         shard=storage.name_of(f"{unit.name}.tar") if tar else "",
         bytes=len(tar),
         sha256=digest_of(tar),

@@ -79,7 +79,7 @@ class Shot:
         return picture[:, ::-1].copy() if self.facts.mirrored else picture
 
 
-class Sitting:
+class PhotoSession:
     """A patient's mouth, ready for pictures of one size."""
 
     def __init__(self, seed: int, patient: Patient, size: int, look: Look = "photo", *, mirrors: bool = False) -> None:

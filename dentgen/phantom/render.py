@@ -16,7 +16,7 @@ from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import VIEWS, View
 from dentgen.phantom.light import Lighting, sample_lightings
 from dentgen.phantom.patient import build_patient
-from dentgen.phantom.photo_session import Shot, Sitting
+from dentgen.phantom.photo_session import PhotoSession, Shot
 from dentgen.phantom.prompt import Look, scene_prompt
 from dentgen.records import MapArray
 from dentgen.seeding import derive_seed, numpy_generator
@@ -88,7 +88,7 @@ def render_patient(
             right, with every tooth's own number.
     """
     group = phantom_group(seed, number, dentition)
-    sitting = Sitting(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
+    sitting = PhotoSession(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
     for view in views:
         shot = sitting.shoot(view)
         suffixes = [f"-l{light}" if light else "" for light in range(lightings)]
@@ -103,7 +103,7 @@ def _phantom(group: str, shot: Shot, lighting: Lighting, suffix: str) -> Phantom
         group=group,
         split=phantom_split(group),
         prompt=scene_prompt(shot.facts, lighting.kind),
-        attributes={**shot.facts.attributes, "light": lighting.kind},
+        attributes={**shot.facts.attributes, "lighting": lighting.kind},
         maps={**shot.maps, "light": shot.lighting_map(lighting)},
         picture=shot.picture(lighting, suffix),
     )

@@ -27,7 +27,7 @@ from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.render import Phantom, render_patient
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
-LICENCE = "CC0-1.0"
+LICENSE = "CC0-1.0"
 PARAMETERS = "phantoms.json"
 #: Counts changes of the renderer that change pictures or maps: shards of two editions never mix in one set.
 EDITION: Final = 2
@@ -157,7 +157,7 @@ def phantom_members(phantom: Phantom) -> dict[str, bytes]:
         "split": phantom.split,
         "prompt": phantom.prompt,
         "source": "dentgen procedural jaw",
-        "license": LICENCE,
+        "license": LICENSE,
         "synthetic": True,
     }
     return {**members, "photo.png": png_bytes(phantom.picture), "json": json_bytes(metadata)}

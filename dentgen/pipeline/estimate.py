@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
-from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.generator import load_generator, start_engine
 from dentgen.generation.unit import generate_unit
 from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
@@ -56,14 +56,14 @@ def estimate(plan: Plan, spec: BuildSpec) -> Estimate | None:
     if unit is None:
         return None
     began = time.perf_counter()
-    generation = start_generation(plan)
-    engine = make_engine(generation)
+    generator = load_generator(plan)
+    engine = start_engine(generator)
     startup = time.perf_counter() - began
     shard = next(s for s in list_shards(spec.source.path, spec.source.format) if s.name == unit.shard)
     few = _beginning(unit, max(1, spec.engine.slots // spec.sampling.variants))
-    generate_unit(generation, few, shard, engine.run)  # warms up
+    generate_unit(generator, few, shard, engine.run)  # warms up
     began = time.perf_counter()
-    record = generate_unit(generation, few, shard, engine.run).record
+    record = generate_unit(generator, few, shard, engine.run).record
     seconds = time.perf_counter() - began
     if not record.written:
         return None

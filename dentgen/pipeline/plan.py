@@ -13,7 +13,7 @@ from dentgen import storage
 from dentgen.conditions.readers.raw import ShardIndex
 from dentgen.conditions.readers.source import list_shards
 from dentgen.errors import BuildError, SpecChangedError
-from dentgen.generation.generator import solver_of
+from dentgen.generation.generator import solver_table
 from dentgen.models.bundle import chosen_digest, find_bundle
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.source_index import IndexProgress, index_source, is_known, read_source_index, write_source_index
@@ -40,7 +40,7 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
         BuildError: If no record is left to use.
         SolverError: If the spec's scheduler cannot be used.
     """
-    solver_of(spec, find_bundle(spec.model.bundle))
+    solver_table(spec, find_bundle(spec.model.bundle))
     shards = list_shards(spec.source.path, spec.source.format)
     _LOG.info("%s: %d condition shards to index", storage.without_secrets(spec.source.path), len(shards))
     kept = storage.join(spec.output.path, PLAN, SOURCE_INDEX)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import DatasetIndex, Unit
 from dentgen.errors import BuildError, DentgenError
-from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.generator import load_generator, start_engine
 from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.actors.commit_stage import UnitOutcome
 from dentgen.pipeline.actors.dataset import make_with_ray
 from dentgen.pipeline.actors.heartbeat import ActorReport
-from dentgen.pipeline.actors.unit_maker import EngineWorkshop, Workshop
+from dentgen.pipeline.actors.unit_maker import EngineBackend, UnitBackend
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.report.card.write import write_description
 from dentgen.report.contact_sheet import write_contact_sheet
@@ -109,7 +109,7 @@ def make_units(
     address: str | None = None,
     restoring: bool = False,
     progress: Callable[[int], None] = lambda _: None,
-    workshop: Callable[[Plan], Workshop] = EngineWorkshop,
+    backend: Callable[[Plan], UnitBackend] = EngineBackend,
 ) -> tuple[ActorReport, ...]:
     """Make units and commit them, or put them back where they were committed before.
 
@@ -122,7 +122,7 @@ def make_units(
         address: As for ``build``.
         restoring: The units were committed before; only their own bytes may be put back.
         progress: Told the samples done so far after every unit.
-        workshop: Where Ray's actors make their units.
+        backend: Where Ray's actors make their units.
 
     Raises:
         BuildError: If units failed; the others are done. If the lease was lost.
@@ -138,7 +138,7 @@ def make_units(
     if not use_ray:
         collect(_in_process(plan, units, spec, restoring=restoring))
         return ()
-    return make_with_ray(plan, units, spec, address, restoring=restoring, collect=collect, workshop=workshop)
+    return make_with_ray(plan, units, spec, address, restoring=restoring, collect=collect, backend=backend)
 
 
 def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress: Callable[[int], None]) -> None:
@@ -160,15 +160,15 @@ def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress
 
 def _in_process(plan: Plan, units: Sequence[Unit], spec: BuildSpec, *, restoring: bool) -> Iterator[UnitOutcome]:
     """The whole build in plain Python; a record that kills its reader ends it each time, only actors outlive that."""
-    generation = start_generation(plan)
-    engine = make_engine(generation)
+    generator = load_generator(plan)
+    engine = start_engine(generator)
     shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
     publish = restore if restoring else commit
     for unit in units:
         try:
             if unit.shard not in shards:
                 raise BuildError(f"unit {unit.name}: condition shard {unit.shard} is gone from the source")
-            result = generate_unit(generation, unit, shards[unit.shard], engine.run)
+            result = generate_unit(generator, unit, shards[unit.shard], engine.run)
             publish(spec.output.path, unit, result.shard, result.record)
         except DentgenError as error:
             yield UnitOutcome(unit.id, 0, str(error))

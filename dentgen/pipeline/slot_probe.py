@@ -13,7 +13,7 @@ import torch
 
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import OutOfMemoryError
-from dentgen.generation.generator import Generation, engine_of
+from dentgen.generation.generator import Generator, build_engine
 from dentgen.generation.memory import free_memory
 
 _ROUNDS: Final = 3
@@ -41,11 +41,11 @@ class SlotRate:
         return f"{self.slots:5d} slots: {self.rows_per_second:8.1f} rows/s{memory}"
 
 
-def probe_slots(generation: Generation, most: int) -> Iterator[SlotRate]:
+def probe_slots(generator: Generator, most: int) -> Iterator[SlotRate]:
     """Rates at doubling numbers of slots, up to ``most`` or the first that does not fit."""
-    slots = generation.spec.sampling.first_rows
+    slots = generator.spec.sampling.first_rows
     while slots <= most:
-        rate = _rate(generation, slots)
+        rate = _rate(generator, slots)
         yield rate
         if not rate.rows_per_second:
             return
@@ -58,15 +58,15 @@ def advised_slots(rates: list[SlotRate]) -> int:
     return next((rate.slots for rate in rates if best and rate.rows_per_second >= _WORTH * best), 0)
 
 
-def _rate(generation: Generation, slots: int) -> SlotRate:
-    on_gpu = generation.bundle.unet.device.type == "cuda"
+def _rate(generator: Generator, slots: int) -> SlotRate:
+    on_gpu = generator.bundle.unet.device.type == "cuda"
     free_memory()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     try:
-        engine = engine_of(generation, slots, generation.spec.control_slots_for(slots))
+        engine = build_engine(generator, slots, generator.spec.control_slots_for(slots))
         seconds = _tick_seconds(engine)
-        generation.codec.warm_up(engine.shape.latent_size)
+        generator.codec.warm_up(engine.shape.latent_size)
     except OutOfMemoryError:
         return SlotRate(slots, 0.0, 0)
     return SlotRate(slots, slots / seconds, torch.cuda.max_memory_allocated() if on_gpu else 0)

@@ -169,7 +169,7 @@ def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequ
     with pq.ParquetWriter(buffer, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         while chunk := list(islice(rows, _ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(chunk, schema=_SCHEMA))
-    storage.put_latest(url, buffer.getvalue())
+    storage.overwrite(url, buffer.getvalue())
 
 
 def place_of(shard: ConditionShard) -> Place:

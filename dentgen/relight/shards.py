@@ -152,9 +152,9 @@ def _metadata(record: ConditionRecord, shard: ConditionShard, lighting: ClayLigh
         **record.attributes,
         "group": record.group,
         "split": record.split,
-        "prompt": _without_light(record.prompt, record.attributes.get("light", "")),
-        "license": record.licence,
-        "light": "relit",
+        "prompt": _without_light(record.prompt, record.attributes.get("lighting", "")),
+        "license": record.license,
+        "lighting": "relit",
         "source": f"{record.key} of {shard.name}, lighting map by {MODEL}",
         "relight": asdict(lighting),
     }

@@ -39,7 +39,7 @@ def write_contact_sheet(out: str) -> str:
         if len(lines[source]) < _COLUMNS:
             lines[source].append(decode_picture(members))
     url = storage.join(out, CONTACT_SHEET)
-    storage.put_latest(url, png_bytes(_sheet(list(lines.values())), COMPOSITE_MEDIA))
+    storage.overwrite(url, png_bytes(_sheet(list(lines.values())), COMPOSITE_MEDIA))
     return url
 
 

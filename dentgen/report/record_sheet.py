@@ -53,7 +53,7 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
     strips = [_strip(record, _columns(records), size) for record in records]
     buffer = io.BytesIO()
     Image.fromarray(_tile(strips, columns)).save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}))
-    storage.put_latest(out, buffer.getvalue())
+    storage.overwrite(out, buffer.getvalue())
     return [record.key for record in records]
 
 

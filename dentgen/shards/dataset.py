@@ -36,10 +36,10 @@ _PICTURES: Final = ("png", "jpg", "webp")
 Sample = dict[str, Any]
 
 
-def load_dataset(
+def open_dataset(
     out: str, split: str | None = None, *, shuffle: int = 0, seed: int = 0, decode: bool = True
 ) -> ShardDataset:
-    """Open a finished build as a PyTorch dataset; ``DataLoader(load_dataset(OUT), batch_size=16)`` just works.
+    """Open a finished build as a PyTorch dataset; ``DataLoader(open_dataset(OUT), batch_size=16)`` just works.
 
     A sample is a dictionary of ``key`` (str), ``image`` (3, H, W) uint8, ``seg`` and ``fdi`` (H, W) uint8, the
     conditions that it was made from (``light`` and ``curvature`` (H, W) uint8, ``normal`` (3, H, W) uint8, ``depth``
@@ -73,7 +73,7 @@ def load_dataset(
 
 
 class ShardDataset(IterableDataset[Sample]):
-    """Samples of a finished build; made by ``load_dataset``.
+    """Samples of a finished build; made by ``open_dataset``.
 
     Attributes:
         shards: Shards that are read, of all ranks.
@@ -151,7 +151,7 @@ def decode_sample(sample: Sample) -> Sample:
         sample: ``__key__`` and bytes by extension.
 
     Returns:
-        ``key``, ``image``, label maps and conditions as ``load_dataset`` says, ``metadata``.
+        ``key``, ``image``, label maps and conditions as ``open_dataset`` says, ``metadata``.
     """
     decoded: Sample = {"key": sample["__key__"]}
     for extension, content in sample.items():

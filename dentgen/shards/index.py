@@ -47,7 +47,7 @@ SAMPLE_SCHEMA = pa.schema(
         ("bundle_digest", pa.string()),
         ("spec_digest", pa.string()),
         ("software", pa.string()),
-        ("source_licence", pa.string()),
+        ("source_license", pa.string()),
         *((name, pa.string()) for name in ATTRIBUTES),
         ("teeth", pa.list_(pa.uint8())),
         ("light_level", pa.int32()),
@@ -104,8 +104,8 @@ def seal(out: str, plan: Plan) -> DatasetIndex:
     _require_shards(out, index)
     content = json_bytes(index.model_dump(mode="json"))
     storage.put_if_absent(storage.join(out, VERSIONS, str(index.version), INDEX), content)
-    storage.put_latest(storage.join(out, SAMPLES), _samples_parquet(plan, ledgers))
-    storage.put_latest(storage.join(out, INDEX), content)
+    storage.overwrite(storage.join(out, SAMPLES), _samples_parquet(plan, ledgers))
+    storage.overwrite(storage.join(out, INDEX), content)
     return index
 
 

@@ -64,7 +64,7 @@ class Lease:
         self._thread.join()
         try:
             if self._taken_by is None:
-                storage.remove_if_same(lease_url(self._out), _content(self._record))
+                storage.remove_if_unchanged(lease_url(self._out), _content(self._record))
         except Exception as error:  # noqa: BLE001 - it must not hide what ended the build
             _LOG.warning(
                 "%s: the lease is not removed, others wait for %g s: %s", self._out, self._record.seconds, error
@@ -87,11 +87,11 @@ class Lease:
         """Replace our record by the next one; an answer that was lost is found to be our own."""
         url = lease_url(self._out)
         following = self._record.model_copy(update={"renewals": self._record.renewals + 1})
-        if not storage.replace_if_same(url, _content(self._record), _content(following)):
-            found = storage.read_if_there(url)
+        if not storage.replace_if_unchanged(url, _content(self._record), _content(following)):
+            found = storage.read_if_exists(url)
             if found is None:  # removed by hand
                 storage.put_if_absent(url, _content(following))
-                found = storage.read_if_there(url)
+                found = storage.read_if_exists(url)
             if found is not None and (standing := _record_of(found)).owner != self._record.owner:
                 self._taken_by = standing
                 return
@@ -126,7 +126,7 @@ def hold_lease(out: str, seconds: float) -> Iterator[Lease]:
 
 def describe_lease(out: str) -> str:
     """Who builds, as a line for people; "" if nobody does."""
-    found = storage.read_if_there(lease_url(out))
+    found = storage.read_if_exists(lease_url(out))
     if found is None:
         return ""
     record = _record_of(found)
@@ -145,7 +145,7 @@ def _take(out: str, record: LeaseRecord) -> None:
     url, mine = lease_url(out), _content(record)
     seen, began = b"", time.monotonic()
     while not storage.put_if_absent(url, mine):
-        found = storage.read_if_there(url)
+        found = storage.read_if_exists(url)
         if found == mine:
             return  # the answer to our put was lost
         if found is None:
@@ -155,7 +155,7 @@ def _take(out: str, record: LeaseRecord) -> None:
                 raise BuildError(_refusal(out, found))
             seen, began = found, time.monotonic()
             _LOG.info("%s: looking whether %s lives", url, _holder(_record_of(found)))
-        if _may_be_taken(_record_of(found), began) and storage.replace_if_same(url, found, mine):
+        if _may_be_taken(_record_of(found), began) and storage.replace_if_unchanged(url, found, mine):
             _LOG.warning("%s: taken over from %s", url, _holder(_record_of(found)))
             return
         time.sleep(min(_MOST_LOOK_SECONDS, record.seconds / 10))

@@ -80,7 +80,7 @@ def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
     if shard:
         published = hashlib.sha256(storage.read_bytes(shard_url(out, unit))).hexdigest()
         if published != record.sha256:
-            storage.put_latest(shard_url(out, unit), shard)  # the record is the truth, and its bytes are at hand
+            storage.overwrite(shard_url(out, unit), shard)  # the record is the truth, and its bytes are at hand
             raise DeterminismError(
                 f"unit {unit.name}: its shard was replaced while it was committed: "
                 f"found sha256 {published}, expected {record.sha256}"
@@ -114,16 +114,16 @@ def restore(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> None:
     except (StorageError, DeterminismError):
         if sealed is None:
             raise  # nothing else tells which bytes are right
-        storage.put_latest(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))
+        storage.overwrite(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))
     if shard:
-        storage.put_latest(shard_url(out, unit), shard)
+        storage.overwrite(shard_url(out, unit), shard)
 
 
 def _sealed_sha256(out: str, unit: Unit) -> str | None:
     """What the index of a sealed build, or a version's copy, says of a unit; None if none is there and whole."""
     versions = storage.list_names(storage.join(out, "versions"))
     for place in ("index.json", *(f"versions/{version}/index.json" for version in reversed(versions))):
-        content = storage.read_if_there(storage.join(out, place))
+        content = storage.read_if_exists(storage.join(out, place))
         try:
             index = DatasetIndex.model_validate_json(content or b"")
         except ValueError:
@@ -144,7 +144,7 @@ def _same_or_raise(out: str, unit: Unit, record: LedgerRecord) -> None:
 def _give_back(out: str, unit: Unit, replaced: bytes) -> None:
     """What looked like an orphan was another attempt's shard, committed meanwhile: its bytes are the truth."""
     if replaced and digest_of(replaced) == read_ledger(out, unit.name).sha256:
-        storage.put_latest(shard_url(out, unit), replaced)
+        storage.overwrite(shard_url(out, unit), replaced)
 
 
 def _put_shard(out: str, unit: Unit, shard: bytes) -> bytes:
@@ -158,7 +158,7 @@ def _put_shard(out: str, unit: Unit, shard: bytes) -> bytes:
     aside = storage.join(out, ORPHANS, f"{unit.name}-{hashlib.sha256(found).hexdigest()[:16]}.tar")
     _LOG.warning("unit %s: %s has no ledger record and other bytes; set aside as %s", unit.name, url, aside)
     storage.put_if_absent(aside, found)
-    storage.put_latest(url, shard)
+    storage.overwrite(url, shard)
     return found
 
 

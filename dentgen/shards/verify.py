@@ -111,7 +111,7 @@ def _shard_problems(
 ) -> Iterator[Problem]:
     place = f"{SHARDS}/{record.shard}"
     try:
-        data = storage.read_if_there(storage.join(out, SHARDS, record.shard))
+        data = storage.read_if_exists(storage.join(out, SHARDS, record.shard))
     except StorageError as error:
         yield Problem(place, str(error))  # of no unit: an outage is nothing to make again
         return
@@ -142,7 +142,7 @@ def _sealed_problems(out: str, plan: Plan, ledgers: list[LedgerRecord]) -> Itera
 
 def _index_problems(out: str, name: str, expected: DatasetIndex) -> Iterator[Problem]:
     try:
-        found = storage.read_if_there(storage.join(out, name))
+        found = storage.read_if_exists(storage.join(out, name))
     except StorageError as error:
         yield Problem(name, str(error))
         return

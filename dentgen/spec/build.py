@@ -45,7 +45,7 @@ class SourceSpec(_Section):
     limit: int | None = Field(default=None, ge=1, description="Use only so many records, the first ones; null: all.")
     oversample: dict[str, dict[_Value, StrictInt]] = Field(
         default={},
-        description="Times as many variants of records with an attribute, as {light: {harsh: 3}, caries: {any: 2}}; "
+        description="Times as many variants of records with an attribute, as {lighting: {harsh: 3}, caries: {any: 2}}; "
         "any stands for all values but 0, no and none. Of several that fit, the largest counts.",
     )
     ignore_members: tuple[str, ...] = Field(

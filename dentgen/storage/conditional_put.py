@@ -34,7 +34,7 @@ def put_if_absent(fs: Any, path: str, data: bytes) -> bool:
     return True
 
 
-def put_latest(fs: Any, path: str, data: bytes) -> None:
+def overwrite(fs: Any, path: str, data: bytes) -> None:
     """Put in place of whatever is there."""
     if isinstance(fs, LocalFileSystem):
         _write_temporary(Path(path), data).replace(path)
@@ -43,7 +43,7 @@ def put_latest(fs: Any, path: str, data: bytes) -> None:
         fs.pipe_file(path, data)
 
 
-def replace_if_same(fs: Any, path: str, expected: bytes, data: bytes) -> bool:
+def replace_if_unchanged(fs: Any, path: str, expected: bytes, data: bytes) -> bool:
     """Put in place of exactly the expected bytes. On a disk under a lock, in S3 by a PUT with ``If-Match``.
 
     Returns:
@@ -62,8 +62,8 @@ def replace_if_same(fs: Any, path: str, expected: bytes, data: bytes) -> bool:
     return found is not None
 
 
-def remove_if_same(fs: Any, path: str, expected: bytes) -> bool:
-    """Remove exactly the expected bytes, in the ways of ``replace_if_same``."""
+def remove_if_unchanged(fs: Any, path: str, expected: bytes) -> bool:
+    """Remove exactly the expected bytes, in the ways of ``replace_if_unchanged``."""
     try:
         if isinstance(fs, LocalFileSystem):
             return _unlink_if_same(Path(path), expected)

@@ -1,8 +1,8 @@
 """Files on a disk or in an object store: list, read, put-if-absent.
 
 With ``puts``, which has the ways of putting, the only code that knows local from S3. It refuses to know what the bytes
-mean. A name, once put, is never changed; only ``put_latest`` replaces, for the few "latest copy" files, and
-``replace_if_same``, for what processes agree by. Credentials come from the environment alone. What S3 answers in
+mean. A name, once put, is never changed; only ``overwrite`` replaces, for the few "latest copy" files, and
+``replace_if_unchanged``, for what processes agree by. Credentials come from the environment alone. What S3 answers in
 passing (500, 503, slow down, a reset) is tried again with backoff by botocore and s3fs.
 """
 
@@ -150,7 +150,7 @@ def read_bytes(url: str) -> bytes:
 
 
 @_reached
-def read_if_there(url: str) -> bytes | None:
+def read_if_exists(url: str) -> bytes | None:
     """Whole content of a file, None if there is none.
 
     Raises:
@@ -219,7 +219,7 @@ def require_create_only(url: str, data: bytes) -> None:
 
 
 @_reached
-def put_latest(url: str, data: bytes) -> None:
+def overwrite(url: str, data: bytes) -> None:
     """Publish ``data`` under ``url``, replacing what is there, atomically.
 
     Raises:
@@ -227,11 +227,11 @@ def put_latest(url: str, data: bytes) -> None:
     """
     fs, path = _resolve(url)
     with _told(url, "put"):
-        conditional_put.put_latest(fs, path, data)
+        conditional_put.overwrite(fs, path, data)
 
 
 @_reached
-def replace_if_same(url: str, expected: bytes, data: bytes) -> bool:
+def replace_if_unchanged(url: str, expected: bytes, data: bytes) -> bool:
     """Publish ``data`` under ``url`` if exactly ``expected`` stands there: of several who try, one succeeds.
 
     Local: compared and replaced under a lock on the file, by ``rename``. S3: a PUT on the condition (``If-Match``) that
@@ -246,19 +246,19 @@ def replace_if_same(url: str, expected: bytes, data: bytes) -> bool:
     """
     fs, path = _resolve(url)
     with _told(url, "put"):
-        return conditional_put.replace_if_same(fs, path, expected, data)
+        return conditional_put.replace_if_unchanged(fs, path, expected, data)
 
 
 @_reached
-def remove_if_same(url: str, expected: bytes) -> bool:
-    """Remove a file if exactly ``expected`` stands there; its promise is that of ``replace_if_same``.
+def remove_if_unchanged(url: str, expected: bytes) -> bool:
+    """Remove a file if exactly ``expected`` stands there; its promise is that of ``replace_if_unchanged``.
 
     Raises:
         StorageError: If it could not be removed.
     """
     fs, path = _resolve(url)
     with _told(url, "removed"):
-        return conditional_put.remove_if_same(fs, path, expected)
+        return conditional_put.remove_if_unchanged(fs, path, expected)
 
 
 @_reached

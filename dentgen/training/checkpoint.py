@@ -39,7 +39,7 @@ def save_checkpoint(spec: TrainSpec, step: int, parts: Mapping[str, Any], rows: 
     content = io.BytesIO()
     states = {name: part.state_dict() for name, part in parts.items()}
     torch.save({"spec": _deciding(spec), "step": step, "log": rows, **states}, content)
-    storage.put_latest(storage.join(spec.checkpoints, _FILE), content.getvalue())
+    storage.overwrite(storage.join(spec.checkpoints, _FILE), content.getvalue())
 
 
 def load_checkpoint(spec: TrainSpec, parts: Mapping[str, Any]) -> tuple[int, list[dict[str, float]]]:
@@ -49,7 +49,7 @@ def load_checkpoint(spec: TrainSpec, parts: Mapping[str, Any]) -> tuple[int, lis
         SpecError: If the checkpoint is another run's.
     """
     place = storage.join(spec.checkpoints, _FILE)
-    content = storage.read_if_there(place)
+    content = storage.read_if_exists(place)
     if content is None:
         return 0, []
     try:

@@ -53,7 +53,7 @@ class Journal:
         image = sheet(columns)
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
-        storage.put_latest(storage.join(self._spec.checkpoints, "previews", f"{step:07d}.png"), content.getvalue())
+        storage.overwrite(storage.join(self._spec.checkpoints, "previews", f"{step:07d}.png"), content.getvalue())
         if self._events:
             self._events.add_image("preview", image, step, dataformats="HWC")
 
@@ -64,7 +64,7 @@ class Journal:
         table = csv.DictWriter(text, list(names), lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
-        storage.put_latest(storage.join(self._spec.checkpoints, _LOSSES), text.getvalue().encode())
+        storage.overwrite(storage.join(self._spec.checkpoints, _LOSSES), text.getvalue().encode())
 
     def close(self) -> None:
         """Write what is left."""

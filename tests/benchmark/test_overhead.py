@@ -26,7 +26,7 @@ def test_units_are_committed_while_others_are_made(tmp_path: Path, ray_local: No
     )
     plan = adopt_plan(out, make_plan(spec))
     with hold_lease(out, spec.pipeline.lease_seconds) as lease:
-        make_units(plan, plan.units, spec, lease, use_ray=True, workshop=InstantWorkshop)
+        make_units(plan, plan.units, spec, lease, use_ray=True, backend=InstantWorkshop)
     index = seal(out, plan)
     assert (index.planned, index.written, len(index.shards)) == (UNITS, UNITS, UNITS)
     timings = [record.timing for record in read_ledgers(out, plan) if record.timing is not None]

@@ -169,8 +169,8 @@ def test_records_are_relit_and_nothing_else_changes(
         assert record.fdi is not None
         for relit in made:
             assert relit.fdi is not None
-            assert (relit.group, relit.split, relit.licence) == (record.group, record.split, record.licence)
-            assert relit.attributes == {**record.attributes, "light": "relit"}
+            assert (relit.group, relit.split, relit.license) == (record.group, record.split, record.license)
+            assert relit.attributes == {**record.attributes, "lighting": "relit"}
             assert relit.prompt == ", ".join([*record.prompt.split(", ")[:-1], "clinical lighting"]), "no ring flash"
             assert (relit.fdi == record.fdi).all()
             for name, array in record.conditions.items():

@@ -56,7 +56,7 @@ def assert_same(found: ConditionRecord, expected: ConditionRecord) -> None:
     for name, array in arrays(found).items():
         assert array.dtype == arrays(expected)[name].dtype, name
         assert (array == arrays(expected)[name]).all(), name
-    texts = ("key", "group", "split", "prompt", "licence", "attributes", "warnings")
+    texts = ("key", "group", "split", "prompt", "license", "attributes", "warnings")
     assert [getattr(found, name) for name in texts] == [getattr(expected, name) for name in texts]
 
 

@@ -10,7 +10,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 
 from dentgen.diffusion.canvas import Canvas, ControlInput, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.diffusion.keyed_tensor import Named
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.models.bundle import Bundle
@@ -38,7 +38,7 @@ def branches_of(bundle: Bundle) -> Branches:
     return Branches(shared={BLENDED: ControlBranch(bundle.shared[BLENDED])})
 
 
-def engine_of(
+def build_engine(
     bundle: Bundle,
     *,
     slots: int = 6,
@@ -59,16 +59,16 @@ def random_latents(number: int) -> torch.Tensor:
     return torch.randn(LATENT, generator=torch.Generator().manual_seed(100 + number))
 
 
-def condition(number: int) -> Named:
-    return Named(f"condition {number}", random_latents(number))
+def condition(number: int) -> KeyedTensor:
+    return KeyedTensor(f"condition {number}", random_latents(number))
 
 
 def controlled(number: int, scale: float = 1.0, **window: float) -> tuple[ControlInput, ...]:
     return (ControlInput(BLENDED, condition(number), scale, **window),)
 
 
-def prompt(bundle: Bundle, text: str) -> Named:
-    return Named(text, PromptEncoder(bundle.tokenizer, bundle.text_encoder).embed(text))
+def prompt(bundle: Bundle, text: str) -> KeyedTensor:
+    return KeyedTensor(text, PromptEncoder(bundle.tokenizer, bundle.text_encoder).embed(text))
 
 
 def simple(bundle: Bundle, number: int, control: int | None, table: SolverTable, **more: Any) -> Canvas:

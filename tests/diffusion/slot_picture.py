@@ -10,7 +10,7 @@ from jinja2 import Template
 
 from dentgen.diffusion.canvas import Canvas, ControlInput
 from dentgen.diffusion.guidance import Guidance, GuidanceMethod
-from dentgen.diffusion.keyed_tensor import Named
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.slots import SlotMap
 from dentgen.models.bundle import find_bundle
 from dentgen.seeding import NoiseKey
@@ -63,9 +63,9 @@ def canvases() -> list[Canvas]:
     tables = {(name, steps): table_of_folder(folder, name, steps) for _, _, name, steps, _ in PLAN}
     return [
         Canvas(
-            key, NoiseKey(0, key, 0), tables[name, steps], Named("prompt", NOTHING),
-            guidance=Guidance(2.0, method, Named("negative", NOTHING)) if method else Guidance(),
-            controls=(ControlInput("control", Named(condition, NOTHING)),),
+            key, NoiseKey(0, key, 0), tables[name, steps], KeyedTensor("prompt", NOTHING),
+            guidance=Guidance(2.0, method, KeyedTensor("negative", NOTHING)) if method else Guidance(),
+            controls=(ControlInput("control", KeyedTensor(condition, NOTHING)),),
         )
         for key, condition, name, steps, method in PLAN
     ]  # fmt: skip

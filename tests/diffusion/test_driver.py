@@ -14,7 +14,7 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.guidance import Guidance
 from dentgen.errors import CanvasError, EngineError
 from dentgen.models.bundle import Bundle
-from tests.diffusion.parts import engine_of, latents, prompt, simple, table_of
+from tests.diffusion.parts import build_engine, latents, prompt, simple, table_of
 
 
 def canvases(bundle: Bundle, first: int, count: int) -> list[Canvas]:
@@ -23,8 +23,8 @@ def canvases(bundle: Bundle, first: int, count: int) -> list[Canvas]:
 
 
 def test_two_callers_share_one_engine_and_get_their_own(miniature: Bundle) -> None:
-    expected = engine_of(miniature).run(canvases(miniature, 0, 10))
-    driver = EngineDriver(engine_of(miniature))
+    expected = build_engine(miniature).run(canvases(miniature, 0, 10))
+    driver = EngineDriver(build_engine(miniature))
     found: dict[str, Sampled] = {}
     threads = [
         threading.Thread(target=lambda first=first: found.update(driver.run(canvases(miniature, first, 5))))
@@ -41,7 +41,7 @@ def test_two_callers_share_one_engine_and_get_their_own(miniature: Bundle) -> No
 
 
 def test_a_refused_canvas_fails_alone(miniature: Bundle) -> None:
-    driver = EngineDriver(engine_of(miniature, slots=1, control_slots=1))
+    driver = EngineDriver(build_engine(miniature, slots=1, control_slots=1))
     good = canvases(miniature, 0, 1)[0]
     too_big = replace(good, key="big", guidance=Guidance(2.0, "full", prompt(miniature, "")))
     found = driver.run([too_big, good])
@@ -56,7 +56,7 @@ def test_a_dead_engine_fails_everyone_at_once(miniature: Bundle) -> None:
         def tick(self) -> list[Finished | Failed]:
             raise RuntimeError("device lost")
 
-    dying = engine_of(miniature)
+    dying = build_engine(miniature)
     dying.__class__ = Dying
     driver = EngineDriver(dying)
     with pytest.raises(EngineError, match="device lost"):
@@ -66,7 +66,7 @@ def test_a_dead_engine_fails_everyone_at_once(miniature: Bundle) -> None:
 
 
 def test_other_work_of_the_device_is_done_by_the_same_thread(miniature: Bundle) -> None:
-    driver = EngineDriver(engine_of(miniature))
+    driver = EngineDriver(build_engine(miniature))
     threads = [driver.call(threading.get_ident) for _ in range(3)]
     assert len(set(threads)) == 1
     assert threads[0] != threading.get_ident()

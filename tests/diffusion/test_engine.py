@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dentgen.diffusion.canvas import Canvas, ControlInput, Repaint
 from dentgen.diffusion.guidance import Guidance, GuidanceMethod
-from dentgen.diffusion.keyed_tensor import Named
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import Branches
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError, ControlError
@@ -25,9 +25,9 @@ from tests.diffusion.parts import (
     LATENT,
     PROMPTS,
     branches_of,
+    build_engine,
     condition,
     controlled,
-    engine_of,
     full_branches,
     full_control,
     inpainting_unet,
@@ -45,14 +45,14 @@ def unipc(miniature: Bundle) -> SolverTable:
 
 
 def one(bundle: Bundle, canvas: Canvas, **options: object) -> torch.Tensor:
-    return latents(engine_of(bundle, **options).run([canvas])[canvas.key])  # type: ignore[arg-type]
+    return latents(build_engine(bundle, **options).run([canvas])[canvas.key])  # type: ignore[arg-type]
 
 
 def test_bits_do_not_depend_on_neighbours_or_order(miniature: Bundle, unipc: SolverTable) -> None:
     canvases = [simple(miniature, n, n % 3, unipc) for n in range(9)]
-    together = engine_of(miniature).run(canvases)
-    backwards = engine_of(miniature).run(reversed(canvases))
-    alone = engine_of(miniature).run(canvases[4:5])
+    together = build_engine(miniature).run(canvases)
+    backwards = build_engine(miniature).run(reversed(canvases))
+    alone = build_engine(miniature).run(canvases[4:5])
     for key, sampled in together.items():
         assert torch.equal(latents(sampled), latents(backwards[key]))
     assert torch.equal(latents(alone["c4"]), latents(together["c4"]))
@@ -65,7 +65,7 @@ def test_many_in_many_out_under_any_interleaving(miniature: Bundle, seed: int) -
     canvases = every_kind(miniature)
     shuffled = random.Random(seed)
     waiting = shuffled.sample(canvases, len(canvases))
-    engine, left = engine_of(miniature, slots=5, control_slots=3, columns=40), []
+    engine, left = build_engine(miniature, slots=5, control_slots=3, columns=40), []
     while waiting or not engine.idle:
         for _ in range(shuffled.randrange(3)):
             if waiting:
@@ -106,7 +106,7 @@ def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle,
     def run(first: int, second: int) -> list[torch.Tensor]:
         noise = NoiseKey(1, "same", 0)
         canvases = [simple(miniature, i, number, unipc, noise=noise) for i, number in enumerate((first, second))]
-        found = engine_of(miniature).run([*canvases, simple(miniature, 9, 5, unipc)])
+        found = build_engine(miniature).run([*canvases, simple(miniature, 9, 5, unipc)])
         return [latents(found[key]) for key in ("c0", "c1", "c9")]
 
     straight, swapped = run(0, 1), run(1, 0)
@@ -117,7 +117,7 @@ def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle,
 
 
 def ticks_of(engine_options: dict[str, int], bundle: Bundle, canvases: Sequence[Canvas]) -> int:
-    engine, count = engine_of(bundle, **engine_options), 0  # type: ignore[arg-type]
+    engine, count = build_engine(bundle, **engine_options), 0  # type: ignore[arg-type]
     for canvas in canvases:
         engine.submit(canvas)
     while not engine.idle:
@@ -150,7 +150,7 @@ def test_zero_scale_and_closed_windows_are_no_control(miniature: Bundle, unipc: 
     assert torch.equal(none, one(miniature, simple(miniature, 0, None, unipc, controls=never)))
     steady = one(miniature, simple(miniature, 0, None, unipc, controls=controlled(1, 0.0)), steady=True)
     assert torch.equal(none, steady), "a branch that runs for nobody changes nothing"
-    neighbours = engine_of(miniature).run([simple(miniature, 0, None, unipc), simple(miniature, 1, 1, unipc)])
+    neighbours = build_engine(miniature).run([simple(miniature, 0, None, unipc), simple(miniature, 1, 1, unipc)])
     assert torch.equal(none, latents(neighbours["c0"])), "nor does one that runs for a neighbour"
     assert not torch.equal(none, one(miniature, simple(miniature, 0, 1, unipc)))
 
@@ -189,11 +189,11 @@ def test_shared_control_equals_control_per_row(miniature: Bundle, unipc: SolverT
     """Under other names the same condition is not shared: equal bits as long as the branch's batch is the same."""
     shared = [simple(miniature, n, 0, unipc) for n in range(3)]
     apart = [
-        simple(miniature, n, None, unipc, controls=(ControlInput(BLENDED, Named(f"{n}", random_latents(0))),))
+        simple(miniature, n, None, unipc, controls=(ControlInput(BLENDED, KeyedTensor(f"{n}", random_latents(0))),))
         for n in range(3)
     ]
-    of_shared, of_apart = engine_of(miniature).run(shared), engine_of(miniature).run(apart)
-    other_size = engine_of(miniature, control_slots=1).run(shared)
+    of_shared, of_apart = build_engine(miniature).run(shared), build_engine(miniature).run(apart)
+    other_size = build_engine(miniature, control_slots=1).run(shared)
     for key, sampled in of_shared.items():
         assert torch.equal(latents(sampled), latents(of_apart[key]))
         assert float((latents(sampled) - latents(other_size[key])).abs().max()) < 1e-4, "another batch, other rounding"
@@ -203,7 +203,7 @@ def test_switching_adapters_leaves_nothing_behind(miniature: Bundle, unipc: Solv
     """A, then B, then A again in one engine, and A alone: the same bits; B is another picture."""
     base = load_bundle("miniature").shared["base"]
     branches = Branches(shared={**branches_of(miniature).shared, "base": ControlBranch(base)})
-    engine = engine_of(miniature, branches=branches)
+    engine = build_engine(miniature, branches=branches)
     a = simple(miniature, 0, 1, unipc)
     b = simple(miniature, 0, None, unipc, controls=(ControlInput("base", condition(1)),))
     found = [latents(engine.run([canvas])["c0"]) for canvas in (a, b, a)]
@@ -221,7 +221,7 @@ def test_several_controls_are_added_with_their_weights(miniature: Bundle, unipc:
     summed = one(miniature, simple(miniature, 0, None, unipc, controls=halves), branches=twice)
     assert float((whole - summed).abs().max()) < 1e-4
     _, full = full_control(miniature)
-    hint = Named("hint", torch.randn(64, 16, 16, generator=torch.Generator().manual_seed(1)))
+    hint = KeyedTensor("hint", torch.randn(64, 16, 16, generator=torch.Generator().manual_seed(1)))
     both = (*controlled(1), ControlInput("full", hint))
     branches = full_branches(miniature, full)
     joined = one(miniature, simple(miniature, 0, None, unipc, controls=both), branches=branches)
@@ -239,7 +239,7 @@ def test_a_control_that_fails_stops_its_canvases_only(miniature: Bundle, unipc: 
     branches = Branches(shared={**branches_of(miniature).shared, "failing": Failing()})
     failing = simple(miniature, 1, None, unipc, controls=(ControlInput("failing", condition(1)),))
     good = simple(miniature, 0, 0, unipc)
-    engine = engine_of(miniature, branches=branches)
+    engine = build_engine(miniature, branches=branches)
     found = engine.run([failing, good])
     assert isinstance(found["c1"], CanvasError)
     assert "c1: control branch failing failed: ValueError('no hint today')" in str(found["c1"])
@@ -259,7 +259,7 @@ def test_a_branch_that_fails_for_others_is_not_missed(miniature: Bundle, unipc: 
     branches = Branches(shared={"failing": Failing()})
     acting = simple(miniature, 1, None, unipc, controls=(ControlInput("failing", condition(1)),))
     muted = simple(miniature, 0, None, unipc, controls=(ControlInput("failing", condition(1), 0.0),))
-    found = engine_of(miniature, branches=branches).run([acting, muted])
+    found = build_engine(miniature, branches=branches).run([acting, muted])
     assert isinstance(found["c1"], ControlError)
     assert torch.equal(latents(found["c0"]), one(miniature, simple(miniature, 0, None, unipc)))
 
@@ -271,7 +271,7 @@ def test_a_device_that_fails_is_no_fault_of_a_canvas(miniature: Bundle, unipc: S
         ) -> list[torch.Tensor]:
             raise RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED")
 
-    engine = engine_of(miniature, branches=Branches(shared={"lost": Lost()}))
+    engine = build_engine(miniature, branches=Branches(shared={"lost": Lost()}))
     with pytest.raises(RuntimeError, match="CUDA error"):
         engine.run([simple(miniature, 0, None, unipc, controls=(ControlInput("lost", condition(1)),))])
 
@@ -281,7 +281,7 @@ def test_a_canvas_that_cannot_be_placed_fails_alone(miniature: Bundle, unipc: So
         def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> torch.Tensor:
             raise ValueError("no noise today")
 
-    engine = engine_of(miniature)
+    engine = build_engine(miniature)
     good = simple(miniature, 0, 0, unipc)
     found = engine.run([simple(miniature, 1, 1, unipc, noise=Broken(1, "r", 0)), good])
     assert "c1: cannot be placed: ValueError('no noise today')" in str(found["c1"])
@@ -291,19 +291,19 @@ def test_a_canvas_that_cannot_be_placed_fails_alone(miniature: Bundle, unipc: So
 
 def test_a_diverged_canvas_does_not_touch_its_neighbours(miniature: Bundle, unipc: SolverTable) -> None:
     good, free = simple(miniature, 0, 0, unipc), simple(miniature, 2, None, unipc)
-    nowhere = Named("poison", torch.full(LATENT, float("nan")))
+    nowhere = KeyedTensor("poison", torch.full(LATENT, float("nan")))
     poison = simple(miniature, 1, None, unipc, controls=(ControlInput(BLENDED, nowhere),))
-    found = engine_of(miniature).run([poison, good, free])
+    found = build_engine(miniature).run([poison, good, free])
     assert not bool(torch.isfinite(latents(found["c1"])).any())
     assert torch.equal(latents(found["c0"]), one(miniature, good))
     assert torch.equal(latents(found["c2"]), one(miniature, free)), "nor one without control, which shares its index"
-    engine = engine_of(miniature, slots=1, control_slots=1)
+    engine = build_engine(miniature, slots=1, control_slots=1)
     engine.run([poison])
     assert bool(torch.isfinite(latents(engine.run([good])["c0"])).all()), "a slot is clean after a diverged canvas"
 
 
 def test_what_can_never_fit_is_refused_alone(miniature: Bundle, unipc: SolverTable) -> None:
-    engine = engine_of(miniature, slots=1, control_slots=1)
+    engine = build_engine(miniature, slots=1, control_slots=1)
     good = simple(miniature, 0, 0, unipc)
     refused = {
         "needs 2 rows": replace(good, key="guided", guidance=Guidance(2.0, "full", prompt(miniature, ""))),
@@ -313,10 +313,10 @@ def test_what_can_never_fit_is_refused_alone(miniature: Bundle, unipc: SolverTab
         "expected each once": replace(good, key="twice", controls=(*good.controls, *good.controls)),
         "no image latents": replace(good, key="image", table=table_of(miniature, "unipc", 4, strength=0.5)),
         "values of the condition of blended are (4, 1, 1)": replace(
-            good, key="broadcast", controls=(ControlInput(BLENDED, Named("flat", torch.zeros(4, 1, 1))),)
+            good, key="broadcast", controls=(ControlInput(BLENDED, KeyedTensor("flat", torch.zeros(4, 1, 1))),)
         ),
         "image latents are (4, 8, 8)": replace(good, key="small", image=torch.zeros(4, 8, 8)),
-        "prompt embeddings are": replace(good, key="prompt", prompt=Named("short", torch.zeros(3, 128))),
+        "prompt embeddings are": replace(good, key="prompt", prompt=KeyedTensor("short", torch.zeros(3, 128))),
         "takes no mask": replace(
             good, key="mask", repaint=Repaint(torch.zeros(16, 16, dtype=torch.bool), random_latents(0))
         ),
@@ -330,7 +330,7 @@ def test_what_can_never_fit_is_refused_alone(miniature: Bundle, unipc: SolverTab
 
 
 def test_a_key_is_in_the_engine_once(miniature: Bundle, unipc: SolverTable) -> None:
-    engine = engine_of(miniature)
+    engine = build_engine(miniature)
     engine.submit(simple(miniature, 0, 0, unipc))
     with pytest.raises(CanvasError, match="c0: a canvas of this key is in the engine already"):
         engine.submit(simple(miniature, 0, 1, unipc))
@@ -340,13 +340,13 @@ def test_a_key_is_in_the_engine_once(miniature: Bundle, unipc: SolverTable) -> N
 
 
 def test_a_unet_that_sees_masks_wants_one(miniature: Bundle, unipc: SolverTable) -> None:
-    engine = engine_of(miniature, unet=inpainting_unet(miniature))
+    engine = build_engine(miniature, unet=inpainting_unet(miniature))
     found = engine.run([simple(miniature, 0, 0, unipc)])
     assert "the UNet wants mask and masked picture" in str(found["c0"])
 
 
 def test_warming_up_changes_no_bit(miniature: Bundle, unipc: SolverTable) -> None:
-    engine = engine_of(miniature)
+    engine = build_engine(miniature)
     assert engine.warm_up() > 0
     good = simple(miniature, 0, 0, unipc)
     assert torch.equal(latents(engine.run([good])["c0"]), one(miniature, good))

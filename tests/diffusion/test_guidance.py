@@ -12,7 +12,7 @@ from dentgen.models.bundle import Bundle
 from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
-from tests.diffusion.parts import LATENT, PROMPTS, engine_of, latents, prompt, random_latents, simple, table_of
+from tests.diffusion.parts import LATENT, PROMPTS, build_engine, latents, prompt, random_latents, simple, table_of
 
 STEPS = 4
 
@@ -71,7 +71,7 @@ def test_residual_guidance_equals_its_recurrence(
     image = random_latents(9) if strength < 1 else None
     canvas = simple(miniature, 0, 1, table, guidance=guidance, image=image)
     plain = simple(miniature, 1, 1, table, image=image)
-    found = engine_of(miniature).run([plain, canvas])
+    found = build_engine(miniature).run([plain, canvas])
     expected = stream_diffusion(miniature, canvas, method).float()
     error = float((latents(found["c0"]) - expected).norm() / expected.norm())
     assert error < 1e-4
@@ -89,7 +89,7 @@ def test_initialize_begins_like_full_guidance(miniature: Bundle, name: str) -> N
         simple(miniature, n, 1, table, guidance=Guidance(2.0, method, negative), noise=noise)
         for n, method in enumerate(methods)
     ]
-    found = engine_of(miniature).run(canvases)
+    found = build_engine(miniature).run(canvases)
     error = (latents(found["c0"]) - latents(found["c1"])).norm() / latents(found["c0"]).norm()
     assert float(error) < 1e-5
 
@@ -99,4 +99,4 @@ def test_residual_guidance_without_meaning_is_refused(miniature: Bundle) -> None
     of_velocity = type(table)(**{f: getattr(table, f) for f in table.__slots__} | {"prediction_type": "v_prediction"})
     canvas = simple(miniature, 0, 1, of_velocity, guidance=Guidance(2.0, "self"))
     with pytest.raises(CanvasError, match="needs an epsilon model, found v_prediction"):
-        engine_of(miniature).submit(canvas)
+        build_engine(miniature).submit(canvas)

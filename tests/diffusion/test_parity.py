@@ -16,7 +16,7 @@ from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
 from dentgen.spec.build import SchedulerName
-from tests.diffusion.parts import LATENT, PROMPTS, controlled, engine_of, latents, prompt, simple, table_of
+from tests.diffusion.parts import LATENT, PROMPTS, build_engine, controlled, latents, prompt, simple, table_of
 
 NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 
@@ -53,14 +53,14 @@ def sequential(bundle: Bundle, name: SchedulerName, steps: int, canvas: Canvas, 
     for k, t in enumerate(scheduler.timesteps):
         noise.step = k
         scaled = scheduler.scale_model_input(x, t)
-        predicted = [guided(bundle, canvas, scaled, t, embeds) for embeds in prompts_of(canvas)]
+        predicted = [guided(bundle, canvas, scaled, t, embeds) for embeds in prompt_encoder(canvas)]
         scale = canvas.guidance.scale
         combined = predicted[0] if len(predicted) == 1 else predicted[0] + scale * (predicted[1] - predicted[0])
         x = scheduler.step(combined, t, x).prev_sample
     return x[0]
 
 
-def prompts_of(canvas: Canvas) -> list[torch.Tensor]:
+def prompt_encoder(canvas: Canvas) -> list[torch.Tensor]:
     negative = canvas.guidance.negative
     guided_by = [negative.values] if negative is not None and canvas.guidance.scale != 1 else []
     return [*guided_by, canvas.prompt.values]
@@ -78,7 +78,7 @@ def guided(bundle: Bundle, canvas: Canvas, x: torch.Tensor, t: torch.Tensor, emb
 
 def check(bundle: Bundle, plans: list[tuple[SchedulerName, int, Canvas]], noise: KeyedNoise) -> None:
     columns = max(canvas.table.num_columns for _, _, canvas in plans)
-    found = engine_of(bundle, slots=8, control_slots=4, columns=columns).run(canvas for _, _, canvas in plans)
+    found = build_engine(bundle, slots=8, control_slots=4, columns=columns).run(canvas for _, _, canvas in plans)
     assert sorted(found) == sorted(canvas.key for _, _, canvas in plans)
     for name, steps, canvas in plans:
         expected = sequential(bundle, name, steps, canvas, noise)

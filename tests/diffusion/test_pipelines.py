@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from dentgen.diffusion.canvas import Canvas, ControlInput, Repaint
 from dentgen.diffusion.guidance import Guidance
-from dentgen.diffusion.keyed_tensor import Named
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import NoHint
@@ -39,7 +39,7 @@ from tests.diffusion.parts import (
     BLENDED,
     LATENT,
     PROMPTS,
-    engine_of,
+    build_engine,
     full_branches,
     full_control,
     inpainting_unet,
@@ -191,7 +191,7 @@ def check(
     **engine: Any,
 ) -> None:
     columns = max(case.canvas.table.num_columns for case in cases)
-    found = engine_of(bundle, slots=7, control_slots=3, columns=columns, **engine).run(c.canvas for c in cases)
+    found = build_engine(bundle, slots=7, control_slots=3, columns=columns, **engine).run(c.canvas for c in cases)
     pictures = LatentCodec(bundle.vae, 8).decode([latents(found[c.canvas.key]) for c in cases])
     for made, picture in zip(cases, pictures, strict=True):
         noise_of[:] = [made.canvas]
@@ -211,7 +211,7 @@ def test_without_control(miniature: Bundle, noise_of: list[Canvas], mode: str) -
 def test_with_ctrlora(miniature: Bundle, noise_of: list[Canvas], mode: str) -> None:
     controlnet = CtrLoRA.of(miniature)
     (condition,) = LatentCodec(miniature.vae, 1).encode_control([HINT])
-    controls = (ControlInput(BLENDED, Named("hint", condition), SCALE),)
+    controls = (ControlInput(BLENDED, KeyedTensor("hint", condition), SCALE),)
     cases = [
         case(miniature, name, steps, mode, controls, 1.0 + (n + 1) % 2, miniature.unet)
         for n, (name, steps) in enumerate(SCHEDULERS)
@@ -222,7 +222,7 @@ def test_with_ctrlora(miniature: Bundle, noise_of: list[Canvas], mode: str) -> N
 @pytest.mark.parametrize("mode", ["text", "image", "inpaint"])
 def test_with_a_full_controlnet(miniature: Bundle, noise_of: list[Canvas], mode: str) -> None:
     whole, full = full_control(miniature)
-    controls = (ControlInput("full", Named("hint", full.embed(HINT)), SCALE),)
+    controls = (ControlInput("full", KeyedTensor("hint", full.embed(HINT)), SCALE),)
     cases = [
         case(miniature, name, steps, mode, controls, 1.0 + n % 2, miniature.unet)
         for n, (name, steps) in enumerate(SCHEDULERS)

@@ -24,7 +24,7 @@ from dentgen.evaluation.fidelity_sheet import best_median_worst
 from dentgen.evaluation.generated_images import finished_build, generated_pictures
 from dentgen.evaluation.judge_cache import JudgeSettings
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
-from dentgen.evaluation.synthetic_to_real import TstrSettings, measure_tstr
+from dentgen.evaluation.synthetic_to_real import SyntheticToRealSettings, measure_synthetic_to_real
 from dentgen.quality.metrics import variant_spread
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
@@ -143,7 +143,7 @@ def test_fidelity_of_two_models_with_the_same_judges(work: Path, jaws: Reference
 
 @pytest.mark.slow
 def test_tstr_reads_a_build_as_its_users_do(work: Path, jaws: ReferenceSet) -> None:
-    figures = measure_tstr(TstrSettings(str(work), small(), "", RECORDS, FEW))
+    figures = measure_synthetic_to_real(SyntheticToRealSettings(str(work), small(), "", RECORDS, FEW))
     for kind in ("synthetic", "reference"):
         seeds = [figures[f"miou_{kind}_seed{seed}"] for seed in (0, 1)]
         assert figures[f"miou_{kind}"] == pytest.approx(np.mean(seeds))
@@ -153,10 +153,10 @@ def test_tstr_reads_a_build_as_its_users_do(work: Path, jaws: ReferenceSet) -> N
     assert figures["miou_ratio"] == figures["miou_synthetic"] / figures["miou_reference"]
     learnt = reference_set(str(work), RECORDS, JUDGE_SEED, SIZE)
     out = finished_build(str(work), small(), learnt.source, variants=1)
-    given = measure_tstr(TstrSettings(str(work), small(), out, RECORDS, FEW))
+    given = measure_synthetic_to_real(SyntheticToRealSettings(str(work), small(), out, RECORDS, FEW))
     assert given == figures, "the build that it would make is the build that is given"
     with pytest.raises(SpecError, match="found pictures of 64 x 64, expected 128 x 128"):
-        measure_tstr(TstrSettings(str(work), read_spec(DEMO_SPEC), out, RECORDS, FEW))
+        measure_synthetic_to_real(SyntheticToRealSettings(str(work), read_spec(DEMO_SPEC), out, RECORDS, FEW))
 
 
 @pytest.mark.slow

@@ -156,16 +156,16 @@ def count_attempts(rig: Rig) -> None:
     make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(run)["generate_unit"]
     if rig.replayed:
         changes: dict[str, Any] = {
-            "start_generation": lambda plan: None,
-            "make_engine": lambda generation: SimpleNamespace(run=None),
+            "load_generator": lambda plan: None,
+            "start_engine": lambda generator: SimpleNamespace(run=None),
         }
         for name, change in changes.items():
             setattr(run, name, change)
 
-    def counted(generation: Any, unit: Unit, *rest: Any) -> UnitResult:
+    def counted(generator: Any, unit: Unit, *rest: Any) -> UnitResult:
         with rig.attempts_file.open("a") as file:
             file.write(f"{unit.name}\n")
-        return make(generation, unit, *rest)
+        return make(generator, unit, *rest)
 
     vars(run)["generate_unit"] = counted
 
@@ -173,7 +173,7 @@ def count_attempts(rig: Rig) -> None:
 def replay(whole: Path) -> Callable[..., UnitResult]:
     """Makes units by taking them from a finished build: for faults that do not care about pictures."""
 
-    def taken(generation: object, unit: Unit, *rest: object) -> UnitResult:
+    def taken(generator: object, unit: Unit, *rest: object) -> UnitResult:
         record = read_ledger(str(whole), unit.name)
         shard = storage.read_bytes(storage.join(str(whole), SHARDS, record.shard)) if record.shard else b""
         return UnitResult(shard, record)

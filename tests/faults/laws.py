@@ -85,7 +85,7 @@ def check_record(record: ConditionRecord, size: int | None) -> None:
     require(size is None or shapes == {(size, size)}, f"maps of {shapes}, expected {size}")
     if record.photo is not None:
         require(record.photo.dtype == np.uint8 and record.photo.shape[2] == 3, f"photo {record.photo.shape}")
-    texts = [record.group, record.split, record.prompt, record.licence, *record.attributes.values()]
+    texts = [record.group, record.split, record.prompt, record.license, *record.attributes.values()]
     require(
         all(json.dumps(text).encode() and text.encode() is not None for text in texts), "text that cannot be stored"
     )
@@ -180,7 +180,7 @@ def check_metadata(data: bytes) -> None:
 def check_plan(folder: Path, data: bytes) -> None:
     """A build's plan: what is taken can be used as every command uses it."""
     url = plan_url(str(folder))
-    storage.put_latest(url, data)
+    storage.overwrite(url, data)
     try:
         plan = read_plan(str(folder))
     except BuildError as error:
@@ -194,7 +194,7 @@ def check_plan(folder: Path, data: bytes) -> None:
 
 def check_ledger(folder: Path, data: bytes) -> None:
     """A commit record."""
-    storage.put_latest(str(folder / "ledger" / "000000.json"), data)
+    storage.overwrite(str(folder / "ledger" / "000000.json"), data)
     try:
         record = read_ledger(str(folder), "000000")
     except StorageError as error:
@@ -206,7 +206,7 @@ def check_ledger(folder: Path, data: bytes) -> None:
 
 def check_index(folder: Path, data: bytes) -> None:
     """``index.json``."""
-    storage.put_latest(str(folder / "index.json"), data)
+    storage.overwrite(str(folder / "index.json"), data)
     try:
         index = read_index(str(folder))
     except StorageError as error:
@@ -219,8 +219,8 @@ def check_index(folder: Path, data: bytes) -> None:
 
 def check_source_index(folder: Path, data: bytes, truth: bytes) -> None:
     """What was indexed before: taken only as it was written, forgotten otherwise."""
-    storage.put_latest(str(folder / "truth.parquet"), truth)
-    storage.put_latest(str(folder / "source.parquet"), data)
+    storage.overwrite(str(folder / "truth.parquet"), truth)
+    storage.overwrite(str(folder / "source.parquet"), data)
     known, right = (read_source_index(str(folder / name)) for name in ("source.parquet", "truth.parquet"))
     require(right, "a right source index is not taken")
     for place, index in known.items():

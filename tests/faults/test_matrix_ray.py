@@ -38,7 +38,7 @@ def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
 
 
 COMMIT = "    if record.timing is not None:\n        record = record.model_copy("
-INIT = "        self._heart = Heart(pulse)\n"
+INIT = "        self._heart = Heartbeat(pulse)\n"
 PLANTED: dict[str, tuple[Plant, int, str]] = {
     "SIGKILL of a commit worker between shard and record": (
         ("shards/ledger.py", COMMIT, "    if unit.id == 2 and {once}:\n        os.kill(os.getpid(), 9)\n"),

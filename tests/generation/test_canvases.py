@@ -20,8 +20,8 @@ from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.errors import BuildError, BundleError, ControlError, DentgenError, SpecError
-from dentgen.generation.canvases import canvases_of, requests_of
-from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.generator import load_generator, start_engine
 from dentgen.generation.unit import UnitResult, generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.pipeline.plan import make_plan
@@ -45,8 +45,8 @@ def source(tmp_path: Path, demo_members: Members) -> Path:
 def unit(source: Path, **sections: Mapping[str, object]) -> UnitResult:
     spec = small_spec(source, source.parent / "out", **{name: dict(section) for name, section in sections.items()})
     plan = make_plan(spec)
-    generation = start_generation(plan)
-    return generate_unit(generation, plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+    generator = load_generator(plan)
+    return generate_unit(generator, plan.units[0], list_shards(str(source))[0], start_engine(generator).run)
 
 
 def samples(source: Path, **sections: Mapping[str, object]) -> dict[str, tuple[Picture, dict[str, Any]]]:
@@ -173,13 +173,13 @@ def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniatu
     inpainting_unet(miniature).save_pretrained(bundle / "unet")
     way: dict[str, object] = {"start_from": "photo", "repaint": ["tooth"]}
     spec = small_spec(source, source.parent / "out", model={"bundle": str(bundle)}, sampling=way)
-    generation = start_generation(make_plan(spec))
-    plan = generation.plan
+    generator = load_generator(make_plan(spec))
+    plan = generator.plan
     records, _ = read_unit(spec, plan.units[0], list_shards(str(source))[0])
-    canvas = canvases_of(generation, requests_of(generation, plan.units[0], records[:1])[0])[0]
+    canvas = build_canvases(generator, sample_requests(generator, plan.units[0], records[:1])[0])[0]
     teeth = records[0].conditions["segmentation"] == TOOTH
     assert records[0].photo is not None
-    (expected,) = generation.codec.encode_masked([records[0].photo], [~teeth])
+    (expected,) = generator.codec.encode_masked([records[0].photo], [~teeth])
     assert canvas.repaint is not None
     assert canvas.repaint.masked is not None
     assert torch.equal(canvas.repaint.masked, expected)
@@ -295,8 +295,8 @@ def test_pictures_that_no_condition_decides_are_refused(source: Path, bundle: Pa
 
 def test_a_decoder_that_overflows_gives_no_black_pictures(source: Path) -> None:
     spec = small_spec(source, source.parent / "out")
-    generation = start_generation(make_plan(spec))
-    broken = generation.codec
+    generator = load_generator(make_plan(spec))
+    broken = generator.codec
     decode = broken._whole
 
     def overflow(batch: torch.Tensor, **options: Any) -> Any:
@@ -305,7 +305,7 @@ def test_a_decoder_that_overflows_gives_no_black_pictures(source: Path) -> None:
         return (decoded,)
 
     broken._whole = overflow
-    made = generate_unit(generation, generation.plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
+    made = generate_unit(generator, generator.plan.units[0], list_shards(str(source))[0], start_engine(generator).run)
     assert (made.record.written, made.record.rejected) == (3, 1)
     (reason,) = [sample.reason for sample in made.record.samples if sample.status == "rejected"]
     assert "not finite" in reason
@@ -313,13 +313,13 @@ def test_a_decoder_that_overflows_gives_no_black_pictures(source: Path) -> None:
 
 def test_a_failing_control_fails_the_unit_which_can_be_tried_again(source: Path) -> None:
     spec = small_spec(source, source.parent / "out")
-    generation = start_generation(make_plan(spec))
+    generator = load_generator(make_plan(spec))
 
     def failing(canvases: Any) -> dict[str, ControlError]:
         return {canvas.key: ControlError(f"{canvas.key}: control branch blended failed") for canvas in canvases}
 
     with pytest.raises(ControlError, match="control branch blended failed"):
-        generate_unit(generation, generation.plan.units[0], list_shards(str(source))[0], failing)
+        generate_unit(generator, generator.plan.units[0], list_shards(str(source))[0], failing)
 
 
 @pytest.mark.parametrize(

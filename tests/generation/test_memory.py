@@ -15,7 +15,7 @@ SCRIPT = """
 import resource, sys
 from pathlib import Path
 from dentgen.errors import OutOfMemoryError
-from dentgen.generation import make_engine, start_generation
+from dentgen.generation import start_engine, load_generator
 from dentgen.memory import free_memory
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.slot_probe import advised_slots, probe_slots
@@ -29,17 +29,17 @@ def leave(mebibytes):
 
 spec = small_spec(Path(sys.argv[1]), Path(sys.argv[2]), engine={"slots": 2048})
 plan = make_plan(spec)
-generation = start_generation(plan)
+generator = load_generator(plan)
 used = address_space()
 leave(350)
 try:
-    make_engine(generation)
+    start_engine(generator)
 except OutOfMemoryError as error:
     print(error)
 free_memory()
 print(address_space() - used)
 leave(100)
-rates = list(probe_slots(generation, 4096))
+rates = list(probe_slots(generator, 4096))
 print([rate.slots for rate in rates if rate.rows_per_second], str(rates[-1]).strip(), advised_slots(rates))
 """
 

@@ -15,7 +15,7 @@ import torch
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.documents import LedgerRecord
 from dentgen.errors import BuildError
-from dentgen.generation.generator import Generation, make_engine, start_generation
+from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.unit import generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.checkpoints.file import write_tensors
@@ -30,12 +30,12 @@ from tests.models.test_lora import kohya
 Members = dict[str, dict[str, bytes]]
 
 
-def made(source: Path, out: Path, **sections: dict[str, object]) -> tuple[bytes, LedgerRecord, Generation]:
+def made(source: Path, out: Path, **sections: dict[str, object]) -> tuple[bytes, LedgerRecord, Generator]:
     spec = small_spec(source, out, **sections)
     plan = make_plan(spec)
-    generation = start_generation(plan)
-    result = generate_unit(generation, plan.units[0], list_shards(str(source))[0], make_engine(generation).run)
-    return result.shard, result.record, generation
+    generator = load_generator(plan)
+    result = generate_unit(generator, plan.units[0], list_shards(str(source))[0], start_engine(generator).run)
+    return result.shard, result.record, generator
 
 
 def test_labels_travel_unchanged(tmp_path: Path, demo_members: Members) -> None:
@@ -90,14 +90,14 @@ def test_a_source_that_changed_after_planning_fails_its_unit_by_name(tmp_path: P
     keys = sorted(demo_members)[:3]
     path = write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
     plan = make_plan(small_spec(tmp_path / "s", tmp_path / "out"))
-    generation = start_generation(plan)
-    engine = make_engine(generation)
+    generator = load_generator(plan)
+    engine = start_engine(generator)
     whole = path.read_bytes()
     for changed in (whole[:4096], b"x" * len(whole)):
         path.write_bytes(changed)
         (shard,) = list_shards(str(tmp_path / "s"))
         with pytest.raises(BuildError, match=r"unit 000000: .*x\.tar changed since the build was planned"):
-            generate_unit(generation, plan.units[0], shard, engine.run)
+            generate_unit(generator, plan.units[0], shard, engine.run)
 
 
 def test_ignored_members_are_named_in_the_spec(tmp_path: Path, demo_members: Members) -> None:
@@ -200,7 +200,7 @@ def test_a_damaged_record_of_another_split_is_nobodys(tmp_path: Path, demo_membe
 def test_another_bundle_than_planned_is_refused(small_source: Path, tmp_path: Path) -> None:
     plan = make_plan(small_spec(small_source, tmp_path)).model_copy(update={"bundle_digest": "0" * 64})
     with pytest.raises(BuildError, match="as planned"):
-        start_generation(plan)
+        load_generator(plan)
 
 
 def test_chosen_loras_and_words_decide_the_pictures(tmp_path: Path, demo_members: Members, miniature: Bundle) -> None:

@@ -154,7 +154,7 @@ def test_a_bundle_in_an_object_store_is_the_one_on_disk(
     before = copy.stat().st_mtime_ns
     assert find_bundle(url) == copy
     assert copy.stat().st_mtime_ns == before, "what did not change is not fetched again"
-    storage.put_latest(storage.join(url, "unet", "config.json"), b"{}")
+    storage.overwrite(storage.join(url, "unet", "config.json"), b"{}")
     assert find_bundle(url) != copy
     with pytest.raises(BundleError, match="nothing"):
         find_bundle(storage.join(s3_root, "bundles", "other"))

@@ -57,7 +57,7 @@ def test_long_prompts_are_an_error_unless_asked_for(miniature: Bundle) -> None:
     assert encoder(miniature, chunks=3).shape == (77, 128), "chunks count where prompts are chunked"
     with pytest.raises(ConditionError, match="found 82 tokens in 2 windows, expected at most 77 in 1") as caught:
         PromptEncoder(miniature.tokenizer, miniature.text_encoder).embed("teeth " * 78)
-    assert caught.value.place.startswith("prompt 'teeth")
+    assert caught.value.file.startswith("prompt 'teeth")
     assert encoder(miniature).dropped("teeth " * 78) == ""
     with pytest.raises(SpecError, match="found 0, expected at least 1"):
         encoder(miniature, "chunk", chunks=0)

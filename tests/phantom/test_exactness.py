@@ -20,7 +20,7 @@ from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, VIEWS, Camera
 from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.patient import Patient, build_patient
-from dentgen.phantom.photo_session import Shot, Sitting
+from dentgen.phantom.photo_session import PhotoSession, Shot
 from dentgen.seeding import numpy_generator
 
 SIZE = 96
@@ -89,7 +89,7 @@ def violations(seed: int, dentition: Dentition, number: int) -> list[str]:
     """Everything that is wrong with one random record."""
     group, view = f"s{seed}-x{number:06d}", VIEWS[number % len(VIEWS)]
     patient = build_patient(seed, group, dentition)
-    shot = Sitting(seed, patient, SIZE).shoot(view)
+    shot = PhotoSession(seed, patient, SIZE).shoot(view)
     picture = shot.picture(sample_lighting(numpy_generator(seed, group, "light"), {"harsh"}), "")
     seg, fdi, normal = shot.maps["seg"], shot.maps["fdi"], shot.maps["normal"].astype(np.uint8)
     solid = np.isin(seg, [GINGIVA, TOOTH, RESTORATION, APPLIANCE])
@@ -134,7 +134,7 @@ def test_a_thousand_records_agree_with_themselves() -> None:
 def test_the_oracle_notices_a_label_off_by_a_pixel() -> None:
     """A shifted FDI map must break the reprojection, so that its silence means something."""
     patient = build_patient(811, "s811-x000000")
-    shot = Sitting(811, patient, SIZE).shoot("upper-occlusal")
+    shot = PhotoSession(811, patient, SIZE).shoot("upper-occlusal")
     points, meshes = positions(shot), crowns(patient, occlusal=True)
     shifted = np.roll(shot.maps["fdi"], 3, 1)
     inside = binary_erosion(shot.maps["fdi"] > 0)

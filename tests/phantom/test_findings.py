@@ -14,7 +14,7 @@ from dentgen.phantom.camera import VIEWS
 from dentgen.phantom.lesions import Lesions, sample_lesions
 from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.patient import build_patient
-from dentgen.phantom.photo_session import Sitting
+from dentgen.phantom.photo_session import PhotoSession
 from dentgen.phantom.render import Phantom, render_patient
 from dentgen.phantom.shards import phantom_members
 from dentgen.phantom.style import sample_shape
@@ -93,7 +93,7 @@ def test_decay_is_counted_and_darkens_the_picture(restored: dict[str, Phantom]) 
     assert found["upper-occlusal"] == 1
     assert found["frontal"] in {1, 2}
     assert "caries" in restored["frontal"].prompt
-    shot = Sitting(7, build_patient(7, "s7-p000004"), 96).shoot("frontal")
+    shot = PhotoSession(7, build_patient(7, "s7-p000004"), 96).shoot("frontal")
     coat, fdi = shot.sight.centres.coat, shot.maps["fdi"].ravel()
     picture = restored["frontal"].picture.reshape(-1, 3).mean(1)
     decayed = coat.decayed > 0.9
@@ -109,7 +109,7 @@ def test_films_are_told_where_they_can_be_seen(film: str) -> None:
     for number in range(60, 63):
         patient = build_patient(7, f"s7-p{number:06d}")
         for view in VIEWS[0], VIEWS[3]:
-            sitting, clean = Sitting(7, patient, 64), Sitting(7, patient, 64)
+            sitting, clean = PhotoSession(7, patient, 64), PhotoSession(7, patient, 64)
             for one, amount in ((sitting, 0.9), (clean, 0.0)):
                 lesions = one._material.lesions
                 plaque, stain = (amount if film == name else getattr(lesions, name) for name in ("plaque", "stain"))

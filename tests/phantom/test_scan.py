@@ -94,7 +94,7 @@ def test_records_tell_the_looks_apart(photos: dict[str, Phantom], scans: dict[st
         assert all(scan.attributes[name] == photo.attributes[name] for name in kept)
         assert (photo.attributes["look"], scan.attributes["look"]) == ("photo", "scan")
         assert scan.prompt.startswith("a scan model of ")
-        assert scan.prompt.endswith(SCAN_LIGHT_WORD[scan.attributes["light"]])  # type: ignore[index]
+        assert scan.prompt.endswith(SCAN_LIGHT_WORD[scan.attributes["lighting"]])  # type: ignore[index]
         assert "photo" not in scan.prompt
 
 

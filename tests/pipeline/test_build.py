@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from dentgen.errors import BuildError, DeterminismError, SpecChangedError
 from dentgen.pipeline.actors.dataset import unit_dataset
-from dentgen.pipeline.actors.heartbeat import Watch
+from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.run import build
 from dentgen.shards.plan import Plan
@@ -74,7 +74,7 @@ def test_reading_making_and_committing_are_operators_of_their_own(
     """Fused, the commit would run on the actor's event loop and stall the engine."""
     spec = small_spec(source, tmp_path)
     plan = adopt_plan(str(tmp_path), make_plan(spec))
-    with Watch(30) as watch:
+    with Watchdog(30) as watch:
         stats = unit_dataset(plan, plan.units, spec, watch.pulse).materialize().stats()
     assert "MapBatches(UnitMaker)" in stats
     assert "MapBatches(commit_made)" in stats
@@ -201,7 +201,7 @@ def _tampered(plan: Plan) -> Plan:
 
 def test_a_second_attempt_with_other_bytes_is_a_determinism_error(source: Path, tmp_path: Path) -> None:
     from dentgen.conditions.readers.source import list_shards
-    from dentgen.generation.generator import make_engine, start_generation
+    from dentgen.generation.generator import load_generator, start_engine
     from dentgen.generation.unit import generate_unit
     from dentgen.shards.ledger import commit
 
@@ -210,8 +210,8 @@ def test_a_second_attempt_with_other_bytes_is_a_determinism_error(source: Path, 
     shard = list_shards(str(source))[0]
     committed = []
     for attempt in (plan, plan, _tampered(plan)):
-        generation = start_generation(attempt)
-        result = generate_unit(generation, plan.units[0], shard, make_engine(generation).run)
+        generator = load_generator(attempt)
+        result = generate_unit(generator, plan.units[0], shard, start_engine(generator).run)
         if attempt.spec_digest == plan.spec_digest:
             committed.append(commit(str(tmp_path), plan.units[0], result.shard, result.record))
         else:

@@ -31,7 +31,7 @@ def dentgen(*words: str) -> subprocess.CompletedProcess[str]:
 
 def put_lease_of_another_host(out: Path) -> None:
     other = LeaseRecord(owner="x", host="far", process=7, process_started=1, since="then", seconds=60)
-    storage.put_latest(str(out / "lease.json"), json_bytes(other.model_dump(mode="json")))  # whole, as builds do
+    storage.overwrite(str(out / "lease.json"), json_bytes(other.model_dump(mode="json")))  # whole, as builds do
 
 
 def test_a_second_build_ends_with_a_line_and_the_first_finishes(small_source: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from dentgen.spec.yaml_file import read_spec
 from tests.conftest import problems, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
-OVERSAMPLE = {"light": {"harsh": 3}, "caries": {"any": 2}}
+OVERSAMPLE = {"lighting": {"harsh": 3}, "caries": {"any": 2}}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def source(tmp_path: Path, demo_members: Members) -> Path:
     attributes = [("harsh", 2), ("ring", 1), ("ring", 0), ("harsh", 0)]
     records = {}
     for key, (light, caries) in zip(chosen, attributes, strict=True):
-        metadata = json.loads(demo_members[key]["json"]) | {"light": light, "caries": caries}
+        metadata = json.loads(demo_members[key]["json"]) | {"lighting": light, "caries": caries}
         records[key] = demo_members[key] | {"json": json.dumps(metadata).encode()}
     records[chosen[3]]["seg.png"] = b"no picture"
     write_tar(folder / "a.tar", records)
@@ -64,19 +64,19 @@ def test_the_mix_is_in_the_table_and_the_report(source: Path, tmp_path: Path) ->
     spec = small_spec(source, tmp_path / "out", quality={"max_rejected": 1.0})
     build(spec.model_copy(update={"source": spec.source.model_copy(update={"oversample": OVERSAMPLE})}), use_ray=False)
     table = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
-    lights = [row["light"] for row in table if row["status"] == "written"]
+    lights = [row["lighting"] for row in table if row["status"] == "written"]
     assert (lights.count("harsh"), lights.count("ring")) == (6, 6)
     summary = read_summary(str(tmp_path / "out"), read_plan(str(tmp_path / "out")))
     mix = {d.title: {count.label: count.samples for count in d.counts} for d in summary.distributions}
-    assert mix["Light"] == {"harsh": 6, "ring": 6}
+    assert mix["Lighting"] == {"harsh": 6, "ring": 6}
     assert mix["Caries"] == {"2": 6, "1": 4, "0": 2}
 
 
 def test_the_largest_factor_counts() -> None:
     source = SourceSpec(oversample=OVERSAMPLE)
-    assert source.times({"light": "harsh", "caries": "2"}) == 3
-    assert source.times({"light": "ring", "caries": "1"}) == 2
-    assert source.times({"light": "ring", "caries": "0"}) == source.times({}) == 1
+    assert source.times({"lighting": "harsh", "caries": "2"}) == 3
+    assert source.times({"lighting": "ring", "caries": "1"}) == 2
+    assert source.times({"lighting": "ring", "caries": "0"}) == source.times({}) == 1
 
 
 def test_values_are_written_as_they_come_to_mind() -> None:
@@ -92,10 +92,10 @@ def test_values_are_written_as_they_come_to_mind() -> None:
     ("value", "complaint"),
     [
         ("{lihgt: {harsh: 2}}", "lihgt"),
-        ("{light: {harsh: 0}}", "light.harsh: 0"),
-        ("{light: {harsh: 101}}", "101"),
-        ("{light: {harsh: true}}", "harsh"),
-        ("{light: {harsh: 1.5}}", "harsh"),
+        ("{lighting: {harsh: 0}}", "lighting.harsh: 0"),
+        ("{lighting: {harsh: 101}}", "101"),
+        ("{lighting: {harsh: true}}", "harsh"),
+        ("{lighting: {harsh: 1.5}}", "harsh"),
     ],
 )
 def test_what_cannot_be_oversampled_is_refused(value: str, complaint: str) -> None:
@@ -109,7 +109,7 @@ def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_pa
     spec = spec.model_copy(update={"source": spec.source.model_copy(update={"oversample": OVERSAMPLE})})
     plan = adopt_plan(str(tmp_path / "out"), make_plan(spec))
     tar = source / "a.tar"
-    tar.write_bytes(tar.read_bytes().replace(b'"light": "harsh"', b'"light": "horsh"', 1))
+    tar.write_bytes(tar.read_bytes().replace(b'"lighting": "harsh"', b'"lighting": "horsh"', 1))
     with pytest.raises(SpecChangedError, match="source"):
         build(spec, use_ray=False)
     (shard,) = list_shards(str(source))

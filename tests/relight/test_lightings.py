@@ -10,7 +10,7 @@ from dentgen.phantom.camera import View
 from dentgen.phantom.light import LIGHT_KINDS, sample_lighting, sample_lightings
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.patient import build_patient
-from dentgen.phantom.photo_session import Sitting
+from dentgen.phantom.photo_session import PhotoSession
 from dentgen.phantom.photograph import photograph
 from dentgen.phantom.prompt import LIGHT_WORD
 from dentgen.phantom.render import Phantom, render_patient
@@ -44,8 +44,8 @@ def test_the_first_lighting_is_the_record_without_the_option(relit: list[Phantom
 def test_the_first_lighting_draws_from_the_streams_it_always_had() -> None:
     for phantom in render_patient(3, 9, 16):
         lighting = sample_lighting(numpy_generator(3, phantom.key, "light"))
-        assert phantom.attributes["light"] == lighting.kind
-    shot = Sitting(3, build_patient(3, "s3-p000008"), 32).shoot("left")
+        assert phantom.attributes["lighting"] == lighting.kind
+    shot = PhotoSession(3, build_patient(3, "s3-p000008"), 32).shoot("left")
     lighting = sample_lighting(numpy_generator("any"))
     texture = numpy_generator(3, "s3-p000008", "texture")
     LatticeNoise(texture)
@@ -62,10 +62,10 @@ def test_only_light_differs_within_a_view(relit: list[Phantom]) -> None:
         for other in others:
             assert {name for name in first.maps if (first.maps[name] != other.maps[name]).any()} == {"light"}
             assert (first.picture != other.picture).any()
-            word, other_word = (LIGHT_WORD[phantom.attributes["light"]] for phantom in (first, other))  # type: ignore[index]
+            word, other_word = (LIGHT_WORD[phantom.attributes["lighting"]] for phantom in (first, other))  # type: ignore[index]
             assert word != other_word
             assert first.prompt.replace(word, other_word) == other.prompt
-            kept = first.attributes.keys() - {"light"}
+            kept = first.attributes.keys() - {"lighting"}
             assert all(first.attributes[name] == other.attributes[name] for name in kept)
 
 

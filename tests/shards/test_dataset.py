@@ -30,7 +30,7 @@ from dentgen.errors import BuildError, SpecError, StorageError
 from dentgen.pipeline.run import build
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.seeding import fresh_weights
-from dentgen.shards.dataset import decode_sample, load_dataset
+from dentgen.shards.dataset import decode_sample, open_dataset
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import image_bytes, json_bytes, png_bytes, tar_bytes
@@ -41,13 +41,13 @@ from tests.small_builds import SIZE, described_build, two_split_source, two_spli
 RANK = """
 import json, sys, torch.distributed
 from torch.utils.data import DataLoader
-from dentgen import load_dataset
+from dentgen import open_dataset
 
 if __name__ == "__main__":
     out, start, workers, rank, rendezvous = sys.argv[1:]
     if rendezvous:
         torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=int(rank), world_size=2)
-    loader = DataLoader(load_dataset(out), batch_size=3, num_workers=int(workers), multiprocessing_context=start)
+    loader = DataLoader(open_dataset(out), batch_size=3, num_workers=int(workers), multiprocessing_context=start)
     print(json.dumps([key for batch in loader for key in batch["key"]]))
 """
 
@@ -92,7 +92,7 @@ def printed(process: subprocess.Popen[str]) -> Any:
 
 
 def test_a_loader_just_works(out: Path) -> None:
-    samples = dentgen.load_dataset(str(out))
+    samples = dentgen.open_dataset(str(out))
     batches = list(DataLoader(samples, batch_size=4))
     assert samples.num_samples == 10 == sum(len(batch["key"]) for batch in batches)
     assert set(batches[0]) == {"key", "image", "seg", "fdi", "light", "metadata"}
@@ -107,7 +107,7 @@ def test_labels_are_the_fitted_maps_of_the_source_bit_for_bit(
     out: Path, source: Path, demo_members: dict[str, dict[str, bytes]]
 ) -> None:
     picture = members(out)
-    for sample in load_dataset(str(out)):
+    for sample in open_dataset(str(out)):
         key = json.loads(sample["metadata"])["source_key"]
         raw = RawRecord(key, key, {k: v for k, v in demo_members[key].items() if not k.startswith("photo")})
         record = fit_record(decode_record(raw, ("segmentation", "lighting")), SIZE, "pad")
@@ -139,7 +139,7 @@ def test_every_encoding_comes_back_bit_for_bit() -> None:
 
 
 def test_undecoded_samples_are_webdatasets_own(out: Path) -> None:
-    for sample in load_dataset(str(out), decode=False):
+    for sample in open_dataset(str(out), decode=False):
         assert sample.pop("__url__").startswith(str(out / "shards"))
         assert members(out)[sample.pop("__key__")] == sample
 
@@ -160,7 +160,7 @@ def test_ranks_and_their_workers_see_every_sample_once(out: Path, tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_more_workers_than_shards_are_no_error(out: Path) -> None:
-    loader = DataLoader(load_dataset(str(out), "validation"), batch_size=2, num_workers=3)
+    loader = DataLoader(open_dataset(str(out), "validation"), batch_size=2, num_workers=3)
     assert sum(len(batch["key"]) for batch in loader) == 4
 
 
@@ -173,13 +173,13 @@ def test_a_split_is_kept_and_no_other_shard_is_read(out: Path, monkeypatch: pyte
         return read_bytes(url)
 
     monkeypatch.setattr(storage, "read_bytes", noted)
-    samples = load_dataset(str(out), "validation")
+    samples = open_dataset(str(out), "validation")
     keys = [sample["key"] for sample in samples]
     monkeypatch.undo()
     assert keys == [key for key, sample in members(out).items() if json.loads(sample["json"])["split"] == "validation"]
     assert samples.num_samples == len(keys) == 4
     assert read == ["index.json", "000000.tar", "000001.tar"]
-    assert load_dataset(str(out), "train").num_samples == 6
+    assert open_dataset(str(out), "train").num_samples == 6
 
 
 def test_a_shard_of_two_splits_yields_one(source: Path, tmp_path: Path) -> None:
@@ -187,20 +187,20 @@ def test_a_shard_of_two_splits_yields_one(source: Path, tmp_path: Path) -> None:
     build(
         spec.model_copy(update={"pipeline": spec.pipeline.model_copy(update={"samples_per_shard": 6})}), use_ray=False
     )
-    kept = {split: [s["key"] for s in load_dataset(str(tmp_path / "out"), split)] for split in ("train", "validation")}
-    assert len(load_dataset(str(tmp_path / "out"), "validation").shards) == 1
+    kept = {split: [s["key"] for s in open_dataset(str(tmp_path / "out"), split)] for split in ("train", "validation")}
+    assert len(open_dataset(str(tmp_path / "out"), "validation").shards) == 1
     assert {split: len(keys) for split, keys in kept.items()} == {"train": 6, "validation": 4}
     assert all("p000000" in key for key in kept["validation"])
 
 
 def test_what_is_not_there_is_named(out: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"'test'.*\['train', 'validation'\]"):
-        load_dataset(str(out), "test")
+        open_dataset(str(out), "test")
     with pytest.raises(SpecError, match="-1"):
-        load_dataset(str(out), shuffle=-1)
+        open_dataset(str(out), shuffle=-1)
     shutil.copytree(out / "plan", tmp_path / "begun" / "plan")
     with pytest.raises(BuildError, match=r"begun: found no index\.json"):
-        load_dataset(str(tmp_path / "begun"))
+        open_dataset(str(tmp_path / "begun"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -210,19 +210,19 @@ def test_a_damaged_shard_is_an_error_that_names_it(out: Path, tmp_path: Path, wo
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    samples = iter(DataLoader(load_dataset(str(tmp_path / "out")), batch_size=None, num_workers=workers))
+    samples = iter(DataLoader(open_dataset(str(tmp_path / "out")), batch_size=None, num_workers=workers))
     with pytest.raises(StorageError, match=r"000003\.tar: found \d+ bytes with sha256 [0-9a-f]{64}, expected"):
         list(samples)
     if workers:
         samples._shutdown_workers()  # type: ignore[attr-defined]  # else whenever the error is collected, for ten seconds
     shard.unlink()
     with pytest.raises(StorageError, match=r"000003\.tar: cannot be read"):
-        list(load_dataset(str(tmp_path / "out")))
+        list(open_dataset(str(tmp_path / "out")))
 
 
 def test_order_is_named_by_seed_and_epoch(out: Path) -> None:
     def order(seed: int, epoch: int, shuffle: int = 4) -> list[str]:
-        samples = load_dataset(str(out), shuffle=shuffle, seed=seed, decode=False)
+        samples = open_dataset(str(out), shuffle=shuffle, seed=seed, decode=False)
         samples.set_epoch(epoch)
         return [sample["__key__"] for sample in samples]
 
@@ -237,7 +237,7 @@ def test_order_is_named_by_seed_and_epoch(out: Path) -> None:
 
 
 def test_workers_that_outlive_an_epoch_see_the_next(out: Path) -> None:
-    samples = load_dataset(str(out), shuffle=4)
+    samples = open_dataset(str(out), shuffle=4)
     loader = DataLoader(samples, batch_size=None, num_workers=1, persistent_workers=True)
     epochs = []
     for epoch in (0, 1, 0):
@@ -254,16 +254,16 @@ def test_a_key_in_a_folder_that_webdataset_passes_over(out: Path, tmp_path: Path
     shard = ShardEntry(name="000000.tar", bytes=len(data), sha256=digest_of(data), samples=1)
     index = DatasetIndex(version=0, spec_digest="", bundle_digest="", planned=1, written=1, rejected=0, shards=(shard,))
     (tmp_path / "index.json").write_bytes(json_bytes(index.model_dump(mode="json")))
-    assert [sample["key"] for sample in load_dataset(str(tmp_path))] == ["__a__/b-v000"]
+    assert [sample["key"] for sample in open_dataset(str(tmp_path))] == ["__a__/b-v000"]
 
 
 def test_an_empty_build_is_an_empty_dataset(demo_members: dict[str, dict[str, bytes]], tmp_path: Path) -> None:
     source = two_split_source(tmp_path, {key: {**value, "seg.png": b""} for key, value in demo_members.items()})
     build(two_split_spec(source, tmp_path / "out"), use_ray=False)
-    samples = load_dataset(str(tmp_path / "out"), shuffle=8)
+    samples = open_dataset(str(tmp_path / "out"), shuffle=8)
     assert (samples.num_samples, list(DataLoader(samples, num_workers=2))) == (0, [])
     with pytest.raises(SpecError, match=r"expected one of \[\]"):
-        load_dataset(str(tmp_path / "out"), "train")
+        open_dataset(str(tmp_path / "out"), "train")
 
 
 def test_a_build_in_an_object_store(out: Path, s3_root: str) -> None:
@@ -271,17 +271,17 @@ def test_a_build_in_an_object_store(out: Path, s3_root: str) -> None:
     for path in ["index.json", "samples.parquet", *(f"shards/{shard.name}" for shard in (out / "shards").iterdir())]:
         storage.put_if_absent(storage.join(url, path), (out / path).read_bytes())
     for workers in (0, 2):
-        loader = DataLoader(load_dataset(url, "train"), batch_size=None, num_workers=workers)
+        loader = DataLoader(open_dataset(url, "train"), batch_size=None, num_workers=workers)
         found = {sample["key"]: sample for sample in loader}
         assert len(found) == 6
-        for sample in load_dataset(str(out), "train"):
+        for sample in open_dataset(str(out), "train"):
             assert (found[sample["key"]]["image"] == sample["image"]).all()
 
 
 def test_plain_webdataset_reads_the_same_samples(out: Path) -> None:
     shards = [str(path) for path in sorted((out / "shards").iterdir())]
     plain = {sample["__key__"]: sample for sample in wds.WebDataset(shards, shardshuffle=False)}
-    ours = {sample["__key__"]: sample for sample in load_dataset(str(out), decode=False)}
+    ours = {sample["__key__"]: sample for sample in open_dataset(str(out), decode=False)}
     assert list(plain) == list(ours)
     for key, sample in ours.items():
         assert {k: v for k, v in plain[key].items() if not k.startswith("__")} == {
@@ -310,7 +310,7 @@ def test_hugging_face_reads_the_same_samples(out: Path, tmp_path: Path, by_card:
 
 def test_the_segmenter_of_the_readme_learns(out: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (block,) = [block for block in blocks if "load_dataset" in block]
+    (block,) = [block for block in blocks if "open_dataset" in block]
     text = io.StringIO()
     with fresh_weights("readme"), contextlib.redirect_stdout(text):
         exec(block.replace("out/demo", str(out)), {})

@@ -40,7 +40,7 @@ def put_lease_of_another_host(out: str, seconds: float = 1.5) -> bytes:
         owner="x", host="far", process=os.getpid(), machine="another", process_started=1, since="then", seconds=seconds
     )
     content = json_bytes(other.model_dump(mode="json"))
-    storage.put_latest(lease_url(out), content)
+    storage.overwrite(lease_url(out), content)
     return content
 
 
@@ -135,7 +135,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(reaped: bool, out: 
 def test_a_process_id_that_was_given_to_another_process_is_no_owner(out: str) -> None:
     with hold_lease(out, 600):
         reused = standing(out).model_copy(update={"process_started": 0.5})
-    storage.put_latest(lease_url(out), json_bytes(reused.model_dump(mode="json")))
+    storage.overwrite(lease_url(out), json_bytes(reused.model_dump(mode="json")))
     began = time.monotonic()
     with hold_lease(out, 5):
         assert time.monotonic() - began < 60, "its ten minutes are not waited for"
@@ -199,16 +199,16 @@ def test_what_a_clock_says_does_not_matter(tmp_path: Path, monkeypatch: pytest.M
 def test_a_storage_that_is_away_is_waited_for_and_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    out, replace, tried = str(tmp_path), storage.replace_if_same, []
+    out, replace, tried = str(tmp_path), storage.replace_if_unchanged, []
 
     def away(url: str, expected: bytes, data: bytes) -> bool:
         tried.append(url)
         raise StorageError(f"{url}: cannot be put: away")
 
     with caplog.at_level(logging.WARNING), hold_lease(out, 1) as lease:
-        monkeypatch.setattr(storage, "replace_if_same", away)
+        monkeypatch.setattr(storage, "replace_if_unchanged", away)
         wait_for(lambda: len(tried) >= 3)
-        monkeypatch.setattr(storage, "replace_if_same", replace)
+        monkeypatch.setattr(storage, "replace_if_unchanged", replace)
         before = standing(out).renewals
         wait_for(lambda: standing(out).renewals > before)
         lease.check()
@@ -216,8 +216,8 @@ def test_a_storage_that_is_away_is_waited_for_and_said_once(
 
 
 def test_a_renewal_whose_answer_is_lost_is_found_to_be_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, replace = str(tmp_path), storage.replace_if_same
-    monkeypatch.setattr(storage, "replace_if_same", lambda *args: replace(*args) and False)
+    out, replace = str(tmp_path), storage.replace_if_unchanged
+    monkeypatch.setattr(storage, "replace_if_unchanged", lambda *args: replace(*args) and False)
     with hold_lease(out, 1) as lease:
         wait_for(lambda: standing(out).renewals >= 3)
         lease.check()

@@ -54,7 +54,7 @@ def test_a_shard_replaced_while_it_is_committed_is_put_back_and_said(
     def overtaken(url: str, data: bytes) -> bool:
         done = put(url, data)
         if "ledger" in url:
-            storage.put_latest(shard_url(str(tmp_path), UNIT), b"other")
+            storage.overwrite(shard_url(str(tmp_path), UNIT), b"other")
         return done
 
     monkeypatch.setattr(storage, "put_if_absent", overtaken)

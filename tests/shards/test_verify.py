@@ -35,7 +35,7 @@ def test_every_sample_says_what_decided_it(out: Path) -> None:
     members = {frozenset(sample) for sample in samples.values()}
     assert members == {frozenset({"png", "seg.png", "fdi.png", "light.png", "json"})}, "the same members everywhere"
     metadata = SampleMetadata.model_validate_json(next(iter(samples.values()))["json"])
-    assert metadata.source_licence == "CC0-1.0"
+    assert metadata.source_license == "CC0-1.0"
     assert metadata.synthetic is True
     assert (metadata.seed, metadata.scheduler, metadata.steps) == (5, "unipc", 4)
     assert {"torch", "diffusers", "slots", "threads", "device_kind"} <= metadata.software.keys()

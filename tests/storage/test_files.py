@@ -31,7 +31,7 @@ def test_round_trip(root: str) -> None:
     assert files.read_bytes(url) == b"first"
     assert not files.put_if_absent(url, b"second")
     assert files.read_bytes(url) == b"first", "a put name never changes"
-    files.put_latest(url, b"third")
+    files.overwrite(url, b"third")
     assert files.read_bytes(url) == b"third"
     assert files.list_names(files.join(root, "a")) == ["b.bin"]
     assert files.list_names(files.join(root, "nothing")) == []
@@ -63,28 +63,28 @@ def test_one_of_many_racing_writers_wins(root: str) -> None:
 
 def test_what_stands_is_replaced_only_as_it_was_read(root: str) -> None:
     url = files.join(root, "agreed")
-    assert files.read_if_there(url) is None
-    assert not files.replace_if_same(url, b"nothing", b"x"), "what is not there is not replaced"
-    assert not files.remove_if_same(url, b"nothing")
-    files.put_latest(url, b"first")
-    assert not files.replace_if_same(url, b"other", b"second")
-    assert files.read_if_there(url) == b"first"
-    assert files.replace_if_same(url, b"first", b"second")
-    assert files.read_if_there(url) == b"second"
-    assert not files.remove_if_same(url, b"first")
-    assert files.read_if_there(url) == b"second"
-    assert files.remove_if_same(url, b"second")
-    assert files.read_if_there(url) is None
+    assert files.read_if_exists(url) is None
+    assert not files.replace_if_unchanged(url, b"nothing", b"x"), "what is not there is not replaced"
+    assert not files.remove_if_unchanged(url, b"nothing")
+    files.overwrite(url, b"first")
+    assert not files.replace_if_unchanged(url, b"other", b"second")
+    assert files.read_if_exists(url) == b"first"
+    assert files.replace_if_unchanged(url, b"first", b"second")
+    assert files.read_if_exists(url) == b"second"
+    assert not files.remove_if_unchanged(url, b"first")
+    assert files.read_if_exists(url) == b"second"
+    assert files.remove_if_unchanged(url, b"second")
+    assert files.read_if_exists(url) is None
     assert files.list_names(root) == [], "nothing is left of locks"
 
 
 def test_one_of_many_who_replace_wins(root: str) -> None:
     url = files.join(root, "raced-over")
-    files.put_latest(url, b"first")
+    files.overwrite(url, b"first")
     contents = [bytes([n]) * 100 for n in range(6)]
-    assert race(lambda n: files.replace_if_same(url, b"first", contents[n]), 6) == 1
+    assert race(lambda n: files.replace_if_unchanged(url, b"first", contents[n]), 6) == 1
     assert files.read_bytes(url) in contents
-    assert race(lambda n: files.remove_if_same(url, files.read_if_there(url) or b"gone"), 6) >= 1
+    assert race(lambda n: files.remove_if_unchanged(url, files.read_if_exists(url) or b"gone"), 6) >= 1
     assert not files.exists(url)
 
 
@@ -94,18 +94,18 @@ def test_s3_refuses_what_was_replaced_between_read_and_put(
 ) -> None:
     """Two writers: the second one puts after the first has read and compared; the first is answered 412."""
     url, compare = files.join(s3_root, f"two-writers-{act}"), conditional_put._tag_if_same
-    files.put_latest(url, b"first")
+    files.overwrite(url, b"first")
 
     def compare_and_be_overtaken(fs: object, path: str, expected: bytes) -> str | None:
         tag = compare(fs, path, expected)
-        files.put_latest(url, b"second writer's")
+        files.overwrite(url, b"second writer's")
         return tag
 
     monkeypatch.setattr(conditional_put, "_tag_if_same", compare_and_be_overtaken)
     if act == "replace":
-        assert not files.replace_if_same(url, b"first", b"first writer's")
+        assert not files.replace_if_unchanged(url, b"first", b"first writer's")
     else:
-        assert not files.remove_if_same(url, b"first")
+        assert not files.remove_if_unchanged(url, b"first")
     monkeypatch.undo()
     assert files.read_bytes(url) == b"second writer's"
 
@@ -132,7 +132,7 @@ def test_what_passes_is_tried_again(fault: str, bad_day: FaultProxy, s3_root: st
         (lambda: files.read_bytes(url), b"first"),
         (lambda: files.read_range(url, 1, 3), b"ir"),
         (lambda: files.list_names(files.join(s3_root, f"bad-{fault}")), ["x"]),
-        (lambda: files.put_latest(url, b"third"), None),
+        (lambda: files.overwrite(url, b"third"), None),
         (lambda: files.read_bytes(url), b"third"),
     ]
     for operation, expected in operations:
@@ -164,9 +164,9 @@ def test_a_storage_that_stays_down_is_named(
     bad_day.plan = [fault] * 1000
     operations: tuple[Callable[[], object], ...] = (
         lambda: files.put_if_absent(url, b"x"),
-        lambda: files.put_latest(url, b"x"),
+        lambda: files.overwrite(url, b"x"),
         lambda: files.read_bytes(url),
-        lambda: files.read_if_there(url),
+        lambda: files.read_if_exists(url),
         lambda: files.exists(url),
         lambda: files.list_names(url),
         lambda: files.list_files(url),
@@ -226,7 +226,7 @@ def test_bytes_are_on_the_disk_before_their_name(tmp_path: Path, monkeypatch: py
     assert files.put_if_absent(str(tmp_path / "x.tar"), b"data")
     assert calls == [("fsync", ".tmp", True), ("link", ".tar", True), ("fsync", "folder", True)]
     calls.clear()
-    files.put_latest(str(tmp_path / "x.tar"), b"data")
+    files.overwrite(str(tmp_path / "x.tar"), b"data")
     assert calls == [("fsync", ".tmp", True), ("replace", ".tar", True), ("fsync", "folder", True)]
 
 

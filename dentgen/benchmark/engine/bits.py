@@ -12,7 +12,7 @@ from torch import Tensor
 from dentgen.benchmark.engine.work import Work
 from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.generation.canvases import canvases_of
+from dentgen.generation.canvases import build_canvases
 
 Latents = Mapping[str, Tensor]
 
@@ -28,7 +28,7 @@ def measure_bits(work: Work, engine: DiffusionEngine, single: DiffusionEngine) -
     Returns:
         For each way whether all bits are ``equal``, and the ``largest`` difference of latents, whose variance is one.
     """
-    canvases = canvases_of(work.generation, work.first(engine.shape.slots).requests)
+    canvases = build_canvases(work.generator, work.first(engine.shape.slots).requests)
     whole = _run(engine, canvases)
     turned = len(canvases) // 2 + 1
     return {

@@ -18,7 +18,7 @@ from dentgen.benchmark.engine.clock import Pieces
 from dentgen.benchmark.engine.work import Work
 from dentgen.diffusion.canvas import Finished
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.generation.canvases import canvases_of
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.generator import CODEC_BATCH
 from dentgen.models.networks import ControlBranch, UNetDenoiser
 
@@ -39,8 +39,8 @@ class EngineContestant:
 
     def pieces(self, work: Work) -> Pieces:
         """Make pictures: ``prepare``, ``tick`` and ``decode``."""
-        generation = work.afresh()
-        for canvas in canvases_of(generation, work.requests):
+        generator = work.afresh()
+        for canvas in build_canvases(generator, work.requests):
             self.engine.submit(canvas)
         yield "prepare"
         self.latents, self.pictures = {}, {}
@@ -48,9 +48,9 @@ class EngineContestant:
             self._collect()
             yield "tick"
         keys = list(self.latents)
-        at_once = CODEC_BATCH if generation.bundle.unet.device.type == "cpu" else len(keys)
+        at_once = CODEC_BATCH if generator.bundle.unet.device.type == "cpu" else len(keys)
         for some in (keys[i : i + at_once] for i in range(0, len(keys), at_once)):
-            decoded = generation.codec.decode([self.latents[key] for key in some])
+            decoded = generator.codec.decode([self.latents[key] for key in some])
             self.pictures.update(zip(some, decoded, strict=True))
             yield "decode"
 
@@ -75,7 +75,7 @@ class NetworkContestant:
     @torch.no_grad()
     def of(cls, work: Work) -> NetworkContestant:
         """Lay out inputs of exactly the engine's shapes."""
-        inputs, bundle, compiled = _Inputs(work), work.generation.bundle, work.spec.engine.compile
+        inputs, bundle, compiled = _Inputs(work), work.generator.bundle, work.spec.engine.compile
         unet = UNetDenoiser(bundle.unet, compiled=compiled)
         assert bundle.control is not None
         control = ControlBranch(bundle.control, compiled=compiled)
@@ -111,13 +111,13 @@ class _Inputs:
     """Random inputs of the networks' shapes, in their precision and memory format."""
 
     def __init__(self, work: Work) -> None:
-        self._work, unet = work, work.generation.bundle.unet
+        self._work, unet = work, work.generator.bundle.unet
         self._like = {"device": unet.device, "dtype": unet.dtype}
 
     def rows(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Latents, timesteps and prompt embeddings of rows."""
         times = torch.full((count,), 500.0, device=self._like["device"])
-        return self.latents(count), times, torch.randn(count, *self._work.generation.prompts.shape, **self._like)
+        return self.latents(count), times, torch.randn(count, *self._work.generator.prompts.shape, **self._like)
 
     def latents(self, count: int) -> Tensor:
         edge = self._work.latent_size
@@ -128,7 +128,7 @@ class _Inputs:
         return _channels_last(torch.rand(CODEC_BATCH, 3, edge, edge, **self._like))
 
     def tokens(self) -> Tensor:
-        length = int(self._work.generation.bundle.tokenizer.model_max_length)
+        length = int(self._work.generator.bundle.tokenizer.model_max_length)
         return torch.ones(1, length, device=self._like["device"], dtype=torch.long)
 
 

@@ -89,7 +89,7 @@ def run_experiment(
     report["pictures"] = compare_pictures(contestant.pictures, field.batched.pictures, bundle.unet.dtype)
     say("all warm, same pictures")
     laps = _rounds(field, rounds, device, say)
-    flops = count_networks(bundle, spec.conditions.size, *work.generation.prompts.shape)
+    flops = count_networks(bundle, spec.conditions.size, *work.generator.prompts.shape)
     return {**report, **_figures(field, laps, flops, peak), **_of_one(field, device)}
 
 
@@ -114,7 +114,7 @@ def _warm(work: Work, engine: EngineContestant) -> tuple[Field, float]:
         run_out(field.batched.pieces(work.first(slots)))
         run_out(field.ddim.pieces(few))
 
-    return field, seconds_of(run_once, work.generation.bundle.unet.device)
+    return field, seconds_of(run_once, work.generator.bundle.unet.device)
 
 
 def _rounds(field: Field, rounds: int, device: torch.device, say: Callable[[str], None]) -> list[dict[str, Lap]]:
@@ -144,7 +144,7 @@ def _figures(field: Field, laps: Sequence[Mapping[str, Lap]], flops: NetworkFlop
         "of_predicted": {name: medians[name] / predicted[name] for name in predicted},
         "limits": _limits(laps),
         "images_per_second": speed,
-        "unet_rows_per_second": speed["engine"] * field.work.generation.table.num_steps,
+        "unet_rows_per_second": speed["engine"] * field.work.generator.table.num_steps,
         "tflops": tflops,
         "share_of_matmul_peak": tflops / peak,
         "gflop_per_picture": work,
@@ -153,7 +153,7 @@ def _figures(field: Field, laps: Sequence[Mapping[str, Lap]], flops: NetworkFlop
 
 def gflop_per_picture(work: Work, flops: NetworkFlops) -> dict[str, float]:
     """What every contestant but the bare networks has to compute for a picture."""
-    sampling, engine, calls = work.spec.sampling, work.spec.engine, work.generation.table.num_steps
+    sampling, engine, calls = work.spec.sampling, work.spec.engine, work.generator.table.num_steps
     shared = work.spec.control_slots / engine.slots
     per_record = (flops.encode + flops.text) / sampling.variants
     own = flops.encode + flops.decode
@@ -195,7 +195,7 @@ def _of_one(field: Field, device: torch.device) -> dict[str, Any]:
 
 
 def _setting(work: Work) -> dict[str, Any]:
-    spec, unet = work.spec, work.generation.bundle.unet
+    spec, unet = work.spec, work.generator.bundle.unet
     return {
         "model": spec.model.bundle,
         "device": unet.device.type,

@@ -62,7 +62,7 @@ class PipelineContestant:
     @classmethod
     def of(cls, work: Work, recipe: Recipe) -> Self:
         """Put the pipeline together on the work's networks, in the work's compile setting."""
-        bundle, compiled = work.generation.bundle, work.spec.engine.compile
+        bundle, compiled = work.generator.bundle, work.spec.engine.compile
         decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
         pipeline = StableDiffusionControlNetPipeline(
             vae=_in_batches(decoder, compiled),
@@ -80,7 +80,7 @@ class PipelineContestant:
 
     def pieces(self, work: Work) -> Pieces:
         """Make pictures, one ``call`` a batch; with noise that was drawn before."""
-        unet = work.generation.bundle.unet
+        unet = work.generator.bundle.unet
         ready = [(batch, batch.noise().to(unet.device, unet.dtype)) for batch in batches(work, self.recipe.batch)]
         self.pictures = {}
         for batch, noise in ready:
@@ -90,7 +90,7 @@ class PipelineContestant:
 
     def _call(self, work: Work, noise: Tensor) -> NDArray[np.uint8]:
         images = torch.from_numpy(np.stack(work.images())).to(noise.device).permute(0, 3, 1, 2)
-        (route,) = work.generation.routes
+        (route,) = work.generator.routes
         made: Tensor = self.pipeline(
             prompt=[request.prompt for request in work.requests],
             negative_prompt=[self.recipe.negative_prompt] * len(work.requests),

@@ -18,8 +18,8 @@ from torch import Tensor
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.documents import Unit
 from dentgen.errors import SpecError
-from dentgen.generation.canvases import requests_of
-from dentgen.generation.generator import CODEC_BATCH, Generation, engine_of, generation_of, prompts_of
+from dentgen.generation.canvases import sample_requests
+from dentgen.generation.generator import CODEC_BATCH, Generator, build_engine, build_generator, prompt_encoder
 from dentgen.models.bundle import Bundle
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.seeding import NoiseKey, numpy_generator
@@ -35,17 +35,17 @@ class Work:
     """Pictures to make, on loaded models.
 
     Attributes:
-        generation: Models, solver and settings, as a build has them.
+        generator: Models, solver and settings, as a build has them.
         requests: The pictures; variants of a record stand together and share condition and prompt.
     """
 
-    generation: Generation
+    generator: Generator
     requests: tuple[SampleRequest, ...]
 
     @property
     def spec(self) -> BuildSpec:
         """The settings."""
-        return self.generation.spec
+        return self.generator.spec
 
     @property
     def records(self) -> int:
@@ -55,26 +55,26 @@ class Work:
     @property
     def ticks(self) -> int:
         """UNet calls of full batches that the pictures need."""
-        return -(-len(self.requests) * self.generation.table.num_steps // self.spec.engine.slots)
+        return -(-len(self.requests) * self.generator.table.num_steps // self.spec.engine.slots)
 
     @property
     def latent_size(self) -> int:
         """Edge of the latents."""
-        return self.spec.conditions.size // self.generation.codec.downscale
+        return self.spec.conditions.size // self.generator.codec.downscale
 
     def first(self, pictures: int) -> Work:
         """The same with fewer pictures."""
         return replace(self, requests=self.requests[:pictures])
 
-    def afresh(self) -> Generation:
+    def afresh(self) -> Generator:
         """The generation without any prompt remembered."""
-        return replace(self.generation, prompts=prompts_of(self.spec, self.generation.bundle))
+        return replace(self.generator, prompts=prompt_encoder(self.spec, self.generator.bundle))
 
     def engine(self, slots: int | None = None) -> DiffusionEngine:
         """An engine of the spec's shape, or of another number of slots; not yet warmed up."""
         own = self.spec.engine.slots
         slots = own if slots is None else slots
-        return engine_of(self.generation, slots, max(1, self.spec.control_slots * slots // own))
+        return build_engine(self.generator, slots, max(1, self.spec.control_slots * slots // own))
 
     def images(self) -> list[NDArray[np.uint8]]:
         """The control image of every picture."""
@@ -108,14 +108,14 @@ def make_work(spec: BuildSpec, bundle: Bundle, times: int) -> Work:
         environment=environment,
         units=(),
     )
-    generation = generation_of(plan, spec, bundle)
+    generator = build_generator(plan, spec, bundle)
     pictures = _pictures(spec, times)
     records = [_record(spec, number) for number in range(pictures // spec.sampling.variants)]
     unit = Unit(id=0, shard="made-up", start=0, stop=len(records), records=len(records), shard_bytes=0)
-    requests, rejected = requests_of(generation, unit, records)
+    requests, rejected = sample_requests(generator, unit, records)
     if rejected:
         raise SpecError(rejected[0].reason)
-    return Work(generation, tuple(requests))
+    return Work(generator, tuple(requests))
 
 
 def _pictures(spec: BuildSpec, times: int) -> int:
@@ -154,7 +154,7 @@ def _record(spec: BuildSpec, number: int) -> ConditionRecord:
         },
         fdi=None,
         photo=None,
-        licence="",
+        license="",
         attributes={},
     )
 

@@ -31,7 +31,7 @@ Files = dict[str, storage.StoredFile]
 
 
 def loose_files(files: list[storage.StoredFile]) -> list[storage.StoredFile]:
-    """The files of a listing that can be members, or were meant to be; a folder may hold a licence or notes too.
+    """The files of a listing that can be members, or were meant to be; a folder may hold a license or notes too.
 
     Meant to be is what is named like a map, or stands beside a member of its key: such a record is rejected by name.
     """

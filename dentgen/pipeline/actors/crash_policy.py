@@ -1,6 +1,6 @@
 """What follows from processes that died over a unit: it is made alone, then its records are looked at, then it fails.
 
-Refuses to know who counts the deaths, and how a unit is made.
+Refuses to know who counts the crashes, and how a unit is made.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from dentgen.conditions.quarantine import deadly_records
+from dentgen.conditions.quarantine import find_crashing_records
 from dentgen.conditions.readers.raw import ConditionShard
-from dentgen.conditions.unit_records import NONE_DEADLY, Deadly
+from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine
 from dentgen.documents import Unit
 from dentgen.errors import BuildError
 from dentgen.spec.build import BuildSpec
@@ -22,10 +22,10 @@ _LOG = logging.getLogger(__name__)
 
 #: Once may be chance: a lost worker, a neighbour that took all memory.
 _SUSPECT: Final = 2
-_MOST_DEATHS: Final = 4
+_MAX_CRASHES: Final = 4
 
 
-class Turns:
+class UnitGate:
     """Units that share an actor, and suspects that must have it for themselves."""
 
     def __init__(self) -> None:
@@ -49,25 +49,25 @@ class Turns:
                 self._changed.notify_all()
 
 
-def find_deadly(spec: BuildSpec, unit: Unit, shard: ConditionShard, deaths: int) -> Deadly:
+def quarantine_after_crashes(spec: BuildSpec, unit: Unit, shard: ConditionShard, crashes: int) -> Quarantine:
     """Records of a unit that must not be read in this process, if enough others died over it.
 
     Args:
         spec: How records are read.
         unit: The unit.
         shard: Where its records are.
-        deaths: How many processes have died over it.
+        crashes: How many processes have died over it.
 
     Raises:
         BuildError: If processes went on dying after its records had been looked at.
     """
-    if deaths >= _MOST_DEATHS:
+    if crashes >= _MAX_CRASHES:
         raise BuildError(
-            f"unit {unit.name}: {deaths} processes died over it, the last {deaths - _SUSPECT} although what cannot be "
-            "read alone was left out; a lack of memory would do that (the system's log says so), and fewer "
-            "pipeline.actors need less"
+            f"{crashes} processes died over it, {crashes - _SUSPECT} of them after its crashing records were excluded",
+            key=f"unit {unit.name}",
+            advice="if the system log shows the out-of-memory killer, lower pipeline.actors",
         )
-    if deaths < _SUSPECT:
-        return NONE_DEADLY
-    _LOG.warning("unit %s: %d processes died over it; its records are read one by one in others", unit.name, deaths)
-    return deadly_records(spec, unit, shard)
+    if crashes < _SUSPECT:
+        return EMPTY_QUARANTINE
+    _LOG.warning("unit %s: %d processes died over it; its records are read one by one in others", unit.name, crashes)
+    return find_crashing_records(spec, unit, shard)

@@ -18,8 +18,8 @@ from dentgen.documents import Unit
 from dentgen.errors import BuildError
 from dentgen.parallel.ray_session import absolute, in_submitted_job, ray_session, require_lasting
 from dentgen.pipeline.actors.commit_stage import UnitOutcome, commit_made
-from dentgen.pipeline.actors.heartbeat import ActorReport, Watch
-from dentgen.pipeline.actors.unit_maker import EngineWorkshop, UnitMaker, Workshop
+from dentgen.pipeline.actors.heartbeat import ActorReport, Watchdog
+from dentgen.pipeline.actors.unit_maker import EngineBackend, UnitBackend, UnitMaker
 from dentgen.pipeline.actors.unit_rows import unit_rows
 from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
@@ -35,7 +35,7 @@ def make_with_ray(
     *,
     restoring: bool,
     collect: Callable[[Iterator[UnitOutcome]], None],
-    workshop: Callable[[Plan], Workshop] = EngineWorkshop,
+    backend: Callable[[Plan], UnitBackend] = EngineBackend,
 ) -> tuple[ActorReport, ...]:
     """Make units in Ray actors.
 
@@ -46,7 +46,7 @@ def make_with_ray(
         address: Ray cluster; None: the environment's, or a new one here.
         restoring: As for ``make_units``.
         collect: Takes what became of every unit.
-        workshop: Where every actor makes its units.
+        backend: Where every actor makes its units.
 
     Returns:
         What every actor did.
@@ -59,9 +59,9 @@ def make_with_ray(
     plan = plan.model_copy(update={"spec": reachable.model_dump(mode="json")})
     with build_session(spec, address):
         _warn_of_local_places(spec)
-        with Watch(spec.pipeline.stall_seconds) as watch:
+        with Watchdog(spec.pipeline.stall_seconds) as watch:
             try:
-                collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring, workshop=workshop)))
+                collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring, backend=backend)))
             except ray.exceptions.RayError as error:
                 _LOG.error("Ray says: %s", error)
                 raise BuildError(watch.failure or _why(error)) from error
@@ -109,7 +109,7 @@ def unit_dataset(
     pulse: Any,
     *,
     restoring: bool = False,
-    workshop: Callable[[Plan], Workshop] = EngineWorkshop,
+    backend: Callable[[Plan], UnitBackend] = EngineBackend,
 ) -> ray.data.Dataset:
     """The Ray Dataset of a build: a row a unit, an async actor pool, a commit task."""
     context = ray.data.DataContext.get_current()
@@ -119,7 +119,7 @@ def unit_dataset(
     on_gpu = plan.environment["device"] == "cuda"
     made = unit_rows(len(units)).map_batches(
         UnitMaker,
-        fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse, workshop),
+        fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse, backend),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
             size=spec.pipeline.actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2

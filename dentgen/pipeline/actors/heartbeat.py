@@ -1,4 +1,4 @@
-"""Pulse: every actor says each second that it lives and what its engine does; a watch in the driver listens.
+"""HeartbeatMonitor: every actor says each second that it lives and what its engine does; a watch in the driver listens.
 
 An actor that falls silent, or whose engine hangs in a tick, is killed; Ray starts it again and makes its units again.
 One that hangs again and again ends the build. What an actor begins and does not end is counted here too, because this
@@ -75,7 +75,7 @@ class ActorReport:
 
 
 @ray.remote(num_cpus=0)
-class Pulse:
+class HeartbeatMonitor:
     """Keeps the last beat of every actor and when it came, by the clock of this process alone."""
 
     def __init__(self) -> None:
@@ -104,13 +104,13 @@ class Pulse:
         """Forget work that ended, well or not: who did it lived."""
         self._begun.pop(work, None)
 
-    def deaths(self, work: str) -> int:
+    def crashes(self, work: str) -> int:
         """How often work was begun and never ended; not counted is what was lost with its whole node."""
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
         return sum(node in alive for node in self._begun.get(work, ()))
 
 
-class Heart:
+class Heartbeat:
     """The actor's side: a thread that beats while the process lives."""
 
     def __init__(self, pulse: Any) -> None:
@@ -132,9 +132,9 @@ class Heart:
         self._over.set()
         self._pulse.forget.remote(self._actor)
 
-    def deaths(self, work: str) -> int:
+    def crashes(self, work: str) -> int:
         """How many processes died over a piece of work."""
-        return self._ask(self._pulse.deaths.remote(work)) or 0
+        return self._ask(self._pulse.crashes.remote(work)) or 0
 
     @contextmanager
     def at_work(self, work: str) -> Iterator[None]:
@@ -161,7 +161,7 @@ class Heart:
             self._over.wait(_BEAT_SECONDS)
 
 
-class Watch:
+class Watchdog:
     """The driver's side: listens while a build runs, kills what hangs; use as a context manager.
 
     Attributes:
@@ -185,7 +185,7 @@ class Watch:
     def __enter__(self) -> Self:
         """Listen."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.pulse = Pulse.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]  # of the decorator
+        self.pulse = HeartbeatMonitor.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]  # of the decorator
         self._thread.start()
         return self
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.errors import EngineError
-from dentgen.generation.generator import Generation, make_engine
+from dentgen.generation.generator import Generator, start_engine
 from dentgen.pipeline.actors.heartbeat import Beat
 
 _LOG = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ Result = TypeVar("Result")
 class RestartingEngine:
     """An engine that is built anew once for every unit that it died under: what killed it may have passed."""
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generator: Generator) -> None:
         """Start the first one."""
-        self._generation = generation
+        self._generation = generator
         self._rebuilding = threading.Lock()
-        self._driver = EngineDriver(make_engine(generation))
+        self._driver = EngineDriver(start_engine(generator))
 
     @property
     def dead(self) -> bool:
@@ -59,7 +59,7 @@ class RestartingEngine:
             _LOG.error("%s; a new engine takes its place", error)
         with self._rebuilding:
             if self._driver.dead:
-                self._driver = EngineDriver(make_engine(self._generation))
+                self._driver = EngineDriver(start_engine(self._generation))
         return ask(self._driver)
 
     def describe(self, beat: Beat) -> Beat:

@@ -1,4 +1,4 @@
-"""The Ray stage that makes units: an actor with a workshop, which has an engine that lasts.
+"""The Ray stage that makes units: an actor with a backend, which has an engine that lasts.
 
 An exception that leaves the actor would abort the whole Dataset, so errors travel as rows. Refuses to know planning.
 """
@@ -17,11 +17,11 @@ from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
 from dentgen.errors import BuildError
-from dentgen.generation.generator import start_generation
+from dentgen.generation.generator import load_generator
 from dentgen.generation.unit import UnitResult, generate_unit
 from dentgen.pipeline.actors.commit_stage import error_text
-from dentgen.pipeline.actors.crash_policy import Turns, find_deadly
-from dentgen.pipeline.actors.heartbeat import Beat, Heart
+from dentgen.pipeline.actors.crash_policy import UnitGate, quarantine_after_crashes
+from dentgen.pipeline.actors.heartbeat import Beat, Heartbeat
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
 from dentgen.pipeline.environment import environment
 from dentgen.shards.plan import Plan
@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-class Workshop(Protocol):
+class UnitBackend(Protocol):
     """Where an actor makes its units, several at once if they need not take turns."""
 
     @property
@@ -46,7 +46,7 @@ class Workshop(Protocol):
         """Whether nothing can be made here any more."""
         ...
 
-    def make(self, unit: Unit, deaths: int) -> UnitResult:
+    def make(self, unit: Unit, crashes: int) -> UnitResult:
         """Make a unit, over which so many processes died before."""
         ...
 
@@ -56,16 +56,16 @@ class Workshop(Protocol):
 
 
 class UnitMaker:
-    """A Ray actor with one workshop."""
+    """A Ray actor with one backend."""
 
-    def __init__(self, plan_json: str, pending: list[int], pulse: Any, workshop: Callable[[Plan], Workshop]) -> None:
-        """Set up the workshop, once per actor."""
-        self._heart = Heart(pulse)
+    def __init__(self, plan_json: str, pending: list[int], pulse: Any, backend: Callable[[Plan], UnitBackend]) -> None:
+        """Set up the backend, once per actor."""
+        self._heart = Heartbeat(pulse)
         plan = Plan.model_validate_json(plan_json)
         self._units = {unit.id: unit for unit in plan.units}
         self._pending = pending
-        self._workshop = workshop(plan)
-        self._turns = Turns()
+        self._workshop = backend(plan)
+        self._turns = UnitGate()
         self._one_at_a_time = asyncio.Lock() if self._workshop.takes_turns else None
         self._heart.ready(self._workshop.describe)
 
@@ -85,20 +85,20 @@ class UnitMaker:
 
     def _make(self, unit: Unit) -> Row:
         """A unit over which a process died is made alone: if it happens again, no other is to blame."""
-        deaths = self._heart.deaths(unit.name)
-        with self._turns.turn(alone=deaths > 0), self._heart.at_work(unit.name):
-            return self._row(unit, deaths)
+        crashes = self._heart.crashes(unit.name)
+        with self._turns.turn(alone=crashes > 0), self._heart.at_work(unit.name):
+            return self._row(unit, crashes)
 
-    def _row(self, unit: Unit, deaths: int) -> Row:
+    def _row(self, unit: Unit, crashes: int) -> Row:
         row: Row = {"unit": unit.model_dump_json(), "shard": b"", "record": "", "error": "", "fatal": False}
         try:
-            result = self._workshop.make(unit, deaths)
+            result = self._workshop.make(unit, crashes)
             return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
         except Exception as error:  # noqa: BLE001 - whatever went wrong travels as data and fails the build by name
             return {**row, "error": error_text(error), "fatal": self._workshop.dead}
 
 
-class EngineWorkshop:
+class EngineBackend:
     """Models and one engine; several units feed it at once, so that it does not drain between them."""
 
     def __init__(self, plan: Plan) -> None:
@@ -107,9 +107,9 @@ class EngineWorkshop:
         self._shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
         # a node with other libraries or another processor would make other bytes under the same names
         self._difference = spec_difference(plan.environment, environment(spec))
-        generation = start_generation(plan)
-        self._engine = RestartingEngine(generation)
-        self._generation = replace(generation, codec=generation.codec.through(self._engine.call))
+        generator = load_generator(plan)
+        self._engine = RestartingEngine(generator)
+        self._generation = replace(generator, codec=generator.codec.through(self._engine.call))
         self.takes_turns = _drains_per_unit(spec, plan)
 
     @property
@@ -117,11 +117,11 @@ class EngineWorkshop:
         """Whether the engine is."""
         return self._engine.dead
 
-    def make(self, unit: Unit, deaths: int) -> UnitResult:
+    def make(self, unit: Unit, crashes: int) -> UnitResult:
         """Make a unit with the engine; records that killed their readers are found first."""
         shard = self._shard(unit)
-        deadly = find_deadly(self._generation.spec, unit, shard, deaths)
-        return generate_unit(self._generation, unit, shard, self._engine.run, deadly)
+        quarantine = quarantine_after_crashes(self._generation.spec, unit, shard, crashes)
+        return generate_unit(self._generation, unit, shard, self._engine.run, quarantine)
 
     def describe(self, beat: Beat) -> Beat:
         """Add what the engine does."""

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from dentgen.conditions.readers.raw import printable
 from dentgen.documents import DatasetIndex
 from dentgen.report.card.front_matter import MIXED_SPLIT, hub_head, hub_splits
-from dentgen.report.card.members import members_of
+from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
 from dentgen.report.card.statements import USES, limits, provenance
 from dentgen.shards.plan import Plan
@@ -52,7 +52,7 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
         sampling=sampling,
         samples=samples,
         size=plan.spec["conditions"]["size"],
-        members=members_of(plan),
+        members=sample_members(plan),
         image_format=plan.spec["output"]["image_format"],
         total_bytes=sum(shard.bytes for shard in index.shards),
         source_type=sampling.source_type,

@@ -16,8 +16,8 @@ from typing import Any, Final
 from dentgen.documents import DatasetIndex, Unit
 from dentgen.report.card.card import dataset_title
 from dentgen.report.card.croissant_records import Node, file_set_id, record_sets
-from dentgen.report.card.licences import licence_reference
-from dentgen.report.card.members import Member, members_of
+from dentgen.report.card.licenses import license_reference
+from dentgen.report.card.members import Member, sample_members
 from dentgen.report.card.sample_summary import SampleSummary
 from dentgen.report.card.statements import BIASES, USES, limits, privacy
 from dentgen.shards.index import SAMPLES
@@ -76,7 +76,7 @@ def croissant(index: DatasetIndex, plan: Plan, samples: SampleSummary, samples_f
     Returns:
         Canonical JSON. URLs in it are relative to the build.
     """
-    members = members_of(plan) if index.shards else ()
+    members = sample_members(plan) if index.shards else ()
     return json_bytes(
         {
             "@context": _CONTEXT,
@@ -84,7 +84,7 @@ def croissant(index: DatasetIndex, plan: Plan, samples: SampleSummary, samples_f
             "conformsTo": _CONFORMS_TO,
             "name": dataset_title(index),
             "description": _description(index, samples),
-            "license": _licences(samples),
+            "license": _licenses(samples),
             "keywords": [
                 "synthetic",
                 "dental",
@@ -109,8 +109,8 @@ def _description(index: DatasetIndex, samples: SampleSummary) -> str:
     )
 
 
-def _licences(samples: SampleSummary) -> str | list[str]:
-    found = sorted({licence_reference(text) for text, _ in samples.licences}) or ["unknown"]
+def _licenses(samples: SampleSummary) -> str | list[str]:
+    found = sorted({license_reference(text) for text, _ in samples.licenses}) or ["unknown"]
     return found if len(found) > 1 else found[0]
 
 

@@ -41,7 +41,7 @@ COLUMN_MEANINGS: Final = {
     "bundle_digest": "sha256 of the model bundle.",
     "spec_digest": "sha256 of what the build spec decides.",
     "software": "Library versions, device, slots and threads, JSON.",
-    "source_licence": "Licence of the condition record, empty where unknown.",
+    "source_license": "Licence of the condition record, empty where unknown.",
     "teeth": "FDI numbers of the teeth in the picture.",
     "light_level": "Mean level of the lighting map where it is not 0; null if there is none.",
     "synthetic": "True: no camera took the picture.",

@@ -13,8 +13,8 @@ import yaml
 
 from dentgen.documents import DatasetIndex, SampleMetadata
 from dentgen.records import ATTRIBUTES
-from dentgen.report.card.licences import hub_licence
-from dentgen.report.card.members import members_of
+from dentgen.report.card.licenses import hub_license
+from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
 from dentgen.shards.ledger import SHARDS
 from dentgen.shards.plan import Plan
@@ -43,7 +43,7 @@ def hub_head(index: DatasetIndex, plan: Plan, samples: SampleSummary, name: str)
     """
     head: dict[str, Any] = {
         "pretty_name": name,
-        **hub_licence([text for text, _ in samples.licences]),
+        **hub_license([text for text, _ in samples.licenses]),
         "task_categories": ["image-segmentation", "image-to-image"],
         "task_ids": ["semantic-segmentation", "instance-segmentation"],
         "tags": ["synthetic", "dental", "medical", "webdataset", "dentgen"],
@@ -74,7 +74,7 @@ def _data_files(index: DatasetIndex, samples: SampleSummary) -> list[dict[str, A
 
 def _features(plan: Plan) -> list[Feature]:
     """Types of all members, in the YAML of ``datasets.Features``."""
-    pixels = [{"name": member.extension, "dtype": "image"} for member in members_of(plan) if member.is_image]
+    pixels = [{"name": member.extension, "dtype": "image"} for member in sample_members(plan) if member.is_image]
     return [*pixels, {"name": "json", "struct": _metadata(plan)}, _text("__key__"), _text("__url__")]
 
 

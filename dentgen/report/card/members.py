@@ -29,7 +29,7 @@ class Member:
     """One member of every sample of a build.
 
     Attributes:
-        name: Name without image format, as ``dentgen.load_dataset`` has it: "image", "seg", "metadata".
+        name: Name without image format, as ``dentgen.open_dataset`` has it: "image", "seg", "metadata".
         extension: What follows the key in a shard: "seg.png".
         media_type: MIME type.
         meaning: Encoding and meaning, one phrase.
@@ -46,7 +46,7 @@ class Member:
         return self.media_type.startswith("image/")
 
 
-def members_of(plan: Plan) -> tuple[Member, ...]:
+def sample_members(plan: Plan) -> tuple[Member, ...]:
     """Members of every sample of a build: the picture, label maps and conditions, metadata."""
     image_format = plan.spec["output"]["image_format"]
     kind = {"png": "lossless", "jpg": "quality 95, no chroma subsampling", "webp": "lossless"}[image_format]

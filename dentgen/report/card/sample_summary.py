@@ -33,7 +33,7 @@ class SampleSummary:
         groups: Distinct groups (patients, jaws).
         divided_groups: Groups that stand in more than one split, which a source should not have.
         splits: Splits by name.
-        licences: Licences of the sources as they are written there ("" for none) with their samples, by name.
+        licenses: Licences of the sources as they are written there ("" for none) with their samples, by name.
         prompts: Distinct prompts.
         some_prompts: A few of them, the first by name.
         shard_splits: Splits of the samples in each shard.
@@ -43,7 +43,7 @@ class SampleSummary:
     groups: int = 0
     divided_groups: int = 0
     splits: tuple[SplitSummary, ...] = ()
-    licences: tuple[tuple[str, int], ...] = ()
+    licenses: tuple[tuple[str, int], ...] = ()
     prompts: int = 0
     some_prompts: tuple[str, ...] = ()
     shard_splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def summarise(table: pa.Table) -> SampleSummary:
         table: Rows of ``samples.parquet``, in any order.
     """
     written = table.filter(pc.equal(table["status"], "written"))
-    samples, licences = dict(_counted(written, "split")), _counted(written, "source_licence")
+    samples, licenses = dict(_counted(written, "split")), _counted(written, "source_license")
     groups = Counter(split for split, _, _ in _counted(written, "split", "group"))
     splits_of_group = Counter(group for group, _, _ in _counted(written, "group", "split"))
     prompts = [prompt for prompt, _ in _counted(written, "prompt")]
@@ -68,7 +68,7 @@ def summarise(table: pa.Table) -> SampleSummary:
         groups=len(splits_of_group),
         divided_groups=sum(number > 1 for number in splits_of_group.values()),
         splits=tuple(SplitSummary(name, number, groups[name]) for name, number in samples.items()),
-        licences=tuple(licences),
+        licenses=tuple(licenses),
         prompts=len(prompts),
         some_prompts=tuple(prompts[:_PROMPTS]),
         shard_splits=shard_splits,

@@ -22,7 +22,7 @@ _COMPOSITE: Final = (
 )
 _MAPS: Final = (
     "Label maps may derive from scans or photographs of patients; of a source's metadata only key, group, split, "
-    "prompt, licence and a short list of attributes are carried over."
+    "prompt, license and a short list of attributes are carried over."
 )
 BIASES: Final = (
     "Anatomy, views and their shares are those of the condition records; colours and textures are those that the model "

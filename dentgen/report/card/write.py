@@ -39,4 +39,4 @@ def write_description(out: str, plan: Plan, index: DatasetIndex) -> None:
     }
     for name, content in documents.items():
         storage.put_if_absent(storage.join(out, "versions", str(index.version), name), content)
-        storage.put_latest(storage.join(out, name), content)
+        storage.overwrite(storage.join(out, name), content)

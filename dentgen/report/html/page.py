@@ -61,7 +61,7 @@ def write_report(out: str, plan: Plan) -> str:
     spec = _public_spec(plan)
     records = embed_records(choose_records(out, summary.index), spec.conditions.use)
     url = storage.join(out, REPORT)
-    storage.put_latest(url, _render(out, plan, spec, summary, records, read_speed(out, plan)).encode())
+    storage.overwrite(url, _render(out, plan, spec, summary, records, read_speed(out, plan)).encode())
     return url
 
 

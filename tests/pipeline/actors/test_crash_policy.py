@@ -14,7 +14,7 @@ import yaml
 
 from dentgen.documents import SampleStatus
 from dentgen.errors import BuildError
-from dentgen.pipeline.actors.crash_policy import Turns, find_deadly
+from dentgen.pipeline.actors.crash_policy import UnitGate, quarantine_after_crashes
 from dentgen.pipeline.run import build
 from dentgen.shards.index import read_index, read_ledgers
 from dentgen.shards.plan_file import read_plan
@@ -25,7 +25,7 @@ Records = dict[str, dict[str, bytes]]
 
 
 def test_a_suspect_has_the_actor_for_itself() -> None:
-    turns, inside, most = Turns(), [0], [0]
+    turns, inside, most = UnitGate(), [0], [0]
     lock = threading.Lock()
 
     def work(*, alone: bool) -> None:
@@ -58,11 +58,11 @@ def test_nothing_is_suspected_before_the_second_death_nor_tried_after_the_fourth
     write_tar(tmp_path / "s" / "a.tar", {key: demo_members[key]})
     spec, unit, shard = one_unit(tmp_path / "s")
     gone = unit.model_copy(update={"shard_bytes": 5})
-    assert find_deadly(spec, gone, shard, 1) == {}, "nobody looked"
+    assert quarantine_after_crashes(spec, gone, shard, 1) == {}, "nobody looked"
     with pytest.raises(BuildError, match="one by one"):
-        find_deadly(spec, gone, shard, 2)
+        quarantine_after_crashes(spec, gone, shard, 2)
     with pytest.raises(BuildError, match="unit 000000: 4 processes died over it"):
-        find_deadly(spec, unit, shard, 4)
+        quarantine_after_crashes(spec, unit, shard, 4)
 
 
 def generate(copy: Path, spec: Path) -> subprocess.CompletedProcess[str]:
@@ -122,7 +122,7 @@ def test_a_unit_that_kills_though_its_records_do_not_fails_alone(tmp_path: Path,
     build(small_spec(tmp_path / "s", tmp_path / "whole"), use_ray=False)
     copy = package_that_kills(tmp_path / "copy")
     place = copy / "dentgen" / "generate.py"
-    text, line = place.read_text(), "    requests, unusable = requests_of(generation, unit, records)\n"
+    text, line = place.read_text(), "    requests, unusable = sample_requests(generation, unit, records)\n"
     assert text.count(line) == 1
     died = tmp_path / "died"
     fault = f"    if unit.id == 1:\n        open({str(died)!r}, 'a').write('x')\n        os.kill(os.getpid(), 9)\n"

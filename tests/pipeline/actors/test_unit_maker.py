@@ -8,7 +8,7 @@ import pytest
 
 from dentgen.conditions.readers.source import list_shards
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.generation.generator import make_engine, start_generation
+from dentgen.generation.generator import load_generator, start_engine
 from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
 from dentgen.pipeline.plan import make_plan
@@ -19,8 +19,8 @@ def test_an_engine_that_dies_once_gives_the_same_bytes(
     small_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan(small_spec(small_source, tmp_path / "out", conditions={"size": 64}, sampling={"steps": 2}))
-    generation, (shard, _) = start_generation(plan), list_shards(str(small_source))
-    whole = generate_unit(generation, plan.units[0], shard, make_engine(generation).run)
+    generator, (shard, _) = load_generator(plan), list_shards(str(small_source))
+    whole = generate_unit(generator, plan.units[0], shard, start_engine(generator).run)
     tick = DiffusionEngine.tick
     died: list[DiffusionEngine] = []
 
@@ -30,9 +30,9 @@ def test_an_engine_that_dies_once_gives_the_same_bytes(
             raise MemoryError("planted")
         return tick(self)
 
-    lasting = RestartingEngine(generation)
+    lasting = RestartingEngine(generator)
     monkeypatch.setattr(DiffusionEngine, "tick", dies_once)
-    again = generate_unit(generation, plan.units[0], shard, lasting.run)
+    again = generate_unit(generator, plan.units[0], shard, lasting.run)
     assert died
     assert not lasting.dead
     assert again.shard == whole.shard

@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from dentgen.documents import DatasetIndex
 from dentgen.report.card.card import dataset_card
 from dentgen.report.card.front_matter import hub_splits
-from dentgen.report.card.licences import hub_licence, licence_reference
+from dentgen.report.card.licenses import hub_license, license_reference
 from dentgen.report.card.sample_summary import SampleSummary, SplitSummary, summarise
 from dentgen.report.card.write import write_description
 from dentgen.shards.index import read_index
@@ -158,7 +158,7 @@ def test_splits_on_the_hub() -> None:
 
 
 @pytest.mark.parametrize(
-    ("licences", "expected", "reference"),
+    ("licenses", "expected", "reference"),
     [
         (["CC0-1.0"], {"license": "cc0-1.0"}, "https://spdx.org/licenses/CC0-1.0.html"),
         (["cc-by-4.0 "], {"license": "cc-by-4.0"}, "https://spdx.org/licenses/CC-BY-4.0.html"),
@@ -169,9 +169,9 @@ def test_splits_on_the_hub() -> None:
         ([], {"license": "other", "license_name": "unknown"}, ""),
     ],
 )
-def test_licences(licences: list[str], expected: dict[str, str], reference: str) -> None:
-    assert hub_licence(licences) == expected
-    assert not licences or licence_reference(licences[0]) == reference
+def test_licenses(licenses: list[str], expected: dict[str, str], reference: str) -> None:
+    assert hub_license(licenses) == expected
+    assert not licenses or license_reference(licenses[0]) == reference
 
 
 def test_no_text_of_a_source_breaks_it(out: Path) -> None:
@@ -180,7 +180,7 @@ def test_no_text_of_a_source_breaks_it(out: Path) -> None:
     hostile = replace(
         samples,
         splits=(SplitSummary(HOSTILE, 10, 1),),
-        licences=((HOSTILE, 10),),
+        licenses=((HOSTILE, 10),),
         some_prompts=(HOSTILE,),
         shard_splits=shards,
     )

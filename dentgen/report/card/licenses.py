@@ -1,7 +1,7 @@
 """Licence texts of sources in the words of others: identifiers of Hugging Face, URLs of SPDX.
 
 What a source writes is untrusted text; only what is known here is passed on as an identifier. Refuses to judge whether
-licences go together.
+licenses go together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _NAME_LENGTH: Final = 64
-#: SPDX licences that data is published under, https://spdx.org/licenses/.
+#: SPDX licenses that data is published under, https://spdx.org/licenses/.
 _SPDX: Final = (
     "CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0",
     "CC-BY-NC-2.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-3.0", "CC-BY-NC-ND-4.0",
@@ -23,32 +23,32 @@ _BY_NAME: Final = {identifier.lower(): identifier for identifier in _SPDX}
 _HUB_NAMES: Final = {"C-UDA-1.0": "c-uda", "ODbL-1.0": "odbl", "ODC-By-1.0": "odc-by", "PDDL-1.0": "pddl"}
 
 
-def spdx_identifier(licence: str) -> str | None:
-    """The SPDX identifier that a licence text is, None if it is none that is known here."""
-    return _BY_NAME.get(licence.strip().lower())
+def spdx_identifier(license: str) -> str | None:
+    """The SPDX identifier that a license text is, None if it is none that is known here."""
+    return _BY_NAME.get(license.strip().lower())
 
 
-def licence_reference(licence: str) -> str:
-    """A licence as a URL of SPDX, or the source's own text where that has none."""
-    identifier = spdx_identifier(licence)
-    return f"https://spdx.org/licenses/{identifier}.html" if identifier else licence.strip() or "unknown"
+def license_reference(license: str) -> str:
+    """A license as a URL of SPDX, or the source's own text where that has none."""
+    identifier = spdx_identifier(license)
+    return f"https://spdx.org/licenses/{identifier}.html" if identifier else license.strip() or "unknown"
 
 
-def hub_licence(licences: Sequence[str]) -> dict[str, str]:
+def hub_license(licenses: Sequence[str]) -> dict[str, str]:
     """Licences of all sources as keys of a Hugging Face card.
 
     Args:
-        licences: Distinct licence texts, "" for none.
+        licenses: Distinct license texts, "" for none.
 
     Returns:
         ``license`` alone if all sources have one that Hugging Face knows, else ``other`` with a ``license_name``.
     """
-    if len(licences) != 1:
-        return {"license": "other", "license_name": "mixed" if licences else "unknown"}
-    identifier = spdx_identifier(licences[0])
+    if len(licenses) != 1:
+        return {"license": "other", "license_name": "mixed" if licenses else "unknown"}
+    identifier = spdx_identifier(licenses[0])
     if identifier:
         return {"license": _HUB_NAMES.get(identifier, identifier.lower())}
-    return {"license": "other", "license_name": _slug(licences[0]) or "unknown"}
+    return {"license": "other", "license_name": _slug(licenses[0]) or "unknown"}
 
 
 def _slug(text: str) -> str:
