@@ -1,39 +1,41 @@
 """dentgen: synthetic dental images with labels that are right by construction.
 
-Start reading at ``generate.py``.
+Start reading at ``dentgen/generation/unit.py``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from dentgen.generation.pipeline import Pipeline, PipelineRequest
     from dentgen.models.bundle import load_bundle
     from dentgen.pipeline.run import build
     from dentgen.shards.dataset import open_dataset
     from dentgen.spec.build import BuildSpec
 
-__all__ = ["BuildSpec", "build", "load_bundle", "open_dataset"]
+__all__ = ["BuildSpec", "Pipeline", "PipelineRequest", "build", "load_bundle", "open_dataset"]
+__version__ = version("dentgen")
+
+_HOMES: Final = {
+    "BuildSpec": "dentgen.spec.build",
+    "Pipeline": "dentgen.generation.pipeline",
+    "PipelineRequest": "dentgen.generation.pipeline",
+    "build": "dentgen.pipeline.run",
+    "load_bundle": "dentgen.models.bundle",
+    "open_dataset": "dentgen.shards.dataset",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: ``dentgen status`` need not wait for torch."""
-    match name:
-        case "BuildSpec":
-            from dentgen.spec.build import BuildSpec
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dentgen' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
-            return BuildSpec
-        case "build":
-            from dentgen.pipeline.run import build
 
-            return build
-        case "load_bundle":
-            from dentgen.models.bundle import load_bundle
-
-            return load_bundle
-        case "open_dataset":
-            from dentgen.shards.dataset import open_dataset
-
-            return open_dataset
-        case _:
-            raise AttributeError(name)
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "__version__"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -63,43 +64,44 @@ class ConditionMetadata(BaseModel):
         return {name: value for name in ATTRIBUTES if (value := str(getattr(self, name)))}
 
 
-class Unit(Document):
-    """The atom of work, retry and commit: records ``start`` to ``stop`` of one condition shard, times variants."""
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The atom of work, retry and commit: records ``start`` to ``stop`` of one condition shard, times variants.
 
-    id: int = Field(ge=0, description="Number of the unit; its output shard is shards/ID.tar.")
-    shard: str = Field(description="Condition shard, relative to the source.")
-    start: int = Field(ge=0, description="First record of the range.")
-    stop: int = Field(gt=0, description="One past the last record of the range.")
-    records: int = Field(gt=0, description="Records of the range that the build uses; others are of another split.")
-    duplicates: tuple[int, ...] = Field(
-        default=(), description="Positions in the shard whose key an earlier record of the source already has."
-    )
-    repeats: tuple[int, ...] = Field(
-        default=(), description="Times that the variants of each used record are made; empty: once."
-    )
-    shard_bytes: int = Field(ge=0, description="Size of the condition shard when it was planned.")
-    first_byte: int = Field(default=0, ge=0, description="Where the unit's records begin in a tar.")
-    end_byte: int = Field(default=0, ge=0, description="Where they end; 0 if the shard is no tar.")
-    problem: str = Field(
-        default="", description="Why the unit's record cannot be read, found when the source was indexed."
-    )
-    problem_key: str = Field(default="", description="Key of the record at which reading ended, if it is known.")
+    Attributes:
+        id: Number of the unit; its output shard is shards/ID.tar.
+        shard: Condition shard, relative to the source.
+        start, stop: First record of the range, and one past the last.
+        records: Records of the range that the build uses; others belong to another split.
+        duplicates: Positions in the shard whose key an earlier record of the source already has.
+        repeats: How many times the variants of each used record are generated; empty: once.
+        shard_bytes: Size of the condition shard when the build was planned.
+        first_byte, end_byte: Byte range of the records in a tar; ``end_byte`` is 0 if the shard is no tar.
+        problem: Why the unit's only record cannot be read, found when the source was indexed; "" if it can.
+        problem_key: Key of the record at which reading ended, if it is known.
+    """
+
+    id: int
+    shard: str
+    start: int
+    stop: int
+    records: int
+    shard_bytes: int
+    duplicates: tuple[int, ...] = ()
+    repeats: tuple[int, ...] = ()
+    first_byte: int = 0
+    end_byte: int = 0
+    problem: str = ""
+    problem_key: str = ""
 
     @property
     def name(self) -> str:
         """Six digits, or more if needed."""
-        return f"{self.id:06d}"
+        return unit_name(self.id)
 
     def samples(self, variants: int) -> int:
-        """Samples planned, where a record has so many ``variants``."""
+        """Samples planned, at ``variants`` per record."""
         return variants * (sum(self.repeats) if self.repeats else self.records)
-
-    def model_post_init(self, _: Any) -> None:
-        """Share what pydantic notes of which fields were given: in a set of its own, it is half of a unit's memory."""
-        object.__setattr__(self, "__pydantic_fields_set__", _UNIT_FIELDS)
-
-
-_UNIT_FIELDS: Final = set(Unit.model_fields)
 
 
 class SampleStatus(Document):
@@ -187,7 +189,7 @@ class SampleMetadata(Document):
     strength: float = Field(default=1.0, description="Share of the steps that the photo went through.")
     repaint: tuple[str, ...] = Field(default=(), description="Classes painted anew in the photo.")
     adapters: dict[str, float] = Field(description="ctrLoRA adapters and full ControlNets, with their scales.")
-    loras: tuple[str, ...] = Field(default=(), description="LoRAs on UNet and text encoder, NAME=SCALE each.")
+    loras: dict[str, float] = Field(default={}, description="LoRAs on UNet and text encoder, with their scales.")
     embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions that prompts can name.")
     decoder: str
     control: dict[str, str | float] = Field(description="How the control image was made: conditions, blend alpha, fit.")
@@ -223,6 +225,11 @@ class DatasetIndex(Document):
     written: int
     rejected: int
     shards: tuple[ShardEntry, ...]
+
+
+def unit_name(number: int) -> str:
+    """Name of a unit in file names: six digits, or more if needed."""
+    return f"{number:06d}"
 
 
 def sample_key(record_key: str, variant: int) -> str:

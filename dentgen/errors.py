@@ -21,7 +21,8 @@ Errors carry fields (file, key, found, expected); their text is composed from th
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
@@ -63,7 +64,27 @@ class DentgenError(Exception):
 
 
 class SpecError(DentgenError):
-    """A spec, option or argument is wrong."""
+    """A spec, option or argument is wrong.
+
+    Attributes:
+        faults: Every wrong key of a spec; the first one's fields are those of the error.
+    """
+
+    faults: tuple[DentgenError, ...] = ()
+
+    @classmethod
+    def of_faults(cls, file: str, faults: Sequence[DentgenError]) -> Self:
+        """One error for all that is wrong with a spec."""
+        first = faults[0]
+        error = cls(first.message, file=file, key=first.key, found=first.found, expected=first.expected)
+        error.faults = tuple(faults)
+        return error
+
+    def __str__(self) -> str:
+        """A line for every fault, if there are several."""
+        if len(self.faults) < 2:
+            return super().__str__()
+        return "\n  ".join([f"{self.file}:", *map(str, self.faults)])
 
 
 class ConditionError(DentgenError):

@@ -1,8 +1,4 @@
-"""The nouns of dentgen and their schemas: one source of truth for everything written to disk.
-
-Arrays travel in dataclasses, documents (ledger, sample metadata, plan) in pydantic models that export JSON Schema.
-Refuses to know how anything is read, made or stored.
-"""
+"""Records that carry arrays through a build: condition records, requests and generated samples."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from numpy.typing import NDArray
 
 ConditionName = Literal["segmentation", "lighting", "normal", "curvature", "depth"]
 CONDITION_NAMES: Final[tuple[ConditionName, ...]] = get_args(ConditionName)
-#: Member extension of each condition in a shard, without its image format.
+#: Member extension of each condition in a shard, without the image format.
 CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
     "segmentation": "seg",
     "lighting": "light",
@@ -25,17 +21,23 @@ CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
 }
 FDI_MEMBER: Final = "fdi"
 PHOTO_MEMBER: Final = "photo"
-#: What a record's metadata may say about its picture. A list of names, so that nothing else (a patient's name, say) is
-#: ever carried from a source into a dataset.
+ImageFormat = Literal["png", "jpg", "webp"]
+IMAGE_FORMATS: Final[tuple[ImageFormat, ...]] = get_args(ImageFormat)
+#: What Pillow and the IANA call the formats of generated images.
+PILLOW_FORMAT: Final[dict[ImageFormat, str]] = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
+MEDIA_TYPE: Final[dict[ImageFormat, str]] = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+
+#: Metadata attributes that are copied from a source into a dataset. An allowlist, so that nothing else (a patient's
+#: name, for example) is ever copied.
 ATTRIBUTES: Final = (
     "view", "arch", "look", "dentition", "shade", "gum", "lighting", "missing_teeth", "restorations", "caries",
     "braces", "plaque", "stain", "mirrored",
 )  # fmt: skip
 
-#: What the pictures are, in the words of the IPTC; https://cv.iptc.org/newscodes/digitalsourcetype/
+#: IPTC digital source types of generated pictures; https://cv.iptc.org/newscodes/digitalsourcetype/
 TRAINED_ALGORITHMIC_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 COMPOSITE_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-#: What the maps beside them are: data drawn as an image.
+#: IPTC digital source type of condition maps: data rendered as an image.
 DATA_DRIVEN_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/dataDrivenMedia"
 
 MapArray = NDArray[np.uint8] | NDArray[np.uint16]
@@ -46,16 +48,16 @@ class ConditionRecord:
     """All conditions of one picture.
 
     Attributes:
-        key: ``__key__``, unique in a source, without dots.
-        group: What must not be split (patient, jaw); the key if the source names none.
+        key: ``__key__``, unique in its source, without dots.
+        group: Patient or jaw; records of one group must stay in one split. The key if the source names none.
         split: Name of the split, "" if the source names none.
         prompt: The record's own prompt, "" if it has none.
-        conditions: Maps by condition name: (H, W) uint8, normal (H, W, 3) uint8, depth (H, W) uint16.
-        fdi: (H, W) uint8 FDI numbers, None if the source has none.
+        conditions: Maps by condition name: (H, W) uint8; normal (H, W, 3) uint8; depth (H, W) uint16.
+        fdi: (H, W) uint8 FDI tooth numbers, 0 for none; None if the source has no such map.
         photo: (H, W, 3) uint8 real or reference picture, None if the source has none.
         license: Licence of the source, "" if unknown.
-        attributes: What the source says about the picture, by name (``ATTRIBUTES``).
-        warnings: What was odd but usable.
+        attributes: Metadata of the picture, by name (see ``ATTRIBUTES``).
+        warnings: Oddities that do not prevent use.
     """
 
     key: str
@@ -71,22 +73,22 @@ class ConditionRecord:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width that all maps share."""
+        """Height and width, which all maps share."""
         first = next(iter(self.conditions.values()))
         return first.shape[0], first.shape[1]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One picture to make: a fitted record, its variant and the control images that it shares with other variants.
+    """One picture to generate.
 
     Attributes:
         key: Sample key.
-        record: Fitted condition record.
-        variant, variants: Index of the variant, of so many of the record.
-        prompt: Prompt that will be used.
-        controls: (H, W, 3) uint8 control image of every control branch.
-        dropped: What the text encoder will not read of the prompt.
+        record: Condition record, fitted to the output size.
+        variant, variants: Index of the variant, from 0, and number of variants of the record.
+        prompt: Effective prompt.
+        controls: (H, W, 3) uint8 control image of every control branch, shared by the variants of a record.
+        dropped: End of the prompt that the text encoder truncates, "" if it reads all of it.
     """
 
     key: str
@@ -100,7 +102,7 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedSample:
-    """A made picture (H, W, 3) uint8 with the request that it answers."""
+    """A generated picture, (H, W, 3) uint8, and its request."""
 
     request: SampleRequest
     picture: NDArray[np.uint8]

@@ -1,7 +1,7 @@
-"""The only source of randomness: every draw is named by what it is for.
+"""Keyed random streams, the only source of randomness in dentgen.
 
-A stream is named by (seed, key, variant, purpose, step) and by nothing else, so a draw never depends on a batch,
-a worker, a retry or what was drawn before it. This module holds no state and refuses to know what a key means.
+A stream is a pure function of its name, for example (seed, key, variant, purpose, step), so a draw never depends on
+batching, workers, retries or earlier draws.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Hash a name to a 63-bit seed; parts are length-prefixed, so ("ab", "c") and ("a", "bc") differ."""
+    """Hash a stream's name to a 63-bit seed; parts are length-prefixed, so ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.sha256()
     for part in parts:
         text = str(part).encode()
@@ -28,23 +28,23 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def numpy_generator(*parts: int | str) -> np.random.Generator:
-    """A numpy generator for the stream named by ``parts``."""
+    """A numpy generator (PCG64) for the stream named by ``parts``."""
     return np.random.Generator(np.random.PCG64(derive_seed(*parts)))
 
 
 @contextmanager
 def fresh_weights(*parts: int | str) -> Iterator[None]:
-    """Within the block, modules initialise from the stream named by ``parts``; the global generator is restored."""
+    """Within the block, modules initialise from the stream named by ``parts``; afterwards torch's state is restored."""
     import torch
 
     with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(*parts))  # noqa: TID251 - layers initialise from the global generator only
+        torch.manual_seed(derive_seed(*parts))  # noqa: TID251 - layers initialise from the global generator
         yield
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseKey:
-    """Names the noise of one canvas: build seed, sample key and variant.
+    """Name of the noise of one canvas.
 
     Attributes:
         seed: The build's seed.
@@ -57,7 +57,13 @@ class NoiseKey:
     variant: int
 
     def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> torch.Tensor:
-        """Standard normal float32 values of ``shape``, drawn on the CPU whatever device uses them."""
+        """Standard normal float32 values of ``shape``, always drawn on the CPU, so that they are equal on every device.
+
+        Args:
+            purpose: What the noise is for, for example ``initial`` or ``injected``.
+            step: Sampling step, 0 where there is none.
+            shape: Shape of the values.
+        """
         import torch
 
         generator = torch.Generator(device="cpu")

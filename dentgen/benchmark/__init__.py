@@ -1,1 +1,1 @@
-"""Benchmarks of engine, builds and condition rendering."""
+"""Benchmarks of the engine, builds, the pipeline's overhead, and condition rendering and preparation."""

@@ -1,7 +1,7 @@
-"""How much of the engine's speed a build keeps, and what it gains over the usual way. Ratios, side by side, in one run.
+"""Benchmark of a build: how much of the engine's speed it keeps, and its gain over a naive baseline, as ratios.
 
-Three contestants make the same samples with the same networks, one after the other, several rounds: the networks' work
-alone in one thread, fed from memory; a build through Ray; the usual way. Refuses to report absolute speed as a result.
+Three contestants generate the same samples with the same networks in turn, for several rounds: the engine alone in one
+thread, fed from memory; a build through Ray; the naive baseline of ``naive_build``.
 """
 
 from __future__ import annotations
@@ -23,56 +23,73 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import Generator, load_generator, start_engine
+from dentgen.generation.threads import torch_threads
 from dentgen.pipeline.actors.dataset import build_session
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.records import SampleRequest
-from dentgen.shards.index import read_ledgers
+from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import BuildSpec
 
-#: Copies of the source's records, under other names, so that a round lasts long enough.
+#: Copies of the source's records under different keys, so that a round lasts long enough.
 _COPIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Samples per second in steady state, and what the build's first actor says of itself."""
+    """One round.
+
+    Attributes:
+        engine, build, naive: Samples per second in steady state.
+        startup_seconds: Start-up time of the build's actor.
+        busy_share: Share of its time that the actor's engine was busy.
+    """
 
     engine: float
     build: float
-    usual: float
+    naive: float
     startup_seconds: float
     busy_share: float
 
 
-def benchmark_build(spec: BuildSpec, work: str, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure.
+def benchmark_build(
+    spec: BuildSpec,
+    work: str,
+    rounds: int,
+    *,
+    log: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Measure the three contestants.
 
     Args:
         spec: A build with segmentation and lighting from WebDataset tars, one actor, no guidance; its output is not
             used.
-        work: Folder for what is made, emptied of earlier rounds.
-        rounds: How often every contestant runs.
-        say: Told after every round.
+        work: Local folder for intermediate data; emptied first.
+        rounds: Runs of every contestant.
+        log: Called with a line after every round.
+        progress: Called with finished and planned rounds.
 
     Returns:
-        ``ratios`` (median over rounds), ``spread`` (lowest and highest), ``rounds``, ``flops`` per sample.
+        ``ratios`` (median over rounds), ``spread`` (lowest and highest), ``rounds``, ``flops`` (GFLOP per sample).
 
     Raises:
-        SpecError: If the contestants would not do the same work.
+        SpecError: If the contestants cannot do the same work, or a round is too short to measure.
     """
     _check(spec)
-    spec = _enlarged(spec, Path(work))
-    found: list[Round] = []
+    spec = _enlarge_source(spec, Path(work))
+    results: list[Round] = []
+    progress(0, rounds)
     with build_session(spec):
         for number in range(rounds):
-            found.append(_round(spec, Path(work), number))
-            say(f"round {number + 1} of {rounds}: {found[-1]}")
+            results.append(_round(spec, Path(work), number))
+            log(f"round {number + 1} of {rounds}: {results[-1]}")
+            progress(number + 1, rounds)
     ratios = {
-        "build_over_engine": [r.build / r.engine for r in found],
-        "build_over_usual": [r.build / r.usual for r in found],
+        "build_over_engine": [r.build / r.engine for r in results],
+        "build_over_usual": [r.build / r.naive for r in results],
     }
     flops = count_flops(spec)
     return {
@@ -81,90 +98,103 @@ def benchmark_build(spec: BuildSpec, work: str, rounds: int, say: Callable[[str]
             "predicted": {"build_over_engine": 1.0, "build_over_usual": round(flops["usual"] / flops["build"], 3)},
         },
         "spread": {name: [round(min(values), 3), round(max(values), 3)] for name, values in ratios.items()},
-        "busy_share": round(statistics.median(r.busy_share for r in found), 3),
-        "startup_seconds": round(statistics.median(r.startup_seconds for r in found), 1),
+        "busy_share": round(statistics.median(r.busy_share for r in results), 3),
+        "startup_seconds": round(statistics.median(r.startup_seconds for r in results), 1),
         "flops": flops,
         "rounds": rounds,
     }
 
 
 def _check(spec: BuildSpec) -> None:
-    """Refuse what the usual way here cannot do."""
+    """Reject what the naive baseline does not support."""
     sampling, model = spec.sampling, spec.model
-    if sampling.guidance_scale != 1 or spec.pipeline.actors != 1:
-        raise SpecError("found guidance or several actors, expected sampling.guidance_scale 1 and pipeline.actors 1")
-    if sampling.start_from != "noise" or sampling.prompt_to is not None or sampling.timesteps is not None:
-        raise SpecError("found a way of sampling that the usual way lacks, expected text-to-image by number of steps")
-    if len(model.adapters) != 1 or model.controlnets or model.decoder != "kl" or spec.conditions.combine != "blend":
-        raise SpecError("found several controls or another decoder, expected one adapter and model.decoder kl")
-    if spec.source.oversample:
-        raise SpecError("found source.oversample, which the usual way lacks, expected none")
-    if model.loras or model.embeddings:
-        raise SpecError("found model.loras or model.embeddings, which the usual way lacks, expected none")
+    required = {
+        "pipeline.actors": (spec.pipeline.actors, 1),
+        "source.oversample": (spec.source.oversample, {}),
+        "sampling.guidance_scale": (sampling.guidance_scale, 1),
+        "sampling.start_from": (sampling.start_from, "noise"),
+        "sampling.prompt_to": (sampling.prompt_to, None),
+        "sampling.timesteps": (sampling.timesteps, None),
+        "conditions.combine": (spec.conditions.combine, "blend"),
+        "model.decoder": (model.decoder, "kl"),
+        "model.controlnets": (model.controlnets, {}),
+        "model.loras": (model.loras, {}),
+        "model.embeddings": (model.embeddings, ()),
+    }
+    for key, (found, expected) in required.items():
+        if found != expected:
+            raise SpecError("not supported by this benchmark", key=key, found=str(found), expected=str(expected))
+    if len(model.adapters) != 1:
+        raise SpecError(
+            "not supported by this benchmark", key="model.adapters", found=str(model.adapters), expected="one"
+        )
 
 
 def count_flops(spec: BuildSpec) -> dict[str, float]:
-    """GFLOP per sample of the networks: as a build calls them, and as the usual way does."""
-    generator = load_generator(make_plan(spec))
+    """Count the networks' GFLOP per sample in a ``build`` and in the naive baseline (``usual``)."""
+    generator = load_generator(spec)
     flops = count_networks(generator.bundle, spec.conditions.size, *generator.prompts.shape)
     steps, shared = spec.sampling.steps, spec.control_slots / spec.engine.slots
     build = steps * (flops.unet + shared * flops.control) + flops.encode / spec.sampling.variants + flops.decode
-    usual = steps * (flops.unet + flops.control) + flops.encode + flops.decode + flops.text
-    return {"build": round(build, 3), "usual": round(usual, 3)}
+    naive = steps * (flops.unet + flops.control) + flops.encode + flops.decode + flops.text
+    return {"build": round(build, 3), "usual": round(naive, 3)}
 
 
 def _round(spec: BuildSpec, work: Path, number: int) -> Round:
     engine = _engine_rate(spec)
-    out = _output(spec, work / f"build-{number}")
-    outcome = build(out)
-    usual = _output(spec, work / f"usual-{number}")
-    build_naively(usual, environment(spec), batch=spec.engine.slots)
+    ours = _with_output(spec, work / f"build-{number}")
+    outcome = build(ours)
+    naive = _with_output(spec, work / f"naive-{number}")
+    build_naively(naive, environment(spec), batch=spec.engine.slots)
     if not outcome.actors:
-        raise SpecError("the build ended before its actor was heard once, expected a longer one")
+        raise SpecError("the build ended before its actor's first heartbeat", advice="use more records or variants")
     report = outcome.actors[0]
     return Round(
         engine=engine,
-        build=_build_rate(out),
-        usual=_usual_rate(usual),
+        build=_build_rate(ours),
+        naive=_naive_rate(naive),
         startup_seconds=report.startup_seconds or 0.0,
         busy_share=report.beat.busy_share,
     )
 
 
 def _engine_rate(spec: BuildSpec) -> float:
-    """The networks' work of all units, fed from memory: what one actor could do if it had nothing else to do."""
-    plan = make_plan(spec)
-    generator = load_generator(plan)
-    engine = start_engine(generator)
+    """Samples per second of the engine alone, fed from memory: the upper bound of one actor."""
+    with torch_threads(spec.engine.threads):
+        generator = load_generator(spec)
+        engine = start_engine(generator)
+        requests = _all_requests(generator)
+        _sample(generator, engine, requests[: spec.engine.slots])  # warm-up
+        began = time.perf_counter()
+        _sample(generator, engine, requests)
+        return len(requests) / (time.perf_counter() - began)
+
+
+def _all_requests(generator: Generator) -> list[SampleRequest]:
+    spec = generator.spec
     shards = {shard.name: shard for shard in list_shards(spec.source.path)}
-    requests = []
-    for unit in plan.units:
-        records, _ = read_unit(spec, unit, shards[unit.shard])
-        requests += sample_requests(generator, unit, records)[0]
-    few = requests[: spec.engine.slots]
-    _sample(generator, engine, few)  # warm-up
-    began = time.perf_counter()
-    _sample(generator, engine, requests)
-    return len(requests) / (time.perf_counter() - began)
+    records = (record for unit in make_plan(spec).units for record in read_unit(spec, unit, shards[unit.shard])[0])
+    return [request for record in records for request in sample_requests(generator, record)]
 
 
 def _sample(generator: Generator, engine: DiffusionEngine, requests: Sequence[SampleRequest]) -> None:
-    sampled = engine.run(build_canvases(generator, requests)).values()
-    failed = next((result for result in sampled if isinstance(result, CanvasError)), None)
-    if failed is not None:
-        raise failed
-    generator.codec.decode([latents for latents in sampled if not isinstance(latents, CanvasError)])
+    latents = []
+    for result in engine.run(build_canvases(generator, requests)).values():
+        if isinstance(result, CanvasError):
+            raise result
+        latents.append(result)
+    generator.codec.decode(latents)
 
 
 def _build_rate(spec: BuildSpec) -> float:
-    """Samples per second from the first commit to the last; what the first commits hold was made before."""
-    records = read_ledgers(spec.output.path, make_plan(spec))
+    """Steady-state samples per second of a build, from the times of its commits."""
+    records = read_ledgers(spec.output.path, sorted(committed_units(spec.output.path)))
     commits = sorted((record.timing.committed, record.written) for record in records if record.timing is not None)
     return _steady_rate(commits)
 
 
-def _usual_rate(spec: BuildSpec) -> float:
-    """The same from the times of the files and the samples in them."""
+def _naive_rate(spec: BuildSpec) -> float:
+    """The same of the naive baseline, from the modification times of its files."""
     commits = []
     for path in Path(spec.output.path).glob("*.tar"):
         with tarfile.open(path) as archive:
@@ -173,17 +203,22 @@ def _usual_rate(spec: BuildSpec) -> float:
 
 
 def _steady_rate(commits: Sequence[tuple[float, int]]) -> float:
-    """Rate between the commit at a quarter of the samples and the last one: start-up is not in it."""
-    total, made = sum(samples for _, samples in commits), 0
+    """Rate from (time, samples) of commits, between a quarter of the samples and the last: excludes start-up."""
+    total, done = sum(samples for _, samples in commits), 0
     for moment, samples in commits:
-        made += samples
-        if made >= total / 4 and moment < commits[-1][0]:
-            return (total - made) / (commits[-1][0] - moment)
-    raise SpecError(f"found {total} samples, expected enough to measure a steady state")
+        done += samples
+        if done >= total / 4 and moment < commits[-1][0]:
+            return (total - done) / (commits[-1][0] - moment)
+    raise SpecError(
+        "too few commits to measure a steady state",
+        found=f"{total} samples in {len(commits)} commits",
+        expected="commits at two times or more",
+        advice="use more records or variants, or a smaller pipeline.samples_per_shard",
+    )
 
 
-def _enlarged(spec: BuildSpec, work: Path) -> BuildSpec:
-    """The spec on a source with several copies of every record, one tar a copy."""
+def _enlarge_source(spec: BuildSpec, work: Path) -> BuildSpec:
+    """Write several copies of every record, one tar per copy, and return the spec over them."""
     folder = work / "conditions"
     shutil.rmtree(work, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -195,8 +230,8 @@ def _enlarged(spec: BuildSpec, work: Path) -> BuildSpec:
         )
         (folder / f"{copy}.tar").write_bytes(tar_bytes(samples))
     enlarged = spec.model_copy(update={"source": spec.source.model_copy(update={"path": str(folder)})})
-    return _output(enlarged, work / "plan")
+    return _with_output(enlarged, work / "plan")
 
 
-def _output(spec: BuildSpec, folder: Path) -> BuildSpec:
+def _with_output(spec: BuildSpec, folder: Path) -> BuildSpec:
     return spec.model_copy(update={"output": spec.output.model_copy(update={"path": str(folder)})})

@@ -1,14 +1,15 @@
-"""How fast conditions are rendered and prepared, per core's own time, so that cores multiply it.
+"""Benchmark of rendering and preparing condition records, per second of one core's time, so that rates add over cores.
 
-Rendering is what ``dentgen phantom`` does per record. Preparation is what stands between a condition shard and the
-engine: read, decode, check, fit, blend. Refuses to know models.
+Rendering is what ``dentgen phantom`` does per record. Preparation is everything between a condition shard and the
+engine: read, decode, check, fit, blend.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -21,30 +22,42 @@ from dentgen.phantom.render import render_patient
 from dentgen.phantom.shards import PhantomSet, phantom_members, write_phantoms
 from dentgen.records import ConditionName
 
-#: What one fast GPU makes of them, pictures a second; preparation must keep up.
+#: Images per second that one fast GPU generates; preparation must keep up.
 PICTURES_PER_SECOND: Final = 60
 _SEED: Final = 7004
+_RECORDS: Final = 20
 _USED: Final[tuple[ConditionName, ...]] = ("segmentation", "lighting")
 
 
-def benchmark_conditions(sizes: tuple[int, ...], rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Records a second and core at every size, several rounds, and the cores that keep up with a GPU.
+def benchmark_conditions(sizes: Sequence[int], rounds: int, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Measure rendering and preparation at several sizes.
 
     Args:
         sizes: Edges of the maps, pixels.
-        rounds: Of every measurement; medians are reported with the lowest and the highest.
-        say: Told what is measured.
+        rounds: Repetitions of each measurement.
+        progress: Called with finished and planned measurements.
+
+    Returns:
+        ``experiments``, one per size: records per core second (median, lowest and highest round), and ``ratios``, among
+        them the number of cores that keep one GPU busy.
     """
-    figures: dict[str, Any] = {"experiments": []}
+    experiments: list[dict[str, Any]] = []
+    planned = 2 * rounds * len(sizes)
+    done = count(1)
+    progress(0, planned)
+
+    def measure(records: Iterator[object]) -> float:
+        rate = _rate(records)
+        progress(next(done), planned)
+        return rate
+
     for size in sizes:
-        say(f"rendering at {size} px")
-        rendered = [_rate(_rendered(size, number)) for number in range(rounds)]
-        say(f"preparation at {size} px")
+        rendered = [measure(_render(size, number)) for number in range(rounds)]
         with TemporaryDirectory() as folder:
-            write_phantoms(folder, PhantomSet(20, _SEED, size, 20), workers=1)
-            prepared = [_rate(_prepared(Path(folder), size)) for _ in range(rounds)]
-        figures["experiments"].append(_experiment(size, rendered, prepared))
-    return figures
+            write_phantoms(folder, PhantomSet(_RECORDS, _SEED, size, _RECORDS), workers=1)
+            prepared = [measure(_prepare(Path(folder), size)) for _ in range(rounds)]
+        experiments.append(_experiment(size, rendered, prepared))
+    return {"experiments": experiments}
 
 
 def _experiment(size: int, rendered: list[float], prepared: list[float]) -> dict[str, Any]:
@@ -70,18 +83,18 @@ def _spread(rates: list[float]) -> dict[str, float]:
 
 
 def _rate(records: Iterator[object]) -> float:
-    """Records a second of this process's own processor time: other programs do not count, its threads do."""
+    """Records per second of process time, which includes this process's threads and excludes other processes."""
     began = time.process_time()
-    count = sum(1 for _ in records)
-    return count / (time.process_time() - began)
+    number = sum(1 for _ in records)
+    return number / (time.process_time() - began)
 
 
-def _rendered(size: int, number: int) -> Iterator[object]:
+def _render(size: int, number: int) -> Iterator[object]:
     for phantom in render_patient(_SEED, number, size, VIEWS):
         yield phantom_members(phantom)
 
 
-def _prepared(folder: Path, size: int) -> Iterator[object]:
+def _prepare(folder: Path, size: int) -> Iterator[object]:
     for shard in list_shards(str(folder)):
         for raw in read_records(shard):
             record = fit_record(decode_record(raw, _USED, with_photo=False), size, "pad")

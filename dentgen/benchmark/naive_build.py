@@ -1,8 +1,7 @@
-"""The usual way to generate a labelled dataset, to measure against.
+"""A naive baseline for builds: Ray Data ``map_batches`` around a diffusers loop, then ``write_webdataset``.
 
-Ray Data ``map_batches`` around a diffusers loop, ``write_webdataset`` behind it; the same networks, scheduler, steps,
-decoder, precision and threads as a build. What it lacks is what a build adds: control shared between variants, overlap,
-resumption, equal bytes. Refuses to know dentgen's engine, ledger and plan.
+It uses the networks, scheduler, steps, decoder, precision and threads of a build, and lacks what a build adds: control
+shared between variants, overlapping stages, resumption, reproducible bytes.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
     """Generate every variant of every record of a WebDataset source into ``output.path``.
 
     Args:
-        spec: What a build would make.
-        environment: Device and precision that it would use.
-        batch: Rows per call of the networks.
+        spec: The build to imitate.
+        environment: Its ``device`` and ``dtype``.
+        batch: Rows per network call.
     """
     on_gpu = environment["device"] == "cuda"
     variants = range(spec.sampling.variants)
     rows = ray.data.read_webdataset([shard.url for shard in list_shards(spec.source.path)], decoder=None)
     samples = rows.flat_map(lambda row: [{**row, "variant": variant} for variant in variants])
-    made = samples.map_batches(
+    generated = samples.map_batches(
         NaiveGenerator,
         fn_constructor_args=(spec.model_dump(mode="json"), environment),
         batch_size=batch,
@@ -49,34 +48,39 @@ def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
         num_cpus=0 if on_gpu else 1,
         num_gpus=1 if on_gpu else 0,
     )
-    made.write_webdataset(spec.output.path, encoder=None)
+    generated.write_webdataset(spec.output.path, encoder=None)
 
 
 class NaiveGenerator:
-    """A batch of rows in, the same rows with pictures out, one batch after the other."""
+    """A Ray Data callable that generates one batch at a time."""
 
     def __init__(self, values: dict[str, Any], environment: dict[str, str]) -> None:
-        """Load the models."""
+        """Load the networks.
+
+        Args:
+            values: The build spec as plain values.
+            environment: ``device`` and ``dtype``.
+        """
         self._spec = BuildSpec.model_validate(values)
         torch.set_num_threads(self._spec.engine.threads)
         dtype = getattr(torch, environment["dtype"])
         model, sampling = self._spec.model, self._spec.sampling
-        self._bundle = load_bundle(model.bundle, model.adapters, device=environment["device"], dtype=dtype)
+        self._bundle = load_bundle(model, device=environment["device"], dtype=dtype)
         (self._scale,) = model.adapters.values()
         self._scheduler = make_scheduler(sampling.scheduler, self._bundle.folder, sampling.scheduler_options)
 
     @torch.no_grad()
     def __call__(self, batch: Row) -> Row:
-        """Read, prepare, embed, encode, sample, decode, encode files: each for the whole batch."""
+        """Decode, fit, embed, encode, sample, decode and compress, each step for the whole batch."""
         keys = [str(key) for key in batch["__key__"]]
         records = [self._record(batch, i) for i in range(len(keys))]
         prompts = self._embed([record.prompt for record in records])
         images = [control_image(r, self._spec.conditions.use, self._spec.conditions.alpha) for r in records]
         latents = self._sample(prompts, self._encode(np.stack(images)))
-        pictures = self._decode(latents)
+        decoded = self._decode(latents)
         return {
             "__key__": [f"{key}-v{v:03d}" for key, v in zip(keys, batch["variant"], strict=True)],
-            "png": [_png(picture) for picture in pictures],
+            "png": [_png(image) for image in decoded],
             "seg.png": [_png(record.conditions["segmentation"]) for record in records],
             "fdi.png": [_png(record.fdi) for record in records],
             "light.png": [_png(record.conditions["lighting"]) for record in records],

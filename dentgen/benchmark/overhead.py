@@ -1,7 +1,6 @@
-"""What the pipeline itself costs: builds of more and more units whose making takes no time. Ratios: it must stay flat.
+"""Benchmark of the pipeline's overhead per unit, in builds of increasing size whose units take no time to generate.
 
-Plan, Ray Data, actor, commit and seal are those of a build; only what the engine would make is made up, in the actor.
-Refuses to report absolute speed as a result.
+Plan, Ray Data, actors, commits and seal are those of a real build; only the backend inside the actor is replaced.
 """
 
 from __future__ import annotations
@@ -19,33 +18,32 @@ from typing import Any, Final
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming, sample_key
 from dentgen.errors import SpecError
 from dentgen.generation.unit import UnitResult
-from dentgen.pipeline.actors.dataset import build_session
+from dentgen.pipeline.actors.dataset import Workers, build_session
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.run import make_units
-from dentgen.shards.index import read_ledgers, seal
+from dentgen.shards.index import seal
 from dentgen.shards.lease import hold_lease
-from dentgen.shards.ledger import digest_of
-from dentgen.shards.plan import Plan
+from dentgen.shards.ledger import digest_of, read_ledgers
+from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import BuildSpec
 
-#: Condition records, and so units, per condition shard.
+#: Condition records, hence units, per condition shard.
 _PER_SHARD: Final = 1000
 
 
-class InstantWorkshop:
-    """Makes a small tar of what a unit's name says."""
+class InstantBackend:
+    """A backend for Ray's actors that packs one tiny text sample per unit."""
 
-    takes_turns = False
     dead = False
 
-    def __init__(self, plan: Plan) -> None:
-        """Nothing is loaded."""
+    def __init__(self, plan: Plan, location: BuildLocation) -> None:
+        """Load nothing."""
         self._plan = plan
 
     def make(self, unit: Unit, crashes: int) -> UnitResult:
-        """One sample a unit."""
+        """Pack a sample that holds the unit's name."""
         started, key = time.time(), sample_key(f"unit-{unit.name}", 0)
         shard = tar_bytes([(key, {"txt": unit.name.encode()})])
         record = LedgerRecord(
@@ -63,13 +61,18 @@ class InstantWorkshop:
         return UnitResult(shard, record)
 
     def describe(self, beat: Beat) -> Beat:
-        """There is no engine."""
+        """Return the heartbeat unchanged: there is no engine."""
         return beat
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds per unit: to plan, from the first commit to the last, and to seal; seconds until the first commit."""
+    """Cost of one build.
+
+    Attributes:
+        plan, make, seal: Seconds per unit to plan, between first and last commit, and to seal.
+        startup: Seconds from planned to the first commit.
+    """
 
     plan: float
     make: float
@@ -77,49 +80,65 @@ class Cost:
     startup: float
 
 
-def benchmark_pipeline(
-    spec: BuildSpec, work: str, counts: Sequence[int], rounds: int, say: Callable[[str], None]
+def benchmark_overhead(
+    spec: BuildSpec,
+    work: str,
+    counts: Sequence[int],
+    rounds: int,
+    *,
+    log: Callable[[str], None],
+    progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Measure.
+    """Measure the seconds per unit of builds of several sizes; they should not grow with the number of units.
 
     Args:
-        spec: A build; its source and output are not used, and units hold one record in one variant.
-        work: Folder for what is made, emptied before.
-        counts: How many units the builds have, in ascending order.
-        rounds: How often each is made; the cheapest one counts, because what else a machine does only adds.
-        say: Told after every build.
+        spec: A build; its source and output are replaced, and a unit holds one record in one variant.
+        work: Local folder for intermediate data; emptied first.
+        counts: Units per build, ascending.
+        rounds: Repetitions; the cheapest counts, because other load on the machine only adds.
+        log: Called with a line after every build.
+        progress: Called with units done and planned, after every build.
 
     Returns:
-        ``ratios``: seconds per unit of the largest build over those of each smaller one; ``seconds_per_unit`` by part.
+        ``ratios``, seconds per unit of the largest build over those of each smaller one; ``seconds_per_unit`` and
+        ``startup_seconds`` by size.
 
     Raises:
-        SpecError: If there is nothing to compare.
+        SpecError: If there are not at least two sizes of two units or more.
     """
-    if len(counts) < 2 or counts[0] < 2:
-        raise SpecError(f"found counts {list(counts)}, expected at least two builds of two units")
+    if len(counts) < 2 or min(counts) < 2:
+        raise SpecError(
+            key="--units", found=", ".join(map(str, counts)), expected="at least two numbers, each 2 or more"
+        )
     shutil.rmtree(work, ignore_errors=True)
     costs: dict[int, list[Cost]] = {count: [] for count in counts}
+    done, planned = 0, rounds * sum(counts)
+    progress(0, planned)
     with build_session(spec):
         for number, count in product(range(rounds), counts):
             costs[count].append(_cost(_sized(spec, Path(work) / f"{count}-{number}", count)))
-            say(f"round {number + 1} of {rounds}, {count} units: {costs[count][-1]}")
+            log(f"round {number + 1} of {rounds}, {count} units: {costs[count][-1]}")
+            done += count
+            progress(done, planned)
     best = {
-        count: {part: min(getattr(cost, part) for cost in found) for part in ("plan", "make", "seal")}
-        for count, found in costs.items()
+        count: {part: min(getattr(cost, part) for cost in builds) for part in ("plan", "make", "seal")}
+        for count, builds in costs.items()
     }
-    whole = {count: sum(parts.values()) for count, parts in best.items()}
+    total = {count: sum(parts.values()) for count, parts in best.items()}
     return {
-        "ratios": {f"{counts[-1]}_over_{count}": round(whole[counts[-1]] / whole[count], 3) for count in counts[:-1]},
+        "ratios": {f"{counts[-1]}_over_{count}": round(total[counts[-1]] / total[count], 3) for count in counts[:-1]},
         "seconds_per_unit": {
             str(count): {part: round(seconds, 6) for part, seconds in parts.items()} for count, parts in best.items()
         },
-        "startup_seconds": {str(count): round(min(c.startup for c in found), 1) for count, found in costs.items()},
+        "startup_seconds": {
+            str(count): round(min(cost.startup for cost in builds), 1) for count, builds in costs.items()
+        },
         "rounds": rounds,
     }
 
 
 def _sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
-    """A build of so many units, and its source: records that nobody looks into."""
+    """Write a source of ``count`` empty records and return the spec of a build with one unit per record."""
     source = folder / "conditions"
     source.mkdir(parents=True)
     for first in range(0, count, _PER_SHARD):
@@ -138,17 +157,22 @@ def _sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
 def _cost(spec: BuildSpec) -> Cost:
     out, began = spec.output.path, time.perf_counter()
     plan = adopt_plan(out, make_plan(spec))
-    planned, made_from = time.perf_counter() - began, time.time()
+    planned, started = time.perf_counter() - began, time.time()
+    workers = Workers(settings=spec.pipeline, backend=InstantBackend)
     with hold_lease(out, spec.pipeline.lease_seconds) as lease:
-        make_units(plan, plan.units, spec, lease, use_ray=True, backend=InstantWorkshop)
+        make_units(plan, plan.units, BuildLocation.of(spec), workers, lease)
     began = time.perf_counter()
     seal(out, plan)
     sealed = time.perf_counter() - began
-    commits = sorted(record.timing.committed for record in read_ledgers(out, plan) if record.timing is not None)
+    commits = sorted(
+        record.timing.committed
+        for record in read_ledgers(out, (unit.name for unit in plan.units))
+        if record.timing is not None
+    )
     count = len(plan.units)
     return Cost(
         plan=planned / count,
         make=(commits[-1] - commits[0]) / (count - 1),
         seal=sealed / count,
-        startup=commits[0] - made_from,
+        startup=commits[0] - started,
     )

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a line now and then in a log. Refuses to know what is counted."""
+"""Progress with rate and ETA: a bar on a terminal, a line every few seconds in a log."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Self
 
 from tqdm import tqdm
 
-_LOG_SECONDS = 10.0
+_LOG_INTERVAL_S = 10.0
 
 
 class ConsoleProgress:
     """Call with (done, planned); use as a context manager."""
 
-    def __init__(self, doing: str, unit: str) -> None:
-        """Draw nothing until the first call."""
-        self._doing, self._unit = doing, unit
+    def __init__(self, action: str, unit: str) -> None:
+        """Configure the bar; it appears with the first call."""
+        self._action, self._unit = action, unit
         self._bar: tqdm[None] | None = None
-        self._said, self._first = 0.0, (0, 0.0)
+        self._logged, self._first = 0.0, (0, 0.0)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -37,21 +37,21 @@ class ConsoleProgress:
         if sys.stderr.isatty():
             self._draw(done, planned)
         else:
-            self._say(done, planned)
+            self._log(done, planned)
 
     def _draw(self, done: int, planned: int) -> None:
         if self._bar is None:
-            self._bar = tqdm(total=planned, unit=self._unit, desc=self._doing)
+            self._bar = tqdm(total=planned, unit=self._unit, desc=self._action)
         self._bar.update(done - self._bar.n)
 
-    def _say(self, done: int, planned: int) -> None:
-        """A whole line: a log has no use for a bar that redraws itself."""
+    def _log(self, done: int, planned: int) -> None:
+        """Print a whole line, because a log cannot redraw a bar."""
         now = time.monotonic()
-        if not self._said:
+        if not self._logged:
             self._first = (done, now)
-        elif now - self._said < _LOG_SECONDS and done < planned:
+        elif now - self._logged < _LOG_INTERVAL_S and done < planned:
             return
-        self._said = now
+        self._logged = now
         began, then = self._first
         meter = tqdm.format_meter(done, planned, now - then, initial=began, unit=self._unit, ncols=80, ascii=True)
-        print(f"{self._doing}: {meter.strip()}", file=sys.stderr, flush=True)  # noqa: T201 - its job
+        print(f"{self._action}: {meter.strip()}", file=sys.stderr, flush=True)  # noqa: T201 - its job

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
 from dentgen.documents import ConditionMetadata, DatasetIndex, LeaseRecord, LedgerRecord, SampleMetadata
-from dentgen.shards.plan import Plan
+from dentgen.shards.plan_file import PlanHead
 from dentgen.spec.build import BuildSpec
+from dentgen.spec.train import TRAIN_SPEC
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _TYPES: Final[dict[str, type[BaseModel]]] = {
@@ -19,7 +20,7 @@ _TYPES: Final[dict[str, type[BaseModel]]] = {
     "condition-record": ConditionMetadata,
     "sample": SampleMetadata,
     "ledger-record": LedgerRecord,
-    "plan": Plan,
+    "plan": PlanHead,
     "index": DatasetIndex,
     "lease": LeaseRecord,
 }
@@ -30,6 +31,7 @@ def schema_documents() -> dict[str, dict[str, Any]]:
     documents = {
         f"{name}.schema.json": {"$schema": _DIALECT, **kind.model_json_schema()} for name, kind in _TYPES.items()
     }
+    documents["train-spec.schema.json"] = {"$schema": _DIALECT, **TRAIN_SPEC.json_schema()}
     documents["labels.json"] = {
         "seg": {str(value): name for value, name in SEG_CLASSES.items()},
         "fdi": sorted(FDI_NUMBERS),

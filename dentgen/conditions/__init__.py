@@ -1,1 +1,1 @@
-"""Condition records: where they come from, what they must be, how they are fitted, how phantoms make them."""
+"""Condition records: readers, validation, label maps, and preparation for a model."""

@@ -1,25 +1,24 @@
-"""Raw members to a checked condition record: decoded once, verified once, rejected with a reason.
-
-Refuses to know files, sizes of models and colours.
-"""
+"""Decoding and validation of a condition record's raw members."""
 
 from __future__ import annotations
 
 import io
 import re
 import struct
-import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
 
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.raw import RawRecord, short
+from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError
 from dentgen.records import (
     CONDITION_MEMBER,
@@ -31,14 +30,21 @@ from dentgen.records import (
     MapArray,
 )
 
-#: Of the largest cameras; a record that is six maps and a photo of such a size still fits into a gigabyte.
+#: More than most cameras have; a record of six maps and a photo this large decodes to less than 1 GiB.
 MAX_PIXELS: Final = 48 * 2**20
 MAX_KEY_BYTES: Final = 80
 _MAP_FORMATS: Final = ("PNG",)
 _PHOTO_FORMATS: Final = ("PNG", "JPEG", "WEBP")
+#: Pillow's readers. ``Image.open`` would also warn about large images, though MAX_PIXELS is stricter, and a warning is
+#: silenced by changing the filters of the whole process, which is not thread-safe.
+_READERS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
 _KEY: Final = re.compile(r"[^./\\][^.\\]*")
 _PHOTO_EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp")
-#: Everything that a record may hold; a bare picture is what a generated sample has beside its maps.
+#: All members that a record may have; generated samples, read back as records, also have a bare image ("png").
 KNOWN_MEMBERS: Final = frozenset(
     {
         *(f"{member}.png" for member in CONDITION_MEMBER.values()),
@@ -48,23 +54,35 @@ KNOWN_MEMBERS: Final = frozenset(
         "json",
     }
 )
-#: What Pillow raises on bytes that are no image; it promises none of it.
-_NO_IMAGE: Final = (
+#: What Pillow has been seen to raise on damaged images; it documents none of these.
+_DECODE_ERRORS: Final = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
+    Image.DecompressionBombError,
 )  # fmt: skip
 _DISAGREEMENT_WARNING: Final = 0.02
 
 
-def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo: bool = False) -> ConditionRecord:
-    """Decode and check one record.
+def decode_record(
+    raw: RawRecord,
+    wanted: Sequence[ConditionName],
+    *,
+    with_photo: bool = False,
+    metadata: ConditionMetadata | None = None,
+) -> ConditionRecord:
+    """Decode and validate one record.
 
     Args:
         raw: Members of the record.
-        wanted: Conditions that must be there; others are decoded if present.
-        with_photo: Decode the real picture too.
+        wanted: Conditions that must be present; others are decoded where present.
+        with_photo: Also decode the photo.
+        metadata: The record's metadata if it has been parsed already; None to parse the ``json`` member.
+
+    Returns:
+        The record with maps of one size: (H, W) uint8, normals (H, W, 3) uint8, depth (H, W) uint16.
 
     Raises:
-        ConditionError: If a wanted member is missing, a member is unknown or not what its name says.
+        ConditionError: If the key is invalid, a wanted member is missing, or a member is unknown, damaged or not of the
+            encoding that its name implies.
     """
     _check_key(raw)
     _check_members(raw)
@@ -78,7 +96,8 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
     fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
     _check_sizes(raw, conditions, fdi)
     photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
-    metadata = read_metadata(raw.place, raw.members.get("json"))
+    if metadata is None:
+        metadata = read_metadata(raw.place, raw.members.get("json"))
     return ConditionRecord(
         key=raw.key,
         group=metadata.group or raw.key,
@@ -94,9 +113,9 @@ def decode_record(raw: RawRecord, wanted: Sequence[ConditionName], *, with_photo
 
 
 def valid_key(key: str) -> bool:
-    """Whether a key can be a member name.
+    """Whether a key can be used in member names.
 
-    WebDataset ends keys at the first dot, tar limits their length, and no name may lead out of a folder.
+    WebDataset ends keys at the first dot, tar limits the length of names, and a key must not escape its folder.
     """
     return key.isprintable() and _KEY.fullmatch(key) is not None and len(key.encode()) <= MAX_KEY_BYTES
 
@@ -108,7 +127,7 @@ def _check_key(raw: RawRecord) -> None:
 
 
 def _check_members(raw: RawRecord) -> None:
-    """A member that is not known may be a map under a wrong name: say so rather than pass it over."""
+    """Reject unknown members: one may be a misnamed map."""
     if raw.problem is not None:
         raise raw.problem
     unknown = sorted(short(name)[:80] for name in raw.members.keys() - KNOWN_MEMBERS)
@@ -117,30 +136,33 @@ def _check_members(raw: RawRecord) -> None:
 
 
 def _open_image(raw: RawRecord, member: str, formats: tuple[str, ...]) -> Image.Image:
-    """A whole, upright image of one of the formats; a label map must never have been a JPEG.
+    """Decode a complete, upright image in one of the formats.
 
-    Pillow decodes a PNG without asking its checksums: a bit that flipped on a disk would be another class, in silence.
+    Pillow ignores a PNG's checksums while decoding, so a bit flipped on disk could silently become another class;
+    ``verify`` checks them, but leaves an image that cannot be decoded.
     """
     place, content = f"{raw.place}.{member}", raw.members[member]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS below is stricter
-            image = Image.open(io.BytesIO(content), formats=formats)
-            if image.width * image.height > MAX_PIXELS:
-                raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} in all")
-            Image.open(io.BytesIO(content), formats=formats).verify()
-            image.load()
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Image.DecompressionBombError as error:
-        raise ConditionError(place, str(error), f"at most {MAX_PIXELS} pixels in all") from error
-    except UnidentifiedImageError as error:  # its text names an address in memory
-        raise ConditionError(place, "bytes that are no image", f"a whole image, {' or '.join(formats)}") from error
-    except _NO_IMAGE as error:
-        expected = f"a whole image, {' or '.join(formats)}"
-        raise ConditionError(place, f"bytes that are no image ({error})", expected) from error
+        image = _read_header(content, formats)
+        if image.width * image.height > MAX_PIXELS:
+            raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} pixels")
+        _read_header(content, formats).verify()
+        image.load()
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DECODE_ERRORS as error:
+        expected = f"a complete {' or '.join(formats)} image"
+        raise ConditionError(place, f"an unreadable image ({error})", expected) from error
     if orientation != 1:
-        raise ConditionError(place, f"EXIF orientation {orientation}", "pixels that stand upright without EXIF")
+        raise ConditionError(place, f"EXIF orientation {orientation}", "upright pixels that need no EXIF rotation")
     return image
+
+
+def _read_header(content: bytes, formats: tuple[str, ...]) -> ImageFile:
+    """Open an image without decoding its pixels."""
+    for name in formats:
+        with suppress(SyntaxError):  # another format, or a damaged header
+            return _READERS[name](io.BytesIO(content))
+    raise SyntaxError(f"no {' or '.join(formats)} header")
 
 
 def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapArray:
@@ -158,14 +180,14 @@ def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapAr
             return np.asarray(image)
         case "depth":
             if image.mode not in {"I;16", "I", "L"}:
-                raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "16-bit grey")
+                raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "16-bit grey (mode I;16)")
             return np.asarray(image).astype(np.uint16) * (257 if image.mode == "L" else 1)
         case _:
             return _one_channel(raw, member, image)
 
 
 def _one_channel(raw: RawRecord, member: str, image: Image.Image) -> NDArray[np.uint8]:
-    """8-bit grey; an RGB image is accepted where its channels are equal, because exporters write such files."""
+    """Read an 8-bit grey image; RGB with three equal channels is accepted because exporters write it."""
     if image.mode == "L":
         return np.asarray(image)
     if image.mode == "RGB":
@@ -192,31 +214,30 @@ def _check_sizes(raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi:
         raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
 
 
-def _decode_photo(raw: RawRecord, beside: MapArray | None) -> NDArray[np.uint8] | None:
+def _decode_photo(raw: RawRecord, first_map: MapArray | None) -> NDArray[np.uint8] | None:
     for extension in _PHOTO_EXTENSIONS:
         member = f"{PHOTO_MEMBER}.{extension}"
         if member in raw.members:
             image = _open_image(raw, member, _PHOTO_FORMATS)
             photo = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-            _check_aspect(raw, member, photo, beside)
+            _check_aspect(raw, member, photo, first_map)
             return photo
     return None
 
 
-def _check_aspect(raw: RawRecord, member: str, photo: NDArray[np.uint8], beside: MapArray | None) -> None:
-    """A photo may have more pixels than the maps, but fitted to one size both must show the same."""
+def _check_aspect(raw: RawRecord, member: str, photo: NDArray[np.uint8], first_map: MapArray | None) -> None:
+    """Require the maps' aspect ratio, within a pixel; a photo may have a higher resolution than the maps."""
     height, width = photo.shape[:2]
-    map_height, map_width = photo.shape[:2] if beside is None else beside.shape[:2]
+    map_height, map_width = photo.shape[:2] if first_map is None else first_map.shape[:2]
     if abs(height * map_width - width * map_height) > max(map_height, map_width):
-        raise ConditionError(
-            f"{raw.place}.{member}", f"{width} x {height} pixels", f"the shape of the maps, {map_width} x {map_height}"
-        )
+        expected = f"the aspect ratio of the maps, {map_width} x {map_height}"
+        raise ConditionError(f"{raw.place}.{member}", f"{width} x {height} pixels", expected)
 
 
 def _disagreement(seg: MapArray | None, fdi: NDArray[np.uint8] | None) -> tuple[str, ...]:
-    """Real label maps come from different hands: say by how much they differ, and keep both."""
+    """Warn where class and tooth maps disagree; in real data they often come from different annotators."""
     if seg is None or fdi is None:
         return ()
-    told = ~np.isin(seg, [APPLIANCE, IGNORE])  # what hides a tooth may carry its number or none
-    share = float(((np.isin(seg, [TOOTH, RESTORATION]) != (fdi > 0)) & told).mean())
+    comparable = ~np.isin(seg, [APPLIANCE, IGNORE])  # an appliance may carry the number of the tooth that it hides
+    share = float(((np.isin(seg, [TOOTH, RESTORATION]) != (fdi > 0)) & comparable).mean())
     return (f"seg and fdi disagree on {share:.1%} of the pixels",) if share > _DISAGREEMENT_WARNING else ()

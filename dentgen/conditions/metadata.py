@@ -1,7 +1,4 @@
-"""A condition record's ``KEY.json``. Planning and generating read it here, so that they agree on splits.
-
-Refuses to know images.
-"""
+"""Metadata of condition records (``KEY.json``), parsed alike for planning and generation."""
 
 from __future__ import annotations
 
@@ -13,32 +10,38 @@ from pydantic import ValidationError
 from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError
 
-#: Parsed, JSON takes twenty times its bytes.
+#: Parsed JSON takes about twenty times its size in memory.
 MAX_METADATA_BYTES: Final = 2**20
 
 
 def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
-    """Metadata of a record; a record without any has none to say.
+    """Parse a record's metadata.
+
+    Args:
+        place: The record's name in error messages.
+        content: Content of ``KEY.json``; None, if the record has none, gives empty metadata.
 
     Raises:
-        ConditionError: If it is no JSON object, or a field that matters is no text.
+        ConditionError: If it is too large, not a JSON object, or a known field is not a string.
     """
     if content is None:
         return ConditionMetadata()
     if len(content) > MAX_METADATA_BYTES:
-        raise ConditionError(f"{place}.json", f"{len(content)} bytes", f"at most {MAX_METADATA_BYTES}")
+        raise ConditionError(f"{place}.json", f"{len(content)} bytes", f"at most {MAX_METADATA_BYTES} bytes")
     try:
         return ConditionMetadata.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConditionError(f"{place}.json", f"{where} {first['msg']}".strip(), "a JSON object of texts") from error
+        field = ".".join(map(str, first["loc"]))
+        found = f"{field}: {first['msg']}" if field else first["msg"]
+        raise ConditionError(f"{place}.json", found, "a JSON object of strings") from error
 
 
 def split_and_attributes(content: bytes | None) -> tuple[str | None, str]:
-    """Split and attributes (as JSON) that a record's metadata name.
+    """Return the split and the attributes, as JSON, that a record's metadata name.
 
-    None and no attributes where they cannot be read: such a record is rejected where everyone can see it.
+    Unreadable metadata give ``(None, "{}")``: the record stays in the plan and is rejected, with a reason, when it is
+    read.
     """
     try:
         metadata = read_metadata("", content)

@@ -1,7 +1,4 @@
-"""Fit a record to a model's size and blend its conditions into one control image.
-
-Label maps are resized by nearest neighbour, images by area; nothing else ever touches a label. Refuses to know files.
-"""
+"""Resizing of condition records to a model's image size, and their control images."""
 
 from __future__ import annotations
 
@@ -18,18 +15,25 @@ from dentgen.errors import ConditionError
 from dentgen.records import ConditionName, ConditionRecord, MapArray
 
 Fit = Literal["pad", "crop", "stretch"]
+#: Padding values: "no surface", and "flat" for curvature.
 _EMPTY: Final[dict[ConditionName, int]] = {
     "segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0,
 }  # fmt: skip
 
 
 def fit_record(record: ConditionRecord, size: int, fit: Fit) -> ConditionRecord:
-    """The record with every map (size, size).
+    """Resize every map and the photo of a record to a square.
+
+    Label maps are resized by nearest neighbour, so no label is ever interpolated; other maps by area averaging.
 
     Args:
-        record: A checked record.
-        size: Edge of the model's images, pixels.
-        fit: ``pad`` centres the whole picture on empty ground, ``crop`` cuts the longer edge, ``stretch`` distorts.
+        record: A validated record.
+        size: Edge of the square, pixels.
+        fit: ``pad`` keeps the whole image and centres it on empty padding, ``crop`` takes the central square,
+            ``stretch`` ignores the aspect ratio.
+
+    Returns:
+        The record with maps of (size, size), dtypes unchanged; metadata as they were.
     """
     conditions = {
         name: _fit(array, size, fit, nearest=name == "segmentation", empty=_EMPTY[name])
@@ -41,13 +45,21 @@ def fit_record(record: ConditionRecord, size: int, fit: Fit) -> ConditionRecord:
 
 
 def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: float) -> NDArray[np.uint8]:
-    """One RGB control image (H, W, 3) from the conditions in ``use``.
+    """Render the conditions in ``use`` as one RGB control image.
 
-    One condition is drawn as it is; segmentation with lighting is blended as
-    ``alpha * segmentation colours + (1 - alpha) * lighting``, rounded to the nearest level.
+    Segmentation and lighting are blended as ``alpha * segmentation colours + (1 - alpha) * lighting``, rounded half up;
+    a single condition is rendered by ``condition_image``.
+
+    Args:
+        record: A record that has the conditions in ``use``.
+        use: One condition, or segmentation and lighting in any order.
+        alpha: Weight of the segmentation, 0..1; ignored for a single condition.
+
+    Returns:
+        (H, W, 3) uint8.
 
     Raises:
-        ConditionError: If the combination has no definition.
+        ConditionError: If another combination is asked for.
     """
     if set(use) == {"segmentation", "lighting"}:
         colours = condition_image(record, "segmentation").astype(np.float64)
@@ -55,11 +67,14 @@ def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: 
         return np.floor(alpha * colours + (1 - alpha) * light + 0.5).astype(np.uint8)
     if len(use) == 1:
         return condition_image(record, use[0])
-    raise ConditionError(record.key, f"conditions {list(use)} to blend", "one condition, or segmentation and lighting")
+    raise ConditionError(record.key, f"conditions {list(use)}", "one condition, or segmentation and lighting")
 
 
 def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.uint8]:
-    """One condition as RGB (H, W, 3): segmentation in palette colours, the others as stored."""
+    """Render one condition as RGB, (H, W, 3) uint8.
+
+    Segmentation is drawn in palette colours; depth keeps its upper 8 bits; single-channel maps become grey.
+    """
     array = record.conditions[name]
     match name:
         case "segmentation":
@@ -92,7 +107,7 @@ def _fit(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> 
 
 
 def _resize(array: MapArray, height: int, width: int, *, nearest: bool) -> MapArray:
-    """Nearest or area resize of (H, W) or (H, W, 3); 16-bit maps go through float."""
+    """Resize (H, W) or (H, W, 3) by nearest neighbour or area; 16-bit maps go through float32, as Pillow needs."""
     if array.dtype == np.uint16:
         image = Image.fromarray(array.astype(np.float32))
         return np.rint(np.asarray(image.resize((width, height), Image.Resampling.BOX))).astype(np.uint16)

@@ -1,9 +1,8 @@
-"""Records that kill the process that reads them: found in child processes, where nothing else is lost.
+"""Search for records that crash the process that reads them, in child processes.
 
-A decoder that breaks off, or the system's reply to a lack of memory, leaves no exception behind. So a child names each
-record before it touches it. The one named last by a child that died is read again, alone; if that kills as well, it is
-what killed. This takes two children a record that kills, where halving takes one for every halving. Refuses to know who
-died before, and what is made of the others.
+A segfaulting decoder or the kernel's OOM killer leaves no exception behind, so a child reports each record before it
+reads it. The last record reported by a child that died is read again alone; if that child dies too, the record is
+quarantined. This takes two children for each crashing record, fewer than a binary search.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from dentgen.errors import BuildError, ConditionError, DentgenError
 from dentgen.spec.build import BuildSpec
 
 _LOG = logging.getLogger(__name__)
-#: A child that is not done by then is killed; no record may hold up a build for ever.
-_MOST_SECONDS: Final = 900
-_MOST_COMPLAINT: Final = 300
+#: A child that takes longer is killed, so that no record can block a build forever.
+_TIMEOUT_S: Final = 900
+_MAX_STDERR_CHARS: Final = 300
 
 
 class _Task(Document):
-    """What a child is to read."""
+    """Range of records for a child to read, sent as JSON on its standard input."""
 
     spec: BuildSpec
     unit: Unit
@@ -42,108 +41,121 @@ class _Task(Document):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """How a child ended: whole, or by what, with the record that it named last; None if it named none."""
+class _Outcome:
+    """How a child ended, and the record that it reported last; a key of None means that it reported none."""
 
-    whole: bool
-    ended_by: str
+    completed: bool
+    cause: str
     position: int
     key: str | None
 
 
 def find_crashing_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) -> dict[int, RawRecord]:
-    """Records of a unit that kill a process which does nothing but read them.
+    """Find the records of a unit that crash a process that only reads them.
 
     Args:
-        spec: How records are read.
-        unit: Which records.
-        shard: Where they are.
+        spec: Spec of the build.
+        unit: The unit.
+        shard: The unit's condition shard.
 
     Returns:
-        By position: the record's key, where it could be read, without members, and what is wrong with it.
+        Crashing records by position, without members, each with its problem and, if it could be read, its key.
 
     Raises:
-        BuildError: If a child could not read for another reason, as a storage that does not answer; or if nothing tells
-            whether a record that kills belongs to the build.
+        BuildError: If a child fails for another reason, such as unreachable storage, or if a record crashes before its
+            split is known.
     """
     found: dict[int, RawRecord] = {}
     start = unit.start
     while start < unit.stop and not unit.problem:
-        reading = _read(_Task(spec=spec, unit=unit, shard=shard, start=start, stop=unit.stop))
-        if reading.whole:
+        outcome = _read(_Task(spec=spec, unit=unit, shard=shard, start=start, stop=unit.stop))
+        if outcome.completed:
             break
-        suspect = reading.position
+        suspect = outcome.position
         alone = _read(_Task(spec=spec, unit=unit, shard=shard, start=suspect, stop=suspect + 1))
-        if not alone.whole:
-            found[suspect] = _deadly(shard, alone)
+        if not alone.completed:
+            found[suspect] = _crashing_record(shard, alone)
             if alone.key is None and unit.records < unit.stop - unit.start:
-                raise BuildError(f"unit {unit.name}: {found[suspect].problem}; its split cannot be known")
-            _LOG.warning("unit %s: %s", unit.name, found[suspect].problem)
+                raise _unknown_split(unit, found[suspect])
+            _LOG.warning("unit %s: quarantined %s", unit.name, found[suspect].problem)
         start = suspect + 1
     return found
 
 
-def _deadly(shard: ConditionShard, reading: _Reading) -> RawRecord:
-    name = printable(reading.key or "") or f"record {reading.position}"
+def _crashing_record(shard: ConditionShard, outcome: _Outcome) -> RawRecord:
+    name = printable(outcome.key or "") or f"record {outcome.position}"
     place = f"{storage.name_of(shard.url)}: {name}"
-    found = f"bytes that killed the process that read them ({reading.ended_by})"
-    return RawRecord(reading.key or "", place, problem=ConditionError(place, found, "a record that can be read"))
+    found = f"data that crashed the process reading it ({outcome.cause})"
+    return RawRecord(outcome.key or "", place, problem=ConditionError(place, found, "a readable record"))
 
 
-def _read(task: _Task) -> _Reading:
-    """Let a child read a range.
+def _unknown_split(unit: Unit, record: RawRecord) -> BuildError:
+    """Error for a crash before the split is known: the record can be neither rejected nor left to another split."""
+    return BuildError(
+        "cannot tell whether the record belongs to source.split",
+        file=record.place,
+        key=f"unit {unit.name}",
+        found=record.problem.found if record.problem else "",
+        expected="readable metadata",
+        advice="remove or repair the record",
+    )
+
+
+def _read(task: _Task) -> _Outcome:
+    """Read a range of records in a child process.
 
     Raises:
-        BuildError: If the child says that it cannot.
+        BuildError: If the child reports an error instead of crashing.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    child = subprocess.Popen(  # noqa: S603 - this very module
+    child = subprocess.Popen(  # noqa: S603 - runs this module
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True,
         errors="replace",
     )  # fmt: skip
-    ended_by = ""
+    cause = ""
     try:
-        said, complaint = child.communicate(task.model_dump_json(), timeout=_MOST_SECONDS)
+        stdout, stderr = child.communicate(task.model_dump_json(), timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         child.kill()
-        said, complaint = child.communicate()
-        ended_by = f"no end after {_MOST_SECONDS} s"
-    lines: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
+        stdout, stderr = child.communicate()
+        cause = f"no end after {_TIMEOUT_S} s"
+    lines: list[dict[str, Any]] = [json.loads(line) for line in stdout.splitlines()]
     if lines and "error" in lines[-1]:
-        raise BuildError(f"unit {task.unit.name}: its records cannot be read one by one: {lines[-1]['error']}")
-    named = [line for line in lines if "position" in line]
-    last: dict[str, Any] = named[-1] if named else {"position": task.start, "key": None}
-    whole = bool(lines) and "whole" in lines[-1]
-    return _Reading(whole, ended_by or _ending(child.returncode, complaint), last["position"], last["key"])
+        message = f"cannot read its records one by one: {lines[-1]['error']}"
+        raise BuildError(message, file=task.shard.place, key=f"unit {task.unit.name}")
+    reported = [line for line in lines if "position" in line]
+    last: dict[str, Any] = reported[-1] if reported else {"position": task.start, "key": None}
+    completed = bool(lines) and "completed" in lines[-1]
+    return _Outcome(completed, cause or _exit_cause(child.returncode, stderr), last["position"], last["key"])
 
 
-def _ending(returncode: int, complaint: str) -> str:
+def _exit_cause(returncode: int, stderr: str) -> str:
     if returncode < 0:
         return f"signal {-returncode}"
-    last = complaint.strip().splitlines()[-1:]
-    return printable(": ".join([f"exit code {returncode}", *last])[:_MOST_COMPLAINT])
+    last_line = stderr.strip().splitlines()[-1:]
+    return printable(": ".join([f"exit code {returncode}", *last_line])[:_MAX_STDERR_CHARS])
 
 
 def main() -> None:
-    """The child: read what standard input says, name every record first."""
+    """Entry point of the child: read the records of the task on standard input, reporting each one first."""
     with suppress(OSError):
-        # where memory runs out, the system is to end this process and none that does real work
+        # if memory runs out, the kernel should kill this process rather than one that does real work
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     task = _Task.model_validate_json(sys.stdin.read())
     try:
-        check_records(task.spec, task.unit, task.shard, (task.start, task.stop), _name)
+        check_records(task.spec, task.unit, task.shard, (task.start, task.stop), _report_record)
     except DentgenError as error:
-        _say({"error": str(error)})
+        _write_line({"error": str(error)})
     else:
-        _say({"whole": True})
+        _write_line({"completed": True})
 
 
-def _name(position: int, key: str) -> None:
-    _say({"position": position, "key": key})
+def _report_record(position: int, key: str) -> None:
+    _write_line({"position": position, "key": key})
 
 
-def _say(line: dict[str, object]) -> None:
+def _write_line(line: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

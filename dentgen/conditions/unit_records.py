@@ -1,12 +1,10 @@
-"""A unit's records: read, checked and fitted, or rejected by name; every planned record is one or the other.
-
-Refuses to know models and what is made from a record.
-"""
+"""Reading of a unit's records: every planned record is returned decoded and fitted, or rejected with a reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -15,73 +13,93 @@ from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short
 from dentgen.conditions.readers.source import read_records
-from dentgen.documents import SampleStatus, Unit, sample_key
+from dentgen.documents import Unit
 from dentgen.errors import BuildError, ConditionError
 from dentgen.records import ConditionRecord
 from dentgen.spec.build import BuildSpec
 
-#: Records by position that must not be read again, because they killed a process, with what is known of them.
+#: Records by position that crashed a process and must not be read again, with their problem and, if known, their key.
 Quarantine = Mapping[int, RawRecord]
 EMPTY_QUARANTINE: Final[Quarantine] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class RejectedRecord:
+    """A planned record that is rejected, with all of its samples.
+
+    Attributes:
+        name: The record's key in the keys of its samples, or a substitute if it is invalid or not unique.
+        source_key: The record's key, shortened and escaped for display.
+        variants: Number of samples planned for the record.
+        reason: File, key, what was found and what was expected.
+    """
+
+    name: str
+    source_key: str
+    variants: int
+    reason: str
+
+
 def read_unit(
     spec: BuildSpec, unit: Unit, shard: ConditionShard, quarantine: Quarantine = EMPTY_QUARANTINE
-) -> tuple[list[ConditionRecord], list[SampleStatus]]:
-    """Checked, fitted records of a unit, and what was rejected; every planned record is in one of the two.
+) -> tuple[list[ConditionRecord], list[RejectedRecord]]:
+    """Read the records of a unit.
 
     Args:
-        spec: How records are read.
-        unit: Which records.
-        shard: Where they are.
-        quarantine: Those that are rejected without a look at them.
+        spec: Spec of the build.
+        unit: The unit.
+        shard: The unit's condition shard.
+        quarantine: Records to reject without reading them.
+
+    Returns:
+        Decoded records fitted to ``conditions.size``, and rejected records; every planned record is in exactly one of
+        the two.
 
     Raises:
-        BuildError: If the source is not what was planned; what is no fault of a record must not be counted as one.
+        BuildError: If the shard is not the one that was planned, which is not counted against its records.
     """
     if unit.problem:
-        return [], _rejections(unit, unit.start, unit.problem_key, unit.problem, spec.sampling.variants)
+        return [], [_rejection(unit, unit.start, unit.problem_key, unit.problem, spec.sampling.variants)]
     records: list[ConditionRecord] = []
-    rejected: list[SampleStatus] = []
+    rejected: list[RejectedRecord] = []
     found = 0
     for position, raw in _raw_records_around(unit, shard, quarantine):
-        times = unit.repeats[found] if found < len(unit.repeats) else 1
+        repeats = unit.repeats[found] if found < len(unit.repeats) else 1
         if position in quarantine:
-            rejected += _rejections(unit, position, raw.key, str(raw.problem), times * spec.sampling.variants)
+            rejected.append(_rejection(unit, position, raw.key, str(raw.problem), repeats * spec.sampling.variants))
             found += 1
             continue
         try:
             record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
         except ConditionError as error:
-            rejected += _rejections(unit, position, raw.key, str(error), times * spec.sampling.variants)
+            rejected.append(_rejection(unit, position, raw.key, str(error), repeats * spec.sampling.variants))
         else:
             if record is None:
                 continue
-            if spec.source.times(record.attributes) != times:
-                raise _changed(
-                    unit, shard, f"{raw.key} with {record.attributes}", f"attributes that ask for {times} times"
-                )
+            if spec.source.repeats(record.attributes) != repeats:
+                found_attributes = f"{raw.key} with {record.attributes}"
+                raise _changed(unit, shard, found_attributes, f"attributes that give {repeats} repeats")
             records.append(record)
         found += 1
     if found != unit.records:
-        raise _changed(unit, shard, f"{found} records", f"{unit.records}")
+        raise _changed(unit, shard, f"{found} records", f"{unit.records} records")
     return records, rejected
 
 
 def check_records(
     spec: BuildSpec, unit: Unit, shard: ConditionShard, positions: tuple[int, int], name: Callable[[int, str], None]
 ) -> None:
-    """Do all that ``read_unit`` does with a part of a unit's records, and keep nothing.
+    """Dry run of ``read_unit`` over a range of records, used to find the one that crashes the reader.
 
     Args:
-        spec: How records are read.
-        unit: Which records.
-        shard: Where they are.
-        positions: The first one, and one past the last one.
-        name: Told position and key of a record before it is decoded.
+        spec: Spec of the build.
+        unit: The unit.
+        shard: The unit's condition shard.
+        positions: First position, and one past the last position.
+        name: Called with position and key of every record before it is decoded.
 
     Raises:
-        BuildError: If the source is not what was planned.
+        BuildError: If the shard is not the one that was planned.
     """
     for position, raw in _raw_records(unit, shard, *positions):
         name(position, raw.key)
@@ -90,7 +108,7 @@ def check_records(
 
 
 def _raw_records_around(unit: Unit, shard: ConditionShard, quarantine: Quarantine) -> Iterator[tuple[int, RawRecord]]:
-    """All records in order; the quarantine ones as they are known, the others read in the runs between them."""
+    """Yield all records in order; quarantined ones are not read but yielded as given."""
     start = unit.start
     for position, known in sorted(quarantine.items()):
         yield from _raw_records(unit, shard, start, position)
@@ -101,7 +119,7 @@ def _raw_records_around(unit: Unit, shard: ConditionShard, quarantine: Quarantin
 
 def _raw_records(unit: Unit, shard: ConditionShard, start: int, stop: int) -> Iterator[tuple[int, RawRecord]]:
     if shard.size != unit.shard_bytes:
-        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes}")
+        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes} bytes")
     if start == stop:
         return
     byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
@@ -113,34 +131,33 @@ def _raw_records(unit: Unit, shard: ConditionShard, start: int, stop: int) -> It
 
 def _changed(unit: Unit, shard: ConditionShard, found: str, expected: str) -> BuildError:
     return BuildError(
-        f"unit {unit.name}: {shard.place} changed since the build was planned: found {found}, expected {expected}; "
-        "restore it, or build from it into another output.path"
+        "changed since the build was planned",
+        file=shard.place,
+        key=f"unit {unit.name}",
+        found=found,
+        expected=expected,
+        advice="restore the shard, or build from it into another output.path",
     )
 
 
 def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> ConditionRecord | None:
-    """The fitted record, or None if it belongs to another split."""
-    if spec.source.split is not None and read_metadata(raw.place, raw.members.get("json")).split != spec.source.split:
-        return None
+    """Decode and fit a record; None if it belongs to another split."""
+    metadata = None
+    if spec.source.split is not None:
+        metadata = read_metadata(raw.place, raw.members.get("json"))
+        if metadata.split != spec.source.split:
+            return None
     for name in spec.source.ignore_members:
         raw.members.pop(name, None)
-    record = decode_record(raw, spec.conditions.use, with_photo=spec.sampling.start_from == "photo")
+    with_photo = spec.sampling.start_from == "photo"
+    record = decode_record(raw, spec.conditions.use, with_photo=with_photo, metadata=metadata)
     if is_duplicate:
-        raise ConditionError(raw.place, "a key that an earlier record has", "a key unique in the source")
+        raise ConditionError(raw.place, "the key of an earlier record", "a key unique in the source")
     return fit_record(record, spec.conditions.size, spec.conditions.fit)
 
 
-def _rejections(unit: Unit, position: int, key: str, reason: str, variants: int) -> list[SampleStatus]:
-    """A rejected record in the ledger: under its key if that names it and nothing else, otherwise under its place."""
+def _rejection(unit: Unit, position: int, key: str, reason: str, variants: int) -> RejectedRecord:
+    """Name a rejected record by its key if that is valid and unique, otherwise by its position."""
     named = valid_key(key) and position not in unit.duplicates and not unit.problem
     name = key if named else f"{unit.shard}#{position}"
-    return [
-        SampleStatus(
-            key=sample_key(name, variant),
-            source_key=short(key) or name,
-            variant=variant,
-            status="rejected",
-            reason=reason,
-        )
-        for variant in range(variants)
-    ]
+    return RejectedRecord(name, short(key) or name, variants, reason)

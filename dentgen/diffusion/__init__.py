@@ -1,1 +1,1 @@
-"""The stream diffusion engine: tensors only, with torch and numpy alone; it knows neither files nor model loaders."""
+"""The stream diffusion engine, on tensors alone: it imports torch and numpy, no files and no model loaders."""

@@ -1,8 +1,4 @@
-"""Canvases: pictures in the making, as the engine takes them in and hands them out.
-
-A canvas names everything that decides one picture: noise, solver, prompt, guidance, controls and, where it starts from
-a picture, that picture's latents. Refuses to know slots and models.
-"""
+"""Canvases: the engine's requests, one picture each, and its results."""
 
 from __future__ import annotations
 
@@ -20,21 +16,21 @@ from dentgen.errors import CanvasError
 
 @runtime_checkable
 class Noise(Protocol):
-    """Where a canvas's noise comes from: the same values for the same purpose and step, whoever asks and when."""
+    """A canvas's source of noise: a pure function of purpose and step, independent of the order of calls."""
 
     def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal float32 values on the CPU."""
+        """Standard normal float32 values of ``shape``, on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlInput:
-    """A condition and the control branch that it goes through.
+    """A condition and the control branch that reads it.
 
     Attributes:
-        branch: Name of the engine's branch.
-        condition: For a shared branch condition latents (4, h, w), for a branch per row hint features (c, h, w).
-        scale: Factor on the residuals.
-        start, end: Shares of the steps between which the control acts.
+        branch: Name of one of the engine's branches.
+        condition: Scaled condition latents (4, h, w) for a shared branch, hint features (c, h, w) for a per-row branch.
+        scale: Factor on the residuals (diffusers' ``controlnet_conditioning_scale``).
+        start, end: Control window as fractions of the steps, 0..1 (``control_guidance_start`` and ``_end``).
     """
 
     branch: str
@@ -44,23 +40,23 @@ class ControlInput:
     end: float = 1.0
 
     def scale_at(self, step: int, steps: int) -> float:
-        """The scale at a step, 0 outside the window; the window's edges are diffusers' own."""
+        """Scale at step ``step`` of ``steps``: ``scale`` inside the window, 0 outside."""
         return self.scale if in_window((self.start, self.end), step, steps) else 0.0
 
 
 def in_window(window: tuple[float, float], step: int, steps: int) -> bool:
-    """Whether a step lies between two shares of all steps; the edges are diffusers' own."""
+    """Whether step ``step`` of ``steps`` lies inside a window of fractions, with diffusers' rule at the edges."""
     return step / steps >= window[0] and (step + 1) / steps <= window[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repaint:
-    """What of a picture stays, and what is painted anew.
+    """Inpainting: which part of the image is kept and which is repainted.
 
     Attributes:
-        keep: (h, w), True where the picture's latents stay.
-        masked: Latents (4, h, w) of the picture without the part to paint, for a UNet that is told (nine channels);
-            None for one that is not.
+        keep: (h, w), True where the image's latents are kept.
+        masked: Scaled latents (4, h, w) of the image with the repainted part blanked, for a nine-channel inpainting
+            UNet; None for a four-channel UNet.
     """
 
     keep: Bool[Tensor, "h w"]
@@ -69,17 +65,17 @@ class Repaint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
-    """One picture to sample.
+    """One picture to sample, with everything that decides it.
 
     Attributes:
-        key: Unique among canvases in flight.
-        noise: Its noise.
-        table: Its solver; it also says with how much of ``image`` the canvas starts.
+        key: Unique among the canvases in flight.
+        noise: Source of the initial and the injected noise.
+        table: Solver table; its ``start_signal`` says how much of ``image`` the start contains.
         prompt: Prompt embeddings (tokens, width).
-        guidance: How the prediction is guided.
+        guidance: Classifier-free guidance.
         controls: At most one input per control branch.
-        image: Scaled latents (4, h, w) of the picture to start from or to keep parts of.
-        repaint: Which parts stay; None paints everything.
+        image: Scaled latents (4, h, w) of the image to start from or to keep parts of.
+        repaint: Inpainting mask; None repaints everything.
     """
 
     key: str
@@ -92,32 +88,32 @@ class Canvas:
     repaint: Repaint | None = None
 
     def rows(self, step: int) -> tuple[Row, ...]:
-        """The UNet rows that work on this canvas at a step, in the order in which they are combined."""
+        """UNet rows of this canvas at a step, in the order in which they are combined."""
         return self.guidance.rows(self.prompt, step)
 
     @property
     def edited(self) -> bool:
-        """Whether the engine puts the kept part of the picture back after every step."""
+        """Whether the engine restores the kept part of the image after every step."""
         return self.repaint is not None and self.repaint.masked is None
 
     def check(self) -> None:
-        """Say what contradicts itself.
+        """Check that the canvas is consistent.
 
         Raises:
-            CanvasError: If something is missing that the canvas needs.
+            CanvasError: If image latents or a negative prompt are missing, or a control branch occurs twice.
         """
         table = self.table
         if self.image is None and (table.start_signal or self.edited):
-            raise CanvasError(f"{self.key}: found no image latents, expected some to start from or to keep")
+            raise CanvasError(key=self.key, found="no image latents", expected="image latents to start from or to keep")
         branches = [control.branch for control in self.controls]
         if len(set(branches)) < len(branches):
-            raise CanvasError(f"{self.key}: found control branches {branches}, expected each once")
+            raise CanvasError(key=self.key, found=f"control branches {branches}", expected="each branch once")
         self.guidance.check(self.key, table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """A canvas that has left the engine: its key and clean latents (4, h, w), float32."""
+    """A finished canvas: its key and clean latents (4, h, w), scaled, float32."""
 
     key: str
     latents: Float[Tensor, "4 h w"]
@@ -125,11 +121,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failed:
-    """A canvas that the engine gave up: its key and why. Its neighbours went on."""
+    """A failed canvas: its key and the error. Other canvases are not affected."""
 
     key: str
     error: CanvasError
 
 
-#: What comes out of the engine for a canvas: clean latents (4, h, w), or why there are none.
+#: The engine's result for one canvas: clean latents (4, h, w), or the error that stopped it.
 Sampled = Tensor | CanvasError

@@ -1,8 +1,6 @@
-"""A thread that owns an engine and its device, so that several units feed one engine and none drains it for another.
+"""A thread that owns an engine and its device, so that several callers share one continuous batch.
 
-Callers submit canvases, or work of their own for the same device, and wait for it; what they do meanwhile (reading,
-encoding files) overlaps with the ticks. An engine that dies fails everyone who waits, at once, and everyone who comes
-later. Refuses to know units and Ray.
+A call blocks its own caller only: reading and encoding on other threads overlap with the ticks.
 """
 
 from __future__ import annotations
@@ -38,9 +36,9 @@ class EngineDriver:
     """Runs an engine's ticks in its own thread.
 
     Attributes:
-        busy_seconds: Time spent in ticks and other work so far.
-        ticks: How many there were.
-        longest_tick: The longest of them, or of other work, seconds.
+        busy_seconds: Total time spent in ticks and other work.
+        ticks: Number of ticks so far.
+        longest_tick: Duration of the longest tick or other work, seconds.
     """
 
     def __init__(self, engine: DiffusionEngine) -> None:
@@ -50,19 +48,20 @@ class EngineDriver:
         self._waiting: dict[str, Future[Sampled]] = {}
         self._lock = threading.Lock()
         self._death: BaseException | None = None
+        self._is_closed = False
         self.busy_seconds, self.ticks, self.longest_tick = 0.0, 0, 0.0
         self._tick_began: float | None = None
         self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
         self._thread.start()
 
     def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
-        """Sample canvases and wait for them; safe to call from several threads.
+        """Sample canvases and wait for the results; safe to call from several threads.
 
         Returns:
-            Clean latents (4, h, w), or why there are none, by key: as many as were given.
+            Clean latents (4, h, w) or an error for every canvas, by key.
 
         Raises:
-            EngineError: If the engine is dead.
+            EngineError: If the engine dies or has died, or the driver is closed.
         """
         submissions = [_Submission(canvas, Future()) for canvas in canvases]
         for submission in submissions:
@@ -70,10 +69,12 @@ class EngineDriver:
         return {submission.canvas.key: submission.future.result() for submission in submissions}
 
     def call(self, work: Callable[[], Result]) -> Result:
-        """Do other work of the device between two ticks and wait for it; what it raises is raised here alone.
+        """Run ``work`` on the engine's thread between two ticks and return its result.
+
+        An exception of ``work`` is raised here and does not stop the engine.
 
         Raises:
-            EngineError: If the engine is dead.
+            EngineError: If the engine dies or has died, or the driver is closed.
         """
         future: Future[Any] = Future()
         self._put(_Work(work, future))
@@ -82,37 +83,41 @@ class EngineDriver:
 
     @property
     def dead(self) -> bool:
-        """Whether the engine died; it never comes back, another driver can take its place."""
+        """Whether the engine died. A dead engine never recovers: replace the driver."""
         return self._death is not None
 
     @property
     def tick_seconds(self) -> float:
-        """How long the tick or other work in progress has lasted; 0 between them."""
+        """Age of the tick or other work in progress, seconds; 0 if there is none."""
         began = self._tick_began
         return 0.0 if began is None else time.perf_counter() - began
 
     def close(self) -> None:
-        """Stop the thread after what was submitted."""
-        self._inbox.put(None)
+        """Finish what was submitted and stop the thread; later calls of ``run`` and ``call`` raise ``EngineError``."""
+        with self._lock:
+            self._is_closed = True
+            self._inbox.put(None)
         self._thread.join()
 
     def _put(self, item: _Submission | _Work) -> None:
         with self._lock:
             if self._death is not None:
-                raise EngineError(f"the engine died before: {self._death!r}") from self._death
+                raise EngineError(f"the engine has died: {self._death!r}") from self._death
+            if self._is_closed:
+                raise EngineError("the engine driver is closed")
             self._inbox.put(item)
 
     def _loop(self) -> None:
         try:
             while self._take():
                 self._tick_began = time.perf_counter()
-                finished = self._engine.tick()
+                outcomes = self._engine.tick()
                 self._count(time.perf_counter() - self._tick_began)
                 self.ticks += 1
-                for left in finished:
-                    result = left.latents if isinstance(left, Finished) else left.error
-                    self._waiting.pop(left.key).set_result(result)
-        except BaseException as error:  # noqa: BLE001 - whatever kills the engine must reach those who wait for it
+                for outcome in outcomes:
+                    result = outcome.latents if isinstance(outcome, Finished) else outcome.error
+                    self._waiting.pop(outcome.key).set_result(result)
+        except BaseException as error:  # noqa: BLE001 - any error that kills the engine must reach the waiting callers
             self._die(error)
 
     def _count(self, seconds: float) -> None:
@@ -121,7 +126,7 @@ class EngineDriver:
         self.longest_tick = max(self.longest_tick, seconds)
 
     def _take(self) -> bool:
-        """Take what was submitted; wait for something if the engine is idle. False when closed and idle."""
+        """Take everything from the inbox; block while the engine is idle. False once closed and idle."""
         while True:
             try:
                 item = self._inbox.get(block=self._engine.idle)
@@ -132,15 +137,15 @@ class EngineDriver:
                     self._inbox.put(None)
                     return not self._engine.idle
                 case _Work():
-                    self._do(item)
+                    self._run_work(item)
                 case _Submission():
                     self._admit(item)
 
-    def _do(self, work: _Work) -> None:
+    def _run_work(self, work: _Work) -> None:
         self._tick_began = time.perf_counter()
         try:
             work.future.set_result(work.work())
-        except Exception as error:  # noqa: BLE001 - it belongs to who asked for the work
+        except Exception as error:  # noqa: BLE001 - raised in the caller's thread
             work.future.set_exception(error)
         self._count(time.perf_counter() - self._tick_began)
 
@@ -150,7 +155,7 @@ class EngineDriver:
         except CanvasError as error:
             submission.future.set_result(error)
         except BaseException as error:
-            submission.future.set_exception(error)  # it waits nowhere yet, so nobody else would tell it
+            submission.future.set_exception(error)  # not in _waiting yet, so _die would not reach it
             raise
         else:
             self._waiting[submission.canvas.key] = submission.future

@@ -1,16 +1,15 @@
-"""Guidance: how the predictions of a canvas's rows become one, and what takes an unconditional row's place.
+"""Classifier-free guidance with a second UNet row (``full``) or without one (residual guidance).
 
-Every method is one linear rule, with w the guidance scale and c the prompt's prediction:
+Every method is one linear rule, with w the guidance scale, c the prediction for the prompt and u the unconditional one:
 
     prediction = w c + (1 - w) u
 
-``full`` (Ho and Salimans 2022, https://arxiv.org/abs/2207.12598) asks the UNet for u, a second row at every step.
-Residual guidance (Kodaira et al. 2023, https://arxiv.org/abs/2312.12491, section 3.2) takes for u the noise that leads
-from a reference picture r to the latents x: u = delta (x - A r) / B, with A and B the scheduler's factors of signal and
-noise. ``self`` has as r the picture that the canvas started from, or, where it starts from noise alone, the empty
-latent: no extra row ever. ``initialize`` asks the UNet once, at the first step, and takes as r the clean picture that
-this prediction implies. Computed from x at every step, u is right from the first step on and under every solver.
-Refuses to know slots.
+``full`` (Ho and Salimans 2022, https://arxiv.org/abs/2207.12598) computes u with a second UNet row at every step.
+Residual guidance (Kodaira et al. 2023, https://arxiv.org/abs/2312.12491, section 3.2) sets u to the noise that leads
+from reference latents r to the current latents x: u = delta (x - A r) / B, where A and B are the scheduler's factors
+of signal and noise. ``self`` uses as r the image that the canvas started from, or zeros if it started from noise
+alone, and needs no extra row. ``initialize`` runs one extra row at the first step and uses as r the clean latents that
+this prediction implies. As u is recomputed from x at every step, it is correct from the first step on, with any solver.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ GuidanceMethod = Literal["full", "self", "initialize"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One UNet input row: its prompt and the weight of its prediction in the canvas's."""
+    """One UNet input row: its prompt, and the weight of its prediction in the canvas's prediction."""
 
     prompt: KeyedTensor
     weight: float
@@ -35,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residual:
-    """What residual guidance adds to a prediction: ``latents * x + reference * r``."""
+    """The term that residual guidance adds to a prediction: ``latents * x + reference * r``."""
 
     latents: float = 0.0
     reference: float = 0.0
@@ -46,10 +45,10 @@ class Guidance:
     """Classifier-free guidance of one canvas.
 
     Attributes:
-        scale: w; 1 is no guidance, whatever the method.
-        method: Where the unconditional prediction comes from.
-        negative: Embeddings of the negative prompt, for ``full`` and ``initialize``.
-        delta: Factor on the residual noise; below 1 it guides more gently.
+        scale: Guidance scale w; 1 disables guidance.
+        method: Source of the unconditional prediction.
+        negative: Embeddings (tokens, width) of the negative prompt, required by ``full`` and ``initialize``.
+        delta: Factor on the residual noise; below 1 guides more gently.
     """
 
     scale: float = 1.0
@@ -59,11 +58,11 @@ class Guidance:
 
     @property
     def active(self) -> bool:
-        """Whether there is any guidance."""
+        """Whether guidance is on."""
         return self.scale != 1.0
 
     def rows(self, prompt: KeyedTensor, step: int) -> tuple[Row, ...]:
-        """Rows at a step, in combination order; a row that is not there at later steps stands last."""
+        """Rows at a step, in combination order; a row that later steps do not need comes last."""
         if not self.active:
             return (Row(prompt, 1.0),)
         guided = Row(prompt, self.scale)
@@ -76,11 +75,11 @@ class Guidance:
         return (guided,)
 
     def sets_reference(self, step: int) -> bool:
-        """Whether the last row's prediction at this step defines the reference picture."""
+        """Whether the last row's prediction at this step defines the reference latents."""
         return self.active and self.method == "initialize" and step == 0
 
     def residual(self, table: SolverTable, step: int) -> Residual:
-        """Factors of the residual noise at a step."""
+        """Factors of the residual noise at a step; zeros where it does not apply."""
         if not self.active or self.method == "full" or self.sets_reference(step):
             return Residual()
         signal, noise = float(table.signal[step]), float(table.noise[step])
@@ -88,18 +87,22 @@ class Guidance:
         return Residual(latents=share, reference=-share * signal)
 
     def check(self, key: str, table: SolverTable) -> None:
-        """Say what is missing for this guidance.
+        """Check that the guidance works with a solver table.
 
         Raises:
-            CanvasError: If the negative prompt is missing, or residual noise has no meaning for the solver's model.
+            CanvasError: If the negative prompt is missing, or residual guidance is undefined for the solver: not an
+                epsilon model, or a step without signal or noise.
         """
         if not self.active:
             return
         if self.method != "self" and self.negative is None:
-            raise CanvasError(f"{key}: {self.method} guidance {self.scale} needs a negative prompt's embeddings")
+            guidance = f"{self.method} guidance of scale {self.scale:g}"
+            raise CanvasError(guidance, key=key, found="no negative prompt", expected="negative prompt embeddings")
         if self.method == "full":
             return
         if table.prediction_type != "epsilon":
-            raise CanvasError(f"{key}: residual guidance needs an epsilon model, found {table.prediction_type}")
+            found, expected = f"prediction type {table.prediction_type}", "prediction type epsilon"
+            raise CanvasError("residual guidance", key=key, found=found, expected=expected)
         if not bool((table.noise > 0).all() and (table.signal > 0).all()):
-            raise CanvasError(f"{key}: residual guidance divides by signal and noise; {table.name} has a step without")
+            found, expected = f"a step without signal or noise in {table.name}", "signal and noise at every step"
+            raise CanvasError("residual guidance", key=key, found=found, expected=expected)

@@ -1,7 +1,7 @@
-"""Ways from one prompt to another and from one noise to another. Refuses to know what is interpolated for.
+"""Linear and spherical interpolation of prompt embeddings and noise.
 
-Straight lines shorten what they cross: half-way between two independent noises lies a noise of 0.7 times their
-deviation, which a diffusion model has never seen. Spherical ones keep the length.
+Linear interpolation shrinks vectors: the midpoint of two independent noises has 0.7 times their standard deviation,
+which is outside a diffusion model's training distribution. Spherical interpolation (slerp) preserves the norm.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from torch import Tensor
 
 from dentgen.seeding import NoiseKey
 
-#: Sine of an angle at which line and arc differ by less than float32 tells apart, and below which the arc's direction
-#: is rounding noise.
+#: Sine of the angle below which lerp replaces slerp: they agree to float32 precision there, and slerp's direction is
+#: rounding noise.
 _NEARLY_PARALLEL: Final = 1e-4
 
 
 def share_of(variant: int, variants: int) -> float:
-    """Where a variant lies on the way: 0 for the first, 1 for the last, 0 for one alone."""
+    """Interpolation fraction of a variant: 0 for the first (or only) one, 1 for the last."""
     return variant / (variants - 1) if variants > 1 else 0.0
 
 
 def lerp(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], share: float) -> Float[Tensor, "*shape"]:
-    """The straight line from ``a`` (share 0) to ``b`` (share 1), float64 inside; the ends bit for bit.
+    """Linear interpolation from ``a`` (share 0) to ``b`` (share 1), computed in float64; exact at both ends.
+
+    Returns:
+        A tensor of the shape and dtype of ``a``.
 
     Raises:
         ValueError: If ``share`` is outside [0, 1].
@@ -38,18 +41,21 @@ def lerp(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], share: float) -
 def slerp(
     a: Float[Tensor, "*tokens width"], b: Float[Tensor, "*tokens width"], share: float
 ) -> Float[Tensor, "*tokens width"]:
-    """The arc from ``a`` (share 0) to ``b`` (share 1) of every vector along the last dimension: of every token.
+    """Spherical interpolation along the last dimension, so every token of an embedding on its own.
 
-    Lengths go over into each other with the directions. Vectors that are zero, nearly parallel or nearly opposite have
-    no arc of their own and take the straight line.
+    Norms are interpolated along with directions. Where slerp is undefined or ill-conditioned (vectors that are zero,
+    nearly parallel or nearly opposite), the result is that of ``lerp``.
 
     Args:
-        a: Where share 0 is; given back bit for bit.
-        b: Where share 1 is; given back bit for bit.
-        share: 0..1.
+        a: Result at share 0, bit for bit.
+        b: Result at share 1, bit for bit.
+        share: Interpolation fraction, 0..1.
 
     Returns:
-        Vectors in the dtype of ``a``; float64 inside.
+        Vectors of the shape and dtype of ``a``, computed in float64.
+
+    References:
+        Shoemake 1985, Animating rotation with quaternion curves, https://doi.org/10.1145/325165.325242
 
     Raises:
         ValueError: If ``share`` is outside [0, 1].
@@ -68,7 +74,7 @@ def slerp(
 
 
 def slerp_whole(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], share: float) -> Float[Tensor, "*shape"]:
-    """As :func:`slerp`, the whole tensor as one vector: between independent noises every share is such noise again.
+    """:func:`slerp` of the whole tensor as one vector: independent normal noises give normal noise at every share.
 
     Raises:
         ValueError: If ``share`` is outside [0, 1].
@@ -78,12 +84,12 @@ def slerp_whole(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], share: f
 
 @dataclass(frozen=True, slots=True)
 class NoisePath:
-    """Noise on the arc between two noise keys; draws like a :class:`NoiseKey`.
+    """Noise interpolated between two noise keys by slerp, with the interface of :class:`NoiseKey`.
 
     Attributes:
         start: Noise at share 0.
         end: Noise at share 1.
-        share: 0..1.
+        share: Interpolation fraction, 0..1.
     """
 
     start: NoiseKey
@@ -91,7 +97,7 @@ class NoisePath:
     share: float
 
     def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal float32 values of ``shape``, as long as both ends' as a vector; drawn on the CPU.
+        """Standard normal float32 values of ``shape``, drawn on the CPU.
 
         Raises:
             ValueError: If ``share`` is outside [0, 1].
@@ -100,7 +106,7 @@ class NoisePath:
 
 
 def _end(a: Tensor, b: Tensor, share: float) -> Tensor | None:
-    """The end that a share of exactly 0 or 1 names; arithmetic would round it."""
+    """``a`` or ``b`` at a share of exactly 0 or 1, where arithmetic would round; None in between."""
     if not 0 <= share <= 1:
         raise ValueError(f"share: found {share}, expected 0..1")
     return a if share == 0 else b if share == 1 else None

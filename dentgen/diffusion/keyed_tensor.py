@@ -1,4 +1,4 @@
-"""Tensors with an identity, so that work on equal ones is done once. Refuses to know what they hold."""
+"""A tensor with a name as its identity, so that work on equal tensors is done once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyedTensor:
-    """A tensor with a name: equal names mean equal values.
+    """A tensor with a name; equal names must mean equal values.
 
     Attributes:
-        name: Identity, a digest of what made the values.
+        name: Identity, usually a digest of the inputs that the values were computed from.
         values: Prompt embeddings (tokens, width), condition latents (4, h, w) or hint features (c, h, w).
     """
 

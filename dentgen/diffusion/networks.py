@@ -1,4 +1,4 @@
-"""What the engine asks of networks, and the sizes that it fixes for them. Refuses to know how networks are loaded."""
+"""Protocols of the networks that the engine calls, and the fixed sizes of its batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 #: Channels of Stable Diffusion's latents.
 LATENT_CHANNELS: Final = 4
-#: What an inpainting UNet takes beside them: the mask and the masked picture.
+#: Additional input channels of an inpainting UNet: the mask and the masked image's latents.
 MASK_CHANNELS: Final = 1 + LATENT_CHANNELS
 
 
@@ -26,7 +26,7 @@ class Denoiser(Protocol):
         prompt_embeds: Float[Tensor, "row tokens width"],
         residuals: Sequence[Tensor] | None,
     ) -> Float[Tensor, "row 4 h w"]:
-        """The model's prediction."""
+        """Predict noise or velocity, in the dtype of ``latents``; ``residuals`` are those of the control branches."""
 
 
 @runtime_checkable
@@ -44,11 +44,11 @@ class SharedControl(Protocol):
 
 @runtime_checkable
 class RowControl(Protocol):
-    """A control branch that sees the noisy latents (ControlNet), so every row has its own."""
+    """A control branch that sees the noisy latents (ControlNet), so it runs on every row."""
 
     @property
     def hint_shape(self) -> tuple[int, int, int]:
-        """Shape (c, h, w) of a condition's hint features; they do not depend on the step."""
+        """Shape (c, h, w) of a condition's hint features, which are the same at every step."""
 
     def __call__(
         self,
@@ -62,11 +62,11 @@ class RowControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """An engine's control branches by name; one network may stand under several names.
+    """An engine's control branches by name; several names may refer to the same network.
 
     Attributes:
-        shared: Branches that run once for rows that agree.
-        per_row: Branches that run for every row.
+        shared: Branches that run once per distinct condition, step and prompt.
+        per_row: Branches that run on every row.
     """
 
     shared: Mapping[str, SharedControl] = field(default_factory=dict)
@@ -74,22 +74,22 @@ class Branches:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every branch, in the order in which residuals are added."""
+        """Names of all branches, in the order in which residuals are added."""
         return tuple(sorted({*self.shared, *self.per_row}))
 
 
 @dataclass(frozen=True, slots=True)
 class EngineShape:
-    """Every size that decides the bits of a result.
+    """The engine's fixed sizes. Each of them can change the bits of a result.
 
     Attributes:
         slots: UNet rows per tick.
-        control_slots: Rows per tick of every shared branch; a canvas waits while its control input finds none.
+        control_slots: Rows per tick of every shared branch; a canvas waits until its control inputs find free ones.
         latent_size: Edge of the latents.
         tokens, width: Shape of prompt embeddings.
         columns: Latents kept per canvas; at least the largest ``SolverTable.num_columns``.
         channels: Latent channels.
-        mask_channels: Further input channels of an inpainting UNet (mask and masked picture), 0 or 5.
+        mask_channels: Additional input channels of an inpainting UNet (mask and masked image), 0 or 5.
     """
 
     slots: int
@@ -103,5 +103,5 @@ class EngineShape:
 
     @property
     def latent(self) -> tuple[int, int, int]:
-        """Shape of one canvas's latents."""
+        """Shape (channels, h, w) of one canvas's latents."""
         return self.channels, self.latent_size, self.latent_size

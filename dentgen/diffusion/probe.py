@@ -1,7 +1,6 @@
-"""Running a diffusers scheduler on latents of our choice, in float64, to see what it makes of them.
+"""Runs of a diffusers-like scheduler on given latents and model outputs, in float64, with everything recorded.
 
-A run follows diffusers' image-to-image and inpainting pipelines call by call, so that whatever is read off is what they
-would get. Refuses to know how schedulers are built: it takes any object with the methods named here.
+A run makes the same calls, in the same order, as diffusers' image-to-image and inpainting pipelines.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ _SEED: Final = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What a scheduler did in one run.
+    """Record of one scheduler run.
 
     Attributes:
         timesteps: Training timestep of each model call.
-        input_scale: Factor that it put on the latents before each model call.
-        signal, noise: Factors of its ``add_noise`` just before each model call.
-        init_noise_sigma: Factor on standard normal noise that starts a run on noise alone.
+        input_scale: Factor of ``scale_model_input`` before each model call.
+        signal, noise: Factors of ``add_noise`` at the timestep of each model call.
+        init_noise_sigma: Factor on the standard normal noise that a text-to-image run starts from.
         visited: x_{k+1} after every step.
-        generator_states: Of the noise generator before every step, and after the last.
+        generator_states: State of the noise generator before every step and after the last one.
     """
 
     timesteps: Float[Tensor, " steps"]
@@ -49,12 +48,12 @@ class Run:
 
     @property
     def drew(self) -> Int[Tensor, " draws"]:
-        """Steps in which the scheduler drew from the generator."""
+        """Indices of the steps that drew from the generator."""
         drew = [not torch.equal(before, after) for before, after in pairwise(self.generator_states)]
         return torch.tensor(drew).nonzero().flatten()
 
     def draws(self, dtype: torch.dtype) -> Float[Tensor, "draws batch"]:
-        """The noise that was drawn in each of these steps, if it was drawn in ``dtype``."""
+        """The noise of each of these steps, assuming one standard normal draw in ``dtype`` at the start of the step."""
         drawn = torch.zeros(len(self.drew), self.visited.shape[1], dtype=torch.float64)
         for noise, k in zip(drawn, self.drew.tolist(), strict=True):
             generator = torch.Generator()
@@ -65,14 +64,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SchedulerProbe:
-    """A scheduler and how it is begun. The scheduler itself is never touched: every run has its own copy.
+    """A scheduler and the arguments of its runs. Every run works on a copy, so the scheduler is never modified.
 
     Attributes:
-        scheduler: A diffusers scheduler.
-        name: For messages.
-        num_steps: Inference steps at full strength; not used where ``timesteps`` are given.
-        strength: Share of the steps that is run, 0 < strength <= 1.
-        timesteps: Training timesteps in place of the scheduler's own choice.
+        scheduler: Any object with the interface of a diffusers scheduler.
+        name: Name for error messages.
+        num_steps: Inference steps at full strength.
+        strength: Fraction of the steps to run, 0 < strength <= 1.
+        timesteps: Explicit training timesteps, overriding the scheduler's spacing.
     """
 
     scheduler: Any
@@ -82,24 +81,23 @@ class SchedulerProbe:
     timesteps: Sequence[int] | None
 
     def count_calls(self) -> int:
-        """Model calls of a run; a step of a higher order takes several.
+        """Number of model calls of a run; solvers of higher order make several per step.
 
         Raises:
-            SolverError: If there is none, or the scheduler refuses these steps.
+            SolverError: If ``strength`` leaves no step, or the scheduler rejects the steps.
         """
         _, timesteps = self._begin()
         if len(timesteps) == 0:
-            raise SolverError(
-                f"{self.name}: strength {self.strength:g} leaves none of {self.num_steps} steps; take a strength above "
-                f"1/{self.num_steps} or more than {1 / self.strength:g} steps"
-            )
+            found, expected = f"{self.strength:g}, which leaves none of {self.num_steps} steps", "at least one step"
+            advice = f"use a strength above 1/{self.num_steps} or more than {1 / self.strength:g} steps"
+            raise SolverError(file=self.name, key="strength", found=found, expected=expected, advice=advice)
         return len(timesteps)
 
     def run(self, inputs: Float[Tensor, "inputs batch"]) -> Run:
-        """Run the scheduler; runs on equally many inputs draw the same noise.
+        """Run a copy of the scheduler; runs with the same number of inputs draw the same noise.
 
         Args:
-            inputs: x_start, e_0 .. e_{K-1}: the start and every model output.
+            inputs: x_start, e_0 .. e_{K-1}: the start latents and every model output.
 
         Raises:
             SolverError: If the scheduler fails.
@@ -107,7 +105,8 @@ class SchedulerProbe:
         try:
             return self._run(inputs)
         except _FAILURES as error:
-            raise SolverError(f"{self.name}: the scheduler fails at {len(inputs) - 1} model calls: {error}") from error
+            message = f"the scheduler fails with {len(inputs) - 1} model calls: {error}"
+            raise SolverError(message, file=self.name) from error
 
     def _run(self, inputs: Tensor) -> Run:
         scheduler, timesteps = self._begin()
@@ -126,11 +125,12 @@ class SchedulerProbe:
         return Run(timesteps.double(), scale, signal, noise, sigma, torch.stack(visited), states)
 
     def _begin(self) -> tuple[Any, Tensor]:
-        """A scheduler that is about to take its first step, and the timesteps that it will be called with."""
+        """A copy of the scheduler before its first step, and the timesteps of the run."""
         scheduler, count = copy.deepcopy(self.scheduler), self.num_steps
         missing = [method for method in _METHODS if not hasattr(scheduler, method)]
         if missing:
-            raise SolverError(f"{self.name}: found no {', '.join(missing)}, expected what Stable Diffusion calls")
+            found = f"{type(scheduler).__name__} without {', '.join(missing)}"
+            raise SolverError(file=self.name, found=found, expected=f"a scheduler with {', '.join(_METHODS)}")
         self._set_timesteps(scheduler)
         first = max(count - min(int(count * self.strength), count), 0) * getattr(scheduler, "order", 1)
         if hasattr(scheduler, "set_begin_index"):
@@ -138,16 +138,19 @@ class SchedulerProbe:
         return scheduler, scheduler.timesteps[first:]
 
     def _set_timesteps(self, scheduler: Any) -> None:
-        given = None if self.timesteps is None else list(self.timesteps)
-        if given is not None and "timesteps" not in inspect.signature(scheduler.set_timesteps).parameters:
-            raise SolverError(f"{self.name}: {type(scheduler).__name__} takes a number of steps only, found {given}")
+        explicit = None if self.timesteps is None else list(self.timesteps)
+        if explicit is not None and "timesteps" not in inspect.signature(scheduler.set_timesteps).parameters:
+            expected = f"a number of steps, as {type(scheduler).__name__} takes no explicit timesteps"
+            raise SolverError(file=self.name, key="timesteps", found=explicit, expected=expected)
         try:
-            if given is None:
+            if explicit is None:
                 scheduler.set_timesteps(self.num_steps)
             else:
-                scheduler.set_timesteps(timesteps=given)
+                scheduler.set_timesteps(timesteps=explicit)
         except _FAILURES as error:
-            raise SolverError(f"{self.name}: the scheduler refuses {given or self.num_steps}: {error}") from error
+            key = "steps" if explicit is None else "timesteps"
+            message = f"the scheduler rejects {explicit or self.num_steps}: {error}"
+            raise SolverError(message, file=self.name, key=key) from error
 
 
 def _latents(values: Tensor) -> Tensor:
@@ -155,7 +158,7 @@ def _latents(values: Tensor) -> Tensor:
 
 
 def _factors(scheduler: Any, timestep: Tensor) -> tuple[float, float, float]:
-    """Input scale, signal and noise; the input is scaled here because some schedulers find their step index then."""
+    """Input scale, signal and noise; calling ``scale_model_input`` also sets the step index of some schedulers."""
     unit = torch.eye(2, dtype=torch.float64)
     signal, noise = scheduler.add_noise(_latents(unit[0]), _latents(unit[1]), timestep).reshape(-1)
     scale = scheduler.scale_model_input(_latents(torch.ones(1, dtype=torch.float64)), timestep[0])

@@ -1,7 +1,4 @@
-"""Places in the engine's fixed batches: which canvas, row and control input stands where.
-
-Host-side bookkeeping only, in plain integers; refuses to touch tensors.
-"""
+"""Slot allocation on the host: which canvas, row and control input occupies which slot of the fixed batches."""
 
 from __future__ import annotations
 
@@ -11,19 +8,19 @@ from dataclasses import dataclass, field
 from dentgen.diffusion.canvas import Canvas, ControlInput
 from dentgen.diffusion.guidance import Row
 
-#: What shared control residuals depend on: condition, prompt, schedule and step. Rows that agree share a control slot.
+#: What shared control residuals depend on: condition, prompt, solver table and step. Equal keys share a slot.
 ControlKey = tuple[str, str, int, int]
 
 
 @dataclass(slots=True)
 class InFlight:
-    """A canvas in its slot.
+    """An admitted canvas and its slots.
 
     Attributes:
         canvas: The canvas.
         slot: Canvas slot.
         rows: Row slots, in combination order.
-        control: For every shared branch that the canvas uses the control slot of each row.
+        control: Control slot of each row, for every shared branch that the canvas uses.
         step: Step that the next tick runs.
     """
 
@@ -35,71 +32,76 @@ class InFlight:
 
     @property
     def done(self) -> bool:
-        """Whether every step has run."""
+        """Whether all steps have run."""
         return self.step == self.canvas.table.num_steps
 
 
 @dataclass(slots=True)
-class _Place:
+class _ControlSlot:
     key: ControlKey
     users: int
 
 
 @dataclass(slots=True)
 class ControlSlots:
-    """Places in one shared branch's batch; rows whose residuals are equal stand in one.
+    """Reference-counted slots of one shared branch's batch; rows with equal residuals share a slot.
 
     Attributes:
-        size: How many there are.
+        size: Number of slots.
     """
 
     size: int
-    _places: dict[int, _Place] = field(default_factory=dict)
+    _used: dict[int, _ControlSlot] = field(default_factory=dict)
 
-    def find(self, wanted: Sequence[ControlKey]) -> tuple[int, ...] | None:
-        """A place for every key, standing ones first, then the lowest free; None if they do not suffice."""
-        standing = {place.key: number for number, place in self._places.items()}
-        free = [number for number in range(self.size) if number not in self._places]
-        for key in wanted:
-            if key not in standing:
+    def find(self, keys: Sequence[ControlKey]) -> tuple[int, ...] | None:
+        """Slot of every key: the one in use for it, otherwise the lowest free one; None if there are too few."""
+        slots = {used.key: number for number, used in self._used.items()}
+        free = [number for number in range(self.size) if number not in self._used]
+        for key in keys:
+            if key not in slots:
                 if not free:
                     return None
-                standing[key] = free.pop(0)
-        return tuple(standing[key] for key in wanted)
+                slots[key] = free.pop(0)
+        return tuple(slots[key] for key in keys)
 
-    def take(self, places: Iterable[int], keys: Iterable[ControlKey]) -> None:
-        """Occupy what ``find`` found."""
-        for number, key in zip(places, keys, strict=True):
-            self._places.setdefault(number, _Place(key, 0)).users += 1
+    def take(self, numbers: Iterable[int], keys: Iterable[ControlKey]) -> None:
+        """Occupy the slots that ``find`` returned."""
+        for number, key in zip(numbers, keys, strict=True):
+            self._used.setdefault(number, _ControlSlot(key, 0)).users += 1
 
     def rename(self, number: int, key: ControlKey) -> None:
-        """Move a place to its users' next step."""
-        self._places[number].key = key
+        """Change the key of a slot in use to that of its users' next step."""
+        self._used[number].key = key
 
-    def leave(self, places: Iterable[int]) -> None:
-        """Give places back; the last user frees one."""
-        for number in places:
-            self._places[number].users -= 1
-            if not self._places[number].users:
-                del self._places[number]
+    def leave(self, numbers: Iterable[int]) -> None:
+        """Drop one user of each slot; slots without users become free."""
+        for number in numbers:
+            self._used[number].users -= 1
+            if not self._used[number].users:
+                del self._used[number]
 
 
 class SlotMap:
-    """Allocation of canvas, row and control slots; always the lowest free place, so that order alone decides."""
+    """Allocates canvas, row and control slots, always the lowest free ones, so that submission order alone decides."""
 
     def __init__(self, num_rows: int, shared_branches: Mapping[str, int]) -> None:
-        """Take row slots, which are canvas slots too, and the control slots of every shared branch."""
+        """Start with all slots free.
+
+        Args:
+            num_rows: Row slots, and as many canvas slots.
+            shared_branches: Number of control slots by name of the shared branch.
+        """
         self.canvases: dict[int, InFlight] = {}
         self._num_rows = num_rows
         self._free_rows = list(range(num_rows))
         self._control = {name: ControlSlots(size) for name, size in shared_branches.items()}
 
     def flights(self) -> list[InFlight]:
-        """What is in flight, by slot."""
+        """Canvases in flight, ordered by canvas slot."""
         return [self.canvases[slot] for slot in sorted(self.canvases)]
 
     def try_admit(self, canvas: Canvas) -> InFlight | None:
-        """Place a canvas with all its rows and control inputs, or leave everything as it was."""
+        """Allocate slots for all rows and control inputs of a canvas; returns None and changes nothing if it cannot."""
         rows = canvas.rows(0)
         if len(rows) > len(self._free_rows):
             return None
@@ -117,7 +119,7 @@ class SlotMap:
         return flight
 
     def advance(self, flight: InFlight) -> None:
-        """Move a canvas to its next step; rows that it needs no longer become free."""
+        """Move a canvas to its next step and free the rows that it no longer needs."""
         flight.step += 1
         rows = flight.canvas.rows(flight.step)
         for control in self._shared(flight.canvas):
@@ -130,7 +132,7 @@ class SlotMap:
         flight.rows = flight.rows[: len(rows)]
 
     def release(self, flight: InFlight) -> None:
-        """Free a canvas's places."""
+        """Free all slots of a canvas."""
         del self.canvases[flight.slot]
         self._free(flight.rows)
         for branch, places in flight.control.items():

@@ -1,13 +1,13 @@
-"""Solver tables: a diffusers scheduler turned into numbers, by probing the scheduler itself.
+"""Solver tables: a diffusers scheduler as a matrix of coefficients, obtained by probing the scheduler itself.
 
 A scheduler that is linear in (x_start, model outputs e_j, injected noise n_j) is one matrix per step count:
 
     x_{k+1} = A_k x_start + sum_{j<=k} W_kj e_j + sum_{j<=k} V_kj n_j
 
-Unit impulses go through the scheduler in float64 and the coefficients are read off; nothing is re-derived by hand. A
-row of the table then advances any canvas at any step, so canvases at different steps of different schedules share one
-tick. Inpainting, which puts the known latents back after every step, needs no further columns: a step acts on every
-latent by itself, so what a history makes of latents that are replaced each time never shows.
+The coefficients are the scheduler's float64 responses to unit impulses; nothing is re-derived by hand. One row of the
+table advances any canvas at any step, so canvases at different steps of different schedules share a tick. Inpainting,
+which restores the known latents after every step, needs no further columns: a step is element-wise, so the history of
+latents that are replaced every time has no effect.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from dentgen.diffusion.probe import Run, SchedulerProbe
 from dentgen.errors import SolverError
 
 _TOLERANCE: Final = 1e-5
-_SPARE_BATCH: Final = 256  # beyond the unknowns, so that inputs that do not fit leave a residual
-_IMPULSE: Final = 2.0**12  # well above injected noise, which float32 schedulers would otherwise round it against
+_SPARE_BATCH: Final = 256  # rows beyond the number of unknowns, so that a bad fit leaves a residual
+_IMPULSE: Final = 2.0**12  # large against injected noise, so that float32 schedulers do not lose it to rounding
 _NON_LINEAR_OPTIONS: Final = ("thresholding", "clip_sample")
-_UNUSED_NOISE: Final = 1e-6  # some schedulers draw noise that they then multiply by zero, or by what they clamp it to
+_UNUSED_NOISE: Final = 1e-6  # some schedulers draw noise and multiply it by zero, or by a clamped tiny variance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SolverTable:
-    """One scheduler at one step count, as coefficients.
+    """Coefficients of one scheduler at one step count.
 
     Attributes:
-        name: For messages and provenance.
-        timesteps: Training timestep of each model call; some schedulers use fractions.
+        name: Name for messages and provenance.
+        timesteps: Training timestep of each model call; fractional for some schedulers.
         input_scale: Factor on the latents before each model call.
         start_signal, start_noise: x_start = start_signal * image latents + start_noise * standard normal noise.
-        signal, noise: Row k gives the scheduler's ``add_noise`` just before model call k, as factors on image latents
-            and noise: what an inpainting pipeline puts in place of the known region.
-        coefficients: Row k gives x_{k+1} from the columns x_start, e_0 .. e_{K-1}, and one per injected noise.
-        noise_steps: Steps after which the scheduler injects fresh noise, in column order.
-        prediction_type: What the scheduler takes the model's output for.
+        signal, noise: Factors of the scheduler's ``add_noise`` at the timestep of each model call, on image latents
+            and noise: inpainting fills the known region with this mixture.
+        coefficients: Row k maps the columns x_start, e_0 .. e_{K-1} and one per injected noise to x_{k+1}.
+        noise_steps: Steps in which the scheduler injects fresh noise, in column order.
+        prediction_type: diffusers' ``prediction_type``: ``epsilon``, ``v_prediction`` or ``sample``.
     """
 
     name: str
@@ -66,7 +66,7 @@ class SolverTable:
 
     @property
     def num_columns(self) -> int:
-        """Latents that a canvas keeps: x_start, every prediction, every injected noise."""
+        """Latents kept per canvas: x_start, every prediction and every injected noise."""
         return int(self.coefficients.shape[1])
 
     @property
@@ -86,15 +86,18 @@ def probe_solver(
     """Read a scheduler's solver table.
 
     Args:
-        scheduler: A diffusers scheduler; it is not changed.
-        num_steps: Inference steps at full strength; not used where ``timesteps`` are given.
-        strength: Image-to-image strength, 0 < strength <= 1: the share of the steps that is run. Below 1 the start is
-            the image with noise, at 1 it is noise alone.
-        timesteps: Training timesteps in place of the scheduler's own choice, falling.
+        scheduler: A diffusers scheduler; it is not modified.
+        num_steps: Inference steps at full strength; ignored if ``timesteps`` are given.
+        strength: Image-to-image strength, 0 < strength <= 1: the fraction of the steps to run. Below 1 the start is a
+            mixture of image and noise, at 1 it is noise alone.
+        timesteps: Explicit training timesteps, strictly decreasing, overriding the scheduler's spacing.
         name: Name for messages; the scheduler's class by default.
 
+    Returns:
+        The table, in float64.
+
     Raises:
-        SolverError: If the scheduler is not linear, refuses these steps, draws noise that cannot be drawn again, or has
+        SolverError: If the scheduler is not linear, rejects the steps, draws noise that cannot be reproduced, or has
             coefficients that are not finite; or if no step is left at this strength.
     """
     count = num_steps if timesteps is None else len(timesteps)
@@ -108,13 +111,13 @@ def probe_solver(
     _check_finite(probe.name, linear, quiet)
     injected, noise_steps = _noise_columns(probe.name, quiet)
     _check_linear(probe, quiet, linear)
-    by_image = strength < 1
+    from_image = strength < 1
     return SolverTable(
         name=probe.name,
         timesteps=quiet.timesteps,
         input_scale=quiet.input_scale,
-        start_signal=float(quiet.signal[0]) if by_image else 0.0,
-        start_noise=float(quiet.noise[0]) if by_image else quiet.init_noise_sigma,
+        start_signal=float(quiet.signal[0]) if from_image else 0.0,
+        start_noise=float(quiet.noise[0]) if from_image else quiet.init_noise_sigma,
         signal=quiet.signal,
         noise=quiet.noise,
         coefficients=torch.cat([linear, injected], 1),
@@ -124,42 +127,49 @@ def probe_solver(
 
 
 def _check_settings(probe: SchedulerProbe) -> None:
-    """Refuse what a scheduler would take without a word and make nonsense of."""
-    config = probe.scheduler.config
+    """Reject settings that a scheduler would silently accept and misuse."""
+    config, name = probe.scheduler.config, probe.name
     for option in _NON_LINEAR_OPTIONS:
         if getattr(config, option, False):
-            raise SolverError(f"{probe.name}: {option}=True clips the prediction and is not linear; set it to False")
+            advice = "clipped predictions have no linear solver table"
+            raise SolverError(file=name, key=option, found=True, expected=False, advice=advice)
     if not 0 < probe.strength <= 1:
-        raise SolverError(f"{probe.name}: found strength {probe.strength:g}, expected more than 0 and at most 1")
+        found, expected = f"{probe.strength:g}", "more than 0 and at most 1"
+        raise SolverError(file=name, key="strength", found=found, expected=expected)
     bounded = (getattr(config, "num_train_timesteps", math.inf), *(probe.timesteps or ()), -1)
     if any(before <= after for before, after in pairwise(bounded)):
-        raise SolverError(f"{probe.name}: timesteps must fall and lie in 0..{bounded[0] - 1}, found {bounded[1:-1]}")
+        expected = f"strictly decreasing timesteps in 0..{bounded[0] - 1}"
+        raise SolverError(file=name, key="timesteps", found=list(bounded[1:-1]), expected=expected)
 
 
 def _check_finite(name: str, linear: Tensor, quiet: Run) -> None:
-    found = (linear, quiet.input_scale, quiet.signal, quiet.noise)
-    if not all(bool(torch.isfinite(values).all()) for values in found):
-        raise SolverError(f"{name}: coefficients are not finite; this setting divides by a zero sigma")
+    coefficients = (linear, quiet.input_scale, quiet.signal, quiet.noise)
+    if not all(bool(torch.isfinite(values).all()) for values in coefficients):
+        found, advice = "values that are not finite", "these settings divide by a sigma of zero"
+        raise SolverError(file=name, key="coefficients", found=found, expected="finite values", advice=advice)
 
 
 def _check_linear(probe: SchedulerProbe, quiet: Run, linear: Tensor) -> None:
-    """Inputs far from unit impulses must come out as the columns say, at every step."""
+    """Compare table and scheduler on random inputs, far from unit impulses, at every step."""
     generator = torch.Generator().manual_seed(2)
     inputs = 3 * torch.randn(linear.shape[1], quiet.visited.shape[1], generator=generator, dtype=torch.float64)
-    found = probe.run(inputs).visited - quiet.visited
-    error = float(((found - linear @ inputs).norm(dim=1) / found.norm(dim=1)).max())
+    actual = probe.run(inputs).visited - quiet.visited
+    error = float(((actual - linear @ inputs).norm(dim=1) / actual.norm(dim=1)).max())
     if not error < _TOLERANCE:
-        raise SolverError(f"{probe.name}: the scheduler is not linear (relative error {error:.1e})")
+        found, expected = f"a relative error of {error:.1e}", f"less than {_TOLERANCE:.0e}"
+        message = "the scheduler is not linear"
+        raise SolverError(message, file=probe.name, key="linearity", found=found, expected=expected)
 
 
 def _noise_columns(name: str, quiet: Run) -> tuple[Tensor, tuple[int, ...]]:
-    """Columns of the injected noise, from a run on zeros: whatever came out of it is noise, solved for its factors."""
-    dust = _UNUSED_NOISE * quiet.visited.square().mean().sqrt().clamp(min=1)
+    """Columns of the injected noise and their steps: least squares on a run on zeros, whose output is noise alone."""
+    negligible = _UNUSED_NOISE * quiet.visited.square().mean().sqrt().clamp(min=1)
     later = torch.arange(len(quiet.timesteps))[:, None] >= quiet.drew
     for dtype in (torch.float64, torch.float32):  # some schedulers draw float32 whatever the sample's dtype
         drawn = quiet.draws(dtype)
         columns = torch.linalg.lstsq(drawn.T, quiet.visited.T, driver="gels").solution.T * later
         if (columns @ drawn - quiet.visited).norm() <= _TOLERANCE * quiet.visited.norm():
-            used = (columns.abs() > dust).any(0)
+            used = (columns.abs() > negligible).any(0)
             return columns[:, used], tuple(quiet.drew[used].tolist())
-    raise SolverError(f"{name}: the scheduler adds noise that cannot be drawn again from its generator")
+    found, expected = "noise that cannot be reproduced", "standard normal noise from the generator given to step()"
+    raise SolverError(file=name, key="injected noise", found=found, expected=expected)

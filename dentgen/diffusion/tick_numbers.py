@@ -1,7 +1,6 @@
-"""The numbers of one tick: which row works on which canvas, at which step, with which coefficients.
+"""Everything but latents that one tick reads: slot indices, timesteps, weights and solver coefficients.
 
-The host knows all of them before the tick, so they go to the device in one direction only and nothing ever waits for an
-answer. Refuses to touch latents.
+The host knows all of it before the tick, so it is copied to the device and nothing is ever read back.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from torch import Tensor
 from dentgen.diffusion.networks import Branches, EngineShape
 from dentgen.diffusion.slots import InFlight
 
-#: Rows that a canvas can have at once.
-MOST_ROWS: Final = 2
+#: Upper bound on the rows of one canvas.
+MAX_ROWS: Final = 2
 
 
 @dataclass(slots=True, eq=False)
 class BranchNumbers:
-    """One control branch's part.
+    """Numbers of one control branch.
 
     Attributes:
         scale: Factor on the residuals of each row; 0 where the branch does not act.
-        index: Control slot of each row, for a shared branch.
-        timesteps: Timestep of each control slot.
+        index: Control slot of each row; used by shared branches only.
+        timesteps: Timestep of each control slot; empty for per-row branches.
     """
 
     scale: Float[Tensor, " row"]
@@ -39,26 +38,27 @@ class BranchNumbers:
 
 @dataclass(slots=True, eq=False)
 class TickNumbers:
-    """Everything that differs from tick to tick, besides latents.
+    """Numbers of one tick, by row slot or by canvas slot (there are equally many).
 
     Attributes:
         row_canvas: Canvas slot of each row.
-        timesteps, input_scale: Of each row.
-        places, weights: Rows that make up each canvas's prediction, and with which weight.
+        timesteps, input_scale: Training timestep and input scale of each row.
+        places, weights: Row slots that make up each canvas's prediction, and their weights.
         residual_latents, residual_reference: Factors of residual guidance.
-        sets_reference: Canvases whose last row's prediction defines their reference picture.
-        reference_latents, reference_row: Factors of that picture.
-        coefficients: The solver's row of each canvas; the last column is for what nobody needs.
-        column: Where the prediction is kept.
-        edits: Canvases whose kept part is put back, ...
-        known_signal, known_noise: ... at this level of noise.
+        sets_reference: Whether the last row's prediction defines the canvas's reference latents.
+        reference_latents, reference_row: Factors of those reference latents.
+        coefficients: The canvas's row of its solver table; idle slots write to the spare last column.
+        column: History column that receives the prediction.
+        edits: Whether the kept part of the image is restored after the step.
+        known_signal, known_noise: Factors of image and noise in the restored part.
+        branches: Numbers of each control branch.
     """
 
     row_canvas: Int[Tensor, " row"]
     timesteps: Float[Tensor, " row"]
     input_scale: Float[Tensor, " row"]
-    places: Int[Tensor, "most row"]
-    weights: Float[Tensor, "most row"]
+    places: Int[Tensor, "max_rows row"]
+    weights: Float[Tensor, "max_rows row"]
     residual_latents: Float[Tensor, " row"]
     residual_reference: Float[Tensor, " row"]
     sets_reference: Bool[Tensor, " row"]
@@ -73,15 +73,15 @@ class TickNumbers:
 
     @classmethod
     def idle(cls, shape: EngineShape, branches: Branches) -> TickNumbers:
-        """The numbers of a tick without canvases, on the CPU."""
+        """Numbers of a tick without canvases, on the CPU."""
         s, spare = shape.slots, shape.columns
         control_slots = {name: shape.control_slots if name in branches.shared else 0 for name in branches.names}
         return cls(
             row_canvas=_ints(s),
             timesteps=torch.zeros(s),
             input_scale=torch.ones(s),
-            places=_ints(MOST_ROWS, s),
-            weights=torch.zeros(MOST_ROWS, s),
+            places=_ints(MAX_ROWS, s),
+            weights=torch.zeros(MAX_ROWS, s),
             residual_latents=torch.zeros(s),
             residual_reference=torch.zeros(s),
             sets_reference=_flags(s),
@@ -97,17 +97,17 @@ class TickNumbers:
 
     @classmethod
     def of(cls, flights: Sequence[InFlight], shape: EngineShape, branches: Branches) -> TickNumbers:
-        """The numbers of the next tick of these canvases."""
+        """Numbers of the next tick of the given canvases, on the CPU."""
         numbers = cls.idle(shape, branches)
         arrays = _arrays(numbers)
         for flight in flights:
-            _solve(arrays, flight)
-            _combine(arrays, flight)
-            _control(arrays, flight)
+            _fill_solver(arrays, flight)
+            _fill_guidance(arrays, flight)
+            _fill_control(arrays, flight)
         return numbers
 
     def on(self, device: torch.device) -> TickNumbers:
-        """A copy on a device, to be filled again and again by ``fill``."""
+        """A copy on a device, to be refilled by ``fill`` before every tick."""
 
         def moved(part: TickNumbers | BranchNumbers) -> dict[str, Tensor]:
             return {f.name: getattr(part, f.name).to(device) for f in fields(part) if f.name != "branches"}
@@ -116,9 +116,9 @@ class TickNumbers:
         return TickNumbers(**moved(self), branches=branches)
 
     def fill(self, numbers: TickNumbers) -> None:
-        """Take over another tick's numbers without waiting for the device."""
-        for mine, theirs in zip(_tensors(self), _tensors(numbers), strict=True):
-            mine.copy_(theirs.pin_memory() if mine.is_cuda else theirs, non_blocking=True)
+        """Copy the numbers of another tick into these tensors, without waiting for the device."""
+        for target, source in zip(_tensors(self), _tensors(numbers), strict=True):
+            target.copy_(source.pin_memory() if target.is_cuda else source, non_blocking=True)
 
 
 def _ints(*size: int) -> Tensor:
@@ -129,8 +129,8 @@ def _flags(*size: int) -> Tensor:
     return torch.zeros(*size, dtype=torch.bool)
 
 
-def _solve(arrays: Any, flight: InFlight) -> None:
-    """Rows' inputs, and what the solver and the edits of a canvas need."""
+def _fill_solver(arrays: Any, flight: InFlight) -> None:
+    """Fill in the inputs of a canvas's rows, its solver row and its inpainting factors."""
     table, step, slot = flight.canvas.table, flight.step, flight.slot
     for row in flight.rows:
         arrays.row_canvas[row] = slot
@@ -146,8 +146,8 @@ def _solve(arrays: Any, flight: InFlight) -> None:
     arrays.known_noise[slot] = 0.0 if last else table.noise[step + 1]
 
 
-def _combine(arrays: Any, flight: InFlight) -> None:
-    """How a canvas's rows become its prediction."""
+def _fill_guidance(arrays: Any, flight: InFlight) -> None:
+    """Fill in how a canvas's rows are combined into its prediction."""
     canvas, slot, table = flight.canvas, flight.slot, flight.canvas.table
     for number, (place, row) in enumerate(zip(flight.rows, canvas.rows(flight.step), strict=True)):
         arrays.places[number, slot] = place
@@ -160,8 +160,8 @@ def _combine(arrays: Any, flight: InFlight) -> None:
         arrays.reference_latents[slot], arrays.reference_row[slot] = 1 / signal, -noise / signal
 
 
-def _control(arrays: Any, flight: InFlight) -> None:
-    """Which control residuals a canvas's rows take, and how strongly."""
+def _fill_control(arrays: Any, flight: InFlight) -> None:
+    """Fill in which control residuals a canvas's rows use, and their scales."""
     table = flight.canvas.table
     for control in flight.canvas.controls:
         branch = arrays.branches[control.branch]
@@ -174,7 +174,7 @@ def _control(arrays: Any, flight: InFlight) -> None:
 
 
 def _arrays(numbers: TickNumbers) -> SimpleNamespace:
-    """The same memory as numpy arrays, which take single numbers much faster."""
+    """The same memory as numpy arrays, which are much faster at assigning single elements."""
 
     def shared(part: TickNumbers | BranchNumbers) -> dict[str, Any]:
         return {f.name: getattr(part, f.name).numpy() for f in fields(part) if f.name != "branches"}
@@ -184,6 +184,6 @@ def _arrays(numbers: TickNumbers) -> SimpleNamespace:
 
 
 def _tensors(numbers: TickNumbers) -> list[Tensor]:
-    """Every tensor, in an order of its own."""
-    mine = [getattr(numbers, f.name) for f in fields(numbers) if f.name != "branches"]
-    return mine + [getattr(branch, f.name) for branch in numbers.branches.values() for f in fields(branch)]
+    """All tensors, in a fixed order."""
+    own = [getattr(numbers, f.name) for f in fields(numbers) if f.name != "branches"]
+    return own + [getattr(branch, f.name) for branch in numbers.branches.values() for f in fields(branch)]

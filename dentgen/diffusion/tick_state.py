@@ -1,8 +1,7 @@
-"""The device's side of the engine: fixed buffers, and one tick as a function of them and of the tick's numbers.
+"""The engine's device buffers, and one tick as a function of them and of the tick's numbers.
 
-Nothing here asks the device for an answer and no shape ever changes, so a tick can be captured as a CUDA graph.
-Latents, history and everything that is added to them are float32, whatever the networks' precision. Refuses to know
-keys.
+There are no host syncs and no changing shapes, so a tick can be captured as a CUDA graph. Latents and history are
+float32 whatever the precision of the networks.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from dentgen.errors import is_device_fault
 
 
 class TickState:
-    """Buffers of an engine.
+    """Device buffers of an engine.
 
     Attributes:
-        numbers: What the next ``compute`` reads.
-        latents: (slot, 4, h, w) latents of every canvas slot; every tick writes into the same memory.
-        broken: Branches that raised in the last ``compute``, and what.
+        numbers: Numbers that the next ``compute`` reads.
+        latents: (slot, 4, h, w) latents of every canvas slot, updated in place by every tick.
+        broken: Exceptions raised by control branches in the last ``compute``, by branch.
     """
 
     def __init__(
         self, unet: Denoiser, branches: Branches, shape: EngineShape, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Lay out the buffers; ``dtype`` is the networks'."""
+        """Allocate the buffers on ``device``; ``dtype`` is the precision of the networks."""
         self._unet, self._branches, self._shape, self._device, self._dtype = unet, branches, shape, device, dtype
         s, latent = shape.slots, shape.latent
 
@@ -55,7 +54,7 @@ class TickState:
         self.broken: dict[str, Exception] = {}
 
     def place(self, flight: InFlight) -> None:
-        """Fill a canvas's slots: noise, picture, prompts and conditions."""
+        """Write a newly admitted canvas into its slots: noise, image, history, prompts and conditions."""
         canvas, slot, table = flight.canvas, flight.slot, flight.canvas.table
         noise = canvas.noise.normal("initial", 0, self._shape.latent)
         self._put(self._noise[slot], noise)
@@ -63,14 +62,14 @@ class TickState:
         start = table.start_noise * self._noise[slot] + table.start_signal * self._image[slot]
         self.latents[slot] = start
         history = self._history[slot]
-        history.zero_()  # what a former canvas left there could be infinite, and zero times infinity is not zero
+        history.zero_()  # values of a previous canvas may be infinite, and zero times infinity is NaN
         history[0] = start.flatten()
         for column, step in enumerate(table.noise_steps, table.first_noise):
             self._put(history[column], canvas.noise.normal("injected", step, self._shape.latent).flatten())
         self._put_control(flight)
 
     def compute(self, active: Collection[str]) -> None:
-        """One tick: predict, combine, advance.
+        """Run one tick: predict, combine the rows, advance the latents.
 
         Args:
             active: Control branches to run; the others act on no row in this tick.
@@ -85,7 +84,7 @@ class TickState:
         self._advance(self._combined(rows))
 
     def _put_picture(self, slot: int, canvas: Canvas) -> None:
-        """The picture that a canvas starts from or keeps parts of; zeros where there is none."""
+        """Write image, reference latents and masks of a canvas; zeros where it has none."""
         blank = torch.zeros(self._shape.latent)
         image, repaint = blank if canvas.image is None else canvas.image, canvas.repaint
         self._put(self._image[slot], image)
@@ -97,6 +96,7 @@ class TickState:
             self._put(self._mask[slot], torch.cat([paint, repaint.masked]))
 
     def _put_control(self, flight: InFlight) -> None:
+        """Write prompts, condition latents and hints of a canvas."""
         for number, (place, row) in enumerate(zip(flight.rows, flight.canvas.rows(0), strict=True)):
             self._put(self._row_prompt[place], row.prompt.values)
             for branch, places in flight.control.items():
@@ -108,12 +108,12 @@ class TickState:
                 self._put(self._condition[control.branch][place], control.condition.values)
 
     def _put(self, buffer: Tensor, values: Tensor) -> None:
-        """Copy without waiting for the device."""
+        """Copy into a buffer without waiting for the device."""
         pinned = values.pin_memory() if buffer.is_cuda and not values.is_cuda else values
         buffer.copy_(pinned, non_blocking=True)
 
     def _residuals(self, inputs: Tensor, active: Collection[str]) -> list[Tensor] | None:
-        """Control residuals of every row, summed over branches; None where no branch acts."""
+        """Control residuals of every row, summed over the active branches; None if there are none."""
         self.broken = {}
         total: list[Tensor] | None = None
         for name in self._branches.names:
@@ -124,13 +124,13 @@ class TickState:
             except Exception as error:
                 if is_device_fault(error):
                     raise
-                self.broken[name] = error  # its canvases fail, the others never needed it
+                self.broken[name] = error  # fails the canvases that the branch acts on, and no others
                 continue
             total = residuals if total is None else [a.add_(b) for a, b in zip(total, residuals, strict=True)]
         return total
 
     def _branch(self, name: str, inputs: Tensor) -> list[Tensor]:
-        """One branch's residuals of every row, scaled."""
+        """Scaled residuals of one branch for every row."""
         numbers, scale = self.numbers.branches[name], self.numbers.branches[name].scale.to(self._dtype)
         if name in self._branches.shared:
             found = self._branches.shared[name](self._condition[name], numbers.timesteps, self._control_prompt[name])
@@ -140,20 +140,20 @@ class TickState:
         return [_scaled(residual.clone(), scale) for residual in found]
 
     def _combined(self, rows: Float[Tensor, "row 4 h w"]) -> Float[Tensor, "slot 4 h w"]:
-        """One prediction per canvas; rows are added in the same order always, so that bits never depend on places."""
+        """One prediction per canvas. Rows are added in a fixed order, so that bits do not depend on row slots."""
         numbers = self.numbers
         first, last = (rows.index_select(0, places) for places in numbers.places)
         weights, further = _wide(numbers.weights[0]), _wide(numbers.weights[1])
         total = first * weights
         total = torch.where(further != 0, total + last * further, total)
-        of_latents, of_reference = _wide(numbers.residual_latents), _wide(numbers.residual_reference)
-        guided = total + of_latents * self.latents + of_reference * self._reference
+        latents_factor, reference_factor = _wide(numbers.residual_latents), _wide(numbers.residual_reference)
+        guided = total + latents_factor * self.latents + reference_factor * self._reference
         implied = _wide(numbers.reference_latents) * self.latents + _wide(numbers.reference_row) * last
         self._reference.copy_(torch.where(_wide(numbers.sets_reference), implied, self._reference))
-        return torch.where(of_latents != 0, guided, total)
+        return torch.where(latents_factor != 0, guided, total)
 
     def _advance(self, predictions: Float[Tensor, "slot 4 h w"]) -> None:
-        """Keep predictions, compute the next latents from each canvas's history, put back what is kept."""
+        """Append the predictions to the history, compute the next latents from it, restore kept parts of images."""
         numbers = self.numbers
         self._history[self._slots, numbers.column] = predictions.flatten(1)
         after = torch.bmm(numbers.coefficients[:, None], self._history).view_as(self.latents)
@@ -166,6 +166,6 @@ def _wide(values: Any) -> Any:
 
 
 def _scaled(residual: Tensor, scale: Tensor) -> Tensor:
-    """Residuals times their rows' scale, exactly zero where that is zero whatever stood there."""
+    """Residuals times the scale of their row, in place; exact zeros where it is zero, even if residuals are NaN."""
     wide: Sequence[int] = (-1, *(1,) * (residual.dim() - 1))
     return residual.mul_(scale.view(wide)).masked_fill_((scale == 0).view(wide), 0)

@@ -1,1 +1,1 @@
-"""Measurements of what generated images are worth."""
+"""Evaluation of generated images: agreement with their maps, realism, and use as training data."""

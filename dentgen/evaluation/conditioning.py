@@ -1,8 +1,8 @@
-"""Ways of conditioning side by side: a plain sum of single-condition adapters (A) against one for the blend (D).
+"""Compare ways of conditioning: a plain sum of single-condition adapters (A), one adapter for the blend (D), or others.
 
-Each way is a spec; its adapters come in several bundles that differ in the training's seed, so that a difference can be
-held against the spread. Pictures of all ways are of the same records with the same noise, judged by the same judges.
-Refuses to know how adapters were trained.
+Each way is a spec. Its adapters may come in several bundles that differ only in the training seed, so that a difference
+between ways can be held against the spread within one. All ways generate from the same records with the same noise and
+are scored by the same judges.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from dentgen.errors import SpecError
-from dentgen.evaluation.generated_images import generated_pictures
-from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings, kept_segmenters
+from dentgen.evaluation.generated_images import generated_images
+from dentgen.evaluation.judge_cache import cached_segmenters
+from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
 
-#: The two ways that are compared if none is named, as changes of the spec.
+#: The two ways compared by default: a name, then changes to the spec.
 DEFAULT_WAYS: Final[tuple[tuple[str, ...], ...]] = (
     ("A", "conditions.combine=sum", "model.adapters={segmentation: 1.0, lighting: 1.0}"),
     ("D", "conditions.combine=blend", "model.adapters={blended: 1.0}"),
@@ -33,15 +35,15 @@ REFERENCE: Final = "reference"
 
 
 @dataclass(frozen=True, slots=True)
-class StudySettings:
-    """Sizes of the study.
+class ConditioningSettings:
+    """Sizes of the comparison.
 
     Attributes:
-        work: Folder for phantoms, judges and builds, the same as for fidelity.
-        ways: Specs of every way by its name, one for each bundle.
-        test_records: Records that are measured.
-        variants: Pictures of each record.
-        judges: What judges learn from, and how long.
+        work: Folder for phantoms, judges and builds, shared with the other evaluations.
+        ways: Specs of every way by its name, one per bundle.
+        test_records: Records to measure on.
+        variants: Images per record.
+        judges: Training of the judges.
     """
 
     work: str
@@ -54,76 +56,84 @@ class StudySettings:
 def read_ways(
     path: Path, overrides: Sequence[str], ways: Sequence[Sequence[str]], bundles: Sequence[Sequence[str]]
 ) -> dict[str, list[BuildSpec]]:
-    """Specs of every way, one for each of its bundles.
+    """Read the specs of every way, one per bundle.
 
     Args:
         path: Spec that all ways start from.
-        overrides: Changes of it for all ways.
-        ways: Name of each way, then its own changes (``a.b=value``), or a spec file that takes the place of ``path``.
-        bundles: Name of a way, then bundles that hold its adapters; a way without any has the spec's bundle.
+        overrides: ``a.b=value`` changes common to all ways.
+        ways: A way's name, then its own changes (``a.b=value``) or a spec file that replaces ``path``.
+        bundles: A way's name, then the bundles that hold its adapters; a way not listed uses its spec's bundle.
 
     Raises:
-        SpecError: If a spec is wrong, bundles are of no way, or sizes of pictures differ.
+        SpecError: If a spec is wrong, a bundle belongs to no way, or the ways differ in image size.
     """
     named = {name: settings for name, *settings in ways or DEFAULT_WAYS}
-    folders = {name: found for name, *found in bundles}
+    folders = {name: listed for name, *listed in bundles}
     if unknown := sorted(folders.keys() - named.keys()):
-        raise SpecError(f"--bundles: found ways {unknown}, expected some of {sorted(named)}")
-    specs = {name: _way(path, overrides, settings, folders.get(name, [])) for name, settings in named.items()}
-    sizes = {name: found[0].conditions.size for name, found in specs.items()}
+        raise SpecError(key="--bundle", found=", ".join(unknown), expected=f"one of the ways {', '.join(named)}")
+    specs = {name: _read_way(path, overrides, changes, folders.get(name, [])) for name, changes in named.items()}
+    sizes = {name: way[0].conditions.size for name, way in specs.items()}
     if len(set(sizes.values())) > 1:
-        raise SpecError(f"conditions.size: found {sizes}, expected one size for all ways")
+        raise SpecError(
+            key="conditions.size",
+            found=", ".join(f"{size} in {name}" for name, size in sizes.items()),
+            expected="the same size in all ways",
+        )
     return specs
 
 
-def _way(path: Path, overrides: Sequence[str], settings: Sequence[str], bundles: Sequence[str]) -> list[BuildSpec]:
+def _read_way(path: Path, overrides: Sequence[str], settings: Sequence[str], bundles: Sequence[str]) -> list[BuildSpec]:
     files = [setting for setting in settings if "=" not in setting]
     if len(files) > 1:
-        raise SpecError(f"--way: found spec files {files}, expected at most one")
+        raise SpecError(key="--way", found=f"spec files {', '.join(files)}", expected="at most one spec file per way")
     changes = [*overrides, *(setting for setting in settings if "=" in setting)]
     chosen = [[f"model.bundle={bundle}"] for bundle in bundles] or [[]]
     return [read_spec(files[0] if files else path, [*changes, *bundle]) for bundle in chosen]
 
 
-def compare_adapters(settings: StudySettings) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Figures by way and name, a value for each bundle of the way.
+def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Measure every way; figures by way and name, one value per bundle.
 
-    Names are those of ``judged_figures``, for each judge ("boundary_f1 unet"), ``light_correlation``, and two for
-    ghosts, which are contours where no tooth ends. ``interior_edges``: edge energy inside single teeth over that of the
-    reference pictures; softness lowers it and can hide a ghost. ``ghost_edges``: ``stray_edges``, which softness moves
-    less because it lowers outlines too, over that of the reference pictures. Above 1 there is more contour inside teeth
-    than there should be, a ghost's or texture's. ``tooth_pieces`` sees ghosts of the other kind: teeth drawn twice, far
-    enough apart to be judged two. None tells a ghost from other mistakes of its kind: look at the pictures. "reference"
-    is the row of the reference pictures.
+    Names are those of ``judged_figures`` for each judge ("boundary_f1 unet"), those of ``seen_figures``, and two
+    relative to the reference images that look for ghosts (contours where no tooth ends):
+
+    * ``interior_edges``: edge energy inside single teeth. Blur lowers it and can hide a ghost.
+    * ``ghost_edges``: ``stray_edges``, which blur moves less because it weakens outlines too.
+
+    Above 1 there is more contour inside teeth than there should be, from a ghost or from texture. ``tooth_pieces``
+    catches the other kind of ghost: a tooth drawn twice, far enough apart to be judged two. No figure tells a ghost
+    from other mistakes of its kind: look at the images. The way "reference" holds the reference images' own figures.
     """
     first = next(iter(settings.ways.values()))[0]
-    learnt = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.size)
+    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.size)
     test = reference_set(settings.work, settings.test_records, TEST_SEED, first.conditions.size)
-    judges = kept_segmenters(settings.work, learnt.photos, learnt.seg, settings.judges)
+    judges = cached_segmenters(settings.work, training.photos, training.seg, settings.judges)
     real = _figures(judges, test, test.photos[:, None])
-    found = {}
-    for way, specs in settings.ways.items():
-        runs = [
-            _figures(judges, test, generated_pictures(settings.work, spec, test, variants=settings.variants))
-            for spec in specs
-        ]
-        found[way] = {name: np.array([run[name] for run in runs]) for name in real}
-    found[REFERENCE] = {name: np.array([value]) for name, value in real.items()}
-    return {way: _with_ghosts(figures, real) for way, figures in found.items()}
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in settings.ways}
+    for way, spec in tqdm([(way, spec) for way, specs in settings.ways.items() for spec in specs], "ways"):
+        images = generated_images(settings.work, spec, test, variants=settings.variants)
+        runs[way].append(_figures(judges, test, images))
+    figures = {way: {name: np.array([run[name] for run in runs[way]]) for name in real} for way in runs}
+    figures[REFERENCE] = {name: np.array([value]) for name, value in real.items()}
+    return {way: _edges_over_reference(values, real) for way, values in figures.items()}
 
 
 def _figures(
     judges: Mapping[str, Segmenter | DilatedSegmenter], test: ReferenceSet, variants: NDArray[np.uint8]
 ) -> dict[str, float]:
     maps = Maps(test.seg, test.fdi, test.light).repeated(variants.shape[1])
-    pictures = variants.reshape(-1, *variants.shape[2:])
-    judged = {name: judged_figures(judge_labels(judge, pictures), maps) for name, judge in judges.items()}
-    by_judge = {f"{figure} {name}": value for name, found in judged.items() for figure, value in found.items()}
-    return by_judge | seen_figures(pictures, maps)
+    images = variants.reshape(-1, *variants.shape[2:])
+    by_judge = {
+        f"{figure} {name}": value
+        for name, judge in judges.items()
+        for figure, value in judged_figures(judge_labels(judge, images), maps).items()
+    }
+    return by_judge | seen_figures(images, maps)
 
 
-def _with_ghosts(figures: dict[str, NDArray[np.float64]], real: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
-    """Edges over those of the reference pictures."""
+def _edges_over_reference(
+    figures: dict[str, NDArray[np.float64]], real: Mapping[str, float]
+) -> dict[str, NDArray[np.float64]]:
     others = {name: values for name, values in figures.items() if not name.endswith("_edges")}
     return others | {
         "interior_edges": figures["interior_edges"] / real["interior_edges"],
@@ -131,10 +141,10 @@ def _with_ghosts(figures: dict[str, NDArray[np.float64]], real: Mapping[str, flo
     }
 
 
-def study_figures(found: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> dict[str, float]:
-    """Mean, spread and number of every figure of every way, by one name each."""
+def conditioning_figures(by_way: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> dict[str, float]:
+    """Flatten to ``WAY_NAME_mean``, ``WAY_NAME_spread`` and ``WAY_bundles``."""
     figures: dict[str, float] = {}
-    for way, values in found.items():
+    for way, values in by_way.items():
         for name, runs in values.items():
             stem = f"{way}_{name.replace(' ', '_')}"
             figures |= {f"{stem}_mean": float(runs.mean()), f"{stem}_spread": _spread(runs)}
@@ -142,12 +152,12 @@ def study_figures(found: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> dic
     return figures
 
 
-def study_table(found: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> list[str]:
-    """A line for every figure, mean and spread of every way beside each other."""
-    ways = list(found)
+def conditioning_table(by_way: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> list[str]:
+    """Format as aligned text: a line per figure, mean and spread of every way side by side."""
+    ways = list(by_way)
     lines = ["".join([f"{'':22s}", *(f"{way:>20s}" for way in ways)])]
-    for name in found[ways[0]]:
-        cells = [_cell(found[way][name]) for way in ways]
+    for name in by_way[ways[0]]:
+        cells = [_cell(by_way[way][name]) for way in ways]
         lines.append("".join([f"{name:22s}", *(f"{cell:>20s}" for cell in cells)]))
     return lines
 

@@ -1,7 +1,4 @@
-"""The picture beside the figures: best, median and worst record, maps and reference beside what was made of them.
-
-Refuses to know how records were ranked.
-"""
+"""The image sheet of a fidelity evaluation: maps, reference and generated images of selected records."""
 
 from __future__ import annotations
 
@@ -20,33 +17,33 @@ _MARGIN: Final = 4
 
 
 def best_median_worst(scores: NDArray[np.float64]) -> tuple[int, int, int]:
-    """Places of the highest, the middle and the lowest score."""
+    """Indices of the highest, the median and the lowest score."""
     order = np.argsort(-scores, kind="stable")
     return int(order[0]), int(order[len(order) // 2]), int(order[-1])
 
 
 def write_fidelity_sheet(
-    url: str, reference: ReferenceSet, variants: NDArray[np.uint8], places: Sequence[int]
+    url: str, reference: ReferenceSet, variants: NDArray[np.uint8], indices: Sequence[int]
 ) -> list[str]:
-    """Draw records of a set, a line each: segmentation, lighting, reference picture, generated variants.
+    """Draw one line per record: segmentation, lighting, reference image, generated variants.
 
     Args:
-        url: PNG, replaced if it is there.
-        reference: The set.
-        variants: (n, variants, H, W, 3) generated pictures of its records.
-        places: Which records.
+        url: PNG file or URL; overwritten.
+        reference: The set that the images were generated from.
+        variants: (records, variants, H, W, 3) uint8 generated images of its records.
+        indices: Records to draw.
 
     Returns:
-        Keys of the records, line by line.
+        Keys of the drawn records, line by line.
     """
     lines = []
-    for place in places:
-        light = np.repeat(reference.light[place][..., None], 3, -1)
-        tiles = [colour_segmentation(reference.seg[place]), light, reference.photos[place], *variants[place]]
-        lines.append(np.concatenate([_framed(tile) for tile in tiles], 1))
+    for index in indices:
+        light = np.repeat(reference.light[index][..., None], 3, -1)
+        tiles = [colour_segmentation(reference.seg[index]), light, reference.photos[index], *variants[index]]
+        lines.append(np.concatenate([_with_margin(tile) for tile in tiles], 1))
     storage.overwrite(url, png_bytes(np.concatenate(lines)))
-    return [reference.keys[place] for place in places]
+    return [reference.keys[index] for index in indices]
 
 
-def _framed(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _with_margin(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(tile, ((0, _MARGIN), (0, _MARGIN), (0, 0)), constant_values=255)

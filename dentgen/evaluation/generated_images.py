@@ -1,6 +1,6 @@
-"""Pictures of whole builds over a source, as arrays: the model as its users have it, engine, decoder and all.
+"""Images of complete builds over a source, as arrays, so that a model is measured as its users run it.
 
-A build is kept in the work folder under the digest of its spec and its bundle. Refuses to know what is measured.
+Builds are cached in the work folder under the digest of their spec and bundle.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
 from dentgen import storage
 from dentgen.conditions.readers.raw import RecordRange
@@ -23,18 +24,32 @@ from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import sample_key
 from dentgen.errors import BuildError
 from dentgen.evaluation.reference_set import ReferenceSet
-from dentgen.models.bundle import chosen_digest
+from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.run import build
-from dentgen.shards.index import SUCCESS
+from dentgen.shards.layout import SUCCESS
 from dentgen.shards.reader import Members, read_samples
 from dentgen.shards.tar import json_bytes, tar_bytes
 from dentgen.spec.build import BuildSpec
 
-_PICTURES: Final = ("png", "jpg", "webp")
+_IMAGE_MEMBERS: Final = ("png", "jpg", "webp")
 
 
 def finished_build(work: str, spec: BuildSpec, source: str, *, variants: int, limit: int | None = None) -> str:
-    """Output folder of the spec's build over a source in the work folder; made only if it is not there yet."""
+    """Build the spec over another source, unless the work folder already holds that build.
+
+    Args:
+        work: Folder or URL that caches builds.
+        spec: Model and sampling; its own source, output and number of variants are replaced.
+        source: Condition shards.
+        variants: Images per record.
+        limit: Only the first records; None for all.
+
+    Returns:
+        Output folder of the finished build.
+
+    Raises:
+        BuildError: If the build fails.
+    """
     spec = spec.model_copy(
         update={
             "source": spec.source.model_copy(update={"path": source, "format": "auto", "split": None, "limit": limit}),
@@ -43,42 +58,68 @@ def finished_build(work: str, spec: BuildSpec, source: str, *, variants: int, li
     )
     out = storage.join(work, "builds", f"{storage.name_of(source)}-{model_digest(spec)}")
     if not storage.exists(storage.join(out, SUCCESS)):
-        build(spec.model_copy(update={"output": spec.output.model_copy(update={"path": out})}), use_ray=False)
+        _build(spec.model_copy(update={"output": spec.output.model_copy(update={"path": out})}))
     return out
 
 
+def _build(spec: BuildSpec) -> None:
+    with tqdm(desc=f"images of {storage.name_of(spec.source.path)}", unit="image", mininterval=10) as bar:
+
+        def show(done: int, planned: int) -> None:
+            bar.total = planned
+            bar.update(done - bar.n)
+
+        build(spec, use_ray=False, progress=show)
+
+
 def model_digest(spec: BuildSpec) -> str:
-    """Names a spec together with what its bundle holds now, in 12 letters."""
-    return hashlib.sha256(f"{spec.digest()} {chosen_digest(spec.model)}".encode()).hexdigest()[:12]
+    """Identify a spec together with the current content of its bundle, in 12 hexadecimal digits."""
+    return hashlib.sha256(f"{spec.digest()} {bundle_digest(spec.model)}".encode()).hexdigest()[:12]
 
 
-def generated_pictures(
+def generated_images(
     work: str, spec: BuildSpec, reference: ReferenceSet, *, variants: int, limit: int | None = None
 ) -> NDArray[np.uint8]:
-    """(records, variants, H, W, 3) pictures made from a set's maps, or from its first ones, in its order.
-
-    Raises:
-        BuildError: If the model failed on one of them.
-    """
-    out = finished_build(work, spec, reference.source, variants=variants, limit=limit)
-    return _pictures(out, reference.keys[:limit], variants)
-
-
-def reworded_pictures(
-    work: str, spec: BuildSpec, reference: ReferenceSet, name: str, pattern: str, replacement: str, limit: int
-) -> NDArray[np.uint8]:
-    """(records, H, W, 3) pictures of a set's first records with one word of every prompt exchanged.
-
-    Keys are the same, so noise is too.
+    """Generate from a set's maps.
 
     Args:
-        work: Folder for changed records and builds.
-        spec: Whose model is used.
-        reference: The set.
-        name: Of the exchange.
-        pattern: As for ``re.sub``.
+        work: Folder or URL that caches builds.
+        spec: Model and sampling.
+        reference: Records to generate from.
+        variants: Images per record.
+        limit: Only the first records; None for all.
+
+    Returns:
+        (records, variants, H, W, 3) uint8 images, in the order of the set.
+
+    Raises:
+        BuildError: If the build fails or lacks an image, because the sample was rejected.
+    """
+    out = finished_build(work, spec, reference.source, variants=variants, limit=limit)
+    return _read_images(out, reference.keys[:limit], variants)
+
+
+def reworded_images(
+    work: str, spec: BuildSpec, reference: ReferenceSet, name: str, pattern: str, replacement: str, limit: int
+) -> NDArray[np.uint8]:
+    """Generate from a set's first records with one word of every prompt replaced.
+
+    Record keys are unchanged, hence so is the noise.
+
+    Args:
+        work: Folder or URL that caches changed records and builds.
+        spec: Model and sampling.
+        reference: Records to generate from.
+        name: Name of the replacement, unique within ``work``.
+        pattern: Regular expression, as for ``re.sub``.
         replacement: As for ``re.sub``.
-        limit: Records.
+        limit: Number of records.
+
+    Returns:
+        (records, H, W, 3) uint8 images.
+
+    Raises:
+        BuildError: If the build fails or lacks an image.
     """
     source = storage.join(work, "words", f"{storage.name_of(reference.source)}-{limit}-{name}")
     records = (raw for shard in list_shards(reference.source) for raw in read_records(shard, RecordRange(0, limit)))
@@ -89,18 +130,24 @@ def reworded_pictures(
         samples.append((raw.key, {**raw.members, "json": json_bytes(metadata)}))
     storage.put_if_absent(storage.join(source, "records.tar"), tar_bytes(samples))
     out = finished_build(work, spec, source, variants=1)
-    return _pictures(out, reference.keys[:limit], 1)[:, 0]
+    return _read_images(out, reference.keys[:limit], 1)[:, 0]
 
 
-def _pictures(out: str, keys: Sequence[str], variants: int) -> NDArray[np.uint8]:
-    pictures = {key: _picture(members) for key, members in read_samples(out)}
+def _read_images(out: str, keys: Sequence[str], variants: int) -> NDArray[np.uint8]:
+    images = {key: _decode_image(members) for key, members in read_samples(out)}
     wanted = [sample_key(key, variant) for key in keys for variant in range(variants)]
-    if missing := [key for key in wanted if key not in pictures]:
-        raise BuildError(f"{out}: found no picture {missing[0]} and {len(missing)} in all, expected {len(wanted)}")
-    first = pictures[wanted[0]]
-    return np.stack([pictures[key] for key in wanted]).reshape(len(keys), variants, *first.shape)
+    if missing := [key for key in wanted if key not in images]:
+        raise BuildError(
+            file=out,
+            key=missing[0],
+            found=f"no image of this sample, {len(missing)} missing in total",
+            expected=f"an image of each of {len(wanted)} samples",
+            advice="the report of that build lists why samples were rejected",
+        )
+    first = images[wanted[0]]
+    return np.stack([images[key] for key in wanted]).reshape(len(keys), variants, *first.shape)
 
 
-def _picture(members: Members) -> NDArray[np.uint8]:
-    extension = next(name for name in _PICTURES if name in members)
+def _decode_image(members: Members) -> NDArray[np.uint8]:
+    extension = next(name for name in _IMAGE_MEMBERS if name in members)
     return np.asarray(Image.open(io.BytesIO(members[extension])).convert("RGB"))

@@ -1,14 +1,12 @@
-"""Judges that are trained once and kept in a work folder, so that many models can be held against the same ones.
+"""A cache of trained judges in the work folder, so that many models are scored by the same ones.
 
-A judge is named by everything that decides it: its kind, the pictures and truth it saw, steps and seed. Refuses to know
-where these come from and what the judge is for.
+The cache key covers everything that decides a judge: its kind, training images, labels, steps and seed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
@@ -17,46 +15,36 @@ from safetensors.torch import load, save
 from torch import nn
 
 from dentgen import storage
-from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, settled, train_judge
+from dentgen.evaluation.judge_settings import JudgeSettings
+from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, to_channels_last, train_judge
 
-#: Counts changes of the judges' networks and training: weights of another edition are not used again.
+#: Increased whenever the judges' networks or training change, so that older weights miss the cache.
 EDITION: Final = 1
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
-    """What judges learn from, and how long: the defaults take a core about four minutes for each segmenter.
-
-    Attributes:
-        records: Reference pictures.
-        unet_steps, dilated_steps: Steps of 8 pictures, of each segmenter.
-        detector_steps: The same for each classifier of generated pictures.
-    """
-
-    records: int = 400
-    unet_steps: int = 450
-    dilated_steps: int = 700
-    detector_steps: int = 400
-
-
-DEFAULT_JUDGES: Final = JudgeSettings()
-
-
-def kept_segmenters(
+def cached_segmenters(
     work: str, images: NDArray[np.uint8], truth: NDArray[np.uint8], settings: JudgeSettings, seed: int = 0
 ) -> dict[str, Segmenter | DilatedSegmenter]:
-    """Two differently built segmenters for pictures (n, H, W, 3) and tissue classes (n, H, W), by name."""
+    """Load or train two segmenters of different architectures, "unet" and "dilated".
+
+    Args:
+        work: Folder or URL of the cache.
+        images: (n, H, W, 3) uint8.
+        truth: (n, H, W) tissue classes.
+        settings: Number of steps.
+        seed: Seed of weights and batches.
+    """
     return {
-        "unet": kept_judge(work, Segmenter, images, truth, steps=settings.unet_steps, seed=seed, name="unet"),
-        "dilated": kept_judge(
+        "unet": cached_judge(work, Segmenter, images, truth, steps=settings.unet_steps, seed=seed, name="unet"),
+        "dilated": cached_judge(
             work, DilatedSegmenter, images, truth, steps=settings.dilated_steps, seed=seed, name="dilated"
         ),
     }
 
 
-def kept_judge(
+def cached_judge(
     work: str,
     judge: Callable[[], _Network],
     images: NDArray[np.uint8],
@@ -66,7 +54,7 @@ def kept_judge(
     seed: int,
     name: str,
 ) -> _Network:
-    """The judge that ``train_judge`` gives for these arguments; trained only if ``work`` does not hold it."""
+    """Return what ``train_judge`` gives for these arguments, from ``work`` on a cache hit."""
     place = storage.join(work, "judges", f"{name}-{_digest(images, truth, name, steps, seed)}.safetensors")
     weights = storage.read_if_exists(place)
     if weights is None:
@@ -75,7 +63,7 @@ def kept_judge(
         return network
     network = judge()
     network.load_state_dict(load(weights))
-    return settled(network).eval()
+    return to_channels_last(network).eval()
 
 
 def _digest(images: NDArray[np.uint8], truth: NDArray[np.uint8], *settings: str | int) -> str:

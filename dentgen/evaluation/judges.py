@@ -1,7 +1,6 @@
-"""Judges: small networks that look at pictures: segmenters (which tissue is where), a detector (generated or not).
+"""Judges: small networks that score images, two segmenters (which tissue is where) and a detector (generated or not).
 
-The second segmenter is built unlike the first, so that a figure on which both agree is not one network's habit. Refuses
-to know where pictures and labels come from; the caller decides what a judge may see.
+The segmenters differ in architecture, so that a figure on which both agree is not an artefact of one of them.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Segmenter(nn.Module):
         return logits
 
     def features(self, images: Tensor) -> Tensor:
-        """(b, 3, H, W) in [-1, 1] to what the deepest level holds, pooled, (b, 128)."""
+        """(b, 3, H, W) in [-1, 1] to pooled activations of the deepest level, (b, 128)."""
         return _pooled(self._skips(images)[-1])
 
     def _skips(self, images: Tensor) -> list[Tensor]:
@@ -66,8 +65,8 @@ class Segmenter(nn.Module):
 class DilatedSegmenter(nn.Module):
     """Dilated residual convolutions at half size (Yu and Koltun 2016) of about 0.06 M parameters.
 
-    No pooling, no skips: each block looks farther, the mean over the picture is told to every place (as in Chen et al.
-    2017), and pixels are shuffled back to full size.
+    No pooling and no skip connections: the receptive field grows with the dilation rate, the image's mean activation is
+    added at every position (as in Chen et al. 2017), and a pixel shuffle restores full size.
     """
 
     def __init__(self, classes: int = 3, width: int = 32) -> None:
@@ -83,7 +82,7 @@ class DilatedSegmenter(nn.Module):
         return F.pixel_shuffle(self.head(self._body(images)), 2)
 
     def features(self, images: Tensor) -> Tensor:
-        """(b, 3, H, W) in [-1, 1] to what the last block holds, pooled, (b, 64)."""
+        """(b, 3, H, W) in [-1, 1] to pooled activations of the last block, (b, 64)."""
         return _pooled(self._body(images))
 
     def _body(self, images: Tensor) -> Tensor:
@@ -93,7 +92,7 @@ class DilatedSegmenter(nn.Module):
         return x + self.context(x.mean((2, 3)))[:, :, None, None]
 
 
-#: How far apart the pixels are that a block looks at; together they see 116 pixels of the picture.
+#: Dilation rates of the blocks; their joint receptive field is 116 pixels of the image.
 _RATES: Final = (1, 2, 4, 8, 12, 1)
 
 
@@ -105,12 +104,12 @@ def _dilated(width: int, rate: int) -> nn.Sequential:
 
 
 def _pooled(x: Tensor) -> Tensor:
-    """Mean and standard deviation over the picture."""
+    """Mean and standard deviation over all positions."""
     return torch.cat([x.mean((2, 3)), x.std((2, 3))], 1)
 
 
 class Detector(nn.Module):
-    """A small convolutional classifier: generated or reference."""
+    """A small convolutional classifier of two kinds of images."""
 
     def __init__(self, width: int = 16) -> None:
         """``width`` channels at full size."""
@@ -137,23 +136,33 @@ def train_judge(
     name: str,
     batch: int = 8,
 ) -> _Network:
-    """Train a judge by cross-entropy on pictures (n, H, W, 3) and truth, (n, H, W) or (n,); mirrored at random.
+    """Train a judge by cross-entropy, with random horizontal flips.
 
-    Pixels whose truth is ``IGNORE`` teach nothing.
+    Args:
+        judge: Constructor of the network.
+        images: (n, H, W, 3) uint8.
+        truth: Classes, (n, H, W) per pixel or (n,) per image; ``IGNORE`` pixels do not contribute.
+        steps: Training steps.
+        seed: Seed of weights and batches.
+        name: Shown with the progress; together with ``seed`` it decides weights and batches.
+        batch: Images per step.
+
+    Returns:
+        The network in evaluation mode; the same arguments give the same weights on one machine.
     """
     with fresh_weights(seed, "judge", name):
-        network = settled(judge())
+        network = to_channels_last(judge())
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    for step in tqdm(range(steps), desc=f"judge: {name}", mininterval=10):
+    for step in tqdm(range(steps), desc=f"judge {name}", unit="step", mininterval=10):
         rng = numpy_generator(seed, "judge", name, step)
         index = rng.integers(len(images), size=batch)
-        picture, label = images[index], truth[index]
+        inputs, labels = images[index], truth[index]
         if rng.random() < 0.5:
-            picture = picture[:, :, ::-1]
-            label = label[..., ::-1] if label.ndim == 3 else label
-        logits = network(judge_input(picture))
-        loss = F.cross_entropy(logits, torch.from_numpy(label.astype(np.int64)), ignore_index=IGNORE)
+            inputs = inputs[:, :, ::-1]
+            labels = labels[..., ::-1] if labels.ndim == 3 else labels
+        logits = network(judge_input(inputs))
+        loss = F.cross_entropy(logits, torch.from_numpy(labels.astype(np.int64)), ignore_index=IGNORE)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -161,26 +170,26 @@ def train_judge(
     return network.eval()
 
 
-def settled(network: _Network) -> _Network:
-    """The network in the memory format that its convolutions are fastest in."""
+def to_channels_last(network: _Network) -> _Network:
+    """Convert a network to channels-last, the memory format in which its convolutions are fastest on a CPU."""
     nn.Module.to(network, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
 @torch.no_grad()
 def judge_features(judge: Segmenter | DilatedSegmenter, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What a segmenter sees in whole pictures, (n, features)."""
-    found = [judge.features(judge_input(images[i : i + 16])) for i in range(0, len(images), 16)]
-    return torch.cat(found).double().numpy()
+    """Compute a segmenter's pooled features of (n, H, W, 3) uint8 images, (n, features) float64."""
+    batches = [judge.features(judge_input(images[i : i + 16])) for i in range(0, len(images), 16)]
+    return torch.cat(batches).double().numpy()
 
 
 @torch.no_grad()
 def judge_labels(judge: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Most likely class per pixel (n, H, W) or per picture (n,)."""
-    found = [judge(judge_input(images[i : i + 16])).argmax(1).to(torch.uint8) for i in range(0, len(images), 16)]
-    return torch.cat(found).numpy()
+    """Predict the most likely class of (n, H, W, 3) uint8 images, per pixel (n, H, W) or per image (n,)."""
+    batches = [judge(judge_input(images[i : i + 16])).argmax(1).to(torch.uint8) for i in range(0, len(images), 16)]
+    return torch.cat(batches).numpy()
 
 
 def judge_input(images: NDArray[np.uint8]) -> Tensor:
-    """(b, H, W, 3) uint8 to (b, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1  # stays channels last
+    """Convert (b, H, W, 3) uint8 to (b, 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1  # still channels-last in memory

@@ -1,7 +1,7 @@
-"""A survey of procedural mouths: what a dentist would count and measure in them, beside what dental surveys published.
+"""A dental survey of procedural mouths, side by side with published figures.
 
-Published figures are facts with their source; its population differs from ours where its name says so. Refuses to know
-pictures: everything is measured on the mouths themselves.
+Everything is measured on the mouths' parameters and meshes, not on images. Each published figure names its source and,
+where it differs from ours, its population.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from dentgen.phantom.anatomy import GUM_COVER_MM, Arch
 from dentgen.phantom.arch import DentalArch, Slot, build_arch
@@ -26,12 +27,12 @@ _OROZCO: Final = "Orozco-Varo 2015, J Prosthet Dent 113:565, 412 adults"
 _TEETH: Final = "NHANES 1999-2004 (NIDCR), ages 20-34"
 _MAGRAW: Final = "Magraw 2016, doi 10.1016/j.joms.2015.08.009, ages 20-29"
 _NHANES_FILLED: Final = "NHANES 2017-2020 (CDC), youngest adults, of those with any decay experience"
-_UK: Final = "Adult Dental Health Survey 2009, UK, all ages, as others quote it"
+_UK: Final = "Adult Dental Health Survey 2009, UK, all ages, as quoted by others"
 _ESTRICH: Final = "Estrich 2021, doi 10.1111/jphd.12456"
 _CARIES: Final = "NHANES 2011-2012, ages 20-64"
 _BRUNELLE: Final = "Brunelle 1996, doi 10.1177/002203459607502S10"
-_ARCHES: Final = "76 Class I casts, mean of the study, landmarks as there"
-_TURGUT: Final = "Turgut, Niger J Clin Pract, 640 people of 18-22 years"
+_ARCHES: Final = "76 Class I casts, study mean, its landmarks"
+_TURGUT: Final = "Turgut, Niger J Clin Pract, 640 people aged 18-22"
 _ITO: Final = "Ito, gingival clusters of 120 people"
 
 Measure = Callable[["Mouth"], Sequence[float]]
@@ -39,7 +40,7 @@ Measure = Callable[["Mouth"], Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Mouth:
-    """One patient as far as it is measured."""
+    """The measured parts of one patient."""
 
     shape: Shape
     arches: dict[Arch, DentalArch]
@@ -47,19 +48,19 @@ class Mouth:
     material: Material
 
     def teeth(self, arch: Arch, form: int) -> list[Slot]:
-        """Both teeth of a position, present or not."""
+        """The left and right tooth of a position (1 is the central incisor), present or not."""
         return [slot for slot in self.arches[arch].slots if slot.form == form]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of the survey.
+    """One figure of the survey.
 
     Attributes:
-        name: What is measured, with its unit.
+        name: Measured quantity with its unit.
         found, spread: Mean and standard deviation over teeth or mouths.
-        published: The mean of a published survey.
-        source: Where that stands, and of whom.
+        published: Mean of a published survey.
+        source: Citation and population of that survey.
     """
 
     name: str
@@ -70,8 +71,9 @@ class Figure:
 
 
 def survey_mouths(seed: int, count: int) -> list[Figure]:
-    """Measure the first ``count`` adults of a set."""
-    mouths = [_mouth(seed, f"s{seed}-p{number:06d}") for number in range(count)]
+    """Measure the first ``count`` adults of the phantom set with this seed."""
+    numbers = tqdm(range(count), desc="mouths", unit="mouth", mininterval=10)
+    mouths = [_mouth(seed, f"s{seed}-p{number:06d}") for number in numbers]
     figures = []
     for name, measure, published, source in _MEASURES:
         values = np.concatenate([np.asarray(measure(mouth), float) for mouth in mouths])
@@ -80,14 +82,19 @@ def survey_mouths(seed: int, count: int) -> list[Figure]:
 
 
 def survey_lights(seed: int, count: int) -> dict[str, float]:
-    """Shares of the kinds of light, percentiles of the lamps' direction off the lens's axis, spread of exposure."""
+    """Describe the lighting of the first ``count`` frontal views.
+
+    Returns:
+        ``share_KIND`` of every kind of light; ``off_axis_deg_pN``, percentiles of the lamps' mean direction off the
+        lens axis, degrees; ``exposure_sd``, the standard deviation of the exposure target.
+    """
     lights = [sample_lighting(numpy_generator(seed, f"s{seed}-p{n:06d}-frontal", "light")) for n in range(count)]
     weights = [np.array([lamp.strength.mean() for lamp in light.lamps]) for light in lights]
-    places = [
+    centres = [
         np.average([lamp.position[:2] for lamp in light.lamps], 0, weight)
         for light, weight in zip(lights, weights, strict=True)
     ]
-    off_axis = np.degrees(np.arctan2(np.linalg.norm(places, axis=1), 260.0))
+    off_axis = np.degrees(np.arctan2(np.linalg.norm(centres, axis=1), 260.0))
     return {
         **{f"share_{kind}": sum(light.kind == kind for light in lights) / count for kind in LIGHT_KINDS},
         **{f"off_axis_deg_p{p}": float(np.percentile(off_axis, p)) for p in (5, 50, 95)},
@@ -96,22 +103,22 @@ def survey_lights(seed: int, count: int) -> dict[str, float]:
 
 
 def figure_table(figures: Sequence[Figure]) -> str:
-    """Figures as a Markdown table."""
+    """Format figures as a Markdown table."""
     rows = [f"| {f.name} | {f.found:.2f} ± {f.spread:.2f} | {f.published:.2f} | {f.source} |" for f in figures]
     return "\n".join(["| figure | procedural, ± sd | published | source |", "|---|---|---|---|", *rows])
 
 
 def _mouth(seed: int, group: str) -> Mouth:
     shape = sample_shape(numpy_generator(seed, group, "shape"), numpy_generator(seed, group, "braces"))
-    lesions = _of_standing_teeth(sample_lesions("permanent", numpy_generator(seed, group, "lesions")), shape)
+    lesions = _visible_lesions(sample_lesions("permanent", numpy_generator(seed, group, "lesions")), shape)
     upper = build_arch("upper", shape, None, numpy_generator(seed, group, "upper arch"))
     lower = build_arch("lower", shape, None, numpy_generator(seed, group, "lower arch"))
     material = sample_material(numpy_generator(seed, group, "material"), lesions)
     return Mouth(shape, {"upper": upper, "lower": lower}, lesions, material)
 
 
-def _of_standing_teeth(lesions: Lesions, shape: Shape) -> Lesions:
-    """What a dentist finds: nothing of teeth that are gone, and no filling or decay under a crown."""
+def _visible_lesions(lesions: Lesions, shape: Shape) -> Lesions:
+    """Drop lesions of missing teeth, and fillings and decay under crowns, as an examination would."""
     crowns = {fdi: kind for fdi, kind in lesions.crowns.items() if fdi not in shape.missing}
     hidden = shape.missing | crowns.keys()
     fillings = tuple(filling for filling in lesions.fillings if filling.spot.fdi not in hidden)
@@ -124,14 +131,14 @@ def _width(arch: Arch, form: int) -> Measure:
 
 
 def _clinical_length(form: int) -> Measure:
-    """What the gum leaves of an upper crown."""
+    """Length of an upper crown that the gum leaves visible."""
     return lambda mouth: [
         slot.size.height - GUM_COVER_MM[form - 1] + mouth.shape.recession_mm for slot in mouth.teeth("upper", form)
     ]
 
 
 def _distance(arch: Arch, form: int) -> Measure:
-    """Between the highest points of a pair of teeth."""
+    """Distance between the tips of a pair of teeth, mm; empty if one is missing."""
 
     def measure(mouth: Mouth) -> list[float]:
         pair = [slot.vertices for slot in mouth.teeth(arch, form) if slot.vertices is not None]
@@ -142,7 +149,7 @@ def _distance(arch: Arch, form: int) -> Measure:
 
 
 def _overbite(mouth: Mouth) -> list[float]:
-    """How far the upper central incisors' edges reach below the lower ones'."""
+    """Vertical overlap of the upper over the lower central incisors, mm."""
     reach = []
     for arch in ("upper", "lower"):
         edges = [
@@ -177,7 +184,7 @@ _MEASURES: Final[tuple[tuple[str, Measure, float, str], ...]] = (
     ("distance of upper canines' tips, mm", _distance("upper", 3), 35.41, _ARCHES),
     ("distance of lower canines' tips, mm", _distance("lower", 3), 26.85, _ARCHES),
     ("overbite of incisors, mm", _overbite, 2.9, _BRUNELLE),
-    ("teeth of 28 that stand", lambda mouth: [28 - len(mouth.shape.missing)], 26.90, _TEETH),
+    ("teeth present of 28", lambda mouth: [28 - len(mouth.shape.missing)], 26.90, _TEETH),
     ("third molars", lambda mouth: [2 * sum(mouth.shape.third_molars)], 1.48, _MAGRAW),
     ("mouths without third molars, share", lambda mouth: [not any(mouth.shape.third_molars)], 0.47, _MAGRAW),
     ("filled teeth", lambda mouth: [len(mouth.lesions.fillings)], 4.8, _NHANES_FILLED),

@@ -1,6 +1,6 @@
-"""Phantoms that no model saw, as arrays: what pictures are measured against, and what judges learn from.
+"""Phantoms that no model was trained on, as arrays: test images, and training data of the judges.
 
-Each set is rendered once and kept in the work folder. Refuses to know what is measured.
+Each set is rendered once and cached in the work folder.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _SHARD_SIZE: Final = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceSet:
-    """Records of a phantom set, in the order of its shards.
+    """Records of a phantom set, in shard order.
 
     Attributes:
-        source: Where their condition shards are.
-        keys, groups, prompts: Of every record.
-        photos: Reference pictures (n, H, W, 3).
-        seg: Tissue classes (n, H, W).
-        fdi, light: FDI numbers and lighting (n, H, W).
+        source: Folder or URL of the condition shards.
+        keys, groups, prompts: One per record; a group is a mouth.
+        photos: (n, H, W, 3) uint8 reference images.
+        seg: (n, H, W) uint8 tissue classes.
+        fdi, light: (n, H, W) uint8 FDI numbers and lighting.
     """
 
     source: str
@@ -48,16 +48,31 @@ class ReferenceSet:
     light: NDArray[np.uint8]
 
     def halves(self, split: int = 0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Indices of two halves of the records that share no mouth; another ``split``, other halves."""
+        """Split the records at random into two halves that share no mouth.
+
+        Args:
+            split: Number of the random split.
+
+        Returns:
+            Ascending indices of both halves, half of the mouths each, rounded down in the first.
+        """
         mouths = list(dict.fromkeys(self.groups))
         drawn = numpy_generator("halves", split).permutation(len(mouths))[: len(mouths) // 2]
-        chosen = {mouths[place] for place in drawn}
+        chosen = {mouths[index] for index in drawn}
         first = np.array([group in chosen for group in self.groups], bool)
         return np.flatnonzero(first), np.flatnonzero(~first)
 
 
 def reference_set(work: str, count: int, seed: int, size: int, workers: int | None = None) -> ReferenceSet:
-    """Records of ``count`` views of procedural jaws, rendered into ``work`` if they are not there yet."""
+    """Read a set of procedural jaws, after rendering what ``work`` does not hold yet.
+
+    Args:
+        work: Folder or URL that caches sets.
+        count: Records.
+        seed: Seed of the set.
+        size: Edge of images and maps, pixels.
+        workers: Rendering processes; None uses all cores.
+    """
     source = storage.join(work, "phantoms", f"{seed}-{size}-{count}")
     write_phantoms(source, PhantomSet(count, seed, size, _SHARD_SIZE), workers)
     records = [
@@ -65,10 +80,10 @@ def reference_set(work: str, count: int, seed: int, size: int, workers: int | No
         for shard in list_shards(source)
         for raw in read_records(shard, RecordRange(0, count))
     ]
-    return _stacked(source, records)
+    return _stack(source, records)
 
 
-def _stacked(source: str, records: list[ConditionRecord]) -> ReferenceSet:
+def _stack(source: str, records: list[ConditionRecord]) -> ReferenceSet:
     return ReferenceSet(
         source=source,
         keys=[record.key for record in records],

@@ -1,43 +1,40 @@
-"""Table T1: solvers and their steps against decoders, on the same records with the same noise.
+"""Table T1: solvers and step counts against decoders, on the same records with the same noise.
 
-Latency is of one picture alone on an idle engine: steps times a tick of one slot, and one decoded picture, measured
-side by side in this process and told as ratios. Quality is of whole builds, judged by a segmenter that learnt from
-reference pictures. Refuses to know how models were trained.
+Latency is that of one image alone on an idle engine, reported as a ratio. Quality is that of complete builds, scored by
+a segmenter trained on reference images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isnan
-from statistics import median
-from time import perf_counter
+from math import isnan, nan
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from dentgen.errors import SpecError
-from dentgen.evaluation.generated_images import generated_pictures
-from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings, kept_segmenters
+from dentgen.evaluation.generated_images import generated_images
+from dentgen.evaluation.judge_cache import cached_segmenters
+from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
-from dentgen.generation.generator import Generator, build_engine, load_generator
+from dentgen.evaluation.solver_timing import Timing, measure_timing
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import LORAS, TINY_DECODER
-from dentgen.pipeline.plan import make_plan
 from dentgen.quality.map_agreement import Maps, judged_figures
 from dentgen.quality.sharpness import high_frequency_energy, structural_similarity
 from dentgen.spec.build import BuildSpec
 
 LCM_LORA: Final = "lcm"
-_ROUNDS: Final = 21
+KL: Final = "KL"
 
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A solver with its steps; ``loras`` go into the UNet for it."""
+    """A solver with its number of steps and the LoRAs that it needs in the UNet."""
 
     name: str
     scheduler: str
@@ -58,7 +55,7 @@ SAMPLERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """A decoder: ``kl``, or the tiny one of a bundle."""
+    """A decoder, "kl" or "tiny", and the bundle that holds it."""
 
     name: str
     bundle: str
@@ -71,12 +68,12 @@ class Row:
 
     Attributes:
         sampler, decoder: Names.
-        latency: Of one picture over that of DDIM 50 with the KL decoder.
+        latency: Seconds of one image over those of DDIM 50 with the KL decoder.
         decoding: Share of the latency that is decoding.
-        boundary_f1, bleed_in, bleed_out, miou: As ``judged_figures``.
-        detail: High-frequency energy over that of the reference pictures.
-        ssim: To the reference picture of the same record.
-        ssim_kl: To the KL decoder's picture of the same latents.
+        boundary_f1, bleed_in, bleed_out, miou: As in ``judged_figures``.
+        detail: High-frequency energy over that of the reference images.
+        ssim: Structural similarity to the reference image of the same record.
+        ssim_kl: Structural similarity to the KL decoder's image of the same latents.
     """
 
     sampler: str
@@ -94,16 +91,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SolverStudy:
-    """The table and its pictures.
+    """The table and its images.
 
     Attributes:
-        rows: One for each sampler with each decoder.
-        decoder_speed: Time of the KL decoder over each decoder's, for one picture.
-        build_speed: The same for a batch as builds decode it.
-        reference: The row of the reference pictures.
-        pictures: (records, H, W, 3) by sampler and decoder.
-        photos: Reference pictures (records, H, W, 3).
-        keys: Of the records.
+        rows: One per sampler and decoder.
+        decoder_speed: Seconds of the KL decoder over those of each decoder, for one image.
+        build_speed: The same for a build's batch.
+        reference: Row of the reference images.
+        pictures: (records, H, W, 3) uint8 generated images by sampler and decoder.
+        photos: (records, H, W, 3) uint8 reference images.
+        keys: Keys of the records.
     """
 
     rows: list[Row]
@@ -115,7 +112,7 @@ class SolverStudy:
     keys: list[str]
 
     def figures(self) -> dict[str, Any]:
-        """Everything but pictures, for JSON, which knows no NaN."""
+        """Return everything but the images, with None for NaN, which JSON cannot represent."""
         rows = [
             {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
             for row in (*self.rows, self.reference)
@@ -128,150 +125,128 @@ class SolverStudy:
         }
 
 
-def decodings_of(bundle: str, before: str | None) -> list[Decoding]:
-    """The KL decoder and the tiny ones that there are: another bundle's, before its distillation, and this one's."""
+def available_decodings(bundle: str, before: str | None) -> list[Decoding]:
+    """List the KL decoder and the tiny ones.
+
+    Args:
+        bundle: Bundle under test; its tiny decoder is listed if it has one.
+        before: Bundle with the tiny decoder as it was before distillation; None if there is none.
+    """
     tiny = [Decoding("tiny, plain", before, "tiny")] if before else []
     if (find_bundle(bundle) / TINY_DECODER).is_dir():
         tiny.append(Decoding("tiny, distilled", bundle, "tiny"))
-    return [Decoding("KL", bundle, "kl"), *tiny]
+    return [Decoding(KL, bundle, "kl"), *tiny]
 
 
-def study_solvers(
+def compare_solvers(
     spec: BuildSpec, work: str, *, records: int, before: str | None = None, judges: JudgeSettings = DEFAULT_JUDGES
 ) -> SolverStudy:
     """Measure every sampler with every decoder.
 
     Args:
         spec: Conditions, model and engine; its sampling is replaced.
-        work: Folder for phantoms, judges and builds, the same as for fidelity.
-        records: Unseen phantoms to generate from.
+        work: Folder for phantoms, judges and builds, shared with the other evaluations.
+        records: Number of unseen phantoms to generate from.
         before: Bundle with the tiny decoder as it was before distillation.
-        judges: What judges learn from.
+        judges: Training of the judge.
 
     Raises:
         SpecError: If the bundle has no LCM-LoRA.
     """
-    if not (find_bundle(spec.model.bundle) / LORAS / LCM_LORA).is_dir():
-        raise SpecError(f"model.bundle: found no {LORAS}/{LCM_LORA} in {spec.model.bundle}, expected one for LCM")
+    _require_lcm_lora(spec.model.bundle)
     size = spec.conditions.size
-    learnt, test = reference_set(work, judges.records, JUDGE_SEED, size), reference_set(work, records, TEST_SEED, size)
-    judge = kept_segmenters(work, learnt.photos, learnt.seg, judges)["unet"]
-    decodings = decodings_of(spec.model.bundle, before)
-    tick, decode, batch = _seconds(spec, test, decodings)
-    slowest = SAMPLERS[0].steps * tick + decode["KL"]
-    reference = _row("reference", "", test.photos, test.photos, test, judge)
-    study = SolverStudy([], _over_kl(decode), _over_kl(batch), reference, {}, test.photos, test.keys)
-    for sampler in SAMPLERS:
-        for decoding in decodings:
-            pictures = generated_pictures(work, _spec(spec, sampler, decoding), test, variants=1)[:, 0]
-            study.pictures[sampler.name, decoding.name] = pictures
-            seconds = sampler.steps * tick + decode[decoding.name]
-            kl = study.pictures[sampler.name, "KL"]
-            row = _row(sampler.name, decoding.name, pictures, kl, test, judge)
-            study.rows.append(_timed(row, seconds / slowest, decode[decoding.name] / seconds))
-    return study
+    training = reference_set(work, judges.records, JUDGE_SEED, size)
+    test = reference_set(work, records, TEST_SEED, size)
+    judge = cached_segmenters(work, training.photos, training.seg, judges)["unet"]
+    decodings = available_decodings(spec.model.bundle, before)
+    timing = measure_timing({d.name: solver_spec(spec, SAMPLERS[-1], d) for d in decodings})
+    images = _generate(spec, work, test, decodings)
+    return SolverStudy(
+        rows=[
+            measured_row(sampler, name, images[sampler.name, name], images[sampler.name, KL], test, judge, timing)
+            for sampler in SAMPLERS
+            for name in timing.decode
+        ],
+        decoder_speed=timing.speedup(KL),
+        build_speed=timing.batch_speedup(KL),
+        reference=_row("reference", "", test.photos, test.photos, test, judge),
+        pictures=images,
+        photos=test.photos,
+        keys=test.keys,
+    )
 
 
-def _spec(spec: BuildSpec, sampler: Sampler, decoding: Decoding) -> BuildSpec:
+def _require_lcm_lora(bundle: str) -> None:
+    if not (find_bundle(bundle) / LORAS / LCM_LORA).is_dir():
+        raise SpecError(key="model.bundle", found=f"no {LORAS}/{LCM_LORA} in {bundle}", expected="a bundle with one")
+
+
+def _generate(
+    spec: BuildSpec, work: str, test: ReferenceSet, decodings: Sequence[Decoding]
+) -> dict[tuple[str, str], NDArray[np.uint8]]:
+    images = {}
+    steps = sum(sampler.steps for sampler in SAMPLERS) * len(decodings)
+    with tqdm(total=steps, desc="T1", unit="step") as bar:
+        for sampler in SAMPLERS:
+            for decoding in decodings:
+                own = solver_spec(spec, sampler, decoding)
+                images[sampler.name, decoding.name] = generated_images(work, own, test, variants=1)[:, 0]
+                bar.update(sampler.steps)
+    return images
+
+
+def solver_spec(spec: BuildSpec, sampler: Sampler, decoding: Decoding) -> BuildSpec:
+    """Return the spec with another sampler (its LoRAs added to the spec's own) and decoder."""
     loras = {**spec.model.loras, **dict.fromkeys(sampler.loras, 1.0)}
     model = spec.model.model_copy(update={"bundle": decoding.bundle, "decoder": decoding.decoder, "loras": loras})
     sampling = spec.sampling.model_copy(update={"scheduler": sampler.scheduler, "steps": sampler.steps})
     return BuildSpec.model_validate(spec.model_copy(update={"model": model, "sampling": sampling}).model_dump())
 
 
+def measured_row(
+    sampler: Sampler,
+    decoder: str,
+    images: NDArray[np.uint8],
+    kl_images: NDArray[np.uint8],
+    test: ReferenceSet,
+    judge: Segmenter | DilatedSegmenter,
+    timing: Timing,
+) -> Row:
+    """Score the images of one sampler and decoder.
+
+    Args:
+        sampler: The sampler.
+        decoder: Name of the decoder, a key of ``timing.decode``.
+        images: (records, H, W, 3) uint8.
+        kl_images: What the KL decoder made of the same latents.
+        test: Records that the images were generated from.
+        judge: Segmenter that scores them.
+        timing: Seconds per tick and decoder; latency is relative to the first sampler with the KL decoder.
+    """
+    seconds = timing.latency(sampler.steps, decoder)
+    latency = seconds / timing.latency(SAMPLERS[0].steps, KL)
+    decoding = timing.decode[decoder] / seconds
+    return _row(sampler.name, decoder, images, kl_images, test, judge, latency, decoding)
+
+
 def _row(
     sampler: str,
     decoder: str,
-    pictures: NDArray[np.uint8],
-    kl: NDArray[np.uint8],
+    images: NDArray[np.uint8],
+    kl_images: NDArray[np.uint8],
     test: ReferenceSet,
     judge: Segmenter | DilatedSegmenter,
+    latency: float = nan,
+    decoding: float = nan,
 ) -> Row:
-    judged = judged_figures(judge_labels(judge, pictures), Maps(test.seg, test.fdi, test.light))
+    judged = judged_figures(judge_labels(judge, images), Maps(test.seg, test.fdi, test.light))
     return Row(
         sampler=sampler,
         decoder=decoder,
-        latency=float("nan"),
-        decoding=float("nan"),
+        latency=latency,
+        decoding=decoding,
         **{name: judged[name] for name in ("miou", "boundary_f1", "bleed_in", "bleed_out")},
-        detail=float(high_frequency_energy(pictures).mean() / high_frequency_energy(test.photos).mean()),
-        ssim=float(structural_similarity(pictures, test.photos).mean()),
-        ssim_kl=float(structural_similarity(pictures, kl).mean()),
+        detail=float(high_frequency_energy(images).mean() / high_frequency_energy(test.photos).mean()),
+        ssim=float(structural_similarity(images, test.photos).mean()),
+        ssim_kl=float(structural_similarity(images, kl_images).mean()),
     )
-
-
-def _timed(row: Row, latency: float, decoding: float) -> Row:
-    return Row(**{**asdict(row), "latency": latency, "decoding": decoding})
-
-
-def _over_kl(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: seconds["KL"] / value for name, value in seconds.items()}
-
-
-def _seconds(
-    spec: BuildSpec, test: ReferenceSet, decodings: Sequence[Decoding]
-) -> tuple[float, dict[str, float], dict[str, float]]:
-    """Medians of interleaved rounds: a tick of an engine with one slot; by decoder one picture, and a build's."""
-    generators = {decoding.name: _generation(_spec(spec, SAMPLERS[-1], decoding), test) for decoding in decodings}
-    first = generators["KL"]
-    engine = build_engine(first, first.spec.sampling.first_rows, 1)
-    engine.warm_up()
-    ticks: list[float] = []
-    decodes: dict[str, list[float]] = {name: [] for name in generators}
-    batches: dict[str, list[float]] = {name: [] for name in generators}
-    for _ in range(_ROUNDS):
-        ticks.append(engine.warm_up())
-        for name, generator in generators.items():
-            decodes[name].append(_decode_seconds(generator))
-            batches[name].append(_batch_seconds(generator))
-    return median(ticks), _medians(decodes), _medians(batches)
-
-
-def _medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {name: median(values) for name, values in seconds.items()}
-
-
-def _generation(spec: BuildSpec, test: ReferenceSet) -> Generator:
-    source = spec.source.model_copy(update={"path": test.source, "split": None})
-    return load_generator(make_plan(spec.model_copy(update={"source": source})))
-
-
-@torch.no_grad()
-def _decode_seconds(generator: Generator) -> float:
-    """One picture through the decoder alone, in a batch of its own."""
-    bundle = generator.bundle
-    decoder = bundle.tiny_decoder or bundle.vae
-    edge = generator.spec.conditions.size // generator.codec.downscale
-    latents = torch.zeros(1, 4, edge, edge, device=bundle.unet.device, dtype=bundle.unet.dtype)
-    decoder.decode(latents)
-    begin = perf_counter()
-    decoder.decode(latents).sample.float().cpu()
-    return perf_counter() - begin
-
-
-def _batch_seconds(generator: Generator) -> float:
-    """As many pictures as the engine has slots, from latents to levels."""
-    edge = generator.spec.conditions.size // generator.codec.downscale
-    latents = [torch.zeros(4, edge, edge)] * generator.spec.engine.slots
-    begin = perf_counter()
-    generator.codec.decode_finite(latents)
-    return perf_counter() - begin
-
-
-def table_lines(study: SolverStudy) -> list[str]:
-    """The table as aligned text."""
-    names = [name for name in Row.__slots__ if name not in {"sampler", "decoder"}]
-    lines = [f"{'sampler':12s} {'decoder':16s} " + " ".join(f"{name:>11s}" for name in names)]
-    for row in (*study.rows, study.reference):
-        cells = " ".join(f"{getattr(row, name):11.3f}" for name in names)
-        lines.append(f"{row.sampler:12s} {row.decoder:16s} {cells}")
-    return [*lines, *speed_lines(study)]
-
-
-def speed_lines(study: SolverStudy) -> list[str]:
-    """How fast each other decoder is."""
-    return [
-        f"decoder {name}: {speed:.1f} times as fast as KL, {study.build_speed[name]:.1f} times in a build's batches"
-        for name, speed in study.decoder_speed.items()
-        if name != "KL"
-    ]

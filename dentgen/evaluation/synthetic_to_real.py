@@ -1,7 +1,7 @@
-"""Train on synthetic, test on real: what a segmenter learns from a build, and what from reference pictures.
+"""Train on synthetic, test on real (TSTR): segmenters trained on a build against those trained on reference images.
 
-The build is read as its users read it, through ``open_dataset``. "Real" are reference pictures of procedural jaws that
-no model and no segmenter saw. Refuses to know how pictures were made.
+The build is read as its users read it, through ``open_dataset``. "Real" are reference images of procedural jaws that
+neither the model nor a segmenter has seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dentgen.conditions.labels import SEG_CLASSES, tissue_classes
 from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import finished_build
-from dentgen.evaluation.judge_cache import DEFAULT_JUDGES, JudgeSettings, kept_judge
+from dentgen.evaluation.judge_cache import cached_judge
+from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 from dentgen.evaluation.judges import Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.quality.metrics import class_ious, confusion
@@ -31,12 +32,12 @@ class SyntheticToRealSettings:
     """Sizes of the comparison.
 
     Attributes:
-        work: Folder for phantoms, segmenters and builds, the same as for fidelity.
-        spec: What is built if no build is given.
-        build: A finished build to learn from; empty: one picture of each of the judges' records.
-        test_records: Reference pictures that segmenters are tested on.
-        judges: Most pictures that each learns from, and how long.
-        seeds: Segmenters of each kind.
+        work: Folder for phantoms, segmenters and builds, shared with the other evaluations.
+        spec: Spec to build from if no build is given; its image size applies in either case.
+        build: Finished build to train on; if empty, one image of each of the judges' records is built.
+        test_records: Reference images to test on.
+        judges: Upper bound of training images, and training steps.
+        seeds: Training seeds; one segmenter of each kind per seed.
     """
 
     work: str
@@ -48,47 +49,54 @@ class SyntheticToRealSettings:
 
 
 def measure_synthetic_to_real(settings: SyntheticToRealSettings) -> dict[str, float]:
-    """IoU on unseen reference pictures of segmenters that differ only in what they learnt from.
+    """Measure the IoU on unseen reference images of segmenters that differ only in their training images.
 
-    ``miou_synthetic``, ``miou_reference`` and their ``miou_ratio`` are means over seeds, ``..._seed0`` and so on the
-    single runs; ``iou_CLASS_...`` are means over seeds for each tissue. ``records`` pictures were learnt from.
+    Returns:
+        ``miou_synthetic``, ``miou_reference`` and their ``miou_ratio``, means over seeds; single runs as
+        ``miou_..._seedN``; ``iou_CLASS_...`` per tissue, means over seeds; ``records``, the number of training images.
 
     Raises:
-        SpecError: If the build's pictures have another size than the spec's.
-        BuildError: If the build was not sealed.
+        SpecError: If the build's images differ in size from the spec's.
+        BuildError: If the build is not finished.
     """
     size = settings.spec.conditions.size
     out = settings.build or _own_build(settings)
     images, seg = _read_build(out, settings.judges.records, size)
-    learnt = reference_set(settings.work, len(images), JUDGE_SEED, size)
+    training = reference_set(settings.work, len(images), JUDGE_SEED, size)
     test = reference_set(settings.work, settings.test_records, TEST_SEED, size)
     ious = {
-        "synthetic": [_learn(settings, images, seg, seed, test) for seed in settings.seeds],
-        "reference": [_learn(settings, learnt.photos, learnt.seg, seed, test) for seed in settings.seeds],
+        "synthetic": [_test_ious(settings, images, seg, seed, test) for seed in settings.seeds],
+        "reference": [_test_ious(settings, training.photos, training.seg, seed, test) for seed in settings.seeds],
     }
     return {"records": float(len(images)), **_figures(ious, settings.seeds)}
 
 
 def _own_build(settings: SyntheticToRealSettings) -> str:
-    learnt = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.size)
-    return finished_build(settings.work, settings.spec, learnt.source, variants=1)
+    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.size)
+    return finished_build(settings.work, settings.spec, training.source, variants=1)
 
 
-def _read_build(out: str, most: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pictures (n, size, size, 3) and tissue classes (n, size, size) of a build, in its order."""
-    samples = list(islice(open_dataset(out), most))
+def _read_build(out: str, limit: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images (n, size, size, 3) and tissue classes (n, size, size) of a build's first samples."""
+    samples = list(islice(open_dataset(out), limit))
     images = np.stack([sample["image"].permute(1, 2, 0).numpy() for sample in samples])
     if images.shape[1:3] != (size, size):
-        raise SpecError(f"{out}: found pictures of {images.shape[2]} x {images.shape[1]}, expected {size} x {size}")
+        raise SpecError(
+            "wrong image size",
+            file=out,
+            found=f"{images.shape[2]} x {images.shape[1]}",
+            expected=f"{size} x {size}",
+            advice=f"--set conditions.size={images.shape[1]}",
+        )
     return images, tissue_classes(np.stack([sample["seg"].numpy() for sample in samples]))
 
 
-def _learn(
+def _test_ious(
     settings: SyntheticToRealSettings, images: NDArray[np.uint8], seg: NDArray[np.uint8], seed: int, test: ReferenceSet
 ) -> NDArray[np.float64]:
-    """IoU of every class on the test pictures."""
+    """Train a segmenter; its IoU of every class on the test images."""
     steps = settings.judges.unet_steps
-    segmenter = kept_judge(settings.work, Segmenter, images, seg, steps=steps, seed=seed, name="unet")
+    segmenter = cached_judge(settings.work, Segmenter, images, seg, steps=steps, seed=seed, name="unet")
     return class_ious(confusion(judge_labels(segmenter, test.photos), test.seg, _CLASSES))
 
 

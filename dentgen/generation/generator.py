@@ -1,7 +1,4 @@
-"""What a process holds to make units of one plan: models, solver, and an engine of the plan's shape.
-
-Refuses to know records.
-"""
+"""Models, solver and engine for one spec: what a process holds to generate images."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ from dentgen.diffusion.canvas import in_window
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
-from dentgen.errors import BuildError, ConditionError, OutOfMemoryError
+from dentgen.errors import BuildError, ConditionError, OutOfMemoryError, SpecError
 from dentgen.generation.memory import free_buffers_at_once, free_memory
 from dentgen.models.autoencoder import LatentCodec
-from dentgen.models.bundle import BASE, Bundle, load_chosen
+from dentgen.models.bundle import BASE, Bundle, load_bundle
 from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoiser
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
@@ -34,9 +31,17 @@ CODEC_BATCH: Final = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generator:
-    """Everything a process needs to generate units of one plan."""
+    """Everything a process needs to generate images of one spec.
 
-    plan: Plan
+    Attributes:
+        spec: Model, conditions, sampling and engine settings; source and output are not read.
+        bundle: Loaded networks.
+        prompts: Prompt encoder with its cache.
+        codec: Autoencoder and decoder, in fixed-size batches.
+        table: The spec's scheduler as a solver table.
+        routes: Control branches.
+    """
+
     spec: BuildSpec
     bundle: Bundle
     prompts: PromptEncoder
@@ -70,41 +75,57 @@ def control_routes(spec: BuildSpec) -> tuple[ControlRoute, ...]:
     return tuple(ControlRoute(name, name, use, scale) for name, scale in (named or {BASE: 1.0}).items())
 
 
-def load_generator(plan: Plan) -> Generator:
-    """Load the models that a plan names, with its threads and precision.
+def device_and_dtype(spec: BuildSpec) -> tuple[str, str]:
+    """Device kind ("cpu" or "cuda") and precision of the networks on this machine."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    auto = "float16" if device == "cuda" else "float32"
+    return device, auto if spec.engine.dtype == "auto" else spec.engine.dtype
+
+
+def load_generator(spec: BuildSpec) -> Generator:
+    """Load a spec's models, on the GPU if there is one.
 
     Raises:
-        BuildError: If the bundle found here is not the one that was planned with, or cannot do what the spec asks.
+        BundleError: If the bundle cannot be loaded.
+        SpecError: If the bundle cannot do what the spec asks.
     """
-    spec = BuildSpec.model_validate(plan.spec)
-    torch.set_num_threads(spec.engine.threads)
-    environment = plan.environment
-    bundle = load_chosen(spec.model, device=environment["device"], dtype=getattr(torch, environment["dtype"]))
+    device, dtype = device_and_dtype(spec)
+    return build_generator(spec, load_bundle(spec.model, device=device, dtype=getattr(torch, dtype)))
+
+
+def load_planned_generator(plan: Plan) -> Generator:
+    """Load the models of a plan.
+
+    Raises:
+        BuildError: If the bundle found here is not the one that the build was planned with.
+        SpecError: If the bundle cannot do what the spec asks.
+    """
+    model, environment = plan.spec.model, plan.environment
+    bundle = load_bundle(model, device=environment["device"], dtype=getattr(torch, environment["dtype"]))
     if bundle.digest != plan.bundle_digest:
         raise BuildError(
-            f"bundle {spec.model.bundle}: found digest {bundle.digest} here, expected {plan.bundle_digest} as planned"
+            file=f"bundle {model.bundle}",
+            found=f"digest {bundle.digest} here",
+            expected=f"{plan.bundle_digest}, as planned",
         )
-    return build_generator(plan, spec, bundle)
+    return build_generator(plan.spec, bundle)
 
 
-def build_generator(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generator:
-    """Put together what makes units, on loaded models.
+def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:
+    """Combine a spec with loaded networks.
 
     Raises:
-        BuildError: If the bundle cannot do what the spec asks.
+        SpecError: If the bundle cannot do what the spec asks.
     """
+    codec = LatentCodec(
+        bundle.vae, CODEC_BATCH,
+        decoder=bundle.tiny_decoder, tile=spec.model.decode_tile, compiled=spec.engine.compile,
+    )  # fmt: skip
     generator = Generator(
-        plan=plan,
         spec=spec,
         bundle=bundle,
         prompts=prompt_encoder(spec, bundle),
-        codec=LatentCodec(
-            bundle.vae,
-            CODEC_BATCH,
-            decoder=bundle.tiny_decoder,
-            tile=spec.model.decode_tile,
-            compiled=spec.engine.compile,
-        ),
+        codec=codec,
         table=solver_table(spec, bundle.folder),
         routes=control_routes(spec),
     )
@@ -115,41 +136,49 @@ def build_generator(plan: Plan, spec: BuildSpec, bundle: Bundle) -> Generator:
 
 
 def _check_control(generator: Generator) -> None:
-    """Refuse to make pictures that no condition decides."""
+    """Require that some condition decides the image."""
     spec, bundle, steps = generator.spec, generator.bundle, generator.table.num_steps
-    missing = [route.network for route in generator.routes if route.network not in {**bundle.shared, **bundle.full}]
+    available = {**bundle.shared, **bundle.full}
+    missing = [route.network for route in generator.routes if route.network not in available]
     if missing:
-        raise BuildError(f"bundle {bundle.name}: found no control net {missing}, expected one for conditions.use")
+        raise SpecError(
+            file=f"bundle {bundle.name}", key="conditions.use", found=f"no control net {missing}",
+            expected=f"one of {sorted(available)}" if available else "a control net in the bundle",
+        )  # fmt: skip
     window = (spec.conditions.control_start, spec.conditions.control_end)
     if not any(in_window(window, step, steps) for step in range(steps)):
-        raise BuildError(
-            f"conditions.control_start, control_end: found {window}, expected one of {steps} steps between"
+        raise SpecError(
+            key="conditions.control_start, control_end",
+            found=f"the window {list(window)}",
+            expected=f"a window that contains one of the {steps} denoising steps",
         )
 
 
 def _check_mask(generator: Generator) -> None:
-    """Refuse a UNet whose inputs are not what the spec gives it."""
+    """Require a UNet whose input channels are what the spec provides."""
     sampling, channels = generator.spec.sampling, int(generator.bundle.unet.config["in_channels"])
+    file = f"bundle {generator.bundle.name}"
     if channels not in {LATENT_CHANNELS, LATENT_CHANNELS + MASK_CHANNELS}:
-        raise BuildError(f"bundle {generator.bundle.name}: found a UNet of {channels} channels, expected 4 or 9")
+        raise SpecError(file=file, key="unet", found=f"{channels} input channels", expected="4 or 9")
     if channels > LATENT_CHANNELS and not sampling.repaint:
-        raise BuildError(
-            f"bundle {generator.bundle.name}: the UNet wants mask and masked picture, expected sampling.repaint"
-        )
+        raise SpecError(
+            file=file, key="sampling.repaint", found="none",
+            expected="classes to repaint: the bundle's UNet is an inpainting UNet",
+        )  # fmt: skip
 
 
 def _check_prompts(generator: Generator) -> None:
-    """Refuse prompts that stand in the spec and are too long, before every record fails on them."""
+    """Reject prompts of the spec that are too long, before every record fails on them."""
     sampling = generator.spec.sampling
     for key, prompt in (("negative_prompt", sampling.negative_prompt), ("prompt_to", sampling.prompt_to)):
         try:
             generator.prompts.embed(prompt or "")
         except ConditionError as error:
-            raise BuildError(f"sampling.{key}: {error}") from error
+            raise SpecError(key=f"sampling.{key}", found=error.found, expected=error.expected) from error
 
 
 def prompt_encoder(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
-    """A prompt encoder that remembers nothing yet."""
+    """A prompt encoder with an empty cache."""
     long_prompts, chunks = spec.sampling.long_prompts, spec.sampling.prompt_chunks
     return PromptEncoder(
         bundle.tokenizer, bundle.text_encoder, long_prompts=long_prompts, chunks=chunks, words=bundle.words
@@ -157,23 +186,25 @@ def prompt_encoder(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
 
 
 def start_engine(generator: Generator) -> DiffusionEngine:
-    """An engine of the plan's shape on the generation's networks, warmed up, and the decoder with it.
+    """A warmed-up engine of the spec's shape; the decoder is warmed up as well.
 
     Raises:
-        OutOfMemoryError: If the plan's slots do not fit into the device's memory; the message names a number that does.
+        OutOfMemoryError: If the spec's slots do not fit into the device's memory; ``advice`` names a number that does.
     """
     slots = generator.spec.engine.slots
     try:
         return _warm_engine(generator, slots, generator.spec.control_slots)
     except OutOfMemoryError as error:
-        failure = str(error)  # the error itself holds what did not fit, and is let go of before anything else is tried
+        failure = error.message  # the error holds what did not fit: release it before the next try
     fits = _fitting_slots(generator, slots)
-    advice = f"{fits} slots fit; set engine.slots" if fits else "no number of slots fits"
-    raise OutOfMemoryError(f"{failure}: {advice} (another number of slots is another dataset)")
+    raise OutOfMemoryError(
+        failure, key="engine.slots", found=slots, expected=f"at most {fits}" if fits else "fewer, but none fit",
+        advice="another number of slots gives another dataset",
+    )  # fmt: skip
 
 
 def build_engine(generator: Generator, slots: int, control_slots: int) -> DiffusionEngine:
-    """An engine of another shape, for measurements; not yet warmed up."""
+    """An engine with the given slots, not warmed up."""
     spec, bundle = generator.spec, generator.bundle
     tokens, width = generator.prompts.shape
     latent_size = spec.conditions.size // generator.codec.downscale
@@ -198,7 +229,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
 
 
 def solver_table(spec: BuildSpec, folder: Path) -> SolverTable:
-    """The spec's solver, on the noise schedule of a bundle's folder.
+    """The spec's scheduler as a solver table, on the noise schedule of the bundle.
 
     Raises:
         SpecError: If there is no such scheduler.
@@ -238,7 +269,7 @@ def _warm_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
 
 
 def _fitting_slots(generator: Generator, slots: int) -> int:
-    """The largest half, quarter and so on of the slots that fits and holds a canvas; 0 if none does."""
+    """The largest of half, a quarter, ... of the slots that fits and holds a canvas; 0 if none does."""
     free_buffers_at_once()
     while slots // 2 >= generator.spec.sampling.first_rows:
         slots //= 2

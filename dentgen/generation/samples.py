@@ -1,17 +1,16 @@
-"""One made picture to what is stored of it: members, metadata, a line in the ledger.
-
-Refuses to know how it was made.
-"""
+"""Generated samples to what is stored of them: shard members, metadata, and the status of every planned sample."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.interpolation import share_of
-from dentgen.documents import SampleMetadata, SampleStatus
+from dentgen.documents import SampleMetadata, SampleStatus, sample_key
 from dentgen.records import (
     CONDITION_MEMBER,
     DATA_DRIVEN_MEDIA,
@@ -25,9 +24,17 @@ from dentgen.shards.tar import image_bytes, json_bytes, png_bytes
 from dentgen.spec.build import BuildSpec
 
 
-def sample_members(plan: Plan, spec: BuildSpec, sample: GeneratedSample) -> dict[str, bytes]:
+@dataclass(frozen=True, slots=True)
+class RejectedSample:
+    """A sample that was requested and failed on the way, with the reason: file, key, found, expected."""
+
+    request: SampleRequest
+    reason: str
+
+
+def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
     """Members of a sample by extension; the same ones in every sample of a build."""
-    record = sample.request.record
+    spec, record = plan.spec, sample.request.record
     blank = np.zeros(record.shape, np.uint8)
     labels = {
         "seg": record.conditions.get("segmentation", blank + IGNORE),
@@ -37,26 +44,19 @@ def sample_members(plan: Plan, spec: BuildSpec, sample: GeneratedSample) -> dict
     return {
         spec.output.image_format: image_bytes(sample.picture, spec.output.image_format, spec.sampling.source_type),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA) for member, array in labels.items()},
-        "json": json_bytes(sample_metadata(plan, spec, sample.request).model_dump(mode="json")),
+        "json": json_bytes(sample_metadata(plan, sample.request).model_dump(mode="json")),
     }
 
 
-def sample_metadata(plan: Plan, spec: BuildSpec, request: SampleRequest) -> SampleMetadata:
-    """What people ask of a sample; ``spec_digest`` names the whole spec, which stands in the build's plan."""
-    record, sampling = request.record, spec.sampling
-    several = request.variants > 1
+def sample_metadata(plan: Plan, request: SampleRequest) -> SampleMetadata:
+    """Content of ``KEY.json``; ``spec_digest`` names the whole spec, which is in the build's plan."""
+    spec = plan.spec
+    model, conditions, sampling = spec.model, spec.conditions, spec.sampling
     return SampleMetadata(
-        key=request.key,
-        source_key=record.key,
-        group=record.group,
-        split=record.split,
-        variant=request.variant,
+        **_origin(request),
+        **_interpolation(spec, request),
         seed=sampling.seed,
-        prompt=request.prompt,
         negative_prompt=sampling.negative_prompt,
-        prompt_to=sampling.prompt_to or "" if several else "",
-        seed_to=sampling.seed if sampling.seed_to is None or not several else sampling.seed_to,
-        share=share_of(request.variant, request.variants) if several and sampling.interpolates else 0.0,
         scheduler=sampling.scheduler_name,
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,
@@ -64,57 +64,81 @@ def sample_metadata(plan: Plan, spec: BuildSpec, request: SampleRequest) -> Samp
         start_from=sampling.start_from,
         strength=sampling.strength,
         repaint=sampling.repaint,
-        adapters={**spec.model.adapters, **spec.model.controlnets},
-        loras=spec.model.scaled_loras,
-        embeddings=tuple(spec.model.embeddings),
-        decoder=spec.model.decoder,
-        control={"use": "+".join(spec.conditions.use), "alpha": spec.conditions.alpha, "fit": spec.conditions.fit},
-        size=spec.conditions.size,
-        bundle=spec.model.bundle,
+        adapters={**model.adapters, **model.controlnets},
+        loras=model.loras,
+        embeddings=model.embeddings,
+        decoder=model.decoder,
+        control={"use": "+".join(conditions.use), "alpha": conditions.alpha, "fit": conditions.fit},
+        size=conditions.size,
+        bundle=model.bundle,
         bundle_digest=plan.bundle_digest,
         spec_digest=plan.spec_digest,
         software=plan.environment,
-        source_license=record.license,
-        attributes=record.attributes,
-        teeth=_teeth(record),
-        warnings=_warnings(request),
         synthetic=sampling.synthetic,
-        digital_source_type=spec.sampling.source_type,
+        digital_source_type=sampling.source_type,
     )
+
+
+def written_status(request: SampleRequest) -> SampleStatus:
+    """Ledger line of a sample that is in the shard."""
+    return SampleStatus(**_origin(request), status="written", light_level=_light_level(request.record))
+
+
+def rejected_statuses(rejection: RejectedRecord | RejectedSample) -> list[SampleStatus]:
+    """Ledger lines of what was planned and is not in the shard: one sample, or all variants of a record."""
+    if isinstance(rejection, RejectedSample):
+        request, level = rejection.request, _light_level(rejection.request.record)
+        return [SampleStatus(**_origin(request), status="rejected", reason=rejection.reason, light_level=level)]
+    return [
+        SampleStatus(
+            key=sample_key(rejection.name, variant),
+            source_key=rejection.source_key,
+            variant=variant,
+            status="rejected",
+            reason=rejection.reason,
+        )
+        for variant in range(rejection.variants)
+    ]
+
+
+def _origin(request: SampleRequest) -> dict[str, Any]:
+    """What metadata and ledger both say of a sample: its keys, record and prompt."""
+    record = request.record
+    return {
+        "key": request.key,
+        "source_key": record.key,
+        "group": record.group,
+        "split": record.split,
+        "variant": request.variant,
+        "prompt": request.prompt,
+        "source_license": record.license,
+        "attributes": record.attributes,
+        "teeth": () if record.fdi is None else tuple(int(number) for number in np.unique(record.fdi) if number),
+        "warnings": _warnings(request),
+    }
+
+
+def _interpolation(spec: BuildSpec, request: SampleRequest) -> dict[str, Any]:
+    """Where a sample lies between two prompts or seeds; a record with one variant is not interpolated."""
+    sampling = spec.sampling
+    if request.variants == 1 or not sampling.interpolates:
+        return {"seed_to": sampling.seed}
+    return {
+        "prompt_to": sampling.prompt_to or "",
+        "seed_to": sampling.seed if sampling.seed_to is None else sampling.seed_to,
+        "share": share_of(request.variant, request.variants),
+    }
 
 
 def _warnings(request: SampleRequest) -> tuple[str, ...]:
-    record, found = request.record, list(request.record.warnings)
+    record, warnings = request.record, list(request.record.warnings)
     if "segmentation" not in record.conditions:
-        found.append("the source has no segmentation: seg is 255 (ignore) everywhere")
+        warnings.append("the source has no segmentation: seg is 255 (ignore) everywhere")
     if record.fdi is None:
-        found.append("the source has no FDI map: fdi is 0 everywhere")
+        warnings.append("the source has no FDI map: fdi is 0 everywhere")
     if request.dropped:
-        found.append(f"the text encoder did not read the end of a prompt: {request.dropped!r}")
-    return tuple(found)
-
-
-def sample_status(request: SampleRequest, status: Literal["written", "rejected"], reason: str = "") -> SampleStatus:
-    """A sample's line in the ledger."""
-    return SampleStatus(
-        key=request.key,
-        source_key=request.record.key,
-        group=request.record.group,
-        split=request.record.split,
-        variant=request.variant,
-        prompt=request.prompt,
-        status=status,
-        reason=reason,
-        source_license=request.record.license,
-        attributes=request.record.attributes,
-        teeth=_teeth(request.record),
-        light_level=_light_level(request.record),
-        warnings=_warnings(request),
-    )
-
-
-def _teeth(record: ConditionRecord) -> tuple[int, ...]:
-    return () if record.fdi is None else tuple(int(number) for number in np.unique(record.fdi) if number)
+        warnings.append(f"the text encoder did not read the end of a prompt: {request.dropped!r}")
+    return tuple(warnings)
 
 
 def _light_level(record: ConditionRecord) -> int | None:

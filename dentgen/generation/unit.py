@@ -1,6 +1,6 @@
-"""One unit in one process, from condition shard to tar bytes, in reading order. No Ray.
+"""One unit in one process, from condition shard to tar bytes, in reading order and without Ray.
 
-This is what a debugger steps through, and the oracle of the most important test: bytes from Ray = bytes from here.
+This is what a debugger steps through, and the oracle of the most important test: bytes from Ray equal bytes from here.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import torch
@@ -17,20 +18,22 @@ from torch import Tensor
 
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
-from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, read_unit
+from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, RejectedRecord, read_unit
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
-from dentgen.errors import ControlError
-from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.errors import ConditionError, ControlError
+from dentgen.generation.canvases import build_canvases, check_request, sample_requests
 from dentgen.generation.generator import Generator
-from dentgen.generation.samples import sample_members, sample_status
-from dentgen.records import GeneratedSample, SampleRequest
+from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
+from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
+from dentgen.shards import layout
 from dentgen.shards.ledger import digest_of
+from dentgen.shards.plan import Plan
 from dentgen.shards.tar import tar_bytes
 
-_NOT_FINITE: Final = "sampling gave values that are not finite"
+_NOT_FINITE: Final = "values that are not finite"
 
-#: Samples canvases and returns clean latents, or an error, by key: an engine of one's own, or one that units share.
+#: Samples canvases to clean latents, or an error, by key: an engine's ``run``, or that of an engine shared by units.
 Sampler = Callable[[Sequence[Canvas]], Mapping[str, Sampled]]
 
 
@@ -43,66 +46,105 @@ class UnitResult:
 
 
 def generate_unit(
-    generator: Generator, unit: Unit, shard: ConditionShard, sampler: Sampler, quarantine: Quarantine = EMPTY_QUARANTINE
+    plan: Plan,
+    generator: Generator,
+    unit: Unit,
+    shard: ConditionShard,
+    sampler: Sampler,
+    quarantine: Quarantine = EMPTY_QUARANTINE,
 ) -> UnitResult:
-    """Make one unit: read, prepare, embed, encode, sample, decode, pack.
+    """Generate one unit: read, prepare, embed, encode, sample, decode, pack.
 
     Args:
-        generator: Models and plan.
+        plan: The plan; its units are not read.
+        generator: Models and settings.
         unit: Which records.
         shard: The condition shard that the unit names.
         sampler: ``engine.run`` or a driver's.
-        quarantine: Records that are known to kill who reads them; they are rejected unread.
-    """
-    started, began = time.time(), time.monotonic()  # the clock may be set back meanwhile
-    records, rejected = read_unit(generator.spec, unit, shard, quarantine)
-    requests, unusable = sample_requests(generator, unit, records)
-    sampled = sampler(build_canvases(generator, requests))
-    samples, broken = _decode(generator, requests, sampled)
-    members = [(sample.request.key, sample_members(generator.plan, generator.spec, sample)) for sample in samples]
-    tar = tar_bytes(members) if members else b""
-    written = [sample_status(sample.request, "written") for sample in samples]
-    record = _ledger_record(generator, unit, tar, [*written, *rejected, *unusable, *broken])
-    timing = UnitTiming(started=started, seconds=time.monotonic() - began, worker=f"{platform.node()}:{os.getpid()}")
-    return UnitResult(tar, record.model_copy(update={"timing": timing}))
-
-
-def _decode(
-    generator: Generator, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
-) -> tuple[list[GeneratedSample], list[SampleStatus]]:
-    """Pictures of finite latents; what the engine refused, or what diverged, is rejected alone.
+        quarantine: Records that are known to crash their reader; they are rejected unread.
 
     Raises:
-        ControlError: If a control branch failed. That is no property of the sample: the unit is to be tried again.
+        BuildError: If the source is not what was planned.
+        ControlError: If a control branch failed: the unit can be tried again.
+    """
+    started, start = time.time(), time.monotonic()  # the wall clock may be set back meanwhile
+    records, unreadable = read_unit(plan.spec, unit, shard, quarantine)
+    requests, unusable = _requests(generator, unit, records)
+    sampled = sampler(build_canvases(generator, requests))
+    samples, failed = decode_samples(generator, requests, sampled)
+    tar = tar_bytes([(sample.request.key, sample_members(plan, sample)) for sample in samples]) if samples else b""
+    statuses = _statuses(samples, chain(unreadable, unusable, failed))
+    seconds = time.monotonic() - start
+    timing = UnitTiming(started=started, seconds=seconds, worker=f"{platform.node()}:{os.getpid()}")
+    return UnitResult(tar, _ledger_record(plan, unit, tar, statuses, timing))
+
+
+def decode_samples(
+    generator: Generator, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
+) -> tuple[list[GeneratedSample], list[RejectedSample]]:
+    """Decode finite latents; a sample that failed in the engine or diverged is rejected alone.
+
+    Raises:
+        ControlError: If a control branch failed: no property of the sample.
     """
     samples: list[GeneratedSample] = []
-    rejected: list[SampleStatus] = []
+    rejected: list[RejectedSample] = []
     finite: list[tuple[SampleRequest, Tensor]] = []
     for request in requests:
         result = sampled[request.key]
         if isinstance(result, ControlError):
             raise result
-        if isinstance(result, Tensor) and bool(torch.isfinite(result).all()):
-            finite.append((request, result))
+        if not isinstance(result, Tensor):
+            rejected.append(RejectedSample(request, str(result)))
+        elif not bool(torch.isfinite(result).all()):
+            rejected.append(RejectedSample(request, f"{request.key}: sampling gave {_NOT_FINITE}"))
         else:
-            reason = f"{request.key}: {_NOT_FINITE}" if isinstance(result, Tensor) else str(result)
-            rejected.append(sample_status(request, "rejected", reason))
+            finite.append((request, result))
     pictures = generator.codec.decode_finite([latents for _, latents in finite])
     for (request, _), picture in zip(finite, pictures, strict=True):
         if picture is None:
-            rejected.append(sample_status(request, "rejected", f"{request.key}: decoded, {_NOT_FINITE}"))
+            rejected.append(RejectedSample(request, f"{request.key}: decoding gave {_NOT_FINITE}"))
         else:
             samples.append(GeneratedSample(request, picture))
     return samples, rejected
 
 
-def _ledger_record(generator: Generator, unit: Unit, tar: bytes, samples: Sequence[SampleStatus]) -> LedgerRecord:
+def _requests(
+    generator: Generator, unit: Unit, records: Sequence[ConditionRecord]
+) -> tuple[list[SampleRequest], list[RejectedSample]]:
+    """Variants of every record, and those that the spec's way of sampling cannot take."""
+    requests: list[SampleRequest] = []
+    rejected: list[RejectedSample] = []
+    for record in records:
+        variants = sample_requests(generator, record)
+        try:
+            check_request(generator, variants[0])
+        except ConditionError as error:
+            reason = f"{storage.name_of(unit.shard)}: {record.key}: {error}"
+            rejected += [RejectedSample(request, reason) for request in variants]
+        else:
+            requests += variants
+    return requests, rejected
+
+
+def _statuses(
+    samples: Sequence[GeneratedSample], rejections: Iterable[RejectedRecord | RejectedSample]
+) -> tuple[SampleStatus, ...]:
+    """One status per planned sample: planned = written + rejected."""
+    written = (written_status(sample.request) for sample in samples)
+    return tuple(chain(written, chain.from_iterable(map(rejected_statuses, rejections))))
+
+
+def _ledger_record(
+    plan: Plan, unit: Unit, tar: bytes, statuses: tuple[SampleStatus, ...], timing: UnitTiming
+) -> LedgerRecord:
     return LedgerRecord(
         unit=unit.id,
-        spec_digest=generator.plan.spec_digest,
-        bundle_digest=generator.plan.bundle_digest,
-        shard=storage.name_of(f"{unit.name}.tar") if tar else "",
+        spec_digest=plan.spec_digest,
+        bundle_digest=plan.bundle_digest,
+        shard=layout.shard_file(unit.name) if tar else "",
         bytes=len(tar),
         sha256=digest_of(tar),
-        samples=tuple(samples),
+        samples=statuses,
+        timing=timing,
     )

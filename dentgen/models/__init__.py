@@ -1,1 +1,1 @@
-"""Model bundles: loading, text, autoencoder, control nets and adapters, and the embedded miniature."""
+"""Model bundles: loading, text encoder, autoencoder, control nets and adapters, and the embedded miniature."""

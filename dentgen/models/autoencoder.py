@@ -1,7 +1,7 @@
-"""Pictures to latents and back, in batches of one fixed size, so that a result never depends on how many came along.
+"""Encoding pictures to latents and decoding them, in batches of one fixed size.
 
-What goes to or comes from a device is bytes; ranges and rounding are its work. Refuses to know where pictures come from
-and what latents are for.
+The fixed size makes results independent of the number of pictures. Pictures cross the bus as bytes: ranges and rounding
+are computed on the device.
 """
 
 from __future__ import annotations
@@ -25,103 +25,103 @@ Result = TypeVar("Result")
 
 
 class OnDevice(Protocol):
-    """Runs work where the device is and returns its result."""
+    """Runs a function on the thread that owns the device and returns its result."""
 
     def __call__(self, work: Callable[[], Result], /) -> Result:
         """Run it."""
 
 
-def _at_once(work: Callable[[], Result], /) -> Result:
+def _on_this_thread(work: Callable[[], Result], /) -> Result:
     return work()
 
 
 def downscale_of(autoencoder: AutoencoderKL | AutoencoderTiny) -> int:
-    """Pixels per latent along an edge: a factor between any two of its blocks, which is 2 unless it says otherwise."""
+    """Pixels per latent along an edge: 2 (or the configured upsampling factor) per pair of adjacent blocks."""
     config = autoencoder.config
     return int(config.get("upsampling_scaling_factor", 2) ** (len(config["block_out_channels"]) - 1))
 
 
 class LatentCodec:
-    """A bundle's autoencoder with a fixed batch size. Keeps no state, so that several threads may share it."""
+    """A bundle's autoencoder with a fixed batch size. Stateless, so threads may share it."""
 
     def __init__(
         self,
         vae: AutoencoderKL,
         batch: int,
-        on_device: OnDevice = _at_once,
+        on_device: OnDevice = _on_this_thread,
         *,
         decoder: AutoencoderKL | AutoencoderTiny | None = None,
         tile: int | None = None,
         compiled: bool = False,
     ) -> None:
-        """Take an autoencoder, in the memory format that its loader gave it.
+        """Wrap an autoencoder; its memory format must not change afterwards.
 
         Args:
-            vae: The network; always the one that encodes.
-            batch: Images per call of it; short batches are padded with zeros.
-            on_device: Runs every call; an engine's thread, where that owns the device.
-            decoder: Decodes in the vae's place.
-            tile: Edge in pixels of the tiles in which larger pictures are decoded; None decodes them whole.
-            compiled: Compile the decoder, for whole pictures.
+            vae: Encodes, and decodes unless ``decoder`` is given.
+            batch: Images per network call; short batches are padded with zeros.
+            on_device: Runs every network call, for example on an engine's thread.
+            decoder: Decodes in place of ``vae``.
+            tile: Edge, in pixels, of the tiles in which larger pictures are decoded; None decodes them whole.
+            compiled: Compile the decoder for whole pictures.
 
         Raises:
-            SpecError: If the decoder cannot work in such tiles.
+            SpecError: If the decoder's tiles of this size would not overlap by whole latents.
         """
         self._vae, self._batch, self.on_device = vae, batch, on_device
         self._decoder = vae if decoder is None else decoder
+        self._vae_format, self._decoder_format = _memory_format(vae), _memory_format(self._decoder)
         self._in_tiles = None if tile is None else _in_tiles(self._decoder, tile)
         self._whole = torch.compile(self._decoder.decode, dynamic=False) if compiled else self._decoder.decode
 
     def through(self, on_device: OnDevice) -> LatentCodec:
-        """The same codec with its calls run elsewhere."""
+        """The same codec with its network calls run by ``on_device``."""
         codec = copy.copy(self)
         codec.on_device = on_device
         return codec
 
     @property
     def downscale(self) -> int:
-        """Pixels per latent."""
+        """Pixels per latent along an edge."""
         return downscale_of(self._vae)
 
     def encode_control(self, images: Sequence[NDArray[np.uint8]]) -> list[Float[Tensor, "4 h w"]]:
-        """Scaled latents of control images (H, W, 3), taken as [0, 1] and at the posterior's mode.
+        """Scaled latents (4, h, w) of control images (H, W, 3) uint8, at the posterior's mode.
 
-        ctrLoRA encodes conditions in [0, 1], not in the picture's [-1, 1].
+        Control images are encoded in the range [0, 1], as in ctrLoRA, not in the [-1, 1] of pictures.
         """
         return self._encode_all(self._control_pixels, images)
 
     def encode_pictures(self, images: Sequence[NDArray[np.uint8]]) -> list[Float[Tensor, "4 h w"]]:
-        """Scaled latents of pictures (H, W, 3), taken as [-1, 1] and at the posterior's mode."""
+        """Scaled latents (4, h, w) of pictures (H, W, 3) uint8, encoded in [-1, 1], at the posterior's mode."""
         return self._encode_all(self._picture_pixels, images)
 
     def encode_masked(
         self, images: Sequence[NDArray[np.uint8]], keep_masks: Sequence[NDArray[np.bool_]]
     ) -> list[Float[Tensor, "4 h w"]]:
-        """As ``encode_pictures``, what a mask (H, W) does not keep set to mid-grey, as 9-channel inpainting expects.
+        """As ``encode_pictures``, with pixels outside the keep masks (H, W) set to mid-grey, for 9-channel inpainting.
 
         Raises:
-            ValueError: If there are not as many masks as images.
+            ValueError: If the numbers of masks and images differ.
         """
         return self._encode_all(self._masked_pixels, list(zip(images, keep_masks, strict=True)))
 
     def decode(self, latents: Sequence[Float[Tensor, "4 h w"]]) -> list[NDArray[np.uint8]]:
-        """Pictures (H, W, 3) uint8 of scaled latents, levels rounded to nearest.
+        """Pictures (H, W, 3) uint8 of scaled latents (4, h, w), rounded to the nearest level.
 
         Raises:
-            EngineError: If values of a picture are not finite.
+            EngineError: If a decoded picture has values that are not finite.
             OutOfMemoryError: If a batch does not fit into the device's memory.
         """
         pictures = [picture for picture in self.decode_finite(latents) if picture is not None]
         if len(pictures) < len(latents):
-            raise EngineError(
-                f"{len(latents) - len(pictures)} of {len(latents)} pictures have values that are not finite"
-            )
+            found = f"{len(latents) - len(pictures)} of {len(latents)} with values that are not finite"
+            raise EngineError(key="decoded pictures", found=found, expected="finite values")
         return pictures
 
     def decode_finite(self, latents: Sequence[Float[Tensor, "4 h w"]]) -> list[NDArray[np.uint8] | None]:
-        """As ``decode``, with None in place of a picture whose values are not finite.
+        """As ``decode``, with None in place of pictures with values that are not finite.
 
-        Every batch is launched before the first is waited for, and the waiting is done by the caller's own thread.
+        All batches are launched before the first is waited for, and the caller's thread does the waiting.
 
         Raises:
             OutOfMemoryError: If a batch does not fit into the device's memory.
@@ -130,7 +130,7 @@ class LatentCodec:
         return [picture for copied in copies for picture in copied.pictures()]
 
     def warm_up(self, latent_size: int) -> None:
-        """Decode one batch, so that compiling and running out of memory happen now.
+        """Decode one batch, so that compilation and out-of-memory errors happen now.
 
         Raises:
             OutOfMemoryError: If a batch does not fit into the device's memory.
@@ -144,10 +144,8 @@ class LatentCodec:
             if not is_out_of_memory(error):
                 raise
             edge = latents[0].shape[-1] * self.downscale
-            raise OutOfMemoryError(
-                f"decoding {self._batch} pictures of {edge} pixels does not fit into the memory of "
-                f"{self._vae.device}; model.decode_tile needs less"
-            ) from error
+            message = f"decoding {self._batch} pictures of {edge} pixels does not fit into {self._vae.device}'s memory"
+            raise OutOfMemoryError(message, advice="decode in tiles (model.decode_tile)") from error
 
     def _encode_all(self, pixels: Callable[[Sequence[Item]], Tensor], items: Sequence[Item]) -> list[Tensor]:
         chunks = self._chunks(items)
@@ -155,7 +153,7 @@ class LatentCodec:
 
     @torch.no_grad()
     def _encode(self, pixels: Callable[[Sequence[Item]], Tensor], chunk: Sequence[Item]) -> list[Tensor]:
-        batch = _laid_out(self._padded(pixels(chunk).to(self._vae.dtype)), self._vae)
+        batch = self._padded(pixels(chunk).to(self._vae.dtype)).contiguous(memory_format=self._vae_format)
         encoded = self._vae.encode(batch).latent_dist.mode() * float(self._vae.config["scaling_factor"])
         return list(encoded[: len(chunk)].clone())
 
@@ -172,22 +170,22 @@ class LatentCodec:
         return self._picture_pixels([image for image, _ in pairs]) * kept[:, None]
 
     def _levels(self, images: Sequence[NDArray[np.uint8]]) -> Float[Tensor, "batch 3 H W"]:
-        # In two steps: one ``to`` would convert on the host and copy four times the bytes.
+        # Two steps, because a single ``to`` would convert on the host and copy four times the bytes.
         return torch.from_numpy(np.stack(images)).to(self._vae.device).float().permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def _decode(self, latents: Sequence[Tensor]) -> _PictureCopy:
         batch = torch.stack(list(latents)).to(self._decoder.device, self._decoder.dtype)
-        batch = _laid_out(self._padded(batch / float(self._decoder.config["scaling_factor"])), self._decoder)
-        decoded = self._decoded(batch)[: len(latents)]
+        batch = self._padded(batch / float(self._decoder.config["scaling_factor"]))
+        decoded = self._decoded(batch.contiguous(memory_format=self._decoder_format))[: len(latents)]
         values = decoded.float() / 2
-        finite = values.flatten(1).sum(1).isfinite()  # one pass: what is not finite stays so in a sum
+        finite = values.flatten(1).sum(1).isfinite()  # one pass: a sum propagates NaN and infinity
         levels = values.add_(0.5).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
         return _PictureCopy(levels.permute(0, 2, 3, 1).contiguous(), finite)
 
     def _decoded(self, batch: Float[Tensor, "batch 4 h w"]) -> Float[Tensor, "batch 3 H W"]:
         decode = self._whole
-        # AutoencoderTiny would cut even a single tile into overlapping pieces.
+        # AutoencoderTiny would split even a picture of one tile into overlapping tiles.
         if self._in_tiles is not None and max(batch.shape[-2:]) > self._in_tiles.tile_latent_min_size:
             decode = self._in_tiles.decode
         decoded: Tensor = decode(batch, return_dict=False)[0]
@@ -202,19 +200,19 @@ class LatentCodec:
 
 
 class _PictureCopy:
-    """Pictures on their way to the host; the copy runs while the device goes on with what comes next."""
+    """An asynchronous copy of pictures to the host, which overlaps with the device's next work."""
 
     def __init__(self, levels: UInt8[Tensor, "batch H W 3"], finite: Bool[Tensor, " batch"]) -> None:
-        """Start the copy, behind what the current stream still has to do to both."""
+        """Enqueue the copy on the current stream."""
         self._arrived: torch.cuda.Event | None = None
         self._levels, self._finite = _to_host(levels), _to_host(finite)
         if not levels.is_cuda:
             return
-        self._arrived = torch.cuda.Event(blocking=True)  # waiting sleeps: whoever drives the device may need the core
+        self._arrived = torch.cuda.Event(blocking=True)  # wait without spinning: the engine's thread may need the core
         self._arrived.record(torch.cuda.current_stream(levels.device))
 
     def pictures(self) -> list[NDArray[np.uint8] | None]:
-        """Wait for the copy. Called by whoever wants the pictures, not where the device is driven."""
+        """Wait for the copy; call it on the consumer's thread, not on the one that drives the device."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return [
@@ -224,7 +222,7 @@ class _PictureCopy:
 
 
 def _to_host(values: Tensor) -> Tensor:
-    """A copy that is complete once the stream has come so far; on the CPU the values themselves."""
+    """An asynchronous copy on the host, complete when the stream reaches it; CPU tensors are returned as they are."""
     if not values.is_cuda:
         return values
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -232,26 +230,25 @@ def _to_host(values: Tensor) -> Tensor:
 
 
 def _in_tiles(decoder: AutoencoderKL | AutoencoderTiny, tile: int) -> AutoencoderKL | AutoencoderTiny:
-    """The decoder, its weights shared, with diffusers' tiled decoding switched on; the decoder itself stays as it is.
+    """A view of the decoder, sharing its weights, with diffusers' tiled decoding enabled.
 
-    diffusers rounds a tile's overlap down, in latents and in pixels separately. Where the one in latents is not whole,
-    AutoencoderKL gives a picture of another size; where it is 0, AutoencoderTiny leaves all but the first tile grey.
+    diffusers rounds a tile's overlap down, separately in latents and in pixels. If the overlap in latents is not an
+    integer, AutoencoderKL returns a picture of another size; if it is 0, AutoencoderTiny leaves all tiles but the first
+    grey.
     """
     downscale = downscale_of(decoder)
     step = round(1 / decoder.tile_overlap_factor) * downscale
     if tile < step or tile % step:
-        kind = type(decoder).__name__
-        raise SpecError(
-            f"tile: found {tile} pixels, expected a multiple of {step}: {kind}'s tiles overlap by whole latents"
-        )
+        expected = f"a multiple of {step}, so that {type(decoder).__name__}'s tiles overlap by whole latents"
+        raise SpecError(key="model.decode_tile", found=f"{tile} pixels", expected=expected)
     view = copy.copy(decoder)
     view.use_tiling, view.tile_sample_min_size, view.tile_latent_min_size = True, tile, tile // downscale
-    view.spatial_scale_factor = downscale  # AutoencoderTiny takes 2 ** out_channels, right for three doublings only
+    view.spatial_scale_factor = downscale  # AutoencoderTiny uses 2 ** out_channels, right for 3 upsamplings only
     return view
 
 
-def _laid_out(batch: Tensor, module: torch.nn.Module) -> Tensor:
-    """The batch in the memory format of the module's convolutions."""
+def _memory_format(module: torch.nn.Module) -> torch.memory_format:
+    """Memory format of the module's convolutions."""
     kernels = [p for p in module.parameters() if p.ndim == 4 and not p.is_contiguous()]
     is_last = any(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
-    return batch.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
+    return torch.channels_last if is_last else torch.contiguous_format

@@ -1,8 +1,7 @@
-"""Bundles: a diffusers model folder with control net and adapters, loaded the same way whatever its size.
+"""Loading of bundles: diffusers model folders with control nets, adapters, LoRAs and embeddings.
 
-``miniature`` is the bundle inside this package; anything else is a folder, a URL or a hub id in Stable Diffusion 1.5's
-layout. LoRAs and embeddings that a spec chooses go into the weights here. Only safetensors are read. Refuses to know
-conditions and sampling.
+A bundle is the embedded ``miniature``, or a folder, URL or hub id in Stable Diffusion 1.5's layout. Weights are read
+from safetensors only.
 """
 
 from __future__ import annotations
@@ -41,12 +40,13 @@ from dentgen.models.parts import (
     load_vae,
 )
 from dentgen.spec.build import ModelSpec
+from dentgen.spec.yaml_file import validate_document
 
 MINIATURE: Final = "miniature"
-#: Name of the control base where no adapter is merged into it.
+#: Name of the bare control base in ``Bundle.shared``.
 BASE: Final = "base"
 
-#: What turns latents into pictures: the bundle's autoencoder, or its distilled decoder.
+#: Decoder of latents: that of the bundle's autoencoder, or its distilled tiny decoder.
 Decoder = Literal["kl", "tiny"]
 
 _MINIATURE_FOLDER: Final = Path(__file__).parent / "miniature"
@@ -58,15 +58,15 @@ class Bundle:
     """Loaded models of one bundle.
 
     Attributes:
-        name: As the spec names it.
-        digest: sha256 over the deciding files of the bundle and of what was chosen.
-        folder: Where it was read from.
+        name: Name, folder, URL or hub id, as given.
+        digest: sha256 over all files that decide samples: the components and the chosen parts.
+        folder: Local folder of the files.
         tokenizer, text_encoder, vae, unet: As in Stable Diffusion 1.5.
-        shared: ctrLoRA control nets: the base with each chosen adapter merged in, by adapter; the bare base if none was
-            chosen; nothing if the bundle has no base.
-        full: Chosen full ControlNets by name.
+        shared: ctrLoRA control nets by adapter, each a copy of the base with the adapter merged in; the bare base under
+            ``base`` if no adapter was chosen; empty if the bundle has no base.
+        full: Chosen full ControlNets, by name.
         tiny_decoder: Distilled decoder of the vae's latents; None unless it was chosen.
-        words: Tokens of each chosen embedding, by the first of them.
+        words: Token ids of each chosen embedding, by the id that the tokenizer gives its word.
     """
 
     name: str
@@ -83,12 +83,12 @@ class Bundle:
 
     @property
     def control(self) -> ControlNetModel | None:
-        """The ctrLoRA control net, where there is exactly one."""
+        """The ctrLoRA control net if there is exactly one, otherwise None."""
         return next(iter(self.shared.values())) if len(self.shared) == 1 else None
 
 
 def find_bundle(name: str) -> Path:
-    """Folder of a bundle: the miniature, a local folder, a copy of a remote one, or a hub id in the hub's cache.
+    """Local folder of a bundle; remote bundles and hub ids are downloaded into a cache.
 
     Raises:
         BundleError: If it cannot be found or lacks a component.
@@ -103,20 +103,35 @@ def find_bundle(name: str) -> Path:
         folder = download(name)
     missing = [part for part in REQUIRED if not (folder / part).is_dir()]
     if missing:
-        raise BundleError(f"{name}: found no {', '.join(missing)} in {folder}, expected Stable Diffusion 1.5's layout")
+        expected = "the folders of Stable Diffusion 1.5's layout"
+        raise BundleError(file=name, found=f"no {', '.join(missing)}", expected=expected)
     return folder
 
 
 def bundle_digest(
-    name: str, adapters: Collection[str], *, controlnets: Collection[str] = (), decoder: Decoder = "kl"
+    model: ModelSpec | str,
+    adapters: Collection[str] | None = None,
+    *,
+    controlnets: Collection[str] | None = None,
+    loras: Mapping[str, float] | None = None,
+    embeddings: Collection[str] | None = None,
+    decoder: Decoder | None = None,
 ) -> str:
-    """Digest of a bundle and what is chosen of it."""
-    return chosen_digest(_choice(name, adapters, controlnets=controlnets, decoder=decoder))
+    """sha256 over names and contents of all files that decide samples: the components and the chosen parts.
+
+    Takes the choices of :func:`load_bundle`, and equals the ``digest`` of what that returns.
+
+    Raises:
+        BundleError: If the bundle cannot be found.
+        SpecError: If a choice is not valid.
+    """
+    chosen = _chosen(
+        model, adapters=adapters, controlnets=controlnets, loras=loras, embeddings=embeddings, decoder=decoder
+    )
+    return _digest(chosen, find_bundle(chosen.bundle))
 
 
-def chosen_digest(model: ModelSpec) -> str:
-    """sha256 of every file that decides samples: names and contents of the components and of what a spec chooses."""
-    folder = find_bundle(model.bundle)
+def _digest(model: ModelSpec, folder: Path) -> str:
     parts = [*REQUIRED, CONTROLNET, *(f"{ADAPTERS}/{adapter}" for adapter in sorted(model.adapters))]
     parts += [f"{CONTROLNETS}/{name}" for name in sorted(model.controlnets)]
     parts += [TINY_DECODER] if model.decoder == "tiny" else []
@@ -126,65 +141,74 @@ def chosen_digest(model: ModelSpec) -> str:
 
 
 def parts_digest(folder: Path, parts: Sequence[str]) -> str:
-    """sha256 over the deciding files of a bundle's parts, names and contents."""
+    """sha256 over names and contents of the deciding files (weights, configs, vocabularies) of a bundle's parts."""
     digest = hashlib.sha256()
     for part in parts:
         place = folder / part
         for file in [place] if place.is_file() else sorted(place.rglob("*")):
             if file.is_file() and file.suffix in _DECIDING_SUFFIXES:
-                content = hashlib.sha256(file.read_bytes()).hexdigest()
-                digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+                digest.update(f"{file.relative_to(folder).as_posix()} {file_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
+def file_sha256(file: Path) -> str:
+    """sha256 of a file, read in constant memory."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def load_bundle(
-    name: str = MINIATURE,
-    adapters: Collection[str] = (),
+    model: ModelSpec | str = MINIATURE,
+    adapters: Collection[str] | None = None,
     *,
-    controlnets: Collection[str] = (),
+    controlnets: Collection[str] | None = None,
     loras: Mapping[str, float] | None = None,
-    embeddings: Collection[str] = (),
-    decoder: Decoder = "kl",
+    embeddings: Collection[str] | None = None,
+    decoder: Decoder | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Bundle:
     """Load a bundle for inference.
 
     Args:
-        name: ``miniature``, a folder or a hub id.
-        adapters: ctrLoRA adapters; their scales are the engine's business.
-        controlnets: Full ControlNets of the bundle's folder ``controlnets``.
-        loras: LoRAs of its folder ``loras`` and the scales with which they go into the weights.
-        embeddings: Textual inversions of its folder ``embeddings``.
-        decoder: Whether the tiny decoder is loaded as well.
-        device: Where the models go.
-        dtype: Their precision.
+        model: ``miniature``, a folder, a URL or a hub id; or a spec's model section, whose choices hold where the other
+            arguments are None.
+        adapters: ctrLoRA adapters of the bundle's folder ``adapters``, each merged into a copy of the control base.
+        controlnets: Full ControlNets of the folder ``controlnets``.
+        loras: LoRAs of the folder ``loras``, with the scales at which they are added into the weights.
+        embeddings: Textual inversions of the folder ``embeddings``.
+        decoder: ``tiny`` also loads the tiny decoder.
+        device: Device of the models.
+        dtype: Precision of the models.
+
+    Returns:
+        Networks in evaluation mode, without gradients, in the channels-last memory format.
 
     Raises:
-        BundleError: If the bundle or anything chosen cannot be used.
+        BundleError: If the bundle or a chosen part is missing or cannot be used.
+        SpecError: If a choice is not valid, for example a scale that is not finite.
     """
-    choice = _choice(name, adapters, controlnets=controlnets, loras=loras or {}, embeddings=embeddings, decoder=decoder)
-    return load_chosen(choice, device=device, dtype=dtype)
-
-
-def load_chosen(model: ModelSpec, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Bundle:
-    """Load what a spec chooses.
-
-    Raises:
-        BundleError: If the bundle or anything chosen cannot be used.
-    """
-    folder = find_bundle(model.bundle)
+    chosen = _chosen(
+        model, adapters=adapters, controlnets=controlnets, loras=loras, embeddings=embeddings, decoder=decoder
+    )
+    folder = find_bundle(chosen.bundle)
     try:
-        bundle = _loaded(model, folder, dtype)
+        bundle = _loaded(chosen, folder, dtype)
     except BundleError as error:
-        raise BundleError(f"{model.bundle}: {error}") from error
-    settle(bundle, device)
+        error.file = error.file.replace(str(folder), chosen.bundle, 1)  # the URL or hub id instead of its local copy
+        raise
+    prepare_for_inference(bundle, device)
     return bundle
 
 
-def _choice(name: str, adapters: Collection[str], *, controlnets: Collection[str], **others: Any) -> ModelSpec:
-    scaled = {"adapters": dict.fromkeys(adapters, 1.0), "controlnets": dict.fromkeys(controlnets, 1.0)}
-    return ModelSpec.model_validate({"bundle": name, **scaled, **others})
+def _chosen(model: ModelSpec | str, **choices: Any) -> ModelSpec:
+    """A spec's model section, or that of a name, with the choices that are not None."""
+    values: dict[str, Any] = {"bundle": model, "adapters": {}} if isinstance(model, str) else model.model_dump()
+    for name, choice in choices.items():
+        if choice is not None:
+            scaled = name in {"adapters", "controlnets"} and not isinstance(choice, Mapping)
+            values[name] = dict.fromkeys(choice, 1.0) if scaled else choice
+    return validate_document(ModelSpec, values, "")
 
 
 def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:
@@ -194,7 +218,7 @@ def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:
     words = {name: chosen_part(folder, EMBEDDINGS, name, SUFFIX) for name in model.embeddings}
     bundle = Bundle(
         name=model.bundle,
-        digest=chosen_digest(model),
+        digest=_digest(model, folder),
         folder=folder,
         words=add_embeddings(tokenizer, text_encoder, words),
         tokenizer=tokenizer,
@@ -211,7 +235,7 @@ def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:
 
 
 def _load_fused(model: ModelSpec, folder: Path, dtype: torch.dtype) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-    """Text encoder and UNet with the chosen LoRAs, which are added in float32 whatever the precision."""
+    """Text encoder and UNet with the chosen LoRAs, which are added in float32 before the cast to ``dtype``."""
     first = torch.float32 if model.loras else dtype
     text_encoder, unet = load_text_encoder(folder / "text_encoder", first), load_unet(folder / "unet", first)
     loras = {name: load_lora(chosen_part(folder, LORAS, name), unet, text_encoder) for name in model.loras}
@@ -221,10 +245,10 @@ def _load_fused(model: ModelSpec, folder: Path, dtype: torch.dtype) -> tuple[CLI
     return text_encoder, unet
 
 
-def settle(bundle: Bundle, device: torch.device | str) -> None:
-    """Every network to its device, in the memory format that convolutions are fastest in, for inference only."""
+def prepare_for_inference(bundle: Bundle, device: torch.device | str) -> None:
+    """Move every network to the device, to channels-last (fastest for convolutions) and to evaluation mode."""
     for net in _networks(bundle):
-        nn.Module.to(net, device)  # diffusers' own ``to`` warns about a list of modules that is empty here
+        nn.Module.to(net, device)  # diffusers' own ``to`` warns about an empty list of modules
         net.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
 
 
@@ -237,7 +261,8 @@ def _networks(bundle: Bundle) -> list[nn.Module]:
 def _load_shared(folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
     if not (folder / CONTROLNET).is_dir():
         if adapters:
-            raise BundleError(f"found no control base, expected one under the adapters {sorted(adapters)}")
+            expected = f"a control base for the adapters {sorted(adapters)}"
+            raise BundleError(file=str(folder), found=f"no {CONTROLNET}", expected=expected)
         return {}
     base = load_control(folder / CONTROLNET, dtype)
     merged = {adapter: merge_adapter(base, chosen_part(folder, ADAPTERS, adapter)) for adapter in adapters}

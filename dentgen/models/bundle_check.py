@@ -1,7 +1,4 @@
-"""Whether a bundle can be used: every part loads, they fit each other, and no weight is infinite or not a number.
-
-Parts that no spec has chosen yet are checked like the others. Refuses to know what a file is that belongs to no bundle.
-"""
+"""Verification of bundles: every part loads, the parts fit each other, and all weights are finite."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from dentgen.errors import BundleError, DentgenError
+from dentgen.errors import BundleError, DentgenError, SpecError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.checkpoints.file import read_tensors
 from dentgen.models.control import load_control, load_full_control, merge_adapter
@@ -40,17 +37,17 @@ from dentgen.models.schedulers import make_scheduler
 
 Part = TypeVar("Part")
 
-#: Entries of a control net's config that decide whether its residuals fit into a UNet.
+#: Config entries in which a control net must equal the UNet, so that its residuals fit.
 _SHARED_CONFIG: Final = ("block_out_channels", "layers_per_block", "down_block_types", "cross_attention_dim")
 _PRECISION: Final = torch.float32
 
 
-def bundle_problems(name: str) -> Iterator[str]:
-    """Everything that is wrong with a bundle, a line each."""
+def bundle_problems(name: str) -> Iterator[DentgenError]:
+    """Verify a bundle, including the optional parts that no spec chooses yet; yields one error per problem."""
     try:
         folder = find_bundle(name)
     except BundleError as error:
-        yield str(error)
+        yield error
         return
     check = _BundleCheck(folder)
     check.components()
@@ -61,10 +58,10 @@ def bundle_problems(name: str) -> Iterator[str]:
 
 
 class _BundleCheck:
-    """Loads a bundle part by part and remembers what went wrong."""
+    """Loads a bundle part by part and collects the problems."""
 
     def __init__(self, folder: Path) -> None:
-        self.problems: list[str] = []
+        self.problems: list[DentgenError] = []
         self._folder = folder
         self._unet: UNet2DConditionModel | None = None
         self._text: CLIPTextModel | None = None
@@ -77,12 +74,12 @@ class _BundleCheck:
         vae = self._try(lambda: load_vae(folder / "vae", _PRECISION))
         self._try(lambda: _check_scheduler(folder))
         if tokenizer is not None and self._text is not None:
-            self._tokens_fit(tokenizer, self._text)
+            self._check_tokens(tokenizer, self._text)
         if self._text is not None and self._unet is not None:
-            self._equal("unet: cross_attention_dim", self._unet.config["cross_attention_dim"],
-                        self._text.config.hidden_size, "the text encoder's width")  # fmt: skip
+            self._check_equal("unet", "cross_attention_dim", self._unet.config["cross_attention_dim"],
+                              self._text.config.hidden_size, "as the text encoder's width")  # fmt: skip
         if vae is not None and self._unet is not None:
-            self._latents_fit(vae, self._unet)
+            self._check_latents(vae, self._unet)
         if vae is not None and (folder / TINY_DECODER).is_dir():
             self._try(lambda: load_tiny_decoder(folder / TINY_DECODER, vae, _PRECISION))
 
@@ -91,15 +88,16 @@ class _BundleCheck:
         if (folder / CONTROLNET).is_dir():
             base = self._try(lambda: load_control(folder / CONTROLNET, _PRECISION))
             if base is not None:
-                self._control_fits(CONTROLNET, base.config)
+                self._check_control(CONTROLNET, base.config)
                 for name in known_parts(folder, ADAPTERS):
                     self._try(partial(merge_adapter, base, folder / ADAPTERS / name))
         elif adapters := known_parts(folder, ADAPTERS):
-            self.problems.append(f"{folder}: found adapters {adapters}, expected a control base in {CONTROLNET}")
+            found, expected = f"adapters {adapters} without {CONTROLNET}", f"a control base in {CONTROLNET}"
+            self.problems.append(BundleError(file=str(folder), found=found, expected=expected))
         for name in known_parts(folder, CONTROLNETS):
             full = self._try(partial(load_full_control, folder / CONTROLNETS / name, _PRECISION))
             if full is not None:
-                self._control_fits(f"{CONTROLNETS}/{name}", full.network.config)
+                self._check_control(f"{CONTROLNETS}/{name}", full.network.config)
 
     def additions(self) -> None:
         unet, text = self._unet, self._text
@@ -114,58 +112,62 @@ class _BundleCheck:
         try:
             return load()
         except DentgenError as error:
-            self.problems.append(" ".join(str(error).split()))
+            error.message = " ".join(error.message.split())
+            self.problems.append(error)
             return None
 
-    def _equal(self, what: str, found: Any, expected: Any, whose: str) -> None:
-        if found != expected:
-            self.problems.append(f"{self._folder}: {what}: found {found}, expected {expected}, {whose}")
+    def _report(self, part: str, key: str, found: Any, expected: str) -> None:
+        self.problems.append(BundleError(file=str(self._folder / part), key=key, found=found, expected=expected))
 
-    def _tokens_fit(self, tokenizer: CLIPTokenizer, text: CLIPTextModel) -> None:
+    def _check_equal(self, part: str, key: str, found: Any, expected: Any, reason: str) -> None:
+        if found != expected:
+            self._report(part, key, found, f"{expected}, {reason}")
+
+    def _check_tokens(self, tokenizer: CLIPTokenizer, text: CLIPTextModel) -> None:
         rows = text.get_input_embeddings().weight.shape[0]
         if len(tokenizer) > rows:
-            self.problems.append(f"{self._folder}: tokenizer: found {len(tokenizer)} tokens, expected at most {rows}")
-        self._equal("tokenizer: model_max_length", tokenizer.model_max_length, text.config.max_position_embeddings,
-                    "the text encoder's positions")  # fmt: skip
+            self._report("tokenizer", "tokens", len(tokenizer), f"at most {rows}, as in the text encoder")
+        self._check_equal("tokenizer", "model_max_length", tokenizer.model_max_length,
+                          text.config.max_position_embeddings, "as in the text encoder")  # fmt: skip
 
-    def _latents_fit(self, vae: AutoencoderKL, unet: UNet2DConditionModel) -> None:
-        channels, taken = int(vae.config["latent_channels"]), int(unet.config["in_channels"])
-        self._equal("unet: out_channels", unet.config["out_channels"], channels, "the autoencoder's latents")
-        if taken not in {channels, 2 * channels + 1}:
-            self.problems.append(f"{self._folder}: unet: in_channels: found {taken}, expected {channels}, "
-                                 f"or {2 * channels + 1} for inpainting")  # fmt: skip
+    def _check_latents(self, vae: AutoencoderKL, unet: UNet2DConditionModel) -> None:
+        channels, inputs = int(vae.config["latent_channels"]), int(unet.config["in_channels"])
+        self._check_equal("unet", "out_channels", unet.config["out_channels"], channels, "as the autoencoder's latents")
+        if inputs not in {channels, 2 * channels + 1}:
+            self._report("unet", "in_channels", inputs, f"{channels}, or {2 * channels + 1} for inpainting")
 
-    def _control_fits(self, place: str, config: Mapping[str, Any]) -> None:
+    def _check_control(self, part: str, config: Mapping[str, Any]) -> None:
         for key in _SHARED_CONFIG if self._unet is not None else ():
-            found, expected = (_plain(part[key]) for part in (config, self._unet.config))  # type: ignore[union-attr]
-            self._equal(f"{place}: {key}", found, expected, "the UNet's")
+            found, expected = (_as_list(net[key]) for net in (config, self._unet.config))  # type: ignore[union-attr]
+            self._check_equal(part, key, found, expected, "as in the UNet")
 
 
-def _plain(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _check_scheduler(folder: Path) -> None:
     try:
         make_scheduler("unipc", folder)
-    except (OSError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / 'scheduler'}: {error}, expected a diffusers scheduler's config") from error
+    except (OSError, TypeError, ValueError, SpecError) as error:
+        raise BundleError(f"not a scheduler's config: {error}", file=str(folder / "scheduler")) from error
 
 
 def _check_embedding(file: Path, text: CLIPTextModel) -> None:
     check_width(str(file), embedding_vectors(str(file), read_tensors(file)), text)
 
 
-def _not_finite(folder: Path) -> Iterator[str]:
-    """Tensors with values that are infinite or not numbers, and files that cannot be read."""
+def _not_finite(folder: Path) -> Iterator[BundleError]:
+    """A problem for every tensor with values that are not finite, and for every file that cannot be read."""
     parts = [*REQUIRED, CONTROLNET, ADAPTERS, CONTROLNETS, TINY_DECODER, LORAS, EMBEDDINGS]
     for file in [file for part in parts for file in sorted((folder / part).rglob("*.safetensors"))]:
         try:
             with safe_open(file, "pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 - it is no mapping
+                for name in opened.keys():  # noqa: SIM118 - not a mapping
                     values = opened.get_tensor(name)
-                    bad = int((~values.isfinite()).sum()) if values.is_floating_point() else 0
-                    if bad:
-                        yield f"{file}: {name}: found {bad} values that are not finite, expected numbers"
+                    count = int((~values.isfinite()).sum()) if values.is_floating_point() else 0
+                    if count:
+                        found = f"{count} values that are not finite"
+                        yield BundleError(file=str(file), key=name, found=found, expected="finite values")
         except (OSError, SafetensorError) as error:
-            yield f"{file}: found {error}, expected a whole safetensors file"
+            yield BundleError(f"not a valid safetensors file: {error}", file=str(file))

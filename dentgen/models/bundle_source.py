@@ -1,7 +1,4 @@
-"""Where bundles that are not on this machine come from: object stores and the hub, fetched once and kept.
-
-A copy is whole or absent: it is made beside its place and renamed. Refuses to know what a bundle holds.
-"""
+"""Local copies of remote bundles, from object stores and the Hugging Face hub, downloaded once and cached."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -17,9 +16,13 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from dentgen import storage
 from dentgen.errors import BundleError, StorageError
 
+_CHUNK_BYTES: Final = 16 << 20
+
 
 def local_copy(url: str) -> Path:
-    """A copy of a remote folder in the user's cache, used again as long as the folder's files do not change.
+    """A copy of a remote folder in the user's cache, reused while names, sizes and tags of its files do not change.
+
+    The cache is ``$DENTGEN_CACHE``, by default ``~/.cache/dentgen``. The copy appears atomically, by a rename.
 
     Raises:
         BundleError: If the folder cannot be read or is empty.
@@ -30,40 +33,52 @@ def local_copy(url: str) -> Path:
         home = Path(os.environ.get("DENTGEN_CACHE", Path.home() / ".cache" / "dentgen")) / "bundles"
         copy = home / hashlib.sha256(state.encode()).hexdigest()
         if not copy.is_dir():
-            home.mkdir(parents=True, exist_ok=True)
-            begun = Path(tempfile.mkdtemp(dir=home))
-            for file in files:
-                _fetch(file.url, begun, storage.relative_name(url, file.url))
-            _publish(begun, copy)
+            _fetch_all(url, [file.url for file in files], copy)
     except StorageError as error:
-        raise BundleError(f"{url}: {error}") from error
+        raise BundleError(f"cannot be downloaded: {error}", file=url) from error
     return copy
+
+
+def _fetch_all(url: str, files: Sequence[str], final: Path) -> None:
+    """Copy files of a remote folder into a temporary folder and rename that; nothing is left behind on errors."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=final.parent))
+    try:
+        for file in files:
+            _fetch(file, temporary, storage.relative_name(url, file))
+        _publish(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _fetch(url: str, folder: Path, name: str) -> None:
     target = (folder / name).resolve()
     if not target.is_relative_to(folder.resolve()):
-        raise BundleError(f"{url}: found a name that leads out of the bundle, expected files of its own")
+        raise BundleError(file=url, found="a name that points outside the bundle", expected="names inside its folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(storage.read_bytes(url))
-
-
-def _publish(begun: Path, final: Path) -> None:
     try:
-        begun.rename(final)
+        with storage.open_read(url) as source, target.open("wb") as copied:
+            shutil.copyfileobj(source, copied, _CHUNK_BYTES)
+    except OSError as error:
+        raise BundleError(f"cannot be downloaded: {error}", file=url) from error
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    try:
+        temporary.rename(final)
     except OSError:
-        shutil.rmtree(begun)
         if not final.is_dir():  # otherwise another process was faster
             raise
 
 
 def download(name: str) -> Path:
-    """A hub id's copy in the hub's own cache.
+    """Download a bundle from the hub by its id, into the hub's own cache.
 
     Raises:
-        BundleError: If the hub does not give it.
+        BundleError: If there is neither such a folder nor such a model on the hub.
     """
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*/*.safetensors"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-        raise BundleError(f"{name}: neither a folder here nor a model that the hub gives: {error}") from error
+        message = f"neither an existing folder nor a model that can be downloaded from the hub: {error}"
+        raise BundleError(message, file=name) from error

@@ -1,9 +1,8 @@
-"""Control nets: ctrLoRA's, whose input is the condition's latent and never the noisy one, and full ControlNets.
+"""Control nets: ctrLoRA's, which see the condition latents and never the noisy ones, and full ControlNets.
 
 ctrLoRA's base net is diffusers' ``ControlNetModel`` without its pixel hint; an adapter is a peft LoRA on its linear
-layers plus own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). Merging an
-adapter into a copy gives a plain control net again, so switching adapters can leave nothing behind. Refuses to know
-pipelines and schedules.
+layers plus own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). An adapter is
+merged into a copy of the base, so that switching adapters cannot leave anything behind.
 """
 
 from __future__ import annotations
@@ -32,27 +31,27 @@ from dentgen.models.checkpoints.file import check_tensors, read_shapes
 LORA_TARGETS: Final = (
     "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2",
 )  # fmt: skip
-#: Trained whole beside the LoRA: zero convolutions and the transformers' own norms. ResNet norms stay frozen, as in the
-#: original, where they go by another name.
+#: Modules trained in full next to the LoRA: zero convolutions and the transformers' norms. ResNet norms stay frozen, as
+#: in the original code, whose name filter does not match them.
 SAVED_WHOLE: Final = re.compile(
     r"^(controlnet_down_blocks\.\d+|controlnet_mid_block|.*transformer_blocks\.\d+\.norm\d|.*attentions\.\d+\.norm)$"
 )
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
-#: How peft calls what it wraps.
+#: Prefix of peft's names for the wrapped modules.
 PEFT: Final = "base_model.model."
 
 
 class NoHint(nn.Module):
-    """Stands where a ControlNet embeds its pixel hint: ctrLoRA has none."""
+    """Replaces the hint embedding of a ControlNet whose hint is absent (ctrLoRA) or already embedded."""
 
     def forward(self, hint: Tensor) -> Tensor:
-        """Return the hint, which callers pass as a zero that broadcasts."""
+        """Return the hint unchanged."""
         return hint
 
 
 def control_from_unet(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A fresh base: the UNet's encoder with zero convolutions."""
+    """A new, untrained base: the UNet's encoder with zero convolutions."""
     control: ControlNetModel = ControlNetModel.from_unet(unet)
     control.controlnet_cond_embedding = NoHint()
     return control
@@ -64,11 +63,11 @@ def control_residuals(
     """Residuals of a control net, the middle block's last.
 
     Args:
-        control: A control net that embeds no hint itself, with or without adapter.
-        latents: (b, 4, h, w), for ctrLoRA scaled latents of control images in [0, 1], for a full ControlNet noisy ones.
+        control: A control net without hint embedding, with or without adapter.
+        latents: (b, 4, h, w): for ctrLoRA scaled latents of control images in [0, 1], for a full ControlNet noisy ones.
         timesteps: (b,) training timesteps.
         prompt_embeds: (b, tokens, width).
-        hints: (b, c, h, w) embedded hints of a full ControlNet.
+        hints: (b, c, h, w) embedded hints of a full ControlNet; None for ctrLoRA.
     """
     hints = latents.new_zeros(1) if hints is None else hints
     latents = latents.contiguous(memory_format=torch.channels_last)
@@ -78,12 +77,12 @@ def control_residuals(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FullControl:
-    """A ControlNet in two parts: its hint is embedded once per condition, the rest runs at every step.
+    """A ControlNet in two parts: the hint embedding runs once per condition, the rest at every step.
 
     Attributes:
         network: The ControlNet without its hint embedding.
-        hint: That embedding: pixels (b, 3, H, W) in [0, 1] to features (b, c, h, w).
-        is_bgr: Whether the embedding was trained on blue, green, red.
+        hint: The hint embedding, from pixels (b, 3, H, W) in [0, 1] to features (b, c, h, w).
+        is_bgr: Whether the hint embedding expects BGR pixels.
     """
 
     network: ControlNetModel
@@ -92,7 +91,7 @@ class FullControl:
 
     @torch.no_grad()
     def embed(self, image: NDArray[np.uint8]) -> Float[Tensor, "c h w"]:
-        """Hint features of a control image (H, W, 3), alone in its batch, so that they depend on nothing else."""
+        """Hint features (c, h, w) of a control image (H, W, 3) uint8, embedded alone to depend on nothing else."""
         image = image[..., ::-1].copy() if self.is_bgr else image
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.network.device, self.network.dtype) / 255
         features: Tensor = self.hint(pixels)[0]
@@ -100,40 +99,38 @@ class FullControl:
 
 
 def split_hint(control: ControlNetModel) -> FullControl:
-    """A ControlNet in two parts; the model itself is taken apart."""
+    """Split a ControlNet into its two parts, in place."""
     hint, is_bgr = control.controlnet_cond_embedding, control.config["controlnet_conditioning_channel_order"] == "bgr"
     control.controlnet_cond_embedding = NoHint()
-    control.register_to_config(controlnet_conditioning_channel_order="rgb")  # it would turn the features' channels
+    control.register_to_config(controlnet_conditioning_channel_order="rgb")  # "bgr" would flip the features' channels
     return FullControl(control, hint, is_bgr)
 
 
 def load_full_control(folder: Path, dtype: torch.dtype) -> FullControl:
-    """Read a ControlNet in diffusers' layout.
+    """Load a ControlNet in diffusers' layout.
 
     Raises:
-        BundleError: If it cannot be read, or takes another hint than RGB pixels.
+        BundleError: If it cannot be read, or its hint does not have three channels.
     """
     try:
         control = ControlNetModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(f"{folder}: {error}") from error
-    if control.config["conditioning_channels"] != 3:
-        raise BundleError(f"{folder}: found {control.config['conditioning_channels']} hint channels, expected 3")
+        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
+    channels = control.config["conditioning_channels"]
+    if channels != 3:
+        raise BundleError(file=str(folder), key="conditioning_channels", found=channels, expected=3)
     return split_hint(control.eval())
 
 
-def _check_base(state: Sequence[str], folder: Path) -> None:
-    """Refuse a full ControlNet where a ctrLoRA base is expected.
-
-    Raises:
-        BundleError: If the weights hold a pixel hint's embedding.
-    """
-    if any(name.startswith("controlnet_cond_embedding.") for name in state):
-        raise BundleError(f"{folder}: found a ControlNet with a pixel hint, expected a ctrLoRA base without one")
+def _check_base(names: Sequence[str], folder: Path) -> None:
+    """Reject a full ControlNet in place of a ctrLoRA base."""
+    if any(name.startswith("controlnet_cond_embedding.") for name in names):
+        expected = "a ctrLoRA base without pixel hint"
+        raise BundleError(file=str(folder), found="a ControlNet with a pixel hint", expected=expected)
 
 
 def save_control(control: ControlNetModel, folder: Path) -> None:
-    """Write config and weights (fp16) in diffusers' layout."""
+    """Save config and weights (fp16) in diffusers' layout."""
     folder.mkdir(parents=True, exist_ok=True)
     control.save_config(folder)
     state = {name: value.detach().half().contiguous() for name, value in control.state_dict().items()}
@@ -141,10 +138,10 @@ def save_control(control: ControlNetModel, folder: Path) -> None:
 
 
 def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
-    """Read a base written by ``save_control``.
+    """Load a base saved by ``save_control``.
 
     Raises:
-        BundleError: If weights are missing, unexpected or of another shape.
+        BundleError: If it cannot be read, or weights are missing, unexpected or of another shape.
     """
     try:
         control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder))
@@ -153,12 +150,12 @@ def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
         _check_base(list(state), folder)
         control.load_state_dict(state)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(f"{folder}: {error}") from error
+        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
     return _cast(control, dtype)
 
 
 def adapter_config(whole: Sequence[str], rank: int) -> LoraConfig:
-    """Peft's description of an adapter: LoRA on every linear layer, and the modules that are trained ``whole``."""
+    """Config of an adapter for peft: LoRA on every linear layer, and the modules ``whole`` trained in full."""
     return LoraConfig(
         r=rank,
         lora_alpha=rank,
@@ -169,17 +166,16 @@ def adapter_config(whole: Sequence[str], rank: int) -> LoraConfig:
 
 
 def add_adapter(control: ControlNetModel, rank: int) -> PeftModel:
-    """A copy of the base with a fresh trainable adapter; the base itself is left alone.
+    """A copy of the base with a new trainable adapter; the base itself is not modified.
 
-    ``PeftModel`` switches norms and zero convolutions together with the LoRA, which diffusers' own ``add_adapter``
-    does not.
+    ``PeftModel`` switches norms and zero convolutions together with the LoRA, unlike diffusers' ``add_adapter``.
     """
     config = adapter_config([name for name, _ in control.named_modules() if SAVED_WHOLE.match(name)], rank)
     return get_peft_model(copy.deepcopy(control), config)
 
 
 def expected_adapter(control: ControlNetModel, rank: int) -> dict[str, Tensor]:
-    """Names and shapes of an adapter's tensors, named as in the net, on the meta device."""
+    """The tensors of an adapter of a given rank, on the meta device, by their names in the net."""
     expected: dict[str, Tensor] = {}
     for name, value in control.state_dict().items():
         module, _, kind = name.rpartition(".")
@@ -193,46 +189,46 @@ def expected_adapter(control: ControlNetModel, rank: int) -> dict[str, Tensor]:
 
 
 def is_target(module: str) -> bool:
-    """Whether ctrLoRA trains a module of a control net through LoRA."""
+    """Whether ctrLoRA trains a module of a control net by LoRA."""
     return module.endswith(tuple(f".{target}" for target in LORA_TARGETS))
 
 
 def save_adapter(adapted: PeftModel, folder: Path) -> None:
-    """Write an adapter in peft's layout, weights in fp16."""
+    """Save an adapter in peft's layout, weights in fp16."""
     adapted = copy.deepcopy(adapted).half()
     adapted.save_pretrained(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)  # peft's model card is a form to fill in
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card template
     file = folder / "adapter_config.json"
     config = json.loads(file.read_text())
-    # peft's order is that of a set, another one in every process
+    # peft writes a set, in an order that differs between processes
     config["target_modules"] = sorted(config["target_modules"])
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
-    """A copy of the base with the adapter of ``folder`` merged in.
+    """A copy of the base with the adapter in ``folder`` merged in.
 
     Raises:
         BundleError: If the folder holds no safetensors adapter, or one for another net.
     """
     if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise BundleError(f"{folder}: found no {ADAPTER_WEIGHTS}, expected an adapter saved by peft")
+        raise BundleError(file=str(folder), found=f"no {ADAPTER_WEIGHTS}", expected="an adapter saved by peft")
     _check_adapter(control, folder / ADAPTER_WEIGHTS)
     try:
         adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
-        raise BundleError(f"{folder}: the adapter does not fit the control net: {error}") from error
+        raise BundleError(f"the adapter does not fit the control net: {error}", file=str(folder)) from error
     merged: ControlNetModel = adapted.merge_and_unload()
     return _cast(merged, control.dtype)
 
 
 def _check_adapter(control: ControlNetModel, file: Path) -> None:
-    """Peft leaves a LoRA layer that the file lacks as it was, and only warns."""
+    """Check that the file has every tensor of an adapter; peft only warns about missing ones."""
     found = {name.removeprefix(PEFT): value for name, value in read_shapes(file).items()}
     ranks = [value.shape[:1].numel() for name, value in found.items() if name.endswith(".lora_A.weight")]
     check_tensors(str(file), found, expected_adapter(control, ranks[0] if ranks else 0))
 
 
 def _cast(control: ControlNetModel, dtype: torch.dtype) -> ControlNetModel:
-    nn.Module.to(control, dtype)  # diffusers' own ``to`` warns about a list of modules that is empty here
+    nn.Module.to(control, dtype)  # diffusers' own ``to`` warns about an empty list of modules
     return control.eval()

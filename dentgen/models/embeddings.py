@@ -1,7 +1,4 @@
-"""Textual inversion: words of one's own, each a few learnt vectors in place of tokens, written ``<NAME>`` in prompts.
-
-Refuses to know how they were learnt.
-"""
+"""Textual inversion: custom words, written ``<NAME>`` in prompts, each a sequence of learnt token embeddings."""
 
 from __future__ import annotations
 
@@ -18,39 +15,43 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dentgen.errors import BundleError
 from dentgen.models.checkpoints.file import read_tensors
 
-#: Key of the vectors in the files that import writes; AUTOMATIC1111's.
+#: Key of the vectors in the files that import writes, as in AUTOMATIC1111's.
 VECTORS: Final = "emb_params"
 SUFFIX: Final = ".safetensors"
 
 
 def embedding_vectors(source: str, tensors: Mapping[str, Tensor]) -> Float[Tensor, "vectors width"]:
-    """Vectors of an embedding file: ``emb_params`` or ``string_to_param`` (AUTOMATIC1111), or one token (diffusers).
+    """Vectors (vectors, width) of an embedding file of AUTOMATIC1111 or diffusers.
+
+    Args:
+        source: File, for messages.
+        tensors: Its tensors: ``emb_params`` or ``string_to_param.*`` (AUTOMATIC1111), or one token (diffusers).
 
     Raises:
         BundleError: If there is not exactly one embedding for one text encoder.
     """
     found = {name: value for name, value in tensors.items() if name != "string_to_token"}
     if len(found) != 1:
-        raise BundleError(f"{source}: found keys {sorted(found)[:4]}, expected one embedding for one text encoder")
+        raise BundleError(file=source, found=f"keys {sorted(found)[:4]}", expected="one embedding for one text encoder")
     ((name, vectors),) = found.items()
     vectors = vectors[None] if vectors.ndim == 1 else vectors
     if vectors.ndim != 2 or not len(vectors):
-        raise BundleError(f"{source}: {name}: found shape {list(vectors.shape)}, expected [vectors, width]")
+        raise BundleError(file=source, key=name, found=f"shape {list(vectors.shape)}", expected="[vectors, width]")
     return vectors.detach()
 
 
 def add_embeddings(
     tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, files: Mapping[str, Path]
 ) -> dict[int, tuple[int, ...]]:
-    """Teach a tokenizer and text encoder new words.
+    """Add words to a tokenizer and a text encoder, in place.
 
     Args:
-        tokenizer: Gets a token for every vector: ``<NAME>``, ``<NAME>_1``, ...
-        text_encoder: Gets the vectors, in its own precision.
-        files: Safetensors files by name.
+        tokenizer: Receives a token for every vector: ``<NAME>``, ``<NAME>_1``, ...
+        text_encoder: Receives the vectors, in its own precision.
+        files: Safetensors files by name of the word.
 
     Returns:
-        For every word the tokens that it stands for, by the first of them.
+        Token ids of each word, by the first of them, which is what the tokenizer returns for the word.
 
     Raises:
         BundleError: If a file cannot be used, has vectors of another width, or names a known token.
@@ -60,34 +61,35 @@ def add_embeddings(
         vectors = embedding_vectors(str(files[name]), read_tensors(files[name]))
         check_width(str(files[name]), vectors, text_encoder)
         tokens = _new_tokens(str(files[name]), f"<{name}>", len(vectors), tokenizer)
-        _put(text_encoder, tokens, vectors)
+        _set_vectors(text_encoder, tokens, vectors)
         words[tokens[0]] = tokens
     return words
 
 
 def check_width(source: str, vectors: Tensor, text_encoder: CLIPTextModel) -> None:
-    """Refuse vectors for another text encoder.
+    """Check that vectors fit a text encoder.
 
     Raises:
         BundleError: If their width is not the text encoder's.
     """
     width = int(text_encoder.config.hidden_size)
     if vectors.shape[1] != width:
-        raise BundleError(f"{source}: found vectors {vectors.shape[1]} wide, expected {width} as in the text encoder")
+        found, expected = f"vectors of width {vectors.shape[1]}", f"width {width}, as the text encoder's"
+        raise BundleError(file=source, found=found, expected=expected)
 
 
 def _new_tokens(source: str, word: str, count: int, tokenizer: CLIPTokenizer) -> tuple[int, ...]:
     texts = [word, *(f"{word}_{i}" for i in range(1, count))]
     if known := [text for text in texts if text in tokenizer.get_vocab()]:
-        raise BundleError(f"{source}: found {known[0]} in the tokenizer already, expected a new word")
-    # Not normalised: in lower case two words could be one.
+        raise BundleError(file=source, key=known[0], found="a token of the tokenizer", expected="a new word")
+    # Not normalised, because words that differ in case only would become one.
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in texts])
     return tuple(int(token) for token in tokenizer.convert_tokens_to_ids(texts))
 
 
 @torch.no_grad()
-def _put(text_encoder: CLIPTextModel, tokens: tuple[int, ...], vectors: Tensor) -> None:
-    """Write rows of the embedding table, which grows as far as needed."""
+def _set_vectors(text_encoder: CLIPTextModel, tokens: tuple[int, ...], vectors: Tensor) -> None:
+    """Write rows of the embedding table, enlarging it as needed."""
     old = text_encoder.get_input_embeddings().weight
     table = old.new_zeros(max(len(old), tokens[-1] + 1), old.shape[1])
     table[: len(old)] = old

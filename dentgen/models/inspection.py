@@ -1,8 +1,7 @@
-"""What a checkpoint file or bundle is, in a few lines for people, read from headers. Refuses to judge or to load it."""
+"""Human-readable summaries of checkpoint files and bundles, read from file headers without loading weights."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,14 +10,14 @@ from typing import Final
 
 from torch import Tensor
 
-from dentgen.models.bundle import MINIATURE, bundle_digest, find_bundle
+from dentgen.models.bundle import MINIATURE, bundle_digest, file_sha256, find_bundle
 from dentgen.models.checkpoints.file import CONTROL, UNET, Kind, kind_of, read_shapes
 from dentgen.models.checkpoints.import_file import PLACES, empty_text_encoder
 from dentgen.models.parts import ADAPTERS, CONTROLNET, CONTROLNETS, EMBEDDINGS, LORAS, REQUIRED, TINY_DECODER
 
-#: Whose text encoder has which width.
-_FAMILIES: Final = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL's second",
-                    2048: "Stable Diffusion XL", 128: "the embedded miniature"}  # fmt: skip
+#: Model families by the width of their text encoder.
+_FAMILIES: Final = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL, encoder 2",
+                    2048: "Stable Diffusion XL", 128: "embedded miniature"}  # fmt: skip
 _SUFFIXES: Final = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
 _CONTEXT: Final = re.compile(r"attn2[._](?:processor\.)?to_k")
 _UP: Final = re.compile(r"lora[._]up|lora_B|lora_layer\.up|alpha$")
@@ -26,24 +25,24 @@ _LAYER: Final = re.compile(r"(lora[._]down|lora_A|lora_layer\.down)(\.default)?\
 
 
 def describe_file(file: Path, *, unsafe_pickle: bool = False) -> Iterator[str]:
-    """Lines about a checkpoint file.
+    """Describe a checkpoint file, line by line: kind, contents, precision, sha256, and what it fits.
 
     Raises:
-        BundleError: If it cannot be read or is nothing that can be imported.
+        BundleError: If it cannot be read or is of no kind that can be imported.
     """
     tensors = read_shapes(file, unsafe_pickle=unsafe_pickle)
     kind = kind_of(tensors.keys(), str(file))
     yield f"{file}: {kind}, goes to {PLACES[kind]}"
     yield f"holds: {_contents(kind, tensors)}"
     yield _amount(tensors)
-    yield f"sha256: {_sha256(file)}"
+    yield f"sha256: {file_sha256(file)}"
     width = _text_width(kind, tensors)
     if width is not None:
         yield f"fits: {_family(width)}{_widths(tensors)}"
 
 
 def describe_bundle(name: str) -> Iterator[str]:
-    """Lines about a bundle and each of its parts.
+    """Describe a bundle and each of its parts, line by line.
 
     Raises:
         BundleError: If it cannot be found or its files cannot be read.
@@ -54,24 +53,26 @@ def describe_bundle(name: str) -> Iterator[str]:
         files = [part] if part.is_file() else sorted(part.rglob("*.safetensors"))
         tensors = {f"{file.name} {key}": value for file in files for key, value in read_shapes(file).items()}
         yield f"{part.relative_to(folder)}: {_amount(tensors)}" if files else f"{part.relative_to(folder)}: no weights"
-    yield f"digest: {bundle_digest(name, ())} without adapters and other choices"
+    yield f"digest: {bundle_digest(name)} without adapters and other optional parts"
     yield f"fits: {_family(int(empty_text_encoder(folder).config.hidden_size))}"
 
 
 def is_bundle(name: str) -> bool:
-    """Whether a name means a bundle rather than a file."""
+    """Whether a name refers to a bundle rather than to a checkpoint file."""
     return name == MINIATURE or not (Path(name).is_file() or Path(name).suffix in _SUFFIXES)
 
 
 def _parts(folder: Path) -> Iterator[Path]:
+    """Folders and files of a bundle's parts."""
     for part in (*REQUIRED, CONTROLNET, TINY_DECODER):
         if (folder / part).is_dir():
             yield folder / part
     for kind in (ADAPTERS, CONTROLNETS, LORAS, EMBEDDINGS):
-        yield from sorted(place for place in (folder / kind).glob("*") if not place.name.startswith("."))
+        yield from sorted(path for path in (folder / kind).glob("*") if not path.name.startswith("."))
 
 
 def _contents(kind: Kind, tensors: Mapping[str, Tensor]) -> str:
+    """What a file of a kind contains, in numbers."""
     layers = {name: value.shape[0] for name, value in tensors.items() if _LAYER.search(name) and value.ndim}
     ranks = sorted(set(layers.values()))
     if kind == "single-file":
@@ -81,21 +82,23 @@ def _contents(kind: Kind, tensors: Mapping[str, Tensor]) -> str:
         return f"{next(iter(tensors.values())).shape[:-1].numel()} vectors"
     text = f"{len(layers)} LoRA layers of rank {', '.join(map(str, ranks))}" if layers else "no LoRA layers"
     if kind == "lora":
-        ours = sum(name.startswith(("lora_te", "text_encoder.")) for name in layers)
-        return f"{text}, {ours} of them the text encoder's"
+        of_text = sum(name.startswith(("lora_te", "text_encoder.")) for name in layers)
+        return f"{text}, {of_text} of them in the text encoder"
     zeros = sum(re.search(r"(zero_convs\.\d+\.0|middle_block_out\.0)\.weight$", name) is not None for name in tensors)
     norms = sum(re.search(r"\.norm\d?\.weight$", name) is not None for name in tensors)
-    skipped = ", which import leaves out" if kind == "ctrlora-base" and layers else ""
+    skipped = " (not imported)" if kind == "ctrlora-base" and layers else ""
     return f"{zeros} zero convolutions, {norms} attention norms, {text}{skipped}"
 
 
 def _amount(tensors: Mapping[str, Tensor]) -> str:
+    """Number of tensors and parameters, and their dtypes."""
     dtypes = Counter(str(value.dtype).removeprefix("torch.") for value in tensors.values())
     kinds = ", ".join(name if len(dtypes) == 1 else f"{count} {name}" for name, count in sorted(dtypes.items()))
     return f"{len(tensors)} tensors, {sum(value.numel() for value in tensors.values()):,} parameters, {kinds}"
 
 
 def _text_width(kind: Kind, tensors: Mapping[str, Tensor]) -> int | None:
+    """Width of the text encoder that the tensors fit, None if they do not tell."""
     if kind == "embedding":
         return next(iter(tensors.values())).shape[-1:].numel()
     widths = [
@@ -107,18 +110,13 @@ def _text_width(kind: Kind, tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _family(width: int) -> str:
-    known = f", as {_FAMILIES[width]}'s" if width in _FAMILIES else ""
-    return f"text {width} wide{known}"
+    known = f" ({_FAMILIES[width]})" if width in _FAMILIES else ""
+    return f"text width {width}{known}"
 
 
 def _widths(tensors: Mapping[str, Tensor]) -> str:
-    """Widths of a control net's blocks in order, each once."""
+    """Distinct widths of a control net's blocks, in order."""
     zeros = {int(found[1]): value.shape[:1].numel() for name, value in tensors.items()
              if (found := re.match(rf"{re.escape(CONTROL)}zero_convs\.(\d+)\.0\.weight", name))}  # fmt: skip
     widths = list(dict.fromkeys(zeros[i] for i in sorted(zeros)))
-    return f"; control blocks {', '.join(map(str, widths))} wide" if widths else ""
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return f"; control block widths {', '.join(map(str, widths))}" if widths else ""

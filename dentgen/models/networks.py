@@ -1,4 +1,4 @@
-"""A bundle's networks as the engine calls them. Refuses to know canvases and files."""
+"""Adapters from diffusers' networks to the engine's network protocols."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ from dentgen.models.control import FullControl, control_residuals
 
 def _compiled(net: nn.Module) -> nn.Module:
     """A network compiled for one fixed shape."""
-    made: Any = torch.compile(net, dynamic=False)
-    return cast("nn.Module", made)
+    compiled: Any = torch.compile(net, dynamic=False)
+    return cast("nn.Module", compiled)
 
 
 class UNetDenoiser:
-    """diffusers' UNet with residuals as one list, the middle block's last."""
+    """diffusers' UNet behind the engine's ``Denoiser`` protocol."""
 
     def __init__(self, unet: UNet2DConditionModel, *, compiled: bool = False) -> None:
-        """Take a UNet; ``compiled`` compiles it for the engine's one fixed shape."""
+        """Wrap a UNet; ``compiled`` compiles it for the engine's fixed shape."""
         self._unet: nn.Module = _compiled(unet) if compiled else unet
 
     def __call__(
         self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, residuals: Sequence[Tensor] | None
     ) -> Tensor:
-        """The model's prediction, in the dtype of ``latents``."""
+        """Predict noise or velocity.
+
+        Args:
+            latents: (b, c, h, w) scaled noisy latents.
+            timesteps: (b,) training timesteps.
+            prompt_embeds: (b, tokens, width).
+            residuals: Control residuals, the middle block's last; None for none.
+
+        Returns:
+            (b, 4, h, w), in the dtype of ``latents``.
+        """
         extra = {}
         if residuals is not None:
             *down, middle = residuals
@@ -39,22 +49,22 @@ class UNetDenoiser:
 
 
 class ControlBranch:
-    """A ctrLoRA control net: condition latents in, residuals out."""
+    """A ctrLoRA control net behind the engine's ``SharedControl`` protocol."""
 
     def __init__(self, control: ControlNetModel, *, compiled: bool = False) -> None:
-        """Take a control net without hint, an adapter already merged."""
+        """Wrap a control net without pixel hint, with any adapter merged in."""
         self._control: nn.Module = _compiled(control) if compiled else control
 
     def __call__(self, condition_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Sequence[Tensor]:
-        """Residuals, the middle block's last."""
+        """Residuals of condition latents (b, 4, h, w), the middle block's last."""
         return control_residuals(self._control, condition_latents, timesteps, prompt_embeds)
 
 
 class ControlNetBranch:
-    """A full ControlNet: noisy latents and hint features in, residuals out."""
+    """A full ControlNet behind the engine's ``RowControl`` protocol."""
 
     def __init__(self, full: FullControl, latent_size: int, *, compiled: bool = False) -> None:
-        """Take a ControlNet whose hint is embedded beforehand."""
+        """Wrap a ControlNet whose hint is embedded beforehand, for latents of edge ``latent_size``."""
         self._control: nn.Module = _compiled(full.network) if compiled else full.network
         self._hint_shape = (int(full.network.config["block_out_channels"][0]), latent_size, latent_size)
 
@@ -64,5 +74,5 @@ class ControlNetBranch:
         return self._hint_shape
 
     def __call__(self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, hints: Tensor) -> Sequence[Tensor]:
-        """Residuals, the middle block's last."""
+        """Residuals of noisy latents (b, 4, h, w) and hint features (b, c, h, w), the middle block's last."""
         return control_residuals(self._control, latents, timesteps, prompt_embeds, hints)

@@ -1,4 +1,4 @@
-"""Single parts of a bundle folder, each loaded or refused with a reason. Refuses to know what a spec chooses."""
+"""Loading of a bundle's single parts: tokenizer, text encoder, autoencoder, UNet and tiny decoder."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ LORAS: Final = "loras"
 EMBEDDINGS: Final = "embeddings"
 REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
-_UNREADABLE: Final = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+_LOAD_ERRORS: Final = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Read a tokenizer.
+    """Load a tokenizer.
 
     Raises:
         BundleError: If it cannot be read.
     """
     try:
         return CLIPTokenizer.from_pretrained(folder)
-    except _UNREADABLE as error:
-        raise BundleError(f"{folder}: {error}") from error
+    except _LOAD_ERRORS as error:
+        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
 
 
 def load_text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
-    """Read a text encoder. Transformers itself would fill what lacks with random numbers.
+    """Load a text encoder; transformers alone would initialise missing tensors at random.
 
     Raises:
         BundleError: If it cannot be read or lacks a tensor.
@@ -47,15 +47,15 @@ def load_text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
     transformers_logging.disable_progress_bar()
     try:
         model, info = CLIPTextModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except _UNREADABLE as error:
-        raise BundleError(f"{folder}: {error}") from error
+    except _LOAD_ERRORS as error:
+        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
     if missing := sorted(info["missing_keys"]):
-        raise BundleError(f"{folder}: CLIPTextModel's weights lack {missing[0]}, expected every tensor")
+        raise _missing_tensor(str(folder), missing[0], model)
     return model
 
 
 def load_vae(folder: Path, dtype: torch.dtype) -> AutoencoderKL:
-    """Read an autoencoder.
+    """Load an autoencoder.
 
     Raises:
         BundleError: If it cannot be read or lacks a tensor.
@@ -64,7 +64,7 @@ def load_vae(folder: Path, dtype: torch.dtype) -> AutoencoderKL:
 
 
 def load_unet(folder: Path, dtype: torch.dtype) -> UNet2DConditionModel:
-    """Read a UNet.
+    """Load a UNet.
 
     Raises:
         BundleError: If it cannot be read or lacks a tensor.
@@ -73,64 +73,66 @@ def load_unet(folder: Path, dtype: torch.dtype) -> UNet2DConditionModel:
 
 
 def load_tiny_decoder(folder: Path, vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderTiny:
-    """Read a distilled decoder.
+    """Load a distilled decoder.
 
     Raises:
-        BundleError: If it cannot be read, or does not decode the latents of ``vae``.
+        BundleError: If it is missing, cannot be read, or does not decode the latents of ``vae``.
     """
     if not folder.is_dir():
-        raise BundleError(
-            f"found no {TINY_DECODER} in {folder.parent}, expected a folder of diffusers' AutoencoderTiny"
-        )
+        expected = "a folder of diffusers' AutoencoderTiny"
+        raise BundleError(file=str(folder.parent), found=f"no {TINY_DECODER}", expected=expected)
     tiny_decoder: AutoencoderTiny = _load(AutoencoderTiny, folder, dtype)
-    (channels, pixels), (wanted_channels, wanted_pixels) = _latents_of(tiny_decoder), _latents_of(vae)
-    if (channels, pixels) != (wanted_channels, wanted_pixels):
-        raise BundleError(
-            f"{folder}: found latents of {channels} channels and {pixels} pixels, "
-            f"expected {wanted_channels} channels and {wanted_pixels} pixels as the vae's"
-        )
+    found, expected = _latent_format(tiny_decoder), _latent_format(vae)
+    if found != expected:
+        raise BundleError(file=str(folder), found=found, expected=f"{expected}, as the autoencoder")
     return tiny_decoder
 
 
 def chosen_part(folder: Path, kind: str, part: str, suffix: str = "") -> Path:
-    """Place of a part that a spec names: a folder of ``kind``, or with a suffix a file.
+    """Path of a part that a spec names: a subfolder of ``kind``, or a file if there is a suffix.
 
     Raises:
-        BundleError: If it is not there.
+        BundleError: If there is no such part.
     """
-    place = folder / kind / f"{part}{suffix}"
-    strange = part in {"", ".", ".."} or Path(part).name != part
-    if strange or not (place.is_file() if suffix else place.is_dir()):
-        raise BundleError(f"found no {part!r} in {kind}, expected one of {known_parts(folder, kind, suffix)}")
-    return place
+    path = folder / kind / f"{part}{suffix}"
+    is_path = part in {"", ".", ".."} or Path(part).name != part
+    if is_path or not (path.is_file() if suffix else path.is_dir()):
+        expected = f"one of {known_parts(folder, kind, suffix)}"
+        raise BundleError(file=str(folder / kind), found=f"no {part!r}", expected=expected)
+    return path
 
 
 def known_parts(folder: Path, kind: str, suffix: str = "") -> list[str]:
-    """Names of the parts of one kind that a bundle has."""
-    there = (folder / kind).glob(f"*{suffix}")
-    return sorted(p.name.removesuffix(suffix) for p in there if (p.is_file() if suffix else p.is_dir()))
+    """Sorted names of a bundle's parts of one kind."""
+    paths = (folder / kind).glob(f"*{suffix}")
+    return sorted(p.name.removesuffix(suffix) for p in paths if (p.is_file() if suffix else p.is_dir()))
 
 
 def check_complete(source: str, net: nn.Module) -> None:
-    """Diffusers loads a file that lacks tensors, and leaves their places empty.
+    """Check that all parameters have values; diffusers leaves tensors that a file lacks on the meta device.
 
     Raises:
-        BundleError: If there are such places.
+        BundleError: If there are such parameters.
     """
     missing = [parameter for parameter, values in net.named_parameters() if values.is_meta]
     if missing:
-        raise BundleError(f"{source}: {type(net).__name__}'s weights lack {missing[0]}, expected every tensor")
+        raise _missing_tensor(source, missing[0], net)
+
+
+def _missing_tensor(source: str, name: str, net: nn.Module) -> BundleError:
+    expected = f"every tensor of {type(net).__name__}"
+    return BundleError(file=source, key=name, found="no such tensor in the weights", expected=expected)
 
 
 def _load(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
     try:
         model = model_class.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-    except _UNREADABLE as error:
-        raise BundleError(f"{folder}: {error}") from error
+    except _LOAD_ERRORS as error:
+        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
     check_complete(str(folder), model)
     return model
 
 
-def _latents_of(autoencoder: AutoencoderKL | AutoencoderTiny) -> tuple[int, int]:
+def _latent_format(autoencoder: AutoencoderKL | AutoencoderTiny) -> str:
     """Channels of a latent and pixels along its edge."""
-    return int(autoencoder.config["latent_channels"]), downscale_of(autoencoder)
+    return f"latents of {autoencoder.config['latent_channels']} channels and {downscale_of(autoencoder)} pixels"

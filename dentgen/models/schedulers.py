@@ -1,7 +1,4 @@
-"""diffusers schedulers: by the names that a spec uses, or from a configuration of diffusers' own.
-
-Refuses to know what a scheduler is used for, and whether it can be: that is the solver's to find out.
-"""
+"""Construction of diffusers schedulers, from a spec's name for one or from a diffusers configuration."""
 
 from __future__ import annotations
 
@@ -38,16 +35,17 @@ _NOISE_SCHEDULE: Final[tuple[str, ...]] = (
 def make_scheduler(scheduler: SchedulerName | Mapping[str, Any], folder: Path, options: Mapping[str, Any] = {}) -> Any:
     """Construct a scheduler on the noise schedule of ``folder/scheduler``.
 
-    A named one never clips (a bundle trained on latents does not want it) and its timestep spacing is trailing, because
-    "leading" starts at a timestep that depends on the step count. A configuration is used as it is given.
+    A scheduler given by name never clips, as latents are unbounded, and uses trailing timestep spacing, because the
+    first timestep of leading spacing depends on the step count. A configuration is used as given.
 
     Args:
-        scheduler: A name, or what a diffusers ``scheduler_config.json`` holds; the bundle completes its noise schedule.
-        folder: Of the bundle.
-        options: Settings of the scheduler's class that overrule all others, as ``solver_order``.
+        scheduler: A name, or the content of a diffusers ``scheduler_config.json``; settings of the noise schedule that
+            it lacks are taken from the bundle.
+        folder: Folder of the bundle.
+        options: Settings that override all others, for example ``solver_order``.
 
     Raises:
-        SpecError: If the configuration names no scheduler, or a setting is unknown or refused.
+        SpecError: If the configuration names no scheduler, or a setting is unknown or rejected by the class.
     """
     bundled: dict[str, Any] = UniPCMultistepScheduler.load_config(folder / "scheduler")
     if isinstance(scheduler, str):
@@ -78,7 +76,7 @@ def _named(name: SchedulerName) -> tuple[Any, dict[str, Any]]:
         case "euler_ancestral":
             return EulerAncestralDiscreteScheduler, {}
         case "pndm":
-            return PNDMScheduler, {"skip_prk_steps": True}  # as Stable Diffusion's own; with them 4 steps are the least
+            return PNDMScheduler, {"skip_prk_steps": True}  # as in Stable Diffusion 1.5; PRK needs 4 steps or more
         case "heun":
             return HeunDiscreteScheduler, {}
 
@@ -88,7 +86,8 @@ def _configured(config: Mapping[str, Any]) -> Any:
     name = config.get("_class_name")
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin) and issubclass(kind, ConfigMixin)):
-        raise SpecError(f"scheduler: found _class_name {name!r}, expected the name of a diffusers scheduler")
+        key, expected = "sampling.scheduler._class_name", "the name of a diffusers scheduler"
+        raise SpecError(key=key, found=repr(name), expected=expected)
     return kind
 
 
@@ -96,24 +95,26 @@ def _construct(kind: Any, config: Mapping[str, Any], options: Mapping[str, Any])
     known = _known_options(kind)
     unknown = [option for option in options if option not in known]
     if unknown:
-        raise SpecError(f"scheduler: {kind.__name__} has no option {', '.join(unknown)}, expected {', '.join(known)}")
+        expected = f"options of {kind.__name__}: {', '.join(known)}"
+        raise SpecError(key="sampling.scheduler_options", found=", ".join(unknown), expected=expected)
     texts = [key for key, value in {**config, **options}.items() if isinstance(value, str) and _is_number(value)]
     if texts:
-        raise SpecError(f"scheduler: found text for {', '.join(texts)}, expected a number; YAML wants 1.0e-4, not 1e-4")
+        key, expected = "sampling.scheduler", "numbers without quotes"
+        raise SpecError(key=key, found=f"text for {', '.join(texts)}", expected=expected)
     try:
         return kind.from_config({**config, **options})
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
-        raise SpecError(f"scheduler: {kind.__name__} refuses its settings: {error}") from error
+        raise SpecError(f"{kind.__name__} rejects its settings: {error}", key="sampling.scheduler") from error
 
 
 def _check_keys(kind: Any, config: Mapping[str, Any]) -> None:
-    """Configurations carry what other schedulers were set to, but a key that none knows is a mistake."""
+    """Reject keys that no scheduler knows; diffusers' configuration files carry settings of other schedulers along."""
     kinds = [kind, LCMScheduler, *(getattr(diffusers, member.name) for member in KarrasDiffusionSchedulers)]
     known = {option for each in kinds for option in _known_options(each)}
     unknown = [key for key in config if not key.startswith("_") and key not in known]
     if unknown:
-        expected = ", ".join(_known_options(kind))
-        raise SpecError(f"scheduler: found {', '.join(unknown)}, expected settings of {kind.__name__}: {expected}")
+        expected = f"settings of {kind.__name__}: {', '.join(_known_options(kind))}"
+        raise SpecError(key="sampling.scheduler", found=", ".join(unknown), expected=expected)
 
 
 def _is_number(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""A bundle of Stable Diffusion 1.5's size with random weights: for speed and bits, where no weights can be had.
+"""A bundle of Stable Diffusion 1.5's size with random weights, to measure speed and determinism without a download.
 
-The configurations are the public ones of Stable Diffusion 1.5 and of its tiny autoencoder, written out. Tokenizer and
-noise schedule are the miniature's: a prompt is 77 tokens there too. Refuses to know what a picture should look like.
+The configurations are the public ones of Stable Diffusion 1.5 and of its tiny autoencoder. Tokenizer and noise schedule
+are the miniature's, whose prompts also have 77 tokens.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DCon
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dentgen.models.bundle import BASE, MINIATURE, Bundle, Decoder, find_bundle, settle
+from dentgen.models.bundle import BASE, MINIATURE, Bundle, Decoder, find_bundle, prepare_for_inference
 from dentgen.models.control import control_from_unet
 from dentgen.seeding import fresh_weights
 
 SD15: Final = "sd15"
-#: Edge of the pictures that Stable Diffusion 1.5 is made for, pixels.
+#: Native picture size of Stable Diffusion 1.5, pixels.
 SIZE: Final = 512
 
 _UNET: Final[dict[str, Any]] = {
@@ -65,12 +65,12 @@ _CONTROL_STD: Final = 0.02
 def random_sd15(
     *, decoder: Decoder = "kl", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Bundle:
-    """A bundle of Stable Diffusion 1.5's networks, the same random weights for the same device kind.
+    """A bundle of Stable Diffusion 1.5's networks with random weights, reproducible per device type.
 
     Args:
-        decoder: Whether there is a tiny decoder as well.
-        device: Where the weights are drawn; ``meta`` draws none.
-        dtype: Their precision.
+        decoder: ``tiny`` adds a tiny decoder.
+        device: Device that the weights are drawn on; ``meta`` draws none.
+        dtype: Precision of the weights.
     """
     folder = find_bundle(MINIATURE)
     with fresh_weights(SD15), torch.device(device):
@@ -90,13 +90,13 @@ def random_sd15(
     for net in (bundle.text_encoder, bundle.vae, bundle.unet, bundle.control, bundle.tiny_decoder):
         if net is not None:
             nn.Module.to(net, dtype)
-    settle(bundle, device)
+    prepare_for_inference(bundle, device)
     return bundle
 
 
 @torch.no_grad()
 def _control(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A control net whose zero convolutions are not zero, so that it does something."""
+    """A control net with random zero convolutions, so that its residuals are not zero."""
     control = control_from_unet(unet)
     for name, parameter in control.named_parameters():
         if name.startswith("controlnet_"):

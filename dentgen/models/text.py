@@ -1,8 +1,4 @@
-"""Prompts to embeddings, each distinct prompt once, and what becomes of prompts longer than CLIP's window.
-
-The default refuses them; cutting them off or encoding them in several windows has to be asked for. Refuses to know
-guidance and weights on words.
-"""
+"""Prompt embeddings, cached per distinct prompt, with three policies for prompts longer than CLIP's window."""
 
 from __future__ import annotations
 
@@ -18,18 +14,17 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.errors import ConditionError, SpecError
 
-#: What becomes of a prompt that is longer than one window: an error, the rest dropped, or several windows.
+#: Policy for prompts longer than one window: an error, truncation, or encoding in several windows.
 LongPrompts = Literal["error", "truncate", "chunk"]
 
-#: Windows of embeddings to keep. A build may have a prompt of its own for every record; old ones are embedded again.
-REMEMBERED_WINDOWS: Final = 4096
+#: Size of the embedding cache, in windows. It is bounded because every record of a build may have its own prompt.
+CACHED_WINDOWS: Final = 4096
 
 
 class PromptEncoder:
-    """Embeds prompts window by window, so that an embedding never depends on its neighbours, and remembers them.
+    """Embeds prompts, one text encoder call per window, so that an embedding does not depend on other prompts.
 
-    A window is BOS, up to 75 tokens, EOS and padding: 77 tokens. Windows are cut at fixed places, so a word may fall
-    into two of them.
+    A window is BOS, up to 75 tokens, EOS and padding: 77 tokens. Windows are cut every 75 tokens, even within a word.
     """
 
     def __init__(
@@ -41,44 +36,44 @@ class PromptEncoder:
         chunks: int = 1,
         words: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
-        """Take a bundle's tokenizer and text encoder.
+        """Wrap a bundle's tokenizer and text encoder.
 
         Args:
-            tokenizer: Makes tokens.
-            text_encoder: Embeds one window per call.
-            long_prompts: What becomes of a prompt that is longer than one window.
-            chunks: Windows of every embedding under ``chunk``; without effect otherwise.
-            words: Tokens that stand for several, by token: textual inversion's.
+            tokenizer: The tokenizer.
+            text_encoder: The text encoder.
+            long_prompts: Policy for prompts longer than one window.
+            chunks: Windows of every embedding under the policy ``chunk``; otherwise unused.
+            words: Textual inversion: the token ids that replace a token id.
 
         Raises:
-            SpecError: If there are no windows.
+            SpecError: If ``chunks`` is less than 1.
         """
         if chunks < 1:
-            raise SpecError(f"chunks: found {chunks}, expected at least 1")
+            raise SpecError(key="sampling.prompt_chunks", found=chunks, expected="at least 1")
         self._tokenizer, self._text_encoder, self._long_prompts = tokenizer, text_encoder, long_prompts
         self._words = words or {}
         self._chunks = chunks if long_prompts == "chunk" else 1
-        self._remembered = lru_cache(maxsize=max(1, REMEMBERED_WINDOWS // self._chunks))(self._embed)
+        self._cached = lru_cache(maxsize=max(1, CACHED_WINDOWS // self._chunks))(self._embed)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Tokens and width of every embedding."""
+        """Shape (tokens, width) of every embedding."""
         return self._window * self._chunks, int(self._text_encoder.config.hidden_size)
 
     def embed(self, prompt: str) -> Float[Tensor, "tokens width"]:
-        """Last hidden states of the text encoder, in its dtype and on its device.
+        """Last hidden states (tokens, width) of the text encoder, in its dtype and on its device.
 
-        Under ``chunk`` a prompt of fewer windows is repeated, window by window, until ``chunks`` are full: attention
-        over keys that all occur equally often is attention over one of each. Where its windows do not divide
-        ``chunks``, the first ones occur once more than the others and weigh more.
+        Under ``chunk``, the windows of a shorter prompt are repeated in turn until there are ``chunks``: attention over
+        keys that all occur equally often equals attention over one of each. If the number of windows does not divide
+        ``chunks``, the first windows occur once more than the others and weigh more.
 
         Raises:
-            ConditionError: If the prompt has more tokens than there is room for, unless it is to be truncated.
+            ConditionError: If the prompt has more tokens than fit, unless the policy is ``truncate``.
         """
-        return self._remembered(prompt)
+        return self._cached(prompt)
 
     def dropped(self, prompt: str) -> str:
-        """What ``embed`` cuts off, as the tokenizer spells it (lower case); empty unless prompts are truncated."""
+        """The text that ``embed`` truncates, as the tokenizer decodes it (lower case); "" under other policies."""
         if self._long_prompts != "truncate":
             return ""
         return str(self._tokenizer.decode(self._tokens(prompt)[self._room :]))
@@ -89,7 +84,7 @@ class PromptEncoder:
 
     @property
     def _room(self) -> int:
-        """A window's tokens between BOS and EOS."""
+        """Number of tokens between BOS and EOS."""
         return self._window - 2
 
     @torch.no_grad()
@@ -104,7 +99,7 @@ class PromptEncoder:
         return embedding
 
     def _windows(self, prompt: str) -> list[list[int]]:
-        """The prompt's tokens cut into windows, at most ``chunks``; an empty prompt is one empty window."""
+        """Tokens of the prompt in at most ``chunks`` windows; an empty prompt is one empty window."""
         tokens = self._tokens(prompt)
         if self._long_prompts == "truncate":
             tokens = tokens[: self._room]
@@ -119,11 +114,11 @@ class PromptEncoder:
         return windows
 
     def _tokens(self, prompt: str) -> list[int]:
-        # Neither padding nor truncation is asked for: both are state of the tokenizer, which threads share.
+        # No padding or truncation: both are state of the tokenizer, which threads share.
         tokens = self._tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
         return [part for token in tokens for part in self._words.get(token, (token,))]
 
 
 def prompt_name(prompt: str) -> str:
-    """Identity of a prompt's embedding within one bundle."""
+    """Name of a prompt's embedding, unique within one bundle."""
     return hashlib.sha256(prompt.encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Work spread over processes of this machine or nodes of a Ray cluster."""
+"""Parallel maps over the processes of this machine or the nodes of a Ray cluster."""

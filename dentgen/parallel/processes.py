@@ -1,4 +1,4 @@
-"""Map a function over this machine's cores in spawned processes."""
+"""A parallel map over spawned processes on this machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Result = TypeVar("Result")
 def map_processes(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None
 ) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``items``; a single item, or a single worker, stays in this process.
+    """Yield the results of ``work`` in the order of ``items``; one item or one worker runs in this process.
 
     Args:
         work: A picklable function.
         items: Its arguments.
-        workers: Processes at most; None uses all cores.
+        workers: Maximum number of processes; None uses all cores.
 
     Raises:
-        Exception: Whatever ``work`` raised first, in the order of ``items``; what has not begun by then never does.
+        Exception: The first exception of ``work`` in the order of ``items``; items not started by then are cancelled.
     """
     processes = min(len(items), workers or os.cpu_count() or 1)
     if processes <= 1:

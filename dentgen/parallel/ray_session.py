@@ -1,4 +1,4 @@
-"""A Ray session: join the cluster that is asked for, or start Ray here and stop it afterwards."""
+"""Ray sessions that stop what they started, a parallel map over a cluster, and paths as its nodes see them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dentgen.errors import SpecError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Set by Ray in the driver of a submitted job.
+#: Ray sets it in the driver of a submitted job.
 _JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 @contextmanager
 def ray_session(address: str | None = None, variables: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Use the Ray that this process is connected to, or connect for the time of the block.
+    """Connect to Ray for the duration of the block; an existing connection is used and left open.
 
     Args:
-        address: Cluster to join; None: that of ``RAY_ADDRESS``, or a new one on this machine.
-        variables: Environment of the workers, where this call connects.
+        address: Cluster to join; None joins the one in ``RAY_ADDRESS`` or starts one on this machine.
+        variables: Environment variables of the workers; ignored if this process is already connected.
     """
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS", "local")  # never whatever an earlier cluster left behind
+    address = address or os.environ.get("RAY_ADDRESS", "local")  # Ray's default joins any cluster that runs here
     ray.init(
         address=address,
         runtime_env={"env_vars": dict(variables or {})},
@@ -47,9 +47,9 @@ def ray_session(address: str | None = None, variables: Mapping[str, str] | None 
 
 
 def map_cluster(work: Callable[[Item], Result], items: Sequence[Item], address: str | None) -> Iterator[Result]:
-    """Results of ``work`` as they come, one Ray task an item.
+    """Yield the results of ``work`` as they complete, one Ray task per item.
 
-    A task that dies with its node is tried elsewhere, so ``work`` must be harmless if it runs twice.
+    Ray retries a task whose node died up to three times, so ``work`` must be idempotent.
 
     Args:
         work: A picklable function.
@@ -71,23 +71,29 @@ def in_submitted_job() -> bool:
 
 
 def is_relative(place: str) -> bool:
-    """Whether a place depends on the folder that a process stands in."""
+    """Whether a path depends on the working directory."""
     return not storage.is_remote(place) and not place.startswith(("/", "file://", "local://"))
 
 
 def absolute(place: str) -> str:
-    """A place as processes in other folders find it."""
+    """A path that does not depend on the working directory; URLs are returned unchanged."""
     return str(Path(place).absolute()) if is_relative(place) else place
 
 
 def require_lasting(key: str, place: str) -> None:
-    """Refuse to write into the working directory of a submitted job, which is a temporary copy.
+    """Refuse output paths inside the working directory of a submitted job, which Ray deletes afterwards.
+
+    Args:
+        key: Key of the spec that holds the path.
+        place: The path or URL.
 
     Raises:
-        SpecError: If ``place``, the value of the spec's ``key``, is there.
+        SpecError: If this process drives a submitted job and the path is relative.
     """
     if in_submitted_job() and is_relative(place):
         raise SpecError(
-            f"{key}: found {place!r}, which in a submitted job is a temporary copy of the working directory; "
-            "expected a URL or an absolute path"
+            "in a submitted job a relative path lies in a temporary copy of the working directory",
+            key=key,
+            found=place,
+            expected="a URL or an absolute path",
         )

@@ -1,1 +1,1 @@
-"""Procedural jaws rendered into condition records."""
+"""Procedural jaws, rendered into condition records (``dentgen phantom``)."""

@@ -1,7 +1,7 @@
-"""Numbers of the human dentitions: crown sizes, tooth posture, cusps and side-wall profiles.
+"""Tables of the human dentitions: crown sizes, tooth posture, cusps and side-wall profiles.
 
-Sizes are the Wheeler drawing table, postures follow Andrews; profiles were chosen by eye. A deciduous tooth has its own
-size and the form of a permanent one. This module holds tables only and refuses to know meshes, cameras or chance.
+Permanent crown sizes are Wheeler's drawing table, tip and torque follow Andrews; cusps and profiles were chosen by eye.
+A deciduous tooth has its own size and the form of a permanent one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ CROWN_SIZE_MM: Final[dict[Arch, dict[int, tuple[float, float, float]]]] = {
     },
 }  # fmt: skip
 
-#: The same of deciduous teeth, by position 1 (central incisor) to 5 (second molar).
+#: The same for deciduous teeth, by position 1 (central incisor) to 5 (second molar); Black's table, recalled from
+#: textbooks and not checked again.
 DECIDUOUS_CROWN_SIZE_MM: Final[dict[Arch, dict[int, tuple[float, float, float]]]] = {
     "upper": {1: (6.0, 6.5, 5.0), 2: (5.6, 5.1, 4.0), 3: (6.5, 7.0, 7.0), 4: (5.1, 7.3, 8.5), 5: (5.7, 8.2, 10.0)},
     "lower": {1: (5.0, 4.2, 4.0), 2: (5.2, 4.1, 4.0), 3: (6.0, 5.0, 4.8), 4: (6.0, 7.7, 7.0), 5: (5.5, 9.9, 8.7)},
 }
-#: Permanent position whose form a deciduous tooth has: its first molar is half a premolar, its second a first molar.
+#: Permanent position whose form a deciduous tooth takes: its first molar resembles a premolar, its second a first
+#: molar.
 DECIDUOUS_FORM: Final[dict[int, int]] = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6}
-#: A deciduous mouth beside a permanent one: overbite, crest and gum cover go with the crowns' height.
+#: Factor on tip level, buccal crest and gum cover of a deciduous mouth, about the ratio of crown heights.
 DECIDUOUS_SCALE: Final = 0.62
 
 #: Labiolingual inclination (torque) and mesial tip in degrees, positions 1 to 8.
@@ -51,21 +53,28 @@ TIP_DEG: Final[dict[Arch, tuple[float, ...]]] = {
     "upper": (4, 7, 8, 2, 2, 4, 3, 0),
     "lower": (1, 1, 4, 2, 2, 2, 2, 2),
 }
-#: How far a tip passes the occlusal plane, mm.
+#: How far the tip reaches beyond the occlusal plane, mm.
 TIP_LEVEL_MM: Final[dict[Arch, tuple[float, ...]]] = {
     "upper": (2.0, 1.4, 2.3, 0.95, 0.95, 0.95, 0.95, 0.95),
     "lower": (0.9, 0.9, 1.2, 0.95, 0.95, 0.95, 0.95, 0.95),
 }
 #: Distance from the arch line to the buccal crest of the crown, mm.
 BUCCAL_CREST_MM: Final = (1.6, 1.5, 2.4, 2.5, 2.5, 2.7, 2.7, 2.5)
-#: Share of the crown covered by gum at mid-tooth, mm, and papilla height as a share of crown height.
+#: Height of crown covered by gum at mid-tooth, mm, and papilla height as a share of crown height.
 GUM_COVER_MM: Final = (1.0, 1.3, 0.7, 1.5, 1.6, 1.5, 1.6, 2.0)
 PAPILLA_SHARE: Final = (0.46, 0.46, 0.44, 0.40, 0.38, 0.33, 0.30, 0.25)
 
 
 @dataclass(frozen=True, slots=True)
 class Cusp:
-    """A cusp cone: place in half crown widths (mesial, buccal positive), height share and slope."""
+    """A cusp cone.
+
+    Attributes:
+        mesial: Place along the arch in half crown widths, mesial positive.
+        buccal: Place across the arch in half crown depths, buccal positive.
+        height: Share of the crown height.
+        slope: Fall per mm from the tip.
+    """
 
     mesial: float
     buccal: float
@@ -109,7 +118,14 @@ _INCISOR_EXPONENT = (2, 2, 2.1, 2.3, 2.5, 2.8, 3, 3)
 
 @dataclass(frozen=True, slots=True)
 class SideWall:
-    """Superellipse rings of a crown over height t (-0.7 root end, 0 cervix, 1 rim), relative to half sizes."""
+    """Superellipse rings of a crown over height t (-0.7 root end, 0 cervix, 1 rim).
+
+    Attributes:
+        half_width: Half width of a ring, relative to half the mesiodistal diameter.
+        buccal: Buccal end of a ring, relative to half the buccolingual diameter.
+        lingual: Lingual end, likewise; negative.
+        exponent: Exponent of the superellipse; 2 is an ellipse.
+    """
 
     half_width: PchipInterpolator
     buccal: PchipInterpolator
@@ -153,6 +169,13 @@ def side_wall(arch: Arch, position: int) -> SideWall:
 
 
 def fdi_number(arch: Arch, position: int, side: int, dentition: Dentition = "permanent") -> int:
-    """FDI number of a tooth; ``side`` is +1 on the patient's left, -1 on the right."""
+    """FDI number of a tooth.
+
+    Args:
+        arch: Upper or lower.
+        position: 1 (central incisor) to 8, or to 5 in the deciduous dentition.
+        side: +1 on the patient's left, -1 on the right.
+        dentition: Permanent or deciduous teeth.
+    """
     quadrant = {("upper", -1): 1, ("upper", 1): 2, ("lower", 1): 3, ("lower", -1): 4}[arch, side]
     return 10 * (quadrant + (4 if dentition == "deciduous" else 0)) + position

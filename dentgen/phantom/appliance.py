@@ -1,7 +1,6 @@
-"""Fixed orthodontic appliances: twin brackets on the crowns' faces, a wire through their slots, coloured ligatures.
+"""Meshes of fixed orthodontic appliances: twin brackets, the wire through their slots, elastic ligatures.
 
-A bracket sits on the facial axis of a posed crown, halfway up, and looks where the crown's face looks. Refuses to know
-gum, cameras and colours.
+A bracket sits halfway up the facial axis of a posed crown, facing outward. Sizes in mm were chosen by eye.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from dentgen.phantom.arch import DentalArch, Slot
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
 from dentgen.phantom.teeth import COLUMNS, ROOT_SHARE, WALL_RINGS
 
-#: ``height`` attribute of an appliance's surface: what it is made of.
+#: Values of the ``height`` attribute, which carries the material of an appliance's surface.
 METAL, ELASTIC = 0.0, 1.0
 _FACIAL_COLUMN = COLUMNS // 4
 _FACIAL_RING = round((ROOT_SHARE + 0.52) / (1 + ROOT_SHARE) * (WALL_RINGS - 1))
 _WIRE_RADIUS_MM, _WIRE_OUTWARD_MM, _WIRE_STEP_MM = 0.24, 0.95, 0.5
-#: Outline of a wing, (occlusal, outward) mm: pad, tie wings and the slot between them.
+#: Outline of a bracket wing, (occlusal, outward) mm: pad, tie wings and the slot between them.
 _WING = np.array(
     [(-1.6, -0.5), (-1.5, 0.45), (-1.75, 0.8), (-1.3, 1.35), (-0.32, 1.4), (-0.3, 0.7),
      (0.3, 0.7), (0.32, 1.4), (1.3, 1.35), (1.75, 0.8), (1.5, 0.45), (1.6, -0.5)]
@@ -30,15 +29,15 @@ _PAD = np.array([(-1.5, -0.6), (-1.5, 0.35), (1.5, 0.35), (1.5, -0.6)])
 
 
 def build_appliance(dental_arch: DentalArch) -> tuple[Part, ...]:
-    """Brackets, ligatures and wire of one arch; teeth behind the first molars carry none."""
-    banded = [slot for slot in dental_arch.slots if slot.vertices is not None and slot.form <= 6]
-    frames = [_facial_frame(slot, dental_arch.rootwards) for slot in banded]
-    brackets = [part for slot, frame in zip(banded, frames, strict=True) for part in _bracket(slot, frame)]
+    """Build brackets, ligatures and wire of one arch; teeth behind the first molars carry none."""
+    bracketed = [slot for slot in dental_arch.slots if slot.vertices is not None and slot.form <= 6]
+    frames = [_facial_frame(slot, dental_arch.rootwards) for slot in bracketed]
+    brackets = [part for slot, frame in zip(bracketed, frames, strict=True) for part in _bracket(slot, frame)]
     return (*brackets, *_wire([point + _WIRE_OUTWARD_MM * axes[2] for point, axes in frames]))
 
 
 def _facial_frame(slot: Slot, rootwards: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Point on the crown's face and axes (3, 3): along the arch, occlusal, outward."""
+    """Point on the crown's face, and axes (3, 3) along the arch, occlusal and outward."""
     assert slot.vertices is not None
     grid = slot.vertices[: WALL_RINGS * COLUMNS].reshape(WALL_RINGS, COLUMNS, 3)
     along = grid[_FACIAL_RING, _FACIAL_COLUMN - 3] - grid[_FACIAL_RING, _FACIAL_COLUMN + 3]
@@ -47,13 +46,13 @@ def _facial_frame(slot: Slot, rootwards: FloatArray) -> tuple[FloatArray, FloatA
     outward = np.cross(along, upwards)
     outward /= np.linalg.norm(outward)
     point = grid[_FACIAL_RING, _FACIAL_COLUMN]
-    if (point - grid[_FACIAL_RING].mean(0)) @ outward < 0:  # the frames of upper and lower arch differ in handedness
+    if (point - grid[_FACIAL_RING].mean(0)) @ outward < 0:  # upper and lower frames differ in handedness
         outward = -outward
     return point, np.stack([along, np.cross(outward, along), outward])
 
 
 def _bracket(slot: Slot, frame: tuple[FloatArray, FloatArray]) -> list[Part]:
-    """Two wings on a pad, and the ligature around them; lower incisors have small ones."""
+    """Two wings on a pad with a ligature around them, narrower on narrow teeth."""
     width = 0.42 * min(slot.size.mesiodistal, 7.6)
     wing = 0.2 * width
     solids = [_prism(_PAD, 0.0, width / 2), *(_prism(_WING, side * (width / 2 - wing), wing) for side in (-1, 1))]
@@ -72,7 +71,7 @@ def _part(vertices: FloatArray, faces: IntArray, material: float) -> Part:
 
 
 def _prism(outline: FloatArray, middle: float, half: float) -> tuple[FloatArray, IntArray]:
-    """An outline (occlusal, outward) drawn along the arch; facets share no vertices, so that edges stay sharp."""
+    """Extrude an outline (occlusal, outward) along the arch; facets share no vertices, so edges stay sharp."""
     ends = [np.column_stack([np.full(len(outline), middle + side * half), outline]) for side in (-1, 1)]
     closed = np.arange(len(outline) + 1) % len(outline)
     quads = [np.stack([ends[0][a], ends[0][b], ends[1][b], ends[1][a]]) for a, b in pairwise(closed)]
@@ -89,7 +88,7 @@ def _prism(outline: FloatArray, middle: float, half: float) -> tuple[FloatArray,
 
 
 def _ring(half_width: float, half_height: float) -> tuple[FloatArray, IntArray]:
-    """A torus around a bracket's wings, under their tips."""
+    """A squared torus around a bracket's wings, under their tips."""
     around, tube = np.linspace(0, 2 * np.pi, 20, endpoint=False), np.linspace(0, 2 * np.pi, 7)
     radius = 0.3 * np.cos(tube)
     along = (half_width + radius[:, None]) * np.sign(np.cos(around)) * np.abs(np.cos(around)) ** 0.6
@@ -99,7 +98,7 @@ def _ring(half_width: float, half_height: float) -> tuple[FloatArray, IntArray]:
 
 
 def _wire(points: list[FloatArray]) -> tuple[Part, ...]:
-    """A tube through the slots; none through a single one."""
+    """A tube through all bracket slots; empty for fewer than two."""
     if len(points) < 2:
         return ()
     knots = np.concatenate([[0.0], np.cumsum([np.linalg.norm(b - a) for a, b in pairwise(points)])])

@@ -1,7 +1,6 @@
-"""The dental arch: its curve, and teeth posed along it.
+"""The dental arch: its curve, and the teeth posed along it.
 
-World frame: x towards the patient's left, y up, z towards the viewer, mm, occlusal plane at y = 0. Refuses to know gum,
-cameras and colours.
+World frame in mm: x to the patient's left, y up, z to the viewer; the occlusal plane is y = 0.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from dentgen.phantom.mesh import Part, Tissue
 from dentgen.phantom.style import Shape
 from dentgen.phantom.teeth import Crown, CrownSize, build_crown
 
-_CONTACT_OVERLAP_MM = 0.32
+_CONTACT_OVERLAP_MM = 0.32  # overlap of neighbours that closes their contacts, found by eye
 _POINTS = 1201
-_BETA_SHARE = 0.35
+_BETA_SHARE = 0.35  # weight of the beta function; chosen by eye
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class ArchCurve:
     """The line through buccal cusps and incisal edges, by arc length from the midline.
 
     Attributes:
-        x, z: Splines over arc length s in mm; s > 0 on the patient's left.
-        half_length_mm: Largest |s| that the splines cover.
-        depth_mm: Distance from the front to the arch's end plane.
+        x, z: Splines over arc length s, mm; s > 0 on the patient's left.
+        half_length_mm: Largest |s| of the arch.
+        depth_mm: Distance from the front to the plane of the arch's ends.
     """
 
     x: CubicSpline
@@ -50,7 +49,10 @@ class ArchCurve:
     depth_mm: float
 
     def frame(self, s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Points, tangents and outward normals (n, 3) at arc lengths ``s``; straight beyond the ends."""
+        """Points (mm), unit tangents and outward unit normals, each (n, 3), at arc lengths ``s`` (n,) mm.
+
+        The curve continues as a straight line beyond its ends.
+        """
         inside = np.clip(s, -self.half_length_mm, self.half_length_mm)
         zero = np.zeros_like(inside)
         point = np.stack([self.x(inside), zero, self.z(inside)], -1)
@@ -58,23 +60,25 @@ class ArchCurve:
         tangent /= np.linalg.norm(tangent, axis=-1, keepdims=True)
         point = point + tangent * (s - inside)[..., None]
         normal = np.stack([-tangent[..., 2], zero, tangent[..., 0]], -1)
-        # s runs from the patient's right to left (x rising), so this normal already looks out of the mouth
+        # s runs from the patient's right to left (x rising), so this normal points out of the mouth
         return point, tangent, normal
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one tooth on the arch, present or not.
+    """The place of one tooth on the arch, present or missing.
 
     Attributes:
-        fdi, side: Which tooth (side +1: patient's left).
-        form: Position 1 to 8 in the permanent dentition whose shape and posture the tooth has.
-        s, width_mm: Centre and extent along the arch.
+        fdi: FDI number of the tooth.
+        form: Position 1 to 8 in the permanent dentition whose shape and posture the tooth takes.
+        side: +1 on the patient's left, -1 on the right.
+        s: Centre along the arch, mm from the midline.
+        width_mm: Extent along the arch.
         size: Crown size.
-        level_mm: How far the tip passes the occlusal plane.
-        outward_mm: Shift of the crown centre from the arch line.
+        level_mm: How far the tip reaches beyond the occlusal plane.
+        outward_mm: Outward shift of the crown centre from the arch line.
         crown: Mesh in the tooth's own frame; None if the tooth is missing.
-        vertices: The mesh posed in the world.
+        vertices: (V, 3) mm, the mesh posed in the world; None if the tooth is missing.
     """
 
     fdi: int
@@ -91,7 +95,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class DentalArch:
-    """One arch of posed teeth; ``rootwards`` is the unit vector from crown to root."""
+    """One arch of posed teeth.
+
+    Attributes:
+        arch: Upper or lower.
+        curve: The arch line.
+        slots: Places of the teeth, from the patient's right to the left.
+        rootwards: (3,) unit vector from crown to root.
+    """
 
     arch: Arch
     curve: ArchCurve
@@ -100,11 +111,11 @@ class DentalArch:
 
     @property
     def front_mm(self) -> float:
-        """Largest z of any tooth."""
+        """Largest z of any tooth, mm."""
         return max(float(slot.vertices[:, 2].max()) for slot in self.slots if slot.vertices is not None)
 
     def tooth_parts(self) -> list[Part]:
-        """Meshes of the teeth that are present."""
+        """Meshes of the teeth that are not missing."""
         return [_tooth_part(slot) for slot in self.slots if slot.crown is not None]
 
 
@@ -112,10 +123,11 @@ def build_arch(arch: Arch, shape: Shape, front_mm: float | None, rng: np.random.
     """Pose one arch of teeth.
 
     Args:
-        arch: Which jaw.
+        arch: Upper or lower.
         shape: The patient's shape.
-        front_mm: z of the arch line at the midline; None puts it at the arch's own depth.
-        rng: Jitter of sizes and postures.
+        front_mm: z of the arch line at the midline; None sets it to the arch's own depth, so that the arch ends at
+            z = 0.
+        rng: Source of the jitter of sizes and postures.
     """
     upper = arch == "upper"
     crowding = shape.crowding * (1.0 if upper else 1.3)
@@ -149,10 +161,10 @@ def _jittered_size(arch: Arch, position: int, shape: Shape, rng: np.random.Gener
 
 
 def _fit_curve(half_length: float, width: float, tapering: float, front_mm: float | None) -> ArchCurve:
-    """Bisect the arch's depth until its half arc length is ``half_length``.
+    """Bisect the arch's depth until half its arc length is ``half_length``.
 
-    The beta function of Braun et al. 1998 mixed with an even polynomial, whose flat front keeps canines as far apart as
-    they are measured.
+    The curve mixes the beta function of Braun et al. 1998 with an even polynomial, whose flatter front keeps the
+    canines as far apart as published measurements.
     """
     x = np.linspace(-width / 2, width / 2, _POINTS)
     share = np.abs(2 * x / width)
@@ -179,7 +191,7 @@ def _pose(
     arch: Arch, position: int, side: int, s: float, width: float, size: CrownSize, shape: Shape,
     crowding: float, natural: float, curve: ArchCurve, rootwards: FloatArray, rng: np.random.Generator,
 ) -> Slot:  # fmt: skip
-    """Tip, torque, rotate and lift one tooth to its place."""
+    """Tip, torque, rotate and lift one tooth into place."""
     form = position if shape.dentition == "permanent" else DECIDUOUS_FORM[position]
     scale = 1.0 if shape.dentition == "permanent" else DECIDUOUS_SCALE
     index = form - 1

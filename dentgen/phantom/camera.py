@@ -1,4 +1,4 @@
-"""The five standard intra-oral views as perspective cameras. Refuses to know what they look at."""
+"""Perspective cameras of the five standard intra-oral views."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OCCLUSAL_VIEWS: Final[tuple[View, ...]] = ("upper-occlusal", "lower-occlusal")
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A square perspective camera.
+    """A perspective camera with a square image.
 
     Attributes:
-        view: Which standard view.
-        axes: (3, 3) rows right, up, back (towards the viewer), world coordinates.
+        view: Standard view.
+        axes: (3, 3) unit rows right, up, back (to the viewer) in world coordinates.
         eye: (3,) mm.
-        distance_mm: From eye to target.
-        width_mm: Width of the field at the target.
+        distance_mm: Distance from eye to target.
+        width_mm: Width of the field of view at the target.
     """
 
     view: View
@@ -33,7 +33,7 @@ class Camera:
     width_mm: float
 
     def rays(self, column: FloatArray, row: FloatArray, size: int) -> FloatArray:
-        """Unit world directions (n, 3) through pixel coordinates (0..size, centres at .5)."""
+        """Unit world directions (n, 3) through pixel coordinates (n,), 0..size with pixel centres at .5."""
         half = self.width_mm / 2 / self.distance_mm
         direction = np.stack([(2 * column / size - 1) * half, -(2 * row / size - 1) * half, -np.ones_like(column)], -1)
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
@@ -41,7 +41,14 @@ class Camera:
 
 
 def sample_camera(view: View, front_mm: float, rng: np.random.Generator, scale: float = 1.0) -> Camera:
-    """Place a camera for a view; ``front_mm`` is the z of the foremost tooth, ``scale`` a mouth's size (adult 1)."""
+    """Place a camera for a view; framing and its jitter were chosen by eye against real photographs.
+
+    Args:
+        view: Standard view.
+        front_mm: z of the foremost tooth.
+        rng: Source of the jitter.
+        scale: Size of the mouth, 1 for an adult's.
+    """
     match view:
         case "frontal":
             yaw, pitch, width = rng.normal(0, 3), rng.normal(0, 4), rng.normal(61, 3)

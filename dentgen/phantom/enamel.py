@@ -1,7 +1,6 @@
-"""Colour and roughness of crowns: enamel over dentine, and what lies on or in it.
+"""Colour and roughness of crowns: enamel over dentine, caries, plaque, stain, saliva and restorations.
 
-Layers go from the inside out: shade, cervix, incisal edge, fissures, wear, caries, plaque, restorations. Refuses to
-know gum, lamps and cameras.
+Layers are painted from the inside out; their colours (linear RGB) and extents were chosen by eye.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ class Enamel:
 
     Attributes:
         albedo: (n, 3) linear RGB.
-        roughness: (n,).
+        roughness: (n,) GGX roughness.
         sheen: (n, 3) factor on reflected light.
-        wrap: (n,) light that enters beside a point.
-        restored, decayed, plaque, stain: (n,) share of filling or crown, of caries, of plaque, and of stain.
+        wrap: (n,) width of the wrapped diffuse term, which stands for translucency.
+        restored, decayed, plaque, stain: (n,) coverage by filling or crown, caries, plaque and stain, 0..1.
     """
 
     albedo: FloatArray
@@ -50,14 +49,14 @@ class Enamel:
     stain: FloatArray
 
     def cover(self, share: FloatArray, colour: FloatArray, roughness: float) -> None:
-        """Lay an opaque layer over a ``share`` (n,) of every point."""
+        """Cover a ``share`` (n,), 0..1, of every point with an opaque layer."""
         self.albedo = self.albedo * (1 - share[:, None]) + share[:, None] * colour
         self.roughness = self.roughness * (1 - share) + share * roughness
 
 
 @dataclass(frozen=True, slots=True)
 class _Crowns:
-    """Where n traced points lie on their crowns."""
+    """Surface coordinates of n traced crown points."""
 
     point: FloatArray
     fdi: NDArray[np.uint8]
@@ -68,14 +67,24 @@ class _Crowns:
     edge: FloatArray
 
     def cover(self, spot: Spot, noise: LatticeNoise, softness: float) -> FloatArray:
-        """Share (n,) of every point that a spot with an uneven outline covers."""
+        """Coverage (n,) by a spot with an uneven outline."""
         distance = spot_distance(spot, self.mesial, self.outward, self.height, self.fissure)
         share = np.clip((spot.radius - distance - 0.08 * noise(self.point, 0.5)) / softness, 0, 1)
         return share * (self.fdi == spot.fdi)
 
 
 def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: LatticeNoise) -> Enamel:
-    """Coat the crown points ``here`` of a traced surface."""
+    """Optical values of the crown points of a traced surface.
+
+    Args:
+        surface: Traced points of all tissues.
+        here: (n,) indices of the crown points.
+        material: The patient's colours and lesions.
+        noise: The patient's texture.
+
+    Returns:
+        The values of the n points, in the order of ``here``.
+    """
     names = ("height", "fissure", "mesial", "outward", "edge")
     at = _Crowns(surface.position[here], surface.fdi[here], *(surface.attributes[name][here] for name in names))
     n = len(here)
@@ -91,7 +100,7 @@ def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: La
 
 
 def _clean(at: _Crowns, material: Material, noise: LatticeNoise) -> tuple[FloatArray, FloatArray]:
-    """Albedo (n, 3) and roughness (n,) of sound teeth."""
+    """Albedo (n, 3) and roughness (n,) of sound, clean teeth."""
     base = material.enamel * material.tooth_tint[at.fdi]
     cloud = noise.octaves(at.point, 0.11, 3)
     streak = noise(at.point * [1, 0.35, 1], 0.55)
@@ -104,7 +113,7 @@ def _clean(at: _Crowns, material: Material, noise: LatticeNoise) -> tuple[FloatA
     colour = base * (1 + 0.055 * cloud + 0.03 * streak)[:, None]
     colour = colour * (1 - cervical[:, None] * [0.02, 0.11, 0.25])
     colour = colour * (1 - incisal[:, None] * [0.20, 0.14, 0.07])
-    colour = colour * (1 - (at.edge * (0.10 + 0.12 * incisal))[:, None] * [1.0, 1.0, 0.8])  # light leaves at the edge
+    colour = colour * (1 - (at.edge * (0.10 + 0.12 * incisal))[:, None] * [1.0, 1.0, 0.8])  # thin edges transmit light
     colour = colour * (1 - stained[:, None] * [0.55, 0.68, 0.78])
     colour = colour * (1 - chalky) + chalky * _CHALK
     colour = colour * (1 - root) + root * base * _ROOT
@@ -113,7 +122,7 @@ def _clean(at: _Crowns, material: Material, noise: LatticeNoise) -> tuple[FloatA
 
 
 def _decay(enamel: Enamel, at: _Crowns, caries: Caries, noise: LatticeNoise) -> None:
-    """Brown at the rim, dark and dull in the middle."""
+    """Brown at the rim, dark and matt in the middle."""
     share = at.cover(caries.spot, noise, 0.10)
     core = at.cover(caries.spot, noise, 0.6) ** 1.5 * caries.depth
     enamel.cover(share * (0.55 + 0.4 * caries.depth), _DECAY, 0.5)
@@ -122,7 +131,7 @@ def _decay(enamel: Enamel, at: _Crowns, caries: Caries, noise: LatticeNoise) -> 
 
 
 def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
-    """Plaque and stain begin at the gum, which climbs with the papillae, and end in an uneven rim above it."""
+    """Plaque and stain start at the gum line, which rises with the papillae, and end in an uneven rim."""
     gum = 0.14 + 0.42 * np.clip(np.abs(at.mesial), 0, 1) ** 2.4
     rim = gum + 0.12 + 0.14 * noise.octaves(at.point, 0.45, 2)
     share = np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02)
@@ -135,7 +144,7 @@ def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) 
 
 
 def _wet(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
-    """A film of saliva gathers where crowns meet the gum."""
+    """A film of saliva collects where crowns meet the gum."""
     film = np.clip(1 - at.height / 0.35, 0, 1) * np.clip(0.6 + noise.octaves(at.point + 11, 0.16, 2), 0, 1)
     enamel.sheen *= (1 + 0.8 * film * material.wetness)[:, None]
     enamel.roughness = enamel.roughness * (1 - 0.3 * film * material.wetness)
@@ -156,7 +165,7 @@ def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
         here = at.fdi == fdi
         colour = 0.5 * (material.enamel + _CERAMIC) if kind == "ceramic" else _GOLD
         enamel.albedo[here], enamel.roughness[here] = colour, 0.17 if kind == "ceramic" else 0.24
-        if kind == "gold":  # a metal reflects in its own colour and lets no light in
+        if kind == "gold":  # metal reflects in its own colour and is opaque
             enamel.sheen[here], enamel.wrap[here] = 9 * _GOLD, 0.05
         enamel.restored[here] = 1
         enamel.decayed[here] = enamel.plaque[here] = enamel.stain[here] = 0

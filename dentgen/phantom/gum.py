@@ -1,7 +1,6 @@
-"""The gum: a sheet swept along the arch, from the fold over the margin to the lingual side.
+"""The gum mesh: a sheet swept along the arch, from the vestibular fold over the margin to the lingual side.
 
-The margin follows the teeth as they stand: rays find each tooth's surface, so that gum never floats off a tilted crown.
-Refuses to know cameras and colours.
+Rays find the surface of every posed crown, so the gum meets tilted teeth. Dimensions in mm were chosen by eye.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from dentgen.phantom.style import Shape
 _STATIONS = 600
 _FOLD_KNOT, _CREST_KNOT, _KNOTS = 2.6, 10.5, 20
 _PROBE_MM = 14.0
-#: How far the gum goes on behind the last tooth.
+#: Extent of the gum behind the last tooth.
 _BEHIND_MM = 5.5
-#: Gum where no tooth stands has no margin to be inflamed: it counts as so far from one.
+#: Added distance from the margin where no tooth stands: a healed ridge has no margin that could be inflamed.
 _HEALED_MM = 3.0
 
 
 @dataclass(slots=True)
 class _Profile:
-    """Margin and surface of the gum at every station along the arch, mm (outward n, rootward q)."""
+    """Margin (rootward) and surface (outward) of the gum at every station along the arch, mm."""
 
     s: FloatArray
     buccal_margin: FloatArray
@@ -41,7 +40,7 @@ class _Profile:
 
     @property
     def gap(self) -> FloatArray:
-        """1 at stations without a tooth, also behind the last one, falling to 0 towards the neighbours."""
+        """1 at stations without a tooth (also behind the last one), falling smoothly to 0 at the neighbours."""
         return np.clip(self.smooth(1 - self.has_tooth, 0.8), 0, 1)
 
     def smooth(self, values: FloatArray, sigma_mm: float) -> FloatArray:
@@ -50,12 +49,13 @@ class _Profile:
 
 @dataclass(frozen=True, slots=True)
 class Gum:
-    """The gum's mesh and the edge that palate or mouth floor hangs on.
+    """The gum's mesh, with the edge to which palate or mouth floor is attached.
 
     Attributes:
-        part: The sheet; beyond the fold its tissue is ``MUCOSA``.
+        part: The sheet, a grid of vertices stored row by row, one column per station; beyond the fold its tissue is
+            ``MUCOSA``.
         lingual_edge: (stations, 3) mm, from the patient's right end to the left.
-        fold_row: Row of the sheet's vertices, a row holding all stations, where ``MUCOSA`` ends.
+        fold_row: First row of the grid that is gum and not ``MUCOSA``.
     """
 
     part: Part
@@ -64,7 +64,13 @@ class Gum:
 
 
 def build_gum(dental_arch: DentalArch, shape: Shape, rng: np.random.Generator) -> Gum:
-    """Sweep the gum of one arch around its teeth."""
+    """Sweep the gum of one arch around its teeth.
+
+    Args:
+        dental_arch: The posed teeth.
+        shape: The patient's shape: recession, papillae, vestibule.
+        rng: Source of the unevenness of margin and fold.
+    """
     reach = dental_arch.curve.half_length_mm
     end = reach + _BEHIND_MM
     s = np.linspace(-end, end, _STATIONS)
@@ -96,7 +102,7 @@ def _nominal_profile(dental_arch: DentalArch, shape: Shape, s: FloatArray, rng: 
 def _slot_profile(
     p: _Profile, slot: Slot, dental_arch: DentalArch, shape: Shape, here: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Fill the stations of one slot: scalloped margin where a tooth stands, a ridge where none does."""
+    """Fill the stations of one slot: a scalloped margin around a tooth, a ridge where it is missing."""
     index = slot.form - 1
     lower_canine = 0.9 if (dental_arch.arch, slot.form) == ("lower", 3) else 0.0
     scale = 1.0 if shape.dentition == "permanent" else DECIDUOUS_SCALE
@@ -108,7 +114,7 @@ def _slot_profile(
     x = p.s[here] - slot.s
     tau = np.abs(np.clip(x / (slot.width_mm / 2), -1.6, 1.6))
     papilla = PAPILLA_SHARE[index] * slot.size.height * (1 - shape.papilla_loss)
-    if slot.crown is None:  # a saddle: sunk in the middle, drawn up to the neighbours' papillae
+    if slot.crown is None:  # a saddle, rising to the neighbours' papillae
         saddle = mid_margin + 0.5 - 0.9 * papilla * np.clip(tau, 0, 1) ** 2.2
         p.buccal_margin[here] = p.lingual_margin[here] = saddle
         p.buccal[here] = buccal * 0.75 + slot.outward_mm
@@ -130,7 +136,7 @@ def _slot_profile(
 
 
 def _fit_to_teeth(p: _Profile, dental_arch: DentalArch, point: FloatArray, normal: FloatArray) -> None:
-    """Move the gum's surface to where rays from outside and inside meet the posed teeth."""
+    """Move the gum's surface to where rays from both sides meet the posed teeth."""
     teeth = _tooth_rays(dental_arch)
     if teeth is None:
         return
@@ -191,14 +197,14 @@ def _sweep(
 
 
 def _outward_faces(vertices: FloatArray, faces: np.ndarray, normal: FloatArray, row: int) -> np.ndarray:
-    """Wind the sheet so that its buccal face looks outwards (the lower frame is left-handed)."""
+    """Wind the sheet so that its buccal side faces outward (the frame of the lower arch is left-handed)."""
     corner = row * _STATIONS + _STATIONS // 2
     a, b, c = vertices[[corner, corner + 1, corner + _STATIONS + 1]]
     return faces if np.cross(b - a, c - a) @ normal[_STATIONS // 2] > 0 else faces[:, ::-1]
 
 
 def _cross_section(p: _Profile, upper: bool, shape: Shape, ripple: FloatArray) -> FloatArray:
-    """Control points (knots, stations, 2) of outward and rootward mm, from beyond the fold to the lingual edge."""
+    """Control points (knots, stations, 2), outward and rootward mm, from beyond the fold to the lingual edge."""
     vestibule, collar = shape.vestibule_mm, 1.0 if shape.dentition == "permanent" else DECIDUOUS_SCALE
     root = p.smooth(p.buccal_margin, 4.0)
     far_b, far_l = p.smooth(p.buccal, 3.0), p.smooth(p.lingual, 3.0)

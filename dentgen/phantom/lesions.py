@@ -1,7 +1,6 @@
-"""What teeth have been through: fillings, crowns, caries, plaque and stain, drawn once per patient.
+"""Fillings, crowns, caries, plaque and stain of one patient.
 
-Shares follow dental surveys where there are any (``README.md`` beside this file names them). Refuses to know optics and
-cameras.
+Prevalences follow dental surveys where there are any; the README of this folder names them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ FillingKind = Literal["amalgam", "composite"]
 CrownKind = Literal["ceramic", "gold"]
 Surface = Literal["occlusal", "facial"]
 
-#: Share of mouths with any filling; in these, of teeth with one on the biting surface, by FDI position, or on the face.
+#: Share of mouths with any filling; in those, share of teeth with one on the biting surface, by FDI position, or on the
+#: facial side.
 _TREATED_SHARE: Final = 0.85
 _OCCLUSAL_FILLING_SHARE: Final = {5: 0.13, 6: 0.38, 7: 0.28}
 _FACIAL_FILLING_SHARE: Final = 0.025
@@ -30,14 +30,15 @@ _PLAQUE_SHARE, _STAIN_SHARE = 0.35, 0.12
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A roundish place on one crown, in half crown widths.
+    """A roughly round area on one crown.
 
     Attributes:
-        fdi: Which tooth.
-        surface: Biting surface, or the side that looks to lip or cheek.
-        mesial: Place along the arch, mesial positive.
-        across: Biting surface: place across the arch, buccal positive. Face: height as a share of the crown's.
-        radius: Half crown widths.
+        fdi: FDI number of the tooth.
+        surface: Biting surface, or the facial side, towards lip or cheek.
+        mesial: Place along the arch in half crown widths, mesial positive.
+        across: On the biting surface: place across the arch in half crown depths, buccal positive. On the facial side:
+            height as a share of the crown's.
+        radius: Radius in half crown widths.
     """
 
     fdi: int
@@ -49,7 +50,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """A filled place."""
+    """A filling: where it is and what it is made of."""
 
     spot: Spot
     kind: FillingKind
@@ -57,7 +58,7 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Caries:
-    """A decayed place; ``depth`` 0 (brown) to 1 (a dark hole)."""
+    """A carious lesion; ``depth`` goes from 0 (brown) to 1 (a dark cavity)."""
 
     spot: Spot
     depth: float
@@ -65,7 +66,14 @@ class Caries:
 
 @dataclass(frozen=True, slots=True)
 class Lesions:
-    """All of one patient's; ``plaque`` and ``stain`` are amounts, 0 to 1, over all teeth."""
+    """Lesions and restorations of one patient.
+
+    Attributes:
+        fillings: All fillings.
+        crowns: Kind of crown by FDI number.
+        caries: All carious lesions.
+        plaque, stain: Amount on all teeth, 0..1.
+    """
 
     fillings: tuple[Filling, ...]
     crowns: dict[int, CrownKind]
@@ -75,7 +83,7 @@ class Lesions:
 
 
 def sample_lesions(dentition: Dentition, rng: np.random.Generator) -> Lesions:
-    """Draw a patient's lesions and restorations."""
+    """Draw a patient's lesions; children get neither fillings nor crowns."""
     adult = dentition == "permanent"
     quadrants = (1, 2, 3, 4) if adult else (5, 6, 7, 8)
     teeth = [10 * quadrant + position for quadrant in quadrants for position in range(1, 8 if adult else 6)]
@@ -103,14 +111,14 @@ def _fillings(teeth: list[int], rng: np.random.Generator) -> tuple[Filling, ...]
 
 
 def _crowns(teeth: list[int], rng: np.random.Generator) -> dict[int, CrownKind]:
-    """Lower front teeth are hardly ever crowned."""
+    """Crowned teeth; lower front teeth are excluded, because they hardly ever are."""
     candidates = [fdi for fdi in teeth if fdi % 10 > 3 or fdi < 30]
     crowned = [fdi for fdi in candidates if rng.random() < _CROWN_SHARE.get(fdi % 10, 0.0)]
     return {fdi: "gold" if fdi % 10 > 3 and rng.random() < _GOLD_SHARE else "ceramic" for fdi in crowned}
 
 
 def _caries(teeth: list[int], share: float, rng: np.random.Generator) -> tuple[Caries, ...]:
-    """Back teeth decay in their fissures, all teeth at the cervix and beside their contacts."""
+    """Carious lesions: in the fissures of back teeth, at the cervix and next to the contacts of all."""
     if rng.random() >= share:
         return ()
     chosen = rng.choice(teeth, size=int(rng.integers(1, 5)), replace=False)
@@ -129,7 +137,18 @@ def _decayed_spot(fdi: int, rng: np.random.Generator) -> Spot:
 def spot_distance(
     spot: Spot, mesial: FloatArray, outward: FloatArray, height: FloatArray, fissure: FloatArray
 ) -> FloatArray:
-    """Distance (n,) of crown points from a spot's middle, half widths; shorter along fissures, inf off its surface."""
+    """Distance of crown points from the centre of a spot.
+
+    Args:
+        spot: The spot.
+        mesial: (n,) places along the arch, as in ``Crown``, like the following.
+        outward: (n,) places across the arch.
+        height: (n,) shares of crown height.
+        fissure: (n,) 1 in occlusal grooves.
+
+    Returns:
+        (n,) distances in half crown widths, shorter along fissures; infinite off the spot's surface.
+    """
     if spot.surface == "occlusal":
         dx, dy = mesial - spot.mesial, outward - spot.across
         near = (np.abs(dx) < 0.75) & (np.abs(dy) < 0.6)

@@ -1,4 +1,4 @@
-"""Lamps of intra-oral photography, in camera space. Refuses to know surfaces and colours of tissue."""
+"""Lighting set-ups of intra-oral photography; positions, strengths and shares of the kinds were chosen by eye."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dentgen.phantom.camera import Camera
 LightKind = Literal["ring", "twin", "overhead", "side", "soft", "harsh"]
 LIGHT_KINDS: Final[tuple[LightKind, ...]] = get_args(LightKind)
 _KIND_SHARES: Final = (0.26, 0.22, 0.20, 0.14, 0.09, 0.09)
-#: Factor on ambient light, and the range of exposures: soft light has no shadows, harsh light little else.
+#: Factor on ambient light, and range of exposures: soft light casts hardly any shadow, harsh light deep ones.
 _AMBIENT: Final[dict[str, float]] = {"soft": 1.5, "harsh": 0.3}
 _EXPOSURE: Final[dict[str, tuple[float, float]]] = {"harsh": (0.34, 0.92)}
 _WARM_WHITE = np.array([1.0, 0.955, 0.915])
@@ -23,7 +23,13 @@ _REFERENCE_DISTANCE_MM = 260.0
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """A small lamp: camera-space position (mm, from the lens), RGB strength and angular size."""
+    """A small lamp.
+
+    Attributes:
+        position: (3,) mm from the lens, in camera space.
+        strength: (3,) linear RGB.
+        radius: Angular size, added to the GGX roughness of highlights.
+    """
 
     position: FloatArray
     strength: FloatArray
@@ -32,17 +38,17 @@ class Lamp:
 
 @dataclass(frozen=True, slots=True)
 class Lighting:
-    """The lamps of one picture, ambient light and the exposure they are balanced to.
+    """Lamps, ambient light and exposure of one picture.
 
     Attributes:
-        kind: Which set-up.
+        kind: Set-up that the lamps were drawn from.
         lamps: The lamps.
-        ambient: (3,) RGB.
-        gloss: Strength of highlights.
-        target: Median tooth luminance after exposure.
+        ambient: (3,) linear RGB.
+        gloss: Factor on highlights.
+        target: Median tooth luminance after exposure, 0..1.
         vignette: Darkening towards the corners, 0..1.
-        fading: Darkening of what lies deep in the mouth, 0..1.
-        surround: RGB of the dark mouth behind everything.
+        fading: Darkening of surfaces deep in the mouth, 0..1.
+        surround: (3,) linear RGB where no surface is hit: the dark of the mouth.
     """
 
     kind: LightKind
@@ -55,7 +61,11 @@ class Lighting:
     surround: FloatArray
 
     def arriving(self, position: FloatArray, camera: Camera) -> list[tuple[FloatArray, FloatArray, Lamp]]:
-        """Per lamp: unit directions to it (n, 3), RGB arriving at each point (n, 3), the lamp."""
+        """Light that reaches points (n, 3) mm, by the inverse square of the distance, without shadows.
+
+        Returns:
+            Per lamp: unit directions to it (n, 3), linear RGB arriving at each point (n, 3), and the lamp.
+        """
         result = []
         for lamp in self.lamps:
             towards = camera.eye + lamp.position @ camera.axes - position
@@ -66,16 +76,16 @@ class Lighting:
 
 
 def sample_lightings(generators: Iterable[np.random.Generator]) -> Iterator[Lighting]:
-    """Draw one lighting set-up from each generator: no kind comes again before all have come."""
-    past: set[LightKind] = set()
+    """Draw one lighting set-up from each generator; no kind repeats before all kinds have been drawn."""
+    used: set[LightKind] = set()
     for rng in generators:
-        lighting = sample_lighting(rng, past)
-        past = set() if len(past) + 1 == len(LIGHT_KINDS) else past | {lighting.kind}
+        lighting = sample_lighting(rng, used)
+        used = set() if len(used) + 1 == len(LIGHT_KINDS) else used | {lighting.kind}
         yield lighting
 
 
 def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = ()) -> Lighting:
-    """Draw a lighting set-up of any kind but those in ``without``."""
+    """Draw a lighting set-up of any kind except those in ``without``."""
     shares = np.array([0 if kind in without else s for kind, s in zip(LIGHT_KINDS, _KIND_SHARES, strict=True)])
     kind = LIGHT_KINDS[rng.choice(len(LIGHT_KINDS), p=shares / shares.sum())]
     white = _WARM_WHITE * (1 + rng.normal(0, 0.02, 3))
@@ -93,7 +103,7 @@ def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = (
             places = [(rng.uniform(-160, 160), rng.uniform(-60, 160)) for _ in range(5)]
             total, radius = 0.62, 0.22
         case "harsh":
-            angle = rng.uniform(-0.25, np.pi + 0.25)  # from above or from the side, far off the lens' axis
+            angle = rng.uniform(-0.25, np.pi + 0.25)  # from above or the side, far off the lens's axis
             places = [(rng.uniform(260, 420) * np.cos(angle), rng.uniform(260, 420) * np.sin(angle))]
             total, radius = 1.5, 0.015
         case _:
@@ -115,7 +125,7 @@ def sample_lighting(rng: np.random.Generator, without: Collection[LightKind] = (
 
 
 def neutral(lighting: Lighting) -> Lighting:
-    """The same lamps for a scan model: white, with soft highlights, and nothing around them."""
+    """The same lamps for a scan model: white, with weak highlights, no vignette, no fading and a black surround."""
     lamps = tuple(replace(lamp, strength=np.full(3, lamp.strength.mean())) for lamp in lighting.lamps)
     ambient = np.full(3, lighting.ambient.mean())
     gloss = 0.35 * lighting.gloss

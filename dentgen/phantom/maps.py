@@ -1,7 +1,6 @@
-"""Exact maps of a traced scene: labels and geometry, one ray per pixel centre.
+"""Exact label, geometry and lighting maps of a traced scene, in the encodings of a condition record.
 
-Encodings are those of the condition record. The lighting map is grey clay under the picture's own lamps, so that it
-says something true about the picture. Refuses to know tissue colours.
+Every map is read from the same rays, one per pixel centre; the lighting map is grey clay under the picture's own lamps.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ def segmentation_map(centres: Painted, size: int) -> NDArray[np.uint8]:
 
 
 def fdi_map(surface: Surface, size: int) -> NDArray[np.uint8]:
-    """(H, W) FDI numbers, 0 where no tooth is to be seen (a bracket hides its tooth)."""
+    """(H, W) FDI numbers, 0 where no tooth is visible (a bracket hides its tooth)."""
     return surface.fdi.reshape(size, size)
 
 
 def lighting_map(surface: Surface, lighting: Lighting, camera: Camera, size: int) -> NDArray[np.uint8]:
-    """(H, W) clay shading of teeth and gum under the picture's lamps, 0 elsewhere."""
+    """(H, W) clay shading of all labelled surfaces under the picture's lamps, 0..255; 0 elsewhere."""
     diffuse = np.zeros(len(surface.hit))
     glint = np.zeros(len(surface.hit))
     total = sum(lamp.strength.mean() for lamp in lighting.lamps)
     for towards, _, lamp in lighting.arriving(surface.position, camera):
-        share = lamp.strength.mean() / total  # no falloff: clay is exposed evenly whatever the camera's distance
+        share = lamp.strength.mean() / total  # no falloff: exposure must not depend on the camera's distance
         half = towards - surface.direction
         half /= np.linalg.norm(half, axis=1, keepdims=True)
         diffuse += share * np.clip((surface.normal * towards).sum(1), 0, 1)
@@ -54,19 +53,19 @@ def lighting_map(surface: Surface, lighting: Lighting, camera: Camera, size: int
 
 
 def normal_map(surface: Surface, camera: Camera, size: int) -> NDArray[np.uint8]:
-    """(H, W, 3) unit normals in camera space as 127.5 n + 127.5, 0 where there is no surface."""
+    """(H, W, 3) unit normals in camera space (x right, y up, z to the viewer) as 127.5 n + 127.5, 0 elsewhere."""
     encoded = surface.normal @ camera.axes.T * 127.5 + 127.5
     return np.where(_solid(surface)[:, None], encoded, 0).astype(np.uint8).reshape(size, size, 3)
 
 
 def curvature_map(surface: Surface, size: int) -> NDArray[np.uint8]:
-    """(H, W) mean curvature, 128 flat, bright convex."""
+    """(H, W) mean curvature as 128 + 127 tanh(1.3 per mm): 128 flat and elsewhere, bright convex."""
     encoded = 128 + 127 * np.tanh(1.3 * surface.curvature)
     return np.where(_solid(surface), encoded, 128).astype(np.uint8).reshape(size, size)
 
 
 def depth_map(surface: Surface, size: int) -> NDArray[np.uint16]:
-    """(H, W) depth, linear, 65535 nearest to 5535 farthest, 0 where there is no surface."""
+    """(H, W) linear depth along the view axis, 65535 nearest to 5535 farthest, 0 elsewhere."""
     solid = _solid(surface)
     if not solid.any():
         return np.zeros((size, size), np.uint16)
@@ -76,7 +75,7 @@ def depth_map(surface: Surface, size: int) -> NDArray[np.uint16]:
 
 
 def mirror_image(maps: Mapping[str, MapArray]) -> dict[str, MapArray]:
-    """The maps of the same mouth seen in a mirror: flipped left to right, every tooth with the number that it has."""
+    """Flip all maps left to right, as a mirror does; every tooth keeps its FDI number, normals get their x negated."""
     return {
         name: mirror_normal(array.astype(np.uint8)) if name == "normal" else array[:, ::-1].copy()
         for name, array in maps.items()

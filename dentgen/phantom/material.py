@@ -1,7 +1,7 @@
-"""Colours of one patient's tissues, and the words that name them.
+"""Colours of one patient's tissues, and the prompt words for them.
 
-Tooth shades are VITA shades (O'Brien 1990), gum clusters after Ito. Words are decided from the drawn numbers, so that a
-prompt always tells the truth. Refuses to know geometry and lamps.
+Tooth shades are VITA shades in CIE Lab (O'Brien 1990), gum colours are the clusters of Ito; corrections to both and all
+other colours and amounts were chosen by eye.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ import numpy as np
 from dentgen.phantom.anatomy import Dentition, FloatArray
 from dentgen.phantom.lesions import Lesions
 
-#: CIE Lab of VITA shades; the word is what a prompt calls them.
+#: CIE Lab of VITA shades (O'Brien 1990).
 VITA_LAB: Final[dict[str, tuple[float, float, float]]] = {
     "A1": (79.6, -1.6, 13.1), "A2": (76.0, -0.1, 16.7), "A3": (75.4, 1.4, 19.6), "A3.5": (72.3, 1.5, 21.8),
     "A4": (68.6, 1.6, 21.0), "B1": (78.9, -1.8, 12.3), "B2": (76.7, -1.6, 16.6), "B3": (74.1, 0.5, 22.3),
     "C1": (74.3, -1.3, 12.6), "D2": (75.3, -0.5, 13.5),
 }  # fmt: skip
+#: VITA shades by prompt word.
 SHADE_WORDS: Final[dict[str, tuple[str, ...]]] = {
     "white": ("A1", "B1", "C1"),
     "ivory": ("A2", "B2", "D2"),
     "yellow": ("A3", "A3.5", "A4", "B3"),
 }
+#: CIE Lab of gum by prompt word, after Ito.
 GUM_LAB: Final[dict[str, tuple[float, float, float]]] = {
     "pink": (51, 27.7, 18.3),
     "pale": (61.4, 24.3, 17.6),
     "dark": (36.1, 21.0, 16.0),
 }
-#: Share of the marginal reddening above which a prompt says "inflamed".
+#: Amount of marginal reddening from which a prompt says "inflamed".
 INFLAMED_FROM: Final = 0.9
 _SHADE_SHARES: Final[dict[Dentition, tuple[float, ...]]] = {
     "permanent": (1 / 3, 1 / 3, 1 / 3), "deciduous": (0.7, 0.2, 0.1),
 }  # fmt: skip
-#: Linear RGB of rubber rings: grey, clear, blue, turquoise, pink, red, green, violet.
+#: Linear RGB of ligatures: grey, clear, blue, turquoise, pink, red, green, violet.
 _LIGATURES: Final = (
     (0.30, 0.31, 0.32), (0.75, 0.72, 0.66), (0.03, 0.12, 0.55), (0.03, 0.42, 0.45),
     (0.75, 0.16, 0.36), (0.50, 0.03, 0.04), (0.05, 0.38, 0.10), (0.25, 0.08, 0.45),
@@ -44,19 +46,20 @@ _LIGATURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Linear RGB colours and amounts of one patient.
+    """Colours (linear RGB) and amounts of one patient.
 
     Attributes:
         shade: VITA shade of the teeth.
         gum_kind: Key of ``GUM_LAB``.
         enamel, gum, mucosa, palate, tongue, lip: (3,) colours.
-        tooth_tint: (100, 3) factor per FDI number.
-        cervix, translucency, fissure_stain, exposed_dentine, white_spots, inflammation, pigment: amounts, 0..about 1.3.
-        keratin_mm: Width of attached gum before mucosa begins.
+        tooth_tint: (100, 3) colour factor by FDI number.
+        cervix, translucency, fissure_stain, exposed_dentine, white_spots, inflammation, pigment: Amounts, 0 to about
+            1.6.
+        keratin_mm: Width of the attached gum, before the mucosa.
         lip_edge: Share of the lip sheet that is red.
-        grain: Spatial frequency of surface grain, per mm.
+        grain: Spatial frequency of the surface relief, per mm.
         wetness: Saliva on gum and teeth, 0..1.
-        ligature: (3,) colour of the rubber rings of a fixed appliance.
+        ligature: (3,) colour of the elastic ligatures of a fixed appliance.
         lesions: Restorations, caries, plaque and stain.
     """
 
@@ -85,17 +88,17 @@ class Material:
 
     @property
     def shade_word(self) -> str:
-        """Tooth shade in a prompt's words: white, ivory or yellow."""
+        """Prompt word for the tooth shade: white, ivory or yellow."""
         return next(word for word, shades in SHADE_WORDS.items() if self.shade in shades)
 
     @property
     def gum_word(self) -> str:
-        """Gum state in a prompt's words: pink, pale, dark or inflamed."""
+        """Prompt word for the gum: pink, pale, dark or inflamed."""
         return "inflamed" if self.inflammation >= INFLAMED_FROM else self.gum_kind
 
 
 def sample_material(rng: np.random.Generator, lesions: Lesions, dentition: Dentition = "permanent") -> Material:
-    """Draw a patient's colours; the three shade words are equally likely, deciduous teeth are seldom yellow."""
+    """Draw a patient's colours; an adult's three shade words are equally likely, deciduous teeth are seldom yellow."""
     word = list(SHADE_WORDS)[rng.choice(3, p=_SHADE_SHARES[dentition])]
     shade = SHADE_WORDS[word][rng.integers(len(SHADE_WORDS[word]))]
     lightness, a, b = VITA_LAB[shade]
@@ -131,7 +134,7 @@ def sample_material(rng: np.random.Generator, lesions: Lesions, dentition: Denti
 
 
 def lab_to_linear(lightness: float, a: float, b: float) -> FloatArray:
-    """CIE Lab (D65) to linear sRGB, clipped to 0..1."""
+    """Convert CIE Lab (D65) to linear sRGB (3,), clipped to 0..1 (IEC 61966-2-1)."""
     fy = (lightness + 16) / 116
     f = np.array([fy + a / 500, fy, fy - b / 200])
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * [0.9505, 1.0, 1.089]
@@ -140,6 +143,7 @@ def lab_to_linear(lightness: float, a: float, b: float) -> FloatArray:
 
 
 def _tooth_tints(rng: np.random.Generator) -> FloatArray:
+    """Jitter of every tooth; canines are yellower, permanent molars slightly."""
     tints = np.ones((100, 3)) * (1 + rng.normal(0, 0.025, (100, 1)))
     for quadrant in (50, 60, 70, 80):
         tints[quadrant + 3] *= [0.99, 0.98, 0.95]
@@ -150,7 +154,7 @@ def _tooth_tints(rng: np.random.Generator) -> FloatArray:
 
 
 def _lip_colour(rng: np.random.Generator) -> FloatArray:
-    """Cotton or light retractor, blue glove, or skin."""
+    """Colour of cotton or a light retractor, a blue glove, or skin."""
     match rng.choice(3, p=[0.6, 0.12, 0.28]):
         case 0:
             return np.array([0.78, 0.72, 0.66])

@@ -1,7 +1,4 @@
-"""Triangle meshes of one tissue: what every anatomical part hands to the scene, and how parts become one mesh.
-
-Holds the tissue ids and the mesh types. Refuses to know anatomy and optics.
-"""
+"""Triangle meshes of anatomical parts, their tissue ids and per-vertex attributes, and joining parts into one mesh."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from dentgen.phantom.anatomy import FloatArray, IntArray
 
 
 class Tissue(IntEnum):
-    """What a surface is; ``seg`` classes are derived from it."""
+    """Tissue of a surface, from which ``seg`` classes are derived."""
 
     NONE = 0
     GUM = 1
@@ -28,10 +25,10 @@ class Tissue(IntEnum):
     APPLIANCE = 7
 
 
-#: Per-vertex values that the picture reads. ``margin_mm``: distance rootwards from the gum margin (on lips: share of
-#: the way outwards); ``height``: share of crown height (palate: nearness to the midline; lips: steepness; appliances:
-#: 1 on rubber, 0 on metal); ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place
-#: on a crown in half widths; ``edge``: 1 on the biting edge of a front tooth.
+#: Per-vertex values used for colouring. ``margin_mm``: distance rootwards from the gum margin (lips: share of the way
+#: outwards); ``height``: share of crown height (palate: nearness to the midline; lips: steepness; appliances: 1 on
+#: elastic, 0 on metal); ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place on
+#: a crown in half widths and depths; ``edge``: 1 on the biting edge of a front tooth.
 ATTRIBUTES: Final = ("margin_mm", "height", "fissure", "buccal", "mesial", "outward", "edge")
 
 
@@ -44,9 +41,9 @@ class Part:
         faces: (F, 3) vertex indices.
         tissue: One tissue, or one per face.
         fdi: FDI number of a tooth, 0 otherwise.
-        attributes: Per-vertex values named in ``ATTRIBUTES``; missing ones are 0.
-        facing: Direction that most normals must agree with; None keeps the winding.
-        centre: Point that normals must look away from; takes precedence over ``facing``.
+        attributes: (V,) values by name in ``ATTRIBUTES``; missing ones are 0.
+        facing: Direction (3,) with which most normals must agree; None keeps the winding.
+        centre: Point (3,) from which normals must point away; takes precedence over ``facing``.
     """
 
     vertices: FloatArray
@@ -65,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Parts joined, with everything that rays ask of them.
+    """Joined parts with normals and labels.
 
     Attributes:
         vertices, normals: (V, 3) mm and unit vectors.
@@ -83,12 +80,12 @@ class Mesh:
 
 
 def join_parts(parts: list[Part]) -> Mesh:
-    """One mesh of ``parts``, in their order."""
+    """Join parts into one mesh, in order."""
     return join_meshes([_mesh(part) for part in parts])
 
 
 def join_meshes(meshes: list[Mesh]) -> Mesh:
-    """One mesh of several, in their order; normals stay as they are."""
+    """Join meshes into one, in order, keeping their normals."""
     offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
     return Mesh(
         vertices=np.concatenate([mesh.vertices for mesh in meshes]),
@@ -108,7 +105,7 @@ def _mesh(part: Part) -> Mesh:
 
 
 def grid_faces(num_rows: int, num_columns: int, *, closed: bool = False) -> IntArray:
-    """Triangles of a vertex grid stored row by row; ``closed`` joins the last column to the first."""
+    """Triangles (F, 3) of a vertex grid stored row by row; ``closed`` joins the last column to the first."""
     row = np.arange(num_rows - 1)[:, None] * num_columns
     column = np.arange(num_columns if closed else num_columns - 1)[None]
     following = (column + 1) % num_columns
@@ -129,7 +126,7 @@ def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
 
 
 def oriented_normals(part: Part) -> FloatArray:
-    """Unit normals of a part, turned as a whole to look where the part says."""
+    """Unit normals (V, 3) of a part, flipped as a whole to agree with its ``centre`` or ``facing``."""
     normals = vertex_normals(part.vertices, part.faces)
     if part.centre is not None:
         agreement = ((part.vertices - part.centre) * normals).sum(1)

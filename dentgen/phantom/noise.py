@@ -1,4 +1,4 @@
-"""Smooth lattice noise in space, for tissue textures. Refuses to know what it textures."""
+"""Smooth three-dimensional value noise for tissue textures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _PERIOD = 32
 
 
 class LatticeNoise:
-    """Trilinear value noise with period 32 cells, values about -1..1."""
+    """Value noise on a periodic lattice of 32 cells a side, smoothstep-interpolated, values in -1..1."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        """Draw the lattice."""
+        """Draw the lattice from ``rng``."""
         lattice = rng.random(_PERIOD**3).astype(np.float32).reshape((_PERIOD,) * 3)
         corners = [np.roll(lattice, (-x, -y, -z), (0, 1, 2)) for z, y, x in product((0, 1), repeat=3)]
-        self._corners = np.stack(corners, -1).reshape(-1, 8)  # of every cell, so that one look-up finds them all
+        self._corners = np.stack(corners, -1).reshape(-1, 8)  # by cell: one look-up finds all eight
 
     def __call__(self, points: FloatArray, frequency: float) -> FloatArray:
-        """One octave at ``points`` (n, 3) mm; ``frequency`` in cells per mm."""
+        """One octave (n,) at ``points`` (n, 3) mm; ``frequency`` in cells per mm."""
         scaled = points.astype(np.float32).T * np.float32(frequency)
         cell = np.floor(scaled)
         weight = scaled - cell
@@ -35,5 +35,5 @@ class LatticeNoise:
         return (result * 2 - 1).astype(np.float64)
 
     def octaves(self, points: FloatArray, frequency: float, count: int) -> FloatArray:
-        """Sum of ``count`` octaves, each half as strong and twice as fine."""
+        """Sum (n,) of ``count`` octaves, each with half the amplitude and twice the frequency of the one before."""
         return sum((0.5**i * self(points + 17.3 * i, frequency * 2**i) for i in range(count)), np.zeros(len(points)))

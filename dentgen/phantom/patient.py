@@ -1,7 +1,4 @@
-"""One patient: both arches with gum, built once and shared by all views of that mouth.
-
-Knows anatomy; refuses to know cameras, maps and colours.
-"""
+"""One patient's mouth: both arches with gum, soft tissue and appliances, built once and shared by all views."""
 
 from __future__ import annotations
 
@@ -26,7 +23,14 @@ _ADULT_ARCH_WIDTH_MM = 62.0
 
 @dataclass(frozen=True, slots=True)
 class Jaw:
-    """One arch with everything that hangs on it; ``appliance`` holds brackets and wire, if it wears any."""
+    """One arch with everything attached to it.
+
+    Attributes:
+        teeth: The posed teeth.
+        gum: The gum.
+        soft: Palate, or mouth floor and tongue.
+        appliance: Brackets, ligatures and wire; empty without braces.
+    """
 
     teeth: DentalArch
     gum: Gum
@@ -38,13 +42,19 @@ class Jaw:
         return [*self.teeth.tooth_parts(), *self.appliance, self.gum.part, *self.soft]
 
     def cast_parts(self) -> list[Part]:
-        """Meshes of the jaw's cast: nothing soft behind or before the arch."""
+        """Meshes of the jaw's cast: teeth, appliance, gum and base, no other soft tissue."""
         return [*self.teeth.tooth_parts(), *self.appliance, *build_cast(self.gum, self.teeth.rootwards)]
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A mouth in occlusion (up to the patient's bite opening)."""
+    """A closed mouth, up to the patient's bite opening.
+
+    Attributes:
+        group: Name of the patient, shared by all records.
+        shape: The patient's shape.
+        upper, lower: The jaws, both with the occlusal plane at y = 0.
+    """
 
     group: str
     shape: Shape
@@ -58,18 +68,18 @@ class Patient:
 
     @property
     def front_mm(self) -> float:
-        """Z of the foremost tooth."""
+        """Largest z of any tooth, mm."""
         return max(self.upper.teeth.front_mm, self.lower.teeth.front_mm)
 
     def visible_parts(self, view: View) -> list[Part]:
-        """Meshes that a view can see: both jaws, or one with cheeks behind it for the occlusal views."""
+        """Meshes that a view can see: both jaws, or for occlusal views one jaw with the cheeks behind it."""
         if view in OCCLUSAL_VIEWS:
             jaw = self._occlusal_jaw(view)
             return [*jaw.parts(), self._cheeks(jaw)]
         return self._occluding(self.upper.parts(), self.lower.parts())
 
     def cast_parts(self, view: View) -> list[Part]:
-        """Meshes that a view of the scan model shows: the casts of both jaws, or of one for the occlusal views."""
+        """Meshes that a view of the scan model can see: casts of both jaws, or for occlusal views of one."""
         if view in OCCLUSAL_VIEWS:
             return self._occlusal_jaw(view).cast_parts()
         return self._occluding(self.upper.cast_parts(), self.lower.cast_parts())
@@ -87,7 +97,7 @@ class Patient:
 
 
 def build_patient(seed: int, group: str, dentition: Dentition = "permanent") -> Patient:
-    """Build the mouth named by (seed, group)."""
+    """Build the mouth determined by ``(seed, group)``."""
     shapes = numpy_generator(seed, group, "shape")
     if dentition == "permanent":
         shape = sample_shape(shapes, numpy_generator(seed, group, "braces"))

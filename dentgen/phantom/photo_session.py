@@ -1,7 +1,6 @@
-"""A sitting: one patient before the camera.
+"""A photo session: all views and lightings of one patient.
 
-Shares what a mouth's pictures have in common: meshes between the views of an arch, geometry and paint between the
-lightings of a view. Refuses to know how records are named and split.
+Meshes are shared by the views of an arch, traced geometry and paint by the lightings of a view.
 """
 
 from __future__ import annotations
@@ -45,16 +44,16 @@ from dentgen.seeding import numpy_generator
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One view of a mouth before any lamp is lit.
+    """One view of a mouth, independent of the lighting.
 
     Attributes:
         seed: Seed of the set.
-        name: Patient and view: names the random streams, the same whatever the look.
-        key: Key of the first lighting's record.
-        facts: What can be said of it.
-        sight: What the camera sees.
-        maps: All maps but ``light``.
-        texture: The stream that drew the patient's texture; the first picture's grain comes next in it.
+        name: Patient and view, naming the random streams; the same for both looks.
+        key: Key of the record with the first lighting.
+        facts: What prompt and metadata say of it.
+        sight: Painted surface that the camera sees.
+        maps: All maps except ``light``, as in ``Phantom.maps``.
+        texture: Random stream after drawing the patient's texture; the grain of the first picture continues it.
     """
 
     seed: int
@@ -66,12 +65,12 @@ class Shot:
     texture: np.random.Generator
 
     def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
-        """(H, W) clay under the lamps."""
+        """(H, W) lighting map: clay under the given lamps."""
         clay = lighting_map(self.sight.centres.surface, lighting, self.sight.camera, self.sight.size)
         return clay[:, ::-1].copy() if self.facts.mirrored else clay
 
     def picture(self, lighting: Lighting, suffix: str) -> NDArray[np.uint8]:
-        """(H, W, 3) reference picture under the lighting that ``suffix`` names, "" for the first."""
+        """(H, W, 3) sRGB reference picture; ``suffix`` names the lighting's grain stream, "" for the first."""
         if self.facts.look == "scan":
             return scan_render(self.sight, neutral(lighting))
         grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
@@ -80,10 +79,18 @@ class Shot:
 
 
 class PhotoSession:
-    """A patient's mouth, ready for pictures of one size."""
+    """A patient's mouth, ready to be photographed at one size."""
 
     def __init__(self, seed: int, patient: Patient, size: int, look: Look = "photo", *, mirrors: bool = False) -> None:
-        """Draw the patient's colours; with ``mirrors``, occlusal photographs are taken in a mirror."""
+        """Draw the patient's lesions and colours.
+
+        Args:
+            seed: Seed of the set.
+            patient: The mouth.
+            size: Edge of the square pictures and maps, pixels.
+            look: Photographs or scan models.
+            mirrors: Take occlusal photographs in a mirror; ignored for scan models.
+        """
         self._seed = seed
         self._patient = patient
         self._size = size
@@ -96,7 +103,7 @@ class PhotoSession:
         self._casts: dict[str, RayMesh] = {}
 
     def shoot(self, view: View) -> Shot:
-        """See one view of the mouth, or of its cast from the same camera."""
+        """Trace and paint one view of the mouth, or of its cast from the same camera."""
         seed, group, name = self._seed, self._patient.group, f"{self._patient.group}-{view}"
         cameras = numpy_generator(seed, name, "camera")
         camera = sample_camera(view, self._patient.front_mm, cameras, self._patient.scale)
@@ -123,11 +130,11 @@ class PhotoSession:
         )
 
     def _brush(self, noise: LatticeNoise) -> Callable[[Surface], Painted]:
-        material, coat_of = self._material, coat if self._look == "photo" else cast_coat
-        return lambda surface: paint(surface, coat_of(surface, material, noise), material.grain, noise)
+        material, coat_points = self._material, coat if self._look == "photo" else cast_coat
+        return lambda surface: paint(surface, coat_points(surface, material, noise), material.grain, noise)
 
     def _scene(self, camera: Camera, name: str) -> Scene:
-        """The mouth behind lips that fit the camera, or a cast, whose rays all views of the arch share."""
+        """The mouth behind lips that fit the camera, or a cast, whose ray structure all views of the arch share."""
         view, arch = camera.view, ARCH_OF_VIEW[camera.view]
         if self._look == "scan":
             if arch not in self._casts:

@@ -1,7 +1,6 @@
-"""The reference picture: what a camera sees, developed like an intra-oral photograph or rendered like a scan model.
+"""Reference pictures: an intra-oral photograph with lens and sensor, or a sharp scan model on a flat background.
 
-A photograph goes through a lens: short-range subsurface blur, glare, vignette, grain. A scan model stands before a flat
-background, as sharp as its samples. Refuses to know labels.
+Constants without a source were chosen by eye against five real intra-oral photographs.
 """
 
 from __future__ import annotations
@@ -18,13 +17,36 @@ from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.scene import Surface
 from dentgen.phantom.visible_surface import Sight
 
-#: The grey behind the original project's scan models.
+#: Grey behind scan models, measured on the published renders of the original dental-image-generation project.
 SCAN_BACKGROUND: Final = 59
-_SUBSURFACE_SIGMA = (1.1, 0.7, 0.5)  # pixels at 256
+#: Rec. 601's luma weights (0.299, 0.587, 0.114) to one digit.
+_LUMINANCE: Final = (0.3, 0.6, 0.1)
+#: Light that enters tissue and leaves it nearby, red the farthest: sigma of R, G, B in pixels at 256, and its share.
+_SUBSURFACE_SIGMA: Final = (1.1, 0.7, 0.5)
+_SUBSURFACE_SHARE: Final = 0.38
+#: Lips lie in front of the focal plane: sigma of their blur, and of the mask's soft edge, in pixels at 256.
+_LIP_BLUR_SIGMA, _LIP_EDGE_SIGMA = 2.2, 1.5
+#: Glare: share of the light above a level that spreads around highlights, and its sigma in pixels at 256.
+_GLARE_SHARE, _GLARE_FROM, _GLARE_SIGMA = 0.25, 0.85, 5
+#: Noise of a sensor, as shares of white: a floor (read-out) and a part that grows with the root of the light (photons).
+_READOUT_NOISE, _PHOTON_NOISE = 0.003, 0.006
+#: Amplitudes of the noise that all channels share and of each channel's own.
+_SHARED_NOISE, _CHANNEL_NOISE = 0.85, 0.5
+#: Highlights are compressed above this level of linear light, as film and cameras do; the width of the roll-off.
+_SHOULDER, _SHOULDER_WIDTH = 0.6, 0.45
 
 
 def photograph(sight: Sight, lighting: Lighting, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(H, W, 3) sRGB photograph; ``rng`` draws its grain."""
+    """Develop a photograph of what a camera sees.
+
+    Args:
+        sight: Painted surface.
+        lighting: Lamps and exposure.
+        rng: Source of the grain.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+    """
     centres = sight.centres.surface
     image = _expose(sight.radiance(lighting), centres, lighting).reshape(sight.size, sight.size, 3)
     image = _tone(_lens(image, centres, lighting))
@@ -33,44 +55,58 @@ def photograph(sight: Sight, lighting: Lighting, rng: np.random.Generator) -> ND
 
 
 def scan_render(sight: Sight, lighting: Lighting) -> NDArray[np.uint8]:
-    """(H, W, 3) sRGB render of a scan model before ``SCAN_BACKGROUND``."""
+    """Render a scan model on a background of ``SCAN_BACKGROUND``, antialiased by the samples' coverage.
+
+    Args:
+        sight: Painted surface of the cast.
+        lighting: Neutral lamps and exposure, with a black surround.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+    """
     coverage = sight.coverage()
-    model = sight.radiance(lighting) / np.maximum(coverage, 1e-9)  # what missed the model added nothing
+    model = sight.radiance(lighting) / np.maximum(coverage, 1e-9)  # misses contributed black
     model = 255 * _tone(_expose(model, sight.centres.surface, lighting))
     image = coverage * np.clip(model, 0, 255) + (1 - coverage) * SCAN_BACKGROUND
     return np.round(image).astype(np.uint8).reshape(sight.size, sight.size, 3)
 
 
 def _expose(radiance: FloatArray, centres: Surface, lighting: Lighting) -> FloatArray:
-    """Scale so that the median tooth has the lighting's target luminance."""
+    """Scale so that the median tooth pixel has the lighting's target luminance."""
     teeth = centres.tissue == Tissue.TOOTH
-    luminance = radiance[teeth] @ [0.3, 0.6, 0.1]
-    median = float(np.median(luminance)) if teeth.sum() > 50 else 0.5
+    luminance = radiance[teeth] @ _LUMINANCE
+    median = float(np.median(luminance)) if teeth.sum() > 50 else 0.5  # too few tooth pixels: mid-grey exposure
     return radiance * lighting.target / max(median, 0.05)
 
 
 def _lens(image: FloatArray, centres: Surface, lighting: Lighting) -> FloatArray:
-    """Subsurface blur, soft lips (out of focus), glare around highlights, vignette."""
+    """Subsurface blur, out-of-focus lips, glare around highlights, vignette."""
     size = len(image)
     scale = size / 256
     bled = np.stack([gaussian_filter(image[..., c], sigma * scale) for c, sigma in enumerate(_SUBSURFACE_SIGMA)], -1)
-    image = 0.62 * image + 0.38 * bled
+    image = (1 - _SUBSURFACE_SHARE) * image + _SUBSURFACE_SHARE * bled
     lips = (centres.tissue == Tissue.LIP).reshape(size, size).astype(float)
-    lips = gaussian_filter(lips, 1.5 * scale)[..., None]
-    image = image * (1 - lips) + gaussian_filter(image, (2.2 * scale, 2.2 * scale, 0)) * lips
-    image = image + 0.25 * gaussian_filter(np.clip(image - 0.85, 0, 2), (5 * scale, 5 * scale, 0))
+    lips = gaussian_filter(lips, _LIP_EDGE_SIGMA * scale)[..., None]
+    image = image * (1 - lips) + _blur(image, _LIP_BLUR_SIGMA * scale) * lips
+    image = image + _GLARE_SHARE * _blur(np.clip(image - _GLARE_FROM, 0, 2), _GLARE_SIGMA * scale)
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     return image * (1 - lighting.vignette * (x**2 + y**2))[..., None]
 
 
+def _blur(image: FloatArray, sigma: float) -> FloatArray:
+    return gaussian_filter(image, (sigma, sigma, 0))
+
+
 def _sensor_noise(image: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Noise of a sensor at a random gain: photons in the light, read-out in the dark, most of it shared by channels."""
+    """Read-out and photon noise at a random gain, most of it shared by the channels."""
     gain = rng.uniform(0.3, 1.2)
     shared, coloured = rng.normal(0, 1, (*image.shape[:2], 1)), rng.normal(0, 1, image.shape)
-    return gain * (0.003 + 0.006 * np.sqrt(np.clip(image, 0, 1))) * (0.85 * shared + 0.5 * coloured)
+    strength = gain * (_READOUT_NOISE + _PHOTON_NOISE * np.sqrt(np.clip(image, 0, 1)))
+    return strength * (_SHARED_NOISE * shared + _CHANNEL_NOISE * coloured)
 
 
 def _tone(image: FloatArray) -> FloatArray:
-    """Linear light to sRGB, with a shoulder above 0.6."""
-    image = np.where(image > 0.6, 0.6 + 0.4 * np.tanh((image - 0.6) / 0.45), np.clip(image, 0, 1))
+    """Compress highlights and apply the sRGB transfer function (IEC 61966-2-1)."""
+    rolled_off = _SHOULDER + 0.4 * np.tanh((image - _SHOULDER) / _SHOULDER_WIDTH)  # approaches 1
+    image = np.where(image > _SHOULDER, rolled_off, np.clip(image, 0, 1))
     return np.where(image <= 0.0031308, 12.92 * image, 1.055 * np.maximum(image, 1e-9) ** (1 / 2.4) - 0.055)

@@ -1,7 +1,4 @@
-"""The cast of a scan model: an arch's gum, cut off at the fold and set on a base, in plain colours.
-
-No palate, tongue, cheek or lip belongs to a cast. Refuses to know cameras and lamps.
-"""
+"""The cast of a scan model: an arch's gum, cut off at the fold and set on a base, in plain colours."""
 
 from __future__ import annotations
 
@@ -23,7 +20,15 @@ _BACKWARDS: Final = np.array([0.0, 0.0, -1.0])
 
 
 def build_cast(gum: Gum, rootwards: FloatArray) -> list[Part]:
-    """Gum and base of one arch; the base's plane lies ``_BASE_MM`` rootwards of the gum."""
+    """Build gum and base of one arch.
+
+    Args:
+        gum: The arch's gum.
+        rootwards: (3,) unit vector from crown to root.
+
+    Returns:
+        The gum, the outer and inner wall, the floor, 2.5 mm rootwards of the gum, and the two ends of the base.
+    """
     sheet = gum.part.vertices.reshape(-1, len(gum.lingual_edge), 3)[gum.fold_row :]
     level = (sheet @ rootwards).max() + _BASE_MM
     fold, lingual = sheet[0], sheet[-1]
@@ -44,13 +49,13 @@ def _cut_at_fold(gum: Part) -> Part:
 
 
 def _outwards(edge: FloatArray) -> FloatArray:
-    """Mean direction out of the arch of the edge's right half: the edge is wound from the patient's right."""
+    """Mean outward direction of the edge's right half; the edge runs from the patient's right to the left."""
     along = np.diff(edge[: len(edge) // 2], axis=0).sum(0)
     return np.array([-along[2], 0.0, along[0]])
 
 
 def _wall(edge: FloatArray, foot: FloatArray, right_half_facing: FloatArray) -> Part:
-    """An upright strip; its winding carries the right half's direction round the arch."""
+    """An upright strip, wound so that its right half faces the given direction."""
     vertices, faces = np.concatenate([edge, foot]), grid_faces(2, len(edge))
     a, b, c = vertices[faces[: len(edge) // 2]].transpose(1, 0, 2)
     towards = (np.cross(b - a, c - a) @ right_half_facing).sum()
@@ -74,7 +79,13 @@ def _base(vertices: FloatArray, faces: IntArray, facing: FloatArray | None = Non
 
 
 def cast_coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
-    """Teeth as in the mouth but dull, gum in its one colour; only the margin's redness stays, for a prompt names it."""
+    """Coat a cast: teeth as in the mouth but matt, gum in one colour with reddened margins, which prompts mention.
+
+    Args:
+        surface: Traced points.
+        material: The patient's colours.
+        noise: The patient's texture.
+    """
     result = coat(surface, material, noise)
     gum = surface.tissue == Tissue.GUM
     result.albedo[gum] = material.gum * marginal_reddening(surface.attributes["margin_mm"][gum], material)

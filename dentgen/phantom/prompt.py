@@ -1,4 +1,4 @@
-"""Prompts that say what is in a scene. Refuses to know how it was rendered."""
+"""The prompt grammar of procedural jaws: "head, view, genre, shade, gum, findings..., light"."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
 from dentgen.phantom.findings import Findings
 from dentgen.phantom.light import LightKind
+from dentgen.phantom.material import GUM_LAB, SHADE_WORDS
 
 ARCH_OF_VIEW: Final[dict[View, str]] = {
     "frontal": "both", "left": "both", "right": "both", "upper-occlusal": "upper", "lower-occlusal": "lower",
@@ -21,7 +22,6 @@ LIGHT_WORD: Final[dict[LightKind, str]] = {
     "soft": "soft light", "harsh": "harsh light",
 }  # fmt: skip
 
-
 Look = Literal["photo", "scan"]
 LOOKS: Final[tuple[Look, ...]] = get_args(Look)
 LOOK_WORD: Final[dict[Look, str]] = {"photo": "a photo", "scan": "a scan model"}
@@ -31,19 +31,29 @@ SCAN_LIGHT_WORD: Final[dict[LightKind, str]] = {
 }  # fmt: skip
 GENRE: Final[dict[Look, str]] = {"photo": "intraoral dental photography", "scan": "dental cast render"}
 
-
 RESTORATION_WORDS: Final[dict[str, str]] = {
     "amalgam": "amalgam filling", "composite": "tooth-coloured filling",
     "ceramic": "ceramic crown", "gold": "gold crown",
 }  # fmt: skip
-
-
 SIGN_WORDS: Final = {"braces": "braces", "plaque": "plaque", "stain": "stained teeth"}
+
+#: Phrase for a light of which nothing is known.
+NEUTRAL_LIGHT: Final = "clinical lighting"
 
 
 @dataclass(frozen=True, slots=True)
 class SceneFacts:
-    """What can be said of a view before any lamp is lit; ``shade`` and ``gum`` are facts."""
+    """What a prompt and the metadata say of a view, apart from its lighting.
+
+    Attributes:
+        view: Standard view.
+        look: Photograph or scan model.
+        dentition: Permanent or deciduous teeth.
+        mirrored: Whether the picture was taken in a mirror.
+        shade: Word for the tooth shade, from ``Material.shade_word``.
+        gum: Word for the gum, from ``Material.gum_word``.
+        findings: Missing teeth, restorations, caries, films and braces in the picture.
+    """
 
     view: View
     look: Look
@@ -55,7 +65,7 @@ class SceneFacts:
 
     @property
     def attributes(self) -> dict[str, str | int]:
-        """All of it under the names that metadata use."""
+        """The facts under their metadata names; counts are integers, everything else is a word."""
         return {
             "view": self.view,
             "arch": ARCH_OF_VIEW[self.view],
@@ -70,18 +80,59 @@ class SceneFacts:
 
 
 def scene_prompt(facts: SceneFacts, light: LightKind) -> str:
-    """The prompt of a scene: look, arch and view first (the most important words), findings, the light last."""
+    """Compose the prompt of a scene: look, arch and view first (the most important words), findings, the light last."""
     teeth = "teeth" if facts.dentition == "permanent" else "milk teeth"
     light_word = LIGHT_WORD if facts.look == "photo" else SCAN_LIGHT_WORD
     view = f"{VIEW_WORD[facts.view]} view{' in a mirror' if facts.mirrored else ''}"
     head = f"{LOOK_WORD[facts.look]} of {ARCH_OF_VIEW[facts.view]} {teeth}"
     colours = (f"{facts.shade} teeth", f"{facts.gum} gums")
-    return ", ".join((head, view, GENRE[facts.look], *colours, *_told(facts.findings), light_word[light]))
+    return ", ".join((head, view, GENRE[facts.look], *colours, *_finding_phrases(facts.findings), light_word[light]))
 
 
-def _told(findings: Findings) -> list[str]:
-    """Phrases for what the picture shows; nothing is said of what it does not."""
+def _finding_phrases(findings: Findings) -> list[str]:
+    """Phrases for the findings that are present; absent ones are not mentioned."""
     missing, caries = findings.counts["missing_teeth"], findings.counts["caries"]
     phrases = [RESTORATION_WORDS[kind] for kind in findings.restorations]
     phrases += ["missing tooth" if missing == 1 else "missing teeth"] * (missing > 0) + ["caries"] * (caries > 0)
     return phrases + [word for sign, word in SIGN_WORDS.items() if findings.signs[sign] == "yes"]
+
+
+def replace_light_words(prompt: str, light: str) -> str:
+    """Replace the phrases that name a light by ``NEUTRAL_LIGHT``, for a record whose lighting map was replaced.
+
+    Args:
+        prompt: Phrases separated by ", ".
+        light: The record's ``lighting`` attribute: a ``LightKind``, or any other word, of which "WORD flash",
+            "WORD light" and "WORD lighting" are replaced; "" if unknown, which changes nothing.
+    """
+    replaced = {f"{light} {word}" for word in ("flash", "light", "lighting")} if light else set()
+    replaced |= {words[kind] for words in (LIGHT_WORD, SCAN_LIGHT_WORD) for kind in words if kind == light}
+    return ", ".join(NEUTRAL_LIGHT if phrase in replaced else phrase for phrase in prompt.split(", "))
+
+
+def phantom_phrases(prompt: str) -> tuple[str, ...] | None:
+    """Split the prompt of a phantom into its phrases: head, view and genre, then attributes in any number and order.
+
+    Returns:
+        The phrases, or None for text that this grammar cannot have composed, such as a foreign caption.
+    """
+    phrases = tuple(prompt.split(", "))
+    if len(phrases) < 3:
+        return None
+    *leading, genre = phrases[:3]
+    is_phantom = leading[0] in _HEADS and leading[1] in _VIEWS and genre in GENRE.values()
+    return phrases if is_phantom and _ATTRIBUTES.issuperset(phrases[3:]) else None
+
+
+_HEADS: Final = frozenset(
+    f"{look} of {arch} {teeth}"
+    for look in LOOK_WORD.values()
+    for arch in ARCH_OF_VIEW.values()
+    for teeth in ("teeth", "milk teeth")
+)
+_VIEWS: Final = frozenset(f"{view} view{mirror}" for view in VIEW_WORD.values() for mirror in ("", " in a mirror"))
+_ATTRIBUTES: Final = frozenset({
+    *(f"{shade} teeth" for shade in SHADE_WORDS), *(f"{gum} gums" for gum in (*GUM_LAB, "inflamed")),
+    *RESTORATION_WORDS.values(), "missing tooth", "missing teeth", "caries", *SIGN_WORDS.values(),
+    *LIGHT_WORD.values(), *SCAN_LIGHT_WORD.values(), NEUTRAL_LIGHT,
+})  # fmt: skip

@@ -1,7 +1,6 @@
-"""Procedural jaws: condition records with a reference picture, rendered from nothing but a seed.
+"""Rendering of procedural jaws: condition maps with a reference picture, a prompt and metadata, from a seed alone.
 
-``render_patient`` walks the path in order: patient, camera, scene, maps, lamps, picture. Each has its own random
-stream, so a change of one never moves the others. Refuses to know files.
+Patient, camera, lamps and picture draw from separate random streams, so a change to one leaves the others as they were.
 """
 
 from __future__ import annotations
@@ -29,11 +28,15 @@ class Phantom:
     """One rendered view of one patient under one lighting.
 
     Attributes:
-        key, group, split: Record key, patient, and the split that all the patient's views share.
-        prompt: What is in the scene.
-        attributes: View, arch, shade, gum and light as words, and what the picture shows: ``missing_teeth``,
-            ``restorations`` and ``caries`` as counts; ``braces``, ``plaque``, ``stain`` and ``mirrored``, yes or no.
-        maps: ``seg``, ``fdi``, ``light``, ``curvature`` (H, W) uint8; ``normal`` (H, W, 3); ``depth`` (H, W) uint16.
+        key: Record key.
+        group: Name of the patient.
+        split: Split of the patient, shared by all its records.
+        prompt: Description of the picture.
+        attributes: ``view``, ``arch``, ``look``, ``dentition``, ``shade``, ``gum`` and ``lighting`` as words; counts
+            ``missing_teeth``, ``restorations`` and ``caries``; ``braces``, ``plaque``, ``stain`` and ``mirrored`` as
+            "yes" or "no".
+        maps: ``seg``, ``fdi``, ``light``, ``curvature`` (H, W) uint8; ``normal`` (H, W, 3) uint8; ``depth`` (H, W)
+            uint16.
         picture: (H, W, 3) uint8 sRGB reference picture.
     """
 
@@ -47,12 +50,12 @@ class Phantom:
 
 
 def phantom_group(seed: int, number: int, dentition: Dentition = "permanent") -> str:
-    """Name of the patient with this number: p for adults, c for children with their deciduous teeth."""
+    """Name of a patient: ``sSEED-pNUMBER`` for adults, ``sSEED-cNUMBER`` for children with deciduous teeth."""
     return f"s{seed}-{'p' if dentition == 'permanent' else 'c'}{number:06d}"
 
 
 def phantom_split(group: str) -> str:
-    """Split of a patient, by hash: adding patients never moves one to another split."""
+    """Split of a patient, by a hash of its name: adding patients never moves one to another split."""
     place = derive_seed("split", group) % 1000 / 1000
     for name, share in SPLIT_SHARES:
         if place < share:
@@ -72,25 +75,28 @@ def render_patient(
     dentition: Dentition = "permanent",
     mirrors: bool = False,
 ) -> Iterator[Phantom]:
-    """Render views of one patient; the same arguments give the same bytes, as long as the same code traces the rays.
+    """Render views of one patient; equal arguments give equal bytes with the same ray accelerator.
 
     Args:
         seed: Seed of the set.
-        number: Which patient.
-        size: Edge of the square maps, pixels.
-        views: Which of the standard views.
-        lightings: Pictures of each view. The first is keyed by patient and view, the others by ``-l1``, ``-l2`` and
-            so on behind that; only the lamps, the lighting map and the prompt's word for the light differ.
-        look: An intra-oral photograph, or a render of the same mouth's scan model (keys ``GROUP-scan-VIEW``) under the
-            same lamps, whose maps know no lips, cheeks, palate and tongue.
-        dentition: Adults, or children with their deciduous teeth (groups ``sN-cNNNNNN``).
+        number: Number of the patient.
+        size: Edge of the square maps and pictures, pixels.
+        views: Standard views to render.
+        lightings: Pictures per view. The first is keyed ``GROUP-VIEW``, the others get a suffix ``-l1``, ``-l2`` and so
+            on; only the picture, the lighting map, the ``lighting`` attribute and the prompt's light phrase differ.
+        look: Intra-oral photographs, or renders of the same mouth's scan model (keys ``GROUP-scan-VIEW``) under the
+            same lamps, without lips, cheeks, palate and tongue.
+        dentition: Adults, or children with deciduous teeth.
         mirrors: Take occlusal photographs in a mirror, as clinics do (keys ``GROUP-mirror-VIEW``): flipped left to
-            right, with every tooth's own number.
+            right, while every tooth keeps its FDI number.
+
+    Yields:
+        The records, view by view and lighting by lighting.
     """
     group = phantom_group(seed, number, dentition)
-    sitting = PhotoSession(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
+    session = PhotoSession(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
     for view in views:
-        shot = sitting.shoot(view)
+        shot = session.shoot(view)
         suffixes = [f"-l{light}" if light else "" for light in range(lightings)]
         lamps = sample_lightings(numpy_generator(seed, shot.name + suffix, "light") for suffix in suffixes)
         for suffix, lighting in zip(suffixes, lamps, strict=True):

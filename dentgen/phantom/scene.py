@@ -1,7 +1,4 @@
-"""A traced scene: one mesh before one camera, with rays, ambient occlusion and curvature.
-
-Knows geometry only; refuses to know labels, lights and colours.
-"""
+"""A traced scene: one mesh in front of one camera, with ambient occlusion and curvature."""
 
 from __future__ import annotations
 
@@ -15,23 +12,25 @@ from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Mesh
 from dentgen.phantom.rays.mesh import Hits, RayMesh
 
-_RAY_OFFSET_MM = 0.06  # embreex is float32: a smaller offset lets secondary rays hit their own triangle
+_RAY_OFFSET_MM = 0.06  # Embree is float32: with a smaller offset secondary rays hit their own triangle
 _OCCLUSION_RAYS, _OCCLUSION_REACH_MM = 10, 14.0
-_BURIED = 0.34
+_BURIED = 0.34  # occlusion below which a vertex counts as inside the neighbouring tissue; chosen by eye
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What rays hit: one row per ray.
+    """First hits of n rays, one row per ray.
 
     Attributes:
-        hit: (n,) bool.
+        hit: (n,) whether the ray hit anything.
         tissue, fdi: (n,) uint8, 0 where nothing was hit.
-        position, normal, direction: (n, 3); normals face the viewer.
+        position: (n, 3) mm.
+        normal: (n, 3) unit vectors facing the viewer.
+        direction: (n, 3) unit directions of the rays.
         depth_mm: (n,) distance along the view axis.
-        occlusion: (n,) ambient occlusion, 1 = open.
+        occlusion: (n,) ambient occlusion, 0 occluded to 1 open.
         curvature: (n,) mean curvature per mm, positive on convex surfaces.
-        attributes: Interpolated vertex values by name.
+        attributes: (n,) interpolated vertex values by name in ``ATTRIBUTES``.
     """
 
     hit: NDArray[np.bool_]
@@ -50,7 +49,14 @@ class Scene:
     """A mesh seen by one camera."""
 
     def __init__(self, mesh: Mesh, rays: RayMesh, camera: Camera, size: int) -> None:
-        """Measure ``mesh``, traced by ``rays``, where ``camera`` sees it at ``size`` pixels."""
+        """Trace the pixel centres, and compute occlusion and curvature of the visible faces.
+
+        Args:
+            mesh: The mesh.
+            rays: Ray structure of the same mesh.
+            camera: The camera.
+            size: Edge of the square picture, pixels.
+        """
         self.mesh = mesh
         self.camera = camera
         self.size = size
@@ -62,7 +68,7 @@ class Scene:
         self._curvature = _mean_curvature(mesh.vertices, mesh.normals, seen)
 
     def trace(self, column: FloatArray, row: FloatArray) -> Surface:
-        """First hits of the camera's rays through pixel coordinates."""
+        """First hits through pixel coordinates (n,), 0..size with pixel centres at .5."""
         direction = self.camera.rays(column, row, self.size)
         return self._surface(direction, self._rays.first_hit(self.camera.eye, direction))
 
@@ -100,18 +106,18 @@ class Scene:
         )
 
     def _pixel_directions(self, shift: float) -> FloatArray:
-        """Directions through every pixel, ``shift`` of a pixel from its upper left corner."""
+        """Directions through every pixel at ``shift`` of a pixel right of and below its upper left corner."""
         row, column = (np.mgrid[0 : self.size, 0 : self.size] + shift).reshape(2, -1)
         return self.camera.rays(column, row, self.size)
 
     def _visible_faces(self) -> IntArray:
-        """Faces behind pixel centres or corners: occlusion and curvature are measured on no others."""
+        """Faces behind pixel centres or corners; occlusion and curvature are computed on no others."""
         corner_hits = self._rays.first_hit(self.camera.eye, self._pixel_directions(0.99))
         seen = np.unique(np.concatenate([self._centre_hits[0], corner_hits[0]]))
         return seen[seen >= 0]
 
     def _ambient_occlusion(self, seen: IntArray) -> FloatArray:
-        """Occlusion at the vertices of seen faces; buried vertices take their free neighbours' mean."""
+        """Occlusion at the vertices of visible faces, 1 at all others."""
         index = np.unique(seen)
         normal = self.mesh.normals[index]
         helper = np.where(np.abs(normal[:, :1]) < 0.8, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
@@ -124,7 +130,7 @@ class Scene:
             share, turn = (ray + 0.5) / _OCCLUSION_RAYS, ray * 2.399963  # golden angle
             direction = np.sqrt(share) * (tangent * np.cos(turn) + bitangent * np.sin(turn))
             direction = direction + normal * np.sqrt(1 - share)
-            # farther hits shade nothing; float32 cannot round one of them below the reach
+            # the extra millimetre keeps float32 rounding of misses out of reach
             distance = self._rays.distance(origin, direction, _OCCLUSION_REACH_MM + 1)
             blocked += np.clip(1 - distance / _OCCLUSION_REACH_MM, 0, 1) ** 0.6
         occlusion = np.ones(len(self.mesh.vertices))
@@ -133,7 +139,7 @@ class Scene:
 
 
 def _free_buried(occlusion: FloatArray, index: IntArray, seen: IntArray) -> FloatArray:
-    """A vertex inside the neighbouring tissue is dark for no visible reason: it would draw a jagged margin."""
+    """Replace vertices inside the neighbouring tissue by their free neighbours' mean, or margins would be jagged."""
     buried = np.zeros(len(occlusion), bool)
     buried[index] = occlusion[index] < _BURIED
     for _ in range(4):
@@ -142,14 +148,14 @@ def _free_buried(occlusion: FloatArray, index: IntArray, seen: IntArray) -> Floa
         free = (~buried[seen]).astype(float)
         total = np.bincount(seen.ravel(), np.repeat((occlusion[seen] * free).sum(1), 3), len(occlusion))
         count = np.bincount(seen.ravel(), np.repeat(free.sum(1), 3), len(occlusion))
-        cured = buried & (count > 0)
-        occlusion[cured] = total[cured] / count[cured]
-        buried &= ~cured
+        freed = buried & (count > 0)
+        occlusion[freed] = total[freed] / count[freed]
+        buried &= ~freed
     return occlusion
 
 
 def _mean_curvature(vertices: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray:
-    """Mean of (dn . dp) / |dp|^2 over a vertex's edges, clipped to 3 per mm and smoothed twice."""
+    """Mean of (dn . dp) / |dp|^2 over the edges of every vertex (V,), clipped to +-3 per mm and smoothed twice."""
     count = len(vertices)
     total, edges = np.zeros(count), np.zeros(count)
     for a, b in ((0, 1), (1, 2), (2, 0)):

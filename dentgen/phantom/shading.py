@@ -1,7 +1,7 @@
-"""Light on painted surfaces: the linear RGB that a traced, coated point sends to the viewer.
+"""Shading of painted surfaces: wrapped diffuse, two GGX lobes and a Fresnel reflection of the surroundings.
 
-Wrapped diffuse light with coloured occlusion, two GGX lobes and a Fresnel reflection of the surroundings. What no lamp
-changes is worked out once per surface (``paint``). Refuses to know pixels, lenses and labels.
+The GGX lobe follows Walter et al. 2007, other weights and exponents were chosen by eye. What does not depend on the
+lighting is computed once per surface, in ``paint``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _FRESNEL_NORMAL = 0.045
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """A traced surface with its coat.
+    """A traced and coated surface.
 
     Attributes:
-        surface, coat: What was hit and how it is coloured, one row per ray.
-        bumped: (n, 3) normals of the coat's fine relief.
+        surface: First hits, one row per ray.
+        coat: Optical values of the same rows.
+        bumped: (n, 3) unit normals with the coat's fine relief.
     """
 
     surface: Surface
@@ -36,19 +37,32 @@ class Painted:
 
 
 def paint(surface: Surface, coat: Coat, grain: float, noise: LatticeNoise) -> Painted:
-    """Give a coated surface its fine relief; ``grain`` is the relief's frequency per mm."""
+    """Add fine relief to a coated surface.
+
+    Args:
+        surface: First hits.
+        coat: Their optical values, with the relief's strength.
+        grain: Frequency of the relief, per mm.
+        noise: The patient's texture.
+    """
     return Painted(surface, coat, _bump(surface, coat.bump, grain, noise))
 
 
 def shade(painted: Painted, lighting: Lighting, camera: Camera) -> FloatArray:
-    """Linear RGB (n, 3) towards the viewer."""
+    """Linear RGB (n, 3), 0 upwards, that painted points send to the camera.
+
+    Args:
+        painted: The points; where nothing was hit, the result is ``lighting.surround``.
+        lighting: Lamps and ambient light.
+        camera: The camera.
+    """
     surface, skin, bumped = painted.surface, painted.coat, painted.bumped
     view, normal = -surface.direction, surface.normal
     open_air = np.clip(surface.occlusion, 0, 1)
-    hollow = np.isin(surface.tissue, [Tissue.PALATE, Tissue.TONGUE])  # wide open in a real mouth
+    hollow = np.isin(surface.tissue, [Tissue.PALATE, Tissue.TONGUE])  # less enclosed in a real mouth
     open_air = np.where(hollow, 0.45 + 0.55 * open_air, open_air)
     ao = open_air[:, None]
-    tinted = ao / (ao + (1 - ao) * (1 - 0.75 * skin.albedo))  # light bounced between neighbours
+    tinted = ao / (ao + (1 - ao) * (1 - 0.75 * skin.albedo))  # interreflection tints crevices
     radiance = skin.albedo * lighting.ambient * tinted**1.3
     gloss_seen = np.clip(1.4 * open_air - 0.3, 0, 1)[:, None]
     second = np.where(surface.tissue == Tissue.TOOTH, 0.55, 0.25)
@@ -75,7 +89,8 @@ def shade(painted: Painted, lighting: Lighting, camera: Camera) -> FloatArray:
 
 
 def _bump(surface: Surface, strength: FloatArray, grain: float, noise: LatticeNoise) -> FloatArray:
-    step = 0.12
+    """Normals tilted against the noise gradient in the tangent plane."""
+    step = 0.12  # mm
     here = noise.octaves(surface.position, grain, 2)
     gradient = np.stack([noise.octaves(surface.position + step * axis, grain, 2) - here for axis in np.eye(3)], 1)
     gradient /= step
@@ -85,7 +100,7 @@ def _bump(surface: Surface, strength: FloatArray, grain: float, noise: LatticeNo
 
 
 def _ggx(normal: FloatArray, half: FloatArray, light: FloatArray, view: FloatArray, alpha: FloatArray) -> FloatArray:
-    """GGX microfacet lobe times n.l (Walter et al. 2007), Schlick's Fresnel and masking."""
+    """GGX lobe times n.l (Walter et al. 2007) with Schlick's approximations of Fresnel and masking terms."""
     nh = np.clip((normal * half).sum(1), 0, 1)
     nl = np.clip((normal * light).sum(1), 0, 1)
     nv = np.clip((normal * view).sum(1), 0.05, 1)

@@ -1,12 +1,11 @@
-"""Render a set of procedural jaws into condition shards, on all cores or by a Ray cluster.
+"""Condition shards of procedural jaws, rendered on all cores of this machine or by a Ray cluster.
 
-One process or task per shard; a shard's bytes depend on the arguments alone, so a run that was killed continues where
-it stopped. Refuses to know how a jaw is rendered.
+One process or Ray task renders one shard; its bytes depend on the arguments alone, so an interrupted run resumes where
+it stopped.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -25,25 +24,27 @@ from dentgen.phantom.prompt import Look
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.render import Phantom, render_patient
+from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
 LICENSE = "CC0-1.0"
 PARAMETERS = "phantoms.json"
-#: Counts changes of the renderer that change pictures or maps: shards of two editions never mix in one set.
+#: Incremented by every change of the renderer that changes pictures or maps, so that one set never mixes two versions.
 EDITION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PhantomSet:
-    """What decides a set of phantoms.
+    """Parameters of a set of phantoms.
 
     Attributes:
-        count, shard_size: Records of the set and of a shard; a record is one view under one lighting.
+        count: Records of the set; a record is one view under one lighting.
         seed: Seed of the set.
-        size: Edge of the maps, pixels.
-        lightings: Pictures of every view.
+        size: Edge of maps and pictures, pixels.
+        shard_size: Records per shard.
+        lightings: Pictures per view.
         look: Intra-oral photographs, or renders of scan models.
-        dentition: Adults, or children with their deciduous teeth.
+        dentition: Adults, or children with deciduous teeth.
         mirrors: Take occlusal photographs in a mirror.
     """
 
@@ -62,21 +63,23 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
 
     Args:
         out: Folder or URL.
-        phantoms: The set.
-        workers: Processes; None uses all cores.
-        address: Ray cluster that renders instead of this machine, a task a shard; ``out`` must be where its nodes reach
-            it.
+        phantoms: Parameters of the set.
+        workers: Number of processes; None uses all cores.
+        address: Ray cluster that renders instead of this machine, one task per shard; its nodes must be able to reach
+            ``out``.
 
     Returns:
-        Number of shards rendered now.
+        Number of shards rendered by this run.
 
     Raises:
-        SpecError: If ``out`` already holds a set with other parameters, a node renders differently, or scan models are
-            wanted in a mirror.
+        SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, or mirrors are
+            combined with scan models.
     """
     if phantoms.mirrors and phantoms.look == "scan":
-        raise SpecError("found mirrors for scan models, expected them for photographs alone")
-    _claim(out, phantoms)
+        raise SpecError(
+            key="mirrors", found="mirrors with the look 'scan'", expected="mirrors only with the look 'photo'"
+        )
+    claim_parameters(out, PARAMETERS, _parameters(phantoms))
     present = set(storage.list_names(out))
     shards = -(-phantoms.count // phantoms.shard_size)
     missing = [shard for shard in range(shards) if _shard_name(shard) not in present]
@@ -92,20 +95,11 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
     return len(missing)
 
 
-def _claim(out: str, phantoms: PhantomSet) -> None:
-    place = storage.join(out, PARAMETERS)
-    wanted = _parameters(phantoms)
-    if storage.put_if_absent(place, json_bytes(wanted)):
-        return
-    found = json.loads(storage.read_bytes(place))
-    if found != wanted:
-        raise SpecError(f"{place}: found phantoms of {found}, expected {wanted}: choose another folder")
-
-
 def _parameters(phantoms: PhantomSet) -> dict[str, int | str | bool]:
-    """Edition, and fields of a set but options at their defaults: inventing an option changes no set without it.
+    """Content of the parameters file: the edition and all fields that differ from their defaults.
 
-    Rays that go through the grid meet other triangles in a few pixels of outlines: a set names them, and keeps to them.
+    Leaving out defaults keeps existing sets valid when an option is added. The grid's rays differ from Embree's in a
+    few pixels on outlines, so a set traced by the grid records that.
     """
     defaults = {field.name: field.default for field in fields(phantoms)}
     set_fields = {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
@@ -118,9 +112,15 @@ def _shard_name(shard: int) -> str:
 
 
 def _write_claimed_shard(out: str, phantoms: PhantomSet, shard: int, claimed: dict[str, int | str | bool]) -> None:
-    """Refuse to mix: a node may have another edition than the driver, or no Embree."""
+    """Render a shard unless this node would render other bytes: it may run another edition, or lack Embree."""
     if _parameters(phantoms) != claimed:
-        raise SpecError(f"{platform.node()}: renders {_parameters(phantoms)}, the set is of {claimed}")
+        raise SpecError(
+            "this node renders other bytes than the driver",
+            file=platform.node(),
+            found=_parameters(phantoms),
+            expected=claimed,
+            advice="install the same dentgen, with or without embreex, on all nodes",
+        )
     _write_shard(out, phantoms, shard)
 
 
@@ -137,7 +137,7 @@ def _shard_phantoms(phantoms: PhantomSet, shard: int) -> Iterator[Phantom]:
 
 
 def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> Iterator[Phantom]:
-    """Records of one patient at consecutive places: view by view, lighting by lighting."""
+    """Records of one patient at consecutive places, ordered by view and lighting."""
     first, last = places[0] // phantoms.lightings, places[-1] // phantoms.lightings
     views = VIEWS[first : last + 1]
     rendered = render_patient(
@@ -149,7 +149,7 @@ def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> 
 
 
 def phantom_members(phantom: Phantom) -> dict[str, bytes]:
-    """Members of a phantom's condition record, by extension."""
+    """Encode a phantom as the members of a condition record, by extension; maps and photo as PNG, metadata as JSON."""
     members = {f"{name}.png": png_bytes(array) for name, array in phantom.maps.items()}
     metadata = {
         **phantom.attributes,

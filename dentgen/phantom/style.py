@@ -1,6 +1,6 @@
-"""What varies between patients in shape: sampled once per patient, shared by all its views.
+"""The shape of one patient's mouth: size, arch, gaps, crowding, wear, recession, missing teeth and braces.
 
-Holds the patient's habits (crowding, wear, gaps, missing teeth) and refuses to know meshes and colours.
+Shares of missing teeth follow dental surveys, which the README of this folder names; other ranges were chosen by eye.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from dentgen.phantom.anatomy import Arch, Dentition
 
 _LOSABLE = (14, 15, 16, 17, 24, 25, 26, 27, 35, 36, 37, 45, 46, 47)
-#: Losses run together: six mouths in ten have lost any teeth, and those one in seven of the back ones.
+#: Share of mouths that have lost teeth, and in those the share of back teeth lost: losses cluster in some mouths.
 _LOSING_SHARE, _LOST_SHARE = 0.6, 0.14
 _THIRD_MOLAR_SHARE = 0.35
 _LOSABLE_DECIDUOUS = (51, 52, 54, 61, 62, 64, 74, 75, 84, 85)
@@ -24,18 +24,18 @@ class Shape:
     """Shape of one patient's mouth.
 
     Attributes:
-        size: Factor on every tooth.
-        arch_width_mm: Width of the upper arch at its end; the lower is 5 mm narrower.
+        size: Factor on the size of every tooth.
+        arch_width_mm: Width of the upper arch at its ends; the lower is 5 mm narrower.
         arch_tapering: 0 (square) to 0.4 (tapering).
         gap_mm: Mean space between neighbours.
-        wear: 0..1 attrition.
+        wear: Attrition, 0..1.
         recession_mm: Gum recession.
-        papilla_loss: Share by which papillae are shorter.
-        vestibule_mm: Height of the gum before the fold.
-        crowding: 0 (even) upwards.
+        papilla_loss: Share by which papillae are shortened.
+        vestibule_mm: Height of the gum from the margin to the fold.
+        crowding: Irregularity of the teeth, 0 (even) upwards.
         opening_mm: Gap between the arches.
         missing: FDI numbers of missing teeth.
-        third_molars: Upper and lower wisdom teeth present.
+        third_molars: Whether the upper and the lower third molars are present.
         dentition: Permanent or deciduous teeth.
         braced: Arches that wear a fixed appliance.
     """
@@ -57,7 +57,7 @@ class Shape:
 
 
 def sample_shape(rng: np.random.Generator, braces: np.random.Generator | None = None) -> Shape:
-    """Draw an adult's shape; ``braces`` draws which arches wear a fixed appliance, None leaves both without."""
+    """Draw an adult's shape; ``braces`` is the random stream that decides on appliances, None means no braces."""
     return Shape(
         size=rng.normal(1.02, 0.035),
         arch_width_mm=rng.uniform(62, 68),
@@ -76,7 +76,7 @@ def sample_shape(rng: np.random.Generator, braces: np.random.Generator | None = 
 
 
 def sample_child_shape(rng: np.random.Generator) -> Shape:
-    """Draw the shape of a mouth with its deciduous teeth: spaced and hardly crowded, now and then one lost early."""
+    """Draw a child's shape: deciduous teeth, spaced and hardly crowded, occasionally one lost early."""
     return Shape(
         size=rng.normal(1, 0.045),
         arch_width_mm=rng.uniform(48, 53),

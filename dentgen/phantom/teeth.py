@@ -1,7 +1,7 @@
-"""Crowns: a parametric mesh of one tooth in its own frame.
+"""Parametric crown meshes, each in the tooth's own frame.
 
-Frame: x along the arch towards the image right, y buccal, z occlusal, origin at the centre of the cervix; mesial is
-``-side * x``. Knows tooth classes; refuses to know where in the mouth the tooth stands.
+Frame in mm: x along the arch towards the patient's left, y buccal, z occlusal, origin at the centre of the cervix;
+mesial is ``-side * x``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ class Crown:
     """Mesh of one crown with its surface coordinates.
 
     Attributes:
-        vertices: (V, 3) mm in the tooth's frame.
-        faces: (F, 3).
-        fissure: (V,) 1 in an occlusal groove, 0 elsewhere.
-        height: (V,) z as a share of crown height.
+        vertices: (V, 3) mm in the tooth's frame: ``WALL_RINGS`` rings from the root end to the rim, then ``TOP_RINGS``
+            to the centre of the biting surface, ``COLUMNS`` vertices each.
+        faces: (F, 3) vertex indices.
+        fissure: (V,) 1 in an occlusal groove, falling to 0 elsewhere.
+        height: (V,) z as a share of crown height, negative on the root.
         mesial: (V,) place along the arch in half widths, mesial positive.
-        outward: (V,) place across the arch in half widths, buccal positive.
+        outward: (V,) place across the arch in half depths, buccal positive.
         edge: (V,) 1 on the biting edge of a front tooth, 0 elsewhere.
     """
 
@@ -51,7 +52,7 @@ class Crown:
 
 @dataclass(frozen=True, slots=True)
 class _Tooth:
-    """What the surface functions need to know of one tooth."""
+    """Parameters of one tooth's surface."""
 
     arch: Arch
     position: int
@@ -70,7 +71,16 @@ class _Tooth:
 
 
 def build_crown(arch: Arch, position: int, side: int, size: CrownSize, wear: float, rng: np.random.Generator) -> Crown:
-    """Mesh a crown; ``wear`` 0..1 flattens incisal edges and cusp tips, ``rng`` jitters cusps."""
+    """Mesh a crown.
+
+    Args:
+        arch: Upper or lower.
+        position: 1 (central incisor) to 8 (third molar).
+        side: +1 on the patient's left, -1 on the right.
+        size: Crown size.
+        wear: Attrition, 0..1: flattens incisal edges and cusp tips.
+        rng: Source of the jitter of the cusps.
+    """
     tooth = _Tooth(arch, position, side, size, _jittered_cusps(arch, position, rng), wear)
     rim_x, rim_y = _ring(tooth, np.array([1.0]))
     rim_z, _ = _top(tooth, rim_x[0], rim_y[0])
@@ -101,7 +111,7 @@ def _jittered_cusps(arch: Arch, position: int, rng: np.random.Generator) -> tupl
 
 
 def _ring(tooth: _Tooth, t: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Superellipse outlines at heights ``t``: x and y, each (len(t), COLUMNS)."""
+    """Superellipse outlines at heights ``t``: x and y, each (len(t), COLUMNS), mm."""
     angle = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
     wall = side_wall(tooth.arch, tooth.position)
@@ -143,12 +153,12 @@ def _cap(tooth: _Tooth, rim_x: FloatArray, rim_y: FloatArray) -> tuple[FloatArra
 
 
 def _rounding(tooth: _Tooth, rim_share: FloatArray | float) -> FloatArray | float:
-    """How far the biting edge of a front tooth drops towards its rim: a sharp rim would catch light like a stripe."""
+    """Drop of a front tooth's biting edge towards its rim, mm: a sharp rim would show as a bright stripe."""
     return 0.3 * rim_share**3 if tooth.position <= 3 else 0.0 * rim_share
 
 
 def _top(tooth: _Tooth, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Height of the biting surface and the gap between its two highest cones (small in a groove)."""
+    """Height of the biting surface, and the difference of its two highest cones, which is small in a groove."""
     if tooth.position <= 3:
         return _incisal_edge(tooth, x, y), np.ones_like(x)
     cones = np.stack(_cones(tooth, x, y))

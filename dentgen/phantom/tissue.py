@@ -1,4 +1,4 @@
-"""Surface colour and roughness of each tissue at traced points. Refuses to know lamps and cameras."""
+"""Surface colour and roughness of each tissue at traced points; amounts and textures were chosen by eye."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ class Coat:
 
     Attributes:
         albedo: (n, 3) linear RGB.
-        roughness, wrap, bump: (n,) of highlights, of light that enters beside a point, of fine relief.
+        roughness: (n,) GGX roughness.
         sheen: (n, 3) factor on reflected light.
-        restored, decayed, plaque, stain: (n,) share of filling or crown, of caries, of plaque, and of stain.
+        wrap: (n,) width of the wrapped diffuse term, which stands for translucency.
+        bump: (n,) strength of the fine relief.
+        restored, decayed, plaque, stain: (n,) coverage by filling or crown, caries, plaque and stain, 0..1.
     """
 
     albedo: FloatArray
@@ -39,7 +41,13 @@ class Coat:
 
 
 def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
-    """Colour every traced point by its tissue."""
+    """Coat every traced point by its tissue.
+
+    Args:
+        surface: First hits.
+        material: The patient's colours.
+        noise: The patient's texture.
+    """
     n = len(surface.hit)
     zeros = [np.zeros(n) for _ in range(5)]
     result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones((n, 3)), np.full(n, 0.25), *zeros)
@@ -94,14 +102,14 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     colour = np.where(on_palate[:, None], colour * (1 - midline) + midline * vault, colour)
     plain = material.mucosa * (1 + 0.15 * cloud)[:, None]
     result.albedo[here] = np.where((tissue == Tissue.MUCOSA)[:, None], plain, colour)
-    wet = np.clip(0.5 + 0.9 * noise.octaves(point + 11, 0.16, 2), 0, 1) * material.wetness  # saliva lies in patches
+    wet = np.clip(0.5 + 0.9 * noise.octaves(point + 11, 0.16, 2), 0, 1) * material.wetness  # patches of saliva
     result.roughness[here], result.wrap[here] = 0.27 - 0.10 * wet + 0.07 * fine, 0.30
     result.sheen[here] = (1.0 + 0.7 * wet)[:, None]
     result.bump[here] = np.where(on_palate, 0.05, 0.022 + 0.032 * (1 - loose))
 
 
 def marginal_reddening(margin_mm: FloatArray, material: Material) -> FloatArray:
-    """Factor (n, 3) on the gum's colour at distances (n,) from its margin."""
+    """Colour factor (n, 3) of the gum at distances (n,) from its margin, mm."""
     swollen = np.exp(-((np.clip(margin_mm, 0, 9) / (0.8 + 1.6 * max(material.inflammation - 0.6, 0))) ** 2))
     return 1 - np.clip(swollen * material.inflammation, 0, 1.6)[:, None] * [0.08, 0.38, 0.32]
 

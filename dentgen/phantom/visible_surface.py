@@ -1,6 +1,6 @@
-"""What one camera sees of a mouth, painted: one sample at every pixel centre, four more where the centres differ.
+"""The painted surface that one camera sees: one sample per pixel centre and four more in pixels on outlines.
 
-Lighting changes nothing here, so all lightings of a view share one sight. Refuses to know lenses and labels.
+It does not depend on the lighting, so all lightings of a view share it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _DEPTH_JUMP_MM = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The painted samples of a square picture.
+    """Painted samples of a square picture of n = size * size pixels.
 
     Attributes:
-        camera, size: Which camera, and the picture's edge in pixels.
+        camera: The camera.
+        size: Edge of the picture, pixels.
         centres: Samples at the pixel centres, row by row.
-        edge: Pixels that have further samples.
-        further: Those samples: all edge pixels at one place in the pixel, then at the next.
+        edge: Indices of the pixels with further samples.
+        further: Further samples: all edge pixels at the first offset within the pixel, then at the next.
     """
 
     camera: Camera
@@ -39,11 +40,11 @@ class Sight:
     further: Painted
 
     def radiance(self, lighting: Lighting) -> FloatArray:
-        """Linear RGB of every pixel (n, 3)."""
+        """Linear RGB (n, 3) of every pixel, the mean of its samples."""
         return self._mean(shade(self.centres, lighting, self.camera), shade(self.further, lighting, self.camera))
 
     def coverage(self) -> FloatArray:
-        """Share of every pixel's samples that hit anything (n, 1)."""
+        """Share (n, 1) of every pixel's samples that hit a surface."""
         return self._mean(*(painted.surface.hit[:, None].astype(float) for painted in (self.centres, self.further)))
 
     def _mean(self, centres: FloatArray, further: FloatArray) -> FloatArray:
@@ -53,7 +54,13 @@ class Sight:
 
 
 def see(scene: Scene, centres: Surface, brush: Callable[[Surface], Painted]) -> Sight:
-    """Paint what a scene's camera sees; ``centres`` are the scene's traced pixel centres."""
+    """Trace the further samples and paint everything that a scene's camera sees.
+
+    Args:
+        scene: The scene.
+        centres: Its traced pixel centres.
+        brush: Paints traced points.
+    """
     size = scene.size
     edge = np.flatnonzero(_edges(centres, size))
     column = np.concatenate([edge % size + dx for dx, _ in _EDGE_SAMPLES])
@@ -62,7 +69,7 @@ def see(scene: Scene, centres: Surface, brush: Callable[[Surface], Painted]) -> 
 
 
 def _edges(centres: Surface, size: int) -> NDArray[np.bool_]:
-    """Pixels next to a change of tissue, tooth or depth: only these need more than one sample."""
+    """Pixels next to a change of tissue, tooth or depth; only these need more than one sample."""
     label = (centres.tissue.astype(int) * 100 + centres.fdi).reshape(size, size)
     depth = centres.depth_mm.reshape(size, size)
     edge = np.zeros((size, size), bool)

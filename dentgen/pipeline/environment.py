@@ -1,4 +1,4 @@
-"""What of a machine decides bytes: device, precision, library versions."""
+"""What of a machine decides bytes: device, precision, library versions; and how it differs from a plan's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Final
 import torch
 
 from dentgen.errors import SpecError
+from dentgen.generation.generator import device_and_dtype
+from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_file import spec_difference
 
 #: Libraries whose version can change a sample's bytes.
 _DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "peft", "numpy", "pillow", "webdataset")
@@ -19,23 +22,26 @@ def environment(spec: BuildSpec) -> dict[str, str]:
     """Device kind, precision, slots, threads and library versions.
 
     Raises:
-        SpecError: If the spec asks for what this machine has not.
+        SpecError: If the spec asks for a GPU feature on a machine without a GPU.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = spec.engine.dtype if spec.engine.dtype != "auto" else ("float16" if device == "cuda" else "float32")
-    kind = torch.cuda.get_device_name() if device == "cuda" else _cpu_kind()
+    device, dtype = device_and_dtype(spec)
     if spec.engine.cuda_graph and device != "cuda":
-        raise SpecError("engine.cuda_graph: found true on a machine without a GPU, expected false")
+        raise SpecError(key="engine.cuda_graph", found="true on a machine without a GPU", expected="false")
     return {
         "device": device,
-        "device_kind": kind,
+        "device_kind": torch.cuda.get_device_name() if device == "cuda" else _cpu_kind(),
         "dtype": dtype,
         "slots": str(spec.engine.slots),
         "control_slots": str(spec.control_slots),
         "threads": str(spec.engine.threads),
-        "python": platform.python_version(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
         **{name: version(name) for name in _DECIDING_LIBRARIES},
     }
+
+
+def environment_difference(plan: Plan) -> list[str]:
+    """How this process's environment differs from a plan's, as ``key: planned -> here``; empty if it does not."""
+    return spec_difference(plan.environment, environment(plan.spec))
 
 
 def _cpu_kind() -> str:

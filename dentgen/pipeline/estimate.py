@@ -1,20 +1,18 @@
-"""What a build will take: bytes and time, measured on a few of its own samples.
-
-Refuses to guess: a figure comes from samples made here, by these models, on this machine.
-"""
+"""Expected size and duration of a build, measured on a few of its own samples on this machine."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
-from dentgen.generation.generator import load_generator, start_engine
+from dentgen.generation.generator import load_planned_generator, start_engine
+from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
 from dentgen.shards.plan import Plan
-from dentgen.spec.build import BuildSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +20,10 @@ class Estimate:
     """Expected cost of a build.
 
     Attributes:
-        probed: Samples that were made to measure it.
-        startup_seconds: Loading of the models, once per actor.
-        seconds_per_sample: Of one actor, by the second of two equal rounds.
-        bytes_per_sample: In a shard.
+        probed: Samples generated to measure it.
+        startup_seconds: Time to load and warm up the models, once per actor.
+        seconds_per_sample: Time of one actor, from the second of two equal rounds.
+        bytes_per_sample: Bytes in a shard.
     """
 
     probed: int
@@ -34,20 +32,24 @@ class Estimate:
     bytes_per_sample: float
 
     def describe(self, samples: int, actors: int) -> str:
-        """One line for people."""
-        took = timedelta(seconds=round(self.seconds(samples, actors)))
+        """One line for the console."""
+        duration = timedelta(seconds=round(self.seconds(samples, actors)))
         return (
-            f"expected: {samples * self.bytes_per_sample / 1e6:.1f} MB and {took} with {actors} actors, "
-            f"measured on {self.probed} samples made here"
+            f"expected: {samples * self.bytes_per_sample / 1e6:.1f} MB and {duration} with {actors} actors, "
+            f"measured on {self.probed} samples"
         )
 
     def seconds(self, samples: int, actors: int) -> float:
-        """Expected time for so many samples, where every actor has a processor of its own."""
+        """Expected time for ``samples``, if every actor has a processor of its own."""
         return self.startup_seconds + samples * self.seconds_per_sample / actors
 
 
-def estimate(plan: Plan, spec: BuildSpec) -> Estimate | None:
-    """Make a few samples of the first readable unit twice, and keep nothing but the figures.
+def estimate(plan: Plan, source: str) -> Estimate | None:
+    """Generate a few samples of the first readable unit twice and keep only the figures.
+
+    Args:
+        plan: The plan.
+        source: Where its condition shards are.
 
     Returns:
         None if no sample could be made.
@@ -55,24 +57,28 @@ def estimate(plan: Plan, spec: BuildSpec) -> Estimate | None:
     unit = next((unit for unit in plan.units if not unit.problem), None)
     if unit is None:
         return None
-    began = time.perf_counter()
-    generator = load_generator(plan)
+    shard = next(s for s in list_shards(source, plan.spec.source.format) if s.name == unit.shard)
+    few = _beginning(unit, max(1, plan.spec.engine.slots // plan.spec.sampling.variants))
+    with torch_threads(plan.spec.engine.threads):
+        return _measure(plan, few, shard)
+
+
+def _measure(plan: Plan, unit: Unit, shard: ConditionShard) -> Estimate | None:
+    start = time.perf_counter()
+    generator = load_planned_generator(plan)
     engine = start_engine(generator)
-    startup = time.perf_counter() - began
-    shard = next(s for s in list_shards(spec.source.path, spec.source.format) if s.name == unit.shard)
-    few = _beginning(unit, max(1, spec.engine.slots // spec.sampling.variants))
-    generate_unit(generator, few, shard, engine.run)  # warms up
-    began = time.perf_counter()
-    record = generate_unit(generator, few, shard, engine.run).record
-    seconds = time.perf_counter() - began
+    startup = time.perf_counter() - start
+    generate_unit(plan, generator, unit, shard, engine.run)  # warm-up
+    start = time.perf_counter()
+    record = generate_unit(plan, generator, unit, shard, engine.run).record
+    seconds = time.perf_counter() - start
     if not record.written:
         return None
     return Estimate(record.written, startup, seconds / record.written, record.bytes / record.written)
 
 
 def _beginning(unit: Unit, records: int) -> Unit:
-    """The first records of a unit, where no record is of another split; otherwise the whole unit."""
+    """The first records of a unit; the whole unit if it skips records of another split."""
     if unit.stop - unit.start != unit.records or unit.records <= records:
         return unit
-    cut = {"stop": unit.start + records, "records": records, "repeats": unit.repeats[:records]}
-    return unit.model_copy(update=cut)
+    return replace(unit, stop=unit.start + records, records=records, repeats=unit.repeats[:records])

@@ -1,7 +1,4 @@
-"""The plan: which units a build has and everything that decides their bytes, fixed before anything runs.
-
-Refuses to know how a unit is made.
-"""
+"""Planning: index the source, cut it into units, resolve everything that decides their bytes, before anything runs."""
 
 from __future__ import annotations
 
@@ -14,26 +11,33 @@ from dentgen.conditions.readers.raw import ShardIndex
 from dentgen.conditions.readers.source import list_shards
 from dentgen.errors import BuildError, SpecChangedError
 from dentgen.generation.generator import solver_table
-from dentgen.models.bundle import chosen_digest, find_bundle
+from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.pipeline.environment import environment
-from dentgen.pipeline.source_index import IndexProgress, index_source, is_known, read_source_index, write_source_index
+from dentgen.pipeline.source_index import (
+    IndexProgress,
+    index_source,
+    is_known,
+    read_source_index,
+    write_source_index,
+)
 from dentgen.pipeline.units import cut_units, wanted_positions
+from dentgen.shards import layout
 from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import PLAN, SOURCE_INDEX, plan_bytes, plan_url, read_plan
+from dentgen.shards.plan_file import read_plan, write_plan
+from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import spec_difference
 
 _LOG = logging.getLogger(__name__)
 
 
-def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
+def make_plan(spec: BuildSpec, progress: IndexProgress | None = None, *, keep_index: bool = True) -> Plan:
     """Index the source and cut it into units.
-
-    What was indexed before is kept beside the plan and read from there.
 
     Args:
         spec: What to build.
-        progress: Told while condition shards are indexed.
+        progress: Called while condition shards are indexed.
+        keep_index: Write what was indexed into the output, where the next plan of this build finds it.
 
     Raises:
         ConditionError: If the source has no shard.
@@ -41,9 +45,50 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
         SolverError: If the spec's scheduler cannot be used.
     """
     solver_table(spec, find_bundle(spec.model.bundle))
+    units = _cut(spec, progress, keep_index=keep_index)
+    if not units:
+        wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
+        raise BuildError(file=storage.without_secrets(spec.source.path), found=f"no {wanted}", expected="at least one")
+    return Plan(
+        segment=0,
+        spec=_resolved(spec),
+        spec_digest=spec.digest(),
+        bundle_digest=bundle_digest(spec.model),
+        environment=environment(spec),
+        units=units,
+    )
+
+
+def adopt_plan(out: str, plan: Plan) -> Plan:
+    """Publish a plan, or adopt the one that the output has.
+
+    Returns:
+        The plan of record.
+
+    Raises:
+        SpecChangedError: If the build was started with another spec, bundle, source or environment; the message lists
+            every difference.
+    """
+    if write_plan(out, plan):
+        return plan
+    standing = read_plan(out)
+    difference, environment_only = _difference(standing, plan)
+    if difference and environment_only and plan.spec.pipeline.environment == "warn":
+        _LOG.warning("%s: continuing in another environment:\n  %s", out, "\n  ".join(difference))
+        return standing
+    if difference:
+        raise SpecChangedError(
+            "the build was started differently:\n  " + "\n  ".join(difference),
+            file=storage.without_secrets(storage.join(out, layout.plan_head())),
+            advice="undo the change, or choose another output.path",
+        )
+    return standing
+
+
+def _cut(spec: BuildSpec, progress: IndexProgress | None, *, keep_index: bool) -> UnitTable:
     shards = list_shards(spec.source.path, spec.source.format)
-    _LOG.info("%s: %d condition shards to index", storage.without_secrets(spec.source.path), len(shards))
-    kept = storage.join(spec.output.path, PLAN, SOURCE_INDEX)
+    _LOG.info("%s: indexing %d condition shards", storage.without_secrets(spec.source.path), len(shards))
+    kept = storage.join(spec.output.path, layout.SOURCE_INDEX)
     known = read_source_index(kept)
     with_metadata = spec.source.split is not None or bool(spec.source.oversample)
     indexes = index_source(
@@ -53,47 +98,11 @@ def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
         enough=_enough(spec.source.limit, spec.source.split),
         progress=progress,
     )
-    if not all(is_known(shard, known, with_metadata=with_metadata) for shard in shards[: len(indexes)]):
+    new = not all(is_known(shard, known, with_metadata=with_metadata) for shard in shards[: len(indexes)])
+    if new and keep_index:
         write_source_index(kept, shards, indexes)
-    del known  # as large as the indexes, and in their way from here on
-    units = tuple(cut_units(shards, indexes, spec))
-    if not units:
-        wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
-        raise BuildError(f"{storage.without_secrets(spec.source.path)}: found no {wanted}, expected at least one")
-    return Plan(
-        segment=0,
-        spec=_resolved(spec).model_dump(mode="json"),
-        spec_digest=spec.digest(),
-        bundle_digest=chosen_digest(spec.model),
-        environment=environment(spec),
-        units=units,
-    )
-
-
-def adopt_plan(out: str, plan: Plan) -> Plan:
-    """Publish a plan, or take up the one that stands there.
-
-    Returns:
-        The plan of record.
-
-    Raises:
-        SpecChangedError: If the build was begun with another spec, bundle, environment or set of records; the message
-            spells out the difference.
-    """
-    url, content = plan_url(out), plan_bytes(plan)
-    if storage.put_if_absent(url, content):
-        storage.require_create_only(url, content)
-        return plan
-    if storage.read_bytes(url) == content:
-        return plan
-    standing = read_plan(out)
-    difference = _difference(standing, plan)
-    if difference:
-        raise SpecChangedError(
-            f"{url}: this build was begun differently; choose another output.path, or undo:\n  "
-            + "\n  ".join(difference)
-        )
-    return standing
+    del known  # as large as the indexes, and not needed from here on
+    return UnitTable.of(cut_units(shards, indexes, spec))
 
 
 def _resolved(spec: BuildSpec) -> BuildSpec:
@@ -104,7 +113,7 @@ def _resolved(spec: BuildSpec) -> BuildSpec:
 
 
 def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardIndex]], bool]:
-    """Counts the records of the chunks that it is asked about."""
+    """Tells after each chunk of shards whether ``limit`` records have been indexed."""
     found = 0
 
     def enough(chunk: Sequence[ShardIndex]) -> bool:
@@ -115,18 +124,16 @@ def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardInd
     return enough
 
 
-def _difference(old: Plan, new: Plan) -> list[str]:
+def _difference(old: Plan, new: Plan) -> tuple[list[str], bool]:
+    """What differs between two plans, and whether that is the environment alone."""
     lines = []
     if old.spec_digest != new.spec_digest:
-        old_spec, new_spec = (BuildSpec.model_validate(plan.spec).deciding() for plan in (old, new))
-        lines += spec_difference(old_spec, new_spec)
+        lines += spec_difference(old.spec.deciding(), new.spec.deciding())
     if old.bundle_digest != new.bundle_digest:
         lines.append(f"bundle digest: {old.bundle_digest} -> {new.bundle_digest}")
-    lines += spec_difference({"environment": old.environment}, {"environment": new.environment})
     if old.units != new.units:
         pairs = zip_longest(old.units, new.units)
-        before, after = next((x, y) for x, y in pairs if x != y)
-        lines.append(
-            f"source: {len(old.units)} units -> {len(new.units)} units, the first that differs: {before!r} -> {after!r}"
-        )
-    return lines
+        before, after = next(((x, y) for x, y in pairs if x != y), (None, None))
+        lines.append(f"source: {len(old.units)} units -> {len(new.units)} units, first difference: {before} -> {after}")
+    environments = spec_difference({"environment": old.environment}, {"environment": new.environment})
+    return lines + environments, not lines

@@ -1,7 +1,4 @@
-"""How many slots an engine should have here: rows per second at growing numbers, until memory or the gain ends.
-
-Refuses to choose for a build: the number decides bytes, so it stands in the spec.
-"""
+"""Measurement of how many engine slots pay on this machine; the number decides bytes, so the spec has to name it."""
 
 from __future__ import annotations
 
@@ -17,17 +14,17 @@ from dentgen.generation.generator import Generator, build_engine
 from dentgen.generation.memory import free_memory
 
 _ROUNDS: Final = 3
-_WORTH: Final = 0.97  # of the best rate; fewer slots mean less latency and less padding at a build's end
+_NEARLY: Final = 0.97  # of the best rate; fewer slots mean less latency and less padding at a build's end
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRate:
-    """What a number of slots gives.
+    """Throughput at a number of slots.
 
     Attributes:
         slots: UNet rows per tick.
-        rows_per_second: Of whole ticks, controls included; 0 where the memory does not suffice.
-        peak_bytes: Most memory of the device in use; 0 where the device does not say.
+        rows_per_second: UNet rows per second over whole ticks, control included; 0 if memory does not suffice.
+        peak_bytes: Peak device memory; 0 where the device does not report it.
     """
 
     slots: int
@@ -41,10 +38,10 @@ class SlotRate:
         return f"{self.slots:5d} slots: {self.rows_per_second:8.1f} rows/s{memory}"
 
 
-def probe_slots(generator: Generator, most: int) -> Iterator[SlotRate]:
-    """Rates at doubling numbers of slots, up to ``most`` or the first that does not fit."""
+def probe_slots(generator: Generator, limit: int) -> Iterator[SlotRate]:
+    """Rates at doubling numbers of slots, up to ``limit`` or the first that does not fit."""
     slots = generator.spec.sampling.first_rows
-    while slots <= most:
+    while slots <= limit:
         rate = _rate(generator, slots)
         yield rate
         if not rate.rows_per_second:
@@ -53,9 +50,9 @@ def probe_slots(generator: Generator, most: int) -> Iterator[SlotRate]:
 
 
 def advised_slots(rates: list[SlotRate]) -> int:
-    """The smallest number that is nearly as fast as the fastest; 0 if none fits."""
+    """The smallest number within 3 % of the fastest; 0 if none fits."""
     best = max(rate.rows_per_second for rate in rates)
-    return next((rate.slots for rate in rates if best and rate.rows_per_second >= _WORTH * best), 0)
+    return next((rate.slots for rate in rates if best and rate.rows_per_second >= _NEARLY * best), 0)
 
 
 def _rate(generator: Generator, slots: int) -> SlotRate:

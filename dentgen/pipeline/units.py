@@ -1,14 +1,12 @@
-"""Cut an indexed source into units: fixed ranges of each condition shard.
+"""Cutting an indexed source into units: fixed ranges of each condition shard.
 
-What could not be read is planned too, as a record of its own that is rejected: planned = written + rejected. Refuses to
-know how a shard was indexed and how a unit is made.
+A shard's unreadable rest is planned too, as a record that will be rejected: planned = written + rejected.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from dentgen.spec.build import BuildSpec
 
 
 def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec) -> Iterator[Unit]:
-    """Units in order, numbered; duplicates of earlier keys are named, so that their unit rejects them."""
+    """Numbered units in order; positions of duplicate keys are listed, so that their unit rejects them."""
     left = spec.source.limit if spec.source.limit is not None else 2**63
     repeated = _repeated_hashes(indexes)
     seen: set[str] = set()
@@ -37,31 +35,31 @@ def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], s
 
 
 def wanted_positions(index: ShardIndex, split: str | None) -> list[int]:
-    """Positions of the records of a split; those whose split cannot be read count, so that they are rejected."""
+    """Positions of a split's records; those whose split cannot be read are included, so that they are rejected."""
     if split is None or index.splits is None:
         return list(range(len(index.keys)))
     return [position for position, found in enumerate(index.splits) if found is None or found == split]
 
 
 def _ranges(index: ShardIndex, wanted: list[int], spec: BuildSpec) -> Iterator[tuple[list[int], tuple[int, ...]]]:
-    """Positions that make a unit, and how often each record's variants are made (nothing if once)."""
-    most = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
+    """Positions of each unit, and per-record repeat counts (empty if all are 1)."""
+    limit = max(1, spec.pipeline.samples_per_shard // spec.sampling.variants)
     if not spec.source.oversample or index.attributes is None:
-        yield from ((list(inside), ()) for _, inside in groupby(wanted, lambda n: n // most))
+        yield from ((wanted[start : start + limit], ()) for start in range(0, len(wanted), limit))
         return
-    times = {position: spec.source.times(json.loads(index.attributes[position])) for position in wanted}
+    repeats = {position: spec.source.repeats(json.loads(index.attributes[position])) for position in wanted}
     inside: list[int] = []
     for position in wanted:
-        if inside and sum(times[n] for n in inside) + times[position] > most:
-            yield inside, tuple(times[n] for n in inside)
+        if inside and sum(repeats[n] for n in inside) + repeats[position] > limit:
+            yield inside, tuple(repeats[n] for n in inside)
             inside = []
         inside.append(position)
     if inside:
-        yield inside, tuple(times[n] for n in inside)
+        yield inside, tuple(repeats[n] for n in inside)
 
 
 def _repeated_hashes(indexes: Sequence[ShardIndex]) -> set[int]:
-    """Hashes that several keys have: a set of all keys would take a gigabyte where hashes take a few megabytes."""
+    """Hashes shared by several keys: hashes take megabytes where a set of all keys would take a gigabyte."""
     found = [np.fromiter(map(hash, index.keys), np.int64, len(index.keys)) for index in indexes]
     hashes = np.concatenate(found) if found else np.zeros(0, np.int64)
     del found
@@ -94,7 +92,7 @@ def _unit(
 
 
 def _unreadable(number: int, shard: ConditionShard, index: ShardIndex) -> Unit:
-    """What could not be read, as one record behind those that could."""
+    """The unreadable rest of a shard, as one record after the readable ones."""
     end = len(index.keys)
     return Unit(
         id=number,

@@ -1,1 +1,1 @@
-"""How well pictures obey their conditions: judges and metrics."""
+"""Metrics on label maps and generated images."""

@@ -1,7 +1,7 @@
-"""Teeth one by one: which of those that a map names are in a picture. Arrays in, counts out.
+"""Tooth-level metrics: recall of labelled teeth and number of connected components.
 
-A judge that knows tissues sees no border between two teeth that touch: whether a tooth is *found* says that there is
-tooth where the map has this one, not that it is told from its neighbour. Refuses to know judges, models and files.
+A tissue classifier has no border between touching teeth, so a tooth counts as found where its pixels are classified as
+tooth, whether or not it is separated from its neighbour.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from scipy import ndimage
 
 @dataclass(frozen=True, slots=True)
 class TeethFound:
-    """Teeth of a set of pictures.
+    """Counts of teeth over a set of images.
 
     Attributes:
-        found: Teeth of which at least half is judged tooth.
-        teeth: Teeth that count.
-        small: Teeth left out, of which fewer than the least number of pixels are seen.
+        found: Teeth with at least half of their known pixels predicted as tooth.
+        teeth: Teeth that are large enough to count.
+        small: Teeth left out because too few of their pixels are known.
     """
 
     found: int
@@ -29,41 +29,45 @@ class TeethFound:
 
     @property
     def recall(self) -> float:
-        """Share of the teeth that are found; NaN if there are none."""
+        """``found / teeth``, 0..1; NaN if there are no teeth."""
         return self.found / self.teeth if self.teeth else float("nan")
 
 
 def find_teeth(judged: NDArray[np.bool_], fdi: NDArray[np.uint8], known: NDArray[np.bool_], least: int) -> TeethFound:
-    """Look for every tooth of the maps.
+    """Count the labelled teeth that are predicted as tooth.
 
     Args:
-        judged: (n, H, W) pixels judged tooth.
-        fdi: (n, H, W) FDI number of every pixel, 0 for none; a number is one tooth of its picture.
-        known: (n, H, W) pixels that count; what hides a tooth does not.
-        least: Pixels that a tooth must show to be looked for.
+        judged: (n, H, W) mask of pixels predicted as tooth.
+        fdi: (n, H, W) uint8 FDI numbers, 0 for none; all pixels of one number in an image are one tooth.
+        known: (n, H, W) mask of pixels to count; false where a tooth is hidden.
+        least: Smallest number of known pixels for a tooth to count.
     """
     number = fdi.astype(np.int64) + 256 * np.arange(len(fdi))[:, None, None]
     counted = (fdi > 0) & known
     pixels = np.bincount(number[counted], minlength=256 * len(fdi))
     hits = np.bincount(number[counted & judged], minlength=256 * len(fdi))
-    looked_for = pixels >= max(least, 1)
-    found = looked_for & (2 * hits >= pixels)
-    return TeethFound(int(found.sum()), int(looked_for.sum()), int(((pixels > 0) & ~looked_for).sum()))
+    large = pixels >= max(least, 1)
+    found = large & (2 * hits >= pixels)
+    return TeethFound(int(found.sum()), int(large.sum()), int(((pixels > 0) & ~large).sum()))
 
 
 def component_ratio(judged: NDArray[np.bool_], labelled: NDArray[np.bool_], least: int) -> float:
-    """Pieces of judged tooth for every piece that is labelled; 1 is right, more are doubled or broken teeth.
+    """Ratio of predicted to labelled connected components.
 
     Args:
-        judged: (n, H, W) masks of teeth, as is ``labelled``.
-        labelled: What they should be.
-        least: Pixels of the smallest piece that counts.
+        judged: (n, H, W) predicted masks of teeth.
+        labelled: (n, H, W) reference masks.
+        least: Pixels of the smallest component that counts.
+
+    Returns:
+        1 where the numbers agree, more where teeth are doubled or broken, less where they are merged or missing; NaN if
+        no component is labelled.
     """
-    pieces = sum(_components(mask, least) for mask in labelled)
-    return sum(_components(mask, least) for mask in judged) / pieces if pieces else float("nan")
+    components = sum(_components(mask, least) for mask in labelled)
+    return sum(_components(mask, least) for mask in judged) / components if components else float("nan")
 
 
 def _components(mask: NDArray[np.bool_], least: int) -> int:
-    """Pieces of a mask (H, W) whose pixels touch by edges or corners."""
+    """Number of 8-connected components of a mask (H, W) with at least ``least`` pixels."""
     numbers, _ = ndimage.label(mask, np.ones((3, 3)))
     return int((np.bincount(numbers.ravel())[1:] >= least).sum())

@@ -1,4 +1,4 @@
-"""How far apart two sets of pictures are, by what a network sees in them. Refuses to know which network and why."""
+"""Kernel distance between two sets of image features (KID with the features of any network)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from numpy.typing import NDArray
 
 
 def kernel_distance(pictures: NDArray[np.float64], reference: NDArray[np.float64], basis: NDArray[np.float64]) -> float:
-    """Squared maximum mean discrepancy under a cubic kernel, unbiased: the KID of Binkowski et al. 2018.
+    """Unbiased estimate of the squared maximum mean discrepancy under a cubic kernel.
 
-    Their features are Inception's; ours are a judge's, so figures compare only with figures of the same judge. The
-    estimate of equal distributions is zero on average and may be negative. The sets must be independent: pictures of
-    the same records in both would pull it down.
+    This is the KID of Binkowski et al. 2018 (https://arxiv.org/abs/1801.01401), but for standardised features of any
+    network instead of Inception's; values are comparable only between sets of features from the same network. For equal
+    distributions the estimate is zero on average and may be negative. The sets must be independent: images of the same
+    records in both would lower it.
 
     Args:
-        pictures: Features (n, d), at least two.
-        reference: Features (m, d), at least two.
-        basis: Features (k, d) whose means and standard deviations are taken out of both sets, so that none drowns the
-            others. The same for all sets that are compared: taken from one of them, they would bias the estimate.
+        pictures: Features (n, d), n >= 2.
+        reference: Features (m, d), m >= 2.
+        basis: Features (k, d) whose means and standard deviations standardise both sets, so that no feature dominates.
+            Use one basis for all comparisons, and none of the compared sets, which would bias the estimate.
 
     Returns:
         Mean of k over pairs within each set minus twice the mean over pairs across, k(x, y) = (x y / d + 1)^3.
@@ -33,6 +34,6 @@ def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _within(x: NDArray[np.float64]) -> float:
-    """Mean over pairs of different members."""
+    """Mean of the kernel over pairs of different rows."""
     kernel = _kernel(x, x)
     return float((kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1)))

@@ -1,7 +1,4 @@
-"""Obedience: all figures on whether pictures show what their maps say. Arrays in, figures by name out.
-
-Refuses to know where pictures come from and who judged them.
-"""
+"""Agreement of images with the condition maps that they were generated from, as named figures."""
 
 from __future__ import annotations
 
@@ -16,40 +13,47 @@ from dentgen.quality.boundaries import boundary_f1, edge_energy, interiors, outl
 from dentgen.quality.instances import component_ratio, find_teeth
 from dentgen.quality.metrics import confusion, light_correlation, mean_iou, mistaken_share
 
-#: Edge of the picture, pixels, at which the lengths below are meant; they grow with the picture.
+#: Image size, pixels, for which the lengths below are given; they scale with the image.
 _EDGE: Final = 128
 TOLERANCE: Final = 2.0
 LEAST_TOOTH: Final = 24
-#: Farther from outlines than the judges' and the autoencoder's own blur reaches.
+#: Farther from outlines than the blur of the judges and of the autoencoder reaches.
 INTERIOR_DEPTH: Final = 2.0
 OUTLINE_REACH: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maps:
-    """What pictures should show: tissue classes, FDI numbers and lighting, each (n, H, W)."""
+    """Condition maps of n images, each (n, H, W) uint8.
+
+    Attributes:
+        seg: Tissue classes: background, gingiva, tooth or ``IGNORE``.
+        fdi: FDI tooth numbers, 0 for none.
+        light: Lighting, 0..255.
+    """
 
     seg: NDArray[np.uint8]
     fdi: NDArray[np.uint8]
     light: NDArray[np.uint8]
 
     def repeated(self, times: int) -> Maps:
-        """Every record's maps ``times`` times in a row."""
+        """Repeat each record's maps ``times`` times, consecutively, as for its variants."""
         return Maps(*(np.repeat(m, times, 0) for m in (self.seg, self.fdi, self.light)))
 
 
 def judged_figures(judged: NDArray[np.uint8], maps: Maps) -> dict[str, float]:
-    """Figures of one judge.
+    """Compute the figures that need a judge, a network that segments the images.
 
     Args:
-        judged: (n, H, W) tissue classes that a judge sees in the pictures.
-        maps: What the pictures should show.
+        judged: (n, H, W) uint8 tissue classes predicted by the judge.
+        maps: Condition maps of the images.
 
     Returns:
-        ``miou``; ``tooth_recall``: share of teeth of which at least half is judged tooth; ``bleed_in``: share of tooth
-        pixels judged gum; ``bleed_out``: share of gum pixels judged tooth; ``boundary_f1`` of the outline of all teeth
-        within 2 px (at 128); ``tooth_pieces``: pieces of judged tooth for every labelled one, 1 where none is doubled,
-        broken or grown together.
+        ``miou``: mean intersection over union of the tissue classes. ``tooth_recall``: share of teeth with at least
+        half of their pixels predicted as tooth. ``bleed_in``: share of tooth pixels predicted as gum. ``bleed_out``:
+        share of gum pixels predicted as tooth. ``boundary_f1``: boundary F1 of the mask of all teeth, tolerance 2 px at
+        an image size of 128. ``tooth_pieces``: predicted over labelled connected components of tooth; 1 where none is
+        doubled, broken or merged.
     """
     scale = maps.seg.shape[1] / _EDGE
     least, known = round(LEAST_TOOTH * scale**2), maps.seg != IGNORE
@@ -66,17 +70,17 @@ def judged_figures(judged: NDArray[np.uint8], maps: Maps) -> dict[str, float]:
 
 
 def seen_figures(pictures: NDArray[np.uint8], maps: Maps) -> dict[str, float]:
-    """Figures that need no judge.
+    """Compute the figures that need no judge.
 
     Args:
-        pictures: (n, H, W, 3).
-        maps: What they should show.
+        pictures: (n, H, W, 3) sRGB uint8.
+        maps: Condition maps of the images.
 
     Returns:
-        ``light_correlation``: of luminance and lighting within teeth, mean over pictures; ``interior_edges``: mean
-        squared slope of luminance inside single teeth, more than 2 px (at 128) from where any tooth ends;
-        ``stray_edges``: the same over the mean squared slope along the outlines of teeth. A ghost's contours, which lie
-        where no tooth ends, raise both; so do texture and highlights. Softness lowers the first, and the second less.
+        ``light_correlation``: correlation of luminance and lighting within teeth, mean over images. ``interior_edges``:
+        mean squared luminance gradient inside teeth, more than 2 px (at an image size of 128) from any outline.
+        ``stray_edges``: ``interior_edges`` divided by the same along outlines. Ghost contours, where no tooth ends,
+        raise both edge figures; so do texture and highlights. Blur lowers the former more than the latter.
     """
     teeth, scale = maps.seg == TOOTH, maps.seg.shape[1] / _EDGE
     inside = edge_energy(pictures, interiors(maps.fdi, INTERIOR_DEPTH * scale) & teeth)
@@ -89,7 +93,7 @@ def seen_figures(pictures: NDArray[np.uint8], maps: Maps) -> dict[str, float]:
 
 
 def small_teeth(maps: Maps) -> tuple[int, int]:
-    """Teeth that ``tooth_recall`` counts, and those that it leaves out because too little of them is seen."""
+    """Number of teeth that ``tooth_recall`` counts, and of those that it leaves out as too small."""
     known = maps.seg != IGNORE
     least = round(LEAST_TOOTH * (maps.seg.shape[1] / _EDGE) ** 2)
     found = find_teeth(np.zeros_like(known), maps.fdi, known, least)

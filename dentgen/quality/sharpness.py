@@ -1,7 +1,4 @@
-"""Texture: how much fine detail pictures have, and how alike two pictures are. Arrays in, numbers out.
-
-Refuses to know models and files.
-"""
+"""Image sharpness (high-frequency energy) and structural similarity."""
 
 from __future__ import annotations
 
@@ -13,16 +10,22 @@ from scipy import ndimage
 
 from dentgen.quality.metrics import luminance
 
-#: Fine detail: waves shorter than four pixels.
+#: Cutoff, cycles per pixel: wavelengths below four pixels.
 _CUT: Final = 0.25
 _SSIM_SIGMA: Final = 1.5
 _SSIM_RADIUS: Final = 5
 
 
 def high_frequency_energy(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Energy of waves shorter than four pixels in pictures (n, H, W, 3): mean square of that part of luminance, (n,).
+    """Energy at wavelengths below four pixels.
 
-    Luminance is multiplied by a Hann window first, so that the picture's border is no detail.
+    Luminance is multiplied by a Hann window first, so that the jump across the image border does not count as detail.
+
+    Args:
+        pictures: (n, H, W, 3) sRGB uint8.
+
+    Returns:
+        (n,) mean square of the high-frequency part of the windowed linear luminance.
     """
     values = luminance(pictures)
     height, width = values.shape[1:]
@@ -35,14 +38,17 @@ def high_frequency_energy(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def structural_similarity(pictures: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """SSIM of grey levels, (n,): Gaussian windows of 11 pixels (Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861).
+    """SSIM of grey levels, per image (Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861).
 
     Args:
-        pictures: (n, H, W, 3), as are ``others``.
-        others: What they are compared with, one by one.
+        pictures: (n, H, W, 3) uint8, at least 11 x 11 pixels.
+        others: (n, H, W, 3) uint8 images to compare with.
+
+    Returns:
+        (n,) means over all Gaussian windows of 11 x 11 pixels inside the image; 1 for equal images.
     """
     pairs = zip(_grey(pictures), _grey(others), strict=True)
-    return np.array([_similarity(one, other) for one, other in pairs])
+    return np.array([_similarity(x, y) for x, y in pairs])
 
 
 def _grey(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -55,10 +61,10 @@ def _similarity(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     mean_x, mean_y = _blurred(x), _blurred(y)
     var_x, var_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2
     covariance = _blurred(x * y) - mean_x * mean_y
-    above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    below = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    inside = slice(_SSIM_RADIUS, -_SSIM_RADIUS)  # windows that lie within the picture
-    return float((above / below)[inside, inside].mean())
+    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    denominator = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    inside = slice(_SSIM_RADIUS, -_SSIM_RADIUS)  # centres of windows that lie within the image
+    return float((numerator / denominator)[inside, inside].mean())
 
 
 def _blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:

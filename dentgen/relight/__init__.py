@@ -1,1 +1,1 @@
-"""Condition records under other lights."""
+"""Condition records with new lighting maps (``dentgen relight``)."""

@@ -1,10 +1,9 @@
-"""Lighting maps for records that have only normals and depth: clay under lamps that never shone on it.
+"""Lighting maps shaded from normal and depth maps alone: ambient, Lambert and specular terms with occluded crevices.
 
-A plain shading model of what the camera sees: ambient light, Lambert's law, a small highlight, and crevices darkened
-as far as depth shows them. Lamps are infinitely far away. It casts no shadows and knows no light between surfaces, and
-what is hidden from the camera darkens nothing: a lighting map that was rendered from meshes is truer. Only additions,
-products, quotients and roots, in an order that a mirror does not change: same bytes everywhere, and a mirrored record
-under mirrored lamps gives the mirrored map bit for bit. Refuses to know files and prompts.
+Lamps are at infinity; there are no cast shadows and no interreflection, and surfaces hidden from the camera occlude
+nothing, so a map rendered from meshes is closer to the truth. The arithmetic is limited to sums, products, quotients
+and square roots in a mirror-symmetric order: bytes are equal on every platform, and mirroring a record together with
+its lamps mirrors the map bit for bit.
 """
 
 from __future__ import annotations
@@ -24,42 +23,43 @@ from dentgen.seeding import numpy_generator
 FloatMap = NDArray[np.float64]
 LightStyle = Literal["soft", "flash", "overhead", "side", "extreme"]
 LIGHT_STYLES: Final[tuple[LightStyle, ...]] = get_args(LightStyle)
-#: Fitted to the phantoms' traced occlusion and lighting maps.
+#: Strength of the screen-space occlusion, fitted to the phantoms' ray-traced occlusion and lighting maps.
 _DARKENING: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class DirectionalLight:
-    """A lamp far away.
+    """A lamp at infinity.
 
     Attributes:
-        direction: Towards the lamp, camera space (x right, y up, z to the viewer), any length but zero.
-        strength: Share of the picture's direct light.
+        direction: Vector to the lamp in camera space (x right, y up, z to the viewer), of any length but zero.
+        strength: Share of the direct light, 0..1.
+
+    Raises:
+        SpecError: If the direction is zero, infinite or NaN.
     """
 
     direction: tuple[float, float, float]
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        """A direction has a length.
-
-        Raises:
-            SpecError: If it has none.
-        """
+        """Check the direction."""
         if not (np.isfinite(self.direction).all() and any(self.direction)):
-            raise SpecError(f"light direction: found {self.direction}, expected three numbers that are not all zero")
+            raise SpecError(
+                key="light direction", found=self.direction, expected="three finite numbers that are not all zero"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class ClayLighting:
-    """The light of one map; the defaults are those of the phantoms' lighting maps.
+    """The light of one map; the default weights are those of the phantoms' lighting maps.
 
     Attributes:
         lights: The lamps.
-        ambient: Light from everywhere, 0..1.
-        direct: Weight of Lambert's law.
-        gloss: Weight of the highlight.
-        style: Which preset it was drawn from, "" if none.
+        ambient: Weight of the ambient term, 0..1.
+        direct: Weight of the Lambert term, 0..1.
+        gloss: Weight of the specular term, 0..1.
+        style: Preset it was drawn from, "" if none.
     """
 
     lights: tuple[DirectionalLight, ...]
@@ -69,13 +69,19 @@ class ClayLighting:
     style: LightStyle | Literal[""] = ""
 
     def mirrored(self) -> ClayLighting:
-        """The same lamps in a mirror: x changes sign."""
+        """The lamps mirrored left to right: x changes sign."""
         lights = (replace(light, direction=(-light.direction[0], *light.direction[1:])) for light in self.lights)
         return replace(self, lights=tuple(lights))
 
 
 def draw_lightings(seed: int, key: str, count: int) -> list[ClayLighting]:
-    """The first ``count`` lightings of a record: five in a row are of five styles, and more change none before them."""
+    """Draw the first ``count`` lightings of a record; a larger ``count`` only appends.
+
+    Args:
+        seed: Seed of the set.
+        key: Key of the record.
+        count: Number of lightings. The styles repeat with a period of five, in an order drawn per record.
+    """
     styles = numpy_generator(seed, key, "relight").permutation(len(LIGHT_STYLES))
     return [
         draw_lighting(numpy_generator(seed, key, "relight", index), LIGHT_STYLES[styles[index % len(styles)]])
@@ -87,10 +93,10 @@ def draw_lighting(rng: np.random.Generator, style: LightStyle) -> ClayLighting:
     """Draw the light of one map.
 
     Args:
-        rng: Where its lamps come from.
-        style: ``soft`` is a wide group of lamps around the lens, ``flash`` one lamp beside it, ``overhead`` and
-            ``side`` a lamp at 40-65 degrees with a faint one opposite, ``extreme`` one grazing lamp from anywhere, in
-            almost no ambient light.
+        rng: Source of the lamp positions.
+        style: ``soft`` is a wide group of lamps around the lens; ``flash`` one lamp next to it; ``overhead`` and
+            ``side`` one lamp 40-65 degrees off axis with a faint fill opposite; ``extreme`` one grazing lamp from any
+            side with almost no ambient light.
     """
     x, y = (float(place) for place in rng.normal(0, 0.15, 2))
     slant, side = float(rng.uniform(0.85, 2.1)), float(rng.choice([-1, 1]))
@@ -115,15 +121,15 @@ def _with_fill(x: float, y: float) -> tuple[DirectionalLight, ...]:
 
 
 def shade(normal_map: MapArray, depth_map: MapArray | None, lighting: ClayLighting) -> NDArray[np.uint8]:
-    """A lighting map of a plain shading model (no cast shadows, no light between surfaces).
+    """Shade a lighting map (no cast shadows, no interreflection).
 
     Args:
-        normal_map: (H, W, 3), 127.5 n + 127.5 in camera space, 0 where there is no surface.
-        depth_map: (H, W), linear, near bright, 0 where there is no surface; None leaves crevices as bright as the rest.
-        lighting: Lamps.
+        normal_map: (H, W, 3) uint8, 127.5 n + 127.5 in camera space, 0 where there is no surface.
+        depth_map: (H, W) uint16, linear, near bright, 0 where there is no surface; None leaves crevices undarkened.
+        lighting: Lamps and weights.
 
     Returns:
-        (H, W) grey: 0 where there is no surface, 1..255 elsewhere.
+        (H, W) uint8: 0 where there is no surface, 1..255 elsewhere.
     """
     return shadings(normal_map, depth_map, (lighting,))[0]
 
@@ -131,7 +137,7 @@ def shade(normal_map: MapArray, depth_map: MapArray | None, lighting: ClayLighti
 def shadings(
     normal_map: MapArray, depth_map: MapArray | None, lightings: Sequence[ClayLighting]
 ) -> list[NDArray[np.uint8]]:
-    """``shade`` under several lightings; what does not depend on the light is computed once."""
+    """``shade`` for several lightings; normals and occlusion are computed once."""
     normal = _unit_normals(normal_map)
     exposure = 1.0 if depth_map is None else 0.35 + 0.65 * open_share(normal_map, depth_map)
     levels = (255 * np.clip(_clay(normal, exposure, lighting), 0, 1) for lighting in lightings)
@@ -148,18 +154,18 @@ def _clay(normal: FloatMap, exposure: FloatMap | float, lighting: ClayLighting) 
 
 
 def open_share(normal_map: MapArray, depth_map: MapArray) -> FloatMap:
-    """Screen-space ambient occlusion: how much of the sky over each pixel its neighbourhood in the picture leaves open.
+    """Screen-space ambient occlusion: the share of each pixel's hemisphere that its neighbourhood leaves open.
 
-    Neighbours in eight directions, at four distances up to a twelfth of the picture's diagonal, each hide a share of
-    the sky: the squared sine of their height over the pixel's tangent plane, as a wall of that height would. Heights
-    are in pixels: the unknown scale of depth is the one at which its slopes are those of the normals.
+    Neighbours in eight directions, at four distances up to a twelfth of the image diagonal, each occlude the squared
+    sine of their elevation above the pixel's tangent plane, which is the share that a wall of that height hides. Depth
+    has no unit, so it is scaled to pixels such that its slopes match those of the normals.
 
     Args:
         normal_map: (H, W, 3) as for ``shade``.
         depth_map: (H, W) as for ``shade``.
 
     Returns:
-        (H, W) float64, 0 closed to 1 open; 1 where depth is 0.
+        (H, W) float64, 0 occluded to 1 open; 1 where depth is 0.
     """
     normal = _unit_normals(normal_map)
     known = has_surface(normal_map) & (depth_map > 0)
@@ -167,13 +173,13 @@ def open_share(normal_map: MapArray, depth_map: MapArray) -> FloatMap:
     offsets = _offsets(known.shape)
     hidden = np.zeros(known.shape)
     for right, down in offsets:
-        # left and right in one sum, so that a mirror, which swaps them, does not change its rounding
+        # one sum for both sides: a mirror swaps them and must not change the rounding
         hidden += _hidden(normal, height, known, right, down) + _hidden(normal, height, known, -right, down)
     return np.where(known, np.clip(1 - _DARKENING * hidden / (2 * len(offsets)), 0, 1), 1)
 
 
 def _offsets(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Steps (right, down) to the neighbours at the right; none is straight up or down, where both sides were one."""
+    """Steps (right, down) to the neighbours on the right; none is vertical, where both sides would coincide."""
     longest = float(np.sqrt(shape[0] ** 2 + shape[1] ** 2)) / 12
     lengths = (longest, longest / 2, longest / 4, longest / 8)
     steps = ((0.924, 0.383), (0.383, 0.924), (0.924, -0.383), (0.383, -0.924))
@@ -181,7 +187,7 @@ def _offsets(shape: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _hidden(normal: FloatMap, height: FloatMap, known: NDArray[np.bool_], right: int, down: int) -> FloatMap:
-    """Squared sine of a neighbour's height over each pixel's tangent plane, 0 where it is lower or there is none."""
+    """Squared sine of a neighbour's elevation above each pixel's tangent plane, 0 if lower or absent."""
     here, there = _overlap(known.shape, right, down)
     rise = height[there] - height[here]
     above = right * normal[0][here] - down * normal[1][here] + rise * normal[2][here]
@@ -195,7 +201,7 @@ Window = tuple[slice, slice]
 
 
 def _overlap(shape: tuple[int, ...], right: int, down: int) -> tuple[Window, Window]:
-    """Windows of the pixels that have a neighbour at an offset, and of these neighbours."""
+    """Windows of the pixels that have a neighbour at an offset, and of those neighbours."""
     rows, columns = (
         (slice(max(0, -step), max(0, length - max(0, step))), slice(max(0, step), max(0, length - max(0, -step))))
         for length, step in zip(shape, (down, right), strict=True)
@@ -204,10 +210,10 @@ def _overlap(shape: tuple[int, ...], right: int, down: int) -> tuple[Window, Win
 
 
 def _pixels_per_level(normal: FloatMap, depth_map: MapArray, known: NDArray[np.bool_]) -> float:
-    """Height in pixels of one level of depth: median slope by the normals over median slope by the depth."""
+    """Height of one depth level in pixels: median slope of the normals over median slope of the depth."""
     inner = known[1:-1, 1:-1] & known[1:-1, 2:] & known[1:-1, :-2] & known[2:, 1:-1] & known[:-2, 1:-1]
     x, y, z = normal[:, 1:-1, 1:-1]
-    inner &= z > 0.4  # depth says little about what is seen edge on
+    inner &= z > 0.4  # depth is unreliable on surfaces seen edge-on
     if not inner.any():
         return 0.0
     level = depth_map.astype(np.float64)
@@ -218,26 +224,26 @@ def _pixels_per_level(normal: FloatMap, depth_map: MapArray, known: NDArray[np.b
 
 
 def _unit_normals(normal_map: MapArray) -> FloatMap:
-    """(3, H, W) unit vectors; no byte stands for zero, so none is without a length."""
+    """(3, H, W) unit vectors; no byte encodes 0, so no length is zero."""
     vectors = np.moveaxis(normal_map, -1, 0) - 127.5
     x, y, z = vectors
     return vectors / np.sqrt(x * x + y * y + z * z)
 
 
 def _unit(direction: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Unit vector; zero, which halfway to a lamp behind the scene can be, stays zero."""
+    """Unit vector; zero stays zero (the half vector of a lamp exactly behind the scene)."""
     x, y, z = direction
     length = float(np.sqrt(x * x + y * y + z * z)) or 1.0
     return x / length, y / length, z / length
 
 
 def _dot(normal: FloatMap, direction: tuple[float, float, float]) -> FloatMap:
-    """Written out: BLAS would sum in an order of its own."""
+    """Written out, because BLAS chooses its own summation order."""
     return normal[0] * direction[0] + normal[1] * direction[1] + normal[2] * direction[2]
 
 
 def _fortieth_power(base: FloatMap) -> FloatMap:
-    """By squaring: ``**`` need not round alike on all processors."""
+    """By repeated squaring, because ``**`` may round differently on other processors."""
     eighth = base * base
     eighth = eighth * eighth
     eighth = eighth * eighth

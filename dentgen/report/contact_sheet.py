@@ -1,7 +1,4 @@
-"""The contact sheet: one PNG, a line per record, its conditions beside the pictures made from them.
-
-Refuses to know models; it reads the finished shards through the index.
-"""
+"""The contact sheet of a build: one PNG with a row per record, its conditions before the pictures generated from it."""
 
 from __future__ import annotations
 
@@ -13,11 +10,13 @@ from numpy.typing import NDArray
 from dentgen import storage
 from dentgen.records import COMPOSITE_MEDIA
 from dentgen.report.html.pictures import decode_picture, draw_conditions
+from dentgen.shards.layout import CONTACT_SHEET
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import png_bytes
 
-CONTACT_SHEET: Final = "contact_sheet.png"
-_LINES, _COLUMNS, _MARGIN = 16, 8, 4
+_MAX_RECORDS: Final = 16
+_MAX_COLUMNS: Final = 8
+_MARGIN: Final = 4
 
 
 def write_contact_sheet(out: str) -> str:
@@ -28,15 +27,19 @@ def write_contact_sheet(out: str) -> str:
 
     Returns:
         URL of the sheet.
+
+    Raises:
+        StorageError: If the build has not been sealed or a shard is missing.
+        BuildError: If a shard is damaged.
     """
     lines: dict[str, list[NDArray[np.uint8]]] = {}
     for key, members in read_samples(out):
         source = key.rsplit("-v", 1)[0]
         if source not in lines:
-            if len(lines) == _LINES:
+            if len(lines) == _MAX_RECORDS:
                 break
             lines[source] = [np.asarray(image.convert("RGB")) for image in draw_conditions(members).values()]
-        if len(lines[source]) < _COLUMNS:
+        if len(lines[source]) < _MAX_COLUMNS:
             lines[source].append(decode_picture(members))
     url = storage.join(out, CONTACT_SHEET)
     storage.overwrite(url, png_bytes(_sheet(list(lines.values())), COMPOSITE_MEDIA))
@@ -44,7 +47,7 @@ def write_contact_sheet(out: str) -> str:
 
 
 def _sheet(lines: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Two records a line if there are many, so that the sheet stays about square."""
+    """Tile the records, two side by side if there are many, so that the sheet stays about square."""
     if not lines:
         return np.full((8, 8, 3), 255, np.uint8)
     height, width = lines[0][0].shape[:2]

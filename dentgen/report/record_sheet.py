@@ -1,7 +1,4 @@
-"""A sheet of condition records: one picture in which every record lies beside all its maps.
-
-Refuses to know how records were made.
-"""
+"""The record sheet: one picture of condition records, each as a strip of its photo and maps."""
 
 from __future__ import annotations
 
@@ -22,33 +19,36 @@ from dentgen.conditions.prepare import condition_image, fit_record
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange
 from dentgen.conditions.readers.source import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError, SpecError
-from dentgen.records import CONDITION_MEMBER, ConditionRecord
+from dentgen.records import CONDITION_MEMBER, PILLOW_FORMAT, ConditionRecord
 from dentgen.seeding import numpy_generator
 
-_FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_FORMATS: Final = {**{f".{name}": kind for name, kind in PILLOW_FORMAT.items()}, ".jpeg": PILLOW_FORMAT["jpg"]}
 _MARGIN: Final = 3
 
 
 def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, columns: int = 2) -> list[str]:
-    """Draw some records of a source.
+    """Draw a random but reproducible selection of a source's records.
 
     Args:
         source: Condition shards, Parquet or a folder.
-        out: PNG, JPEG or WebP, by its suffix.
-        count: Records, at most.
+        out: Picture to write, in the format of its suffix.
+        count: Maximum number of records.
         size: Edge of each picture, pixels.
-        columns: Records side by side.
+        columns: Number of records side by side.
 
     Returns:
-        Keys of the records that were drawn, row by row.
+        Keys of the drawn records, row by row.
 
     Raises:
-        SpecError: If ``out`` has no suffix of an image.
-        ConditionError: If a chosen shard or record is damaged, or there is nothing to draw.
+        SpecError: If ``out`` does not have the suffix of an image.
+        ConditionError: If a chosen shard or record is damaged, or a record has no map.
     """
-    kind = _FORMATS.get(PurePosixPath(out).suffix.lower())
+    suffix = PurePosixPath(out).suffix
+    kind = _FORMATS.get(suffix.lower())
     if kind is None:
-        raise SpecError(f"{out}: found no suffix of an image, expected one of {', '.join(_FORMATS)}")
+        raise SpecError(
+            file=out, found=f"suffix '{suffix}'", expected=f"one of {', '.join(_FORMATS)}"
+        )
     records = [_drawable(raw, size) for raw in _chosen(source, count)]
     strips = [_strip(record, _columns(records), size) for record in records]
     buffer = io.BytesIO()
@@ -58,16 +58,16 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
 
 
 def _chosen(source: str, count: int) -> Iterator[RawRecord]:
-    """Records drawn at random, always the same ones, in the source's order; no more shards are read than records."""
+    """Random records in the source's order, the same on every call; reads at most ``count`` shards."""
     shards, rng = list_shards(source), numpy_generator("sheet")
-    drawn = sorted(rng.permutation(len(shards))[:count].tolist())
-    places = [(shards[number], place) for number in drawn for place in range(_records_of(shards[number]))]
+    chosen = sorted(rng.permutation(len(shards))[:count].tolist())
+    places = [(shards[number], position) for number in chosen for position in range(_num_records(shards[number]))]
     for number in sorted(rng.permutation(len(places))[:count].tolist()):
-        shard, place = places[number]
-        yield from read_records(shard, RecordRange(place, place + 1))
+        shard, position = places[number]
+        yield from read_records(shard, RecordRange(position, position + 1))
 
 
-def _records_of(shard: ConditionShard) -> int:
+def _num_records(shard: ConditionShard) -> int:
     index = index_shard(shard, with_metadata=False)
     if index.problem:
         raise ConditionError(shard.place, index.problem, "a shard that can be read to its end")
@@ -82,7 +82,7 @@ def _drawable(raw: RawRecord, size: int) -> ConditionRecord:
 
 
 def _columns(records: list[ConditionRecord]) -> list[str]:
-    """What any of the records has, in the order of the sheet."""
+    """Photo and maps that at least one record has, in the order of the sheet."""
     present: set[str] = {name for record in records for name in record.conditions}
     present |= {"photo" for record in records if record.photo is not None}
     present |= {"fdi" for record in records if record.fdi is not None}
@@ -90,7 +90,7 @@ def _columns(records: list[ConditionRecord]) -> list[str]:
 
 
 def _strip(record: ConditionRecord, columns: list[str], size: int) -> NDArray[np.uint8]:
-    """A record's photo and maps side by side, (size, n (size + margin), 3); white where it has none."""
+    """A record's photo and maps side by side, (size, n (size + margin), 3); white where one is missing."""
     names = list(dict.fromkeys(columns))
     margin = np.full((size, _MARGIN, 3), 255, np.uint8)
     return np.concatenate([part for name in names for part in (_picture(record, name, size), margin)], 1)
@@ -108,7 +108,7 @@ def _picture(record: ConditionRecord, name: str, size: int) -> NDArray[np.uint8]
 
 
 def _teeth(fdi: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """FDI numbers as colours: a hue for every position, light on the patient's left, pale in the lower jaw."""
+    """FDI numbers in colour: hue by position, lighter on the patient's left, less saturated in the lower jaw."""
     palette = np.zeros((256, 3), np.uint8)
     for number in FDI_NUMBERS:
         quadrant, position = divmod(number, 10)
@@ -118,7 +118,7 @@ def _teeth(fdi: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _tile(strips: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Strips in a grid on white."""
+    """Strips in a grid on a white background."""
     height, width = strips[0].shape[0] + _MARGIN, strips[0].shape[1] + 4 * _MARGIN
     rows = -(-len(strips) // columns)
     sheet = np.full((rows * height + _MARGIN, columns * width + _MARGIN, 3), 255, np.uint8)

@@ -1,19 +1,17 @@
 """A finished build as a PyTorch dataset, read through webdataset.
 
-Shards are those of the index; each is read whole through ``storage``, so from any fsspec URL, held against its sha256
-and expanded in memory. Refuses to know how samples are made and what their labels mean.
+Shards are those of the index; each is read whole, from any fsspec URL, verified and expanded in memory.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,12 +24,12 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from dentgen import storage
 from dentgen.documents import DatasetIndex, ShardEntry
-from dentgen.errors import BuildError, SpecError, StorageError
+from dentgen.errors import BuildError, SpecError
+from dentgen.records import IMAGE_FORMATS
 from dentgen.seeding import derive_seed, numpy_generator
-from dentgen.shards.index import INDEX, SAMPLES, read_index
-from dentgen.shards.ledger import SHARDS
-
-_PICTURES: Final = ("png", "jpg", "webp")
+from dentgen.shards import layout
+from dentgen.shards.index import read_index
+from dentgen.shards.reader import read_shard
 
 Sample = dict[str, Any]
 
@@ -39,12 +37,12 @@ Sample = dict[str, Any]
 def open_dataset(
     out: str, split: str | None = None, *, shuffle: int = 0, seed: int = 0, decode: bool = True
 ) -> ShardDataset:
-    """Open a finished build as a PyTorch dataset; ``DataLoader(open_dataset(OUT), batch_size=16)`` just works.
+    """Open a finished build as a PyTorch dataset; for ``DataLoader(open_dataset(OUT), batch_size=16)``.
 
     A sample is a dictionary of ``key`` (str), ``image`` (3, H, W) uint8, ``seg`` and ``fdi`` (H, W) uint8, the
     conditions that it was made from (``light`` and ``curvature`` (H, W) uint8, ``normal`` (3, H, W) uint8, ``depth``
-    (H, W) int32 from 16 bits) and ``metadata``: the text of the sample's JSON, because its lists differ in length and
-    the default collate function would refuse them; ``json.loads`` it.
+    (H, W) int32 from 16 bits) and ``metadata``: the sample's JSON as text, because the default collate function rejects
+    lists of different lengths; ``json.loads`` it.
 
     Shards are divided among ranks (``torch.distributed`` if it is initialised, else RANK and WORLD_SIZE), then among
     the workers of a DataLoader: every sample once, in all. Neither is padded, so ranks may see different numbers of
@@ -60,20 +58,23 @@ def open_dataset(
             ("seg.png").
 
     Raises:
-        BuildError: If the build was not sealed.
+        BuildError: If the build was not sealed; while iterating, if a shard is damaged or was replaced.
         SpecError: If there is no such split, or ``shuffle`` is negative.
-        StorageError: If the index cannot be read; while iterating, if a shard is gone or not what the index says.
+        StorageError: If the index cannot be read.
     """
     if shuffle < 0:
-        raise SpecError(f"shuffle: found {shuffle}, expected the size of a buffer, 0 for none")
-    if not storage.exists(storage.join(out, INDEX)):
-        raise BuildError(f"{out}: found no {INDEX}, expected a finished build (dentgen generate goes on with one)")
+        raise SpecError(key="shuffle", found=shuffle, expected="the size of a buffer, 0 for none")
+    if not storage.exists(storage.join(out, layout.INDEX)):
+        raise BuildError(
+            file=storage.without_secrets(out), found=f"no {layout.INDEX}", expected="a finished build",
+            advice="'dentgen generate' finishes an interrupted one",
+        )  # fmt: skip
     shards, num_samples = _shards_of_split(out, read_index(out), split)
     return ShardDataset(out, shards, num_samples, split=split, shuffle=shuffle, seed=seed, decode=decode)
 
 
 class ShardDataset(IterableDataset[Sample]):
-    """Samples of a finished build; made by ``open_dataset``.
+    """Samples of a finished build; create it with ``open_dataset``.
 
     Attributes:
         shards: Shards that are read, of all ranks.
@@ -91,7 +92,7 @@ class ShardDataset(IterableDataset[Sample]):
         seed: int,
         decode: bool,
     ) -> None:
-        """Keep what to read; nothing is opened before the first iteration."""
+        """Store what to read; nothing is opened before the first iteration."""
         self.shards, self.num_samples = shards, num_samples
         self._out, self._split, self._shuffle, self._seed, self._decode = out, split, shuffle, seed, decode
         # In shared memory, so that workers that outlive an epoch (persistent_workers) see it change.
@@ -99,14 +100,15 @@ class ShardDataset(IterableDataset[Sample]):
         self._parent: tuple[int, int] | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Name the order of the next iterations; every rank must name the same."""
+        """Set the epoch, which decides the order of the next iterations; every rank must set the same."""
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[Sample]:
-        """One pass over this rank's and worker's share.
+        """Iterate once over this rank's and worker's share.
 
         Raises:
-            StorageError: If a shard is gone or not what the index says.
+            StorageError: If a shard cannot be read.
+            BuildError: If a shard is damaged or was replaced.
         """
         rank, world_size = self._place()
         # webdataset.split_by_node would ask here, in the worker; see _place.
@@ -125,11 +127,11 @@ class ShardDataset(IterableDataset[Sample]):
         return iter(wds.DataPipeline(*stages))
 
     def __getstate__(self) -> dict[str, Any]:
-        """A worker that is spawned, not forked, knows nothing of its parent's process group: take the rank along."""
+        """Carry the rank along: a spawned worker does not see its parent's process group."""
         return {**self.__dict__, "_parent": _rank_and_world_size() or self._parent}
 
     def _place(self) -> tuple[int, int]:
-        """Rank and world size; those of the parent in a worker that was spawned."""
+        """Rank and world size; in a spawned worker those of its parent."""
         parent = self._parent if get_worker_info() is not None else None
         return parent or _rank_and_world_size() or (0, 1)
 
@@ -155,7 +157,7 @@ def decode_sample(sample: Sample) -> Sample:
     """
     decoded: Sample = {"key": sample["__key__"]}
     for extension, content in sample.items():
-        if extension in _PICTURES:
+        if extension in IMAGE_FORMATS:
             decoded["image"] = _tensor(content)
         elif extension == "json":
             decoded["metadata"] = content.decode()
@@ -165,7 +167,7 @@ def decode_sample(sample: Sample) -> Sample:
 
 
 def _tensor(content: bytes) -> Tensor:
-    """Pixels as (H, W) uint8, (3, H, W) uint8 or, of 16 bits, (H, W) int32; torch has little use for uint16."""
+    """Pixels as (H, W) uint8 or (3, H, W) uint8; 16-bit ones as (H, W) int32, because torch barely supports uint16."""
     with Image.open(io.BytesIO(content)) as image:
         pixels = np.array(image)
     if pixels.ndim == 3:
@@ -177,7 +179,7 @@ def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[
     """Shards with samples of a split, and how many such samples there are."""
     if split is None:
         return index.shards, index.written
-    with storage.open_read(storage.join(out, SAMPLES)) as file:
+    with storage.open_read(storage.join(out, layout.SAMPLES)) as file:
         table = pq.ParquetFile(file).read(["split", "shard"], use_threads=False)
     rows = table.group_by(["split", "shard"]).aggregate([([], "count_all")]).to_pylist()
     # A table that is newer than the index has samples of shards that the index does not name; rejected ones have none.
@@ -185,32 +187,21 @@ def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[
     samples = {(row["split"], row["shard"]): row["count_all"] for row in rows if row["shard"] in listed}
     splits = sorted({name for name, _ in samples})
     if split not in splits:
-        raise SpecError(f"{out}: found no sample of split {split!r}, expected one of {splits}")
+        raise SpecError(file=storage.without_secrets(out), key="split", found=repr(split), expected=f"one of {splits}")
     shards = tuple(shard for shard in index.shards if (split, shard.name) in samples)
     return shards, sum(samples[split, shard.name] for shard in shards)
 
 
 def _expand(out: str, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
-    """Members of shards as webdataset passes them on; an empty one ends each shard.
+    """Members of shards in webdataset's form; an empty one ends each shard.
 
-    webdataset's own expander passes over whatever lies in a folder like ``__name__/``, which a key may have.
+    webdataset's own expander skips folders like ``__name__/``, which a key may contain.
     """
     for shard in shards:
-        url = storage.join(out, SHARDS, shard.name)
-        for member in tar_file_iterator(io.BytesIO(_verified(url, shard)), skip_meta=None):
+        url = storage.join(out, layout.SHARDS, shard.name)
+        for member in tar_file_iterator(io.BytesIO(read_shard(out, shard)), skip_meta=None):
             yield {**member, "__url__": url}
         yield {}
-
-
-def _verified(url: str, shard: ShardEntry) -> bytes:
-    data = storage.read_bytes(url)
-    found = hashlib.sha256(data).hexdigest()
-    if found != shard.sha256:
-        raise StorageError(
-            f"{url}: found {len(data)} bytes with sha256 {found}, expected {shard.bytes} with {shard.sha256}; "
-            "the shard was damaged or replaced (dentgen verify names everything that is wrong)"
-        )
-    return data
 
 
 def _is_of_split(split: str, sample: Sample) -> bool:
@@ -218,7 +209,7 @@ def _is_of_split(split: str, sample: Sample) -> bool:
 
 
 def _rank_and_world_size() -> tuple[int, int] | None:
-    """Place of this process among those that train together, None if nothing names one."""
+    """Rank and world size of this process, None if nothing sets them."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:

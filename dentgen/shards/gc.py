@@ -1,46 +1,40 @@
-"""Garbage: what lies in a finished build and no ledger names. Lists; removes only when told to.
-
-Refuses to know why it is there.
-"""
+"""Garbage collection: files of a finished build that neither its plan nor its ledger nor its seal accounts for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from dentgen import storage
 from dentgen.errors import BuildError
-from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, VERSIONS
-from dentgen.shards.lease import LEASE
-from dentgen.shards.ledger import LEDGER, SHARDS, committed_units, read_ledger
+from dentgen.shards import layout
+from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
-from dentgen.storage.files import StoredFile
-
-#: What stands in a sealed build beside plan, shards and ledger; the lease only while somebody builds or repairs.
-SEALED: Final = (LEASE, INDEX, SAMPLES, SUCCESS, "README.md", "croissant.json", "report.html", "contact_sheet.png")
+from dentgen.storage import StoredFile
 
 
-def stray_files(out: str, plan: Plan, plan_files: Collection[str]) -> list[StoredFile]:
-    """Files under a finished build that neither plan nor ledger nor seal accounts for.
+def stray_files(out: str, plan: Plan) -> list[StoredFile]:
+    """List leftovers of killed or concurrent attempts.
+
+    Only names that dentgen itself gives to files of a build are listed; whatever else lies in the folder is not ours.
 
     Args:
         out: The build.
         plan: Its plan.
-        plan_files: Names of the plan's own files, relative to the build.
 
     Raises:
-        BuildError: If units are pending: what looks like a stray may be a unit about to be committed.
+        BuildError: If units are pending: what looks like a leftover may be a unit about to be committed.
     """
     done = committed_units(out)
     pending = [unit.name for unit in plan.units if unit.name not in done]
     if pending:
-        raise BuildError(f"{out}: {len(pending)} units are not done, first {pending[0]}; finish the build first")
-    shards = {f"{SHARDS}/{record.shard}" for unit in plan.units if (record := read_ledger(out, unit.name)).shard}
-    versioned = {f"{VERSIONS}/{plan.segment}/{name}" for name in (INDEX, "README.md", "croissant.json")}
-    ledger = {f"{LEDGER}/{unit.name}.json" for unit in plan.units}
-    known = {*plan_files, *shards, *versioned, *ledger, *SEALED}
-    files = storage.list_files(out)
-    return sorted((f for f in files if storage.relative_name(out, f.url) not in known), key=lambda file: file.url)
+        raise BuildError(
+            file=storage.without_secrets(out), found=f"{len(pending)} pending units, first {pending[0]}",
+            expected="a finished build",
+        )  # fmt: skip
+    known = _known_names(out, plan)
+    files = ((storage.relative_name(out, file.url), file) for file in storage.list_files(out))
+    strays = (file for name, file in files if name not in known and _is_ours(name))
+    return sorted(strays, key=lambda file: file.url)
 
 
 def remove_files(files: Collection[StoredFile]) -> None:
@@ -51,3 +45,21 @@ def remove_files(files: Collection[StoredFile]) -> None:
     """
     for file in files:
         storage.remove(file.url)
+
+
+def _known_names(out: str, plan: Plan) -> set[str]:
+    names = {layout.plan_head(), layout.plan_units(), layout.SOURCE_INDEX, *layout.TOP}
+    names |= {layout.versioned(plan.segment, name) for name in layout.VERSIONED}
+    for record in read_ledgers(out, (unit.name for unit in plan.units)):
+        name = f"{record.unit:06d}"
+        names |= {layout.ledger(name), layout.shard(name)} if record.shard else {layout.ledger(name)}
+    return names
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is one of the layout, or the temporary file of a write to one that was cut off."""
+    folder, _, last = name.rpartition("/")
+    if last.startswith(".") and last.endswith(".tmp"):
+        final = last[1:].removesuffix(".tmp").rpartition(".")[0]
+        name = f"{folder}/{final}" if folder else final
+    return layout.is_own(name)

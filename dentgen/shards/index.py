@@ -1,13 +1,14 @@
 """Sealing: when no unit is pending, the ledger becomes an index, a table of samples and ``_SUCCESS``.
 
-Readers use the index and never list folders. Refuses to know how samples are made.
+Readers use the index and never list folders. The ledger is streamed: memory does not grow with the number of samples.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,16 +17,16 @@ from dentgen import storage
 from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry
 from dentgen.errors import BuildError, StorageError, faults_of
 from dentgen.records import ATTRIBUTES
-from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
+from dentgen.shards import layout
+from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
-from dentgen.spec.build import BuildSpec
 
-INDEX, SAMPLES, SUCCESS, VERSIONS = "index.json", "samples.parquet", "_SUCCESS", "versions"
-_THREADS = 16
+#: Samples in memory while the table is written, and rows of its row groups.
+_ROW_GROUP: Final = 16_384
 
-#: One row a planned sample. Constants of the build stand in every row too, so that the table can be filtered alone.
-SAMPLE_SCHEMA = pa.schema(
+#: One row a planned sample. Constants of the build are in every row too, so that the table can be filtered alone.
+SAMPLE_SCHEMA: Final = pa.schema(
     [
         ("key", pa.string()),
         ("source_key", pa.string()),
@@ -42,7 +43,7 @@ SAMPLE_SCHEMA = pa.schema(
         ("steps", pa.int32()),
         ("guidance_scale", pa.float64()),
         ("adapters", pa.string()),
-        ("loras", pa.list_(pa.string())),
+        ("loras", pa.string()),
         ("bundle", pa.string()),
         ("bundle_digest", pa.string()),
         ("spec_digest", pa.string()),
@@ -56,80 +57,68 @@ SAMPLE_SCHEMA = pa.schema(
 )
 
 
-def read_ledgers(out: str, plan: Plan) -> list[LedgerRecord]:
-    """Every commit record of a plan, in the plan's order.
+class IndexBuilder:
+    """Adds up commit records, in the order of the plan, to the index of a version."""
 
-    Raises:
-        BuildError: If a unit has none.
-    """
-    done = committed_units(out)
-    missing = [unit.name for unit in plan.units if unit.name not in done]
-    if missing:
-        raise BuildError(f"{out}: {len(missing)} of {len(plan.units)} units are not done, first {missing[0]}")
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda unit: read_ledger(out, unit.name), plan.units))
+    def __init__(self, plan: Plan) -> None:
+        """Start from nothing."""
+        self._plan, self._written, self._rejected = plan, 0, 0
+        self._shards: list[ShardEntry] = []
 
+    def add(self, record: LedgerRecord) -> None:
+        """Count a unit."""
+        self._written += record.written
+        self._rejected += record.rejected
+        if record.shard:
+            entry = ShardEntry(name=record.shard, bytes=record.bytes, sha256=record.sha256, samples=record.written)
+            self._shards.append(entry)
 
-def index_of(plan: Plan, ledgers: Sequence[LedgerRecord]) -> DatasetIndex:
-    """The index that a plan's ledger amounts to."""
-    return DatasetIndex(
-        version=plan.segment,
-        spec_digest=plan.spec_digest,
-        bundle_digest=plan.bundle_digest,
-        planned=plan.planned,
-        written=sum(record.written for record in ledgers),
-        rejected=sum(record.rejected for record in ledgers),
-        shards=tuple(
-            ShardEntry(name=record.shard, bytes=record.bytes, sha256=record.sha256, samples=record.written)
-            for record in ledgers
-            if record.shard
-        ),
-    )
+    def index(self) -> DatasetIndex:
+        """The index of what was added."""
+        return DatasetIndex(
+            version=self._plan.segment,
+            spec_digest=self._plan.spec_digest,
+            bundle_digest=self._plan.bundle_digest,
+            planned=self._plan.planned,
+            written=self._written,
+            rejected=self._rejected,
+            shards=tuple(self._shards),
+        )
 
 
 def seal(out: str, plan: Plan) -> DatasetIndex:
     """Write the version's index, the table of samples and the latest index.
 
     Raises:
-        BuildError: If a unit is not done, a shard is gone or cut off, or planned samples are not the sum of written
-            and rejected ones.
+        BuildError: If a unit is not done, a shard is missing or truncated, or planned samples are not the sum of
+            written and rejected ones.
     """
-    ledgers = read_ledgers(out, plan)
-    index = index_of(plan, ledgers)
-    if index.planned != index.written + index.rejected:
-        raise BuildError(
-            f"{out}: planned {index.planned} samples, but the ledger has "
-            f"{index.written} written and {index.rejected} rejected"
-        )
-    _require_shards(out, index)
-    content = json_bytes(index.model_dump(mode="json"))
-    storage.put_if_absent(storage.join(out, VERSIONS, str(index.version), INDEX), content)
-    storage.overwrite(storage.join(out, SAMPLES), _samples_parquet(plan, ledgers))
-    storage.overwrite(storage.join(out, INDEX), content)
+    _require_all_done(out, plan)
+    builder = IndexBuilder(plan)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / layout.SAMPLES
+        _write_samples(table, plan, _counted(read_ledgers(out, (unit.name for unit in plan.units)), builder))
+        index = builder.index()
+        if index.planned != index.written + index.rejected:
+            raise BuildError(
+                "the ledger does not add up", file=storage.without_secrets(out),
+                found=f"{index.written} written and {index.rejected} rejected samples",
+                expected=f"{index.planned} in all, as planned",
+            )  # fmt: skip
+        _require_shards(out, index)
+        content = json_bytes(index.model_dump(mode="json"))
+        storage.put_if_absent(storage.join(out, layout.versioned(index.version, layout.INDEX)), content)
+        storage.overwrite_from(storage.join(out, layout.SAMPLES), table)
+    storage.overwrite(storage.join(out, layout.INDEX), content)
     return index
 
 
-def _require_shards(out: str, index: DatasetIndex) -> None:
-    """What was lost since its unit was committed must not be sealed; one listing tells, ``verify`` reads every byte."""
-    folder = storage.join(out, SHARDS)
-    there = storage.list_files(folder) if storage.exists(folder) else []
-    sizes = {storage.name_of(file.url): f"{file.size} bytes" for file in there}
-    wrong = [shard for shard in index.shards if sizes.get(shard.name) != f"{shard.bytes} bytes"]
-    if wrong:
-        first = wrong[0]
-        raise BuildError(
-            f"{folder}: {len(wrong)} of {len(index.shards)} committed shards are gone or cut off, first {first.name}: "
-            f"found {sizes.get(first.name, 'nothing')}, expected {first.bytes} bytes; "
-            f"'dentgen repair {storage.without_secrets(out)}' makes them again"
-        )
-
-
 def mark_success(out: str) -> None:
-    """Say that everything that belongs to the build is there; the last thing that is put."""
-    storage.put_if_absent(storage.join(out, SUCCESS), b"")
+    """Mark the build as complete; the last file that is written."""
+    storage.put_if_absent(storage.join(out, layout.SUCCESS), b"")
 
 
-def read_index(out: str, name: str = "index.json") -> DatasetIndex:
+def read_index(out: str, name: str = layout.INDEX) -> DatasetIndex:
     """The latest index of a build, or the one under another name.
 
     Raises:
@@ -139,36 +128,81 @@ def read_index(out: str, name: str = "index.json") -> DatasetIndex:
     try:
         return DatasetIndex.model_validate_json(storage.read_bytes(url))
     except ValueError as error:
-        raise StorageError(f"{url}: no index: {faults_of(error)}") from error
+        raise StorageError(f"not an index: {faults_of(error)}", file=storage.without_secrets(url)) from error
 
 
-def _samples_parquet(plan: Plan, ledgers: Sequence[LedgerRecord]) -> bytes:
-    spec = BuildSpec.model_validate(plan.spec)
-    sampling, model = spec.sampling, spec.model
-    constants = {
+def sample_rows(plan: Plan, records: Iterable[LedgerRecord]) -> Iterator[dict[str, Any]]:
+    """Rows of the table of samples."""
+    constants = _constants(plan)
+    for record in records:
+        for sample in record.samples:
+            yield {
+                **constants,
+                **sample.model_dump(exclude={"warnings", "attributes"}),
+                **{name: sample.attributes.get(name, "") for name in ATTRIBUTES},
+                "shard": record.shard if sample.status == "written" else "",
+            }
+
+
+def _counted(records: Iterable[LedgerRecord], builder: IndexBuilder) -> Iterator[LedgerRecord]:
+    for record in records:
+        builder.add(record)
+        yield record
+
+
+def _require_all_done(out: str, plan: Plan) -> None:
+    done = committed_units(out)
+    missing = [unit.name for unit in plan.units if unit.name not in done]
+    if missing:
+        raise BuildError(
+            file=storage.without_secrets(out), found=f"{len(missing)} pending units, first {missing[0]}",
+            expected=f"all {len(plan.units)} done",
+        )  # fmt: skip
+
+
+def _require_shards(out: str, index: DatasetIndex) -> None:
+    """Find missing or truncated shards by one listing; ``verify`` reads every byte."""
+    folder = storage.join(out, layout.SHARDS)
+    files = storage.list_files(folder) if storage.exists(folder) else []
+    sizes = {storage.name_of(file.url): file.size for file in files}
+    wrong = [shard for shard in index.shards if sizes.get(shard.name) != shard.bytes]
+    if wrong:
+        first = wrong[0]
+        found = f"{sizes[first.name]} bytes" if first.name in sizes else "no file"
+        raise BuildError(
+            f"{len(wrong)} of {len(index.shards)} committed shards are missing or truncated",
+            file=storage.without_secrets(storage.join(folder, first.name)),
+            found=found,
+            expected=f"{first.bytes} bytes",
+            advice=f"'dentgen repair {storage.without_secrets(out)}' generates them again",
+        )
+
+
+def _write_samples(file: Path, plan: Plan, records: Iterable[LedgerRecord]) -> None:
+    with pq.ParquetWriter(file, SAMPLE_SCHEMA, compression="zstd") as writer:
+        rows: list[dict[str, Any]] = []
+        for row in sample_rows(plan, records):
+            rows.append(row)
+            if len(rows) == _ROW_GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA))
+                rows = []
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA))
+
+
+def _constants(plan: Plan) -> dict[str, Any]:
+    sampling, model = plan.spec.sampling, plan.spec.model
+    return {
         "seed": sampling.seed,
         "negative_prompt": sampling.negative_prompt,
         "scheduler": sampling.scheduler_name,
         "steps": sampling.steps,
         "guidance_scale": sampling.guidance_scale,
         "adapters": json_bytes({**model.adapters, **model.controlnets}).decode().strip(),
-        "loras": list(model.scaled_loras),
+        "loras": json_bytes(model.loras).decode().strip(),
         "bundle": model.bundle,
         "bundle_digest": plan.bundle_digest,
         "spec_digest": plan.spec_digest,
         "software": json_bytes(plan.environment).decode().strip(),
         "synthetic": sampling.synthetic,
     }
-    rows = [
-        {
-            **constants,
-            **sample.model_dump(exclude={"warnings", "attributes"}),
-            **{name: sample.attributes.get(name, "") for name in ATTRIBUTES},
-            "shard": record.shard if sample.status == "written" else "",
-        }
-        for record in ledgers
-        for sample in record.samples
-    ]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA), buffer)
-    return buffer.getvalue()

@@ -1,8 +1,7 @@
-"""The lease: one build of an output at a time; whoever comes second is told who builds.
+"""The lease of an output: one build at a time, and a clear message to the second one.
 
-It saves work that would be done twice and says so clearly. Bytes do not depend on it: they are right where it fails.
-A lease lives if it changes while one looks: no clock of one machine is compared with another's. Refuses to know what is
-built.
+It saves duplicated work; correctness does not depend on it, because units are deterministic and committed once. A lease
+is live if it changes while it is watched: clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ import psutil
 from dentgen import storage
 from dentgen.documents import LeaseRecord
 from dentgen.errors import BuildError
+from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes
 
 _LOG = logging.getLogger(__name__)
 
-LEASE: Final = "lease.json"
-#: Renewals within the time after which a lease may be taken over.
+#: Renewals within the time after which a lease counts as stale.
 _RENEWALS: Final = 3
-_MOST_LOOK_SECONDS: Final = 1.0
+_MAX_POLL_SECONDS: Final = 1.0
 
 
 class Lease:
-    """A lease that is held, renewed by a thread until it is released or lost to another."""
+    """A held lease, renewed by a thread until it is released or taken over."""
 
     def __init__(self, out: str, record: LeaseRecord) -> None:
-        """Renew what was just taken."""
+        """Start renewing a lease that was just acquired."""
         self._out, self._record = out, record
         self._taken_by: LeaseRecord | None = None
         self._over = threading.Event()
@@ -47,36 +46,38 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Go on only while nobody else builds.
+        """Require that the lease is still ours.
 
         Raises:
             BuildError: If another build has taken the lease over.
         """
         if self._taken_by is not None:
             raise BuildError(
-                f"{self._out}: {_holder(self._taken_by)} took over, because this build's {LEASE} was silent for "
-                f"{self._record.seconds:g} s; this build ends, what it committed stays"
-            )
+                "the lease was lost", file=storage.without_secrets(self._out),
+                found=f"a build by {_holder(self._taken_by)}",
+                expected=f"renewals of our lease at least every {self._record.seconds:g} s",
+                advice="this build stops, its committed units stay",
+            )  # fmt: skip
 
     def release(self) -> None:
-        """Let others build; a lease that was lost is left alone."""
+        """Release the lease; one that was taken over is left alone."""
         self._over.set()
         self._thread.join()
         try:
             if self._taken_by is None:
                 storage.remove_if_unchanged(lease_url(self._out), _content(self._record))
-        except Exception as error:  # noqa: BLE001 - it must not hide what ended the build
+        except Exception as error:  # noqa: BLE001 - must not hide the error that ended the build
             _LOG.warning(
-                "%s: the lease is not removed, others wait for %g s: %s", self._out, self._record.seconds, error
+                "%s: cannot remove the lease, it goes stale in %g s: %s", self._out, self._record.seconds, error
             )
 
     def _renew_on(self) -> None:
         while not self._over.wait(self._record.seconds / _RENEWALS):
             try:
                 self._renew()
-            except Exception as error:  # noqa: BLE001 - whatever a storage says while it is away, it may come back
+            except Exception as error:  # noqa: BLE001 - an outage of the storage may be temporary
                 if not self._silenced:
-                    _LOG.warning("the lease cannot be renewed, which is tried again and again: %s", error)
+                    _LOG.warning("cannot renew the lease, retrying: %s", error)
                 self._silenced = True
             else:
                 self._silenced = False
@@ -84,7 +85,7 @@ class Lease:
                 return
 
     def _renew(self) -> None:
-        """Replace our record by the next one; an answer that was lost is found to be our own."""
+        """Replace our record by the next one; after a lost answer we find our own write."""
         url = lease_url(self._out)
         following = self._record.model_copy(update={"renewals": self._record.renewals + 1})
         if not storage.replace_if_unchanged(url, _content(self._record), _content(following)):
@@ -102,17 +103,17 @@ class Lease:
 
 @contextmanager
 def hold_lease(out: str, seconds: float) -> Iterator[Lease]:
-    """Hold a build's lease for a while.
+    """Hold the lease of an output.
 
-    A lease whose owner's process is gone from this machine is taken over at once; one that does not change while it is
-    looked at for as long as it promised to is taken over then, whatever any clock says.
+    A stale lease is taken over: at once if its owner was a process of this machine that is gone, otherwise after it did
+    not change for as long as it promised to.
 
     Args:
         out: The build.
-        seconds: Without a renewal for so long, others may take it over.
+        seconds: Time without a renewal after which others may take it over.
 
     Raises:
-        BuildError: If another build lives; the message says which.
+        BuildError: If another build holds the lease.
         StorageError: If the storage cannot be reached.
     """
     record = _own_record(seconds)
@@ -125,23 +126,23 @@ def hold_lease(out: str, seconds: float) -> Iterator[Lease]:
 
 
 def describe_lease(out: str) -> str:
-    """Who builds, as a line for people; "" if nobody does."""
+    """The lease holder as one line, "" if there is none."""
     found = storage.read_if_exists(lease_url(out))
     if found is None:
         return ""
     record = _record_of(found)
     if _is_gone(record):
-        return f"broken off: {_holder(record)}; the next build on that machine takes over at once"
-    return f"building: {_holder(record)}; another build takes over when it has been silent for {record.seconds:g} s"
+        return f"stopped: {_holder(record)} is gone; the next build on that machine takes over at once"
+    return f"building: {_holder(record)}; its lease goes stale {record.seconds:g} s after the last renewal"
 
 
 def lease_url(out: str) -> str:
-    """Where a build's lease stands."""
-    return storage.join(out, LEASE)
+    """URL of a build's lease."""
+    return storage.join(out, layout.LEASE)
 
 
 def _take(out: str, record: LeaseRecord) -> None:
-    """Wait until nothing stands in the way, or something living does."""
+    """Acquire the lease, or raise once its holder has renewed it under our eyes."""
     url, mine = lease_url(out), _content(record)
     seen, began = b"", time.monotonic()
     while not storage.put_if_absent(url, mine):
@@ -152,29 +153,29 @@ def _take(out: str, record: LeaseRecord) -> None:
             continue
         if found != seen:
             if seen:
-                raise BuildError(_refusal(out, found))
+                raise _held(out, found)
             seen, began = found, time.monotonic()
-            _LOG.info("%s: looking whether %s lives", url, _holder(_record_of(found)))
-        if _may_be_taken(_record_of(found), began) and storage.replace_if_unchanged(url, found, mine):
-            _LOG.warning("%s: taken over from %s", url, _holder(_record_of(found)))
+            _LOG.info("%s: watching whether %s renews its lease", url, _holder(_record_of(found)))
+        if _is_stale(_record_of(found), began) and storage.replace_if_unchanged(url, found, mine):
+            _LOG.warning("%s: took over the stale lease of %s", url, _holder(_record_of(found)))
             return
-        time.sleep(min(_MOST_LOOK_SECONDS, record.seconds / 10))
+        time.sleep(min(_MAX_POLL_SECONDS, record.seconds / 10))
 
 
-def _refusal(out: str, found: bytes) -> str:
-    standing = _record_of(found)
-    return (
-        f"{out}: {_holder(standing)} builds here and lives; wait for it or stop it: it is taken over when it has been "
-        f"silent for {standing.seconds:g} s"
-    )
+def _held(out: str, found: bytes) -> BuildError:
+    holder = _record_of(found)
+    return BuildError(
+        "another build is running", file=storage.without_secrets(out), found=f"a live lease of {_holder(holder)}",
+        expected="none", advice=f"wait for it or stop it: its lease goes stale after {holder.seconds:g} s",
+    )  # fmt: skip
 
 
-def _may_be_taken(record: LeaseRecord, began: float) -> bool:
+def _is_stale(record: LeaseRecord, began: float) -> bool:
     return _is_gone(record) or time.monotonic() - began >= record.seconds
 
 
 def _is_gone(record: LeaseRecord) -> bool:
-    """Whether the owner's process is known to have ended; what another machine runs is not known."""
+    """Whether the owner was a process of this machine that has ended."""
     if not record.machine or record.machine != _machine():
         return False
     if not psutil.pid_exists(record.process):
@@ -198,12 +199,12 @@ def _own_record(seconds: float) -> LeaseRecord:
 
 
 def _started(process: psutil.Process) -> float:
-    """Seconds from the start of the machine, which no change of its clock moves."""
+    """Start in seconds since boot, which changes of the wall clock do not move."""
     return round(process.create_time() - psutil.boot_time(), 2)
 
 
 def _machine() -> str:
-    """This start of this machine and this view of its processes: containers may share a name, not process ids."""
+    """Boot id and PID namespace: containers may share a host name, but not process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -220,7 +221,7 @@ def _content(record: LeaseRecord) -> bytes:
 
 
 def _record_of(found: bytes) -> LeaseRecord:
-    """The record in a lease; one that cannot be read has an owner all the same, who may live."""
+    """The record in a lease; an unreadable one counts as held by an unknown owner."""
     try:
         return LeaseRecord.model_validate_json(found)
     except ValueError:

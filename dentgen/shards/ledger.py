@@ -1,6 +1,6 @@
-"""The ledger: one commit record per unit, written last and only if absent; with the shards, the truth about a build.
+"""The ledger and the commit protocol: one commit record per unit, written last and only if absent.
 
-Holds the commit protocol. Refuses to know how samples are made.
+Shards and ledger together are the truth about a build; everything else is derived from them.
 """
 
 from __future__ import annotations
@@ -8,58 +8,75 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Final
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, Unit
+from dentgen.documents import DatasetIndex, LedgerRecord, unit_name
 from dentgen.errors import DeterminismError, StorageError, faults_of
+from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes
 
 _LOG = logging.getLogger(__name__)
 
-SHARDS, LEDGER, ORPHANS = "shards", "ledger", "orphans"
+_THREADS: Final = 16
+#: Records read ahead of whoever iterates over a ledger.
+_READ_AHEAD: Final = 64
 
 
-def shard_url(out: str, unit: Unit) -> str:
-    """Where a unit's shard goes."""
-    return storage.join(out, SHARDS, f"{unit.name}.tar")
+def shard_url(out: str, unit: str) -> str:
+    """URL of a unit's shard."""
+    return storage.join(out, layout.shard(unit))
 
 
-def ledger_url(out: str, unit_name: str) -> str:
-    """Where a unit's commit record goes."""
-    return storage.join(out, LEDGER, f"{unit_name}.json")
+def ledger_url(out: str, unit: str) -> str:
+    """URL of a unit's commit record."""
+    return storage.join(out, layout.ledger(unit))
 
 
 def committed_units(out: str) -> set[str]:
     """Names of the units that are done."""
-    return {
-        name.removesuffix(".json") for name in storage.list_names(storage.join(out, LEDGER)) if name.endswith(".json")
-    }
+    names = storage.list_names(storage.join(out, layout.LEDGER))
+    return {name.removesuffix(".json") for name in names if name.endswith(".json")}
 
 
-def read_ledger(out: str, unit_name: str) -> LedgerRecord:
-    """Commit record of a unit.
+def read_ledger(out: str, unit: str) -> LedgerRecord:
+    """Commit record of a unit, by its name.
 
     Raises:
         StorageError: If it cannot be read.
     """
-    url = ledger_url(out, unit_name)
+    url = ledger_url(out, unit)
     try:
         return LedgerRecord.model_validate_json(storage.read_bytes(url))
     except ValueError as error:
-        raise StorageError(f"{url}: no ledger record: {faults_of(error)}") from error
+        raise StorageError(f"not a ledger record: {faults_of(error)}", file=url) from error
 
 
-def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
+def read_ledgers(out: str, units: Iterable[str]) -> Iterator[LedgerRecord]:
+    """Commit records of units in order, read a bounded number ahead; no more than that is ever in memory.
+
+    Raises:
+        StorageError: If one cannot be read.
+    """
+    remaining = iter(units)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while chunk := list(islice(remaining, _READ_AHEAD)):
+            yield from pool.map(lambda unit: read_ledger(out, unit), chunk)
+
+
+def commit(out: str, shard: bytes, record: LedgerRecord) -> bool:
     """Publish a unit: its shard, then its ledger record.
 
-    The ledger is asked before anything is put. A shard without a record is what a kill leaves behind: equal bytes are
-    adopted, differing ones are set aside under ``orphans/``.
+    The ledger is checked before anything is written. A shard without a record is the orphan of a killed attempt: equal
+    bytes are adopted, other bytes are set aside under ``orphans/``.
 
     Args:
         out: The build.
-        unit: The unit.
         shard: Tar bytes, empty if every record was rejected.
-        record: Its commit record.
+        record: The commit record; it names the unit.
 
     Returns:
         True if this call committed the unit, False if it had been committed with the same bytes.
@@ -67,87 +84,100 @@ def commit(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> bool:
     Raises:
         DeterminismError: If the unit had been committed with other bytes, which stay as they are.
     """
-    if storage.exists(ledger_url(out, unit.name)):
-        _same_or_raise(out, unit, record)
+    unit = unit_name(record.unit)
+    if storage.exists(ledger_url(out, unit)):
+        _require_same(out, record)
         return False
     replaced = _put_shard(out, unit, shard) if shard else b""
     if record.timing is not None:
         record = record.model_copy(update={"timing": record.timing.model_copy(update={"committed": time.time()})})
-    if not storage.put_if_absent(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json"))):
-        _give_back(out, unit, replaced)
-        _same_or_raise(out, unit, record)
+    if not storage.put_if_absent(ledger_url(out, unit), json_bytes(record.model_dump(mode="json"))):
+        _put_back(out, unit, replaced)
+        _require_same(out, record)
         return False
     if shard:
-        published = hashlib.sha256(storage.read_bytes(shard_url(out, unit))).hexdigest()
-        if published != record.sha256:
-            storage.overwrite(shard_url(out, unit), shard)  # the record is the truth, and its bytes are at hand
-            raise DeterminismError(
-                f"unit {unit.name}: its shard was replaced while it was committed: "
-                f"found sha256 {published}, expected {record.sha256}"
-            )
+        _require_published(out, unit, shard, record)
     return True
 
 
-def restore(out: str, unit: Unit, shard: bytes, record: LedgerRecord) -> None:
-    """Put a unit back as it was committed: only the very bytes that its record names, or the sealed index.
+def restore(out: str, shard: bytes, record: LedgerRecord) -> None:
+    """Put a unit back as it was committed: only the very bytes that its record, or the sealed index, names.
 
     Args:
         out: The build.
-        unit: The unit.
-        shard: Tar bytes, made again.
-        record: Its commit record, made again.
+        shard: Tar bytes, generated again.
+        record: The commit record, made again.
 
     Raises:
         DeterminismError: If other bytes were committed; nothing is changed.
     """
+    unit = unit_name(record.unit)
     sealed = _sealed_sha256(out, unit)
     if sealed not in {None, record.sha256}:
-        raise DeterminismError(
-            f"unit {unit.name}: committed with sha256 {sealed!r} as the index says, a second attempt gave "
-            f"{record.sha256!r}; nothing was changed"
-        )
-    if not storage.exists(ledger_url(out, unit.name)):
-        commit(out, unit, shard, record)
+        raise _differs(unit, record.sha256, f"{sealed!r}, as the index says")
+    if not storage.exists(ledger_url(out, unit)):
+        commit(out, shard, record)
         return
     try:
-        _same_or_raise(out, unit, record)
+        _require_same(out, record)
     except (StorageError, DeterminismError):
         if sealed is None:
             raise  # nothing else tells which bytes are right
-        storage.overwrite(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))
+        storage.overwrite(ledger_url(out, unit), json_bytes(record.model_dump(mode="json")))
     if shard:
         storage.overwrite(shard_url(out, unit), shard)
 
 
-def _sealed_sha256(out: str, unit: Unit) -> str | None:
-    """What the index of a sealed build, or a version's copy, says of a unit; None if none is there and whole."""
-    versions = storage.list_names(storage.join(out, "versions"))
-    for place in ("index.json", *(f"versions/{version}/index.json" for version in reversed(versions))):
-        content = storage.read_if_exists(storage.join(out, place))
+def digest_of(shard: bytes) -> str:
+    """sha256 of a shard's bytes, "" for no shard."""
+    return hashlib.sha256(shard).hexdigest() if shard else ""
+
+
+def _sealed_sha256(out: str, unit: str) -> str | None:
+    """What the index of a sealed build, or a version's copy, says of a unit; None if there is no readable index."""
+    versions = storage.list_names(storage.join(out, layout.VERSIONS))
+    for name in (layout.INDEX, *(layout.versioned(version, layout.INDEX) for version in reversed(versions))):
+        content = storage.read_if_exists(storage.join(out, name))
         try:
             index = DatasetIndex.model_validate_json(content or b"")
         except ValueError:
             continue
-        return {entry.name: entry.sha256 for entry in index.shards}.get(f"{unit.name}.tar", "")
+        return {entry.name: entry.sha256 for entry in index.shards}.get(layout.shard_file(unit), "")
     return None
 
 
-def _same_or_raise(out: str, unit: Unit, record: LedgerRecord) -> None:
-    committed = read_ledger(out, unit.name)
+def _require_same(out: str, record: LedgerRecord) -> None:
+    unit = unit_name(record.unit)
+    committed = read_ledger(out, unit)
     if committed.sha256 != record.sha256:
+        raise _differs(unit, record.sha256, f"{committed.sha256!r}, as committed")
+
+
+def _require_published(out: str, unit: str, shard: bytes, record: LedgerRecord) -> None:
+    """A concurrent attempt may have overwritten the shard: the record is the truth, and its bytes are at hand."""
+    published = digest_of(storage.read_bytes(shard_url(out, unit)))
+    if published != record.sha256:
+        storage.overwrite(shard_url(out, unit), shard)
         raise DeterminismError(
-            f"unit {unit.name}: committed with sha256 {committed.sha256}, a second attempt gave {record.sha256}; "
-            "the committed bytes were left alone"
-        )
+            "its shard was replaced while it was committed",
+            key=f"unit {unit}", found=f"sha256 {published!r}", expected=record.sha256,
+        )  # fmt: skip
 
 
-def _give_back(out: str, unit: Unit, replaced: bytes) -> None:
-    """What looked like an orphan was another attempt's shard, committed meanwhile: its bytes are the truth."""
-    if replaced and digest_of(replaced) == read_ledger(out, unit.name).sha256:
+def _differs(unit: str, found: str, expected: str) -> DeterminismError:
+    return DeterminismError(
+        "two attempts gave different bytes", key=f"unit {unit}", found=f"sha256 {found!r} now", expected=expected,
+        advice="the committed bytes were left alone",
+    )  # fmt: skip
+
+
+def _put_back(out: str, unit: str, replaced: bytes) -> None:
+    """Restore the shard we overwrote if a concurrent attempt committed it."""
+    if replaced and digest_of(replaced) == read_ledger(out, unit).sha256:
         storage.overwrite(shard_url(out, unit), replaced)
 
 
-def _put_shard(out: str, unit: Unit, shard: bytes) -> bytes:
+def _put_shard(out: str, unit: str, shard: bytes) -> bytes:
     """Publish a shard; returns the other bytes that it replaced, b"" if there were none."""
     url = shard_url(out, unit)
     if storage.put_if_absent(url, shard):
@@ -155,13 +185,8 @@ def _put_shard(out: str, unit: Unit, shard: bytes) -> bytes:
     found = storage.read_bytes(url)
     if found == shard:
         return b""
-    aside = storage.join(out, ORPHANS, f"{unit.name}-{hashlib.sha256(found).hexdigest()[:16]}.tar")
-    _LOG.warning("unit %s: %s has no ledger record and other bytes; set aside as %s", unit.name, url, aside)
+    aside = storage.join(out, layout.orphan(unit, digest_of(found)))
+    _LOG.warning("unit %s: %s has no ledger record and other bytes; set aside as %s", unit, url, aside)
     storage.put_if_absent(aside, found)
     storage.overwrite(url, shard)
     return found
-
-
-def digest_of(shard: bytes) -> str:
-    """sha256 of a shard's bytes, "" for no shard."""
-    return hashlib.sha256(shard).hexdigest() if shard else ""

@@ -1,4 +1,4 @@
-"""Parquet bytes to tables. Refuses to know what they hold."""
+"""Parquet bytes to Arrow tables, without threads."""
 
 from __future__ import annotations
 

@@ -1,73 +1,112 @@
-"""The plan of a build as it stands in storage. Refuses to know how a plan is made, so that reading one is light."""
+"""The stored plan: a small JSON head, written last, and the units as Parquet beside it."""
 
 from __future__ import annotations
 
-import io
-from typing import Final
+import hashlib
+
+from pydantic import Field
 
 from dentgen import storage
+from dentgen.documents import Document
 from dentgen.errors import BuildError, faults_of
+from dentgen.shards import layout
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
+from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 
-PLAN: Final = "plan"
-#: What was indexed of the source, kept beside the plan.
-SOURCE_INDEX: Final = "source.parquet"
-_FIRST: Final = "000000.json"
-#: Stands for the units while the rest of a plan is written.
-_MARK: Final = "units of this plan"
-_QUOTED_MARK: Final = f'"{_MARK}"'.encode()
+
+class PlanHead(Document):
+    """``plan/NNNNNN.json``: everything of a plan segment but its units."""
+
+    segment: int = Field(ge=0)
+    spec: BuildSpec = Field(description="The resolved build spec.")
+    spec_digest: str
+    bundle_digest: str
+    environment: dict[str, str] = Field(description="Library versions, device kind, precision, slots, threads.")
+    num_units: int = Field(ge=0, description="Units in plan/NNNNNN.units.parquet.")
+    units_sha256: str = Field(description="sha256 of plan/NNNNNN.units.parquet.")
 
 
 def read_plan(out: str) -> Plan:
-    """The plan that stands in a build; keys that its spec lacks have their defaults.
+    """The plan of a build; keys that its spec lacks take their defaults.
 
     Raises:
-        BuildError: If there is none.
+        BuildError: If there is none, or it is damaged.
     """
-    url = plan_url(out)
-    if not storage.exists(url):
-        raise BuildError(f"{url}: no plan is there, expected a build begun by 'dentgen generate'")
+    head, content = _read_head(out), storage.read_if_exists(storage.join(out, layout.plan_units()))
+    file = storage.without_secrets(storage.join(out, layout.plan_units()))
+    if content is None:
+        raise BuildError(file=file, found="no file", expected=f"the {head.num_units} units of the plan")
+    found = hashlib.sha256(content).hexdigest()
+    if found != head.units_sha256:
+        raise BuildError(file=file, found=f"sha256 {found}", expected=f"{head.units_sha256}, as the plan says")
     try:
-        plan = Plan.model_validate_json(storage.read_bytes(url))
-        spec = BuildSpec.model_validate(plan.spec)
-        _check(plan, spec)
+        units = UnitTable.from_parquet(content)
     except ValueError as error:
-        raise BuildError(f"{url}: found no readable plan, expected what was put there: {faults_of(error)}") from error
-    return plan.model_copy(update={"spec": spec.model_dump(mode="json")})
+        raise BuildError(str(error), file=file) from error
+    return Plan(head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units)
 
 
-def _check(plan: Plan, spec: BuildSpec) -> None:
-    """Units are found by their number, and shards and ledger are named by it.
+def write_plan(out: str, plan: Plan) -> bool:
+    """Publish a plan unless the build has one: units first, then the head, which makes it count.
 
-    Raises:
-        ValueError: If they are not numbered in order, one ends before it starts, or the spec is none.
+    Returns:
+        True if the build now has this plan, False if it had one already, which may be equal or not.
     """
-    if spec.sampling.variants != plan.spec.get("sampling", {}).get("variants"):
-        raise ValueError("found a spec without sampling.variants")
-    for number, unit in enumerate(plan.units):
-        if unit.id != number or unit.start >= unit.stop:
-            raise ValueError(f"found {unit!r} as number {number}")
+    head_url, units_url = (storage.join(out, name) for name in (layout.plan_head(), layout.plan_units()))
+    if storage.exists(head_url):
+        return False
+    units = plan.units.to_parquet()
+    replaced = _put_units(units_url, units)
+    head = plan_head(plan, units)
+    if not storage.put_if_absent(head_url, head):
+        if replaced is not None and hashlib.sha256(replaced).hexdigest() == _read_head(out).units_sha256:
+            storage.overwrite(units_url, replaced)  # they belong to a plan that another process published meanwhile
+        return False
+    storage.require_create_only(head_url, head)
+    if storage.read_bytes(units_url) != units:
+        storage.overwrite(units_url, units)
+    return True
 
 
-def plan_bytes(plan: Plan) -> bytes:
-    """A plan as it is stored: canonical JSON like every document's, unit by unit, because there may be a million."""
-    head, tail = json_bytes(plan.model_dump(mode="json", exclude={"units"}) | {"units": [_MARK]}).split(_QUOTED_MARK)
-    content = io.BytesIO()
-    content.write(head if plan.units else head.rstrip())
-    for number, unit in enumerate(plan.units):
-        text = json_bytes(unit.model_dump(mode="json")).rstrip().replace(b"\n", b"\n  ")
-        content.write((b",\n  " if number else b"") + text)
-    content.write(tail if plan.units else tail.lstrip())
-    return content.getvalue()
+def plan_head(plan: Plan, units: bytes) -> bytes:
+    """The head as it is stored: canonical JSON."""
+    head = PlanHead(
+        segment=plan.segment,
+        spec=plan.spec,
+        spec_digest=plan.spec_digest,
+        bundle_digest=plan.bundle_digest,
+        environment=plan.environment,
+        num_units=len(plan.units),
+        units_sha256=hashlib.sha256(units).hexdigest(),
+    )
+    return json_bytes(head.model_dump(mode="json"))
 
 
-def plan_files() -> tuple[str, ...]:
-    """Names under a build that belong to its plan."""
-    return tuple(f"{PLAN}/{name}" for name in (_FIRST, SOURCE_INDEX))
+def _read_head(out: str) -> PlanHead:
+    url = storage.join(out, layout.plan_head())
+    content = storage.read_if_exists(url)
+    file = storage.without_secrets(url)
+    if content is None:
+        raise BuildError(file=file, found="no plan", expected="a build started by 'dentgen generate'")
+    try:
+        head = PlanHead.model_validate_json(content)
+    except ValueError as error:
+        raise BuildError(f"the plan is damaged: {faults_of(error)}", file=file) from error
+    if "variants" not in head.spec.sampling.model_fields_set:  # a default would change how many samples are planned
+        raise BuildError(
+            "the plan is damaged", file=file, key="spec.sampling.variants", found="none", expected="a count"
+        )
+    return head
 
 
-def plan_url(out: str) -> str:
-    """Where the first plan segment stands."""
-    return storage.join(out, PLAN, _FIRST)
+def _put_units(url: str, units: bytes) -> bytes | None:
+    """Write the units of an unpublished plan; returns the other bytes of another attempt that they replaced."""
+    if storage.put_if_absent(url, units):
+        return None
+    found = storage.read_bytes(url)
+    if found == units:
+        return None
+    storage.overwrite(url, units)
+    return found

@@ -1,4 +1,4 @@
-"""Read finished shards back: samples as members by extension, through the index. Refuses to know what members mean."""
+"""Reading finished shards back through the index: verified bytes, and samples as members by extension."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dentgen import storage
 from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError
+from dentgen.shards import layout
 from dentgen.shards.index import read_index
-from dentgen.shards.ledger import SHARDS
 
 Members = dict[str, bytes]
 
@@ -33,19 +33,22 @@ def tar_samples(data: bytes) -> Iterator[tuple[str, Members]]:
 
 
 def read_shard(out: str, shard: ShardEntry) -> bytes:
-    """A shard's bytes, held against the index.
+    """A shard's bytes, checked against the index.
 
     Raises:
-        StorageError: If it is gone.
-        BuildError: If it is damaged.
+        StorageError: If it cannot be read.
+        BuildError: If it is damaged or was replaced.
     """
-    url = storage.join(out, SHARDS, shard.name)
+    url = storage.join(out, layout.SHARDS, shard.name)
     data = storage.read_bytes(url)
     found = hashlib.sha256(data).hexdigest()
     if found != shard.sha256:
         raise BuildError(
-            f"{url}: found {len(data)} bytes with sha256 {found}, expected {shard.bytes} with {shard.sha256}; "
-            f"'dentgen repair {storage.without_secrets(out)}' makes it again"
+            "the shard is damaged or was replaced",
+            file=storage.without_secrets(url),
+            found=f"{len(data)} bytes with sha256 {found}",
+            expected=f"{shard.bytes} bytes with {shard.sha256}",
+            advice=f"'dentgen repair {storage.without_secrets(out)}' generates it again",
         )
     return data
 
@@ -54,7 +57,7 @@ def read_samples(out: str) -> Iterator[tuple[str, Members]]:
     """Samples of a sealed build, shard by shard.
 
     Raises:
-        StorageError: If the build is not sealed or a shard is gone.
+        StorageError: If the build is not sealed or a shard cannot be read.
         BuildError: If a shard is damaged.
     """
     for shard in read_index(out).shards:

@@ -1,8 +1,4 @@
-"""Deterministic tar bytes: the same members always give the same archive.
-
-USTAR, mtime 0, one owner, members sorted within a sample. Holds encoding of members too (PNG, JSON), because bytes are
-what it promises. Refuses to know where the archive goes.
-"""
+"""Deterministic bytes: tar archives (USTAR, mtime 0, one owner), images and canonical JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ PNG_LEVEL = 6
 
 def tar_bytes(samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> bytes:
     """Archive samples in order: each is a key and its members by extension (without the leading dot)."""
-    from webdataset import TarWriter  # imports torch, which those who only commit or verify need not wait for
+    from webdataset import TarWriter  # imports torch, which commit and verify do not need
 
     buffer = io.BytesIO()
     with TarWriter(buffer, user="dentgen", group="dentgen", mode=0o644, mtime=0, encoder=False) as writer:
@@ -35,7 +31,7 @@ def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16], source_type: str | 
 
     Args:
         image: The picture.
-        source_type: IPTC digital source type to name in XMP; nothing else ever stands in a file.
+        source_type: IPTC digital source type to name in XMP; files carry no other metadata.
     """
     buffer, text = io.BytesIO(), PngInfo()
     if source_type is not None:
@@ -57,7 +53,7 @@ def image_bytes(image: NDArray[np.uint8], image_format: str, source_type: str) -
 
 
 def xmp_packet(source_type: str) -> bytes:
-    """XMP that names nothing but the IPTC digital source type (IPTC Photo Metadata, Iptc4xmpExt:DigitalSourceType)."""
+    """XMP that holds only the IPTC digital source type (IPTC Photo Metadata, Iptc4xmpExt:DigitalSourceType)."""
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '

@@ -1,7 +1,4 @@
-"""Samples of one shard against the plan and the schemas: members, encodings, labels, metadata.
-
-Refuses to know the ledger's files and the rest of the build.
-"""
+"""Verification of one shard's samples against plan and schemas: members, encodings, labels, metadata."""
 
 from __future__ import annotations
 
@@ -14,11 +11,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dentgen.documents import LedgerRecord, SampleMetadata
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, PILLOW_FORMAT
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, tar_samples
 
-_PICTURE_FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 _MAP_MODES: Final = {"depth.png": ("I;16",), "normal.png": ("RGB",)}
 
 #: Found problems: key and text.
@@ -26,7 +22,7 @@ Found = Iterator[tuple[str, str]]
 
 
 def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mapping[str, Collection[int]]) -> Found:
-    """Check every sample of a shard whose hash is right.
+    """Check every sample of a shard whose hash matches.
 
     Args:
         data: The shard.
@@ -40,9 +36,9 @@ def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mappi
     samples = dict(tar_samples(data))
     expected = {sample.key for sample in record.samples if sample.status == "written"}
     for key in sorted(expected - samples.keys()):
-        yield key, "not in the shard, expected it there as the ledger says"
+        yield key, "missing from the shard, listed as written in the ledger"
     for key in sorted(samples.keys() - expected):
-        yield key, "in the shard, but not written as the ledger says"
+        yield key, "in the shard, but not listed as written in the ledger"
     for key, members in samples.items():
         for text in _problems(key, members, plan, labels):
             yield key, text
@@ -50,11 +46,11 @@ def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mappi
 
 def expected_members(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Format and modes of every image member of the plan's samples, by extension."""
-    used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec["conditions"]["use"])
+    used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec.conditions.use)
     maps = {"seg.png", f"{FDI_MEMBER}.png", *used}
-    picture = str(plan.spec["output"]["image_format"])
+    picture = plan.spec.output.image_format
     return {
-        picture: (_PICTURE_FORMATS[picture], ("RGB",)),
+        picture: (PILLOW_FORMAT[picture], ("RGB",)),
         **{name: ("PNG", _MAP_MODES.get(name, ("L",))) for name in maps},
     }
 
@@ -72,7 +68,7 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
 def _image_problems(
     extension: str, data: bytes, image_format: str, modes: tuple[str, ...], plan: Plan, values: Collection[int] | None
 ) -> Iterator[str]:
-    size = int(plan.spec["conditions"]["size"])
+    size = plan.spec.conditions.size
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -91,7 +87,7 @@ def _metadata_problems(key: str, content: bytes, plan: Plan) -> Iterator[str]:
     try:
         metadata = SampleMetadata.model_validate_json(content)
     except ValidationError as error:
-        yield f"json: {error.error_count()} fields off the schema, first {error.errors()[0]['loc']}"
+        yield f"json: {error.error_count()} fields violate the schema, first {error.errors()[0]['loc']}"
         return
     for field, wanted in {
         "key": key,

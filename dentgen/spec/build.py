@@ -37,7 +37,9 @@ class _Section(BaseModel):
 class SourceSpec(_Section):
     """Where condition records come from."""
 
-    path: str = Field(default="conditions/", description="Folder, shards or Parquet; local path or any fsspec URL.")
+    path: str = Field(
+        default="conditions/", min_length=1, description="Folder, shards or Parquet; local path or any fsspec URL."
+    )
     format: Literal["auto", "webdataset", "parquet", "folder"] = Field(
         default="auto", description="How records are stored; auto looks at the file names."
     )
@@ -64,8 +66,8 @@ class SourceSpec(_Section):
             raise ValueError(f"found {', '.join(wrong)}, expected whole numbers from 1 to {MOST_TIMES}")
         return oversample
 
-    def times(self, attributes: Mapping[str, str]) -> int:
-        """How many times the usual number of variants a record with ``attributes`` has."""
+    def repeats(self, attributes: Mapping[str, str]) -> int:
+        """How many times the variants of a record with ``attributes`` are generated."""
         wanted = (
             times
             for name, values in self.oversample.items()
@@ -82,7 +84,7 @@ def _fits(wanted: str, found: str) -> bool:
 class OutputSpec(_Section):
     """Where the dataset goes."""
 
-    path: str = Field(default="out/", description="Folder or any fsspec URL.")
+    path: str = Field(default="out/", min_length=1, description="Folder or any fsspec URL.")
     image_format: Literal["png", "jpg", "webp"] = Field(
         default="png", description="Of the generated picture; label maps are always PNG."
     )
@@ -120,11 +122,6 @@ class ModelSpec(_Section):
         if "://" in bundle and "?" in bundle:  # it would stand in every sample's metadata
             raise ValueError("found a query in the URL, expected credentials in the environment")
         return bundle
-
-    @property
-    def scaled_loras(self) -> tuple[str, ...]:
-        """For metadata: NAME=SCALE of every LoRA."""
-        return tuple(f"{name}={scale:g}" for name, scale in sorted(self.loras.items()))
 
 
 class ConditionsSpec(_Section):
@@ -274,7 +271,11 @@ class PipelineSpec(_Section):
         default=30.0, ge=5, description="An actor silent for so long, or without a tick, is killed and starts again."
     )
     lease_seconds: float = Field(
-        default=60.0, ge=1, description="A build silent for so long no longer keeps others out of its output."
+        default=60.0, ge=1, description="A build's lease goes stale after this time without a renewal."
+    )
+    environment: Literal["refuse", "warn"] = Field(
+        default="refuse",
+        description="Resuming with other library versions or another device kind: refused, or with a warning.",
     )
 
 

@@ -1,26 +1,28 @@
-"""Build specs as files: read with overrides, cut down to a preview, compared key by key.
-
-Refuses to know what keys mean.
-"""
+"""Specs as YAML 1.2 files: read with overrides, validated, cut down to a preview, compared key by key."""
 
 from __future__ import annotations
 
 import json
 import reprlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from dentgen import storage
-from dentgen.errors import SpecError
+from dentgen.errors import DentgenError, SpecError
 from dentgen.spec.build import BuildSpec
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
+
+#: The largest specs that people write have a few kilobytes and some hundred values.
+_MAX_BYTES: Final = 64 * 2**10
+_MAX_VALUES: Final = 10_000
+_LEAF: Final = (str, int, float, bool, type(None), list, tuple)
 
 
 def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
@@ -31,64 +33,57 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
         overrides: ``a.b=value`` texts that replace single keys; values are YAML.
 
     Raises:
-        SpecError: If the file or an override is wrong; the message names every wrong key.
+        SpecError: If the file or an override is wrong; ``faults`` names every wrong key.
     """
-    return read_document(BuildSpec, path, overrides)
+    return validate_document(BuildSpec, read_values(path, overrides), path, overrides)
 
 
-def read_document(kind: type[_Spec], path: str | Path, overrides: Sequence[str] = ()) -> _Spec:
-    """Read a spec of any kind; arguments and errors are those of ``read_spec``."""
+def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML mapping and apply overrides to it, before any validation.
+
+    Raises:
+        SpecError: If the file cannot be read, is not a mapping, or an override names no key.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: {error}") from error
-    values = _yaml_values(str(path), text) or {}
+        raise SpecError(str(error), file=str(path)) from error
+    values = _parse_yaml(str(path), text)
+    values = {} if values is None else values
     if not isinstance(values, dict):
-        raise SpecError(f"{path}: found a YAML {type(values).__name__}, expected keys like '{_first_key(kind)}:'")
+        raise SpecError(file=str(path), found=f"a YAML {type(values).__name__}", expected="a mapping of keys to values")
     for override in overrides:
         _apply(values, override)
+    return values
+
+
+def validate_document(
+    kind: type[_Spec], values: Mapping[str, Any], file: str | Path, overrides: Sequence[str] = ()
+) -> _Spec:
+    """Validate values against a model.
+
+    Args:
+        kind: The model.
+        values: What ``read_values`` returned.
+        file: Where they come from, for messages.
+        overrides: Overrides among them, so that a message names the override and not the file.
+
+    Raises:
+        SpecError: If a key is unknown or a value is wrong.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = [_told(kind, fault, overrides) for fault in error.errors()]
-        raise SpecError(f"{path}:\n  " + "\n  ".join(lines)) from error
-
-
-def _told(kind: type[BaseModel], fault: ErrorDetails, overrides: Sequence[str]) -> str:
-    """What is wrong with a key, and whether the file is to blame or an override."""
-    place = ".".join(map(str, fault["loc"])) or "spec"
-    blamed = any(_within(override.partition("=")[0].strip(), place) for override in overrides)
-    place = f"--set {place}" if blamed else place
-    known = _keys_of(kind, fault["loc"][:-1]) if fault["type"] == "extra_forbidden" else None
-    if known is not None:
-        return f"{place}: found an unknown key, expected one of {', '.join(known)}"
-    found = fault["input"]
-    found = storage.without_secrets(found) if isinstance(found, str) else found
-    return f"{place}: {fault['msg']}, found {reprlib.repr(found)}"
-
-
-def _within(key: str, other: str) -> bool:
-    """Whether one of two keys is the other, or lies within its section."""
-    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
-
-
-def _keys_of(kind: type[BaseModel], sections: Sequence[int | str]) -> list[str] | None:
-    """Keys of a section, None where it is no section of fixed keys."""
-    for name in sections:
-        field = kind.model_fields.get(str(name))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return None
-        kind = field.annotation
-    return sorted(kind.model_fields)
+        raise SpecError.of_faults(str(file), [_fault(kind, found, overrides) for found in error.errors()]) from error
 
 
 def preview_spec(spec: BuildSpec, limit: int, *, beside: bool) -> BuildSpec:
-    """The first records of a build; pictures are those that the build will have.
+    """The first records of a build; their images equal those of the full build.
 
     Args:
         spec: The build.
-        limit: How many records.
-        beside: Put them beside the build's output, where they would stand in the way of the build itself.
+        limit: Number of records.
+        beside: Write next to the build's output instead of into it, where the preview would block the build.
     """
     source = spec.source.model_copy(update={"limit": limit})
     path = f"{spec.output.path.rstrip('/')}-preview-{limit}/" if beside else spec.output.path
@@ -98,7 +93,7 @@ def preview_spec(spec: BuildSpec, limit: int, *, beside: bool) -> BuildSpec:
 
 def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Every key whose value differs, as ``a.b: old -> new``."""
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
         f"{key}: {before.get(key, '(absent)')!r} -> {after.get(key, '(absent)')!r}"
         for key in sorted(before.keys() | after.keys())
@@ -106,77 +101,78 @@ def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _first_key(kind: type[BaseModel]) -> str:
-    return next(iter(kind.model_fields))
+def _parse_yaml(file: str, text: str) -> Any:
+    """Plain values of one YAML 1.2 document: ``1e-4`` is a number, ``no`` is text, a repeated key is an error."""
+    if len(text.encode()) > _MAX_BYTES:
+        raise SpecError(file=file, found=f"{len(text.encode())} bytes", expected=f"a spec of at most {_MAX_BYTES}")
+    try:
+        values = YAML(typ="safe", pure=True).load(text)
+        if _count(values, _MAX_VALUES) > _MAX_VALUES:
+            raise SpecError(file=file, found=f"over {_MAX_VALUES} values, aliases expanded", expected="a spec")
+        json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # broken Unicode fails here
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise SpecError(f"not valid YAML: {error}", file=file) from error
+    return values
+
+
+def _count(values: Any, limit: int) -> int:
+    """Number of values, counted to just over ``limit``: nested aliases can stand for billions."""
+    if not isinstance(values, (dict, list, tuple, set)):
+        return 1
+    count = 1
+    for value in values.values() if isinstance(values, dict) else values:
+        if count > limit:
+            break
+        count += _count(value, limit - count)
+    return count
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    path, found, text = override.partition("=")
-    if not found:
-        raise SpecError(f"--set {override}: expected section.key=value")
+    path, equals, text = override.partition("=")
+    option = f"--set {override}"
+    if not equals:
+        raise SpecError(key=option, found="no '='", expected="SECTION.KEY=VALUE")
     *sections, key = path.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise SpecError(f"--set {override}: found the value {values!r} at {section}, expected a section")
-    values[key] = _yaml_values(f"--set {override}", text)
+            raise SpecError(key=option, found=f"the value {values!r} at {section}", expected="a section")
+    values[key] = _parse_yaml(option, text)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Plain values; a key that a mapping has twice is an error, where YAML's loaders drop the first in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the safe loader does, after a look at the keys."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        twice = [key for key, times in Counter(keys).items() if times > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"found the key {twice[0]!r} twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _yaml_values(place: str, text: str) -> Any:
-    """What YAML says, if it is a document of plain values.
-
-    Raises:
-        SpecError: If it is none, or aliases make it one without end.
-    """
-    if sum(text.count(opening) for opening in "[{") > _MOST_BRACKETS:  # yaml's scanner takes their square in time
-        raise SpecError(f"{place}: no readable YAML: found more than {_MOST_BRACKETS} brackets, expected a spec")
-    try:
-        values = yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
-        too_many = _count(values, _MOST_VALUES) > _MOST_VALUES
-        if not too_many:
-            json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # broken Unicode fails here
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # safe_load promises the first alone
-        raise SpecError(f"{place}: no readable YAML: {error}") from error
-    if too_many:
-        raise SpecError(f"{place}: found more than {_MOST_VALUES} values, aliases counted each time, expected a spec")
-    return values
+def _fault(kind: type[BaseModel], fault: ErrorDetails, overrides: Sequence[str]) -> DentgenError:
+    """One wrong key; an override that set it is named as such."""
+    key = ".".join(map(str, fault["loc"])) or "spec"
+    if any(_within(override.partition("=")[0].strip(), key) for override in overrides):
+        key = f"--set {key}"
+    known = _known_keys(kind, fault["loc"][:-1]) if fault["type"] == "extra_forbidden" else None
+    if known is not None:
+        return SpecError(key=key, found="an unknown key", expected=f"one of {', '.join(known)}")
+    found = fault["input"]
+    found = storage.without_secrets(found) if isinstance(found, str) else found
+    return SpecError(fault["msg"].removeprefix("Value error, "), key=key, found=reprlib.repr(found))
 
 
-def _count(values: Any, most: int) -> int:
-    """Values in a document, counted to a little over ``most``: a few aliases of aliases can stand for billions."""
-    if not isinstance(values, (dict, list, tuple, set)):
-        return 1
-    found = 1
-    for value in values.values() if isinstance(values, dict) else values:
-        if found > most:
-            break
-        found += _count(value, most - found)
-    return found
+def _within(key: str, other: str) -> bool:
+    """Whether one of two keys equals the other or lies in its section."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
-#: In a spec: the largest that people write have some hundreds.
-_MOST_VALUES: Final = 10_000
-_MOST_BRACKETS: Final = 1000
-_LEAF: Final = (str, int, float, bool, type(None), list, tuple)
+def _known_keys(kind: type[BaseModel], sections: Sequence[int | str]) -> list[str] | None:
+    """Keys of a section, None where any key is allowed."""
+    for name in sections:
+        field = kind.model_fields.get(str(name))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return None
+        kind = field.annotation
+    return sorted(kind.model_fields)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in values.items():
         if isinstance(value, _LEAF):
             flat.append((prefix + key, value))
         else:
-            flat += _flat(value, f"{prefix}{key}.") or [(prefix + key, {})]
+            flat += _flatten(value, f"{prefix}{key}.") or [(prefix + key, {})]
     return flat

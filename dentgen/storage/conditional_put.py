@@ -1,24 +1,25 @@
-"""How bytes come to stand under a name, and only under the condition asked for, on a disk and in an object store.
+"""Conditional writes (create-only, compare-and-swap, overwrite) on local disks and S3.
 
-Whoever dies in the middle leaves the whole of them or nothing. Refuses to know URLs, and hands on every OSError but the
-one that says that the condition did not hold.
+Writes are atomic: a process that dies in the middle leaves the whole file or nothing. Every OSError is passed on except
+the one that says that the condition did not hold.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
 
 def put_if_absent(fs: Any, path: str, data: bytes) -> bool:
-    """Put unless something is there already. On a disk by a hard link, elsewhere by one create-only PUT.
+    """Create a file unless it exists: by a hard link on a disk, elsewhere by one create-only PUT.
 
     Returns:
         True if this call created the file, False if it existed.
@@ -28,14 +29,14 @@ def put_if_absent(fs: Any, path: str, data: bytes) -> bool:
     try:
         fs.pipe_file(path, data, mode="create")
     except OSError as error:
-        if _is_there(error):
+        if _already_exists(error):
             return False
         raise
     return True
 
 
 def overwrite(fs: Any, path: str, data: bytes) -> None:
-    """Put in place of whatever is there."""
+    """Write, replacing whatever is there."""
     if isinstance(fs, LocalFileSystem):
         _write_temporary(Path(path), data).replace(path)
         _sync_folder(Path(path).parent)
@@ -43,11 +44,21 @@ def overwrite(fs: Any, path: str, data: bytes) -> None:
         fs.pipe_file(path, data)
 
 
+def overwrite_from(fs: Any, path: str, file: Path) -> None:
+    """Write a local file's content, replacing whatever is there, without reading it into memory."""
+    if isinstance(fs, LocalFileSystem):
+        with file.open("rb") as source:
+            _write_temporary(Path(path), source).replace(path)
+        _sync_folder(Path(path).parent)
+    else:
+        fs.put_file(str(file), path)
+
+
 def replace_if_unchanged(fs: Any, path: str, expected: bytes, data: bytes) -> bool:
-    """Put in place of exactly the expected bytes. On a disk under a lock, in S3 by a PUT with ``If-Match``.
+    """Replace a file with exactly the expected content: under a lock on a disk, in S3 by a PUT with ``If-Match``.
 
     Returns:
-        True if this call replaced the file, False if something else, or nothing, stands there.
+        True if this call replaced the file, False if it is missing or has other content.
     """
     try:
         if isinstance(fs, LocalFileSystem):
@@ -56,14 +67,14 @@ def replace_if_unchanged(fs: Any, path: str, expected: bytes, data: bytes) -> bo
         if found is not None:
             fs.pipe_file(path, data, **({"IfMatch": found} if _is_s3(fs) else {}))
     except OSError as error:
-        if _is_another(error):
+        if _condition_failed(error):
             return False
         raise
     return found is not None
 
 
 def remove_if_unchanged(fs: Any, path: str, expected: bytes) -> bool:
-    """Remove exactly the expected bytes, in the ways of ``replace_if_unchanged``."""
+    """Remove a file with exactly the expected content, as ``replace_if_unchanged`` replaces it."""
     try:
         if isinstance(fs, LocalFileSystem):
             return _unlink_if_same(Path(path), expected)
@@ -74,7 +85,7 @@ def remove_if_unchanged(fs: Any, path: str, expected: bytes) -> bool:
         elif found is not None:
             fs.rm_file(path)
     except OSError as error:
-        if _is_another(error):
+        if _condition_failed(error):
             return False
         raise
     return found is not None
@@ -84,39 +95,42 @@ def _is_s3(fs: Any) -> bool:
     return "s3" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
-def _is_there(error: OSError) -> bool:
-    """Whether a create-only put found something; s3fs knows AWS's way of saying so, other stores just say 412."""
+def _already_exists(error: OSError) -> bool:
+    """Whether a create-only PUT found an object; s3fs translates AWS's answer, other stores just say 412."""
     answer = getattr(error.__cause__, "response", None) or {}
     return isinstance(error, FileExistsError) or answer.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}
 
 
-def _is_another(error: OSError) -> bool:
-    """Whether what a conditional request asked for is gone or was replaced meanwhile."""
-    return isinstance(error, FileNotFoundError) or _is_there(error)
+def _condition_failed(error: OSError) -> bool:
+    """Whether the object of a conditional request was removed or replaced meanwhile."""
+    return isinstance(error, FileNotFoundError) or _already_exists(error)
 
 
 def _tag_if_same(fs: Any, path: str, expected: bytes) -> str | None:
-    """Tag of the object whose bytes are the expected ones, None if they are not.
+    """ETag of an object with the expected content, None if it has other content.
 
-    The tag is asked for first: bytes that came after it fail the condition, they are never mistaken for its own.
+    The ETag is read before the content, so that a write in between fails the condition later.
     """
     fs.invalidate_cache(path)
     tag = str(fs.info(path).get("ETag", ""))
     return tag if fs.cat_file(path) == expected else None
 
 
-def _write_temporary(final: Path, data: bytes) -> Path:
+def _write_temporary(final: Path, data: bytes | IO[bytes]) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
     except OSError:
-        temporary.unlink()  # on a full disk it would be in the way of everything that comes later
+        temporary.unlink()  # on a full disk it would block every later write
         raise
     return temporary
 
@@ -137,7 +151,7 @@ def _link_if_absent(final: Path, data: bytes) -> bool:
 
 @contextmanager
 def _locked(final: Path) -> Iterator[bytes | None]:
-    """Content of a file under its lock, None if there is none; a lock waited for may be on what was replaced since."""
+    """Content of a file under its lock, None if there is none; retries if the file was replaced while waiting."""
     while True:
         try:
             file = final.open("r+b")
@@ -152,7 +166,7 @@ def _locked(final: Path) -> Iterator[bytes | None]:
 
 
 def _is_still(final: Path, handle: int) -> bool:
-    """Whether an open file is the one that its name leads to."""
+    """Whether an open file is still the one of its name."""
     try:
         there = final.stat()
     except FileNotFoundError:
@@ -161,7 +175,7 @@ def _is_still(final: Path, handle: int) -> bool:
 
 
 def _rename_if_same(final: Path, expected: bytes, data: bytes) -> bool:
-    temporary = _write_temporary(final, data)  # before the lock: a disk may take its time, and others wait for it
+    temporary = _write_temporary(final, data)  # before the lock, which others wait for
     try:
         with _locked(final) as found:
             if found != expected:

@@ -1,17 +1,15 @@
-"""Files on a disk or in an object store: list, read, put-if-absent.
+"""Files on a disk or in an object store: list, read, conditional writes.
 
-With ``puts``, which has the ways of putting, the only code that knows local from S3. It refuses to know what the bytes
-mean. A name, once put, is never changed; only ``overwrite`` replaces, for the few "latest copy" files, and
-``replace_if_unchanged``, for what processes agree by. Credentials come from the environment alone. What S3 answers in
-passing (500, 503, slow down, a reset) is tried again with backoff by botocore and s3fs.
+With ``conditional_put`` the only code that knows local from S3. Files are created once; only ``overwrite``, for the few
+files that hold the latest state, and ``replace_if_unchanged``, for locks, replace them. Credentials come from the
+environment alone. Transient S3 errors (500, 503, slow down, resets) are retried by botocore and s3fs.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -40,28 +38,33 @@ class StoredFile:
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+_Operation = Callable[Concatenate[str, _Arguments], _Result]
 
 
-def _reached(
-    operation: Callable[Concatenate[str, _Arguments], _Result],
-) -> Callable[Concatenate[str, _Arguments], _Result]:
-    """A store that cannot be reached is an error that names the URL; botocore's are no OSErrors, s3fs hands them on."""
+def _maps_errors(action: str) -> Callable[[_Operation[_Arguments, _Result]], _Operation[_Arguments, _Result]]:
+    """Turn OSError and botocore's errors into StorageError with the URL (s3fs re-raises botocore's, no OSErrors)."""
 
-    @wraps(operation)
-    def named(url: str, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        try:
-            return operation(url, *args, **kwargs)
-        except Exception as error:
-            if not isinstance(error, OSError) and type(error).__module__ != "botocore.exceptions":
-                raise
-            raise StorageError(f"{without_secrets(url)}: cannot be reached: {error}") from error
+    def decorate(operation: _Operation[_Arguments, _Result]) -> _Operation[_Arguments, _Result]:
+        @wraps(operation)
+        def mapped(url: str, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            try:
+                return operation(url, *args, **kwargs)
+            except Exception as error:
+                if not isinstance(error, OSError) and type(error).__module__ != "botocore.exceptions":
+                    raise
+                raise StorageError(f"cannot be {action}: {error}", file=without_secrets(url)) from error
 
-    return named
+        return mapped
+
+    return decorate
 
 
 def join(root: str, *parts: str) -> str:
-    """Join URL or path segments with single slashes."""
-    return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts)])
+    """Join URL or path segments with single slashes; an empty root is the current folder."""
+    segments = [part.strip("/") for part in parts]
+    if not root:
+        return "/".join(segments)
+    return "/".join([root.rstrip("/"), *segments])
 
 
 def name_of(url: str) -> str:
@@ -69,44 +72,44 @@ def name_of(url: str) -> str:
     return url.rstrip("/").rsplit("/", 1)[-1]
 
 
-@_reached
+@_maps_errors("listed")
 def list_files(url: str) -> list[StoredFile]:
-    """All files under ``url`` (recursively), or the one file it names, in whatever order the storage has them.
+    """All files under ``url`` (recursively), or the one file it names, in the storage's order.
 
     Raises:
-        StorageError: If nothing is there or the place cannot be listed.
+        StorageError: If nothing is there or it cannot be listed.
     """
     fs, path = _resolve(url)
-    fs.invalidate_cache()  # another process may just have put something
+    fs.invalidate_cache()  # another process may just have written something
     local = isinstance(fs, LocalFileSystem) and fs.isdir(path)
     try:
-        # fsspec leaves out folders that it cannot list, unless it is told otherwise
+        # by default fsspec silently skips folders that it cannot list
         found = fs.find(path, detail=True, on_error="raise") if local else fs.find(path, detail=True)
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{url}: cannot be listed: {error}") from error
+    except ValueError as error:
+        raise StorageError(f"cannot be listed: {error}", file=without_secrets(url)) from error
     if not found:
-        raise StorageError(f"{url}: nothing is there, expected a file or a folder with files")
+        raise StorageError(file=without_secrets(url), found="nothing", expected="a file or a folder with files")
     return [StoredFile(_url_of(fs, name), int(info["size"]), _tag(info)) for name, info in found.items() if _file(info)]
 
 
-@_reached
+@_maps_errors("read")
 def exists(url: str) -> bool:
     """Whether a file or folder is there.
 
     Raises:
-        StorageError: If the storage does not say.
+        StorageError: If the storage cannot be reached.
     """
     fs, path = _resolve(url)
-    fs.invalidate_cache()  # another process may just have put it
+    fs.invalidate_cache()  # another process may just have written it
     return bool(fs.exists(path))
 
 
-@_reached
+@_maps_errors("listed")
 def list_names(url: str) -> list[str]:
     """Sorted names directly under a folder; empty if the folder does not exist.
 
     Raises:
-        StorageError: If the storage does not say.
+        StorageError: If the storage cannot be reached.
     """
     fs, path = _resolve(url)
     try:
@@ -116,25 +119,23 @@ def list_names(url: str) -> list[str]:
         return []
 
 
-@_reached
+@_maps_errors("read")
 def open_read(url: str) -> IO[bytes]:
     """Open for seekable reading.
 
     Raises:
-        RefusedFileError: If the storage refuses this file.
+        RefusedFileError: If access to this file is denied.
         StorageError: If it cannot be opened.
     """
     fs, path = _resolve(url)
     try:
         handle: IO[bytes] = fs.open(path, "rb")
     except PermissionError as error:
-        raise RefusedFileError(f"{url}: may not be read: {error}") from error
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be read: {error}") from error
+        raise RefusedFileError(f"permission denied: {error}", file=without_secrets(url)) from error
     return handle
 
 
-@_reached
+@_maps_errors("read")
 def read_bytes(url: str) -> bytes:
     """Whole content of a file.
 
@@ -142,32 +143,27 @@ def read_bytes(url: str) -> bytes:
         StorageError: If the file cannot be read.
     """
     fs, path = _resolve(url)
-    try:
-        content: bytes = fs.cat_file(path)
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be read: {error}") from error
+    content: bytes = fs.cat_file(path)
     return content
 
 
-@_reached
+@_maps_errors("read")
 def read_if_exists(url: str) -> bytes | None:
     """Whole content of a file, None if there is none.
 
     Raises:
-        StorageError: If the storage does not say.
+        StorageError: If the storage cannot be reached.
     """
     fs, path = _resolve(url)
-    fs.invalidate_cache(path)  # another process may just have put or removed it
+    fs.invalidate_cache(path)  # another process may just have written or removed it
     try:
         content: bytes = fs.cat_file(path)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be read: {error}") from error
     return content
 
 
-@_reached
+@_maps_errors("read")
 def read_range(url: str, start: int, stop: int) -> bytes:
     """Bytes ``start`` to ``stop`` of a file, in one request.
 
@@ -175,93 +171,97 @@ def read_range(url: str, start: int, stop: int) -> bytes:
         StorageError: If the file cannot be read.
     """
     fs, path = _resolve(url)
-    try:
-        content: bytes = fs.cat_file(path, start=start, end=stop)
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be read: {error}") from error
+    content: bytes = fs.cat_file(path, start=start, end=stop)
     return content
 
 
-@_reached
+@_maps_errors("written")
 def put_if_absent(url: str, data: bytes) -> bool:
     """Publish ``data`` under ``url`` unless something is there already, atomically.
 
-    Local: temporary file in the same folder, fsync, hard link to the final name. Elsewhere: one create-only PUT. A PUT
-    that was answered too late and tried again finds its own object: False does not say who put it.
+    Local: temporary file in the same folder, fsync, hard link to the final name. Elsewhere: one create-only PUT. After
+    a lost answer the retry finds its own object: False does not say who created it.
 
     Returns:
         True if this call created the file, False if it existed.
 
     Raises:
-        StorageError: If nothing could be put.
+        StorageError: If nothing could be written.
     """
     fs, path = _resolve(url)
-    with _told(url, "put"):
-        return conditional_put.put_if_absent(fs, path, data)
+    return conditional_put.put_if_absent(fs, path, data)
 
 
-@_reached
+@_maps_errors("written")
 def require_create_only(url: str, data: bytes) -> None:
-    """Make sure that the storage of a file just put keeps put-if-absent's promise: putting it again must be refused.
+    """Check that a storage honours create-only writes: writing a file again that was just written must fail.
 
     Raises:
-        StorageError: If the second put went through; a build there could overwrite what another process committed.
+        StorageError: If the second write succeeded: a build there could overwrite what another process committed.
     """
     fs, path = _resolve(url)
     if isinstance(fs, LocalFileSystem):
         return
-    with _told(url, "put"):
-        went_through = conditional_put.put_if_absent(fs, path, data)
+    went_through = conditional_put.put_if_absent(fs, path, data)
     if went_through:
         raise StorageError(
-            f"{url}: {type(fs).__name__} overwrites what exists, expected a storage with create-only puts"
-        )
+            file=without_secrets(url), found=f"{type(fs).__name__}, which overwrites what exists",
+            expected="a storage with create-only writes",
+        )  # fmt: skip
 
 
-@_reached
+@_maps_errors("written")
 def overwrite(url: str, data: bytes) -> None:
     """Publish ``data`` under ``url``, replacing what is there, atomically.
 
     Raises:
-        StorageError: If nothing could be put.
+        StorageError: If nothing could be written.
     """
     fs, path = _resolve(url)
-    with _told(url, "put"):
-        conditional_put.overwrite(fs, path, data)
+    conditional_put.overwrite(fs, path, data)
 
 
-@_reached
-def replace_if_unchanged(url: str, expected: bytes, data: bytes) -> bool:
-    """Publish ``data`` under ``url`` if exactly ``expected`` stands there: of several who try, one succeeds.
-
-    Local: compared and replaced under a lock on the file, by ``rename``. S3: a PUT on the condition (``If-Match``) that
-    the object is still the one that was read; a PUT whose answer was lost is tried again and then finds its own object,
-    so False does not say who put it. Elsewhere: read, compared and put. Beware, a writer in between is overwritten.
-
-    Returns:
-        True if this call replaced the file, False if something else, or nothing, stands there.
+@_maps_errors("written")
+def overwrite_from(url: str, file: Path) -> None:
+    """Publish a local file's content under ``url``, replacing what is there, atomically and without reading it whole.
 
     Raises:
-        StorageError: If nothing could be put.
+        StorageError: If nothing could be written.
     """
     fs, path = _resolve(url)
-    with _told(url, "put"):
-        return conditional_put.replace_if_unchanged(fs, path, expected, data)
+    conditional_put.overwrite_from(fs, path, file)
 
 
-@_reached
+@_maps_errors("written")
+def replace_if_unchanged(url: str, expected: bytes, data: bytes) -> bool:
+    """Publish ``data`` under ``url`` if its content is exactly ``expected`` (compare-and-swap).
+
+    Local: compared and replaced under a lock on the file, by ``rename``. S3: a PUT on the condition (``If-Match``) that
+    the object is still the one that was read; after a lost answer the retry finds its own object, so False does not say
+    who wrote it. Elsewhere: read, compared and written, which a concurrent writer can break.
+
+    Returns:
+        True if this call replaced the file, False if it is missing or has other content.
+
+    Raises:
+        StorageError: If nothing could be written.
+    """
+    fs, path = _resolve(url)
+    return conditional_put.replace_if_unchanged(fs, path, expected, data)
+
+
+@_maps_errors("removed")
 def remove_if_unchanged(url: str, expected: bytes) -> bool:
-    """Remove a file if exactly ``expected`` stands there; its promise is that of ``replace_if_unchanged``.
+    """Remove a file if its content is exactly ``expected``, with the guarantees of ``replace_if_unchanged``.
 
     Raises:
         StorageError: If it could not be removed.
     """
     fs, path = _resolve(url)
-    with _told(url, "removed"):
-        return conditional_put.remove_if_unchanged(fs, path, expected)
+    return conditional_put.remove_if_unchanged(fs, path, expected)
 
 
-@_reached
+@_maps_errors("removed")
 def remove(url: str) -> None:
     """Remove one file; it may be gone already.
 
@@ -273,8 +273,6 @@ def remove(url: str) -> None:
         fs.rm_file(path)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be removed: {error}") from error
 
 
 def is_remote(url: str) -> bool:
@@ -289,7 +287,7 @@ def relative_name(root: str, url: str) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be written down: without user, password and query."""
+    """The URL for logs and metadata: without user, password and query."""
     scheme, found, rest = url.partition("://")
     if not found or scheme.lower() == "github":
         return url
@@ -297,23 +295,14 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-@contextmanager
-def _told(url: str, done: str) -> Iterator[None]:
-    """What the storage says against a put, with the URL."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{url}: cannot be {done}: {error}") from error
-
-
 def _resolve(url: str) -> tuple[Any, str]:
     if _PASSWORD.match(url):
-        raise StorageError(f"{without_secrets(url)}: found a password in the URL, expected it in the environment")
+        raise StorageError(file=without_secrets(url), found="a password in the URL", expected="it in the environment")
     options = _s3_options() if _is_s3(url) else {}
     try:
         fs, path = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
-        raise StorageError(f"{without_secrets(url)}: {error}") from error
+        raise StorageError(str(error), file=without_secrets(url)) from error
     return fs, path
 
 
@@ -322,13 +311,13 @@ def _is_s3(url: str) -> bool:
 
 
 def _s3_options() -> Mapping[str, Any]:
-    """Retries of botocore; and of s3fs where a create-only PUT met another one (409, which AWS asks to try again)."""
+    """Retries of botocore, and of s3fs where two create-only PUTs collide (409, which AWS asks to retry)."""
     from s3fs.core import set_custom_error_handler
 
     set_custom_error_handler(lambda error: "ConditionalRequestConflict" in str(error))
     attempts = os.environ.get("AWS_MAX_ATTEMPTS", str(S3_ATTEMPTS))
     if not attempts.isdecimal():
-        raise StorageError(f"AWS_MAX_ATTEMPTS: found {attempts!r}, expected a whole number")
+        raise StorageError(key="AWS_MAX_ATTEMPTS", found=repr(attempts), expected="a whole number")
     retries = {
         "max_attempts": int(attempts),
         "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
@@ -341,9 +330,9 @@ def _url_of(fs: Any, name: str) -> str:
 
 
 def _file(info: dict[str, Any]) -> bool:
-    """Whether a listing's entry is a file; a link to one is, any other link would be lost in silence."""
+    """Whether a listing's entry is a file or a link to one; any other link would be lost silently."""
     if info.get("islink") and not Path(info["name"]).is_file():
-        raise StorageError(f"{info['name']}: found a link that leads to no file, expected files or links to files")
+        raise StorageError(file=info["name"], found="a broken link", expected="files or links to files")
     return bool(info["type"] == "file" or info.get("islink"))
 
 

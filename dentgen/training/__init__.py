@@ -1,1 +1,1 @@
-"""Training of the miniature and its judges: data, losses, recipes and one resumable loop."""
+"""Training of bundle parts: data, losses, recipes and one resumable loop."""

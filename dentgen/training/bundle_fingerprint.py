@@ -1,7 +1,4 @@
-"""What a run reads of its bundle and leaves as it is: beside other weights, what it has learnt is worth nothing.
-
-So a checkpoint knows what it was learnt beside. Refuses to know how parts are read.
-"""
+"""Digests of the bundle parts that a run reads but does not train; a checkpoint is valid only with the same parts."""
 
 from __future__ import annotations
 
@@ -9,18 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from dentgen.errors import SpecError
 from dentgen.models.bundle import parts_digest
 from dentgen.models.parts import ADAPTERS, CONTROLNET
-from dentgen.spec.train import TrainSpec
+from dentgen.spec.train import (
+    AdapterSpec,
+    AutoencoderSpec,
+    BaseSpec,
+    KlDecoderSpec,
+    LcmLoraSpec,
+    TextToImageSpec,
+    TinyDecoderSpec,
+    TrainSpec,
+)
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
 
 class FrozenParts:
-    """Digests of a bundle's frozen parts, as a part of a checkpoint."""
+    """sha256 of each frozen part, stored in the checkpoint and compared on resume."""
 
     def __init__(self, spec: TrainSpec) -> None:
-        """Read them: once a run, as long as the loading of them takes."""
+        """Hash the parts; takes about as long as loading them."""
         self._bundle = Path(spec.bundle)
         self._digests = {part: parts_digest(self._bundle, [part]) for part in frozen_parts(spec)}
 
@@ -29,28 +36,33 @@ class FrozenParts:
         return self._digests
 
     def load_state_dict(self, state: Mapping[str, str]) -> None:
-        """Compare with those of a checkpoint.
+        """Compare with the digests of a checkpoint.
 
         Raises:
-            ValueError: If a part is not what the checkpoint was learnt beside.
+            SpecError: If a part differs from the one that the checkpoint was trained with.
         """
         changed = [part for part, digest in self._digests.items() if state.get(part) != digest]
         if changed:
-            raise ValueError(f"{self._bundle} has changed since, in {', '.join(changed)}")
+            raise SpecError(
+                "changed since the checkpoint was written",
+                file=str(self._bundle),
+                key=", ".join(changed),
+                advice="restore it, or start anew with another 'checkpoints' folder",
+            )
 
 
 def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
-    """Names of the bundle's parts that a recipe reads and does not write."""
-    match spec.recipe:
-        case "autoencoder":
+    """Names of the bundle parts that a recipe reads and does not write."""
+    match spec:
+        case AutoencoderSpec() | KlDecoderSpec():
             return ()
-        case "text-to-image" | "base":
+        case TextToImageSpec() | BaseSpec():
             return ("vae",)
-        case "adapter":
+        case AdapterSpec():
             return (*_TEXT_TO_IMAGE, CONTROLNET)
-        case "decoder" if not spec.generated:
-            return ("vae",) if spec.decoder == "tiny" else ()
-        case "decoder" | "lcm-lora":
-            return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{spec.control}")
+        case TinyDecoderSpec() if not spec.generated:
+            return ("vae",)
+        case TinyDecoderSpec() | LcmLoraSpec():
+            return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{spec.adapter}")
         case _:
             return _TEXT_TO_IMAGE

@@ -1,15 +1,19 @@
-"""What a run tells while it goes: progress, losses as CSV and for TensorBoard, sheets of pictures.
+"""What a run reports: progress, losses as CSV and TensorBoard events, previews.
 
-Lines are kept with the checkpoint and written with it, so a run that was killed continues its curve without gap or
-double. Refuses to know what is trained.
+Loss lines are stored in the checkpoint and written with it, so a killed run continues its curve without gaps or
+duplicates.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -18,38 +22,59 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentgen import storage
 from dentgen.errors import SpecError
 from dentgen.spec.train import TrainSpec
 
+_LOG = logging.getLogger(__name__)
 _LOSSES: Final = "losses.csv"
 
 
 class Journal:
-    """Log of one run; only one of several workers has one."""
+    """Report of one run, kept by one of its workers; a context manager that draws a progress bar on a terminal."""
 
     def __init__(self, spec: TrainSpec, start: int, rows: list[dict[str, float]]) -> None:
-        """Go on after ``start`` steps whose log is ``rows``."""
+        """Continue after ``start`` steps, whose lines are ``rows``."""
         self._spec, self.rows = spec, rows
+        self._start, self._done, self._began = start, start, time.monotonic()
         self._events = _events(spec.tensorboard, start)
-        self._progress = tqdm(total=spec.steps, initial=start, desc=spec.recipe, unit="step", mininterval=10)
+        self._bar: Any = tqdm(total=spec.steps, initial=start, desc=spec.recipe, unit="step", disable=None)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Print log lines above the progress bar."""
+        if not self._bar.disable:
+            self._open.enter_context(logging_redirect_tqdm())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the progress bar and the event file."""
+        self._open.close()
+        self._bar.close()
+        if self._events:
+            self._events.close()
 
     def advance(self) -> None:
-        """One step more is done."""
-        self._progress.update()
+        """Count one step."""
+        self._done += 1
+        self._bar.update()
 
     def line(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a line: values of a step by name."""
+        """Add the values of a step, by name."""
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         self.rows.append({"step": step, **rounded})
-        self._progress.set_postfix(rounded, refresh=False)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in rounded.items())
+        _LOG.info("%s: step %d of %d, %s; %s", self._spec.recipe, step, self._spec.steps, self._pace(), told)
         if self._events:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
 
     def pictures(self, step: int, columns: Sequence[Float[Tensor, "b 3 H W"]]) -> None:
-        """Keep a sheet of pictures in [-1, 1], a row for each record."""
+        """Write a preview of images in [-1, 1], a row per record."""
         image = sheet(columns)
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
@@ -66,27 +91,28 @@ class Journal:
         table.writerows(self.rows)
         storage.overwrite(storage.join(self._spec.checkpoints, _LOSSES), text.getvalue().encode())
 
-    def close(self) -> None:
-        """Write what is left."""
-        self.write()
-        self._progress.close()
-        if self._events:
-            self._events.close()
+    def _pace(self) -> str:
+        """Rate and remaining time, from the steps of this process."""
+        rate = (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
+        left = tqdm.format_interval((self._spec.steps - self._done) / rate) if rate else "?"
+        return f"{rate:.3g} steps/s, {left} left"
 
 
 def sheet(columns: Sequence[Float[Tensor, "b 3 H W"]]) -> NDArray[np.uint8]:
-    """Pictures in [-1, 1] side by side, records below each other: (b H, columns W, 3)."""
+    """Columns of images in [-1, 1] side by side, a row per record: (b H, columns W, 3) uint8."""
     rows = torch.cat([column.detach().float().cpu() for column in columns], dim=3)
     pixels = ((rows.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).reshape(-1, pixels.shape[3], 3).numpy()
 
 
-def _events(folder: str, start: int) -> Any:
-    """A writer of TensorBoard's events; what an earlier process wrote past ``start`` is hidden by it."""
-    if not folder:
+def _events(folder: str | None, start: int) -> Any:
+    """A TensorBoard writer that purges events past ``start``, which an earlier process wrote."""
+    if folder is None:
         return None
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise SpecError("tensorboard: found no tensorboardX, expected `pip install dentgen[train]`") from error
+        raise SpecError(
+            "tensorboardX is not installed", key="tensorboard", advice="pip install dentgen[train]"
+        ) from error
     return SummaryWriter(folder, purge_step=start + 1 if start else None)

@@ -1,4 +1,4 @@
-"""Losses: what the recipes minimise. Tensors in, a scalar out; refuses to know models and data."""
+"""Losses that recipes minimise, as functions of tensors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
-from dentgen.spec.train import LossSpec
+from dentgen.spec.train import LossSpec, PixelWeights
 
 _BOUNDARY_PIXELS: Final = 2
-#: Fine detail, in cycles a pixel: waves of eight to four pixels, and shorter ones.
+#: Frequency bands of fine detail, cycles per pixel: wavelengths of 8 to 4 pixels, and below 4.
 _BANDS: Final = ((1 / 8, 1 / 4), (1 / 4, 1.0))
-_LEAST_ENERGY: Final = 1e-7
+_MIN_ENERGY: Final = 1e-7
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
-    """L1 on pixels and on their horizontal and vertical differences, which keeps boundaries sharp.
+    """L1 loss of pixels plus L1 loss of their horizontal and vertical differences, which keeps edges sharp.
 
     Args:
         decoded: (b, 3, h, w) in [-1, 1].
@@ -32,51 +32,51 @@ def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
 
 
 def boundary_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"]) -> Tensor:
-    """L1 within two pixels of the boundaries of teeth and gum, mean over all pixels: there decoders blur first.
+    """L1 loss within two pixels of tooth and gingiva boundaries, where decoders blur first; mean over all pixels.
 
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
-        seg: Class values in three classes.
+        seg: Label map of three classes, as ``tissue_classes`` returns it.
     """
     bands = [boundary_band(seg == tissue, _BOUNDARY_PIXELS) for tissue in (TOOTH, GINGIVA)]
     return ((decoded - images).abs() * torch.stack(bands).amax(0)[:, None]).mean()
 
 
-def region_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"], spec: LossSpec) -> Tensor:
-    """L1 of pixels, each weighing what its class weighs in a diffusion loss (``pixel_weights``), mean over all.
+def region_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"], spec: PixelWeights) -> Tensor:
+    """L1 loss weighted per pixel by class, mean over all pixels.
 
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
-        seg: Class values in three classes.
+        seg: Label map of three classes, as ``tissue_classes`` returns it.
         spec: The weights.
     """
-    weights = pixel_weights(seg.to(images.device), spec, images.shape[-1])
+    weights = _normalised(_class_weights(seg.to(images.device), spec).clamp_min(spec.floor), spec.normalise)
     return ((decoded - images).abs() * weights).mean()
 
 
 def texture_error(decoded: Tensor, images: Tensor) -> Tensor:
-    """How far a picture's energies of fine detail are from the wanted one's, mean of all |log ratios|.
+    """Absolute log ratio of fine-detail energy between two images, mean over channels and bands.
 
-    Squared and absolute errors are least for a picture smoother than what is uncertain; this one is 0 if as much is
-    there as should be, wherever it is. Each colour's levels count and linear luminance, each in two bands: one energy
-    alone can be had cheaply, as brighter highlights are.
+    Squared and absolute errors are lowest for an image that is smoother than its target; this one is 0 where there is
+    as much detail as in the target, wherever it is. Channels are red, green, blue and linear luminance, each in two
+    bands: a single energy can be matched cheaply, for example by brighter highlights.
 
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
     """
-    found, wanted = (_fine_energies(pictures.float()).add(_LEAST_ENERGY).log() for pictures in (decoded, images))
+    found, wanted = (_fine_energies(batch.float()).add(_MIN_ENERGY).log() for batch in (decoded, images))
     return (found - wanted).abs().mean()
 
 
-def _fine_energies(pictures: Tensor) -> Float[Tensor, "b 4 bands"]:
+def _fine_energies(images: Tensor) -> Float[Tensor, "b 4 bands"]:
     """Mean squares of red, green, blue and linear luminance in each of ``_BANDS``."""
-    levels = ((pictures + 1) / 2).clamp(0, 1)
+    levels = ((images + 1) / 2).clamp(0, 1)
     values = torch.cat([levels, _linear_luminance(levels)], 1)
     for axis in (-1, -2):
-        values = torch.cat([values, values.flip(axis)], axis)  # a border that goes on is no edge
+        values = torch.cat([values, values.flip(axis)], axis)  # mirrored, so that the image border is no edge
     power = torch.fft.fft2(values, norm="forward").abs().square()
     down, across = (torch.fft.fftfreq(size, device=values.device) for size in values.shape[-2:])
     frequency = torch.hypot(down[:, None], across)
@@ -89,16 +89,25 @@ def _linear_luminance(levels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 H 
 
 
 def kl_loss(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence from the unit normal, mean over all elements."""
+    """KL divergence of a diagonal Gaussian from the standard normal, mean over all elements."""
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
 
 
 def snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0, floor: float = 0.0) -> Tensor:
-    """Min-SNR weights of the noise loss (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556): (b,).
+    """Min-SNR weights of the noise loss (Hang et al. 2023, eq. 8, https://arxiv.org/abs/2303.09556).
 
-    A squared error of noise is one of the picture times SNR; weighted, the picture's error counts by the SNR between
-    ``floor`` and ``gamma``. Without a floor next to nothing is asked of the first step of a sampler, where the SNR of
-    Stable Diffusion's schedule is .005 and layout and light are decided.
+    The squared error of the noise is that of the image times SNR; so weighted, the image error counts by the SNR,
+    clamped to ``[floor, gamma]``. Without a floor the first step of a sampler, where the SNR of Stable Diffusion's
+    schedule is 0.005 and layout and light are decided, has next to no weight.
+
+    Args:
+        alphas_cumprod: (steps,) cumulative product of (1 - beta).
+        timesteps: (b,) training timesteps.
+        gamma: Upper bound of the weight of the image error.
+        floor: Lower bound of it.
+
+    Returns:
+        (b,) weights.
     """
     abar = alphas_cumprod[timesteps]
     snr = abar / (1 - abar)
@@ -106,52 +115,56 @@ def snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0, f
 
 
 def pixel_weights(seg: UInt8[Tensor, "b H W"], spec: LossSpec, latent_size: int) -> Float[Tensor, "b 1 h w"]:
-    """Weights of the diffusion loss from class maps.
+    """Weights of the diffusion loss from label maps.
 
     Sum over classes c of weight_c x share of c in a latent's pixels, plus ``boundary`` x share of the band around
     tooth boundaries. Area reduction keeps the mass of gaps narrower than a latent, which nearest neighbour loses.
 
     Args:
-        seg: Class values in three classes; ``IGNORE`` weighs as background.
+        seg: Label map of three classes; ``IGNORE`` weighs as background.
         spec: The weights.
         latent_size: Edge of the latents.
 
     Returns:
-        Weights; of mean 1 per sample or over the batch (of all workers, if there are several), as the spec says.
+        Weights, scaled to mean 1 per sample or over the batch of all workers if ``spec.normalise`` says so.
     """
+    weights = _resized(_class_weights(seg, spec), latent_size, spec.reduce).clamp_min(spec.floor)
+    return _normalised(weights, spec.normalise)
+
+
+def _class_weights(seg: UInt8[Tensor, "b H W"], spec: PixelWeights) -> Float[Tensor, "b 1 H W"]:
     weights = torch.full_like(seg, spec.background, dtype=torch.float32)
     weights[seg == GINGIVA] = spec.gingiva
     weights[seg == TOOTH] = spec.tooth
     if spec.boundary:
         weights = weights + spec.boundary * boundary_band(seg == TOOTH, spec.boundary_pixels)
-    weights = _reduced(weights[:, None], latent_size, spec.reduce).clamp_min(spec.floor)
-    return _normalised(weights, spec.normalise)
+    return weights[:, None]
 
 
 def boundary_band(inside: Bool[Tensor, "b H W"], pixels: int) -> Float[Tensor, "b H W"]:
     """1 within ``pixels`` of the boundary of a region (square neighbourhoods), 0 elsewhere."""
     values, edge = inside.float()[:, None], 2 * pixels + 1
-    largest = F.max_pool2d(values, edge, stride=1, padding=pixels)
-    smallest = -F.max_pool2d(-values, edge, stride=1, padding=pixels)
-    return (largest - smallest)[:, 0]
+    dilated = F.max_pool2d(values, edge, stride=1, padding=pixels)
+    eroded = -F.max_pool2d(-values, edge, stride=1, padding=pixels)
+    return (dilated - eroded)[:, 0]
 
 
-def _reduced(weights: Tensor, size: int, way: str) -> Tensor:
-    if way == "area":
+def _resized(weights: Tensor, size: int, mode: str) -> Tensor:
+    if mode == "area":
         return F.interpolate(weights, size=(size, size), mode="area")
     return F.interpolate(weights, size=(size, size), mode="bilinear", align_corners=False)
 
 
-def _normalised(weights: Tensor, way: str) -> Tensor:
-    """Divide by the mean; where nothing weighs anything it all stays 0."""
-    if way == "none":
+def _normalised(weights: Tensor, over: str) -> Tensor:
+    """Divide by the mean; weights that are all 0 stay 0."""
+    if over == "none":
         return weights
-    mean = weights.mean(dim=(1, 2, 3), keepdim=True) if way == "sample" else _mean_of_workers(weights.mean())
+    mean = weights.mean(dim=(1, 2, 3), keepdim=True) if over == "sample" else _mean_over_workers(weights.mean())
     return weights / torch.where(mean > 0, mean, torch.ones_like(mean))
 
 
-def _mean_of_workers(value: Tensor) -> Tensor:
-    """Over all that train together; a worker that validates alone must not wait for the others."""
+def _mean_over_workers(value: Tensor) -> Tensor:
+    """The mean over all training workers; a worker that validates alone must not wait for the others."""
     if not (torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized()):
         return value
     total = value.clone()
@@ -160,12 +173,12 @@ def _mean_of_workers(value: Tensor) -> Tensor:
 
 
 def noise_loss(noise_pred: Tensor, noise: Tensor, row_weights: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Weighted squared error of the predicted noise.
+    """Weighted squared error of the predicted noise, mean over rows and elements.
 
     Args:
         noise_pred: (b, 4, h, w).
         noise: (b, 4, h, w).
-        row_weights: (b,) weight of each row.
+        row_weights: (b,) weights of the rows.
         weights: (b, 1, h, w) spatial weights, or None for 1 everywhere.
     """
     square = (noise_pred - noise).square()
@@ -175,5 +188,8 @@ def noise_loss(noise_pred: Tensor, noise: Tensor, row_weights: Tensor, weights: 
 
 
 def consistency_loss(answer: Tensor, target: Tensor, c: float = 1e-3) -> Tensor:
-    """Pseudo-Huber distance sqrt(d^2 + c^2) - c, mean over all elements (Song and Dhariwal 2023, eq. 11)."""
+    """Pseudo-Huber loss sqrt(d^2 + c^2) - c, mean over all elements.
+
+    Element-wise form of Song and Dhariwal 2023, eq. 11, https://arxiv.org/abs/2310.14189.
+    """
     return ((answer - target).square() + c * c).sqrt().sub(c).mean()

@@ -1,7 +1,4 @@
-"""Architecture of the embedded miniature: Stable Diffusion 1.5's classes and layout, small, with fresh weights.
-
-Refuses to know how it is trained.
-"""
+"""Architecture of the embedded miniature: Stable Diffusion 1.5's classes and layout, small, with fresh weights."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END: Final = "</w>"
 _MERGES: Final = 512
 
-#: Stable Diffusion 1.5's noise schedule, in its own file format.
+#: Stable Diffusion 1.5's noise schedule, as in its scheduler_config.json.
 SCHEDULER_CONFIG: Final[dict[str, object]] = {
     "_class_name": "UniPCMultistepScheduler",
     "_diffusers_version": "0.42.1",
@@ -90,13 +87,13 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_tokenizer(start: CLIPTokenizer | None = None) -> CLIPTokenizer:
-    """A CLIP tokenizer whose merges are learnt from every prompt that a phantom can have.
+    """A CLIP tokenizer whose merges are learnt from the prompts of phantoms.
 
-    Learnt here, because the tokenizers library breaks ties between equally frequent pairs differently in every run,
-    and a resumed training must get the vocabulary that it began with.
+    Byte-pair encoding is implemented here because the tokenizers library breaks ties between equally frequent pairs
+    differently in every run, while a resumed training needs the vocabulary that it started with.
 
     Args:
-        start: A tokenizer to go on from: its tokens keep their numbers, words that it spells out get new ones.
+        start: Tokenizer to extend: its tokens keep their ids, words that it splits get new ones.
     """
     splitter = CLIPTokenizer().backend_tokenizer
     words: Counter[str] = Counter()
@@ -113,7 +110,10 @@ def new_tokenizer(start: CLIPTokenizer | None = None) -> CLIPTokenizer:
 
 
 def extended_text_encoder(start: CLIPTextModel, tokenizer: CLIPTokenizer, before: CLIPTokenizer) -> CLIPTextModel:
-    """``start`` for a tokenizer that went on from ``before``: a new token begins as the mean of what spelt it."""
+    """Extend ``start`` from its tokenizer ``before`` to ``tokenizer``.
+
+    The embedding of a new token is the mean embedding of the tokens that ``before`` splits it into.
+    """
     model = new_text_encoder(tokenizer)
     state = start.state_dict()
     (name,) = (name for name in state if name.endswith("token_embedding.weight"))
@@ -133,9 +133,9 @@ def _merges_of(tokenizer: CLIPTokenizer) -> list[tuple[str, str]]:
 
 
 def _learn_merges(words: Counter[str], before: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Byte-pair encoding (Sennrich et al. 2016): merge the most frequent pair, the first in order among equals.
+    """Byte-pair encoding (Sennrich et al. 2016): merge the most frequent pair, ties in lexical order.
 
-    Merges learnt ``before`` come first and stay as they are.
+    Merges of ``before`` come first, unchanged.
     """
     spelt = {word: [*word[:-1], word[-1] + _WORD_END] for word in words}
     merges = list(before)
@@ -165,6 +165,7 @@ def _merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def _corpus() -> list[str]:
+    """Prompts of phantoms, their findings, and words that users add."""
     prompts = [
         scene_prompt(SceneFacts(view, look, dentition, False, shade, gum, NO_FINDINGS), light)
         for view, look, dentition, shade, gum, light in product(
@@ -172,8 +173,8 @@ def _corpus() -> list[str]:
         )
     ]
     findings = ", ".join([*RESTORATION_WORDS.values(), "missing tooth, missing teeth, caries", *SIGN_WORDS.values()])
-    others = "clinical lighting, professional lighting, high quality, detailed, 3d dental model, in a mirror"
-    return [*prompts, *[findings] * len(VIEWS), others]
+    extras = "clinical lighting, professional lighting, high quality, detailed, 3d dental model, in a mirror"
+    return [*prompts, *[findings] * len(VIEWS), extras]
 
 
 def write_scheduler(folder: Path) -> None:

@@ -1,7 +1,4 @@
-"""A diffusion model while it is trained: its noise, and pictures of a few steps, each row from noise of its own.
-
-Refuses to know recipes.
-"""
+"""Sampling from a diffusion model in training, for previews and generated latents."""
 
 from __future__ import annotations
 
@@ -22,36 +19,36 @@ from dentgen.training.noising import Noising
 
 _STEPS: Final = 8
 
-
+#: Predicts the noise in latents (b, 4, h, w) at timesteps (b,).
 NoiseOf = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
-def sampled(
+def sample(
     noise_of: NoiseOf, latents: Float[Tensor, "b 4 h w"], scheduler: Any = None, steps: int = _STEPS, seed: int = 0
 ) -> Float[Tensor, "b 4 h w"]:
-    """Clean latents of noise.
+    """Denoise standard normal latents to clean ones.
 
     Args:
-        noise_of: The noise in latents at timesteps (b,).
+        noise_of: Predicts the noise.
         latents: Standard normal.
-        scheduler: One of diffusers'; None: UniPC.
-        steps: How many.
-        seed: Of noise that a scheduler adds on its way.
+        scheduler: A diffusers scheduler; None: UniPC.
+        steps: Number of steps.
+        seed: Seed of the noise that a scheduler adds.
     """
     scheduler = scheduler or UniPCMultistepScheduler.from_config(SCHEDULER_CONFIG)
     scheduler.set_timesteps(steps)
-    added = {"generator": torch.Generator().manual_seed(seed)} if isinstance(scheduler, LCMScheduler) else {}
+    options = {"generator": torch.Generator().manual_seed(seed)} if isinstance(scheduler, LCMScheduler) else {}
     for timestep in scheduler.timesteps.to(latents.device):
         noise = noise_of(latents, timestep.expand(len(latents)))
-        latents = scheduler.step(noise, timestep, latents, **added).prev_sample
+        latents = scheduler.step(noise, timestep, latents, **options).prev_sample
     return latents
 
 
-def predicted(
+def predict_noise(
     unet: nn.Module, latents: Tensor, timesteps: Tensor, embeds: Tensor, residuals: list[Tensor] | None
 ) -> Float[Tensor, "b 4 h w"]:
-    """The UNet's noise, under a control net's residuals or none."""
+    """The UNet's noise prediction, with or without residuals of a control net."""
     controls = {}
     if residuals is not None:
         *down, middle = residuals
@@ -70,11 +67,11 @@ def sampled_preview(
     embeds: Float[Tensor, "b tokens width"],
     control: nn.Module | None,
 ) -> list[Float[Tensor, "b 3 H W"]]:
-    """Picture, control image (if one is shown), generated picture.
+    """Columns of a preview: image, control image (if there is one), generated image.
 
     Args:
         batch: Rows.
-        kind: What the control net is shown, None without one.
+        kind: Control image, None without control net.
         autoencoder: Encodes and decodes.
         noising: Draws the noise.
         unet: Denoises.
@@ -85,12 +82,12 @@ def sampled_preview(
 
     def noise_of(latents: Tensor, timesteps: Tensor) -> Tensor:
         if control is None or condition is None:
-            return predicted(unet, latents, timesteps, embeds, None)
+            return predict_noise(unet, latents, timesteps, embeds, None)
         residuals = control_residuals(control, condition, timesteps, embeds)
-        return predicted(unet, latents, timesteps, embeds, residuals)
+        return predict_noise(unet, latents, timesteps, embeds, residuals)
 
     size = autoencoder.latent_size
-    latents = sampled(noise_of, noising.normal(batch, "preview", (4, size, size)))
+    latents = sample(noise_of, noising.normal(batch, "preview", (4, size, size)))
     columns = [image_tensor(batch.photos)]
     if kind:
         columns.append(torch.stack([control_tensor(row.control(kind)) for row in batch.rows]) * 2 - 1)

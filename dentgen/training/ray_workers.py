@@ -1,6 +1,6 @@
-"""A training run in several processes: Ray Train starts and joins them, and starts them again when one dies.
+"""Training in several processes: Ray Train starts and joins the workers, and restarts them when one dies.
 
-Workers go on from the run's own checkpoint, so Ray keeps none. Refuses to know how anything is trained.
+Workers resume from the run's own checkpoint, so Ray keeps none.
 """
 
 from __future__ import annotations
@@ -17,82 +17,82 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from dentgen.errors import SpecError, TrainingError
 from dentgen.parallel.ray_session import absolute, ray_session, require_lasting
-from dentgen.spec.train import TrainSpec
+from dentgen.spec.train import TRAIN_SPEC, TrainSpec
 
 _LOG = logging.getLogger(__name__)
 
-#: Places that a spec names.
-_PLACES: Final = ("data", "bundle", "checkpoints", "tensorboard")
-#: Bundles that it reads, which may be known by name instead.
-_BUNDLES: Final = ("start", "align")
-#: How often a group of workers is started again.
+#: How often a group of workers is restarted.
 _RESTARTS: Final = 3
 
 
 def train_with_ray(spec: TrainSpec) -> None:
-    """Train a spec in its number of workers, in the cluster of ``RAY_ADDRESS`` or a new one here.
+    """Train a spec in its number of workers, in the cluster of ``RAY_ADDRESS`` or in a new one on this machine.
 
     Raises:
-        SpecError: If a submitted job would write into its temporary copy of the working directory.
-        TrainingError: If the workers cannot go on.
+        SpecError: If a submitted job would write into its temporary working directory, or the GPUs do not suffice.
+        TrainingError: If the workers failed more often than they are restarted.
     """
     spec = _absolute(spec)
     try:
         with ray_session(), tempfile.TemporaryDirectory() as folder:
             _trainer(spec, folder).fit()
     except TrainingFailedError as error:
-        raise TrainingError(f"the workers cannot go on: {_cause(error)}") from error
+        raise TrainingError(f"the workers failed: {_cause(error)}", key="workers") from error
 
 
 def _trainer(spec: TrainSpec, folder: str) -> TorchTrainer:
-    on_gpu = _on_gpu(spec)
-    _LOG.info("%d workers on %s", spec.workers, "a GPU each" if on_gpu else "CPUs")
+    on_gpu, workers = _on_gpu(spec), spec.workers or 1
+    _LOG.info("%d workers on %s", workers, "one GPU each" if on_gpu else "CPUs")
     return TorchTrainer(
         _work,
         train_loop_config=spec.model_dump(mode="json"),
         torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=spec.workers, use_gpu=on_gpu),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpu),
         run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_RESTARTS)),
     )
 
 
 def _on_gpu(spec: TrainSpec) -> bool:
-    """Whether workers train on GPUs; ``cuda`` waits for them, where a cluster brings them up when they are asked for.
+    """Whether workers train on GPUs; ``device: cuda`` waits until the cluster has brought up enough of them.
 
     Raises:
-        SpecError: If that is left to the cluster, which has some, but not enough.
+        SpecError: If ``device: auto`` finds GPUs, but fewer than workers.
     """
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-    if spec.device == "auto" and 0 < gpus < spec.workers:
+    if spec.device == "auto" and 0 < gpus < (spec.workers or 1):
         raise SpecError(
-            f"workers: found {spec.workers} for the cluster's {gpus} GPUs, expected at most as many; "
-            "or device: cpu, or device: cuda to wait for more"
+            key="workers",
+            found=spec.workers,
+            expected=f"at most {gpus}, the number of GPUs in the cluster",
+            advice="or set device: cpu, or device: cuda to wait for more GPUs",
         )
     return spec.device == "cuda" or (spec.device == "auto" and gpus > 0)
 
 
 def _work(values: dict[str, Any]) -> None:
-    from dentgen.training.loop import Worker
+    from dentgen.training.training_state import Worker
     from dentgen.training.worker import train_worker
 
     context = get_context()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
-    train_worker(TrainSpec.model_validate(values), worker)
+    train_worker(TRAIN_SPEC.validate_python(values), worker)
 
 
 def _absolute(spec: TrainSpec) -> TrainSpec:
-    """The spec with places as workers find them, who stand in other folders.
+    """The spec with absolute paths, because workers run in other working directories.
 
     Raises:
-        SpecError: If a place would be within a submitted job's temporary copy of the working directory.
+        SpecError: If a path would lie in the temporary working directory of a submitted job.
     """
-    places = {name: getattr(spec, name) for name in _PLACES}
-    places |= {name: getattr(spec, name) for name in _BUNDLES if Path(getattr(spec, name)).is_dir()}
-    for name, place in places.items():
-        if place:
-            require_lasting(name, place)
-    return spec.model_copy(update={name: absolute(place) for name, place in places.items() if place})
+    paths = {name: getattr(spec, name) for name in ("bundle", "checkpoints", "tensorboard")}
+    bundles = {name: getattr(spec, name, None) for name in ("start", "align")}
+    paths |= {name: path for name, path in bundles.items() if path and Path(path).is_dir()}  # else a bundle's name
+    used = {name: path for name, path in paths.items() if path}
+    for name, path in {**used, "source.path": spec.source.path}.items():
+        require_lasting(name, path)
+    source = spec.source.model_copy(update={"path": absolute(spec.source.path)})
+    return spec.model_copy(update={"source": source, **{name: absolute(path) for name, path in used.items()}})
 
 
 def _cause(error: Exception) -> str:

@@ -1,24 +1,23 @@
-"""Run a training spec: open its data, build its recipe, hand both to the loop, in this process or in Ray's workers.
-
-Refuses to know how anything is trained.
-"""
+"""Run a training spec, in this process or in Ray workers."""
 
 from __future__ import annotations
 
 from dentgen.spec.train import TrainSpec
-from dentgen.training.loop import Worker, export_checkpoint
-from dentgen.training.worker import build_recipe, device_of, train_worker
+from dentgen.training.loop import export_checkpoint
+from dentgen.training.training_state import Worker
+from dentgen.training.worker import build_recipe, device_of, torch_threads, train_worker
 
 
 def run_training(spec: TrainSpec, *, export_only: bool = False) -> None:
-    """Train a spec to its end, or only export its newest checkpoint.
+    """Train a spec to its end, resuming from its checkpoint, or only export the checkpoint.
 
     Args:
         spec: The run.
-        export_only: Write the newest checkpoint's weights to the bundle and stop.
+        export_only: Write the weights of the checkpoint to the bundle without training.
 
     Raises:
-        DentgenError: If data, bundle and spec do not go together.
+        DentgenError: If data, bundle, checkpoint or spec cannot be used, or training diverges.
+        KeyboardInterrupt: On Ctrl-C; the run can be resumed.
     """
     if spec.workers and not export_only:
         from dentgen.training.ray_workers import train_with_ray  # Ray takes seconds to import
@@ -27,6 +26,7 @@ def run_training(spec: TrainSpec, *, export_only: bool = False) -> None:
         return
     device = device_of(spec)
     if export_only:
-        export_checkpoint(build_recipe(spec, device), spec)
+        with torch_threads(spec.threads):
+            export_checkpoint(build_recipe(spec, device), spec)
     else:
         train_worker(spec, Worker(0, 1, device))

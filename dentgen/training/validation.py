@@ -1,7 +1,4 @@
-"""Validation while training: mean losses and a sheet of pictures, always of the same rows with the same noise.
-
-Refuses to know recipes.
-"""
+"""Validation during training: mean losses and a preview, always of the same rows with the same noise."""
 
 from __future__ import annotations
 
@@ -15,10 +12,12 @@ from dentgen.training.recipes.recipe import Recipe
 
 @torch.no_grad()
 def validate(recipe: Recipe, held_out: TrainingData, spec: TrainSpec, journal: Journal, step: int) -> None:
-    """Log losses and keep a sheet of the first rows of the held-out records."""
+    """Log losses and write a preview of the first held-out rows."""
     recipe.eval()
     firsts = range(0, spec.validate_records, spec.batch)
-    batches = [held_out.batch(0, first, min(spec.batch, spec.validate_records - first)) for first in firsts]
+    batches = [
+        held_out.batch(0, first, min(spec.batch, spec.validate_records - first), prefetch=False) for first in firsts
+    ]
     losses = [recipe(batch) for batch in batches]
     shares = [len(batch) / spec.validate_records for batch in batches]
     means = {

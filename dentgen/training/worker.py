@@ -1,64 +1,100 @@
-"""One training worker: data, recipe and loop."""
+"""One training worker: its data, its recipe and the loop."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import assert_never
 
 import torch
 
 from dentgen.errors import ConditionError
-from dentgen.spec.train import TrainSpec
+from dentgen.spec.train import (
+    AdapterSpec,
+    AutoencoderSpec,
+    BaseSpec,
+    ControlBaseSpec,
+    ControlLoraSpec,
+    ControlNetSpec,
+    KlDecoderSpec,
+    LcmLoraSpec,
+    TextToImageSpec,
+    TinyDecoderSpec,
+    TrainSpec,
+)
 from dentgen.training.data.records import open_records
 from dentgen.training.data.rows import TrainingData
-from dentgen.training.loop import Worker, train
+from dentgen.training.loop import train
 from dentgen.training.recipes.adapter import AdapterRecipe, ControlBaseRecipe
 from dentgen.training.recipes.autoencoder import AutoencoderRecipe
-from dentgen.training.recipes.base import BaseRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.recipe import Recipe
+from dentgen.training.recipes.text_to_image import TextToImageRecipe
+from dentgen.training.training_state import Worker
 
 
 def train_worker(spec: TrainSpec, worker: Worker) -> None:
-    """One worker's part of a run; alone it is the whole run."""
-    if spec.threads:
-        torch.set_num_threads(spec.threads)
-    data = TrainingData(spec, open_records(spec, spec.split), spec.split)
-    held_out = _held_out(spec) if spec.validate_steps and worker.rank == 0 else None
-    train(build_recipe(spec, worker.device, data), data, spec, worker, held_out)
+    """Run one worker's part of a training; a single worker is the whole run.
+
+    Raises:
+        DentgenError: If data, bundle, checkpoint or spec cannot be used, or training diverges.
+        KeyboardInterrupt: On Ctrl-C; the run can be resumed.
+    """
+    with torch_threads(spec.threads):
+        data = _training_data(spec)
+        held_out = _held_out(spec) if spec.validate_steps and worker.rank == 0 else None
+        train(build_recipe(spec, worker.device, data), data, spec, worker, held_out)
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Within the block, torch computes with ``count`` CPU threads; None changes nothing."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_of(spec: TrainSpec) -> torch.device:
-    """The device that a spec asks for; ``auto`` takes a GPU where there is one."""
+    """The device that a spec asks for; ``auto`` takes a GPU if there is one."""
     wanted = spec.device if spec.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
 
 
+def _training_data(spec: TrainSpec) -> TrainingData:
+    return TrainingData(spec, open_records(spec, spec.source.split), spec.source.split)
+
+
 def _held_out(spec: TrainSpec) -> TrainingData:
     try:
-        few = spec.model_copy(update={"stream": True})  # decodes those that are shown, not the whole split
-        return TrainingData(few, open_records(few, spec.validate_split), spec.validate_split)
+        streamed = spec.model_copy(update={"stream": True})  # decodes only the rows shown, not the whole split
+        return TrainingData(streamed, open_records(streamed, spec.validate_split), spec.validate_split)
     except ConditionError as error:
-        raise ConditionError(spec.data, f"{error.found} to validate on", "some; or validate_steps: 0") from error
+        raise ConditionError(
+            spec.source.path, f"{error.found} to validate on", "some; or set validate_steps: null"
+        ) from error
 
 
 def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | None = None) -> Recipe:
-    """The recipe that a spec names; an autoencoder's reads its data to weigh what it errs on."""
-    match spec.recipe:
-        case "autoencoder":
-            data = data or TrainingData(spec, open_records(spec, spec.split), spec.split)
-            return AutoencoderRecipe(spec, data, device)
-        case "text-to-image" | "base":
-            return BaseRecipe(spec, device)
-        case "control-base":
+    """Build the recipe of a spec; an autoencoder's export measures the scale of latents on ``data``."""
+    match spec:
+        case AutoencoderSpec():
+            return AutoencoderRecipe(spec, data or _training_data(spec), device)
+        case TextToImageSpec() | BaseSpec():
+            return TextToImageRecipe(spec, device)
+        case ControlBaseSpec():
             return ControlBaseRecipe(spec, device)
-        case "adapter":
+        case AdapterSpec():
             return AdapterRecipe(spec, device)
-        case "controlnet" | "control-lora":
+        case ControlNetSpec() | ControlLoraSpec():
             return ControlNetRecipe(spec, device)
-        case "lcm-lora":
+        case LcmLoraSpec():
             return LcmLoraRecipe(spec, device)
-        case "decoder":
+        case TinyDecoderSpec() | KlDecoderSpec():
             return DecoderRecipe(spec, device)
-    assert_never(spec.recipe)
+    assert_never(spec)

@@ -1,4 +1,4 @@
-"""Mirrors and palettes: what must be undone exactly is, and what was damaged is refused."""
+"""Mirroring is its own inverse, palettes are read back exactly, and damaged label images are rejected."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from dentgen.conditions.labels import (
     colour_segmentation,
     has_surface,
     labels_from_palette,
+    mirror_fdi,
     mirror_normal,
     mirror_prompt,
     mirror_record,
+    tissue_classes,
 )
 from dentgen.conditions.prepare import fit_record
 from dentgen.errors import ConditionError, SpecError
@@ -62,18 +64,18 @@ def assert_same(found: ConditionRecord, expected: ConditionRecord) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32), st.sampled_from(["left", "right", "frontal"]))
-def test_a_record_mirrored_twice_is_itself(height: int, width: int, seed: int, view: str) -> None:
+def test_mirroring_twice_gives_the_same_record(height: int, width: int, seed: int, view: str) -> None:
     record = made_record(height, width, seed, view)
-    kept = made_record(height, width, seed, view)
+    untouched = made_record(height, width, seed, view)
     assert_same(mirror_record(mirror_record(record)), record)
-    assert_same(record, kept)
+    assert_same(record, untouched)
 
 
-def test_a_mirror_flips_every_map_and_swaps_the_sides() -> None:
+def test_mirroring_flips_every_map_and_swaps_the_views() -> None:
     record = made_record(4, 6)
     mirrored = mirror_record(record)
     for name, array in arrays(mirrored).items():
-        assert array.flags.c_contiguous, "torch takes no array that runs backwards"
+        assert array.flags.c_contiguous, "torch accepts no negative strides"
         flipped = arrays(record)[name][:, ::-1]
         if name not in {"normal", "fdi"}:
             assert (array == flipped).all(), name
@@ -85,7 +87,12 @@ def test_a_mirror_flips_every_map_and_swaps_the_sides() -> None:
     assert mirror_record(made_record(4, 6, view="frontal")).attributes["view"] == "frontal"
 
 
-def test_quadrants_change_places_and_positions_stay() -> None:
+def test_mirrored_fdi_numbers_by_hand() -> None:
+    fdi = np.array([[11, 21, 0], [38, 75, 48]], np.uint8)
+    assert mirror_fdi(fdi).tolist() == [[0, 11, 21], [38, 85, 48]]
+
+
+def test_mirroring_swaps_quadrants_and_keeps_positions() -> None:
     record = made_record(9, 9)
     assert record.fdi is not None
     mirrored = mirror_record(record).fdi
@@ -96,18 +103,18 @@ def test_quadrants_change_places_and_positions_stay() -> None:
     assert pairs == {(0, 0), (1, 2), (2, 1), (3, 4), (4, 3), (5, 6), (6, 5), (7, 8), (8, 7)}
 
 
-def test_a_mirrored_normal_is_the_exact_negative_in_x() -> None:
-    """Every byte: decoded, x changes sign to the last bit; a vector that is no normal is left alone, not lost."""
+def test_mirrored_normal_is_the_exact_negative_in_x() -> None:
+    """For every byte; a pixel without a surface is kept as it is."""
     x = np.arange(256, dtype=np.uint8)
     normal = np.stack([x, np.full(256, 128, np.uint8), np.full(256, 200, np.uint8)], -1)[None]
     decoded = (mirror_normal(normal).astype(float) - 127.5) / 127.5
     assert (decoded[0, ::-1, 0] == -((x - 127.5) / 127.5)).all()
-    no_normal = np.array([[[255, 0, 0], [0, 0, 0], [0, 0, 1]]], np.uint8)
-    assert mirror_normal(no_normal).tolist() == [[[255, 0, 1], [0, 0, 0], [255, 0, 0]]]
-    assert has_surface(no_normal).tolist() == [[False, False, True]]
+    invalid = np.array([[[255, 0, 0], [0, 0, 0], [0, 0, 1]]], np.uint8)
+    assert mirror_normal(invalid).tolist() == [[[255, 0, 1], [0, 0, 0], [255, 0, 0]]]
+    assert has_surface(invalid).tolist() == [[False, False, True]]
 
 
-def test_only_views_change_sides_in_prompts() -> None:
+def test_only_views_are_swapped_in_prompts() -> None:
     assert mirror_prompt("left view, right view") == "right view, left view"
     assert mirror_prompt("left upper molar, light from the right, upright view") == (
         "left upper molar, light from the right, upright view"
@@ -115,7 +122,7 @@ def test_only_views_change_sides_in_prompts() -> None:
 
 
 def test_mirroring_and_halving_commute_on_blocks() -> None:
-    """Nearest takes one pixel of four, the same one in the mirror: only where the four agree is the result the same."""
+    """Nearest neighbour takes the same one of four pixels from either side, so the four must be equal."""
     small = made_record(8, 8)
     conditions = {name: array.repeat(2, 0).repeat(2, 1) for name, array in small.conditions.items()}
     assert small.fdi is not None
@@ -130,7 +137,7 @@ def test_mirroring_and_halving_commute_on_blocks() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32))
 def test_mirroring_and_taking_every_third_label_commute(seed: int) -> None:
-    """Three has a middle, so nearest takes the same pixel from both sides, on any map."""
+    """Nearest neighbour takes the middle of three pixels from either side."""
     record = made_record(24, 24, seed)
     one, other = fit_record(mirror_record(record), 8, "pad"), mirror_record(fit_record(record, 8, "pad"))
     assert one.fdi is not None
@@ -140,7 +147,7 @@ def test_mirroring_and_taking_every_third_label_commute(seed: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**32))
-def test_colours_are_read_back(height: int, width: int, seed: int) -> None:
+def test_palette_colours_are_read_back(height: int, width: int, seed: int) -> None:
     seg = np.random.default_rng(seed).integers(0, 3, (height, width)).astype(np.uint8)
     found = labels_from_palette(colour_segmentation(seg))
     assert found.dtype == np.uint8
@@ -148,41 +155,71 @@ def test_colours_are_read_back(height: int, width: int, seed: int) -> None:
 
 
 def coloured() -> NDArray[np.uint8]:
+    """A label image with a band of gum around teeth."""
     seg = np.zeros((40, 60), np.uint8)
     seg[8:32, 10:50] = 1
     seg[12:24, 20:40] = 2
     return colour_segmentation(seg)
 
 
-def test_a_colour_of_no_class_is_named_with_its_count_and_its_neighbour() -> None:
+def test_colour_outside_the_palette_is_reported_with_its_count_and_the_closest_class() -> None:
     image = coloured()
     image[0, :3], image[1, 0] = (203, 71, 47), (0, 0, 0)
-    with pytest.raises(ConditionError) as refused:
+    with pytest.raises(ConditionError) as caught:
         labels_from_palette(image)
-    assert "4 pixels of 2 colours" in refused.value.found
-    assert "(203, 71, 47) (3 pixels)" in refused.value.found
-    assert str(GUM_RGB) in refused.value.expected
+    assert caught.value.file == "label image"
+    assert caught.value.found.startswith("4 pixels of 2 colours")
+    assert "(203, 71, 47) (3 pixels)" in caught.value.found
+    assert str(GUM_RGB) in caught.value.expected
 
 
-def test_a_label_image_that_was_a_jpeg_is_refused() -> None:
+def test_label_image_that_was_a_jpeg_is_rejected() -> None:
     buffer = io.BytesIO()
     Image.fromarray(coloured()).save(buffer, format="JPEG", quality=95, subsampling=0)
-    with pytest.raises(ConditionError, match="colours that no class has"):
-        labels_from_palette(np.asarray(Image.open(buffer)))
+    decoded = np.asarray(Image.open(buffer))
+    with pytest.raises(ConditionError) as caught:
+        labels_from_palette(decoded)
+    assert caught.value.found.startswith(f"{strays(decoded)} pixels")
 
 
-def test_a_label_image_that_was_interpolated_is_refused() -> None:
+def test_label_image_that_was_interpolated_is_rejected() -> None:
     image = Image.fromarray(coloured())
-    with pytest.raises(ConditionError, match="resized by nearest only"):
-        labels_from_palette(np.asarray(image.resize((90, 60), Image.Resampling.BILINEAR)))
+    interpolated = np.asarray(image.resize((90, 60), Image.Resampling.BILINEAR))
+    with pytest.raises(ConditionError) as caught:
+        labels_from_palette(interpolated)
+    assert caught.value.found.startswith(f"{strays(interpolated)} pixels")
     nearest = labels_from_palette(np.asarray(image.resize((90, 60), Image.Resampling.NEAREST)))
     assert set(np.unique(nearest)) == {0, 1, 2}
 
 
-def test_palettes_of_others() -> None:
+def strays(image: NDArray[np.uint8]) -> int:
+    """Pixels of other colours than those of ``coloured``, one by one."""
+    palette = {tuple(colour) for colour in coloured().reshape(-1, 3).tolist()}
+    return sum(tuple(pixel) not in palette for pixel in image.reshape(-1, 3).tolist())
+
+
+def test_custom_palettes() -> None:
     image = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
     assert labels_from_palette(image, {11: (255, 0, 0), 48: (0, 0, 255)}).tolist() == [[11, 48]]
-    with pytest.raises(SpecError, match="a colour for each"):
-        labels_from_palette(image, {0: TOOTH_RGB, 4: TOOTH_RGB})
-    with pytest.raises(ConditionError, match="uint8 RGB"):
-        labels_from_palette(np.zeros((2, 2, 4), np.uint8))
+
+
+def test_palette_with_equal_colours_is_an_error_of_the_caller() -> None:
+    palette = {0: TOOTH_RGB, 4: TOOTH_RGB}
+    with pytest.raises(SpecError) as caught:
+        labels_from_palette(coloured(), palette)
+    assert (caught.value.key, caught.value.found) == ("palette", palette)
+
+
+@pytest.mark.parametrize("image", [np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3))])
+def test_label_image_must_be_rgb_bytes(image: NDArray[np.uint8]) -> None:
+    with pytest.raises(ConditionError) as caught:
+        labels_from_palette(image)
+    assert str(image.shape) in caught.value.found
+    assert str(image.dtype) in caught.value.found
+
+
+def test_tissue_classes_by_hand() -> None:
+    """Background, gum, tooth, other soft tissue, restoration, appliance, unused values, ignore."""
+    seg = np.array([[0, 1, 2, 3, 4, 5, 6, 254, 255]], np.uint8)
+    assert tissue_classes(seg).tolist() == [[0, 1, 2, 0, 2, 255, 255, 255, 255]]
+    assert tissue_classes(seg[None]).shape == (1, 1, 9)

@@ -1,90 +1,133 @@
-"""Fitting and blending, against independent arithmetic."""
+"""Resizing and rendering of conditions against independent arithmetic."""
 
 from __future__ import annotations
+
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, TOOTH_RGB, mirror_fdi, mirror_normal
-from dentgen.conditions.prepare import Fit, control_image, fit_record
+from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, TOOTH_RGB
+from dentgen.conditions.prepare import Fit, condition_image, control_image, fit_record
+from dentgen.errors import ConditionError
 from dentgen.records import ConditionName, ConditionRecord
 
+BLEND: tuple[ConditionName, ...] = ("segmentation", "lighting")
 
-def record(height: int, width: int, seed: int = 0) -> ConditionRecord:
+
+def made_record(height: int, width: int, seed: int = 0) -> ConditionRecord:
     rng = np.random.default_rng(seed)
     return ConditionRecord(
         "k", "k", "", "",
         {
             "segmentation": rng.integers(0, 3, (height, width)).astype(np.uint8),
             "lighting": rng.integers(0, 256, (height, width)).astype(np.uint8),
+            "normal": rng.integers(0, 256, (height, width, 3)).astype(np.uint8),
+            "curvature": rng.integers(0, 256, (height, width)).astype(np.uint8),
             "depth": rng.integers(0, 65536, (height, width)).astype(np.uint16),
         },
-        rng.choice(np.array(sorted(FDI_NUMBERS), np.uint8), (height, width)), None, "", {},
+        rng.choice(np.array(sorted(FDI_NUMBERS), np.uint8), (height, width)),
+        rng.integers(0, 256, (height, width, 3)).astype(np.uint8), "", {},
     )  # fmt: skip
 
 
-def test_blend_is_the_formula() -> None:
-    made = record(5, 7)
-    found = control_image(made, ("segmentation", "lighting"), 0.3)
+def test_blend_matches_the_formula() -> None:
+    record = made_record(5, 7)
+    image = control_image(record, BLEND, 0.3)
     palette = np.array([BACKGROUND_RGB, GUM_RGB, TOOTH_RGB], np.float64)
-    expected = 0.3 * palette[made.conditions["segmentation"]] + 0.7 * made.conditions["lighting"][..., None]
-    assert np.abs(found - expected).max() <= 0.5
-    assert found.shape == (5, 7, 3)
+    expected = 0.3 * palette[record.conditions["segmentation"]] + 0.7 * record.conditions["lighting"][..., None]
+    assert np.abs(image - expected).max() <= 0.5
+    assert image.shape == (5, 7, 3)
+    assert image.dtype == np.uint8
 
 
-def test_blend_at_the_ends_is_one_condition() -> None:
-    made = record(4, 4)
-    use: tuple[ConditionName, ...] = ("segmentation", "lighting")
-    assert (control_image(made, use, 1.0) == control_image(made, ("segmentation",), 0.3)).all()
-    assert (control_image(made, use, 0.0) == control_image(made, ("lighting",), 0.3)).all()
+def test_blend_with_extreme_weights_is_one_condition() -> None:
+    record = made_record(4, 4)
+    for use in permutations(BLEND):
+        assert (control_image(record, use, 1.0) == condition_image(record, "segmentation")).all()
+        assert (control_image(record, use, 0.0) == condition_image(record, "lighting")).all()
+
+
+def test_single_conditions_as_images() -> None:
+    record = made_record(4, 6)
+    palette = np.array([BACKGROUND_RGB, GUM_RGB, TOOTH_RGB], np.uint8)
+    expected: dict[ConditionName, object] = {
+        "segmentation": palette[record.conditions["segmentation"]].tolist(),
+        "lighting": np.stack([record.conditions["lighting"]] * 3, -1).tolist(),
+        "normal": record.conditions["normal"].tolist(),
+        "curvature": np.stack([record.conditions["curvature"]] * 3, -1).tolist(),
+        "depth": np.stack([record.conditions["depth"] // 256] * 3, -1).tolist(),
+    }
+    for name, levels in expected.items():
+        image = condition_image(record, name)
+        assert image.dtype == np.uint8
+        assert image.tolist() == levels, name
+        assert (control_image(record, (name,), 0.3) == image).all()
+
+
+@pytest.mark.parametrize("use", [("segmentation", "depth"), ("segmentation", "lighting", "normal"), ()])
+def test_undefined_combinations_are_rejected(use: tuple[ConditionName, ...]) -> None:
+    with pytest.raises(ConditionError) as caught:
+        control_image(made_record(4, 4), use, 0.3)
+    assert caught.value.file == "k"
+    assert str(list(use)) in caught.value.found
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(3, 40), st.integers(3, 40), st.sampled_from(["pad", "crop", "stretch"]), st.integers(0, 9))
-def test_labels_never_gain_a_value(height: int, width: int, fit: Fit, seed: int) -> None:
-    made = record(height, width, seed)
-    fitted = fit_record(made, 16, fit)
+def test_labels_are_never_interpolated(height: int, width: int, fit: Fit, seed: int) -> None:
+    record = made_record(height, width, seed)
+    fitted = fit_record(record, 16, fit)
     assert fitted.shape == (16, 16)
     assert fitted.fdi is not None
-    assert made.fdi is not None
-    assert set(np.unique(fitted.fdi)) <= set(np.unique(made.fdi)) | {0}
+    assert record.fdi is not None
+    assert set(np.unique(fitted.fdi)) <= set(np.unique(record.fdi)) | {0}
     assert set(np.unique(fitted.conditions["segmentation"])) <= {0, 1, 2}
+    for name, array in fitted.conditions.items():
+        assert array.dtype == record.conditions[name].dtype
+        assert array.shape == (16, 16, *record.conditions[name].shape[2:])
 
 
-def test_padding_keeps_everything_and_centres_it() -> None:
-    made = record(8, 16)
-    fitted = fit_record(made, 32, "pad")
+def test_padding_keeps_the_whole_image_and_centres_it() -> None:
+    record = made_record(8, 16)
+    fitted = fit_record(record, 32, "pad")
     seg = fitted.conditions["segmentation"]
-    assert (seg[8:24] == np.repeat(np.repeat(made.conditions["segmentation"], 2, 0), 2, 1)).all()
-    assert not seg[:8].any()
-    assert not seg[24:].any()
+    assert (seg[8:24] == np.kron(record.conditions["segmentation"], np.ones((2, 2), np.uint8))).all()
+    empty = {name: np.unique(np.delete(array, range(8, 24), 0)) for name, array in fitted.conditions.items()}
+    assert empty == {"segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0}
 
 
-def test_light_is_averaged_by_area() -> None:
-    made = record(8, 8)
-    fitted = fit_record(made, 4, "pad").conditions["lighting"].astype(float)
-    mean = made.conditions["lighting"].reshape(4, 2, 4, 2).mean((1, 3))
-    assert np.abs(fitted - mean).max() <= 1  # Pillow rounds once per axis
+def test_cropping_takes_the_centre() -> None:
+    record = made_record(8, 14)
+    fitted = fit_record(record, 8, "crop")
+    assert fitted.fdi is not None
+    assert record.fdi is not None
+    assert fitted.photo is not None
+    assert record.photo is not None
+    assert (fitted.fdi == record.fdi[:, 3:11]).all()
+    assert (fitted.photo == record.photo[:, 3:11]).all()
+    assert all((array == record.conditions[name][:, 3:11]).all() for name, array in fitted.conditions.items())
 
 
-def test_depth_keeps_sixteen_bits() -> None:
-    made = record(8, 8)
-    fitted = fit_record(made, 4, "pad").conditions["depth"]
-    mean = made.conditions["depth"].astype(float).reshape(4, 2, 4, 2).mean((1, 3))
-    assert fitted.dtype == np.uint16
-    assert np.abs(fitted - mean).max() <= 1
+def test_stretching_repeats_labels() -> None:
+    record = made_record(4, 8)
+    seg = fit_record(record, 16, "stretch").conditions["segmentation"]
+    assert (seg == np.kron(record.conditions["segmentation"], np.ones((4, 2), np.uint8))).all()
 
 
-def test_a_mirror_swaps_quadrants_and_is_its_own_inverse() -> None:
-    fdi = np.array([[11, 21, 0], [38, 75, 48]], np.uint8)
-    assert mirror_fdi(fdi).tolist() == [[0, 11, 21], [38, 85, 48]]
-    assert (mirror_fdi(mirror_fdi(fdi)) == fdi).all()
-    normal = np.array([[[200, 10, 30], [0, 0, 0]]], np.uint8)
-    assert mirror_normal(normal).tolist() == [[[0, 0, 0], [55, 10, 30]]]
+@pytest.mark.parametrize("name", ["lighting", "curvature", "normal", "depth"])
+def test_maps_are_averaged_by_area(name: ConditionName) -> None:
+    record = made_record(8, 8)
+    fitted = fit_record(record, 4, "pad").conditions[name].astype(float)
+    original = record.conditions[name].astype(float)
+    mean = original.reshape(4, 2, 4, 2, -1).mean((1, 3)).reshape(fitted.shape)
+    assert np.abs(fitted - mean).max() <= 1, "Pillow rounds once per axis"
 
 
-def test_unknown_combinations_are_refused() -> None:
-    with pytest.raises(Exception, match="to blend"):
-        control_image(record(4, 4), ("segmentation", "depth"), 0.3)
+def test_fitting_record_of_the_right_size_changes_nothing() -> None:
+    record = made_record(8, 8)
+    fitted = fit_record(record, 8, "pad")
+    assert all(fitted.conditions[name] is array for name, array in record.conditions.items())
+    assert (fitted.key, fitted.prompt, fitted.attributes) == (record.key, record.prompt, record.attributes)

@@ -1,4 +1,4 @@
-"""Engines, canvases and networks on the real miniature, as the tests of this folder put them together."""
+"""Engines, canvases and networks of the real miniature, shared by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -85,8 +85,17 @@ def latents(sampled: Sampled) -> torch.Tensor:
     return sampled
 
 
+def sample_one(bundle: Bundle, canvas: Canvas, **options: Any) -> torch.Tensor:
+    """Latents of a canvas that an engine samples alone."""
+    return latents(build_engine(bundle, **options).run([canvas])[canvas.key])
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
 def full_control(bundle: Bundle, seed: int = 0) -> tuple[ControlNetModel, FullControl]:
-    """A ControlNet with a pixel hint and weights that do something, whole and in two parts."""
+    """A ControlNet with a pixel hint and non-zero residuals, whole and in two parts."""
     generator = torch.Generator().manual_seed(seed)
     whole: ControlNetModel = ControlNetModel.from_unet(bundle.unet).eval().requires_grad_(False)
     for name, parameter in whole.named_parameters():
@@ -102,7 +111,7 @@ def full_branches(bundle: Bundle, full: FullControl) -> Branches:
 
 
 def inpainting_unet(bundle: Bundle) -> UNet2DConditionModel:
-    """The miniature's UNet with nine input channels, the further five weighted at random."""
+    """The miniature's UNet with nine input channels, five of them with random weights."""
     unet: UNet2DConditionModel = UNet2DConditionModel.from_config({**bundle.unet.config, "in_channels": 9})
     state = bundle.unet.state_dict()
     generator = torch.Generator().manual_seed(4)

@@ -104,13 +104,13 @@ FAULTS = {
         "dentgen/conditions/unit_records.py",
         "        start = position + 1",
         "        start = position",
-        "tests/conditions/test_quarantine.py::test_records_that_kill_are_found_and_their_neighbours_used",
+        "tests/conditions/test_quarantine.py::test_crashing_records_are_found_and_their_neighbours_used",
     ),
     "a tar whose range is read from its beginning": (
         "dentgen/conditions/readers/tar.py",
         "wanted.before, wanted.before + wanted.stop - wanted.start",
         "wanted.stop - wanted.start",
-        "tests/conditions/test_quarantine.py::test_records_that_kill_are_found_and_their_neighbours_used",
+        "tests/conditions/test_quarantine.py::test_crashing_records_are_found_and_their_neighbours_used",
     ),
     "rejects that vanish": (
         "dentgen/conditions/unit_records.py",

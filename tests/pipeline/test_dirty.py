@@ -67,8 +67,8 @@ def damaged_records(good: Members) -> dict[str, tuple[Members, tuple[str, ...]]]
         return {member: content for member, content in good.items() if member != name}
 
     return {
-        "truncated": (changed(light_png=good["light.png"][:200]), ("light.png", "truncated", "a whole image")),
-        "no-image": (changed(seg_png=b"this is text"), ("seg.png", "no image", "PNG")),
+        "truncated": (changed(light_png=good["light.png"][:200]), ("light.png", "truncated", "a complete PNG image")),
+        "no-image": (changed(seg_png=b"this is text"), ("seg.png", "unreadable image", "PNG")),
         "wrong-size": (changed(light_png=png(light[:64])), ("'light': (64, 128)", "the same size")),
         "unknown-class": (changed(seg_png=png(strange)), ("seg.png", "class values [77]", "[0, 1, 2, 3, 4, 5, 255]")),
         "unknown-tooth": (changed(fdi_png=png(strange)), ("fdi.png", "77", "FDI")),
@@ -78,7 +78,7 @@ def damaged_records(good: Members) -> dict[str, tuple[Members, tuple[str, ...]]]
         "palette": (changed(seg_png=png(as_image(good["seg.png"]).convert("P"))), ("seg.png", "mode P", "mode L")),
         "rgba": (changed(light_png=png(as_image(good["light.png"]).convert("RGBA"))), ("light.png", "mode RGBA")),
         "turned": (changed(seg_png=turned(good["seg.png"])), ("seg.png", "EXIF orientation 6", "upright")),
-        "bomb": (changed(normal_png=bomb()), ("normal.png", "17179869184 pixels", f"at most {MAX_PIXELS} pixels")),
+        "bomb": (changed(normal_png=bomb()), ("normal.png", "131072 x 131072 pixels", f"at most {MAX_PIXELS} pixels")),
         "no-json": (changed(json=b"{'a'"), ("json", "a JSON object")),
         "long-prompt": (changed(json=long_prompt), ("tokens", "at most 77")),
         "two\nlines": (good, ("the key 'two\\nlines'", "printable")),
@@ -101,12 +101,12 @@ def damaged_shards(folder: Path, good: Records) -> dict[str, tuple[str, ...]]:
     header[second + 20] ^= 0xFF
     (folder / "header.tar").write_bytes(bytes(header))
     return {
-        "zero.tar": ("empty file", "a whole, uncompressed tar"),
+        "zero.tar": ("empty file", "a complete, uncompressed tar"),
         "empty.tar": ("no record", "at least one"),
-        "garbage.tar": ("at byte 0", "a whole, uncompressed tar"),
-        "garbage.parquet": ("no readable Parquet", "a whole Parquet file"),
-        "cut.tar": ("cut off at byte", "a whole, uncompressed tar"),
-        "header.tar": (f"no end mark at byte {second}", "a whole, uncompressed tar"),
+        "garbage.tar": ("at byte 0", "a complete, uncompressed tar"),
+        "garbage.parquet": ("unreadable Parquet", "a complete Parquet file"),
+        "cut.tar": ("cut off at byte", "a complete, uncompressed tar"),
+        "header.tar": (f"end-of-archive block at byte {second}", "a complete, uncompressed tar"),
     }
 
 
@@ -167,7 +167,7 @@ def test_every_kind_of_damage_is_named_and_nothing_else_is_touched(
     for shard, words in shards.items():
         (reason,) = [s.reason for s in rejected if shard in s.reason]
         assert all(word in reason for word in words), reason
-    duplicates = [s.reason for s in rejected if "a key that an earlier record has" in s.reason]
+    duplicates = [s.reason for s in rejected if "the key of an earlier record" in s.reason]
     assert [reason.split(":")[0] for reason in duplicates] == ["a.tar", "b.tar"]
     assert sum("linked" in s.key for s in rejected) == 1
 

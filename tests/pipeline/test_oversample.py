@@ -74,18 +74,18 @@ def test_the_mix_is_in_the_table_and_the_report(source: Path, tmp_path: Path) ->
 
 def test_the_largest_factor_counts() -> None:
     source = SourceSpec(oversample=OVERSAMPLE)
-    assert source.times({"lighting": "harsh", "caries": "2"}) == 3
-    assert source.times({"lighting": "ring", "caries": "1"}) == 2
-    assert source.times({"lighting": "ring", "caries": "0"}) == source.times({}) == 1
+    assert source.repeats({"lighting": "harsh", "caries": "2"}) == 3
+    assert source.repeats({"lighting": "ring", "caries": "1"}) == 2
+    assert source.repeats({"lighting": "ring", "caries": "0"}) == source.repeats({}) == 1
 
 
 def test_values_are_written_as_they_come_to_mind() -> None:
     """YAML reads yes and 2 as no texts."""
     value = "{braces: {yes: 4}, missing_teeth: {2: 5}}"
     source = read_spec(Path("jobs/specs/demo.yaml"), [f"source.oversample={value}"]).source
-    assert source.times({"braces": "yes"}) == 4
-    assert source.times({"missing_teeth": "2"}) == 5
-    assert source.times({"braces": "no", "missing_teeth": "1"}) == 1
+    assert source.repeats({"braces": "yes"}) == 4
+    assert source.repeats({"missing_teeth": "2"}) == 5
+    assert source.repeats({"braces": "no", "missing_teeth": "1"}) == 1
 
 
 @pytest.mark.parametrize(

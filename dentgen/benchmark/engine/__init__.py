@@ -1,1 +1,1 @@
-"""Benchmarks of the diffusion engine."""
+"""Benchmark of the diffusion engine against its bare networks and diffusers' pipeline."""

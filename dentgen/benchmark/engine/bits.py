@@ -1,7 +1,4 @@
-"""Whether a canvas's latents depend on who shares the batch with it, on its slot, on the order and on the batch's size.
-
-Measured on the engine at hand, not promised. Refuses to know speed.
-"""
+"""Measure whether a canvas's latents depend on its neighbours in the batch, its slot, the order, or the batch size."""
 
 from __future__ import annotations
 
@@ -18,23 +15,24 @@ Latents = Mapping[str, Tensor]
 
 
 def measure_bits(work: Work, engine: DiffusionEngine, single: DiffusionEngine) -> dict[str, dict[str, float | bool]]:
-    """Sample one engine full of canvases in several ways and compare with the first.
+    """Sample the same canvases under several arrangements and compare each with the first run.
 
     Args:
-        work: At least as many pictures as the engine has slots.
+        work: At least as many images as the engine has slots.
         engine: A warm engine.
-        single: One of a single slot.
+        single: A warm engine with one slot.
 
     Returns:
-        For each way whether all bits are ``equal``, and the ``largest`` difference of latents, whose variance is one.
+        Per arrangement, whether all bits are ``equal`` and the ``largest`` absolute difference of the latents, which
+        have unit variance.
     """
     canvases = build_canvases(work.generator, work.first(engine.shape.slots).requests)
     whole = _run(engine, canvases)
-    turned = len(canvases) // 2 + 1
+    shift = len(canvases) // 2 + 1
     return {
         "again": _difference(whole, _run(engine, canvases)),
         "other_order": _difference(whole, _run(engine, canvases[::-1])),
-        "other_slots": _difference(whole, _run(engine, [*canvases[turned:], *canvases[:turned]])),
+        "other_slots": _difference(whole, _run(engine, [*canvases[shift:], *canvases[:shift]])),
         "fewer_neighbours": _difference(whole, _run(engine, canvases[1::2])),
         "alone": _difference(whole, _run(engine, canvases[-1:])),
         "one_slot": _difference(whole, _run(single, canvases[-1:])),
@@ -42,8 +40,8 @@ def measure_bits(work: Work, engine: DiffusionEngine, single: DiffusionEngine) -
 
 
 def _run(engine: DiffusionEngine, canvases: Sequence[Canvas]) -> Latents:
-    found = engine.run(canvases)
-    return {key: latents for key, latents in found.items() if isinstance(latents, Tensor)}
+    sampled = engine.run(canvases)
+    return {key: latents for key, latents in sampled.items() if isinstance(latents, Tensor)}
 
 
 def _difference(whole: Latents, other: Latents) -> dict[str, float | bool]:

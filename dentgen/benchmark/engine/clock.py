@@ -1,9 +1,8 @@
-"""Time of contestants that run side by side. A contestant is an iterator that does a piece of work and names its kind.
+"""Timing of contestants side by side; a contestant is an iterator that does a piece of work and yields its kind.
 
-On a CPU contestants take turns piece by piece, whoever used least time going next, so that a busy machine slows all of
-them alike; with one thread the clock is the process's own time, which stands still while others have the core. On a
-GPU pieces only launch work, so contestants run one after the other and events mark the pieces. Refuses to know what the
-work is.
+On a CPU contestants alternate piece by piece, the one with the least time so far going next, so that a busy machine
+slows all of them alike; with one thread the clock is process time, which excludes other processes. On a GPU a piece
+only launches work, so contestants run one after the other and CUDA events delimit the pieces.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from itertools import pairwise
 
 import torch
 
-#: Does a piece of work at every step and yields what kind it was.
+#: Does one piece of work per step and yields its kind.
 Pieces = Iterator[str]
 
 
@@ -24,7 +23,7 @@ class Lap:
     """One run of a contestant.
 
     Attributes:
-        total: Seconds from its beginning to its end, of its own time.
+        total: Seconds of the contestant's own work.
         kinds: Seconds by kind of work.
     """
 
@@ -32,37 +31,37 @@ class Lap:
     kinds: dict[str, float] = field(default_factory=dict)
 
     def add(self, kind: str, seconds: float) -> None:
-        """Take note of a piece."""
+        """Add a piece of work."""
         self.kinds[kind] = self.kinds.get(kind, 0.0) + seconds
 
 
 def run_side_by_side(contestants: Mapping[str, Pieces], device: torch.device) -> dict[str, Lap]:
-    """Run every contestant to its end and return how long each took."""
+    """Run every contestant to completion and time it."""
     if device.type == "cuda":
         return {name: _on_gpu(pieces, device) for name, pieces in contestants.items()}
-    racing, laps = dict(contestants), {name: Lap() for name in contestants}
+    running, laps = dict(contestants), {name: Lap() for name in contestants}
     now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    while racing:
-        name = min(racing, key=lambda other: laps[other].total)
+    while running:
+        name = min(running, key=lambda other: laps[other].total)
         began = now()
-        kind = next(racing[name], None)
-        took = now() - began
-        laps[name].total += took
+        kind = next(running[name], None)
+        seconds = now() - began
+        laps[name].total += seconds
         if kind is None:
-            del racing[name]
+            del running[name]
         else:
-            laps[name].add(kind, took)
+            laps[name].add(kind, seconds)
     return laps
 
 
-def run_out(pieces: Pieces) -> None:
-    """Run a contestant to its end without looking at the clock."""
+def run_to_end(pieces: Pieces) -> None:
+    """Run a contestant to completion without timing it."""
     for _ in pieces:
         pass
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that work takes, the device's included."""
+    """Time a call, including the work that it launches on the device."""
     wait_for(device)
     began = time.perf_counter()
     work()
@@ -71,7 +70,7 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device has finished all launched work; a no-op on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

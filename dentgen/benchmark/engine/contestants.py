@@ -1,8 +1,4 @@
-"""The engine, and the bare calls of its networks.
-
-The same rows, prompts and pictures, once with all that belongs to an engine and once with nothing else. Refuses to know
-the clock and diffusers' pipelines.
-"""
+"""Two contestants on the same work: the whole engine, and nothing but the network calls that it makes."""
 
 from __future__ import annotations
 
@@ -29,8 +25,8 @@ class EngineContestant:
 
     Attributes:
         engine: The engine.
-        pictures: What the last run made, by key.
-        latents: The same before decoding.
+        pictures: Images of the last run, by key.
+        latents: Their latents.
     """
 
     engine: DiffusionEngine
@@ -38,32 +34,32 @@ class EngineContestant:
     latents: dict[str, Tensor] = field(default_factory=dict)
 
     def pieces(self, work: Work) -> Pieces:
-        """Make pictures: ``prepare``, ``tick`` and ``decode``."""
-        generator = work.afresh()
+        """Generate images; kinds are ``prepare``, ``tick`` and ``decode``."""
+        generator = work.generator_with_empty_cache()
         for canvas in build_canvases(generator, work.requests):
             self.engine.submit(canvas)
         yield "prepare"
         self.latents, self.pictures = {}, {}
         while not self.engine.idle:
-            self._collect()
+            self._tick()
             yield "tick"
         keys = list(self.latents)
-        at_once = CODEC_BATCH if generator.bundle.unet.device.type == "cpu" else len(keys)
-        for some in (keys[i : i + at_once] for i in range(0, len(keys), at_once)):
-            decoded = generator.codec.decode([self.latents[key] for key in some])
-            self.pictures.update(zip(some, decoded, strict=True))
+        batch = CODEC_BATCH if generator.bundle.unet.device.type == "cpu" else len(keys)
+        for part in (keys[i : i + batch] for i in range(0, len(keys), batch)):
+            decoded = generator.codec.decode([self.latents[key] for key in part])
+            self.pictures.update(zip(part, decoded, strict=True))
             yield "decode"
 
-    def _collect(self) -> None:
-        for left in self.engine.tick():
-            if not isinstance(left, Finished):
-                raise left.error
-            self.latents[left.key] = left.latents
+    def _tick(self) -> None:
+        for outcome in self.engine.tick():
+            if not isinstance(outcome, Finished):
+                raise outcome.error
+            self.latents[outcome.key] = outcome.latents
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkContestant:
-    """The networks with inputs that lie ready: no gathering, no solver, no copies."""
+    """Bare network calls on inputs prepared in advance: no gathering, no solver, no copies."""
 
     text: Callable[[], object]
     encode: Callable[[], object]
@@ -74,28 +70,28 @@ class NetworkContestant:
     @classmethod
     @torch.no_grad()
     def of(cls, work: Work) -> NetworkContestant:
-        """Lay out inputs of exactly the engine's shapes."""
+        """Prepare inputs of exactly the engine's shapes."""
         inputs, bundle, compiled = _Inputs(work), work.generator.bundle, work.spec.engine.compile
         unet = UNetDenoiser(bundle.unet, compiled=compiled)
         assert bundle.control is not None
         control = ControlBranch(bundle.control, compiled=compiled)
         decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
         decode = torch.compile(decoder.decode, dynamic=False) if compiled else decoder.decode
-        slots, places = work.spec.engine.slots, work.spec.control_slots
-        rows, shared, codes = inputs.rows(slots), inputs.rows(places), inputs.latents(CODEC_BATCH)
-        residuals = [r.repeat(-(-slots // places), 1, 1, 1)[:slots] for r in control(*shared)]
+        slots, control_slots = work.spec.engine.slots, work.spec.control_slots
+        rows, control_rows, latents = inputs.rows(slots), inputs.rows(control_slots), inputs.latents(CODEC_BATCH)
+        residuals = [r.repeat(-(-slots // control_slots), 1, 1, 1)[:slots] for r in control(*control_rows)]
         pixels, tokens = inputs.pixels(), inputs.tokens()
         return cls(
             text=lambda: bundle.text_encoder(tokens),
             encode=lambda: bundle.vae.encode(pixels, return_dict=False),
-            control=lambda: control(*shared),
+            control=lambda: control(*control_rows),
             unet=lambda: unet(*rows, residuals),
-            decode=lambda: decode(codes, return_dict=False),
+            decode=lambda: decode(latents, return_dict=False),
         )
 
     @torch.no_grad()
     def pieces(self, work: Work) -> Pieces:
-        """Call every network as often as the engine would: pieces by the networks' names."""
+        """Call every network as often as the engine does; kinds are the networks' names."""
         for kind in self._calls(work):
             getattr(self, kind)()
             yield kind
@@ -108,14 +104,14 @@ class NetworkContestant:
 
 
 class _Inputs:
-    """Random inputs of the networks' shapes, in their precision and memory format."""
+    """Random inputs in the networks' shapes, precision and memory format."""
 
     def __init__(self, work: Work) -> None:
         self._work, unet = work, work.generator.bundle.unet
         self._like = {"device": unet.device, "dtype": unet.dtype}
 
     def rows(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents, timesteps and prompt embeddings of rows."""
+        """Latents, timesteps and prompt embeddings of ``count`` rows."""
         times = torch.full((count,), 500.0, device=self._like["device"])
         return self.latents(count), times, torch.randn(count, *self._work.generator.prompts.shape, **self._like)
 

@@ -1,7 +1,6 @@
 """Floating-point operations of a bundle's networks, counted by torch on the networks themselves.
 
-One multiply-add is two. Attention goes by its plain formula, because fused kernels are not counted everywhere. Refuses
-to know how often anything is called.
+A multiply-add counts as two. Attention runs unfused, because torch does not count every fused kernel.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from dentgen.models.control import control_residuals
 
 @dataclass(frozen=True, slots=True)
 class NetworkFlops:
-    """GFLOP of one row, picture or prompt.
+    """GFLOP of single calls.
 
     Attributes:
-        unet, control: Of a row of the UNet and of the ctrLoRA control net.
-        encode, decode: Of a picture; ``decode`` by the decoder that was chosen.
-        text: Of a prompt.
+        unet, control: One row of the UNet and of the ctrLoRA control net.
+        encode, decode: One image; ``decode`` is that of the chosen decoder.
+        text: One prompt.
     """
 
     unet: float
@@ -37,23 +36,28 @@ class NetworkFlops:
 
 
 def count_networks(bundle: Bundle, size: int, tokens: int, width: int) -> NetworkFlops:
-    """Count.
+    """Count the operations of every network.
 
     Args:
         bundle: Networks on any device, ``meta`` included.
-        size: Edge of the pictures, pixels.
-        tokens: Tokens of prompt embeddings.
-        width: Their width.
+        size: Edge of the images, pixels.
+        tokens: Tokens per prompt embedding.
+        width: Width of a prompt embedding.
 
     Raises:
-        SpecError: If there is not exactly one ctrLoRA control net.
+        SpecError: If the bundle does not have exactly one ctrLoRA control net.
     """
     device, dtype, control = bundle.unet.device, bundle.unet.dtype, bundle.control
     if control is None:
-        raise SpecError(f"{bundle.name}: found {len(bundle.shared)} ctrLoRA control nets, expected one to measure")
+        raise SpecError(
+            file=f"bundle {bundle.name}",
+            key="model.adapters",
+            found=f"{len(bundle.shared)} ctrLoRA control nets",
+            expected="one to count",
+        )
     edge = size // downscale_of(bundle.vae)
     latents = torch.zeros(1, 4, edge, edge, device=device, dtype=dtype)
-    picture = torch.zeros(1, 3, size, size, device=device, dtype=dtype)
+    image = torch.zeros(1, 3, size, size, device=device, dtype=dtype)
     prompt = torch.zeros(1, tokens, width, device=device, dtype=dtype)
     times = torch.zeros(1, device=device)
     window = torch.zeros(1, bundle.tokenizer.model_max_length, device=device, dtype=torch.long)
@@ -61,7 +65,7 @@ def count_networks(bundle: Bundle, size: int, tokens: int, width: int) -> Networ
     return NetworkFlops(
         unet=_gflop(lambda: bundle.unet(latents, times, prompt)),
         control=_gflop(lambda: control_residuals(control, latents, times, prompt)),
-        encode=_gflop(lambda: bundle.vae.encode(picture)),
+        encode=_gflop(lambda: bundle.vae.encode(image)),
         decode=_gflop(lambda: decoder.decode(latents)),
         text=_gflop(lambda: bundle.text_encoder(window)) * tokens / window.shape[1],
     )

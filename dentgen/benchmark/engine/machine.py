@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, and how fast it multiplies matrices. Refuses to know networks."""
+"""The measuring machine: device, library versions, memory, and speed of matrix multiplication."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from dentgen.benchmark.engine.clock import seconds_of
 
 _LIBRARIES: Final = ("torch", "diffusers", "transformers", "numpy")
-#: Edge of the matrices: on a GPU as published peaks have it, on a CPU a fifth of a second's work.
+#: Edge of the matrices: on a GPU that of published peaks, on a CPU a fifth of a second of work.
 _EDGE: Final = {"cuda": 8192, "cpu": 1536}
 _PRODUCTS: Final = 10
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
-    """Device and library versions."""
+    """Return device name and library versions."""
     on_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if on_gpu else f"{platform.machine()} {_cpu()}"
     return {"device": name, "cuda": str(torch.version.cuda), **{library: _version(library) for library in _LIBRARIES}}
@@ -26,7 +26,7 @@ def describe_machine(device: torch.device) -> dict[str, str]:
 
 @torch.no_grad()
 def matmul_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """TFLOP/s of a large matrix product on random data: zeros take less power and run faster. The best of several."""
+    """Measure TFLOP/s of a large matrix product, best of several; random data, because zeros draw less power."""
     edge = _EDGE[device.type]
     one, other = (torch.randn(edge, edge, device=device, dtype=dtype) for _ in range(2))
     products = _PRODUCTS if device.type == "cuda" else 1
@@ -40,8 +40,8 @@ def matmul_tflops(device: torch.device, dtype: torch.dtype) -> float:
     return products * 2 * edge**3 / seconds / 1e12
 
 
-def forget_memory(device: torch.device) -> None:
-    """Give back what is not used and count the peak anew."""
+def reset_memory(device: torch.device) -> None:
+    """Release unused memory and reset the peak counter."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -49,7 +49,7 @@ def forget_memory(device: torch.device) -> None:
 
 
 def peak_memory_gib(device: torch.device) -> float | None:
-    """The most that tensors took since ``forget_memory``; None on a CPU."""
+    """Return the peak memory of tensors since ``reset_memory``; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
 
 

@@ -1,7 +1,4 @@
-"""Whether contestants made the same pictures. A ratio of speeds of different work means nothing, so none is given then.
-
-Refuses to know who made them.
-"""
+"""Check that contestants generated the same images, because a ratio of speeds of different work means nothing."""
 
 from __future__ import annotations
 
@@ -17,29 +14,38 @@ Pictures = Mapping[str, NDArray[np.uint8]]
 
 
 def compare_pictures(ours: Pictures, theirs: Pictures, dtype: torch.dtype) -> dict[str, float]:
-    """Differences in levels of 255.
+    """Compare (H, W, 3) uint8 images of the same keys, in levels of 255.
 
-    float32 networks must agree to one level. Otherwise diffusers keeps the latents themselves in half precision, which
-    the engine does not, so there a picture must be much nearer to its twin than to its neighbour.
+    In float32 twins must agree to one level. In half precision diffusers keeps the latents themselves in half
+    precision, which the engine does not; there a twin must be much closer than another image.
 
     Returns:
-        ``largest`` and ``mean`` difference between twins, and ``mean_to_neighbour``: what another picture differs by.
+        ``largest`` and ``mean`` difference between twins, and ``mean_to_neighbour``, the difference to another image.
 
     Raises:
-        EngineError: If they are not the same pictures.
+        EngineError: If the images are not the same.
     """
     keys = list(theirs)
     twins = [_difference(ours[key], theirs[key]) for key in keys]
     neighbours = [_difference(ours[a], theirs[b]) for a, b in zip(keys, [*keys[1:], keys[0]], strict=True)]
-    found = {
+    differences = {
         "largest": float(np.max(twins)),
         "mean": float(np.mean(twins)),
         "mean_to_neighbour": float(np.mean(neighbours)),
     }
-    same = found["largest"] <= 1 if dtype == torch.float32 else found["mean"] <= 0.1 * found["mean_to_neighbour"]
-    if not same and not np.array_equal(twins, np.zeros_like(twins)):
-        raise EngineError(f"the contestants made different pictures: {found}; their speeds cannot be compared")
-    return found
+    if np.any(twins) and not _same(differences, dtype):
+        raise EngineError(
+            "the contestants generated different images, so their speeds cannot be compared",
+            found=", ".join(f"{name} difference {value:.3g}" for name, value in differences.items()),
+            expected="at most 1 level" if dtype == torch.float32 else "a mean at most a tenth of that to a neighbour",
+        )
+    return differences
+
+
+def _same(differences: Mapping[str, float], dtype: torch.dtype) -> bool:
+    if dtype == torch.float32:
+        return differences["largest"] <= 1
+    return differences["mean"] <= 0.1 * differences["mean_to_neighbour"]
 
 
 def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """diffusers' own pipeline as contestant: StableDiffusionControlNetPipeline, batched, on the same networks.
 
-It gets what helps it: noise that lies ready, control images encoded once per call and not once per step, the networks'
-compile setting, and encoder and decoder in the engine's batches (a KL decoder's tensors pass 2^31 elements at 32
-pictures of 512 pixels). Refuses to know the engine.
+It is given every advantage: noise drawn in advance, control images encoded once per call instead of once per step, the
+same compile setting, and encoder and decoder in the engine's batches (tensors of a KL decoder exceed 2^31 elements at
+32 images of 512 pixels).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Recipe:
     """How a pipeline samples.
 
     Attributes:
-        scheduler, steps: The solver.
-        batch: Pictures per call; with guidance there are two UNet rows a picture.
-        guidance_scale: 1 is none.
+        scheduler, steps: Solver and number of steps.
+        batch: Images per call; guidance takes two UNet rows per image.
+        guidance_scale: 1 disables guidance.
         negative_prompt: Prompt of the second row.
     """
 
@@ -47,12 +47,12 @@ class Recipe:
 
 @dataclass(slots=True, eq=False)
 class PipelineContestant:
-    """A pipeline.
+    """A diffusers pipeline.
 
     Attributes:
-        pipeline: diffusers' own.
+        pipeline: The pipeline.
         recipe: How it samples.
-        pictures: What the last run made, by key.
+        pictures: Images of the last run, by key.
     """
 
     pipeline: Any
@@ -61,7 +61,7 @@ class PipelineContestant:
 
     @classmethod
     def of(cls, work: Work, recipe: Recipe) -> Self:
-        """Put the pipeline together on the work's networks, in the work's compile setting."""
+        """Build the pipeline from the work's networks, with the work's compile setting."""
         bundle, compiled = work.generator.bundle, work.spec.engine.compile
         decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
         pipeline = StableDiffusionControlNetPipeline(
@@ -79,7 +79,7 @@ class PipelineContestant:
         return cls(pipeline, recipe)
 
     def pieces(self, work: Work) -> Pieces:
-        """Make pictures, one ``call`` a batch; with noise that was drawn before."""
+        """Generate images, one ``call`` per batch, from noise drawn in advance."""
         unet = work.generator.bundle.unet
         ready = [(batch, batch.noise().to(unet.device, unet.dtype)) for batch in batches(work, self.recipe.batch)]
         self.pictures = {}
@@ -89,12 +89,12 @@ class PipelineContestant:
             yield "call"
 
     def _call(self, work: Work, noise: Tensor) -> NDArray[np.uint8]:
-        images = torch.from_numpy(np.stack(work.images())).to(noise.device).permute(0, 3, 1, 2)
+        controls = torch.from_numpy(np.stack(work.control_images())).to(noise.device).permute(0, 3, 1, 2)
         (route,) = work.generator.routes
-        made: Tensor = self.pipeline(
+        images: Tensor = self.pipeline(
             prompt=[request.prompt for request in work.requests],
             negative_prompt=[self.recipe.negative_prompt] * len(work.requests),
-            image=images.float() / 255,
+            image=controls.float() / 255,
             latents=noise,
             num_inference_steps=self.recipe.steps,
             guidance_scale=self.recipe.guidance_scale,
@@ -102,17 +102,17 @@ class PipelineContestant:
             output_type="pt",
             return_dict=False,
         )[0]
-        return (made.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 class LatentControlNet(ControlNetModel):  # type: ignore[misc]
-    """ctrLoRA as diffusers' pipeline calls a ControlNet: the hint's latents take the noisy latents' place."""
+    """ctrLoRA behind the interface of diffusers' ControlNet: it reads the control image's latents instead of x_t."""
 
     _image: Tensor | None
 
     @classmethod
     def of(cls, bundle: Bundle, *, guided: bool, compiled: bool) -> Self:
-        """Share a bundle's control net and encoder; with guidance the pipeline hands every hint over twice."""
+        """Share a bundle's control net and encoder; with guidance the pipeline passes every control image twice."""
         assert bundle.control is not None
         with torch.device("meta"):
             net: Self = cls.from_config(bundle.control.config)
@@ -124,7 +124,7 @@ class LatentControlNet(ControlNetModel):  # type: ignore[misc]
         return net
 
     def forward(self, sample: Tensor, timestep: Tensor, *, controlnet_cond: Tensor, **options: Any) -> Any:
-        """Residuals; a hint is encoded when it is first seen, which is once per call of the pipeline."""
+        """Compute residuals; a control image is encoded when first seen, which is once per pipeline call."""
         if controlnet_cond is not self._image:
             distinct = controlnet_cond[: len(controlnet_cond) // self._copies]
             self._image, self._latents = controlnet_cond, torch.cat([self._encode(distinct)] * self._copies)
@@ -132,22 +132,25 @@ class LatentControlNet(ControlNetModel):  # type: ignore[misc]
 
 
 def _encoder(vae: AutoencoderKL) -> Callable[[Tensor], Tensor]:
-    """Images in [0, 1] to scaled latents at the posterior's mode; a function, which no module takes for its part."""
+    """Encode images in [0, 1] to scaled latents at the posterior's mode.
+
+    A closure, because ``nn.Module`` would register the autoencoder as a submodule of the control net.
+    """
 
     def encode(images: Tensor) -> Tensor:
-        found = [vae.encode(some).latent_dist.mode() for some in images.split(CODEC_BATCH)]
-        return torch.cat(found) * float(vae.config["scaling_factor"])
+        batches = [vae.encode(batch).latent_dist.mode() for batch in images.split(CODEC_BATCH)]
+        return torch.cat(batches) * float(vae.config["scaling_factor"])
 
     return encode
 
 
 def _in_batches(decoder: AutoencoderKL | AutoencoderTiny, compiled: bool) -> AutoencoderKL | AutoencoderTiny:
-    """A view of the decoder, its weights shared, that decodes in the engine's batches."""
+    """A view of the decoder with shared weights that decodes in the engine's batches."""
     decode = torch.compile(decoder.decode, dynamic=False) if compiled else decoder.decode
 
     def decode_all(latents: Tensor, **options: Any) -> tuple[Tensor]:
         options.pop("generator", None)
-        return (torch.cat([decode(some, **options)[0] for some in latents.split(CODEC_BATCH)]),)
+        return (torch.cat([decode(batch, **options)[0] for batch in latents.split(CODEC_BATCH)]),)
 
     view = copy.copy(decoder)
     view.decode = decode_all

@@ -1,7 +1,4 @@
-"""Every combination that was asked for, one after the other; what is known is written down after each.
-
-Refuses to know how one combination is measured.
-"""
+"""A sweep over combinations of slots, variants and decoders; the report is written after each."""
 
 from __future__ import annotations
 
@@ -15,9 +12,10 @@ from typing import Any
 import torch
 
 from dentgen.benchmark.engine.experiment import run_experiment
-from dentgen.benchmark.engine.machine import describe_machine, forget_memory, matmul_tflops
+from dentgen.benchmark.engine.machine import describe_machine, matmul_tflops, reset_memory
 from dentgen.errors import EngineError, is_out_of_memory
-from dentgen.models.bundle import Bundle, load_chosen
+from dentgen.generation.threads import torch_threads
+from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.sd15 import SD15, SIZE, random_sd15
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
@@ -32,7 +30,15 @@ def combinations(
     variants: Sequence[int] = (),
     decoders: Sequence[str] = (),
 ) -> list[BuildSpec]:
-    """A spec for every combination; where a list is empty, the spec's own value.
+    """Read a spec per combination; an empty list keeps the spec's own value.
+
+    Args:
+        spec: YAML file.
+        overrides: ``a.b=value`` changes of all combinations.
+        model: Bundle, or ``sd15`` for networks of that size with random weights.
+        slots: Values of ``engine.slots``.
+        variants: Values of ``sampling.variants``.
+        decoders: Values of ``model.decoder``.
 
     Raises:
         SpecError: If the spec file or a value is wrong.
@@ -54,46 +60,52 @@ def run_sweep(
     times: int,
     rounds: int,
     file: Path | None,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
+    progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Measure every combination.
 
     Args:
         specs: The combinations.
-        device: Where.
-        times: Pictures per slot and round.
-        rounds: How often every contestant runs.
-        file: Written after every combination.
-        say: Told how it goes.
+        device: Device of all networks.
+        times: Images per slot and round.
+        rounds: Runs of every contestant.
+        file: JSON report, written after every combination; None writes none.
+        log: Called with a line as each combination proceeds.
+        progress: Called with finished and planned rounds.
 
     Returns:
-        ``experiments``, one per combination, with ``error`` where it failed; and ``ratios``, ``spread``,
-        ``of_predicted`` and ``limits`` of the first that did not.
+        ``experiments``, one per combination, with ``error`` if it failed; ``ratios``, ``spread``, ``of_predicted`` and
+        ``limits`` of the first that succeeded; ``machine`` and ``matmul_tflops``.
 
     Raises:
         BundleError: If a bundle cannot be loaded.
-        SpecError: If contestants would not do the same work.
+        SpecError: If the contestants cannot do the same work.
     """
     report: dict[str, Any] = {"machine": describe_machine(device), "matmul_tflops": {}, "experiments": []}
-    torch.set_num_threads(specs[0].engine.threads)
     loaded: dict[tuple[str, ...], Bundle] = {}
+    progress(0, len(specs) * rounds)
     for number, spec in enumerate(specs):
         dtype = _dtype(spec, device)
         peaks = report["matmul_tflops"]
         peaks.setdefault(str(dtype), matmul_tflops(device, dtype))
-        say(f"{number + 1} of {len(specs)}: {_name(spec)}")
+        log(f"combination {number + 1} of {len(specs)}: {_name(spec)}")
         began = time.perf_counter()
         bundle = _bundle(spec, device, dtype, loaded)
-        found = _measured(spec, bundle, times=times, rounds=rounds, peak=peaks[str(dtype)], say=say)
-        report["experiments"].append({**found, "seconds": time.perf_counter() - began})
+        with torch_threads(spec.engine.threads):
+            experiment = _measure(
+                spec, bundle, times=times, rounds=rounds, peak=peaks[str(dtype)], log=log,
+                progress=lambda done, before=number * rounds: progress(before + done, len(specs) * rounds),
+            )  # fmt: skip
+        report["experiments"].append({**experiment, "seconds": time.perf_counter() - began})
         report = {**_headline(report["experiments"]), **report}
         _write(report, file)
     return _rounded(report)
 
 
-def _measured(spec: BuildSpec, bundle: Bundle, **options: Any) -> dict[str, Any]:
-    """The combination's figures, or what kept it from having any."""
-    torch.compiler.reset()  # every shape is a graph of its own, and torch keeps only few before it gives up compiling
+def _measure(spec: BuildSpec, bundle: Bundle, **options: Any) -> dict[str, Any]:
+    """The combination's figures, or the error that stopped it."""
+    torch.compiler.reset()  # every shape is its own graph, and torch stops compiling after a few
     try:
         return run_experiment(spec, bundle, **options)
     except Exception as error:
@@ -101,15 +113,15 @@ def _measured(spec: BuildSpec, bundle: Bundle, **options: Any) -> dict[str, Any]
             raise
         return {"combination": _name(spec), "error": f"{type(error).__name__}: {str(error)[:500]}"}
     finally:
-        forget_memory(bundle.unet.device)
+        reset_memory(bundle.unet.device)
 
 
 def _bundle(spec: BuildSpec, device: torch.device, dtype: torch.dtype, loaded: dict[tuple[str, ...], Bundle]) -> Bundle:
-    """The spec's bundle; the last one stays loaded."""
+    """Load the spec's bundle; the last one is cached."""
     name = (spec.model.model_dump_json(), str(dtype))
     if name not in loaded:
         loaded.clear()
-        forget_memory(device)
+        reset_memory(device)
         loaded[name] = _load(spec, device, dtype)
     return loaded[name]
 
@@ -118,7 +130,7 @@ def _load(spec: BuildSpec, device: torch.device, dtype: torch.dtype) -> Bundle:
     model = spec.model
     if model.bundle == SD15:
         return random_sd15(decoder=model.decoder, device=device, dtype=dtype)
-    return load_chosen(model, device=device, dtype=dtype)
+    return load_bundle(model, device=device, dtype=dtype)
 
 
 def _dtype(spec: BuildSpec, device: torch.device) -> torch.dtype:
@@ -128,8 +140,8 @@ def _dtype(spec: BuildSpec, device: torch.device) -> torch.dtype:
 
 
 def _headline(experiments: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    whole = [experiment for experiment in experiments if "ratios" in experiment]
-    return {key: whole[0][key] for key in ("ratios", "spread", "of_predicted", "limits")} if whole else {}
+    measured = [experiment for experiment in experiments if "ratios" in experiment]
+    return {key: measured[0][key] for key in ("ratios", "spread", "of_predicted", "limits")} if measured else {}
 
 
 def _name(spec: BuildSpec) -> str:
@@ -142,7 +154,7 @@ def _write(report: dict[str, Any], file: Path | None) -> None:
 
 
 def _rounded(values: Any) -> Any:
-    """Four digits that count: what is measured here is not known better."""
+    """Round floats to four significant digits, about the accuracy of the measurements."""
     if isinstance(values, dict):
         return {key: _rounded(value) for key, value in values.items()}
     if isinstance(values, list):

@@ -1,7 +1,4 @@
-"""The pictures that every contestant makes: made-up records, sent the way that a build's records go.
-
-Refuses to know who makes them and how long that takes.
-"""
+"""The images that every contestant generates, requested from synthetic records as a build would request them."""
 
 from __future__ import annotations
 
@@ -16,27 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.documents import Unit
 from dentgen.errors import SpecError
 from dentgen.generation.canvases import sample_requests
 from dentgen.generation.generator import CODEC_BATCH, Generator, build_engine, build_generator, prompt_encoder
 from dentgen.models.bundle import Bundle
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.seeding import NoiseKey, numpy_generator
-from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
 
-#: Edge of the squares that a made-up map consists of, pixels.
+#: Edge of the squares in a synthetic map, pixels.
 _SQUARE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """Pictures to make, on loaded models.
+    """Images to generate with loaded models.
 
     Attributes:
-        generator: Models, solver and settings, as a build has them.
-        requests: The pictures; variants of a record stand together and share condition and prompt.
+        generator: Models, solver and settings, as in a build.
+        requests: One per image; variants of a record are adjacent and share condition and prompt.
     """
 
     generator: Generator
@@ -49,93 +44,99 @@ class Work:
 
     @property
     def records(self) -> int:
-        """Distinct conditions, and as many distinct prompts."""
+        """Number of distinct conditions, each with its own prompt."""
         return len({request.record.key for request in self.requests})
 
     @property
     def ticks(self) -> int:
-        """UNet calls of full batches that the pictures need."""
+        """UNet calls on full batches needed for all images."""
         return -(-len(self.requests) * self.generator.table.num_steps // self.spec.engine.slots)
 
     @property
     def latent_size(self) -> int:
-        """Edge of the latents."""
+        """Edge of the latents, latent pixels."""
         return self.spec.conditions.size // self.generator.codec.downscale
 
     def first(self, pictures: int) -> Work:
-        """The same with fewer pictures."""
+        """Only the first images."""
         return replace(self, requests=self.requests[:pictures])
 
-    def afresh(self) -> Generator:
-        """The generation without any prompt remembered."""
+    def generator_with_empty_cache(self) -> Generator:
+        """The generator with an empty prompt cache."""
         return replace(self.generator, prompts=prompt_encoder(self.spec, self.generator.bundle))
 
     def engine(self, slots: int | None = None) -> DiffusionEngine:
-        """An engine of the spec's shape, or of another number of slots; not yet warmed up."""
+        """Build an engine of the spec's shape or with another number of slots; not warmed up."""
         own = self.spec.engine.slots
         slots = own if slots is None else slots
         return build_engine(self.generator, slots, max(1, self.spec.control_slots * slots // own))
 
-    def images(self) -> list[NDArray[np.uint8]]:
-        """The control image of every picture."""
+    def control_images(self) -> list[NDArray[np.uint8]]:
+        """(H, W, 3) uint8 control image of every request."""
         return [next(iter(request.controls.values())) for request in self.requests]
 
     def noise(self) -> Tensor:
-        """(picture, 4, h, w) float32 noise that the engine's canvases start from."""
+        """(images, 4, h, w) float32 noise that the engine's canvases start from."""
         shape = (4, self.latent_size, self.latent_size)
         keys = [NoiseKey(self.spec.sampling.seed, r.record.key, r.variant) for r in self.requests]
         return torch.stack([key.normal("initial", 0, shape) for key in keys])
 
 
 def make_work(spec: BuildSpec, bundle: Bundle, times: int) -> Work:
-    """Make up records for some engines full of pictures.
+    """Create synthetic records and the requests for their images.
 
     Args:
         spec: Few-step sampling without guidance, one ctrLoRA branch.
         bundle: The loaded bundle.
-        times: Pictures per slot; rounded up until slots and the codec's batches are all full.
+        times: Images per slot, rounded up until slots and codec batches are all full.
 
     Raises:
-        SpecError: If the contestants would not do the same work.
+        SpecError: If the contestants cannot do the same work under this spec.
     """
     _check(spec, bundle)
-    environment = {"device": bundle.unet.device.type, "dtype": str(bundle.unet.dtype).removeprefix("torch.")}
-    plan = Plan(
-        segment=0,
-        spec=spec.model_dump(mode="json"),
-        spec_digest=spec.digest(),
-        bundle_digest=bundle.digest,
-        environment=environment,
-        units=(),
-    )
-    generator = build_generator(plan, spec, bundle)
-    pictures = _pictures(spec, times)
-    records = [_record(spec, number) for number in range(pictures // spec.sampling.variants)]
-    unit = Unit(id=0, shard="made-up", start=0, stop=len(records), records=len(records), shard_bytes=0)
-    requests, rejected = sample_requests(generator, unit, records)
-    if rejected:
-        raise SpecError(rejected[0].reason)
+    generator = build_generator(spec, bundle)
+    count = _full_batches(spec, times)
+    records = [_record(spec, number) for number in range(count // spec.sampling.variants)]
+    requests = [request for record in records for request in sample_requests(generator, record)]
     return Work(generator, tuple(requests))
 
 
-def _pictures(spec: BuildSpec, times: int) -> int:
-    even = math.lcm(spec.engine.slots, CODEC_BATCH * spec.sampling.variants)
-    return even * -(-times * spec.engine.slots // even)
+def _full_batches(spec: BuildSpec, times: int) -> int:
+    """Smallest number of images that fills all slots and codec batches."""
+    multiple = math.lcm(spec.engine.slots, CODEC_BATCH * spec.sampling.variants)
+    return multiple * -(-times * spec.engine.slots // multiple)
 
 
 def _check(spec: BuildSpec, bundle: Bundle) -> None:
+    """Reject settings under which the contestants would not do the same work."""
     sampling = spec.sampling
-    if sampling.guidance_scale != 1 or sampling.start_from != "noise" or sampling.prompt is not None:
+    required = {
+        "sampling.guidance_scale": (sampling.guidance_scale, 1),
+        "sampling.start_from": (sampling.start_from, "noise"),
+        "sampling.prompt": (sampling.prompt, None),
+        "sampling.prompt_to": (sampling.prompt_to, None),
+        "sampling.seed_to": (sampling.seed_to, None),
+        "sampling.timesteps": (sampling.timesteps, None),
+        "sampling.scheduler_options": (sampling.scheduler_options, {}),
+    }
+    for key, (found, expected) in required.items():
+        if found != expected:
+            raise SpecError("not supported by this benchmark", key=key, found=str(found), expected=str(expected))
+    if not isinstance(sampling.scheduler, str):
         raise SpecError(
-            "found guidance, photos or one prompt for all, expected plain sampling with the records' prompts"
+            "not supported by this benchmark", key="sampling.scheduler", found="a config", expected="a scheduler's name"
         )
-    if not isinstance(sampling.scheduler, str) or sampling.scheduler_options or sampling.timesteps is not None:
-        raise SpecError("found a scheduler with settings of its own, expected a name and a number of steps")
-    if sampling.prompt_to is not None or sampling.seed_to is not None:
-        raise SpecError("found interpolation, expected every variant with its own noise and its record's prompt")
-    if bundle.control is None or bundle.full or set(spec.conditions.use) != {"segmentation", "lighting"}:
+    if set(spec.conditions.use) != {"segmentation", "lighting"}:
+        found = ", ".join(spec.conditions.use)
         raise SpecError(
-            "found other control, expected one ctrLoRA adapter or none, blended from segmentation and lighting"
+            "not supported by this benchmark", key="conditions.use", found=found, expected="segmentation and lighting"
+        )
+    if bundle.control is None or bundle.full:
+        raise SpecError(
+            "not supported by this benchmark",
+            key="model.adapters, model.controlnets",
+            found=f"{len(bundle.shared)} ctrLoRA and {len(bundle.full)} full control nets",
+            expected="one ctrLoRA control net, with one adapter or none",
         )
 
 
@@ -160,6 +161,6 @@ def _record(spec: BuildSpec, number: int) -> ConditionRecord:
 
 
 def batches(work: Work, size: int) -> Sequence[Work]:
-    """The work in batches of pictures, the last one shorter."""
-    whole = work.requests
-    return [replace(work, requests=whole[i : i + size]) for i in range(0, len(whole), size)]
+    """Split the work into batches of ``size`` images, the last one possibly smaller."""
+    requests = work.requests
+    return [replace(work, requests=requests[i : i + size]) for i in range(0, len(requests), size)]

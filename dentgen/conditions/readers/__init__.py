@@ -1,1 +1,1 @@
-"""Readers of condition shards: tar, Parquet, folders."""
+"""Readers of condition shards in tar files, Parquet files and folders."""

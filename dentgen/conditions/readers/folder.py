@@ -1,7 +1,4 @@
-"""Condition records as loose files in a folder: ``KEY.seg.png``, ``KEY.light.png``, ``KEY.json`` and so on.
-
-Refuses to know what members hold.
-"""
+"""Condition records stored as loose files: ``KEY.seg.png``, ``KEY.light.png``, ``KEY.json`` and so on."""
 
 from __future__ import annotations
 
@@ -24,24 +21,33 @@ from dentgen.conditions.readers.raw import (
 from dentgen.errors import ConditionError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".json")
-#: How maps are called, whatever they are stored as.
-_NAMES: Final = tuple(f"{name.partition('.')[0]}." for name in KNOWN_MEMBERS if "." in name)
+#: Names of maps without their image format, such as "seg.".
+_MAP_PREFIXES: Final = tuple(f"{name.partition('.')[0]}." for name in KNOWN_MEMBERS if "." in name)
 
 Files = dict[str, storage.StoredFile]
 
 
 def loose_files(files: list[storage.StoredFile]) -> list[storage.StoredFile]:
-    """The files of a listing that can be members, or were meant to be; a folder may hold a license or notes too.
+    """Select the files of a listing that belong to records; a folder may also hold a license or notes.
 
-    Meant to be is what is named like a map, or stands beside a member of its key: such a record is rejected by name.
+    A file belongs to a record if it is named like a map, in whatever format, or shares its key with a member. If such a
+    file cannot be read, its record is rejected instead of losing a member silently.
     """
-    named = [(file, *parts) for file in files if (parts := split_member(file.url))]
-    keys = {key for file, key, member in named if file.url.lower().endswith(_SUFFIXES) or member.startswith(_NAMES)}
-    return [file for file, key, _ in named if key in keys]
+    split_files = [(file, *parts) for file in files if (parts := split_member(file.url))]
+    keys = {
+        key
+        for file, key, member in split_files
+        if file.url.lower().endswith(_SUFFIXES) or member.startswith(_MAP_PREFIXES)
+    }
+    return [file for file, key, _ in split_files if key in keys]
 
 
 def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
-    """Keys and metadata of a folder, sorted by key.
+    """Index the records of a folder, sorted by key.
+
+    Args:
+        shard: A shard of kind ``folder``.
+        with_metadata: Also read the records' splits and attributes.
 
     Raises:
         StorageError: If a file cannot be read.
@@ -60,7 +66,11 @@ def _metadata(files: Files) -> bytes | None:
 
 
 def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
-    """Raw records of a range.
+    """Read the records of a range.
+
+    Args:
+        shard: A shard of kind ``folder``.
+        wanted: Positions in the order of ``index_folder``.
 
     Raises:
         StorageError: If a file cannot be read.
@@ -72,14 +82,17 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
             record.members[extension] = b""
             if file.size > MAX_MEMBER_BYTES:
                 place = f"{record.place}.{extension}"
-                record.problem = ConditionError(place, f"{file.size} bytes", f"at most {MAX_MEMBER_BYTES}")
+                record.problem = ConditionError(place, f"{file.size} bytes", f"at most {MAX_MEMBER_BYTES} bytes")
             else:
                 record.members[extension] = storage.read_bytes(file.url)
         yield record
 
 
 def _records(shard: ConditionShard) -> dict[str, Files]:
-    """Loose files by key and extension; two whose names differ in case alone are two members, one of them unknown."""
+    """Group files by key and extension.
+
+    Extensions are in lower case; of files that differ only in case, all but one are kept as unknown members.
+    """
     records: dict[str, Files] = {}
     for file in sorted(shard.files, key=lambda file: file.url):
         parts = split_member(storage.relative_name(shard.url, file.url))

@@ -1,6 +1,6 @@
-"""Condition records in Parquet: a column ``__key__``, a binary column per member, ``json`` as text or binary.
+"""Condition records in Parquet files: a column ``__key__``, one binary column per member, ``json`` as text or binary.
 
-A damaged footer ends a file, a damaged page only its own rows. Refuses to know what members hold.
+A damaged footer makes the whole file unreadable, a damaged page only the rows of its row group from there on.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ from dentgen.errors import ConditionError
 
 KEY_COLUMN: Final = "__key__"
 _METADATA_COLUMN: Final = "json"
-#: What pyarrow raises on damaged files beside its own errors.
-_DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
+#: What pyarrow raises on damaged files.
+_DAMAGE_ERRORS: Final = (pa.ArrowException, OSError, ValueError)
 
 Row = dict[str, Any]
 
 
 def index_parquet(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
-    """Keys and metadata of a Parquet file.
+    """Index the records of a Parquet file.
+
+    Args:
+        shard: A shard of kind ``parquet``.
+        with_metadata: Also read the records' splits and attributes.
 
     Raises:
-        StorageError: If the storage does not give the file.
+        StorageError: If the storage fails.
     """
     columns = [KEY_COLUMN, *([_METADATA_COLUMN] if with_metadata else [])]
     keys: list[str] = []
@@ -55,11 +59,15 @@ def index_parquet(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
 
 
 def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
-    """Raw records of a range; only the row groups that hold it are read.
+    """Read the records of a range, from the row groups that contain it.
+
+    Args:
+        shard: A shard of kind ``parquet``.
+        wanted: Row numbers.
 
     Raises:
-        ConditionError: If the file cannot be read.
-        StorageError: If the storage does not give it.
+        ConditionError: If the file is damaged or has other columns than expected.
+        StorageError: If the storage fails.
     """
     for row in _rows(shard, None, wanted):
         key, problem = _key(row), row.pop("", None)
@@ -70,7 +78,7 @@ def read_parquet(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawReco
 
 
 def _key(row: Row) -> str:
-    """A row without a key has the key "", which no record may have."""
+    """Key of a row; "" if it is null, so that the record is rejected."""
     key = row[KEY_COLUMN]
     return key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key if key is not None else "")
 
@@ -86,31 +94,33 @@ def _rows(shard: ConditionShard, columns: list[str] | None, wanted: RecordRange)
             known = _known_columns(shard, file.schema_arrow)
             chosen = sorted(set(known) & set(columns if columns is not None else known))
             yield from _row_groups(file, chosen, wanted)
-        except _DAMAGE as error:
+        except _DAMAGE_ERRORS as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the storage's, not pyarrow's
-            raise ConditionError(
-                shard.place, f"no readable Parquet ({_said(error)})", "a whole Parquet file"
-            ) from error
+                raise  # from the storage, not from pyarrow
+            found = f"an unreadable Parquet file ({_on_one_line(error)})"
+            raise ConditionError(shard.place, found, "a complete Parquet file") from error
 
 
 def _known_columns(shard: ConditionShard, schema: pa.Schema) -> list[str]:
-    """The key, the metadata and every binary column; other columns are no members, unless they are named like one."""
+    """Names of the key, metadata and binary columns; other columns are ignored, unless named like a member."""
     if KEY_COLUMN not in schema.names:
         raise ConditionError(shard.place, f"columns {schema.names}", f"a column {KEY_COLUMN!r}")
     members = [column.name for column in schema if _is_binary(column.type)]
-    strange = [column for column in schema if not _is_usable(column)]
-    if strange or len({name.lower() for name in schema.names}) < len(schema.names):
-        found = f"columns {[f'{column.name}: {column.type}' for column in strange or schema]}"
+    unusable = [column for column in schema if not _is_usable(column)]
+    if unusable or len({name.lower() for name in schema.names}) < len(schema.names):
+        found = f"columns {[f'{column.name}: {column.type}' for column in unusable or schema]}"
         raise ConditionError(shard.place, found, "one binary column per member")
     metadata = sorted(set(schema.names) & set(ConditionMetadata.model_fields))
     if metadata:
-        raise ConditionError(shard.place, f"columns {metadata}", f"metadata in the JSON of column {_METADATA_COLUMN!r}")
+        raise ConditionError(shard.place, f"columns {metadata}", f"metadata as JSON in the column {_METADATA_COLUMN!r}")
     return [name for name in (KEY_COLUMN, _METADATA_COLUMN, *members) if name in schema.names]
 
 
 def _is_usable(column: pa.Field) -> bool:
-    """Whether a column is none of ours, or holds what its name says; metadata go by one name, for splits' sake."""
+    """Whether a column has the type that its name implies, or is not a member at all.
+
+    The metadata column must be spelled exactly: under another spelling its splits would be lost silently.
+    """
     name = column.name.lower()
     if name == _METADATA_COLUMN:
         return column.name == name and (_is_binary(column.type) or _is_text(column.type))
@@ -138,24 +148,25 @@ def _row_groups(file: pq.ParquetFile, columns: list[str], wanted: RecordRange) -
 
 
 def _group_rows(file: pq.ParquetFile, number: int, columns: list[str]) -> Iterator[Row]:
-    """Rows of a group; from where members cannot be read, the keys with what is wrong under the name "".
+    """Read the rows of a group; from a damaged page on, only their keys, with the problem under the name "".
 
-    One at a time: a few bytes in a file can stand for a large member in each of a million rows.
+    One row at a time: dictionary encoding can expand a few bytes on disk to a large member in each of a million rows.
     """
     read = 0
     try:
         for batch in file.iter_batches(1, row_groups=[number], columns=columns, use_threads=False):
             yield from batch.to_pylist()
             read += batch.num_rows
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         if columns == [KEY_COLUMN] or (isinstance(error, OSError) and error.errno is not None):
             raise
-        rest = [KEY_COLUMN, _METADATA_COLUMN] if len(columns) > 2 and _METADATA_COLUMN in columns else [KEY_COLUMN]
-        unread = {_METADATA_COLUMN: b""} if _METADATA_COLUMN in columns and len(rest) == 1 else {}
-        for row in islice(_group_rows(file, number, rest), read, None):
-            yield {**unread, **row, "": f"unreadable pages ({_said(error)})"}
+        # retry with fewer columns: the keys and, unless that was tried already, the metadata for their splits
+        fewer = [KEY_COLUMN, _METADATA_COLUMN] if len(columns) > 2 and _METADATA_COLUMN in columns else [KEY_COLUMN]
+        unread = {_METADATA_COLUMN: b""} if _METADATA_COLUMN in columns and len(fewer) == 1 else {}
+        for row in islice(_group_rows(file, number, fewer), read, None):
+            yield {**unread, **row, "": f"unreadable pages ({_on_one_line(error)})"}
 
 
-def _said(error: BaseException) -> str:
-    """What pyarrow says, on one line: thrift's errors have several, and bytes of the file in them."""
+def _on_one_line(error: BaseException) -> str:
+    """Printable text of an error: Thrift's have several lines and quote bytes of the file."""
     return printable(" ".join(str(error).split()))

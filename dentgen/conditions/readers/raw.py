@@ -1,7 +1,4 @@
-"""The nouns of reading: a condition shard, its index, a record that is still raw bytes.
-
-Refuses to know how any format is read.
-"""
+"""Types shared by all readers: a condition shard, its index, and a record of undecoded bytes."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ class ConditionShard:
 
     Attributes:
         name: Name relative to the source; decides the order of shards.
-        url: Where it is.
-        kind: How it is read.
-        size: Bytes.
-        tag: Changes when the content does (etag or mtime).
-        files: The loose files of a folder, in no order; empty for the others.
+        url: Location of the file or folder.
+        kind: Storage format.
+        size: Size in bytes; for a folder, the sum over its files.
+        tag: Changes with the content (etag or mtime).
+        files: Files of a folder, in no particular order; empty for other kinds.
     """
 
     name: str
@@ -41,7 +38,7 @@ class ConditionShard:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages, which reach what people publish."""
+        """URL without credentials, for messages: these end up in published datasets."""
         return storage.without_secrets(self.url)
 
 
@@ -50,10 +47,11 @@ class RecordRange:
     """Records ``start`` to ``stop`` of a shard.
 
     Attributes:
-        start: The first one.
-        stop: One past the last one.
-        byte_range: In a tar, bytes that hold them and others around them, all whole; None: all bytes.
-        before: How many records stand before ``start`` in the byte range.
+        start: First position.
+        stop: One past the last position.
+        byte_range: For a tar, first byte and end of a range that contains these records and only complete records; None
+            for the whole file.
+        before: Number of records in the byte range before ``start``.
     """
 
     start: int
@@ -67,15 +65,15 @@ EVERYTHING: Final = RecordRange(0, 2**63 - 1)
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """What a shard holds, as planning needs it.
+    """Records of a shard, as planning needs them.
 
     Attributes:
         keys: Record keys in reading order.
-        splits: Split of every record, None where its metadata cannot be read; None if metadata were not asked for.
-        offsets: Where each record begins in a tar, and where the last one ends; empty for other kinds.
+        splits: Split of every record, None for a record with unreadable metadata; None if metadata were not requested.
+        offsets: For a tar, first byte of every record and end of the last one; empty for other kinds.
         problem: Why the shard could not be read to its end, "" if it could.
-        problem_key: Key of the record at which reading ended, "" if none had begun.
-        attributes: Attributes of every record as JSON, None if metadata were not asked for.
+        problem_key: Key of the record at which reading stopped, "" if unknown.
+        attributes: Attributes of every record as JSON; None if metadata were not requested.
     """
 
     keys: tuple[str, ...]
@@ -94,10 +92,10 @@ class ShardIndex:
         problem: str = "",
         problem_key: str = "",
     ) -> ShardIndex:
-        """An index whose records' metadata name a split and attributes each; None if metadata were not asked for."""
+        """Build an index from ``(split, attributes)`` pairs; None if metadata were not requested."""
         splits = attributes = None
         if named is not None:
-            splits, attributes = tuple(split for split, _ in named), tuple(words for _, words in named)
+            splits, attributes = tuple(split for split, _ in named), tuple(text for _, text in named)
         return cls(tuple(keys), splits, tuple(offsets), problem, problem_key, attributes)
 
 
@@ -107,9 +105,9 @@ class RawRecord:
 
     Attributes:
         key: Record key.
-        place: Where it stands, for messages.
-        members: Bytes by extension, lower case ("seg.png"); b"" for one that is there but cannot be read.
-        problem: What was noticed while reading it, None if nothing was.
+        place: Shard and key, for messages.
+        members: Content by extension in lower case ("seg.png"); b"" for a member that cannot be read.
+        problem: Error found while reading the record, None if there was none.
     """
 
     key: str
@@ -119,10 +117,11 @@ class RawRecord:
 
 
 def split_member(name: str) -> tuple[str, str] | None:
-    """Split a member name at the first dot of its last segment: (key, extension).
+    """Split a member name at the first dot of its last path segment.
 
-    A name without a dot is a key without extension: no record of ours, but none to pass over in silence either. None
-    for hidden files, which archivers leave behind.
+    Returns:
+        ``(key, extension)`` with the extension in lower case; a name without a dot is a key with the extension "", so
+        that its record is rejected by name. None for hidden files, which archivers leave behind.
     """
     name = name.removeprefix("./")
     if storage.name_of(name).startswith("."):
@@ -132,10 +131,10 @@ def split_member(name: str) -> tuple[str, str] | None:
 
 
 def short(text: str) -> str:
-    """Printable text of at most 200 characters: a tar's names may have a million, and every message would."""
+    """Shorten text to at most 200 printable characters, for messages: names in a tar may be megabytes long."""
     return printable(text[:200])[:200]
 
 
 def printable(text: str) -> str:
-    """Text that any encoding, terminal and JSON can carry: control characters and broken Unicode are escaped."""
+    """Escape control characters and lone surrogates, so that text is safe in terminals, JSON and any encoding."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -1,8 +1,4 @@
-"""Where condition records come from: WebDataset tars, Parquet files, plain folders.
-
-A source is a list of condition shards; a shard is an ordered list of records; a record here is still raw bytes by
-member extension. Refuses to know what the bytes hold.
-"""
+"""Listing, indexing and reading of a source: a folder of WebDataset tars or Parquet files, or of loose files."""
 
 from __future__ import annotations
 
@@ -31,17 +27,24 @@ SourceFormat = Literal["auto", "webdataset", "parquet", "folder"]
 
 _KINDS: Final[tuple[tuple[str, ShardKind, SourceFormat], ...]] = (
     (".tar", "tar", "webdataset"),
-    # what is compressed cannot be indexed, but is no file to pass over in silence either
+    # compressed tars cannot be indexed; listing them reports them as damaged instead of ignoring them
     *((suffix, "tar", "webdataset") for suffix in (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")),
     (".parquet", "parquet", "parquet"),
 )
 
 
 def list_shards(source: str, source_format: SourceFormat = "auto") -> list[ConditionShard]:
-    """Find the condition shards of a source, sorted by name whatever order the storage lists them in.
+    """List the condition shards of a source.
+
+    Args:
+        source: Path or URL of a folder or of one shard.
+        source_format: Format to look for; ``auto`` takes shards, or loose files where there are none.
+
+    Returns:
+        Shards sorted by name, whatever order the storage lists them in.
 
     Raises:
-        ConditionError: If nothing readable is there.
+        ConditionError: If no shard and no loose record is found.
         StorageError: If the source cannot be listed.
     """
     files = storage.list_files(source)
@@ -58,24 +61,27 @@ def list_shards(source: str, source_format: SourceFormat = "auto") -> list[Condi
     if not shards:
         raise ConditionError(
             storage.without_secrets(source),
-            f"{len(files)} files, none of them readable as {source_format}",
-            "*.tar or *.parquet shards, or a folder of KEY.seg.png, KEY.light.png ... files",
+            f"{len(files)} files, none of them a condition shard of format {source_format!r}",
+            "*.tar or *.parquet shards, or files named KEY.seg.png, KEY.light.png, ...",
         )
     others = len(files) - (len(loose) if shards[0].kind == "folder" else len(shards))
     if others:
-        _LOG.info("%s: %d files are no condition shards and are not read", storage.without_secrets(source), others)
+        _LOG.info("%s: ignoring %d files that are not condition shards", storage.without_secrets(source), others)
     return sorted(shards, key=lambda shard: shard.name)
 
 
 def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
-    """What a shard holds. A shard that is damaged, or refused to us, is no exception but an index with a problem.
+    """Index the records of a shard.
 
     Args:
         shard: The shard.
-        with_metadata: Read the records' metadata too.
+        with_metadata: Also read the records' splits and attributes.
+
+    Returns:
+        The index; for a damaged shard, or one to which access is denied, with ``problem`` set instead of an exception.
 
     Raises:
-        StorageError: If the storage fails; that may pass, so it must not count as damage.
+        StorageError: If the storage fails, which may be temporary and so does not count as damage.
     """
     try:
         match shard.kind:
@@ -86,20 +92,24 @@ def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
             case "folder":
                 return index_folder(shard, with_metadata=with_metadata)
     except OSError as error:
-        raise StorageError(f"{shard.place}: cannot be read: {error}") from error
+        raise StorageError(f"cannot be read: {error}", file=shard.place) from error
     except RefusedFileError as error:
         return ShardIndex.of((), () if with_metadata else None, problem=str(error))
 
 
 def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Iterator[RawRecord]:
-    """Raw records of a shard, in order.
+    """Read the records of a shard in order.
+
+    Args:
+        shard: The shard.
+        wanted: Which records; all by default.
 
     Raises:
-        ConditionError: If the shard is damaged before the range ends.
-        StorageError: If the storage does not give its bytes.
+        ConditionError: If the shard is damaged before the end of the range.
+        StorageError: If the storage fails.
     """
     readers = {"tar": read_tar, "parquet": read_parquet, "folder": read_folder}
     try:
         yield from readers[shard.kind](shard, wanted)
     except OSError as error:
-        raise StorageError(f"{shard.place}: cannot be read: {error}") from error
+        raise StorageError(f"cannot be read: {error}", file=shard.place) from error

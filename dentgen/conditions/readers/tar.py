@@ -1,7 +1,6 @@
-"""Condition records in WebDataset tars: index them once, read any range of them with one request.
+"""Condition records in WebDataset tars: indexed once, then any range of records is read with one request.
 
-A tar may be cut off, damaged or made to do harm. What can be read is read; where reading ended is said. Refuses to know
-what members hold.
+Tars may be truncated, damaged or malicious; they are read up to the damage, whose position is reported.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from dentgen.conditions.readers.raw import (
 from dentgen.errors import ConditionError
 
 _BLOCK: Final = tarfile.BLOCKSIZE
-#: Archivers pad to 10 kB; more than this after the end mark is something else.
-_MOST_PADDING: Final = 2**20
+#: Archivers pad to 10 kB; more data than this after the end-of-archive block is not padding.
+_MAX_PADDING: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +37,23 @@ class _Member:
     data: int
     size: int
     is_file: bool
-    end: int  # where the next header stands
+    end: int  # offset of the next header
 
 
 def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
-    """Keys and places of the records of a tar, as far as it can be read.
+    """Index the records of a tar, up to the first damage.
+
+    Args:
+        shard: A shard of kind ``tar``.
+        with_metadata: Also read the records' splits and attributes.
 
     Raises:
-        StorageError: If the storage does not give the file.
+        StorageError: If the storage fails.
     """
     keys: list[str] = []
     named: list[tuple[str | None, str]] = []
     offsets = [0]
-    begun = problem = ""
+    problem = problem_key = ""
     with storage.open_read(shard.url) as handle:
         groups = _Groups(_members(handle, shard))
         try:
@@ -60,36 +63,44 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
                 if with_metadata:
                     named.append(split_and_attributes(_metadata(handle, group)))
         except ConditionError as error:
-            problem, begun = str(error), groups.begun
+            problem, problem_key = str(error), groups.last_key
     if not keys and not problem:
         problem = str(ConditionError(shard.place, "no record", "at least one"))
-    return ShardIndex.of(keys, named if with_metadata else None, offsets, problem, begun)
+    return ShardIndex.of(keys, named if with_metadata else None, offsets, problem, problem_key)
 
 
 def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
-    """Raw records of a range.
+    """Read the records of a range.
+
+    Args:
+        shard: A shard of kind ``tar``.
+        wanted: Positions, and optionally the byte range that contains them.
 
     Raises:
-        ConditionError: If the tar is damaged before the range ends.
-        StorageError: If the storage does not give the bytes.
+        ConditionError: If the tar is damaged before the end of the range.
+        StorageError: If the storage fails.
     """
     if wanted.byte_range is None or wanted.byte_range[1] - wanted.byte_range[0] > MAX_MEMBER_BYTES:
         with storage.open_read(shard.url) as handle:
             groups = islice(_Groups(_members(handle, shard)), wanted.start, wanted.stop)
             yield from (_record(handle, shard, group) for group in groups)
         return
-    # the index saw these bytes whole, so an end mark behind them makes them an archive of their own
+    # the range holds complete records, so with an end-of-archive block appended it is an archive of its own
     handle = io.BytesIO(storage.read_range(shard.url, *wanted.byte_range) + bytes(2 * _BLOCK))
     for group in islice(_Groups(_members(handle, shard)), wanted.before, wanted.before + wanted.stop - wanted.start):
         yield _record(handle, shard, group)
 
 
 class _Groups:
-    """Consecutive members of one key, as WebDataset collects them; a member that comes twice begins another record."""
+    """Consecutive members with the same key, as WebDataset groups them; a repeated member starts a new record.
+
+    Attributes:
+        last_key: Key of the member read last, "" at the end of the archive.
+    """
 
     def __init__(self, members: Iterator[_Member | None]) -> None:
         self._members = members
-        self.begun = ""
+        self.last_key = ""
 
     def __iter__(self) -> Iterator[list[_Member]]:
         group: list[_Member] = []
@@ -98,7 +109,7 @@ class _Groups:
                 yield group
                 group = []
             group += [member] if member is not None else []
-            self.begun = member.key if member is not None else ""
+            self.last_key = member.key if member is not None else ""
 
 
 def _continues(group: list[_Member], member: _Member | None) -> bool:
@@ -110,33 +121,33 @@ def _continues(group: list[_Member], member: _Member | None) -> bool:
 
 
 def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | None]:
-    """Headers of what a tar holds, folders and hidden files aside, then None for its end mark.
+    """Yield the members of a tar except folders and hidden files, then None at the end-of-archive block.
 
-    ``tarfile`` stops in silence at a header that it cannot read, follows sizes that lead backwards, and hands out a
-    last member whose data are cut off: all three are damage here.
+    ``tarfile`` silently stops at an unreadable header, follows negative sizes backwards (CVE-2025-8194), and returns a
+    last member whose data are truncated; all three are reported as damage.
     """
     size = handle.seek(0, io.SEEK_END)
     handle.seek(0)
-    reached = 0
+    reached = 0  # end of what has been read without error
     try:
         with tarfile.open(fileobj=handle, mode="r:") as archive:
             for info in archive:
                 if info.size < 0 or info.offset < reached:
-                    raise _damage(shard, f"a header that leads backwards at byte {info.offset}")
+                    raise _damage(shard, f"a header that points backwards at byte {info.offset}")
                 reached = info.offset_data
                 member = _member(info, archive.offset)
                 if member is not None:
                     yield member
-                # a sparse file's size counts the holes, which are not stored
+                # the size of a sparse file includes holes, which are not stored
                 if (archive.offset if info.issparse() else info.offset_data + info.size) > size:
                     raise _damage(shard, f"the member {short(info.name)!r} cut off at byte {size}")
             reached = archive.offset
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise _damage(shard, f"{str(error) or type(error).__name__} at byte {reached}") from error
     handle.seek(reached)
-    mark = handle.read(_BLOCK)
-    if mark != bytes(_BLOCK):
-        raise _damage(shard, f"no readable header and no end mark at byte {reached}, {size - reached} bytes unread")
+    if handle.read(_BLOCK) != bytes(_BLOCK):
+        found = f"neither a header nor an end-of-archive block at byte {reached}, {size - reached} bytes unread"
+        raise _damage(shard, found)
     yield None
     _check_rest(handle, shard, reached)
 
@@ -150,16 +161,16 @@ def _member(info: tarfile.TarInfo, end: int) -> _Member | None:
 
 
 def _check_rest(handle: IO[bytes], shard: ConditionShard, end: int) -> None:
-    """Only zeros may follow the end mark: another archive behind it would be lost in silence."""
+    """Require zeros after the end-of-archive block: a concatenated archive would be lost silently."""
     size = handle.seek(0, io.SEEK_END)
     handle.seek(end)
-    rest = handle.read(min(size - end, _MOST_PADDING))
-    if size - end > _MOST_PADDING or rest.strip(b"\0"):
-        raise _damage(shard, f"{size - end} bytes that are not zeros after the end mark at byte {end}")
+    rest = handle.read(min(size - end, _MAX_PADDING))
+    if size - end > _MAX_PADDING or rest.strip(b"\0"):
+        raise _damage(shard, f"{size - end} bytes, not all zero, after the end-of-archive block at byte {end}")
 
 
 def _damage(shard: ConditionShard, found: str) -> ConditionError:
-    return ConditionError(shard.place, found, "a whole, uncompressed tar")
+    return ConditionError(shard.place, found, "a complete, uncompressed tar")
 
 
 def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> RawRecord:
@@ -170,7 +181,7 @@ def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> R
         if not member.is_file:
             record.problem = ConditionError(place, "a link, device or sparse file", "a regular file")
         elif member.size > MAX_MEMBER_BYTES:
-            record.problem = ConditionError(place, f"{member.size} bytes", f"at most {MAX_MEMBER_BYTES}")
+            record.problem = ConditionError(place, f"{member.size} bytes", f"at most {MAX_MEMBER_BYTES} bytes")
         else:
             handle.seek(member.data)
             record.members[member.extension] = handle.read(member.size)

@@ -1,1 +1,1 @@
-"""Reading, translating and importing published weight files."""
+"""Reading, converting and importing published checkpoint files."""

@@ -1,7 +1,6 @@
-"""Checkpoint files: read safely, told apart by their keys, and written as whole new folders.
+"""Checkpoint files: safe reading, detection of their kind by key names, and atomic writing.
 
-Pickles can run code when they are read, so they need to be asked for, and even then only tensors are taken out of them.
-Refuses to know what tensors are for beyond telling the kinds apart.
+Pickles can execute code, so they are read only on request, and then with torch's ``weights_only`` unpickler.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Kind = Literal["ctrlora-base", "ctrlora-adapter", "lora", "single-file", "embedd
 
 CONTROL: Final = "control_model."
 UNET: Final = "model.diffusion_model."
-#: The command line's option, as errors name it.
+#: The command line's option, for error messages.
 PICKLE_FLAG: Final = "--unsafe-pickle"
 _PICKLES: Final = (b"PK\x03\x04", b"\x80")
 _LORA: Final = re.compile(r"^lora_(unet|te\d?)_|\.lora(_A|_B|\.down|\.up|_linear_layer)\.|_lora\.(down|up)\.")
@@ -34,37 +33,41 @@ _EMBEDDING: Final = re.compile(r"^(emb_params|string_to_param\..*|<[^>]+>|clip_l
 
 
 def read_tensors(file: Path, *, unsafe_pickle: bool = False) -> dict[str, Tensor]:
-    """Every tensor of a checkpoint file on the CPU, in its own precision.
+    """All tensors of a checkpoint file, on the CPU, in their own precision.
 
     Args:
-        file: A safetensors file, or a pickle.
-        unsafe_pickle: Whether pickles are read; torch then takes nothing but tensors out of them.
+        file: A safetensors file or a pickle.
+        unsafe_pickle: Also read pickles, with torch's ``weights_only`` unpickler.
 
     Raises:
-        BundleError: If it cannot be read, is damaged, or is a pickle that was not asked for.
+        BundleError: If it cannot be read, is damaged, or is a pickle and ``unsafe_pickle`` is not set.
     """
     if is_pickle(file):
         return _read_pickle(file, unsafe_pickle=unsafe_pickle)
     try:
         tensors: dict[str, Tensor] = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"{file}: found {error}, expected a whole safetensors file") from error
+        raise _invalid(file, error) from error
     return tensors
 
 
+def _invalid(file: Path, error: Exception) -> BundleError:
+    return BundleError(file=str(file), found=str(error), expected="a complete safetensors file")
+
+
 def read_shapes(file: Path, *, unsafe_pickle: bool = False) -> dict[str, Tensor]:
-    """As ``read_tensors``, of a safetensors file the shapes and dtypes only: tensors on the meta device."""
+    """As ``read_tensors``, but on the meta device; of safetensors files only the header is read."""
     if is_pickle(file):
         return {name: value.to("meta") for name, value in _read_pickle(file, unsafe_pickle=unsafe_pickle).items()}
     try:
         with safe_open(file, "pt") as opened:
-            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
             return {
                 name: torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
                 for name, part in slices.items()
             }
     except (OSError, SafetensorError, KeyError) as error:
-        raise BundleError(f"{file}: found {error}, expected a whole safetensors file") from error
+        raise _invalid(file, error) from error
 
 
 _DTYPES: Final = {
@@ -75,37 +78,38 @@ _DTYPES: Final = {
 
 
 def is_pickle(file: Path) -> bool:
-    """Whether a file is one of torch's pickles, whatever its name.
+    """Whether a file is a pickle of torch, judged by its first bytes.
 
     Raises:
         BundleError: If it cannot be opened.
     """
     try:
         with file.open("rb") as opened:
-            # A header of 128 bytes makes a safetensors file begin like a pickle; only the former goes on with JSON.
+            # A safetensors file with a header of 128 bytes also begins with 0x80, but JSON follows at byte 8.
             start = opened.read(9)
     except OSError as error:
-        raise BundleError(f"{file}: {error}") from error
+        raise BundleError(f"cannot be read: {error}", file=str(file)) from error
     return start.startswith(_PICKLES) and start[8:] != b"{"
 
 
 def _read_pickle(file: Path, *, unsafe_pickle: bool) -> dict[str, Tensor]:
     if not unsafe_pickle:
-        raise BundleError(
-            f"{file}: found a pickle, expected safetensors; {PICKLE_FLAG} reads it, tensors only, if you trust it"
-        )
+        advice = f"{PICKLE_FLAG} reads it, tensors only, if you trust its source"
+        raise BundleError(file=str(file), found="a pickle", expected="safetensors", advice=advice)
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BundleError(f"{file}: found {first}, expected a whole pickle of nothing but tensors") from error
+        raise BundleError(file=str(file), found=first, expected="a complete pickle of tensors alone") from error
     if not isinstance(loaded, Mapping):
-        raise BundleError(f"{file}: found a pickled {type(loaded).__name__}, expected a dictionary of tensors")
-    # Clones, because pickled tensors may share their memory, which safetensors cannot.
+        found = f"a pickled {type(loaded).__name__}"
+        raise BundleError(file=str(file), found=found, expected="a dictionary of tensors")
+    # Clones, because pickled tensors may share memory, which safetensors does not allow.
     return {name: value.detach().clone() for name, value in _flat(loaded.get("state_dict", loaded)).items()}
 
 
 def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of nested dictionaries, under dotted names."""
     flat: dict[str, Tensor] = {}
     for key, value in values.items():
         if isinstance(value, Tensor):
@@ -116,93 +120,103 @@ def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
 
 
 def kind_of(names: Collection[str], source: str) -> Kind:
-    """What a checkpoint is, by its keys.
+    """Kind of a checkpoint, by the names of its tensors.
+
+    Args:
+        names: Names of the tensors.
+        source: File, for messages.
 
     Raises:
-        BundleError: If it is nothing that can be imported.
+        BundleError: If it is of no kind that can be imported.
     """
     if any(name.startswith(UNET) for name in names):
         return "single-file"
     if any(name.startswith(CONTROL) for name in names):
         return "ctrlora-base" if f"{CONTROL}input_blocks.0.0.weight" in names else "ctrlora-adapter"
     if peft := [name for name in names if "controlnet_mid_block" in name]:
-        raise BundleError(
-            f"{source}: found {min(peft)}, a control net or adapter in a bundle's own layout, expected one to import"
-        )
+        message = "a control net or adapter in a bundle's own layout: copy it into the bundle instead of importing it"
+        raise BundleError(message, file=source, key=min(peft))
     if any(_LORA.search(name) for name in names):
         return "lora"
     if names and any(_EMBEDDING.match(name) for name in names):
         return "embedding"
-    raise BundleError(
-        f"{source}: found keys like {sorted(names)[:3]}, expected a ctrLoRA base ({CONTROL}*), a ctrLoRA adapter "
-        f"({CONTROL}*.lora_layer.*), a LoRA (lora_unet_*, *.lora_A.*), a single-file checkpoint ({UNET}*) "
-        "or an embedding (emb_params, <NAME>)"
+    expected = (
+        f"a ctrLoRA base ({CONTROL}*), a ctrLoRA adapter ({CONTROL}*.lora_layer.*), a LoRA (lora_unet_*, *.lora_A.*), "
+        f"a single-file checkpoint ({UNET}*) or an embedding (emb_params, <NAME>)"
     )
+    raise BundleError(file=source, found=f"keys like {sorted(names)[:3]}", expected=expected)
 
 
 def check_tensors(
-    source: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], spelt: Callable[[str], str] = str
+    source: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name_in_file: Callable[[str], str] = str
 ) -> None:
-    """Compare names and shapes.
+    """Compare names and shapes of tensors.
 
     Args:
-        source: File, for the message.
-        found: Tensors that are there.
-        expected: Tensors of the shapes that should be there.
-        spelt: A name as the file has it.
+        source: File, for messages.
+        found: Tensors of the file.
+        expected: Tensors with the expected names and shapes.
+        name_in_file: Maps a tensor's name to its name in the file.
 
     Raises:
-        BundleError: At the first tensor that lacks, is too many or has another shape.
+        BundleError: At the first tensor that is missing, unexpected or of another shape.
     """
-    lacking, strange = expected.keys() - found.keys(), found.keys() - expected.keys()
-    if lacking:
-        raise BundleError(f"{source}: found no {spelt(min(lacking))}, expected {len(expected)} tensors; "
-                          f"{len(lacking)} of them are not there")  # fmt: skip
-    if strange:
-        raise BundleError(
-            f"{source}: found {spelt(min(strange))}, expected no such tensor; {len(strange)} are too many"
-        )
+    missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
+    if missing:
+        wanted = f"{len(expected)} tensors, of which {len(missing)} are missing"
+        raise BundleError(file=source, key=name_in_file(min(missing)), found="no such tensor", expected=wanted)
+    if unexpected:
+        wanted = f"none of {len(unexpected)} such tensors"
+        raise BundleError(file=source, key=name_in_file(min(unexpected)), found="an unknown tensor", expected=wanted)
     for name in sorted(found):
-        if found[name].shape != expected[name].shape:
-            raise BundleError(
-                f"{source}: {spelt(name)}: found shape {list(found[name].shape)}, expected {list(expected[name].shape)}"
-            )
+        shape, wanted_shape = list(found[name].shape), list(expected[name].shape)
+        if shape != wanted_shape:
+            raise BundleError(file=source, key=name_in_file(name), found=f"shape {shape}", expected=wanted_shape)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Write a safetensors file as diffusers, transformers and peft read it, each tensor in its own precision."""
+    """Write a safetensors file for diffusers, transformers and peft, each tensor in its own precision."""
     file.parent.mkdir(parents=True, exist_ok=True)
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
     save_file(ordered, file, metadata={"format": "pt"})
 
 
 def write_new(out: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder or file as a whole or not at all: beside its place, then renamed.
+    """Create a folder or file atomically: write it in a temporary folder, then rename it.
 
     Args:
-        out: Its place; nothing may be there.
-        fill: Writes it, at the path that it is given.
+        out: Path to create; it must not exist.
+        fill: Writes the folder or file at the path that it is given.
 
     Raises:
-        BundleError: If something is there already.
+        BundleError: If the path exists.
+    """
+    check_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        written = temporary / out.name
+        fill(written)
+        _publish(written, out)
+    finally:
+        shutil.rmtree(temporary)
+
+
+def check_new(out: Path) -> None:
+    """Check that a path does not exist.
+
+    Raises:
+        BundleError: If it does.
     """
     if out.exists() or out.is_symlink():
-        raise BundleError(f"{out}: found something there already, expected a new place")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    begun = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        made = begun / out.name
-        fill(made)
-        _publish(made, out)
-    finally:
-        shutil.rmtree(begun)
+        raise BundleError(file=str(out), found="an existing file or folder", expected="a new path")
 
 
-def _publish(made: Path, out: Path) -> None:
+def _publish(written: Path, out: Path) -> None:
     try:
-        if made.is_dir():
-            made.rename(out)
+        if written.is_dir():
+            written.rename(out)
         else:
-            os.link(made, out)  # unlike a rename it fails where something is
+            os.link(written, out)  # unlike a rename, it never overwrites
     except OSError as error:
-        raise BundleError(f"{out}: {error}, expected a new place") from error
+        raise BundleError(file=str(out), found=str(error), expected="a new path") from error

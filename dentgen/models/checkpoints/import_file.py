@@ -1,7 +1,4 @@
-"""A checkpoint file of any kind that dentgen knows, checked and written where a bundle expects it.
-
-Refuses to know keys and layouts.
-"""
+"""Import of checkpoint files of any supported kind as parts of a bundle."""
 
 from __future__ import annotations
 
@@ -21,14 +18,22 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from dentgen.errors import BundleError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
-from dentgen.models.checkpoints.file import Kind, is_pickle, kind_of, read_tensors, write_new, write_tensors
+from dentgen.models.checkpoints.file import (
+    Kind,
+    check_new,
+    is_pickle,
+    kind_of,
+    read_tensors,
+    write_new,
+    write_tensors,
+)
 from dentgen.models.checkpoints.single_file import single_file
 from dentgen.models.control import NoHint
 from dentgen.models.embeddings import SUFFIX, VECTORS, check_width, embedding_vectors
 from dentgen.models.lora import CONFIG, lora_options, parse_lora
 from dentgen.models.parts import CONTROLNET
 
-#: Where in a bundle each kind belongs.
+#: Path of each kind in a bundle.
 PLACES: Final[Mapping[Kind, str]] = {
     "ctrlora-base": "BUNDLE/controlnet",
     "ctrlora-adapter": "BUNDLE/adapters/NAME",
@@ -41,11 +46,11 @@ _LORA_WEIGHTS: Final = "lora.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was imported.
+    """Result of an import.
 
     Attributes:
-        kind: What the file is.
-        tensors: How many tensors the file has.
+        kind: Kind of the file.
+        tensors: Number of tensors in the file.
         checked: Whether shapes were compared with a bundle's.
     """
 
@@ -62,20 +67,19 @@ def import_checkpoint(
     bundle: str | None = None,
     unsafe_pickle: bool = False,
 ) -> Imported:
-    """Import a checkpoint file as a part of a bundle, whole or not at all.
+    """Import a checkpoint file as a part of a bundle, atomically.
 
     Args:
         file: Safetensors, or a pickle.
-        out: New folder; for an embedding a new safetensors file.
-        kind: What it is; ``auto`` looks at its keys.
-        bundle: Bundle that it is meant for, to compare shapes with; a single file takes what it lacks from it.
-        unsafe_pickle: Whether pickles are read.
+        out: Folder to create; for an embedding a safetensors file.
+        kind: Kind of the file; ``auto`` detects it by its keys.
+        bundle: Bundle to compare shapes with; a single file takes tokenizer, scheduler and configs from it.
+        unsafe_pickle: Also read pickles.
 
     Raises:
-        BundleError: If the file cannot be used or something is at ``out``.
+        BundleError: If the file cannot be used or ``out`` exists.
     """
-    if out.exists():
-        raise BundleError(f"{out}: found something there already, expected a new place")
+    check_new(out)
     like = None if bundle is None else find_bundle(bundle)
     tensors = read_tensors(file, unsafe_pickle=unsafe_pickle)
     kind = kind_of(tensors.keys(), str(file)) if kind == "auto" else kind
@@ -90,7 +94,8 @@ def import_checkpoint(
             _import_embedding(file, tensors, out, like)
         case "single-file":
             if like is None:
-                raise BundleError(f"{file}: found weights only, expected --bundle for tokenizer, schedule and configs")
+                expected = "--bundle, to take tokenizer, scheduler and configs from"
+                raise BundleError(file=str(file), key="bundle", found="weights alone", expected=expected)
             write_new(out, single_file(str(file), tensors, like).write)
     return Imported(kind, len(tensors), like is not None)
 
@@ -105,7 +110,7 @@ def empty_unet(folder: Path) -> UNet2DConditionModel:
         with torch.device("meta"):
             return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
     except (OSError, ValueError) as error:
-        raise BundleError(f"{folder / 'unet'}: {error}") from error
+        raise BundleError(f"no valid config: {error}", file=str(folder / "unet")) from error
 
 
 def empty_control(folder: Path) -> ControlNetModel:
@@ -118,7 +123,7 @@ def empty_control(folder: Path) -> ControlNetModel:
         with torch.device("meta"):
             control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder / CONTROLNET))
     except (OSError, ValueError) as error:
-        raise BundleError(f"{folder / CONTROLNET}: {error}") from error
+        raise BundleError(f"no valid config: {error}", file=str(folder / CONTROLNET)) from error
     control.controlnet_cond_embedding = NoHint()
     return control
 
@@ -133,11 +138,11 @@ def empty_text_encoder(folder: Path) -> CLIPTextModel:
         with torch.device("meta"):
             return CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder"))
     except (OSError, ValueError) as error:
-        raise BundleError(f"{folder / 'text_encoder'}: {error}") from error
+        raise BundleError(f"no valid config: {error}", file=str(folder / "text_encoder")) from error
 
 
 def _import_lora(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
-    """Keys stay as they are: only the UNet that they meet says which modules they mean."""
+    """Import a LoRA with its keys unchanged; loading it resolves them against the bundle's UNet."""
     pickled = is_pickle(file)
     if like is not None:
         options = {} if pickled else lora_options(file)
@@ -161,8 +166,9 @@ def _header(file: Path) -> dict[str, str]:
 
 def _import_embedding(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
     if out.suffix != SUFFIX:
-        raise BundleError(f"{out}: expected a file NAME{SUFFIX} for an embedding, as {PLACES['embedding']}")
+        expected = f"a file NAME{SUFFIX}, as in {PLACES['embedding']}"
+        raise BundleError(file=str(out), found=f"suffix {out.suffix!r}", expected=expected)
     vectors = embedding_vectors(str(file), tensors)
     if like is not None:
         check_width(str(file), vectors, empty_text_encoder(like))
-    write_new(out, lambda place: write_tensors({VECTORS: vectors}, place))
+    write_new(out, lambda path: write_tensors({VECTORS: vectors}, path))

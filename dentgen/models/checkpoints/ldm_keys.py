@@ -1,8 +1,7 @@
-"""Names of tensors in LDM checkpoints and in diffusers' models, both ways, for any number of levels and layers.
+"""Tensor names in LDM checkpoints and diffusers models, in both directions, for any number of levels and layers.
 
-LDM is the code that Stable Diffusion 1.5, the first ControlNet and ctrLoRA were published with; its blocks are numbered
-through, diffusers' are grouped by level. Every module's pair of names is listed once; both directions are look-ups, so
-what goes one way comes back. Refuses to know files, shapes and values.
+LDM is the code base of Stable Diffusion 1.5, the first ControlNet and ctrLoRA. It numbers blocks consecutively, while
+diffusers groups them by level. All pairs of module names are enumerated, so both directions are dictionary look-ups.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ _RESNET: Final = (
     ("in_layers.0", "norm1"), ("in_layers.2", "conv1"), ("emb_layers.1", "time_emb_proj"),
     ("out_layers.0", "norm2"), ("out_layers.3", "conv2"), ("skip_connection", "conv_shortcut"),
 )  # fmt: skip
-#: Modules of one transformer block, named alike on both sides.
+#: Modules of one transformer block, with the same names on both sides.
 _TRANSFORMER: Final = (
     "norm1", "norm2", "norm3", "ff.net.0.proj", "ff.net.2",
     *(f"attn{i}.{part}" for i in (1, 2) for part in ("to_q", "to_k", "to_v", "to_out.0")),
 )  # fmt: skip
-#: Ends of tensor names: LDM's and peft's LoRA layers differ.
+#: Suffixes of tensor names in LDM and diffusers; those of LoRA layers differ.
 _ENDS: Final = {
     ".weight": ".weight",
     ".bias": ".bias",
@@ -37,11 +36,11 @@ _ATTENDED: Final = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What decides the names of a UNet's or control net's blocks.
+    """Structure of a UNet or control net, as far as it determines the names of its blocks.
 
     Attributes:
-        attended: For each level, the widest pictures first, whether transformers follow its ResNet blocks.
-        layers: ResNet blocks per level on the way down.
+        attended: For each level, from the highest resolution, whether transformers follow the ResNet blocks.
+        layers: ResNet blocks per level in the encoder.
         depth: Blocks per transformer.
     """
 
@@ -51,7 +50,7 @@ class Layout:
 
     @property
     def input_blocks(self) -> int:
-        """Blocks on the way down: the first convolution, the ResNet blocks and a downsampling between two levels."""
+        """Encoder blocks: the first convolution, the ResNet blocks, and a downsampling between two levels."""
         return len(self.attended) * (self.layers + 1)
 
 
@@ -59,31 +58,31 @@ SD15_LAYOUT: Final = Layout(attended=(True, True, True, False))
 
 
 class LdmNames:
-    """The same tensors' names in an LDM checkpoint and in diffusers' model."""
+    """Two-way mapping of tensor names between an LDM checkpoint and a diffusers model."""
 
     def __init__(self, pairs: Iterator[Pair]) -> None:
-        """Take pairs of module names, LDM's first."""
+        """Build the mapping from pairs of module names, LDM's first."""
         self._pairs = dict(pairs)
         self._back = {diffusers: ldm for ldm, diffusers in self._pairs.items()}
         self._ends_back = {diffusers: ldm for ldm, diffusers in _ENDS.items()}
 
     def modules(self) -> Mapping[str, str]:
-        """Diffusers' module names by LDM's. Some may not exist: whether a ResNet has a shortcut depends on widths."""
+        """Diffusers' module names by LDM's, a superset of what exists: ResNet shortcuts depend on the widths."""
         return self._pairs
 
     def diffusers(self, name: str) -> str:
-        """A tensor's name in diffusers' model.
+        """Name in the diffusers model of a tensor of an LDM checkpoint.
 
         Raises:
-            BundleError: If there is no such tensor in the layout.
+            BundleError: If the layout has no such tensor.
         """
         return _renamed(name, self._pairs, _ENDS)
 
     def ldm(self, name: str) -> str:
-        """A tensor's name in an LDM checkpoint.
+        """Name in an LDM checkpoint of a tensor of the diffusers model.
 
         Raises:
-            BundleError: If there is no such tensor in the layout.
+            BundleError: If the layout has no such tensor.
         """
         return _renamed(name, self._back, self._ends_back)
 
@@ -93,11 +92,11 @@ def _renamed(name: str, modules: Mapping[str, str], ends: Mapping[str, str]) -> 
         module = modules.get(name.removesuffix(end)) if name.endswith(end) else None
         if module is not None:
             return module + ends[end]
-    raise BundleError(f"found a tensor {name}, expected only those of a layout with {len(modules)} modules")
+    raise BundleError(key=name, found="an unknown tensor", expected=f"tensors of a layout of {len(modules)} modules")
 
 
 def control_names(layout: Layout) -> LdmNames:
-    """Names of a control net's tensors: the UNet's encoder, and a zero convolution behind each block."""
+    """Names of a control net's tensors: the UNet's encoder, and a zero convolution after each block."""
 
     def pairs() -> Iterator[Pair]:
         yield from _encoder(layout)
@@ -121,23 +120,23 @@ def unet_names(layout: Layout) -> LdmNames:
 
 
 def layout_of_config(config: Mapping[str, Any]) -> Layout:
-    """Layout of a UNet or control net by its config.
+    """Layout of a UNet or control net by its diffusers config.
 
     Raises:
-        BundleError: If it has blocks that Stable Diffusion 1.5 does not have.
+        BundleError: If it has kinds of blocks that Stable Diffusion 1.5 does not have.
     """
     types, depth = config["down_block_types"], config["transformer_layers_per_block"]
-    strange = [kind for kind in types if kind not in _ATTENDED]
-    if strange or not isinstance(depth, int):
-        raise BundleError(f"found blocks {list(types)} of depth {depth}, expected {sorted(_ATTENDED)} of one depth")
+    if not set(types) <= _ATTENDED.keys() or not isinstance(depth, int):
+        found, expected = f"{list(types)} of depth {depth}", f"{sorted(_ATTENDED)} of one depth"
+        raise BundleError(key="down_block_types", found=found, expected=expected)
     return Layout(tuple(_ATTENDED[kind] for kind in types), int(config["layers_per_block"]), depth)
 
 
 def layout_of_control(names: Collection[str]) -> Layout:
-    """Layout of a control net by the names of its own tensors, or of those that ctrLoRA trains.
+    """Layout of a control net by the LDM names of its tensors; those that ctrLoRA trains suffice.
 
     Raises:
-        BundleError: If they are not a control net's.
+        BundleError: If they are not the tensors of a control net.
     """
     count = 1 + max((int(i) for i in _numbers(r"zero_convs\.(\d+)\.", names)), default=-1)
     resnets = {int(i) for i in _numbers(r"input_blocks\.(\d+)\.0\.emb_layers\.", names)}
@@ -145,10 +144,9 @@ def layout_of_control(names: Collection[str]) -> Layout:
     downs = [i for i in range(1, count) if i not in resnets]
     layers = (downs[0] if downs else count) - 1
     if layers < 1 or downs != list(range(layers + 1, count, layers + 1)) or count % (layers + 1):
-        raise BundleError(
-            f"found {count} zero convolutions and ResNet blocks at input_blocks {sorted(resnets)}, "
-            "expected as many blocks at every level and a downsampling between two"
-        )
+        found = f"{count} zero convolutions and ResNet blocks at input_blocks {sorted(resnets)}"
+        expected = "equally many blocks at every level, with a downsampling between levels"
+        raise BundleError(key="zero_convs", found=found, expected=expected)
     attended = tuple(first in attentions for first in range(1, count, layers + 1))
     depth = 1 + max((int(i) for i in _numbers(r"middle_block\.1\.transformer_blocks\.(\d+)\.", names)), default=0)
     return Layout(attended, layers, depth)
@@ -159,6 +157,7 @@ def _numbers(pattern: str, names: Collection[str]) -> set[str]:
 
 
 def _encoder(layout: Layout) -> Iterator[Pair]:
+    """Module names of the encoder and the middle block."""
     yield "time_embed.0", "time_embedding.linear_1"
     yield "time_embed.2", "time_embedding.linear_2"
     yield "input_blocks.0.0", "conv_in"
@@ -190,8 +189,8 @@ def _decoder(layout: Layout) -> Iterator[Pair]:
 
 
 def _resnet(ldm: str, diffusers: str) -> Iterator[Pair]:
-    for one, other in _RESNET:
-        yield f"{ldm}.{one}", f"{diffusers}.{other}"
+    for ldm_part, diffusers_part in _RESNET:
+        yield f"{ldm}.{ldm_part}", f"{diffusers}.{diffusers_part}"
 
 
 def _attention(ldm: str, diffusers: str, layout: Layout) -> Iterator[Pair]:

@@ -1,7 +1,7 @@
-"""Stable Diffusion 1.5 in one file, as LDM code and most model sites have it, as a bundle's folder.
+"""Conversion of single-file Stable Diffusion 1.5 checkpoints (LDM's layout) to a bundle's folder.
 
-A file has weights only. Configurations, tokenizer and noise schedule come from a bundle of the same family, so nothing
-is looked up anywhere. Refuses to know control nets and other families.
+Such a file has weights alone. Configs, tokenizer and scheduler come from a bundle of the same family, without any
+download.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TEXT_WEIGHTS: Final = "model.safetensors"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SingleFile:
-    """Tensors of the three networks as diffusers and transformers name them, and the bundle that has the rest."""
+    """Tensors of the three networks, by diffusers' and transformers' names, and the bundle that provides the rest."""
 
     unet: Mapping[str, Tensor]
     vae: Mapping[str, Tensor]
@@ -52,7 +52,7 @@ class SingleFile:
 
 
 def single_file(source: str, tensors: Mapping[str, Tensor], like: Path) -> SingleFile:
-    """Take a single-file checkpoint apart; averaged weights and the noise schedule's numbers are left out.
+    """Split a single-file checkpoint into its networks; EMA weights and noise schedule buffers are dropped.
 
     Args:
         source: File, for messages.
@@ -60,11 +60,12 @@ def single_file(source: str, tensors: Mapping[str, Tensor], like: Path) -> Singl
         like: Folder of a bundle with the same networks.
 
     Raises:
-        BundleError: If it is of another family, or its tensors are not those of the bundle's networks.
+        BundleError: If it is of another model family, or its tensors are not those of the bundle's networks.
     """
     for prefix, family in _OTHER_FAMILIES.items():
-        if strange := [name for name in tensors if name.startswith(prefix)]:
-            raise BundleError(f"{source}: found {min(strange)}, {family}'s, expected Stable Diffusion 1.5")
+        if foreign := [name for name in tensors if name.startswith(prefix)]:
+            found = f"a tensor of {family}"
+            raise BundleError(file=source, key=min(foreign), found=found, expected="Stable Diffusion 1.5")
     try:
         return SingleFile(
             unet=_unet(source, _within(source, tensors, UNET), like / "unet"),
@@ -73,13 +74,15 @@ def single_file(source: str, tensors: Mapping[str, Tensor], like: Path) -> Singl
             like=like,
         )
     except OSError as error:
-        raise BundleError(f"{like}: {error}") from error
+        raise BundleError(f"cannot be read: {error}", file=str(like)) from error
 
 
 def _within(source: str, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors under a prefix, without it."""
     own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     if not own:
-        raise BundleError(f"{source}: found no {prefix}*, expected UNet, autoencoder and text encoder")
+        expected = "UNet, autoencoder and text encoder"
+        raise BundleError(file=source, key=f"{prefix}*", found="no such tensors", expected=expected)
     return own
 
 
@@ -90,7 +93,9 @@ def _unet(source: str, own: Mapping[str, Tensor], folder: Path) -> dict[str, Ten
     try:
         renamed = {names.diffusers(name): value for name, value in own.items()}
     except BundleError as error:
-        raise BundleError(f"{source}: {UNET}*: {error}, as {folder} has them") from error
+        error.file, error.key = source, UNET + error.key
+        error.expected = f"the tensors of {folder}"
+        raise
     check_tensors(source, renamed, expected.state_dict(), lambda name: UNET + names.ldm(name))
     return renamed
 
@@ -101,20 +106,22 @@ def _vae(source: str, own: Mapping[str, Tensor], folder: Path) -> dict[str, Tens
     try:
         converted = convert_ldm_vae_checkpoint({_VAE + name: value for name, value in own.items()}, expected.config)
     except (KeyError, AttributeError, RuntimeError) as error:
-        raise BundleError(f"{source}: {_VAE}*: found no {error}, expected an autoencoder of LDM") from error
-    check_tensors(f"{source}: {_VAE}*", converted, expected.state_dict())
-    # The converter leaves out what it does not know.
-    strange = [name for name in own if name.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv."))]
-    if len(strange) != len(converted):
-        raise BundleError(f"{source}: {_VAE}*: found {len(strange)} tensors, expected {len(converted)} as in {folder}")
+        message = f"not LDM's autoencoder: {error}"
+        raise BundleError(message, file=source, key=f"{_VAE}*") from error
+    check_tensors(source, converted, expected.state_dict(), lambda name: f"{_VAE}* ({name} in diffusers)")
+    # The converter silently drops tensors that it does not know.
+    relevant = [name for name in own if name.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv."))]
+    if len(relevant) != len(converted):
+        wanted = f"{len(converted)}, as in {folder}"
+        raise BundleError(file=source, key=f"{_VAE}*", found=f"{len(relevant)} tensors", expected=wanted)
     return dict(converted)
 
 
 def _text_encoder(source: str, own: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
     with torch.device("meta"):
         expected = CLIPTextModel(CLIPTextConfig.from_pretrained(folder)).state_dict()
-    # Older transformers wrap the model once more, and keep the positions' numbers as a tensor.
+    # Older transformers add a level (text_model.) and save position ids as a tensor.
     found = {name.removeprefix("text_model."): value for name, value in own.items() if "position_ids" not in name}
     wanted = {name.removeprefix("text_model."): value for name, value in expected.items()}
-    check_tensors(f"{source}: {_TEXT}*", found, wanted)
+    check_tensors(source, found, wanted, lambda name: f"{_TEXT}text_model.{name}")
     return {name: found[name.removeprefix("text_model.")] for name in expected}

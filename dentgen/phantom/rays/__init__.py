@@ -1,1 +1,1 @@
-"""Ray casting against triangle meshes, with Embree or with a grid."""
+"""Ray casting against triangle meshes, with Embree or a numpy grid."""

@@ -1,8 +1,8 @@
-"""Rays against triangles in numpy alone, for platforms without Embree.
+"""Ray casting in numpy, for platforms without Embree.
 
-All rays walk a uniform grid in step, from each cell to the next that they cross (Amanatides and Woo 1987, "A fast voxel
-traversal algorithm"), and test the triangles of the cell they are in (Moeller and Trumbore 1997, "Fast, minimum storage
-ray/triangle intersection", with the normal computed beforehand). Refuses to know what the triangles are.
+All rays traverse a uniform grid in lockstep, cell by cell (Amanatides and Woo 1987, "A fast voxel traversal
+algorithm"), and are tested against the triangles of each cell (Moeller and Trumbore 1997, "Fast, minimum storage
+ray/triangle intersection", with precomputed normals).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from dentgen.phantom.anatomy import FloatArray, IntArray
 from dentgen.phantom.rays.triangle_grid import TriangleGrid
 
-_BLOCK = 16_384  # rays that walk together, and pairs of ray and triangle tested together: these bound the memory
-_PAIRS = 65_536
-_SLACK = 1e-9  # share of a triangle or cell by which it reaches beyond its edges: rounding must not open cracks
+_BLOCK = 16_384  # rays traversed together; bounds the memory
+_PAIRS = 65_536  # pairs of ray and triangle tested together; bounds the memory
+_SLACK = 1e-9  # share by which triangles and cells extend beyond their edges, so that rounding opens no cracks
 
 _Rows = FloatArray | Sequence[FloatArray]
-"""x, y and z (n,) of points or vectors, each an array of its own: numpy is several times faster on them."""
+"""x, y and z (n,) of points or vectors as separate arrays, on which numpy is several times faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """First hit of every ray (n,): face, -1 where there is none, distance and barycentric u, v."""
+    """First hit of every ray (n,): face (-1 if none), distance, barycentric u and v."""
 
     face: IntArray
     distance: FloatArray
@@ -36,13 +36,13 @@ class _Hits:
 
 @dataclass(frozen=True, slots=True)
 class _Rays:
-    """Rays that meet the grid's box, moved to where they enter it.
+    """Rays that meet the grid's box, with origins moved to where they enter it.
 
     Attributes:
-        number: (n,) their places among the hits.
+        number: (n,) indices into the hits.
         origin, direction: (3, n), mm.
-        start: (n,) distance from the true origin.
-        limit: (n,) distance from the moved origin at which they end.
+        start: (n,) distance of the moved origin from the true one.
+        limit: (n,) distance from the moved origin at which the ray ends.
     """
 
     number: IntArray
@@ -54,16 +54,16 @@ class _Rays:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Where rays are.
+    """Traversal state of the rays still under way.
 
     Attributes:
         ray: (n,) indices into the rays.
-        cell: (n,) numbers of their cells.
-        entry: (n,) distance at which they entered these.
+        cell: (n,) numbers of their current cells.
+        entry: (n,) distance at which they entered the cell.
         limit: (n,) distance at which they end.
-        plane: (3, n) distance of the next border of cells along each axis.
+        plane: (3, n) distance of the next cell border along each axis.
         pace: (3, n) distance between borders.
-        stride: (3, n) change of the cell's number behind a border.
+        stride: (3, n) change of the cell number across a border.
     """
 
     ray: IntArray
@@ -75,7 +75,7 @@ class _Walk:
     stride: IntArray
 
     def step(self, leave: FloatArray, going: NDArray[np.bool_]) -> _Walk:
-        """Those ``going`` on, in their next cells; ``leave`` (n,) is where they leave the present ones."""
+        """The rays still ``going``, in their next cells; ``leave`` (n,) is where they leave the current ones."""
         crossed = self.plane <= leave
         plane = self.plane + np.where(crossed, self.pace, 0)
         x, y, z = self.stride * crossed
@@ -90,19 +90,19 @@ class _Walk:
 
 
 class GridRayMesh:
-    """Triangles in a grid."""
+    """Triangles in a uniform grid; an ``Accelerator``."""
 
     def __init__(self, vertices: FloatArray, faces: IntArray) -> None:
         """Sort faces (F, 3) of vertices (V, 3) mm into the grid."""
         self._grid = TriangleGrid(vertices, faces)
 
     def first_hit(self, origin: FloatArray, direction: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
-        """First triangle met from one origin; see ``rays``."""
+        """See ``RayMesh.first_hit``."""
         hits = self._trace(np.broadcast_to(origin, direction.shape), direction, np.inf)
         return hits.face, hits.u, hits.v
 
     def distance(self, origin: FloatArray, direction: FloatArray, limit_mm: float) -> FloatArray:
-        """Distances to the first triangle; see ``rays``."""
+        """See ``RayMesh.distance``."""
         return self._trace(origin, direction, limit_mm).distance
 
     def _trace(self, origin: FloatArray, direction: FloatArray, limit_mm: float) -> _Hits:
@@ -118,7 +118,7 @@ class GridRayMesh:
 def _entering(
     grid: TriangleGrid, number: IntArray, origin: FloatArray, direction: FloatArray, limit_mm: float
 ) -> _Rays:
-    """The rays (3, n) that meet the box before they end; NaN and infinite directions meet nothing."""
+    """Rays that meet the box before they end; NaN and infinite directions meet nothing."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         walls = (np.stack([grid.low, grid.high])[..., None] - origin) / direction
     start, end = np.maximum(walls.min(0).max(0), 0), walls.max(0).min(0)
@@ -128,7 +128,7 @@ def _entering(
 
 
 def _follow(grid: TriangleGrid, rays: _Rays, hits: _Hits) -> None:
-    """Walk until every ray has met a triangle, left the box or reached its end."""
+    """Traverse until every ray has hit a triangle, left the box or reached its end."""
     walk = _first_cells(grid, rays)
     while len(walk.ray):
         count = grid.count[walk.cell]
@@ -153,7 +153,7 @@ def _first_cells(grid: TriangleGrid, rays: _Rays) -> _Walk:
 
 
 def _batches(indices: IntArray, count: IntArray) -> Iterator[IntArray]:
-    """Cut ``indices`` where their ``count`` adds up to more than a batch; one alone may exceed it."""
+    """Split ``indices`` into batches of at most ``_PAIRS`` counted pairs; a single index may exceed that."""
     total = np.cumsum(count)
     start = 0
     while start < len(indices):
@@ -164,7 +164,10 @@ def _batches(indices: IntArray, count: IntArray) -> Iterator[IntArray]:
 
 
 def _meet(grid: TriangleGrid, rays: _Rays, walk: _Walk, part: IntArray, leave: FloatArray, hits: _Hits) -> IntArray:
-    """Test part of a walk against the triangles of its cells, up to where it leaves them; who hit one, indices."""
+    """Test part of a walk against its cells' triangles, up to the cell border, and record the hits.
+
+    Returns indices into ``part`` of the rays that hit; an index may occur several times.
+    """
     cell, ray = walk.cell[part], walk.ray[part]
     count = grid.count[cell]
     end = np.cumsum(count)
@@ -175,7 +178,7 @@ def _meet(grid: TriangleGrid, rays: _Rays, walk: _Walk, part: IntArray, leave: F
     far = np.minimum(leave + slack, walk.limit[part])
     origin, direction = ([np.repeat(row, count) for row in _at(rows, ray)] for rows in (rays.origin, rays.direction))
     pair, distance, u, v = _intersect(grid, triangle, origin, direction, np.repeat(near, count), np.repeat(far, count))
-    order = np.lexsort((-triangle[pair], -distance))  # the nearest is written last; of equals, the first in the mesh
+    order = np.lexsort((-triangle[pair], -distance))  # the nearest is written last; ties go to the lower face
     pair = pair[order]
     owner = owner[pair]
     ray = ray[owner]
@@ -189,9 +192,9 @@ def _meet(grid: TriangleGrid, rays: _Rays, walk: _Walk, part: IntArray, leave: F
 def _intersect(
     grid: TriangleGrid, triangle: IntArray, origin: _Rows, direction: _Rows, near: FloatArray, far: FloatArray
 ) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
-    """Which of n pairs meet at a distance in (near, far], and there: distance, u, v."""
+    """Indices of the pairs that meet at a distance in (near, far], with their distance, u and v."""
     *normal, offset = _at(grid.plane, triangle)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a ray along a triangle's plane misses it
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rays in a triangle's plane miss it
         towards = _dot(normal, direction)
         distance = (offset - _dot(normal, origin)) / towards
         pair = np.flatnonzero((distance > near) & (distance <= far))

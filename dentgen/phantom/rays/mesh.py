@@ -1,7 +1,7 @@
-"""Rays against triangles: Embree where it can be imported, the numpy grid elsewhere.
+"""Ray casting against a triangle mesh, with Embree if it can be imported and a numpy grid otherwise.
 
-Both meet the same triangles but where a ray passes within float32 rounding of an edge, so maps of the two differ in a
-few pixels on outlines. Refuses to know what the triangles are.
+The two hit the same triangles except where a ray passes within float32 rounding of an edge, so their maps differ in a
+few pixels on outlines.
 """
 
 from __future__ import annotations
@@ -14,47 +14,50 @@ from dentgen.phantom.rays.grid import GridRayMesh
 _FAR_MM = 1e37
 
 Hits = tuple[IntArray, FloatArray, FloatArray]
-"""Face (-1: none) and barycentric u, v of every ray; u weighs a face's second vertex, v its third."""
+"""Face (-1 if none) and barycentric u, v of every ray; u weights a face's second vertex, v its third."""
 
 
 class Accelerator(Protocol):
-    """What finds triangles for a ``RayMesh``, from both their sides."""
+    """Ray casting backend of ``RayMesh``; triangles are hit from both sides."""
 
     def __init__(self, vertices: FloatArray, faces: IntArray) -> None:
-        """Take over vertices (V, 3) mm and faces (F, 3)."""
+        """Index faces (F, 3) of vertices (V, 3) mm."""
 
     def first_hit(self, origin: FloatArray, direction: FloatArray) -> Hits:
-        """As ``RayMesh.first_hit``."""
+        """See ``RayMesh.first_hit``."""
 
     def distance(self, origin: FloatArray, direction: FloatArray, limit_mm: float) -> FloatArray:
-        """As ``RayMesh.distance``."""
+        """See ``RayMesh.distance``."""
 
 
 def _fastest() -> type[Accelerator]:
     try:
         from dentgen.phantom.rays.embree import EmbreeRayMesh
-    except ImportError:  # embreex has no wheel for this platform, or was not asked for
+    except ImportError:  # no embreex wheel for this platform, or not installed
         return GridRayMesh
     return EmbreeRayMesh
 
 
 class RayMesh:
-    """Triangles behind a ray accelerator.
+    """A triangle mesh that rays can be cast against.
 
     Attributes:
-        accelerator: The one that this process uses.
+        accelerator: Backend of this process.
     """
 
     accelerator: ClassVar[type[Accelerator]] = _fastest()
 
     def __init__(self, vertices: FloatArray, faces: IntArray) -> None:
-        """Take over vertices (V, 3) mm and faces (F, 3)."""
+        """Index faces (F, 3) of vertices (V, 3) mm."""
         self._triangles = self.accelerator(vertices, faces)
 
     def first_hit(self, origin: FloatArray, direction: FloatArray) -> Hits:
-        """First triangle met from one ``origin`` (3,) in unit directions (n, 3)."""
+        """First hits (n,) from one ``origin`` (3,) mm in directions (n, 3)."""
         return self._triangles.first_hit(origin, direction)
 
     def distance(self, origin: FloatArray, direction: FloatArray, limit_mm: float = _FAR_MM) -> FloatArray:
-        """Distances (n,) to the first triangle from origins (n, 3); ``limit_mm`` where there is none nearer."""
+        """Distances (n,) to the first triangle from origins (n, 3) mm in unit directions (n, 3).
+
+        ``limit_mm`` is returned where no triangle is nearer.
+        """
         return self._triangles.distance(origin, direction, limit_mm)

@@ -1,7 +1,4 @@
-"""Triangles sorted into the cells of a uniform grid, for rays that walk from cell to cell.
-
-Refuses to know rays.
-"""
+"""Triangles sorted into the cells of a uniform grid, for rays that traverse it cell by cell."""
 
 from __future__ import annotations
 
@@ -10,29 +7,29 @@ from numpy.typing import NDArray
 
 from dentgen.phantom.anatomy import FloatArray, IntArray
 
-_CELL_MM = 1.0  # measured on mouths: larger cells cost more tests, smaller ones more steps
+_CELL_MM = 1.0  # fastest on mouths: larger cells cost more tests, smaller ones more steps
 _MAX_CELLS, _MAX_ENTRIES = 4_000_000, 2_500_000  # about 100 bytes an entry while the grid is built
-_MARGIN_MM = 1e-3  # no triangle lies in the walls of the box
-_PAD = 1e-6  # of a cell: who walks along a border, or over it by rounding, must find what touches it
-_FLAT = 1e-12  # height over length below which rounding decides where a triangle looks
+_MARGIN_MM = 1e-3  # keeps triangles out of the walls of the box
+_PAD = 1e-6  # share of a cell: rays on a border, or across it by rounding, must find the triangles that touch it
+_FLAT = 1e-12  # ratio of height to length below which rounding decides a triangle's normal
 
 
 class TriangleGrid:
-    """A mesh's triangles by cell, inside a border of cells that end the walk.
+    """The triangles of a mesh by cell, inside a border of cells that ends the traversal.
 
-    Triangles without an area are left out: nothing can meet them.
+    Degenerate triangles (zero area, or NaN or infinite corners) are left out: no ray can hit them.
 
     Attributes:
-        face: (T,) numbers of the triangles in the mesh.
-        plane: (4, T) rows: normal (edge 1 x edge 2, not of unit length) and its product with the first corner.
-        corner, edge_1, edge_2: (3, T) first corner, and from there to the second and the third.
-        low, high: (3,) mm, the box of all cells but the border.
+        face: (T,) face numbers of the triangles in the mesh.
+        plane: (4, T) rows: normal (edge 1 x edge 2, not of unit length) and its dot product with the first corner.
+        corner, edge_1, edge_2: (3, T) first corner, and vectors from it to the second and the third.
+        low, high: (3,) mm, the box of all cells except the border.
         cell_mm: Edge of a cell.
-        shape: (3,) cells along each axis without the border.
-        stride: (3,) from a cell's number to its neighbour's.
-        count: (cells,) triangles of every cell; -1 in the border.
-        start: (cells,) where they begin in ``triangle``.
-        triangle: (entries,) indices into the arrays above.
+        shape: (3,) number of cells along each axis, without the border.
+        stride: (3,) difference of the numbers of neighbouring cells.
+        count: (cells,) number of triangles in every cell; -1 in the border.
+        start: (cells,) index of a cell's first entry in ``triangle``.
+        triangle: (entries,) indices into the arrays above, ordered by cell.
     """
 
     def __init__(self, vertices: FloatArray, faces: IntArray) -> None:
@@ -55,11 +52,11 @@ class TriangleGrid:
         self.count = self.count.ravel()
 
     def numbers(self, place: IntArray) -> IntArray:
-        """Numbers (n,) of the cells at places (3, n) from (0, 0, 0) behind the border."""
+        """Numbers (n,) of the cells at places (3, n); (0, 0, 0) is the first cell inside the border."""
         return self.stride @ (place + 1)
 
     def _lay_out(self, corners: FloatArray) -> tuple[IntArray, IntArray]:
-        """Choose the cells, larger than usual where a sprawling mesh would fill too much memory.
+        """Choose the cell size, larger where a sprawling mesh would need too much memory.
 
         Returns the first and last place (T, 3) of every triangle's bounding box.
         """
@@ -79,12 +76,12 @@ class TriangleGrid:
         return first, np.minimum(last, self.shape - 1)
 
     def _too_many(self, extent: FloatArray, sizes: FloatArray) -> bool:
-        """Whether a box of ``extent`` (3,) has too many cells, or triangles of ``sizes`` (T, 3) lie in too many."""
-        entries = (sizes / self.cell_mm + 1).prod(1).sum()  # expected where their offsets are random
+        """Whether a box of ``extent`` (3,) has too many cells, or triangles of ``sizes`` (T, 3) too many entries."""
+        entries = (sizes / self.cell_mm + 1).prod(1).sum()  # expected number, for random offsets
         return bool(np.ceil(extent / self.cell_mm).prod() > _MAX_CELLS or entries > max(_MAX_ENTRIES, 8 * len(sizes)))
 
     def _entries(self, first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
-        """Cells and their triangles, ordered by both."""
+        """Cell and triangle of every entry, ordered by both."""
         span = last - first + 1
         count = span.prod(1)
         triangle = np.repeat(np.arange(len(count)), count)
@@ -107,7 +104,7 @@ class TriangleGrid:
 
 
 def _solid(corners: FloatArray) -> NDArray[np.bool_]:
-    """Whether triangles (F, 3, 3) have an area and finite corners."""
+    """Whether triangles (F, 3, 3) have a positive area and finite corners."""
     with np.errstate(invalid="ignore"):
         edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         longest = np.maximum((edge_1**2).sum(1), (edge_2**2).sum(1))
@@ -115,5 +112,5 @@ def _solid(corners: FloatArray) -> NDArray[np.bool_]:
 
 
 def _columns(*rows: FloatArray) -> list[FloatArray]:
-    """Arrays (n, 3) as (3, n), in memory too: each coordinate is read alone."""
+    """Arrays (n, 3) as contiguous (3, n): coordinates are read one at a time."""
     return [np.ascontiguousarray(array.T) for array in rows]

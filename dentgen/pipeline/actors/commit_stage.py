@@ -1,7 +1,7 @@
-"""The Ray stage that commits units: a task beside the actors, so that putting overlaps with the engine.
+"""The Ray stage that commits units: tasks beside the actors, so that writing overlaps with the engine.
 
-Imports nothing heavy: its processes start while the first units are made. Errors travel as rows, because an exception
-would abort the whole Dataset. Refuses to know how units are made.
+Imports nothing heavy: its processes start while the first units are generated. Errors travel as rows, because an
+exception would abort the whole Dataset.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from dentgen.documents import LedgerRecord, Unit
+from dentgen.documents import LedgerRecord
 from dentgen.errors import DentgenError
 from dentgen.shards.ledger import commit, restore
 
 
 @dataclass(frozen=True, slots=True)
 class UnitOutcome:
-    """What became of a unit: the samples that were committed, or an error, which may be one that ends everything."""
+    """Result of a unit: the number of samples committed, or an error, which may be one that ends the whole build."""
 
     unit: int
     samples: int
@@ -28,19 +28,19 @@ class UnitOutcome:
 
 
 def commit_made(batch: dict[str, np.ndarray], out: str, *, restoring: bool) -> dict[str, list[Any]]:
-    """Publish a made unit, or put it back: one row in, one row out, without the shard's bytes."""
-    unit, error = Unit.model_validate_json(str(batch["unit"][0])), str(batch["error"][0])
+    """Commit or restore a generated unit: one row in, one row out, without the shard's bytes."""
+    unit, error = int(batch["unit"][0]), str(batch["error"][0])
     samples = 0
     if not error:
         try:
             record = LedgerRecord.model_validate_json(str(batch["record"][0]))
-            (restore if restoring else commit)(out, unit, bytes(batch["shard"][0]), record)
+            (restore if restoring else commit)(out, bytes(batch["shard"][0]), record)
             samples = len(record.samples)
-        except Exception as failure:  # noqa: BLE001 - it travels as data and fails the build by name
+        except Exception as failure:  # noqa: BLE001 - travels as data and fails the build by name
             error = error_text(failure)
-    return {"unit": [unit.id], "samples": [samples], "error": [error], "fatal": [bool(batch["fatal"][0])]}
+    return {"unit": [unit], "samples": [samples], "error": [error], "fatal": [bool(batch["fatal"][0])]}
 
 
 def error_text(error: BaseException) -> str:
-    """What dentgen raises on purpose says enough; anything else needs its trace."""
+    """The text of a dentgen error; anything else with its traceback."""
     return str(error) if isinstance(error, DentgenError) else "".join(traceback.format_exception(error))

@@ -1,7 +1,4 @@
-"""What follows from processes that died over a unit: it is made alone, then its records are looked at, then it fails.
-
-Refuses to know who counts the crashes, and how a unit is made.
-"""
+"""Crash policy: retry a unit alone, then quarantine the records that crash their reader, then fail the unit."""
 
 from __future__ import annotations
 
@@ -20,22 +17,22 @@ from dentgen.spec.build import BuildSpec
 
 _LOG = logging.getLogger(__name__)
 
-#: Once may be chance: a lost worker, a neighbour that took all memory.
+#: One crash may be bad luck: a lost worker, another process that took all memory.
 _SUSPECT: Final = 2
 _MAX_CRASHES: Final = 4
 
 
 class UnitGate:
-    """Units that share an actor, and suspects that must have it for themselves."""
+    """Lets units share an actor, and gives suspects of a crash the actor to themselves."""
 
     def __init__(self) -> None:
-        """Nobody is in."""
+        """Start empty."""
         self._changed = threading.Condition()
         self._inside = self._suspects = 0
 
     @contextmanager
-    def turn(self, *, alone: bool) -> Iterator[None]:
-        """Wait for a turn; from the moment that a suspect waits, no other begins."""
+    def enter(self, *, alone: bool) -> Iterator[None]:
+        """Wait until the unit may run; while a suspect waits, no other unit starts."""
         with self._changed:
             self._suspects += alone
             self._changed.wait_for(lambda: not self._inside if alone else not self._suspects)
@@ -50,16 +47,16 @@ class UnitGate:
 
 
 def quarantine_after_crashes(spec: BuildSpec, unit: Unit, shard: ConditionShard, crashes: int) -> Quarantine:
-    """Records of a unit that must not be read in this process, if enough others died over it.
+    """Find the records that must not be read in this process, if enough others died over the unit.
 
     Args:
-        spec: How records are read.
+        spec: Spec of the build.
         unit: The unit.
         shard: Where its records are.
         crashes: How many processes have died over it.
 
     Raises:
-        BuildError: If processes went on dying after its records had been looked at.
+        BuildError: If processes kept dying after its crashing records had been excluded.
     """
     if crashes >= _MAX_CRASHES:
         raise BuildError(
@@ -69,5 +66,5 @@ def quarantine_after_crashes(spec: BuildSpec, unit: Unit, shard: ConditionShard,
         )
     if crashes < _SUSPECT:
         return EMPTY_QUARANTINE
-    _LOG.warning("unit %s: %d processes died over it; its records are read one by one in others", unit.name, crashes)
+    _LOG.warning("unit %s: %d processes died over it; looking for the record in child processes", unit.name, crashes)
     return find_crashing_records(spec, unit, shard)

@@ -1,13 +1,11 @@
-"""A build's units through Ray Data: connect, lay out the Dataset, watch its actors.
-
-One row is one unit; shards never follow Ray's blocks. Refuses to know what a unit is.
-"""
+"""A build's units as a Ray Dataset: one row is one unit, an actor pool generates units, tasks commit them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -21,60 +19,74 @@ from dentgen.pipeline.actors.commit_stage import UnitOutcome, commit_made
 from dentgen.pipeline.actors.heartbeat import ActorReport, Watchdog
 from dentgen.pipeline.actors.unit_maker import EngineBackend, UnitBackend, UnitMaker
 from dentgen.pipeline.actors.unit_rows import unit_rows
-from dentgen.shards.plan import Plan
-from dentgen.spec.build import BuildSpec
+from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.shards.unit_table import UnitTable
+from dentgen.spec.build import BuildSpec, PipelineSpec
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The Ray actors of a build; they decide no bytes.
+
+    Attributes:
+        address: Ray cluster to join; None: that of ``RAY_ADDRESS``, or a new one on this machine.
+        settings: Number of actors, timeouts.
+        backend: Generates units inside an actor; benchmarks replace it.
+    """
+
+    address: str | None = None
+    settings: PipelineSpec = field(default_factory=PipelineSpec)
+    backend: Callable[[Plan, BuildLocation], UnitBackend] = EngineBackend
 
 
 def make_with_ray(
     plan: Plan,
     units: Sequence[Unit],
-    spec: BuildSpec,
-    address: str | None,
+    location: BuildLocation,
+    workers: Workers,
     *,
     restoring: bool,
     collect: Callable[[Iterator[UnitOutcome]], None],
-    backend: Callable[[Plan], UnitBackend] = EngineBackend,
 ) -> tuple[ActorReport, ...]:
-    """Make units in Ray actors.
+    """Generate and commit units in Ray.
 
     Args:
-        plan: The plan, with the spec as the actors shall use it.
-        units: Which of its units.
-        spec: How work is spread, and where it goes.
-        address: Ray cluster; None: the environment's, or a new one here.
-        restoring: As for ``make_units``.
-        collect: Takes what became of every unit.
-        backend: Where every actor makes its units.
+        plan: The plan.
+        units: Units to generate.
+        location: Where source and output are now.
+        workers: The actors.
+        restoring: The units were committed before; only their own bytes may be put back.
+        collect: Takes the outcome of every unit.
 
     Returns:
         What every actor did.
 
     Raises:
-        BuildError: If the actors cannot go on.
+        SpecError: If a submitted job would write into its temporary working directory.
+        BuildError: If the actors cannot continue.
     """
-    require_lasting("output.path", spec.output.path)
-    reachable = _reachable(BuildSpec.model_validate(plan.spec))
-    plan = plan.model_copy(update={"spec": reachable.model_dump(mode="json")})
-    with build_session(spec, address):
-        _warn_of_local_places(spec)
-        with Watchdog(spec.pipeline.stall_seconds) as watch:
-            try:
-                collect(_outcomes(unit_dataset(plan, units, spec, watch.pulse, restoring=restoring, backend=backend)))
-            except ray.exceptions.RayError as error:
-                _LOG.error("Ray says: %s", error)
-                raise BuildError(watch.failure or _why(error)) from error
-        reports = tuple(ActorReport(beat, watch.startup.get(place)) for place, beat in watch.last.items())
-        for report in reports:
-            _LOG.info("%s", report)
-        return reports
-
-
-def _why(error: ray.exceptions.RayError) -> str:
-    """One line: the last one of what Ray says is the cause, what stands before it are traces."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return f"the Ray actors cannot go on: {lines[-1]}; what is committed stays, a second run goes on"
+    require_lasting("output.path", location.output)
+    if not in_submitted_job():  # whose nodes each have their own copy of the working directory
+        location = BuildLocation(absolute(location.source), absolute(location.output))
+    with (
+        build_session(plan.spec, workers.address),
+        _quiet_ray_data(),
+        Watchdog(workers.settings.stall_seconds) as watchdog,
+    ):
+        _warn_of_local_paths(location)
+        try:
+            collect(_outcomes(unit_dataset(plan, units, location, workers, watchdog.monitor, restoring=restoring)))
+        except ray.exceptions.RayError as error:
+            _LOG.error("Ray failed: %s", error)
+            raise BuildError(
+                watchdog.failure or _cause(error), advice="committed units stay, a second run resumes"
+            ) from error
+    reports = tuple(ActorReport(beat, watchdog.startup.get(place)) for place, beat in watchdog.last.items())
+    for report in reports:
+        _LOG.info("%s", report)
+    return reports
 
 
 def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContextManager[None]:
@@ -83,53 +95,67 @@ def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContex
     return ray_session(address, variables)
 
 
-def _warn_of_local_places(spec: BuildSpec) -> None:
-    places = [place for place in (spec.source.path, spec.output.path) if not storage.is_remote(place)]
-    nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-    if places and nodes > 1:
-        _LOG.warning("%d nodes: %s must be on a file system that all of them share", nodes, " and ".join(places))
-
-
-def _reachable(spec: BuildSpec) -> BuildSpec:
-    """Local paths as other processes find them: workers of a cluster that runs already stand in another folder.
-
-    In a submitted job they stand in a copy of the working directory, whose place differs from node to node.
-    """
-    if in_submitted_job():
-        return spec
-    source = spec.source.model_copy(update={"path": absolute(spec.source.path)})
-    output = spec.output.model_copy(update={"path": absolute(spec.output.path)})
-    return spec.model_copy(update={"source": source, "output": output})
-
-
 def unit_dataset(
     plan: Plan,
     units: Sequence[Unit],
-    spec: BuildSpec,
-    pulse: Any,
+    location: BuildLocation,
+    workers: Workers,
+    monitor: Any,
     *,
     restoring: bool = False,
-    backend: Callable[[Plan], UnitBackend] = EngineBackend,
 ) -> ray.data.Dataset:
-    """The Ray Dataset of a build: a row a unit, an async actor pool, a commit task."""
-    context = ray.data.DataContext.get_current()
-    context.max_errored_blocks = 0
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    """The Ray Dataset of a build: a row per unit, an async actor pool, commit tasks.
+
+    Args:
+        plan: The plan.
+        units: Units to generate.
+        location: Where source and output are, as workers reach them.
+        workers: The actors.
+        monitor: The actor that receives heartbeats.
+        restoring: As for ``make_with_ray``.
+    """
+    actors = workers.settings.actors
     on_gpu = plan.environment["device"] == "cuda"
-    made = unit_rows(len(units)).map_batches(
+    made = unit_rows(units).map_batches(
         UnitMaker,
-        fn_constructor_args=(plan.model_dump_json(), [unit.id for unit in units], pulse, backend),
+        fn_constructor_args=(replace(plan, units=UnitTable.of(())), location, monitor, workers.backend),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            size=spec.pipeline.actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
+            size=actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
         ),
-        num_cpus=0 if on_gpu else _actor_cpus(spec.pipeline.actors),
+        num_cpus=0 if on_gpu else _actor_cpus(actors),
         num_gpus=1 if on_gpu else 0,
     )
     committing: Callable[..., Any] = commit_made
-    arguments = {"out": str(plan.spec["output"]["path"]), "restoring": restoring}
+    arguments = {"out": location.output, "restoring": restoring}
     return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
+
+
+@contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """Stop at no errored block and print no progress of Ray's own, for the time of the build."""
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.max_errored_blocks, context.enable_progress_bars, logger.level
+    context.max_errored_blocks, context.enable_progress_bars = 0, False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        context.max_errored_blocks, context.enable_progress_bars = before[:2]
+        logger.setLevel(before[2])
+
+
+def _warn_of_local_paths(location: BuildLocation) -> None:
+    paths = [path for path in (location.source, location.output) if not storage.is_remote(path)]
+    nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+    if paths and nodes > 1:
+        _LOG.warning("%d nodes: %s must be on a file system that all of them share", nodes, " and ".join(paths))
+
+
+def _cause(error: ray.exceptions.RayError) -> str:
+    """The last line of Ray's message is the cause, the lines before it are traces."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"the Ray actors cannot continue: {lines[-1]}"
 
 
 def _outcomes(dataset: ray.data.Dataset) -> Iterator[UnitOutcome]:

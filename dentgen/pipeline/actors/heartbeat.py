@@ -1,8 +1,7 @@
-"""HeartbeatMonitor: every actor says each second that it lives and what its engine does; a watch in the driver listens.
+"""Heartbeats: actors report liveness and progress; a watchdog in the driver restarts stalled ones.
 
-An actor that falls silent, or whose engine hangs in a tick, is killed; Ray starts it again and makes its units again.
-One that hangs again and again ends the build. What an actor begins and does not end is counted here too, because this
-outlives it. Refuses to know units.
+A silent actor, or one whose engine hangs in a tick, is killed; Ray restarts it and retries its units. One that hangs
+repeatedly ends the build. The monitor also counts work that was started and never finished, because it outlives actors.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _LOG = logging.getLogger(__name__)
-_BEAT_SECONDS: Final = 1.0
-_MOST_KILLS: Final = 2
-#: A tick may take so many times the longest one so far before it counts as hanging.
+_BEAT_S: Final = 1.0
+_MAX_KILLS: Final = 2
+#: A tick may take this many times the longest one so far before it counts as hanging.
 _PATIENCE: Final = 10
 #: The first tick may compile the UNet.
-_FIRST_TICK_SECONDS: Final = 600
-_START_SECONDS: Final = 1800
-_ASK_SECONDS: Final = 60
+_FIRST_TICK_S: Final = 600
+_START_S: Final = 1800
+_ASK_TIMEOUT_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What an actor says of itself.
+    """One heartbeat of an actor.
 
     Attributes:
         place: Host and process.
-        starting_seconds: Since it began to load its models, until they stood.
-        up_seconds: Since then; 0 while it starts.
-        busy_seconds: Time that its engine spent in ticks.
+        starting_seconds: Time spent loading the models.
+        up_seconds: Time since they were loaded; 0 before.
+        busy_seconds: Time that the engine spent in ticks.
         ticks: Ticks so far.
         longest_tick: The longest of them, seconds.
-        tick_seconds: How long the tick in progress has lasted; 0 between ticks.
+        tick_seconds: Duration of the tick in progress; 0 between ticks.
     """
 
     place: str
@@ -57,13 +56,13 @@ class Beat:
 
     @property
     def busy_share(self) -> float:
-        """Share of its time that the engine was at work."""
+        """Share of its time that the engine was busy."""
         return self.busy_seconds / self.up_seconds if self.up_seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ActorReport:
-    """What an actor did: its last beat, and seconds until it could take units (None: it never could)."""
+    """Last heartbeat of an actor, and seconds until it could take units (None: it never could)."""
 
     beat: Beat
     startup_seconds: float | None
@@ -76,103 +75,104 @@ class ActorReport:
 
 @ray.remote(num_cpus=0)
 class HeartbeatMonitor:
-    """Keeps the last beat of every actor and when it came, by the clock of this process alone."""
+    """Keeps every actor's last heartbeat and its arrival by this process's own clock."""
 
     def __init__(self) -> None:
-        """No actor is known."""
+        """Start without any actor."""
         self._beats: dict[str, tuple[float, Beat, Any]] = {}
         self._begun: defaultdict[str, list[str]] = defaultdict(list)
 
     def beat(self, actor: str, beat: Beat, handle: Any) -> None:
-        """Take a beat."""
+        """Receive a heartbeat."""
         self._beats[actor] = (time.monotonic(), beat, handle)
 
     def read(self) -> dict[str, tuple[float, Beat, Any]]:
-        """Seconds since the last beat, the beat, and a handle to kill the actor by."""
+        """Seconds since the last heartbeat, the heartbeat, and the actor's handle, by actor."""
         now = time.monotonic()
         return {actor: (now - came, beat, handle) for actor, (came, beat, handle) in self._beats.items()}
 
     def forget(self, actor: str) -> None:
-        """Expect nothing of an actor until it beats again."""
+        """Stop watching an actor until its next heartbeat."""
         self._beats.pop(actor, None)
 
     def begin(self, work: str, node: str) -> None:
-        """Remember where work was begun."""
+        """Record that a node started a piece of work."""
         self._begun[work].append(node)
 
     def end(self, work: str) -> None:
-        """Forget work that ended, well or not: who did it lived."""
+        """Record that work ended, with or without an error: its process survived."""
         self._begun.pop(work, None)
 
     def crashes(self, work: str) -> int:
-        """How often work was begun and never ended; not counted is what was lost with its whole node."""
+        """How often work was started and never ended, apart from what was lost with its whole node."""
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
         return sum(node in alive for node in self._begun.get(work, ()))
 
 
 class Heartbeat:
-    """The actor's side: a thread that beats while the process lives."""
+    """The actor's side: a thread that sends heartbeats while the process lives."""
 
-    def __init__(self, pulse: Any) -> None:
-        """Start beating, before anything is loaded."""
-        self._pulse, self._over, self._began = pulse, threading.Event(), time.monotonic()
+    def __init__(self, monitor: Any) -> None:
+        """Start the thread, before anything is loaded."""
+        self._monitor, self._over, self._began = monitor, threading.Event(), time.monotonic()
         context = ray.get_runtime_context()
         self._actor, self._handle = str(context.get_actor_id()), context.current_actor
         self._place = f"{platform.node()} process {os.getpid()}"
         self._ready: float | None = None
         self._read: Callable[[Beat], Beat] = lambda beat: beat
-        threading.Thread(target=self._beat_on, name="dentgen-heart", daemon=True).start()
+        threading.Thread(target=self._send, name="dentgen-heartbeat", daemon=True).start()
 
     def ready(self, read: Callable[[Beat], Beat]) -> None:
-        """The models stand; from now on ``read`` adds what the engine says."""
+        """The models are loaded; from now on ``read`` adds the engine's progress."""
         self._ready, self._read = time.monotonic(), read
 
     def stop(self) -> None:
-        """Say goodbye: silence from now on is no sign of trouble."""
+        """Sign off, so that the watchdog does not wait for further heartbeats."""
         self._over.set()
-        self._pulse.forget.remote(self._actor)
+        self._monitor.forget.remote(self._actor)
 
     def crashes(self, work: str) -> int:
-        """How many processes died over a piece of work."""
-        return self._ask(self._pulse.crashes.remote(work)) or 0
+        """How many processes died while they did a piece of work."""
+        return self._ask(self._monitor.crashes.remote(work)) or 0
 
     @contextmanager
-    def at_work(self, work: str) -> Iterator[None]:
-        """Work that counts as a death if it never ends; an exception is an end."""
-        self._ask(self._pulse.begin.remote(work, ray.get_runtime_context().get_node_id()))
+    def tracking(self, work: str) -> Iterator[None]:
+        """Count the block as a crash if it never ends; an exception is an end."""
+        self._ask(self._monitor.begin.remote(work, ray.get_runtime_context().get_node_id()))
         try:
             yield
         finally:
-            self._pulse.end.remote(work)
+            self._monitor.end.remote(work)
 
     def _ask(self, asked: Any) -> Any:
-        """The answer, None if there is none: a pulse that is lost must not end the work."""
+        """The answer, None if there is none: a lost monitor must not fail the work."""
         try:
-            return ray.get(asked, timeout=_ASK_SECONDS)
+            return ray.get(asked, timeout=_ASK_TIMEOUT_S)
         except ray.exceptions.RayError as error:
-            _LOG.warning("what died over this work is not known: %s", error)
+            _LOG.warning("cannot reach the heartbeat monitor, assuming no crash: %s", error)
             return None
 
-    def _beat_on(self) -> None:
+    def _send(self) -> None:
         while not self._over.is_set():
             now, ready = time.monotonic(), self._ready
             beat = Beat(self._place, (ready or now) - self._began, now - ready if ready is not None else 0.0)
-            self._pulse.beat.remote(self._actor, self._read(beat), self._handle)
-            self._over.wait(_BEAT_SECONDS)
+            self._monitor.beat.remote(self._actor, self._read(beat), self._handle)
+            self._over.wait(_BEAT_S)
 
 
 class Watchdog:
-    """The driver's side: listens while a build runs, kills what hangs; use as a context manager.
+    """The driver's side: listens while a build runs and kills what hangs; a context manager.
 
     Attributes:
+        monitor: The actor that receives heartbeats.
         failure: Why the build was ended, "" if it was not.
-        last: The last beat of every process that was heard, by its place.
-        startup: Seconds from the beginning of the watch until the process could take units.
+        last: The last heartbeat of every process, by its place.
+        startup: Seconds from the start of the watchdog until the process could take units.
     """
 
     def __init__(self, stall_seconds: float) -> None:
-        """Nothing runs yet."""
-        self.pulse: Any = None
+        """Configure the watchdog; it starts on entering the context."""
+        self.monitor: Any = None
         self.failure = ""
         self.last: dict[str, Beat] = {}
         self.startup: dict[str, float] = {}
@@ -180,12 +180,12 @@ class Watchdog:
         self._stall = stall_seconds
         self._hangs: Counter[str] = Counter()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="dentgen-watch", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="dentgen-watchdog", daemon=True)
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Start the monitor and listen."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.pulse = HeartbeatMonitor.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]  # of the decorator
+        self.monitor = HeartbeatMonitor.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]  # of the decorator
         self._thread.start()
         return self
 
@@ -197,11 +197,11 @@ class Watchdog:
         self._thread.join()
 
     def _listen(self) -> None:
-        while not self._over.wait(_BEAT_SECONDS):
+        while not self._over.wait(_BEAT_S):
             try:
-                found = ray.get(self.pulse.read.remote(), timeout=self._stall)
+                found = ray.get(self.monitor.read.remote(), timeout=self._stall)
             except ray.exceptions.RayError as error:
-                _LOG.warning("the watch over the actors is blind for the moment: %s", error)
+                _LOG.warning("heartbeat monitor unreachable, retrying: %s", error)
                 continue
             for actor, (silence, beat, handle) in found.items():
                 self._note(beat)
@@ -215,31 +215,29 @@ class Watchdog:
             self.startup.setdefault(beat.place, time.monotonic() - self._began - beat.up_seconds)
 
     def _kill(self, actor: str, complaint: str, handle: Any, *, hangs: bool) -> None:
-        """A silent actor may be one whose node is lost, which says nothing of the work; one that hangs again does."""
+        """Kill a stalled actor; only hangs count towards the limit, because silence may just be a lost node."""
         self._hangs[actor] += hangs
-        last_time = self._hangs[actor] > _MOST_KILLS
-        _LOG.error("%s; it is killed and %s", complaint, "not started again" if last_time else "starts again")
+        last_time = self._hangs[actor] > _MAX_KILLS
+        _LOG.error("%s; killing it, %s", complaint, "not restarting" if last_time else "restarting")
         if last_time:
-            self.failure = (
-                f"{complaint}, after it was killed {_MOST_KILLS} times for the like; nothing committed is lost"
-            )
-        self.pulse.forget.remote(actor)
+            self.failure = f"{complaint}, after {_MAX_KILLS} restarts for the same reason"
+        self.monitor.forget.remote(actor)
         ray.kill(handle, no_restart=last_time)
 
 
 def stalled(silence: float, beat: Beat, stall_seconds: float) -> str:
-    """What is wrong with an actor, "" if nothing is.
+    """What is wrong with an actor, "" if nothing.
 
     Args:
-        silence: Seconds since its last beat.
-        beat: That beat.
-        stall_seconds: How long silence, or a tick, may last at least.
+        silence: Seconds since its last heartbeat.
+        beat: That heartbeat.
+        stall_seconds: How long silence, or a tick, is tolerated at least.
     """
     if silence > stall_seconds:
         return f"the actor on {beat.place} has been silent for {silence:.0f} s"
-    if not beat.up_seconds and beat.starting_seconds > _START_SECONDS:
+    if not beat.up_seconds and beat.starting_seconds > _START_S:
         return f"the actor on {beat.place} has been loading its models for {beat.starting_seconds:.0f} s"
-    usual = _PATIENCE * beat.longest_tick if beat.ticks else _FIRST_TICK_SECONDS
+    usual = _PATIENCE * beat.longest_tick if beat.ticks else _FIRST_TICK_S
     if beat.tick_seconds > max(stall_seconds, usual):
         return f"the engine on {beat.place} hangs: no tick for {beat.tick_seconds:.0f} s"
     return ""

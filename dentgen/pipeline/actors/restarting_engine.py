@@ -1,10 +1,11 @@
-"""An engine that is rebuilt once when it dies under a unit."""
+"""An engine that is rebuilt once for every call that it dies under: what killed it may have passed."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,22 +17,27 @@ from dentgen.pipeline.actors.heartbeat import Beat
 
 _LOG = logging.getLogger(__name__)
 
-
 Result = TypeVar("Result")
 
 
 class RestartingEngine:
-    """An engine that is built anew once for every unit that it died under: what killed it may have passed."""
+    """An engine that several threads share and that survives its own death once per call."""
 
-    def __init__(self, generator: Generator) -> None:
-        """Start the first one."""
-        self._generation = generator
+    def __init__(self, generator: Generator, *, drain_per_call: bool = False) -> None:
+        """Start the first engine.
+
+        Args:
+            generator: Models and settings.
+            drain_per_call: Sample the canvases of one ``run`` at a time; other work still overlaps with it.
+        """
+        self._generator = generator
         self._rebuilding = threading.Lock()
+        self._turn: AbstractContextManager[object] = threading.Lock() if drain_per_call else nullcontext()
         self._driver = EngineDriver(start_engine(generator))
 
     @property
     def dead(self) -> bool:
-        """Whether the engine that stands now is dead."""
+        """Whether the current engine is dead."""
         return self._driver.dead
 
     def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
@@ -40,30 +46,19 @@ class RestartingEngine:
         Raises:
             EngineError: If the engine died twice.
         """
-        return self._twice(lambda driver: driver.run(canvases))
+        with self._turn:
+            return self._retry(lambda driver: driver.run(canvases))
 
     def call(self, work: Callable[[], Result]) -> Result:
-        """Do other work in the engine's thread, between two ticks.
+        """Run other work of the device in the engine's thread, between two ticks.
 
         Raises:
             EngineError: If the engine died twice.
         """
-        return self._twice(lambda driver: driver.call(work))
-
-    def _twice(self, ask: Callable[[EngineDriver], Result]) -> Result:
-        try:
-            return ask(self._driver)
-        except EngineError as error:
-            if not self._driver.dead:
-                raise
-            _LOG.error("%s; a new engine takes its place", error)
-        with self._rebuilding:
-            if self._driver.dead:
-                self._driver = EngineDriver(start_engine(self._generation))
-        return ask(self._driver)
+        return self._retry(lambda driver: driver.call(work))
 
     def describe(self, beat: Beat) -> Beat:
-        """Add what the engine does to a beat."""
+        """Add the engine's progress to a heartbeat."""
         driver = self._driver
         return replace(
             beat,
@@ -72,3 +67,17 @@ class RestartingEngine:
             longest_tick=driver.longest_tick,
             tick_seconds=driver.tick_seconds,
         )
+
+    def _retry(self, ask: Callable[[EngineDriver], Result]) -> Result:
+        driver = self._driver  # another call may replace it while this one fails
+        try:
+            return ask(driver)
+        except EngineError as error:
+            if not driver.dead:
+                raise
+            _LOG.error("%s; starting a new engine", error)
+        with self._rebuilding:
+            if self._driver.dead:
+                self._driver = EngineDriver(start_engine(self._generator))
+            driver = self._driver
+        return ask(driver)

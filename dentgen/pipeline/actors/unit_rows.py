@@ -1,10 +1,10 @@
-"""The rows of a build's Dataset: one block a unit, which holds its place among the pending ones.
-
-Refuses to know what a unit is.
-"""
+"""The rows of a build's Dataset: one block per unit, with the unit as JSON."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -13,32 +13,40 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-#: What making a number reserves. ``ray.data.range`` reserves a whole CPU a task: on a machine with one to spare,
-#: nothing was committed before the last number was made, in a build of 10,000 units for more than five minutes.
+from dentgen.documents import Unit
+from dentgen.shards.unit_table import unit_of
+
+#: What making a row reserves. ``ray.data.range`` reserves a whole CPU per task: on a machine with one to spare, a build
+#: of 10,000 units committed nothing for more than five minutes, until the last row was made.
 _CPUS: Final = 0.25
-_SCHEMA: Final = pa.schema([("id", pa.int64())])
+_SCHEMA: Final = pa.schema([("unit", pa.string())])
 
 
-def unit_rows(count: int) -> ray.data.Dataset:
-    """The numbers from 0 as rows ``id``, a block each, made one at a time while units are."""
-    return ray.data.read_datasource(_Places(count), num_cpus=_CPUS, concurrency=1, override_num_blocks=count)
+def unit_rows(units: Sequence[Unit]) -> ray.data.Dataset:
+    """Units as rows, a block each, made one at a time while units are generated."""
+    return ray.data.read_datasource(_Units(units), num_cpus=_CPUS, concurrency=1, override_num_blocks=len(units))
 
 
-class _Places(Datasource):
-    def __init__(self, count: int) -> None:
-        self._count = count
+def unit_of_row(text: str) -> Unit:
+    """The unit of a row's column ``unit``."""
+    return unit_of(json.loads(text))
+
+
+class _Units(Datasource):
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = units
 
     def estimate_inmemory_data_size(self) -> int:
-        return 8 * self._count
+        return 256 * len(self._units)
 
     def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None) -> Any:
-        del parallelism, data_context  # one block a unit, whatever Ray thinks of it
-        about = BlockMetadata(num_rows=1, size_bytes=8, input_files=None, exec_stats=None)
+        del parallelism, data_context  # one block per unit, whatever parallelism Ray would choose
+        about = BlockMetadata(num_rows=1, size_bytes=256, input_files=None, exec_stats=None)
         return [
-            ReadTask(partial(_block, place), about, schema=_SCHEMA, per_task_row_limit=per_task_row_limit)
-            for place in range(self._count)
+            ReadTask(partial(_block, unit), about, schema=_SCHEMA, per_task_row_limit=per_task_row_limit)
+            for unit in self._units
         ]
 
 
-def _block(place: int) -> list[pa.Table]:
-    return [pa.table({"id": [place]}, schema=_SCHEMA)]
+def _block(unit: Unit) -> list[pa.Table]:
+    return [pa.table({"unit": [json.dumps(asdict(unit))]}, schema=_SCHEMA)]

@@ -1,1 +1,1 @@
-"""The dataset card and the Croissant description of a build."""
+"""The dataset card and the Croissant metadata of a build."""

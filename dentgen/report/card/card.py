@@ -1,7 +1,7 @@
-"""The dataset card: what a build is, for people (Markdown) and for the Hugging Face hub (its YAML head).
+"""The dataset card: Markdown for people, with a YAML front matter for the Hugging Face hub.
 
-The same build gives the same bytes; there are no dates. Text of sources is untrusted: it stands in code spans, on one
-line, shortened. Refuses to know where the card goes.
+Equal builds give equal bytes, so the card has no date. Text from sources is untrusted: it is shortened and written on
+one line in a code span.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from dentgen.conditions.readers.raw import printable
 from dentgen.documents import DatasetIndex
-from dentgen.report.card.front_matter import MIXED_SPLIT, hub_head, hub_splits
+from dentgen.report.card.front_matter import MIXED_SPLIT, front_matter, hub_splits
 from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
 from dentgen.report.card.statements import USES, limits, provenance
 from dentgen.shards.plan import Plan
-from dentgen.spec.build import BuildSpec
 
-CARD: Final = "README.md"
 _TEMPLATE: Final = "card.md.j2"
-_LONGEST: Final = 160
-#: A split that may stand in the card's code.
+_MAX_LENGTH: Final = 160
+#: Names of splits that are safe to quote in the card's code.
 _PLAIN: Final = re.compile(r"[\w.-]+", re.ASCII)
 
 
@@ -34,26 +32,27 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
 
     Args:
         index: The sealed index.
-        plan: The plan that it was made by.
-        samples: The written samples, counted.
+        plan: The build's plan.
+        samples: Counts over the written samples.
 
     Returns:
-        UTF-8 Markdown with a YAML head that ``huggingface_hub.DatasetCard`` reads.
+        UTF-8 Markdown with a front matter that ``huggingface_hub.DatasetCard`` reads.
     """
     name = dataset_title(index)
     splits = hub_splits(samples)
     split = "train" if "train" in splits else next(iter(splits), "")
-    sampling = BuildSpec.model_validate(plan.spec).sampling
+    sampling = plan.spec.sampling
     text = _template_environment().get_template(_TEMPLATE).render(
-        head=hub_head(index, plan, samples, name),
+        head=front_matter(index, plan, samples, name),
         name=name,
         index=index,
         plan=plan,
+        conditions=plan.spec.conditions.model_dump(mode="json"),
         sampling=sampling,
         samples=samples,
-        size=plan.spec["conditions"]["size"],
+        size=plan.spec.conditions.size,
         members=sample_members(plan),
-        image_format=plan.spec["output"]["image_format"],
+        image_format=plan.spec.output.image_format,
         total_bytes=sum(shard.bytes for shard in index.shards),
         source_type=sampling.source_type,
         provenance=provenance(plan),
@@ -68,14 +67,14 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
 
 
 def dataset_title(index: DatasetIndex) -> str:
-    """Name of a build for people; the place where it lies is no part of it."""
+    """Title of a build, the same wherever the build is stored."""
     return f"Synthetic dental images, dentgen build {index.spec_digest[:12]}"
 
 
 def _template_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(),  # Markdown, so none; untrusted text goes through "literal"
+        autoescape=select_autoescape(),  # none for Markdown: untrusted text goes through "literal"
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -84,18 +83,18 @@ def _template_environment() -> Environment:
 
 
 def _literal(text: str) -> str:
-    """Untrusted text as a code span, in which Markdown and HTML mean nothing; a backtick would end it."""
+    """Untrusted text as a code span, in which Markdown and HTML have no effect; a backtick would end it."""
     shown = printable(text).replace("`", "'")
-    return f"`{shown[:_LONGEST]}...`" if len(shown) > _LONGEST else f"`{shown}`"
+    return f"`{shown[:_MAX_LENGTH]}...`" if len(shown) > _MAX_LENGTH else f"`{shown}`"
 
 
 def _cell(text: str) -> str:
-    """Text as a cell of a table; a bar would end it."""
+    """Text as a table cell; a bar would end it."""
     return text.replace("|", "\\|")
 
 
 def _words(values: Mapping[str, object]) -> str:
-    """Names with their values on one line; a list is joined by plus signs."""
+    """Names and values on one line, lists joined by plus signs."""
     return ", ".join(
         f"{name} {' + '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in sorted(values.items())

@@ -1,7 +1,7 @@
-"""Croissant's record sets of a build: the table of samples, and pictures joined with their maps by key.
+"""The Croissant record sets of a build: the table of samples, and pictures joined with their maps by key.
 
-A record set joins two sources at most (mlcroissant 1.1 carries out no more), so pictures and maps are joined in a
-chain: images with seg, those with fdi, those with the next. Refuses to know what a build consists of.
+mlcroissant 1.1 joins at most two sources in a record set. Pictures and maps are therefore joined in a chain: images
+with seg, the result with fdi, and so on.
 """
 
 from __future__ import annotations
@@ -15,37 +15,38 @@ import pyarrow as pa
 from dentgen.documents import ConditionMetadata
 from dentgen.records import ATTRIBUTES
 from dentgen.report.card.members import Member
-from dentgen.shards.index import SAMPLE_SCHEMA, SAMPLES
+from dentgen.shards.index import SAMPLE_SCHEMA
+from dentgen.shards.layout import SAMPLES
 
 Node = dict[str, Any]
 
-#: Meaning of every column of ``samples.parquet``.
+#: Description of every column of ``samples.parquet``.
 COLUMN_MEANINGS: Final = {
-    "key": "Sample key: name of the sample's members in its shard.",
+    "key": "Sample key: file name of the sample's members in its shard, without their extensions.",
     "source_key": "Key of the condition record; its variants share all maps.",
-    "group": "Patient or jaw, never to be divided between splits.",
+    "group": "Patient or jaw; never divide one between splits.",
     "split": "Split that the source names, empty if it names none.",
-    "variant": "Number of the picture among those made from one record.",
+    "variant": "Index of the picture among those generated from one record.",
     "status": "written or rejected; only written samples are in a shard.",
     "reason": "Why the sample was rejected.",
     "shard": "Name of the shard under shards/, empty if the sample was rejected.",
     "seed": "Seed of the build.",
-    "prompt": "Prompt that the picture was made with.",
-    "negative_prompt": "Prompt of the unconditional row of guidance.",
-    "scheduler": "Solver of the diffusion.",
-    "steps": "Steps of the diffusion.",
-    "guidance_scale": "Strength of classifier-free guidance, 1 for none.",
+    "prompt": "Prompt that the picture was generated with.",
+    "negative_prompt": "Negative prompt of classifier-free guidance.",
+    "scheduler": "Diffusion solver.",
+    "steps": "Number of denoising steps.",
+    "guidance_scale": "Scale of classifier-free guidance, 1 for none.",
     "adapters": "Adapters and their scales, JSON.",
-    "loras": "LoRAs on UNet and text encoder, NAME=SCALE each.",
+    "loras": "LoRAs of UNet and text encoder with their scales, JSON.",
     "bundle": "Model bundle.",
     "bundle_digest": "sha256 of the model bundle.",
-    "spec_digest": "sha256 of what the build spec decides.",
+    "spec_digest": "sha256 of the deciding part of the build spec.",
     "software": "Library versions, device, slots and threads, JSON.",
-    "source_license": "Licence of the condition record, empty where unknown.",
+    "source_license": "License of the condition record, empty if unknown.",
     "teeth": "FDI numbers of the teeth in the picture.",
-    "light_level": "Mean level of the lighting map where it is not 0; null if there is none.",
-    "synthetic": "True: no camera took the picture.",
-    **{name: f"{ConditionMetadata.model_fields[name].description} Where the source says so." for name in ATTRIBUTES},
+    "light_level": "Mean of the lighting map over its non-zero pixels; null if there is no lighting map.",
+    "synthetic": "True if no photograph went into the picture.",
+    **{name: f"{ConditionMetadata.model_fields[name].description} Empty if unknown." for name in ATTRIBUTES},
 }
 _DATA_TYPES: Final = {
     pa.string(): "sc:Text",
@@ -59,15 +60,15 @@ _KEY: Final = "key"
 
 
 def file_set_id(member: Member) -> str:
-    """``@id`` of the files of a member."""
+    """``@id`` of a member's set of files."""
     return f"{member.name}-files"
 
 
 def record_sets(members: Sequence[Member]) -> list[Node]:
-    """All record sets: samples, each kind of image by key, and the chain that joins them.
+    """All record sets: the samples, each kind of image by key, and the chain that joins them.
 
     Args:
-        members: Members of every sample, the picture first; none if no sample was written.
+        members: Members of every sample, the picture first; empty if no sample was written.
     """
     images = [member for member in members if member.is_image]
     return [_samples(), *(_files(member) for member in images), *_joined(images)]
@@ -84,11 +85,11 @@ def _samples() -> Node:
         )
         for column in SAMPLE_SCHEMA
     ]
-    return _record_set("samples", "Every planned sample, written or rejected, with what decided it.", fields)
+    return _record_set("samples", "Every planned sample, written or rejected, with its metadata.", fields)
 
 
 def _files(member: Member) -> Node:
-    """The images of one member by key, which is the file's name up to the first dot."""
+    """The images of one member by key; the key is the file name up to the first dot."""
     name = member.name
     regex = rf"^([^.]+)\.{re.escape(member.extension)}$"
     key = {"extract": {"fileProperty": "fullpath"}, "transform": {"regex": regex}}
@@ -103,7 +104,7 @@ def _files(member: Member) -> Node:
 
 
 def _joined(images: Sequence[Member]) -> Iterator[Node]:
-    """Pictures with one map more each time, by key."""
+    """Record sets that each join one more map to the pictures, by key."""
     for count in range(2, len(images) + 1):
         names = [image.name for image in images[:count]]
         left, right, joined = "-".join(names[:-1]), names[-1], "-".join(names)

@@ -1,12 +1,13 @@
-"""The YAML head of a Hugging Face card: what the hub shows and what ``datasets.load_dataset`` reads shards by.
+"""The YAML front matter of a card: what the Hugging Face hub shows, and how ``datasets.load_dataset`` reads the shards.
 
-The types of a sample's members are stated, because ``datasets`` would otherwise guess them from five samples: an empty
-list or a missing attribute there is an error in the sixth. Refuses to know what the card says to people.
+It declares the types of a sample's members. ``datasets`` would otherwise infer them from the first five samples and
+fail on later ones that fill a list or attribute which is empty in those.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
@@ -16,13 +17,13 @@ from dentgen.records import ATTRIBUTES
 from dentgen.report.card.licenses import hub_license
 from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
-from dentgen.shards.ledger import SHARDS
+from dentgen.shards.layout import SHARDS
 from dentgen.shards.plan import Plan
 
-#: Name of the only split on the hub where shards hold samples of several.
+#: Name of the single split on the hub where shards mix several splits.
 MIXED_SPLIT: Final = "mixed"
 _NO_SPLIT_NAME: Final = re.compile(r"\W+", re.ASCII)
-_LONGEST: Final = 64
+_MAX_LENGTH: Final = 64
 _SIZES: Final = (
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
     (10**8, "10M<n<100M"), (10**9, "100M<n<1B"),
@@ -32,14 +33,14 @@ _DTYPES: Final = {"string": "string", "integer": "int64", "number": "float64", "
 Feature = dict[str, Any]
 
 
-def hub_head(index: DatasetIndex, plan: Plan, samples: SampleSummary, name: str) -> str:
-    """The head as YAML, without the dashes around it.
+def front_matter(index: DatasetIndex, plan: Plan, samples: SampleSummary, name: str) -> str:
+    """The front matter as YAML, without its delimiters.
 
     Args:
         index: The sealed index.
-        plan: The plan.
-        samples: The written samples, counted.
-        name: Name of the dataset for people.
+        plan: The build's plan.
+        samples: Counts over the written samples.
+        name: Title of the dataset.
     """
     head: dict[str, Any] = {
         "pretty_name": name,
@@ -56,16 +57,20 @@ def hub_head(index: DatasetIndex, plan: Plan, samples: SampleSummary, name: str)
 
 
 def hub_splits(samples: SampleSummary) -> dict[str, str]:
-    """Name of the hub's split for each split of the build: its own if every shard holds one split, else one for all."""
-    names = {split.name: _NO_SPLIT_NAME.sub("_", split.name)[:_LONGEST] or "train" for split in samples.splits}
+    """The hub's name for each split of the build.
+
+    The hub assigns whole shards to splits. Where a shard mixes splits, or two splits would get the same name, all of
+    them become ``MIXED_SPLIT``.
+    """
+    names = {split.name: _NO_SPLIT_NAME.sub("_", split.name)[:_MAX_LENGTH] or "train" for split in samples.splits}
     pure = all(len(splits) == 1 for splits in samples.shard_splits.values())
-    if pure and len(set(names.values())) == len(names) and "all" not in names.values():  # "all" means every split there
+    if pure and len(set(names.values())) == len(names) and "all" not in names.values():  # "all" is reserved on the hub
         return names
     return dict.fromkeys(names, MIXED_SPLIT)
 
 
 def _data_files(index: DatasetIndex, samples: SampleSummary) -> list[dict[str, Any]]:
-    """Shards by the hub's split. Listed by name: a pattern would also find what a later build is about to add."""
+    """Shards per split on the hub, by name: a pattern would also match the uncommitted shards of a later build."""
     names, paths = hub_splits(samples), dict[str, list[str]]()
     for shard in index.shards:
         paths.setdefault(names[samples.shard_splits[shard.name][0]], []).append(f"{SHARDS}/{shard.name}")
@@ -73,18 +78,17 @@ def _data_files(index: DatasetIndex, samples: SampleSummary) -> list[dict[str, A
 
 
 def _features(plan: Plan) -> list[Feature]:
-    """Types of all members, in the YAML of ``datasets.Features``."""
+    """Types of all members, in the YAML form of ``datasets.Features``."""
     pixels = [{"name": member.extension, "dtype": "image"} for member in sample_members(plan) if member.is_image]
     return [*pixels, {"name": "json", "struct": _metadata(plan)}, _text("__key__"), _text("__url__")]
 
 
 def _metadata(plan: Plan) -> list[Feature]:
-    """Types of ``KEY.json``, from its schema; keys of its objects are those that this plan writes."""
-    model = plan.spec["model"]
+    """Types of ``KEY.json``, from its schema, with the object keys that this plan writes."""
+    model = plan.spec.model
     objects = {
-        "adapters": [
-            {"name": name, "dtype": "float64"} for name in sorted({**model["adapters"], **model["controlnets"]})
-        ],
+        "adapters": _scales({**model.adapters, **model.controlnets}),
+        "loras": _scales(model.loras),
         "attributes": [_text(name) for name in ATTRIBUTES],
         "control": [_text("use"), {"name": "alpha", "dtype": "float64"}, _text("fit")],
         "software": [_text(name) for name in sorted(plan.environment)],
@@ -97,11 +101,15 @@ def _metadata(plan: Plan) -> list[Feature]:
 
 
 def _plain(schema: dict[str, Any]) -> Feature:
-    """Type of a number, a text, a truth value or a list of these; "sequence" is understood by every ``datasets``."""
+    """Type of a scalar or list, which may be null; every version of ``datasets`` understands "sequence"."""
     schema = next(form for form in schema.get("anyOf", [schema]) if form["type"] != "null")
     if schema["type"] == "array":
         return {"sequence": _DTYPES[schema["items"]["type"]]}
     return {"dtype": _DTYPES[schema["type"]]}
+
+
+def _scales(scales: Mapping[str, float]) -> list[Feature]:
+    return [{"name": name, "dtype": "float64"} for name in sorted(scales)]
 
 
 def _text(name: str) -> Feature:

@@ -1,7 +1,6 @@
-"""Licence texts of sources in the words of others: identifiers of Hugging Face, URLs of SPDX.
+"""Map the license texts of sources to Hugging Face identifiers and SPDX URLs.
 
-What a source writes is untrusted text; only what is known here is passed on as an identifier. Refuses to judge whether
-licenses go together.
+The texts are untrusted, so only identifiers known here are passed on.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-_NAME_LENGTH: Final = 64
-#: SPDX licenses that data is published under, https://spdx.org/licenses/.
+_MAX_LENGTH: Final = 64
+#: SPDX licenses common for data, https://spdx.org/licenses/.
 _SPDX: Final = (
     "CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0",
     "CC-BY-NC-2.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-3.0", "CC-BY-NC-ND-4.0",
@@ -19,29 +18,29 @@ _SPDX: Final = (
     "CDLA-Sharing-1.0", "C-UDA-1.0", "ODbL-1.0", "ODC-By-1.0", "PDDL-1.0", "Apache-2.0", "BSD-3-Clause", "MIT",
 )  # fmt: skip
 _BY_NAME: Final = {identifier.lower(): identifier for identifier in _SPDX}
-#: Where Hugging Face's identifier is not SPDX's in lower case, https://huggingface.co/docs/hub/repositories-licenses.
+#: Hugging Face identifiers other than SPDX's in lower case, https://huggingface.co/docs/hub/repositories-licenses.
 _HUB_NAMES: Final = {"C-UDA-1.0": "c-uda", "ODbL-1.0": "odbl", "ODC-By-1.0": "odc-by", "PDDL-1.0": "pddl"}
 
 
 def spdx_identifier(license: str) -> str | None:
-    """The SPDX identifier that a license text is, None if it is none that is known here."""
+    """The SPDX identifier of a license text, None if it is not a known one."""
     return _BY_NAME.get(license.strip().lower())
 
 
 def license_reference(license: str) -> str:
-    """A license as a URL of SPDX, or the source's own text where that has none."""
+    """The SPDX URL of a license, or its text if it has none; "unknown" for an empty text."""
     identifier = spdx_identifier(license)
     return f"https://spdx.org/licenses/{identifier}.html" if identifier else license.strip() or "unknown"
 
 
 def hub_license(licenses: Sequence[str]) -> dict[str, str]:
-    """Licences of all sources as keys of a Hugging Face card.
+    """The license keys of a Hugging Face card.
 
     Args:
-        licenses: Distinct license texts, "" for none.
+        licenses: Distinct license texts of the sources, "" for none.
 
     Returns:
-        ``license`` alone if all sources have one that Hugging Face knows, else ``other`` with a ``license_name``.
+        ``license`` alone if all sources share one that Hugging Face knows, else ``other`` with a ``license_name``.
     """
     if len(licenses) != 1:
         return {"license": "other", "license_name": "mixed" if licenses else "unknown"}
@@ -52,5 +51,5 @@ def hub_license(licenses: Sequence[str]) -> dict[str, str]:
 
 
 def _slug(text: str) -> str:
-    """Lower-case words with dashes between, as ``license_name`` wants them."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower())[:_NAME_LENGTH].strip("-.")
+    """Lower-case words joined by dashes, as ``license_name`` requires."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower())[:_MAX_LENGTH].strip("-.")

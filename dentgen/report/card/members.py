@@ -1,7 +1,4 @@
-"""The members of a sample in words: extension, media type, encoding.
-
-Refuses to know where they are described.
-"""
+"""The members of a sample: extension, media type and encoding of each."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from dentgen.conditions.labels import SEG_CLASSES
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, MEDIA_TYPE
 from dentgen.shards.plan import Plan
 
-_MEDIA_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 _CLASSES: Final = ", ".join(f"{value} {name}" for value, name in SEG_CLASSES.items())
 _MEANINGS: Final = {
     "seg": f"8-bit class map: {_CLASSES}; 255 everywhere where the source has none",
@@ -29,10 +25,10 @@ class Member:
     """One member of every sample of a build.
 
     Attributes:
-        name: Name without image format, as ``dentgen.open_dataset`` has it: "image", "seg", "metadata".
-        extension: What follows the key in a shard: "seg.png".
+        name: Name without image format, as in ``dentgen.open_dataset``: "image", "seg", "metadata".
+        extension: File name after the key: "seg.png".
         media_type: MIME type.
-        meaning: Encoding and meaning, one phrase.
+        meaning: Content and encoding, one phrase.
     """
 
     name: str
@@ -47,12 +43,12 @@ class Member:
 
 
 def sample_members(plan: Plan) -> tuple[Member, ...]:
-    """Members of every sample of a build: the picture, label maps and conditions, metadata."""
-    image_format = plan.spec["output"]["image_format"]
+    """Members of every sample of a build: the picture, then label maps and conditions, then metadata."""
+    image_format = plan.spec.output.image_format
     kind = {"png": "lossless", "jpg": "quality 95, no chroma subsampling", "webp": "lossless"}[image_format]
-    maps = dict.fromkeys(["seg", FDI_MEMBER, *(CONDITION_MEMBER[name] for name in plan.spec["conditions"]["use"])])
+    maps = dict.fromkeys(["seg", FDI_MEMBER, *(CONDITION_MEMBER[name] for name in plan.spec.conditions.use)])
     return (
-        Member("image", image_format, _MEDIA_TYPES[image_format], f"the synthetic picture, 8-bit RGB, {kind}"),
+        Member("image", image_format, MEDIA_TYPE[image_format], f"the synthetic picture, 8-bit RGB, {kind}"),
         *(Member(name, f"{name}.png", "image/png", _MEANINGS[name]) for name in maps),
-        Member("metadata", "json", "application/json", "what people ask of a sample; `spec_digest` names the spec"),
+        Member("metadata", "json", "application/json", "metadata; `spec_digest` identifies the build spec"),
     )

@@ -1,23 +1,24 @@
-"""What a build's table of samples comes to: the numbers that the card and Croissant state.
-
-Refuses to know how they are worded.
-"""
+"""The counts over a build's table of samples that the card and the Croissant metadata state."""
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-_PROMPTS: Final = 3
+from dentgen.report.sample_table import distinct_pairs, stream_samples
+from dentgen.report.tally import DistinctValues, Tally
+
+_EXAMPLE_PROMPTS: Final = 3
+_COLUMNS: Final = ("source_key", "group", "split", "source_license", "prompt", "shard")
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """One split: its name as the source has it ("" if it names none), written samples and their groups."""
+    """One split: its name in the source ("" if the source names none), written samples and their groups."""
 
     name: str
     samples: int
@@ -26,16 +27,17 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class SampleSummary:
-    """The written samples of a build, counted.
+    """Counts over the written samples of a build.
 
     Attributes:
         records: Distinct condition records.
         groups: Distinct groups (patients, jaws).
-        divided_groups: Groups that stand in more than one split, which a source should not have.
+        divided_groups: Groups with samples in more than one split, which a source should not have.
         splits: Splits by name.
-        licenses: Licences of the sources as they are written there ("" for none) with their samples, by name.
-        prompts: Distinct prompts.
-        some_prompts: A few of them, the first by name.
+        licenses: Licences as the sources write them ("" for none) with their samples, by name.
+        prompts: Distinct prompts, a lower bound unless ``prompts_exact``.
+        prompts_exact: Whether there were few enough prompts to count them all.
+        some_prompts: A few of the prompts, the first in alphabetical order.
         shard_splits: Splits of the samples in each shard.
     """
 
@@ -45,37 +47,63 @@ class SampleSummary:
     splits: tuple[SplitSummary, ...] = ()
     licenses: tuple[tuple[str, int], ...] = ()
     prompts: int = 0
+    prompts_exact: bool = True
     some_prompts: tuple[str, ...] = ()
     shard_splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def summarise(table: pa.Table) -> SampleSummary:
+def summarise(out: str) -> SampleSummary:
     """Count the written samples of a build.
 
+    Memory grows with the number of shards, not with the number of samples.
+
     Args:
-        table: Rows of ``samples.parquet``, in any order.
+        out: The build.
+
+    Raises:
+        StorageError: If the table of samples cannot be read.
     """
-    written = table.filter(pc.equal(table["status"], "written"))
-    samples, licenses = dict(_counted(written, "split")), _counted(written, "source_license")
-    groups = Counter(split for split, _, _ in _counted(written, "split", "group"))
-    splits_of_group = Counter(group for group, _, _ in _counted(written, "group", "split"))
-    prompts = [prompt for prompt, _ in _counted(written, "prompt")]
-    shard_splits: dict[str, tuple[str, ...]] = {}
-    for shard, split, _ in _counted(written, "shard", "split"):
-        shard_splits[shard] = (*shard_splits.get(shard, ()), split)
-    return SampleSummary(
-        records=len(_counted(written, "source_key")),
-        groups=len(splits_of_group),
-        divided_groups=sum(number > 1 for number in splits_of_group.values()),
-        splits=tuple(SplitSummary(name, number, groups[name]) for name, number in samples.items()),
-        licenses=tuple(licenses),
-        prompts=len(prompts),
-        some_prompts=tuple(prompts[:_PROMPTS]),
-        shard_splits=shard_splits,
-    )
+    with closing(_Counts()) as counts:
+        for batch in stream_samples(out, _COLUMNS):
+            counts.add(batch.written)
+        return counts.summary()
 
 
-def _counted(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
-    """Distinct values of columns with the number of their rows, sorted; a build may have millions of rows."""
-    found = table.group_by(list(columns)).aggregate([([], "count_all")]).to_pydict()
-    return sorted(zip(*(found[name] for name in (*columns, "count_all")), strict=True))
+class _Counts:
+    """Counts that grow as the table of samples streams by."""
+
+    def __init__(self) -> None:
+        self._records, self._groups = DistinctValues(), DistinctValues()
+        self._splits, self._licenses, self._prompts = Tally(), Tally(), Tally()
+        self._shard_splits: dict[str, tuple[str, ...]] = {}
+
+    def add(self, written: pa.RecordBatch) -> None:
+        self._records.add(written["source_key"], written["split"])
+        self._groups.add(written["group"], written["split"])
+        self._splits.add(written["split"])
+        self._licenses.add(written["source_license"])
+        self._prompts.add(written["prompt"])
+        for shard, split in distinct_pairs(written["shard"], written["split"]):
+            known = self._shard_splits.get(shard, ())
+            if split not in known:
+                self._shard_splits[shard] = tuple(sorted((*known, split)))
+
+    def summary(self) -> SampleSummary:
+        groups = self._groups.by_split()
+        return SampleSummary(
+            records=self._records.distinct,
+            groups=self._groups.distinct,
+            divided_groups=self._groups.divided,
+            splits=tuple(
+                SplitSummary(name, samples, groups[name]) for name, samples in sorted(self._splits.counts.items())
+            ),
+            licenses=tuple(sorted(self._licenses.counts.items())),
+            prompts=self._prompts.distinct,
+            prompts_exact=self._prompts.exact,
+            some_prompts=tuple(heapq.nsmallest(_EXAMPLE_PROMPTS, self._prompts.counts)),
+            shard_splits=self._shard_splits,
+        )
+
+    def close(self) -> None:
+        self._records.close()
+        self._groups.close()

@@ -1,7 +1,4 @@
-"""Describe a sealed build: the card and Croissant, as the latest files and beside the version's index.
-
-Refuses to know what they say.
-"""
+"""Write the card and the Croissant metadata of a sealed build."""
 
 from __future__ import annotations
 
@@ -9,34 +6,36 @@ import hashlib
 
 from dentgen import storage
 from dentgen.documents import DatasetIndex
-from dentgen.report.card.card import CARD, dataset_card
-from dentgen.report.card.croissant import CROISSANT, SamplesFile, croissant
+from dentgen.report.card.card import dataset_card
+from dentgen.report.card.croissant import SamplesFile, croissant
 from dentgen.report.card.sample_summary import summarise
-from dentgen.shards.index import SAMPLES
-from dentgen.shards.parquet import table_of
+from dentgen.shards.layout import CARD, CROISSANT, SAMPLES, versioned
 from dentgen.shards.plan import Plan
 
 
 def write_description(out: str, plan: Plan, index: DatasetIndex) -> None:
-    """Write ``README.md`` and ``croissant.json`` of a build, and the version's copies of them.
+    """Write ``README.md`` and ``croissant.json`` of a build, and the version's copies.
 
-    Called again it writes the same bytes. Paths in the copies are relative to the build, not to their folder.
+    Calling it again writes the same bytes. Paths in the copies are relative to the build, not to the version's folder.
 
     Args:
-        out: The build, sealed.
+        out: The sealed build.
         plan: Its plan.
         index: Its index.
 
     Raises:
-        StorageError: If the table of samples cannot be read, or nothing can be put.
+        StorageError: If the table of samples cannot be read, or a document cannot be written.
     """
-    table = storage.read_bytes(storage.join(out, SAMPLES))
-    samples = summarise(table_of(table))
-    samples_file = SamplesFile(hashlib.sha256(table).hexdigest(), len(table))
+    samples = summarise(out)
     documents = {
         CARD: dataset_card(index, plan, samples),
-        CROISSANT: croissant(index, plan, samples, samples_file),
+        CROISSANT: croissant(index, plan, samples, _samples_file(out)),
     }
     for name, content in documents.items():
-        storage.put_if_absent(storage.join(out, "versions", str(index.version), name), content)
+        storage.put_if_absent(storage.join(out, versioned(index.version, name)), content)
         storage.overwrite(storage.join(out, name), content)
+
+
+def _samples_file(out: str) -> SamplesFile:
+    with storage.open_read(storage.join(out, SAMPLES)) as handle:
+        return SamplesFile(hashlib.file_digest(handle, "sha256").hexdigest(), handle.tell())

@@ -1,38 +1,31 @@
-"""Numbers and times as people read them. Refuses to know where they come from."""
+"""Format numbers, sizes and times for the page."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
 
-_BYTE_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
-_TIME_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+import humanize
 
 
-def number(value: float) -> str:
-    """Thousands apart; about three digits where a fraction matters."""
-    if value == int(value) or value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+def number(value: float, decimals: int = 0) -> str:
+    """A number with its thousands separated: ``12,345``."""
+    return humanize.intcomma(value, decimals)
 
 
 def rate(value: float) -> str:
-    """Per second: as many digits as mean something, the same number of them down a column."""
+    """A rate with two to three significant digits, and as many decimals as others of its size: ``0.31``, ``12.5``."""
     if 0 < value < 0.1:
         return f"{value:#.2g}"
-    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+    return humanize.intcomma(value, 0 if value >= 100 else 1 if value >= 10 else 2)
 
 
 def byte_size(size: int) -> str:
-    """Decimal units, as object stores bill them."""
-    value, power = float(size), 0
-    while value >= 999.5 and power < len(_BYTE_UNITS) - 1:
-        value, power = value / 1000, power + 1
-    return f"{number(value)} {_BYTE_UNITS[power]}"
+    """A size in decimal units, as object stores bill them: ``2.81 MB``."""
+    return humanize.naturalsize(size, format="%.3g")
 
 
 def share(part: float, whole: float) -> str:
-    """Per cent; what is there is never called zero."""
+    """A part of a whole in per cent. Only nothing is called 0 %, and only the whole 100 %."""
     percent = 100 * part / whole if whole else 0.0
     if 0 < percent < 0.1:
         return "< 0.1 %"
@@ -41,16 +34,10 @@ def share(part: float, whole: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """The two largest units that matter."""
-    if seconds < 10:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    left = round(seconds)
-    parts: list[str] = []
-    for size, name in _TIME_UNITS:
-        amount, left = divmod(left, size)
-        if amount or parts:
-            parts.append(f"{amount} {name}" if amount else "")
-    return " ".join(part for part in parts[:2] if part)
+    """A duration in its two largest units: ``2 days and 23 hours``."""
+    smallest = "hours" if seconds >= 86400 else "minutes" if seconds >= 3600 else "seconds"
+    decimals = "%0.0f" if seconds >= 10 else "%0.1f"
+    return humanize.precisedelta(timedelta(seconds=seconds), minimum_unit=smallest, format=decimals)
 
 
 def moment(unix_time: float) -> str:
@@ -59,5 +46,5 @@ def moment(unix_time: float) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, or its beginning with the number of characters left out: a source may hold anything."""
+    """The text, or its beginning and the number of characters left out."""
     return text if len(text) <= length else f"{text[:length]} ... ({len(text) - length:,} more characters)"

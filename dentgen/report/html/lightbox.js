@@ -1,4 +1,4 @@
-// Opens the pictures of the report one at a time: click, arrow keys, swipe. Without it the page shows all it has.
+// Shows the pictures of the report one at a time: click, arrow keys, swipe. Without scripts the page is complete.
 "use strict";
 
 const tiles = [...document.querySelectorAll("button.tile")];

@@ -1,7 +1,7 @@
-"""The build report: one HTML page that loads nothing from anywhere, to look at, keep and send.
+"""The build report: one self-contained HTML page.
 
-Everything that came from a source is untrusted: templates escape it, and the page's own policy lets nothing load and no
-script run but the one that stands in it. Refuses to know how its numbers are counted.
+Text from sources is untrusted. The template escapes it, and the page's content security policy blocks every request and
+every script except the page's own.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from markupsafe import Markup
 
 from dentgen import storage
 from dentgen.conditions.labels import APPLIANCE_RGB, BACKGROUND_RGB, GUM_RGB, RESTORATION_RGB, TOOTH_RGB
+from dentgen.report.card.statements import provenance
 from dentgen.report.html import formatting
 from dentgen.report.html.counts import Summary, read_summary
 from dentgen.report.html.pick_records import choose_records
 from dentgen.report.html.pictures import RecordPictures, embed_records
 from dentgen.report.html.speed import PAUSE, Speed, read_speed
 from dentgen.report.html.speed_chart import draw_speed
+from dentgen.shards.layout import REPORT
 from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
 
-REPORT: Final = "report.html"
 _TEMPLATE, _SCRIPT = "report.html.j2", "lightbox.js"
 _FOLDER: Final = Path(__file__).parent
-#: Rows of the long tables; the rest is in the files that the page names.
-_ROWS: Final = {"shards": 50, "workers": 20, "runs": 20, "reasons": 20}
-_LONGEST: Final = {"label": 200, "text": 2000}
+#: Maximum rows of the long tables; the page names the files that hold the rest.
+_MAX_ROWS: Final = {"shards": 50, "workers": 20, "runs": 20, "reasons": 20}
+_MAX_LENGTH: Final = {"label": 200, "text": 2000}
 _LEGEND: Final = tuple(
     (name, f"rgb{colour}")
     for name, colour in (
@@ -55,7 +56,8 @@ def write_report(out: str, plan: Plan) -> str:
         URL of the page.
 
     Raises:
-        StorageError: If the build has not been sealed, or something that its index names is gone.
+        StorageError: If the build has not been sealed, or a shard or ledger record cannot be read.
+        BuildError: If a shard is damaged.
     """
     summary = read_summary(out, plan)
     spec = _public_spec(plan)
@@ -83,10 +85,11 @@ def _render(
         charts={shape: Markup(svg) for shape, svg in draw_speed(speed).items()} if speed else {},  # noqa: S704
         pause=PAUSE,
         split=_split_to_load(summary),
+        provenance=provenance(plan),
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        rows=_ROWS,
-        longest=_LONGEST,
+        max_rows=_MAX_ROWS,
+        max_length=_MAX_LENGTH,
     )  # fmt: skip
 
 
@@ -113,13 +116,13 @@ def _environment() -> Environment:
 
 
 def _public_spec(plan: Plan) -> BuildSpec:
-    """The spec in its usual order; a password or a signature in a URL is not for a page that people send around."""
-    spec = BuildSpec.model_validate(plan.spec)
+    """The spec without passwords and signatures in URLs, because people send reports around."""
+    spec = plan.spec
     source = spec.source.model_copy(update={"path": storage.without_secrets(spec.source.path)})
     output = spec.output.model_copy(update={"path": storage.without_secrets(spec.output.path)})
     return spec.model_copy(update={"source": source, "output": output})
 
 
 def _split_to_load(summary: Summary) -> str:
-    """A split that the example may ask for, "" if the samples have none."""
+    """A split for the loading example, "" if the samples have none."""
     return "train" if "train" in summary.splits else next(iter(summary.splits), "")

@@ -1,6 +1,6 @@
-"""Which records a report shows: spread over shards, views and patients, and the same ones every time.
+"""Choose the records that a report shows: spread over shards, views and patients, and deterministic.
 
-Reads a few shards whatever the size of the build. Refuses to know how pictures are decoded and shown.
+At most ``MAX_SHARDS`` shards are read, however large the build.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.shards.reader import Members, read_shard, tar_samples
 
-MOST_RECORDS, MOST_SHARDS, MOST_VARIANTS = 24, 8, 8
+MAX_RECORDS, MAX_SHARDS, MAX_VARIANTS = 24, 8, 8
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenSample:
-    """A sample with its members by extension; ``name`` tells it from other variants of its record."""
+    """A sample with its members by extension; ``name`` identifies it among the variants of its record."""
 
     key: str
     name: str
@@ -28,7 +28,7 @@ class ChosenSample:
 
 @dataclass(frozen=True, slots=True)
 class ChosenRecord:
-    """A condition record with some of the samples made from it, at least one."""
+    """A condition record with at least one of the samples generated from it."""
 
     key: str
     view: str
@@ -37,14 +37,17 @@ class ChosenRecord:
 
 
 def choose_records(out: str, index: DatasetIndex) -> list[ChosenRecord]:
-    """Records to show, in the order of the shards.
+    """Choose records to show, in the order of the shards.
 
     Args:
         out: The build.
         index: Its index.
 
+    Returns:
+        At most ``MAX_RECORDS`` records.
+
     Raises:
-        StorageError: If a shard is gone.
+        StorageError: If a shard is missing.
         BuildError: If a shard is damaged.
     """
     seen: Counter[str] = Counter()
@@ -52,33 +55,33 @@ def choose_records(out: str, index: DatasetIndex) -> list[ChosenRecord]:
     shards = _spread(index.shards)
     for number, shard in enumerate(shards, 1):
         records = _records(read_shard(out, shard))
-        chosen += _varied(records, MOST_RECORDS * number // len(shards) - len(chosen), seen)
+        chosen += _varied(records, MAX_RECORDS * number // len(shards) - len(chosen), seen)
     return chosen
 
 
 def _spread(shards: Sequence[ShardEntry]) -> list[ShardEntry]:
-    """At most ``MOST_SHARDS``, from the first to the last in even steps."""
-    if len(shards) <= MOST_SHARDS:
+    """At most ``MAX_SHARDS``, in even steps from the first to the last."""
+    if len(shards) <= MAX_SHARDS:
         return list(shards)
-    return [shards[n * (len(shards) - 1) // (MOST_SHARDS - 1)] for n in range(MOST_SHARDS)]
+    return [shards[n * (len(shards) - 1) // (MAX_SHARDS - 1)] for n in range(MAX_SHARDS)]
 
 
 def _records(data: bytes) -> list[ChosenRecord]:
-    """Records of a shard, in order. Fields may be missing: an older build said less."""
+    """Records of a shard, in order. Older builds wrote fewer metadata fields."""
     found: dict[str, tuple[str, str, list[ChosenSample]]] = {}
     for key, members in tar_samples(data):
         metadata = json.loads(members["json"])
         source_key = str(metadata.get("source_key", key))
         view = str(metadata.get("attributes", {}).get("view", ""))
         _, _, samples = found.setdefault(source_key, (view, str(metadata.get("group", "")), []))
-        if len(samples) < MOST_VARIANTS:
+        if len(samples) < MAX_VARIANTS:
             name = f"variant {metadata.get('variant', len(samples))}"
             samples.append(ChosenSample(key, name, str(metadata.get("prompt", "")), members))
     return [ChosenRecord(key, view, group, tuple(samples)) for key, (view, group, samples) in found.items()]
 
 
 def _varied(records: Sequence[ChosenRecord], wanted: int, seen: Counter[str]) -> list[ChosenRecord]:
-    """Up to so many records, each time one whose view and then whose patient was seen least; ``seen`` goes on."""
+    """Up to ``wanted`` records, preferring views, then patients, that ``seen`` counts least; updates ``seen``."""
     left = dict(enumerate(records))
     taken: list[int] = []
     while left and len(taken) < wanted:

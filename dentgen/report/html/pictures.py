@@ -1,7 +1,4 @@
-"""Members of a sample as people look at them: label maps in colours, and everything small enough for one page.
-
-What the contact sheet and the report share. Refuses to know which records are shown, and where.
-"""
+"""Render members of samples for viewing: label maps in colour, and pictures small enough to embed in a page."""
 
 from __future__ import annotations
 
@@ -16,16 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dentgen.conditions.labels import IGNORE, SEG_PALETTE
-from dentgen.records import CONDITION_MEMBER, ConditionName
+from dentgen.records import CONDITION_MEMBER, IMAGE_FORMATS, MEDIA_TYPE, ConditionName
 from dentgen.report.html.pick_records import ChosenRecord, ChosenSample
 from dentgen.shards.reader import Members
 
-#: Bytes of all pictures together; base64 makes a third more of them.
+#: Target for the bytes of all pictures of a page, before base64 adds a third.
 PICTURE_BUDGET: Final = 4_000_000
-_EDGE: Final = 256
-#: Edge and WebP quality to try, until a picture takes no more than its part of the budget.
-_SMALLER: Final = ((_EDGE, 85), (_EDGE, 65), (160, 65), (128, 50))
-_MEDIA: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+_MAX_EDGE: Final = 256
+#: Edges and WebP qualities to try in turn, until a picture fits its share of the budget.
+_REDUCTIONS: Final = ((_MAX_EDGE, 85), (_MAX_EDGE, 65), (160, 65), (128, 50))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +29,11 @@ class Picture:
     """One tile of the page.
 
     Attributes:
-        name: What it is: a condition or a variant.
-        key: Sample or record that it belongs to.
-        prompt: Prompt of a sample, "" for a condition.
+        name: Condition or variant that it shows.
+        key: Key of its record or sample.
+        prompt: Prompt of the sample, "" for a condition.
         uri: The picture as a ``data:`` URI.
-        is_map: A label map, whose pixels must not be smoothed.
+        is_map: Whether it is a label map, which must not be smoothed.
     """
 
     name: str
@@ -49,7 +45,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class RecordPictures:
-    """A record's conditions and the pictures made from it."""
+    """A record's conditions and the pictures generated from it."""
 
     key: str
     view: str
@@ -60,17 +56,17 @@ class RecordPictures:
 
 def picture_member(members: Members) -> tuple[str, bytes]:
     """Media type and bytes of a sample's generated picture."""
-    extension = next(extension for extension in _MEDIA if extension in members)
-    return _MEDIA[extension], members[extension]
+    image_format = next(name for name in IMAGE_FORMATS if name in members)
+    return MEDIA_TYPE[image_format], members[image_format]
 
 
 def decode_picture(members: Members) -> NDArray[np.uint8]:
-    """The generated picture, (H, W, 3)."""
+    """A sample's generated picture, (H, W, 3) uint8."""
     return np.asarray(Image.open(io.BytesIO(picture_member(members)[1])).convert("RGB"))
 
 
 def draw_conditions(members: Members) -> dict[ConditionName, Image.Image]:
-    """The sample's conditions as images for the eye: segmentation with its palette, depth in 8 bits."""
+    """A sample's conditions as viewable images: segmentation with its palette, depth reduced to 8 bits."""
     return {
         name: _draw_condition(name, members[f"{member}.png"])
         for name, member in CONDITION_MEMBER.items()
@@ -79,12 +75,15 @@ def draw_conditions(members: Members) -> dict[ConditionName, Image.Image]:
 
 
 def embed_records(records: Sequence[ChosenRecord], used: Iterable[ConditionName]) -> list[RecordPictures]:
-    """Turn chosen records into pictures that a page can carry.
+    """Encode records as pictures to embed in a page.
 
     Args:
-        records: What to show.
-        used: Conditions that made the pictures. A segmentation is always in the shards; where it was neither used nor
-            known it is not shown.
+        records: Records to show.
+        used: Conditions that controlled the pictures. Shards always hold a segmentation; it is left out if it was
+            neither used nor known in the source.
+
+    Returns:
+        The pictures of each record, together of about ``PICTURE_BUDGET`` bytes or fewer.
     """
     shown = [_conditions_to_show(record.samples[0], set(used)) for record in records]
     tiles = sum(len(names) + len(record.samples) for names, record in zip(shown, records, strict=True))
@@ -131,37 +130,37 @@ def _embed_condition(key: str, name: ConditionName, members: Members, limit: int
     is_map = name == "segmentation"
     if is_map:
         uri = _palette_uri(image)
-    elif name == "depth":  # browsers show the high byte of 16 bits or nothing at all
-        uri = _smaller_uri(image, limit)
+    elif name == "depth":  # browsers do not show 16-bit PNG reliably
+        uri = _reduced_uri(image, limit)
     else:
-        uri = _uri("image/png", content) if _fits(image, content, limit) else _smaller_uri(image, limit)
+        uri = _uri("image/png", content) if _fits(image, content, limit) else _reduced_uri(image, limit)
     return Picture(name, key, "", uri, is_map)
 
 
 def _embed_sample(sample: ChosenSample, limit: int) -> Picture:
     media, content = picture_member(sample.members)
     image = Image.open(io.BytesIO(content))
-    uri = _uri(media, content) if _fits(image, content, limit) else _smaller_uri(image, limit)
+    uri = _uri(media, content) if _fits(image, content, limit) else _reduced_uri(image, limit)
     return Picture(sample.name, sample.key, sample.prompt, uri, is_map=False)
 
 
 def _fits(image: Image.Image, content: bytes, limit: int) -> bool:
-    return max(image.size) <= _EDGE and len(content) <= limit
+    return max(image.size) <= _MAX_EDGE and len(content) <= limit
 
 
 def _palette_uri(image: Image.Image) -> str:
-    """Labels are made smaller by taking every n-th pixel, and never lossy."""
+    """A label map, resized by nearest neighbour and stored losslessly."""
     drawn = image.copy()
-    drawn.thumbnail((_EDGE, _EDGE), Image.Resampling.NEAREST)
+    drawn.thumbnail((_MAX_EDGE, _MAX_EDGE), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     drawn.save(buffer, format="PNG", optimize=True)
     return _uri("image/png", buffer.getvalue())
 
 
-def _smaller_uri(image: Image.Image, limit: int) -> str:
-    """WebP of about the limit; the mark that says how the picture came about stays in it."""
+def _reduced_uri(image: Image.Image, limit: int) -> str:
+    """WebP within the limit if possible; keeps the XMP that declares the digital source type."""
     content = b""
-    for edge, quality in _SMALLER:
+    for edge, quality in _REDUCTIONS:
         drawn, buffer = image.convert("RGB"), io.BytesIO()
         drawn.thumbnail((edge, edge), Image.Resampling.LANCZOS)
         drawn.save(buffer, format="WEBP", quality=quality, method=4, xmp=image.info.get("xmp", b""))

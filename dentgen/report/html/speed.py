@@ -1,14 +1,12 @@
-"""How fast a build went, from the times in its ledger: runs, pauses, workers, samples per second.
+"""Throughput of a build, from the times in its ledger: runs, pauses, workers, samples per second.
 
-A build may be broken off and taken up days later, so time in which nothing was made for long is cut out and told apart.
-Refuses to know how a chart is drawn.
+A build may be interrupted and resumed days later, so long gaps are reported as pauses and do not count as working time.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.documents import LedgerRecord
-from dentgen.shards.ledger import read_ledger
+from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan
 
-#: Nothing made for longer than this, in seconds, is a pause between two runs.
+#: Seconds without work after which a gap counts as a pause between two runs.
 PAUSE: Final = 300.0
-_THREADS: Final = 16
 _POINTS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class UnitSpan:
-    """When one unit was made, by whom, and the samples it wrote. Unix times in seconds."""
+    """Start and end of the work on one unit (Unix times, seconds), its worker and the samples it wrote."""
 
     worker: str
     start: float
@@ -37,14 +34,14 @@ class UnitSpan:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A time without a pause in which units were made.
+    """A period of work without a pause.
 
     Attributes:
         start: Unix time, seconds.
         end: Unix time, seconds.
-        units: Units made.
+        units: Units finished.
         samples: Samples written.
-        pause: Seconds since the run before, 0 for the first.
+        pause: Seconds since the previous run, 0 for the first.
     """
 
     start: float
@@ -55,7 +52,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration in seconds."""
         return self.end - self.start
 
     @property
@@ -66,7 +63,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpeed:
-    """What one worker did; ``busy`` is the time in seconds in which it had a unit at hand."""
+    """Throughput of one worker; ``busy`` is the time in seconds in which it worked on at least one unit."""
 
     worker: str
     units: int
@@ -81,13 +78,14 @@ class WorkerSpeed:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Times of a build.
+    """Throughput of a build.
 
     Attributes:
-        runs: Runs in their order, at least one.
+        runs: Runs in order, at least one.
         workers: Workers, the one with most samples first.
-        curves: Per run the working seconds since the build began (pauses cut out) and the samples per second there.
-        untimed: Units whose ledger record has no time.
+        curves: For each run, points of working seconds since the start of the build, without pauses, and samples per
+            second.
+        untimed: Units whose ledger record has no times.
     """
 
     runs: tuple[Run, ...]
@@ -97,7 +95,7 @@ class Speed:
 
     @property
     def samples(self) -> int:
-        """Samples whose time is known."""
+        """Samples of all timed units."""
         return sum(run.samples for run in self.runs)
 
     @property
@@ -122,25 +120,28 @@ class Speed:
 
 
 def read_speed(out: str, plan: Plan) -> Speed | None:
-    """Times of a build, None if its ledger has none.
+    """Throughput of a build, None if its ledger has no times.
 
-    Only the times are kept of every record: a ledger of ten million samples does not fit into memory.
+    Keeps only the times of each ledger record, because the ledger of ten million samples does not fit into memory.
+
+    Args:
+        out: The build.
+        plan: Its plan.
 
     Raises:
         StorageError: If a ledger record cannot be read.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        spans = list(pool.map(lambda unit: _span(read_ledger(out, unit.name)), plan.units))
+    spans = [_span(record) for record in read_ledgers(out, (unit.name for unit in plan.units))]
     timed = [span for span in spans if span is not None]
     return measure_speed(timed, len(spans) - len(timed)) if timed else None
 
 
 def measure_speed(spans: Sequence[UnitSpan], untimed: int = 0) -> Speed:
-    """Runs, workers and curves of at least one unit.
+    """Compute runs, workers and curves.
 
     Args:
-        spans: Units in any order.
-        untimed: Units whose time is unknown.
+        spans: Timed units in any order, at least one.
+        untimed: Number of units without times.
     """
     ordered = sorted(spans, key=lambda span: (span.start, span.end, span.worker))
     runs = _runs(ordered)
@@ -148,7 +149,7 @@ def measure_speed(spans: Sequence[UnitSpan], untimed: int = 0) -> Speed:
 
 
 def merged(intervals: Iterable[tuple[float, float]], pause: float) -> list[tuple[float, float]]:
-    """Join intervals, sorted by their start, that overlap or lie no more than a pause apart."""
+    """Join intervals, sorted by start, that overlap or are at most ``pause`` apart."""
     joined: list[tuple[float, float]] = []
     for start, end in intervals:
         if joined and start - joined[-1][1] <= pause:
@@ -162,7 +163,7 @@ def _span(record: LedgerRecord) -> UnitSpan | None:
     timing = record.timing
     if timing is None:
         return None
-    end = max(timing.committed, timing.started + timing.seconds, timing.started)  # clocks are set back
+    end = max(timing.committed, timing.started + timing.seconds, timing.started)  # clocks may be set back
     return UnitSpan(timing.worker, timing.started, end, record.written)
 
 
@@ -195,23 +196,23 @@ def _workers(ordered: Sequence[UnitSpan]) -> tuple[WorkerSpeed, ...]:
 
 
 def _curves(ordered: Sequence[UnitSpan], runs: Sequence[Run]) -> tuple[tuple[tuple[float, float], ...], ...]:
-    """Samples per second in equal steps; a unit's samples are spread evenly over the time that it took."""
+    """Samples per second in equal steps; the samples of a unit are spread evenly over its time."""
     working = sum(run.seconds for run in runs) or 1.0
     starts, ends, samples = (np.array([getattr(s, name) for s in ordered]) for name in ("start", "end", "samples"))
-    curves, before = [], 0.0
+    curves, elapsed = [], 0.0
     for run in runs:
         steps = max(1, min(2 * run.units, round(_POINTS * run.seconds / working)))
         edges = np.linspace(run.start, run.end, steps + 1)
-        made = np.array([_made_until(edge, starts, ends, samples) for edge in edges])
-        rates = np.diff(made) / np.maximum(np.diff(edges), 1e-9)
-        times = np.array([edges[0], *((edges[:-1] + edges[1:]) / 2), edges[-1]]) - run.start + before
+        written = np.array([_written_until(edge, starts, ends, samples) for edge in edges])
+        rates = np.diff(written) / np.maximum(np.diff(edges), 1e-9)
+        times = np.array([edges[0], *((edges[:-1] + edges[1:]) / 2), edges[-1]]) - run.start + elapsed
         rates = np.array([rates[0], *rates, rates[-1]])
         curves.append(tuple(zip(times.tolist(), rates.tolist(), strict=True)))
-        before += run.seconds
+        elapsed += run.seconds
     return tuple(curves)
 
 
-def _made_until(
+def _written_until(
     moment: float, starts: NDArray[np.float64], ends: NDArray[np.float64], samples: NDArray[np.float64]
 ) -> float:
     share = np.clip((moment - starts) / np.maximum(ends - starts, 1e-9), 0.0, 1.0)

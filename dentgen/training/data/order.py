@@ -1,8 +1,7 @@
-"""Which record every row of a training run shows: whole epochs, shuffled, named by seed and epoch alone.
+"""The order of training rows: shuffled epochs, a pure function of seed and row number.
 
-Rows that follow each other come from few neighbouring chunks of the shards, so that a stream reads each chunk once an
-epoch. Any step can be asked for at any time, so a run that goes on reads what it would have read. Refuses to know
-files.
+Consecutive rows come from a few chunks of the shards, so that a stream reads each chunk once per epoch. Rows can be
+looked up in any order, so a resumed run reads what it would have read.
 """
 
 from __future__ import annotations
@@ -34,28 +33,35 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One row's record, and whether it is shown as its mirror image; positions count within a split."""
+    """One row's record.
+
+    Attributes:
+        chunk: Where it is read.
+        position: Its number among the shard's records of the split.
+        mirrored: Whether the row shows its mirror image.
+        split: The split that positions count within, None for all records.
+    """
 
     chunk: Chunk
     position: int
     mirrored: bool
-    split: str = ""
+    split: str | None = None
 
 
 class RowOrder:
     """An endless, deterministic sequence of places."""
 
     def __init__(
-        self, sizes: Sequence[int], seed: int, split: str = "", *, chunk: int = _CHUNK, window: int = _WINDOW
+        self, sizes: Sequence[int], seed: int, split: str | None = None, *, chunk: int = _CHUNK, window: int = _WINDOW
     ) -> None:
-        """Lay out the chunks.
+        """Divide the shards into chunks.
 
         Args:
             sizes: Records per shard.
             seed: Names the order.
-            split: Whose records they are.
+            split: The split that they belong to, None for all records.
             chunk: Records that are read together.
-            window: Chunks among which rows are shuffled; with a source smaller than this the shuffle is complete.
+            window: Chunks among which rows are shuffled; a source of fewer chunks is shuffled completely.
         """
         self._seed, self._split, self._window = seed, split, window
         self._chunks = [
@@ -64,11 +70,11 @@ class RowOrder:
             for start in range(0, size, chunk)
         ]
         self.records = sum(sizes)
-        self._epoch = lru_cache(maxsize=2)(self._lay_out_epoch)
-        self._rows = lru_cache(maxsize=2)(self._lay_out_window)
+        self._epoch = lru_cache(maxsize=2)(self._epoch_windows)
+        self._rows = lru_cache(maxsize=2)(self._window_rows)
 
     def places(self, first: int, count: int) -> list[Place]:
-        """Places of rows ``first`` to ``first + count`` of the run."""
+        """Places of rows ``first`` to ``first + count``, counted over the whole run."""
         return [self._place(row) for row in range(first, first + count)]
 
     def _place(self, row: int) -> Place:
@@ -79,7 +85,7 @@ class RowOrder:
         chunk, position, mirrored = self._rows(epoch, window)[offset - before]
         return Place(windows[window][chunk], int(position), bool(mirrored), self._split)
 
-    def _lay_out_epoch(self, epoch: int) -> tuple[list[list[Chunk]], list[int]]:
+    def _epoch_windows(self, epoch: int) -> tuple[list[list[Chunk]], list[int]]:
         order = numpy_generator(self._seed, "chunks", epoch).permutation(len(self._chunks))
         windows = [
             [self._chunks[i] for i in order[start : start + self._window]]
@@ -87,7 +93,7 @@ class RowOrder:
         ]
         return windows, list(accumulate(sum(c.stop - c.start for c in window) for window in windows))
 
-    def _lay_out_window(self, epoch: int, window: int) -> NDArray[np.int64]:
+    def _window_rows(self, epoch: int, window: int) -> NDArray[np.int64]:
         """(rows, 3): chunk within the window, position within the shard, mirrored."""
         rng = numpy_generator(self._seed, "rows", epoch, window)
         chunks = self._epoch(epoch)[0][window]

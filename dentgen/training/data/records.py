@@ -1,10 +1,8 @@
-"""Records of a training run's split, kept in memory or streamed from shards chunk by chunk.
-
-Refuses to know rows and what they show.
-"""
+"""Records of a training run's split, kept in memory or streamed from shards chunk by chunk."""
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,64 +21,75 @@ from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
 from dentgen.spec.train import ControlKind, TrainSpec
 from dentgen.training.data.order import Chunk, Place
 
-#: Chunks of raw records that a stream keeps: the window it reads, and the next one as it begins.
+_LOG = logging.getLogger(__name__)
+#: Chunks of raw records that a stream keeps: the window it reads and the start of the next one.
 _KEPT_CHUNKS: Final = 72
 _READERS: Final = 16
 
 
 class Records(Protocol):
-    """Where rows come from."""
+    """Random access to the records of a split.
+
+    Attributes:
+        sizes: Records per shard.
+    """
 
     sizes: list[int]
 
     def record(self, place: Place) -> ConditionRecord:
-        """The fitted record of a place, not mirrored."""
+        """The record at a place, fitted to the image size, not mirrored."""
 
-    def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Chunks that will be asked for next."""
+    def prefetch(self, chunks: Iterable[Chunk]) -> None:
+        """Start to read chunks that will be needed next."""
 
 
-def open_records(spec: TrainSpec, split: str) -> Records:
-    """Records of a split, kept or streamed as the spec says.
+def open_records(spec: TrainSpec, split: str | None) -> Records:
+    """Open the records of a split (None: all), in memory or streamed as the spec says.
 
     Raises:
-        ConditionError: If there are none, or one cannot be used or has no picture.
+        ConditionError: If there are none, or one cannot be used or has no photo.
     """
-    shards = list_shards(spec.data)
+    shards = list_shards(spec.source.path)
     records: Records = StreamedRecords(shards, spec, split) if spec.stream else KeptRecords(shards, spec, split)
+    wanted = "" if split is None else f" of split {split!r}"
     if not sum(records.sizes):
-        raise ConditionError(spec.data, f"no record of split {split!r}", "at least one")
+        raise ConditionError(spec.source.path, f"no record{wanted}", "at least one")
+    _LOG.info("%s: %d records%s in %d shards", spec.source.path, sum(records.sizes), wanted, len(shards))
     return records
 
 
 class KeptRecords:
     """Every record of a split, decoded and in memory."""
 
-    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
+    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str | None) -> None:
         """Read them all."""
         self._records = [
-            list(_decoded(read_records(shard), spec, split))
-            for shard in tqdm(shards, desc="reading", unit="shard", mininterval=10)
+            list(_decode(read_records(shard), spec, split))
+            for shard in tqdm(shards, desc="reading", unit="shard", disable=None)
         ]
         self.sizes = [len(records) for records in self._records]
 
     def record(self, place: Place) -> ConditionRecord:
-        """The fitted record of a place, not mirrored."""
+        """The record at a place, fitted to the image size, not mirrored."""
         return self._records[place.chunk.shard][place.position]
 
-    def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Everything is here already."""
+    def prefetch(self, chunks: Iterable[Chunk]) -> None:
+        """No-op: everything is in memory."""
 
 
 class StreamedRecords:
-    """Records read chunk by chunk, in byte ranges where the format has them; raw chunks are kept for a while."""
+    """Records read chunk by chunk, by byte range where the format allows; recent raw chunks are cached."""
 
-    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str) -> None:
-        """Index the shards; a damaged one ends the run, because an order must name the same records every time."""
+    def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str | None) -> None:
+        """Index the shards.
+
+        Raises:
+            ConditionError: If a shard is damaged or metadata cannot be read; the order of rows must not depend on it.
+        """
         self._shards, self._spec = shards, spec
         self._readers = ThreadPoolExecutor(_READERS, "chunks")
         indexing = self._readers.map(partial(index_shard, with_metadata=True), shards)
-        indexes = list(tqdm(indexing, total=len(shards), desc="indexing", unit="shard", mininterval=10))
+        indexes = list(tqdm(indexing, total=len(shards), desc="indexing", unit="shard", disable=None))
         for shard, index in zip(shards, indexes, strict=True):
             if index.problem:
                 raise ConditionError(shard.place, index.problem, "a whole shard")
@@ -88,23 +97,23 @@ class StreamedRecords:
             if unread:
                 place = f"{shard.place}: {short(unread[0])}.json"
                 raise ConditionError(place, "unreadable metadata", "a JSON object that may name a split")
-        self._positions = [[i for i, own in enumerate(index.splits or ()) if split in {"", own}] for index in indexes]
+        self._positions = [[i for i, own in enumerate(index.splits or ()) if split in {None, own}] for index in indexes]
         self._offsets = [index.offsets for index in indexes]
         self.sizes = [len(positions) for positions in self._positions]
         self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
         self._lock = Lock()
 
     def record(self, place: Place) -> ConditionRecord:
-        """The fitted record of a place, not mirrored."""
-        raw = self._begun(place.chunk).result()[self._positions[place.chunk.shard][place.position]]
-        return next(_decoded([raw], self._spec))
+        """The record at a place, fitted to the image size, not mirrored."""
+        raw = self._chunk(place.chunk).result()[self._positions[place.chunk.shard][place.position]]
+        return next(_decode([raw], self._spec))
 
-    def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Begin to read chunks."""
+    def prefetch(self, chunks: Iterable[Chunk]) -> None:
+        """Start to read chunks."""
         for chunk in chunks:
-            self._begun(chunk)
+            self._chunk(chunk)
 
-    def _begun(self, chunk: Chunk) -> Future[dict[int, RawRecord]]:
+    def _chunk(self, chunk: Chunk) -> Future[dict[int, RawRecord]]:
         with self._lock:
             if chunk not in self._chunks:
                 self._chunks[chunk] = self._readers.submit(self._read, chunk)
@@ -122,18 +131,19 @@ class StreamedRecords:
         return dict(enumerate(read_records(self._shards[chunk.shard], wanted), start))
 
 
-def _decoded(raws: Iterable[RawRecord], spec: TrainSpec, split: str = "") -> Iterator[ConditionRecord]:
+def _decode(raws: Iterable[RawRecord], spec: TrainSpec, split: str | None = None) -> Iterator[ConditionRecord]:
+    """Decoded and fitted records of a split."""
     for raw in raws:
         record = decode_record(raw, conditions_of(spec.control_kinds), with_photo=True)
-        if split not in {"", record.split}:
+        if split not in {None, record.split}:
             continue
         if record.photo is None:
             raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")
-        yield fit_record(record, spec.size, "pad")
+        yield fit_record(record, spec.conditions.size, "pad")
 
 
 def conditions_of(kinds: Iterable[ControlKind]) -> tuple[ConditionName, ...]:
-    """Maps that control images are made of; segmentation always, because losses weigh by it."""
+    """Conditions that control images are composed of; always segmentation, because losses weigh by it."""
     wanted = {"segmentation"}
     for kind in kinds:
         wanted |= {"segmentation", "lighting"} if kind.startswith("blended") else {kind}

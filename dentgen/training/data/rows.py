@@ -1,7 +1,6 @@
-"""Training rows: pictures, control images, labels and prompts of records.
+"""Training rows: images, control images, label maps and prompts of records.
 
-While a step computes, the rows of the next one are made, and the chunks of those after it read. Refuses to know models,
-losses and where records come from.
+While a step computes, the rows of the next one are prepared and the chunks of later ones read.
 """
 
 from __future__ import annotations
@@ -17,26 +16,28 @@ from numpy.typing import NDArray
 
 from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_record, tissue_classes
 from dentgen.conditions.prepare import condition_image, control_image
-from dentgen.phantom.prompt import LIGHT_WORD, SCAN_LIGHT_WORD
+from dentgen.phantom.prompt import LIGHT_WORD, NEUTRAL_LIGHT, SCAN_LIGHT_WORD, phantom_phrases
 from dentgen.records import ConditionRecord
-from dentgen.spec.train import ControlKind, TrainSpec
+from dentgen.spec.train import ConditionsSpec, ControlKind, TrainSpec
 from dentgen.training.data.order import Place, RowOrder
 from dentgen.training.data.records import Records
 
-#: What prompts of phantoms call light.
-LIGHT_PHRASES: Final = frozenset({*LIGHT_WORD.values(), *SCAN_LIGHT_WORD.values()})
+#: Phrases that name a light in prompts of phantoms.
+_LIGHT_PHRASES: Final = frozenset({*LIGHT_WORD.values(), *SCAN_LIGHT_WORD.values()})
+#: Probability of leaving out an attribute, and of naming no light.
+_WORD_DROP: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """One record as a row shows it.
+    """One record as a training example.
 
     Attributes:
         place: Where it is, and whether it is mirrored.
         photo: (H, W, 3) uint8.
-        seg: (H, W) uint8 in three classes and ``IGNORE`` (``tissue_classes``).
-        prompt: The record's; views swapped in a mirror image.
-        record: The record itself, mirrored if the row is.
+        seg: (H, W) uint8 label map of three classes and ``IGNORE`` (``tissue_classes``).
+        prompt: The record's prompt; left and right views swapped in a mirror image.
+        record: The record, mirrored if the row is.
         alpha: Share of segmentation colours in blended control images.
     """
 
@@ -48,8 +49,8 @@ class TrainingRow:
     alpha: float
 
     def control(self, kind: ControlKind) -> NDArray[np.uint8]:
-        """A control image (H, W, 3), made when it is asked for: latents that are kept need none."""
-        return _control(self.record, kind, self.alpha)
+        """A control image (H, W, 3) uint8, composed on demand: cached latents need none."""
+        return _control_image(self.record, kind, self.alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Batch:
     """Rows that are computed together.
 
     Attributes:
-        step: Step they belong to; draws are named by step and row.
-        first: Number of the first of them within the step.
+        step: Their step; draws are named by step and row.
+        first: Number of the first row within the step.
         rows: The rows.
     """
 
@@ -71,64 +72,80 @@ class Batch:
 
     @property
     def photos(self) -> NDArray[np.uint8]:
-        """(b, H, W, 3)."""
+        """(b, H, W, 3) uint8."""
         return np.stack([row.photo for row in self.rows])
 
     @property
     def seg(self) -> NDArray[np.uint8]:
-        """(b, H, W)."""
+        """(b, H, W) uint8 label maps of three classes and ``IGNORE``."""
         return np.stack([row.seg for row in self.rows])
 
 
 class TrainingData:
     """Rows of a training run, by step."""
 
-    def __init__(self, spec: TrainSpec, records: Records, split: str = "") -> None:
-        """Order the records of a split."""
+    def __init__(self, spec: TrainSpec, records: Records, split: str | None = None) -> None:
+        """Order the records of a split (None: all)."""
         self._spec, self._records = spec, records
         self._order = RowOrder(records.sizes, spec.seed, split)
-        self._ahead = ThreadPoolExecutor(1, "rows")
-        self._next: dict[tuple[int, int, int], Future[Batch]] = {}
+        self._pool = ThreadPoolExecutor(1, "rows")
+        self._prepared: dict[tuple[int, int, int], Future[Batch]] = {}
 
     def __len__(self) -> int:
+        """Number of records."""
         return self._order.records
 
-    def batch(self, step: int, first: int, count: int) -> Batch:
-        """Rows ``first`` to ``first + count`` of a step; the same ones of the next step are made in the meantime."""
-        begun = self._next.pop((step, first, count), None)
-        batch = begun.result() if begun else self._make(step, first, count)
-        if step + 1 < self._spec.steps:
-            self._next[step + 1, first, count] = self._ahead.submit(self._make, step + 1, first, count)
+    def batch(self, step: int, first: int, count: int, *, prefetch: bool = True) -> Batch:
+        """Rows ``first`` to ``first + count`` of a step.
+
+        Args:
+            step: The step, from 0.
+            first: Number of the first row within the step.
+            count: Number of rows.
+            prefetch: Prepare the same rows of the next step in the background.
+        """
+        prepared = self._prepared.pop((step, first, count), None)
+        batch = prepared.result() if prepared else self._prepare(step, first, count, prefetch=prefetch)
+        if prefetch and step + 1 < self._spec.steps:
+            future = self._pool.submit(self._prepare, step + 1, first, count, prefetch=True)
+            self._prepared[step + 1, first, count] = future
         return batch
 
-    def _make(self, step: int, first: int, count: int) -> Batch:
-        begin = step * self._spec.batch + first
-        places = self._order.places(begin, count)
-        self._records.expect(
-            OrderedDict.fromkeys(place.chunk for place in self._order.places(begin, 4 * self._spec.batch))
-        )
+    def _prepare(self, step: int, first: int, count: int, *, prefetch: bool) -> Batch:
+        start = step * self._spec.batch + first
+        places = self._order.places(start, count)
+        soon = self._order.places(start, 4 * self._spec.batch) if prefetch else places
+        self._records.prefetch(OrderedDict.fromkeys(place.chunk for place in soon))
         return Batch(step, first, [training_row(place, self._records.record(place), self._spec) for place in places])
 
 
 def training_row(place: Place, record: ConditionRecord, spec: TrainSpec) -> TrainingRow:
-    """A record as a row, with the control images that the spec's recipe needs."""
+    """A record as a training row."""
     shown = mirror_record(record) if place.mirrored else record
-    assert shown.photo is not None  # or it would have been refused when it was read
+    assert shown.photo is not None  # checked when it was read
     seg = shown.conditions["segmentation"].astype(np.uint8)
-    return TrainingRow(place, shown.photo, tissue_classes(seg), shown.prompt, shown, spec.alpha)
+    conditions = spec.conditions
+    alpha = conditions.alpha if isinstance(conditions, ConditionsSpec) else 0.0  # recipes without it blend nothing
+    return TrainingRow(place, shown.photo, tissue_classes(seg), shown.prompt, shown, alpha)
 
 
 def drop_words(prompt: str, rng: np.random.Generator) -> str:
-    """Leave out each attribute phrase at random, so that shorter prompts are known too; name known light neutrally."""
-    head, *attributes = prompt.split(", ")
-    fixed, free = attributes[:2], attributes[2:]
-    kept = [phrase for phrase in free if rng.random() > 0.15]
-    if rng.random() < 0.15:
-        kept = ["clinical lighting" if phrase in LIGHT_PHRASES else phrase for phrase in kept]
-    return ", ".join([head, *fixed, *kept])
+    """Leave out attributes of a phantom's prompt at random, so that short prompts are learnt too.
+
+    Each attribute is dropped with probability 0.15; with the same probability the light is named neutrally. Head, view
+    and genre stay. Text that is not a phantom's prompt is returned unchanged.
+    """
+    phrases = phantom_phrases(prompt)
+    if phrases is None:
+        return prompt
+    fixed, attributes = phrases[:3], phrases[3:]
+    kept = [phrase for phrase in attributes if rng.random() > _WORD_DROP]
+    if rng.random() < _WORD_DROP:
+        kept = [NEUTRAL_LIGHT if phrase in _LIGHT_PHRASES else phrase for phrase in kept]
+    return ", ".join([*fixed, *kept])
 
 
-def _control(record: ConditionRecord, kind: ControlKind, alpha: float) -> NDArray[np.uint8]:
+def _control_image(record: ConditionRecord, kind: ControlKind, alpha: float) -> NDArray[np.uint8]:
     match kind:
         case "blended":
             return control_image(record, ("segmentation", "lighting"), alpha)

@@ -1,7 +1,4 @@
-"""What the loop needs of a recipe. A recipe is a module, so that several workers can keep its gradients equal.
-
-Refuses to know optimisers and data.
-"""
+"""The interface between a recipe and the loop; a recipe is a module, so that DDP can synchronise its gradients."""
 
 from __future__ import annotations
 
@@ -14,19 +11,19 @@ from dentgen.training.data.rows import Batch
 
 
 class Recipe(nn.Module, ABC):
-    """Trains its own parameters; what is frozen it keeps out of its modules."""
+    """Trains its own parameters; frozen networks are not registered as its submodules (``Unregistered``)."""
 
-    #: Whether a step leaves some trained parameters without gradient.
+    #: Whether a step gives some trained parameters no gradient.
     some_unused = False
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Named losses, each a mean over the rows; ``loss`` is the one minimised."""
+        """Scalar losses by name, each a mean over the rows; ``loss`` is minimised."""
 
     @abstractmethod
     def export(self) -> None:
-        """Write the trained part to the bundle; called with averaged weights in place."""
+        """Write the trained part to the bundle; called while the averaged weights are in place."""
 
     @abstractmethod
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
-        """Columns of a sheet of pictures in [-1, 1]: what went in, what should come out, what does."""
+        """Columns of a preview, images in [-1, 1]: input, target or control image, output."""

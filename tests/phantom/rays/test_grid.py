@@ -1,12 +1,12 @@
-"""Rays without Embree: the grid against a brute-force oracle, against Embree, and in a process that has no Embree."""
+"""The numpy grid against brute force, against Embree, and in a process without Embree."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,65 +14,27 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from dentgen.phantom.arch import build_arch
 from dentgen.phantom.gum import build_gum
-from dentgen.phantom.mesh import grid_faces
 from dentgen.phantom.rays import grid
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.render import Phantom, render_patient
+from dentgen.phantom.shards import PARAMETERS
 from dentgen.phantom.style import sample_shape
 from dentgen.seeding import numpy_generator
 from tests.conftest import ROOT
-
-
-class Met(NamedTuple):
-    face: np.ndarray
-    distance: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-
-
-def brute_force(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, direction: np.ndarray) -> Met:
-    """Every ray against every triangle, as Moeller and Trumbore wrote it."""
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    edge_1, edge_2 = b - a, c - a
-    rows = []
-    for o, d in zip(origin, direction, strict=True):
-        p = np.cross(d, edge_2)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            inverse = 1 / (edge_1 * p).sum(1)
-            s = o - a
-            q = np.cross(s, edge_1)
-            u, v, t = (s * p).sum(1) * inverse, (q @ d) * inverse, (edge_2 * q).sum(1) * inverse
-            u, v, t = (np.where(np.isfinite(inverse), value, -1) for value in (u, v, t))
-        t = np.where((u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0), t, np.inf)
-        face = int(t.argmin())
-        rows.append((face, t[face], u[face], v[face]) if np.isfinite(t[face]) else (-1, np.inf, 0.0, 0.0))
-    return Met(*(np.array(column) for column in zip(*rows, strict=True)))
-
-
-def soup(rng: np.random.Generator, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles of all sizes anywhere in 24 x 9 x 15 mm; a third of them lies flat along an axis."""
-    corners = rng.uniform(0, 1, (count, 1, 3)) * [24, 9, 15] + rng.normal(0, 1, (count, 3, 3)) * rng.choice(
-        [0.05, 0.5, 3.0], (count, 1, 1)
-    )
-    corners[::3, :, 1] = corners[::3, :1, 1]
-    return corners.reshape(-1, 3), np.arange(3 * count).reshape(-1, 3)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+from tests.phantom.rays.oracle import brute_force, sheet, soup, unit
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_triangles_are_met_as_the_oracle_says(seed: int) -> None:
+def test_distances_equal_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
     vertices, faces = soup(rng)
-    origin = rng.uniform(-0.4, 1.4, (1500, 3)) * [24, 9, 15]  # inside and outside of the box
+    origin = rng.uniform(-0.4, 1.4, (1500, 3)) * [24, 9, 15]  # inside and outside the box
     direction = unit(rng.normal(0, 1, (1500, 3)))
     direction[:60] = np.eye(3)[rng.integers(0, 3, 60)] * rng.choice([-1, 1], (60, 1))
     direction[60:120, rng.integers(0, 3)] = 0.0
     direction[100:120, 1] = 1e-320
-    direction[120:180] *= 2.5  # distances count directions, whatever their length
+    direction[120:180] *= 2.5  # distances are in units of the direction's length
     expected = brute_force(vertices, faces, origin, direction)
     assert 0.2 < (expected.face >= 0).mean() < 0.9
 
@@ -84,7 +46,7 @@ def test_random_triangles_are_met_as_the_oracle_says(seed: int) -> None:
 
 
 @pytest.mark.parametrize("eye", [(12.0, 4.0, 8.0), (10.0, 3.0, 260.0), (-40.0, 4.5, 7.5)])
-def test_one_eye_meets_the_oracle_s_faces(eye: tuple[float, float, float]) -> None:
+def test_first_hits_equal_brute_force(eye: tuple[float, float, float]) -> None:
     rng = np.random.default_rng(8)
     vertices, faces = soup(rng)
     direction = unit(rng.uniform(-0.2, 1.2, (1500, 3)) * [24, 9, 15] - eye)
@@ -96,7 +58,7 @@ def test_one_eye_meets_the_oracle_s_faces(eye: tuple[float, float, float]) -> No
     assert np.allclose(v, expected.v, atol=1e-7)
 
 
-def test_u_weighs_the_second_vertex_and_v_the_third() -> None:
+def test_u_weights_the_second_vertex_and_v_the_third() -> None:
     vertices = np.array([[0.0, 0, 0], [4, 0, 0], [0, 4, 0]])
     for eye in (9.0, -9.0):  # from both sides
         _, u, v = GridRayMesh(vertices, np.array([[0, 1, 2]])).first_hit(
@@ -105,14 +67,8 @@ def test_u_weighs_the_second_vertex_and_v_the_third() -> None:
         assert (u[0], v[0]) == pytest.approx((0.25, 0.5))
 
 
-def sheet() -> tuple[np.ndarray, np.ndarray]:
-    """A closed bowl-shaped sheet of 60 x 60 vertices over 20 mm."""
-    y, x = np.meshgrid(np.linspace(-10, 10, 60), np.linspace(-10, 10, 60), indexing="ij")
-    return np.stack([x, y, 0.03 * (x**2 + y**2) + 0.2 * np.sin(3 * x)], -1).reshape(-1, 3), grid_faces(60, 60)
-
-
 def test_shared_edges_have_no_cracks() -> None:
-    """Rays aimed at inner vertices, at points of edges and along the borders of cells all meet the sheet."""
+    """Rays aimed at inner vertices, at points on edges and along cell borders all hit the sheet."""
     vertices, faces = sheet()
     mesh = GridRayMesh(vertices, faces)
     inner = vertices[(np.abs(vertices[:, :2]) < 9.9).all(1)]
@@ -137,7 +93,7 @@ def test_shared_edges_have_no_cracks() -> None:
     assert (mesh.distance(above, down, 1e37) < 70).all(), "along the wall between two cells"
 
 
-def test_hits_do_not_depend_on_who_walks_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hits_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     mesh = GridRayMesh(*soup(rng))
     origin, direction = rng.uniform(0, 1, (700, 3)) * [24, 9, 15], unit(rng.normal(0, 1, (700, 3)))
@@ -149,8 +105,8 @@ def test_hits_do_not_depend_on_who_walks_together(monkeypatch: pytest.MonkeyPatc
         assert (getattr(at_once, name) == getattr(in_turn, name)).all(), name
 
 
-def test_needles_are_never_met() -> None:
-    """Corners in a row up to rounding: which way such a triangle looks is chance."""
+def test_needles_are_never_hit() -> None:
+    """Corners are collinear up to rounding, so the normal of such a triangle would be arbitrary."""
     rng = np.random.default_rng(2)
     start, along = rng.uniform(-9, 9, (500, 1, 3)), rng.normal(0, 1, (500, 1, 3))
     corners = start + along * rng.uniform(0, 2, (500, 3, 1))
@@ -161,8 +117,8 @@ def test_needles_are_never_met() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_has_no_area_is_never_met() -> None:
-    """Points, needles and triangles with NaN or infinite corners neither stop a ray nor disturb their neighbours."""
+def test_degenerate_triangles_are_never_hit() -> None:
+    """Points, needles and triangles with NaN or infinite corners neither stop a ray nor disturb other triangles."""
     needle, point = [[0.0, 0, 2], [1, 1, 2], [3, 3, 2]], [[0.5, 0.5, 3.0]] * 3
     lost = [[np.nan, 0, 4], [1, 0, 4], [0, 1, 4]], [[np.inf, 0, 5], [1, 0, 5], [0, 1, 5]]
     vertices = np.array([*needle, *point, *lost[0], *lost[1], [-5.0, -5, 0], [9, -5, 0], [-5, 9, 0]])
@@ -177,31 +133,15 @@ def test_what_has_no_area_is_never_met() -> None:
     assert GridRayMesh(vertices, faces).distance(origin[:0], direction[:0], 50.0).shape == (0,)
 
 
-def test_sprawling_meshes_get_larger_cells() -> None:
-    """Memory stays bounded where one triangle lies far away, or where many fill the box; hits stay right."""
-    rng = np.random.default_rng(1)
-    vertices, faces = soup(rng)
-    vertices[-1] = [3e5, 2e5, -1e5]
-    large = rng.uniform(-60, 60, (120, 3))
-    for corners, triangles in ((vertices, faces), (large, np.arange(120).reshape(-1, 3))):
-        mesh = GridRayMesh(corners, triangles)
-        assert mesh._grid.cell_mm > 1
-        assert len(mesh._grid.count) < 5e6
-        assert len(mesh._grid.triangle) < 3e6
-        origin, direction = rng.uniform(-5, 20, (300, 3)), unit(rng.normal(0, 1, (300, 3)))
-        expected = brute_force(corners, triangles, origin, direction).distance
-        assert np.allclose(mesh.distance(origin, direction, 60.0), np.minimum(expected, 60), atol=1e-8)
-
-
-def by_embree(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_embree(monkeypatch: pytest.MonkeyPatch) -> None:
     embree = pytest.importorskip("dentgen.phantom.rays.embree", exc_type=ImportError)
     monkeypatch.setattr(RayMesh, "accelerator", embree.EmbreeRayMesh)
 
 
 @pytest.mark.parametrize("view", ["frontal", "upper-occlusal"])
-def test_a_patient_looks_as_with_embree(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Label maps differ on outlines alone; the other maps by rounding away from these."""
-    by_embree(monkeypatch)
+def test_maps_equal_embree_s_up_to_outlines(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Label maps differ only on outlines, the other maps elsewhere only by rounding."""
+    use_embree(monkeypatch)
     (expected,) = render_patient(3, 8, 64, (view,))  # type: ignore[arg-type]
     monkeypatch.setattr(RayMesh, "accelerator", GridRayMesh)
     (found,) = render_patient(3, 8, 64, (view,))  # type: ignore[arg-type]
@@ -218,16 +158,16 @@ def test_a_patient_looks_as_with_embree(view: str, monkeypatch: pytest.MonkeyPat
 
 
 def outlines(phantom: Phantom) -> np.ndarray:
-    """Pixels beside one of another label."""
+    """Pixels next to one with another label."""
     labels = phantom.maps["fdi"].astype(int) * 8 + phantom.maps["seg"]
     return maximum_filter(labels, 3) != minimum_filter(labels, 3)
 
 
 @pytest.mark.parametrize("arch", ["upper", "lower"])
-def test_gum_lies_where_embree_lays_it(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gum_equals_that_of_embree(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = sample_shape(numpy_generator("test", 1))
     teeth = build_arch(arch, shape, None, numpy_generator("test", 2))  # type: ignore[arg-type]
-    by_embree(monkeypatch)
+    use_embree(monkeypatch)
     expected = build_gum(teeth, shape, numpy_generator("gum"))
     monkeypatch.setattr(RayMesh, "accelerator", GridRayMesh)
     found = build_gum(teeth, shape, numpy_generator("gum"))
@@ -235,7 +175,7 @@ def test_gum_lies_where_embree_lays_it(arch: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_process_without_embree_renders_phantoms(tmp_path: Path) -> None:
-    """What a user has whose platform embreex does not know, in the workers too."""
+    """As on a platform without an embreex wheel; worker processes included."""
     (tmp_path / "site" / "embreex").mkdir(parents=True)
     (tmp_path / "site" / "embreex" / "__init__.py").write_text('raise ModuleNotFoundError("No module named embreex")')
     run = subprocess.run(
@@ -244,6 +184,5 @@ def test_a_process_without_embree_renders_phantoms(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert "without Embree" in run.stderr
-    assert "1 shards rendered now" in run.stdout
+    assert json.loads((tmp_path / "out" / PARAMETERS).read_text())["rays"] == "grid"
     assert list((tmp_path / "out").glob("*.tar"))

@@ -103,8 +103,7 @@ def test_a_record_that_kills_its_process_is_rejected_and_its_neighbours_are_writ
         assert [status.source_key for status in rejected(out)] == [keys[1]] * 2
         (reason,) = {status.reason for status in rejected(out)}
         assert reason == (
-            f"a.tar: {keys[1]}: found bytes that killed the process that read them (signal 9), "
-            "expected a record that can be read"
+            f"a.tar: {keys[1]}: found data that crashed the process reading it (signal 9), expected a readable record"
         )
         index = read_index(str(out))
         assert (index.planned, index.written, index.rejected) == (10, 8, 2)

@@ -87,7 +87,7 @@ def test_it_states_what_the_build_is(out: Path) -> None:
 def test_it_names_loras_and_embeddings_where_there_are_any(out: Path) -> None:
     index, plan, samples = parts(out)
     assert b"LoRAs" not in dataset_card(index, plan, samples)
-    chosen = {**plan.spec["model"], "loras": {"lcm": 0.5}, "embeddings": ["smile", "gum"]}
+    chosen = {**plan.spec.model, "loras": {"lcm": 0.5}, "embeddings": ["smile", "gum"]}
     text = dataset_card(index, plan.model_copy(update={"spec": {**plan.spec, "model": chosen}}), samples).decode()
     assert "| LoRAs and their scales | `lcm 0.5` |" in text
     assert "| embeddings | `smile, gum` |" in text
@@ -185,7 +185,7 @@ def test_no_text_of_a_source_breaks_it(out: Path) -> None:
         shard_splits=shards,
     )
     spec = plan.spec | {
-        "model": plan.spec["model"] | {"bundle": HOSTILE, "adapters": {HOSTILE: 1.0}},
+        "model": plan.spec.model | {"bundle": HOSTILE, "adapters": {HOSTILE: 1.0}},
         "sampling": plan.spec["sampling"] | {"negative_prompt": HOSTILE, "guidance_scale": 2.0},
     }
     card = dataset_card(index, plan.model_copy(update={"spec": spec}), hostile)

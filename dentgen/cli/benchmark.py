@@ -1,0 +1,162 @@
+"""``dentgen benchmark``: speed as ratios of contestants that run side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from dentgen.cli.demo import spec_or_demo
+from dentgen.cli.measurement import (
+    JsonFile,
+    Overrides,
+    SpecFile,
+    log_line,
+    parse_numbers,
+    prepare_folder,
+    print_figures,
+)
+from dentgen.errors import SpecError
+
+app = typer.Typer(no_args_is_help=True, help="Measure speed, as ratios of contestants that run side by side.")
+
+Rounds = Annotated[int, typer.Option(min=1, help="Runs of every contestant; medians are reported.")]
+Work = Annotated[str, typer.Option(metavar="FOLDER", help="Intermediate data; emptied first.")]
+
+
+@app.command()
+def engine(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    model: Annotated[str, typer.Option(help="miniature, sd15 (its size, random weights), or a bundle.")] = "miniature",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device of all networks.")] = "cpu",
+    slots: Annotated[str, typer.Option(metavar="N,N", help="Values of engine.slots.", show_default="the spec's")] = "",
+    variants: Annotated[
+        str, typer.Option(metavar="N,N", help="Values of sampling.variants.", show_default="the spec's")
+    ] = "",
+    decoder: Annotated[
+        str, typer.Option(metavar="kl,tiny", help="Values of model.decoder.", show_default="the spec's")
+    ] = "",
+    times: Annotated[int, typer.Option(min=1, help="Images per slot and round, rounded up to full batches.")] = 4,
+    rounds: Rounds = 3,
+    json: JsonFile = None,
+    *,
+    compile_: Annotated[bool, typer.Option("--compile", help="engine.compile for all contestants.")] = False,
+    cuda_graph: Annotated[bool, typer.Option("--cuda-graph", help="engine.cuda_graph.")] = False,
+) -> None:
+    """Compare the engine with its bare networks and with diffusers' own pipeline.
+
+    Measures every combination of slots, variants and decoders on synthetic
+    records: throughput ratios, the share of every network, latency of one
+    image, and whether bits depend on neighbours. Needs neither Ray nor a
+    network connection. The file of --json is written after every
+    combination; a combination that fails gives exit code 1.
+
+    Takes about TIME_ENGINE per combination for the miniature on one core.
+
+    Example: dentgen benchmark engine --model sd15 --device cuda --slots 16,32 --variants 1,4 --decoder kl,tiny
+    """
+    import torch
+
+    from dentgen.benchmark.engine.sweep import combinations, run_sweep
+    from dentgen.cli.progress import ConsoleProgress
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SpecError(key="--device", found="cuda", expected="cpu on a machine without a GPU")
+    prepare_folder(json)
+    path, overrides = spec_or_demo(spec, set_)
+    switches = [f"engine.{key}=true" for key, on in (("compile", compile_), ("cuda_graph", cuda_graph)) if on]
+    specs = combinations(
+        path, [*switches, *overrides], model=model, decoders=decoder.split(",") if decoder else (),
+        slots=parse_numbers("--slots", slots), variants=parse_numbers("--variants", variants),
+    )  # fmt: skip
+    with ConsoleProgress("benchmark", "round") as progress:
+        report = run_sweep(
+            specs, torch.device(device), times=times, rounds=rounds, file=json, log=log_line, progress=progress
+        )
+    print_figures(report, json)
+    failures = [experiment for experiment in report["experiments"] if "error" in experiment]
+    for failure in failures:
+        typer.echo(f"error: {failure['combination']}: {failure['error']}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    rounds: Rounds = 3,
+    work: Work = "work/benchmark",
+    json: JsonFile = None,
+) -> None:
+    """Compare a build through Ray with the engine alone and with a naive baseline.
+
+    All three generate the same samples, from four copies of the source. The
+    naive baseline is Ray Data map_batches around a diffusers loop.
+
+    Takes about TIME_BUILD for the demo on two cores.
+
+    Example: dentgen benchmark build --rounds 5 --json work/build.json
+    """
+    from dentgen.benchmark.build import benchmark_build
+    from dentgen.cli.progress import ConsoleProgress
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    build_spec = read_spec(*spec_or_demo(spec, set_))
+    with ConsoleProgress("benchmark", "round") as progress:
+        print_figures(benchmark_build(build_spec, work, rounds, log=log_line, progress=progress), json)
+
+
+@app.command()
+def overhead(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    units: Annotated[str, typer.Option(metavar="N,N", help="Units per build, ascending.")] = "100,1000,10000",
+    rounds: Rounds = 3,
+    work: Work = "work/benchmark",
+    json: JsonFile = None,
+) -> None:
+    """Measure the pipeline's cost per unit, in builds whose units take no time to generate.
+
+    Plans, commits and seals builds of increasing size through Ray; the cost
+    per unit should not grow.
+
+    Takes about TIME_OVERHEAD on two cores.
+
+    Example: dentgen benchmark overhead --units 100,1000 --rounds 1
+    """
+    from dentgen.benchmark.overhead import benchmark_overhead
+    from dentgen.cli.progress import ConsoleProgress
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    counts = parse_numbers("--units", units)
+    build_spec = read_spec(*spec_or_demo(spec, set_))
+    with ConsoleProgress("benchmark", "unit") as progress:
+        print_figures(benchmark_overhead(build_spec, work, counts, rounds, log=log_line, progress=progress), json)
+
+
+@app.command()
+def conditions(
+    sizes: Annotated[str, typer.Option(metavar="N,N", help="Edges of the maps, pixels.")] = "128,512",
+    rounds: Rounds = 3,
+    json: JsonFile = None,
+) -> None:
+    """Measure rendering and preparation of condition records, per core.
+
+    Reports how many records one core renders and prepares per second, and how
+    many cores keep one GPU busy.
+
+    Takes about TIME_CONDITIONS.
+
+    Example: dentgen benchmark conditions --sizes 128 --rounds 1
+    """
+    from dentgen.benchmark.conditions import benchmark_conditions
+    from dentgen.cli.progress import ConsoleProgress
+
+    prepare_folder(json)
+    edges = parse_numbers("--sizes", sizes)
+    with ConsoleProgress("benchmark", "measurement") as progress:
+        print_figures(benchmark_conditions(edges, rounds, progress), json)

@@ -1,0 +1,58 @@
+"""``dentgen compare``: tables that compare ways to generate the same images."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dentgen.cli.demo import spec_or_demo
+from dentgen.cli.measurement import JsonFile, Overrides, SpecFile, prepare_folder
+
+app = typer.Typer(no_args_is_help=True, help="Compare ways to generate, as a table: T1.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep T1 a subcommand although it is the only one."""
+
+
+@app.command("T1")
+def t1(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    work: Annotated[str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds.")] = "work/evaluate",
+    records: Annotated[int, typer.Option(min=2, help="Unseen phantoms, one image each.")] = 64,
+    before: Annotated[
+        str | None,
+        typer.Option(metavar="BUNDLE", help="Bundle whose tiny decoder was not distilled: a third decoder."),
+    ] = None,
+    html: Annotated[Path, typer.Option(metavar="FILE", help="Page with the table and its images.")] = Path(
+        "work/evaluate/T1.html"
+    ),
+    json: JsonFile = None,
+) -> None:
+    """Compare solvers and step counts with decoders: latency of one image, and quality.
+
+    Runs seven samplers from DDIM 50 to UniPC 4 with every decoder of the
+    bundle (which needs an LCM-LoRA) on unseen phantoms, from the same noise.
+
+    Takes about TIME_T1 for the miniature on two cores.
+
+    Example: dentgen compare T1 --set model.bundle=work/miniature --records 48
+    """
+    from dentgen.evaluation.solvers import compare_solvers
+    from dentgen.evaluation.solvers_page import table_lines, write_study_page
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    prepare_folder(html)
+    build_spec = read_spec(*spec_or_demo(spec, set_))
+    study = compare_solvers(build_spec, work, records=records, before=before)
+    typer.echo("\n".join(table_lines(study)))
+    write_study_page(study, f"T1: solvers and decoders of {build_spec.model.bundle}", html)
+    typer.echo(f"images: {html}")
+    if json is not None:
+        json.write_text(json_format.dumps(study.figures(), indent=1) + "\n")

@@ -1,0 +1,191 @@
+"""``dentgen evaluate``: what a model's images are worth, and how procedural mouths compare with real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Final
+
+import typer
+
+from dentgen.cli.demo import spec_or_demo
+from dentgen.cli.measurement import JsonFile, Overrides, SpecFile, prepare_folder
+from dentgen.errors import SpecError
+from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
+
+app = typer.Typer(no_args_is_help=True, help="Measure images against their maps and reference images.")
+
+Work = Annotated[
+    str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
+]
+Records = Annotated[int, typer.Option(min=2, help="Unseen phantoms to measure on.")]
+JudgeRecords = Annotated[int, typer.Option(min=2, help="Phantoms that judges are trained on.")]
+UnetSteps = Annotated[int, typer.Option(min=1, help="Training steps of the U-Net segmenter.")]
+DilatedSteps = Annotated[int, typer.Option(min=1, help="Training steps of the dilated segmenter.")]
+DetectorSteps = Annotated[int, typer.Option(min=1, help="Training steps of each detector.")]
+
+_WORK: Final = "work/evaluate"
+_RECORDS: Final = 256
+#: Light settings sampled per surveyed mouth.
+_LIGHTS_PER_MOUTH: Final = 20
+
+
+@app.command()
+def fidelity(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    work: Work = _WORK,
+    records: Records = _RECORDS,
+    judge_records: JudgeRecords = DEFAULT_JUDGES.records,
+    unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,
+    dilated_steps: DilatedSteps = DEFAULT_JUDGES.dilated_steps,
+    detector_steps: DetectorSteps = DEFAULT_JUDGES.detector_steps,
+    json: JsonFile = None,
+) -> None:
+    """Measure whether images match their maps, look real, vary, and follow their prompts.
+
+    Renders phantoms that no model was trained on, trains judges on their
+    reference images, generates four images per phantom with the spec's
+    model, and prints the figures.
+
+    Takes about TIME_FIDELITY for the miniature on two cores; another model
+    reuses phantoms and judges.
+
+    Example: dentgen evaluate fidelity --set model.bundle=work/miniature --json work/fidelity.json
+    """
+    from dentgen.evaluation.fidelity import FidelitySettings, measure_fidelity
+    from dentgen.evaluation.figures import figure_lines, write_figures
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    judges = JudgeSettings(judge_records, unet_steps, dilated_steps, detector_steps)
+    build_spec = read_spec(*spec_or_demo(spec, set_))
+    result = measure_fidelity(FidelitySettings(work, build_spec, records, judges=judges))
+    _echo(figure_lines(result.figures))
+    typer.echo(f"best, median, worst ({', '.join(result.sheet_keys)}): {result.sheet}")
+    if json is not None:
+        write_figures(result.figures, json)
+
+
+@app.command()
+def tstr(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    build: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Finished build to train on; without it, one is made.")
+    ] = "",
+    work: Work = _WORK,
+    records: Records = _RECORDS,
+    judge_records: Annotated[int, typer.Option(min=2, help="Images that each segmenter is trained on, at most.")] = (
+        DEFAULT_JUDGES.records
+    ),
+    unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,
+    json: JsonFile = None,
+) -> None:
+    """Train segmenters on a build, test them on reference images (TSTR).
+
+    Trains segmenters on a build and on as many reference images, and tests
+    both on reference images that neither has seen. "Real" are reference
+    images of procedural jaws.
+
+    Takes about TIME_TSTR for the miniature on two cores.
+
+    Example: dentgen evaluate tstr --build out/demo --json work/tstr.json
+    """
+    from dentgen.evaluation.figures import figure_lines, write_figures
+    from dentgen.evaluation.synthetic_to_real import SyntheticToRealSettings, measure_synthetic_to_real
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    judges = JudgeSettings(judge_records, unet_steps)
+    build_spec = read_spec(*spec_or_demo(spec, set_))
+    figures = measure_synthetic_to_real(SyntheticToRealSettings(work, build_spec, build, records, judges))
+    _echo(figure_lines(figures))
+    if json is not None:
+        write_figures(figures, json)
+
+
+@app.command()
+def conditioning(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:A.B=VALUE|NAME:SPEC",
+            help="A way to compare, with a change of its spec or its spec file; repeatable. Without it: the sum of two "
+            "adapters (A) and one adapter for the blend (D).",
+        ),
+    ] = None,
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:BUNDLE", help="Bundle of a way; several give a spread over trainings; repeatable."),
+    ] = None,
+    work: Work = _WORK,
+    records: Records = _RECORDS,
+    judge_records: JudgeRecords = DEFAULT_JUDGES.records,
+    unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,
+    dilated_steps: DilatedSteps = DEFAULT_JUDGES.dilated_steps,
+    json: JsonFile = None,
+) -> None:
+    """Compare ways of conditioning, each with one bundle or several trainings.
+
+    Generates two images per phantom and bundle, from the same noise in every
+    way, and prints means and spreads side by side.
+
+    Takes about TIME_CONDITIONING for two ways of the miniature on two cores.
+
+    Example: dentgen evaluate conditioning --way sum:conditions.combine=sum --way blend:conditions.combine=blend
+    """
+    from dentgen.evaluation import conditioning as study
+    from dentgen.evaluation.figures import write_figures
+
+    prepare_folder(json)
+    ways = study.read_ways(*spec_or_demo(spec, set_), _grouped("--way", way), _grouped("--bundle", bundle))
+    judges = JudgeSettings(judge_records, unet_steps, dilated_steps)
+    by_way = study.compare_conditioning(study.ConditioningSettings(work, ways, records, judges=judges))
+    _echo(study.conditioning_table(by_way))
+    if json is not None:
+        write_figures(study.conditioning_figures(by_way), json)
+
+
+@app.command()
+def phantoms(
+    records: Annotated[int, typer.Option(min=2, help="Mouths to survey.")] = 64,
+    json: JsonFile = None,
+) -> None:
+    """Compare procedural mouths with published dental statistics.
+
+    Measures teeth, findings and colours on the mouths themselves, without
+    rendering, and prints a Markdown table with the published figures and
+    their sources.
+
+    Takes TIME_PHANTOMS.
+
+    Example: dentgen evaluate phantoms --records 150
+    """
+    from dentgen.evaluation.figures import figure_lines, write_figures
+    from dentgen.evaluation.phantom_survey import figure_table, survey_lights, survey_mouths
+    from dentgen.evaluation.reference_set import TEST_SEED
+
+    prepare_folder(json)
+    mouths = survey_mouths(TEST_SEED, records)
+    lights = survey_lights(TEST_SEED, _LIGHTS_PER_MOUTH * records)
+    typer.echo(figure_table(mouths))
+    _echo(figure_lines(lights))
+    if json is not None:
+        write_figures({figure.name: figure.found for figure in mouths} | lights, json)
+
+
+def _echo(lines: Iterable[str]) -> None:
+    typer.echo("\n".join(lines))
+
+
+def _grouped(option: str, texts: list[str] | None) -> list[list[str]]:
+    """``NAME:VALUE`` texts as [name, value, value, ...] per name, in order; ``NAME`` alone has no values."""
+    groups: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, colon, value = text.partition(":")
+        if not name or (colon and not value):
+            raise SpecError(key=option, found=text, expected="NAME:VALUE")
+        groups.setdefault(name, []).extend([value] if colon else [])
+    return [[name, *values] for name, values in groups.items()]

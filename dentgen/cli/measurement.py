@@ -1,0 +1,59 @@
+"""Options and output shared by the commands that measure: evaluate, compare and benchmark."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from dentgen.errors import SpecError
+
+SpecFile = Annotated[
+    Path | None, typer.Option("--spec", metavar="FILE", help="Build spec, YAML.", show_default="the demo's")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace one key of the spec; repeatable.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file too.")]
+
+
+def prepare_folder(file: Path | None) -> None:
+    """Create the folder of an output file, so that a wrong path fails before the work and not after it.
+
+    Raises:
+        SpecError: If the folder cannot be created.
+    """
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpecError(file=str(file), found=str(error), expected="a folder that can be created") from error
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """Parse positive numbers separated by commas; empty text gives an empty list.
+
+    Raises:
+        SpecError: If something else is found.
+    """
+    parts = text.split(",") if text else []
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise SpecError(key=option, found=text, expected="positive whole numbers separated by commas")
+    return [int(part) for part in parts]
+
+
+def log_line(line: str) -> None:
+    """Print a line to standard error, above a progress bar if there is one."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def print_figures(figures: dict[str, Any], file: Path | None) -> None:
+    """Print figures as JSON, and write them to a file if one is given."""
+    text = json.dumps(figures, indent=1)
+    typer.echo(text)
+    if file is not None:
+        file.write_text(text + "\n")

@@ -1,0 +1,297 @@
+"""``dentgen.Pipeline``: images from condition maps in Python, without a plan, files or Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import ValidationError
+
+from dentgen.conditions.decode import valid_key
+from dentgen.conditions.labels import SEG_CLASSES
+from dentgen.conditions.prepare import fit_record
+from dentgen.diffusion.canvas import Finished, Sampled
+from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.errors import CanvasError, ConditionError, SpecError, faults_of
+from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.generator import CODEC_BATCH, Generator, load_generator, start_engine
+from dentgen.generation.threads import torch_threads
+from dentgen.generation.unit import decode_samples
+from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
+from dentgen.spec.build import BuildSpec
+
+Picture = NDArray[Any] | Image.Image
+#: (dtype, dimensions) of each condition map.
+_MAP_FORM: Final[dict[ConditionName, tuple[type[np.generic], int]]] = {
+    "segmentation": (np.uint8, 2),
+    "lighting": (np.uint8, 2),
+    "normal": (np.uint8, 3),
+    "curvature": (np.uint8, 2),
+    "depth": (np.uint16, 2),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PipelineRequest:
+    """Images to make from one set of condition maps.
+
+    Attributes:
+        segmentation: (H, W) uint8 classes: 0 background, 1 gingiva, 2 tooth, 3 other soft tissue, 4 restoration,
+            5 appliance, 255 ignore.
+        lighting: (H, W) uint8 grey.
+        normal: (H, W, 3) uint8, 127.5 n + 127.5, camera space.
+        curvature: (H, W) uint8, 128 flat.
+        depth: (H, W) uint16, near is bright.
+        photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
+        prompt: The prompt.
+        num_images_per_prompt: Variants, each with its own noise.
+        seed: Seed of the noise.
+        key: Name of the maps; with ``seed`` and the variant it decides the noise, as a record's key does in a build.
+    """
+
+    segmentation: Picture | None = None
+    lighting: Picture | None = None
+    normal: Picture | None = None
+    curvature: Picture | None = None
+    depth: Picture | None = None
+    photo: Picture | None = None
+    prompt: str = ""
+    num_images_per_prompt: int = 1
+    seed: int = 0
+    key: str = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOutput:
+    """What a call returns: ``images`` in the order of the variants, and their sample ``keys``."""
+
+    images: list[Image.Image]
+    keys: list[str] = field(default_factory=list)
+
+
+class Pipeline:
+    """Images that obey condition maps, made by a resident stream engine.
+
+    Images equal those of a build with the same settings, record key, seed and variant, byte for byte. Not thread-safe.
+
+    Example:
+        >>> pipe = dentgen.Pipeline.from_bundle("miniature", adapters={"blended": 1.5})
+        >>> images = pipe(segmentation=seg, lighting=light, prompt="frontal view", num_images_per_prompt=4).images
+
+    Attributes:
+        spec: The settings; those of a build spec.
+    """
+
+    def __init__(self, spec: BuildSpec) -> None:
+        """Take the model, conditions, sampling and engine sections of a build spec; nothing is loaded yet.
+
+        ``sampling.seed``, ``sampling.variants`` and ``sampling.prompt`` are given per request instead.
+        """
+        self.spec = spec
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: str = "miniature",
+        *,
+        adapters: Mapping[str, float] | None = None,
+        model: Mapping[str, Any] | None = None,
+        conditions: Mapping[str, Any] | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        engine: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """A pipeline on a model bundle.
+
+        Args:
+            bundle: "miniature", a bundle folder or URL, or a hub id.
+            adapters: ctrLoRA adapters and their scales; None takes the build spec's default.
+            model: Further keys of the build spec's section, such as ``{"decoder": "tiny"}``.
+            conditions: Likewise, such as ``{"use": ["normal"], "size": 256}``.
+            sampling: Likewise, such as ``{"scheduler": "lcm", "steps": 8, "guidance_scale": 2.0}``.
+            engine: Likewise, such as ``{"slots": 8, "compile": True}``.
+
+        Raises:
+            SpecError: If a key is unknown or a value is wrong.
+        """
+        chosen = {"bundle": bundle, **(model or {}), **({} if adapters is None else {"adapters": dict(adapters)})}
+        sections = {"model": chosen, "conditions": conditions, "sampling": sampling, "engine": engine}
+        try:
+            return cls(BuildSpec.model_validate({name: dict(values) for name, values in sections.items() if values}))
+        except ValidationError as error:
+            raise SpecError(faults_of(error)) from error
+
+    def __call__(
+        self,
+        *,
+        segmentation: Picture | None = None,
+        lighting: Picture | None = None,
+        normal: Picture | None = None,
+        curvature: Picture | None = None,
+        depth: Picture | None = None,
+        photo: Picture | None = None,
+        prompt: str = "",
+        num_images_per_prompt: int = 1,
+        seed: int = 0,
+        key: str = "image",
+    ) -> PipelineOutput:
+        """Make images from one set of condition maps; arguments are those of ``PipelineRequest``.
+
+        Raises:
+            ConditionError: If a map that ``conditions.use`` names is missing or unusable, or the prompt is too long.
+            CanvasError: If an image could not be made.
+        """
+        request = PipelineRequest(
+            segmentation=segmentation, lighting=lighting, normal=normal, curvature=curvature, depth=depth, photo=photo,
+            prompt=prompt, num_images_per_prompt=num_images_per_prompt, seed=seed, key=key,
+        )  # fmt: skip
+        images = dict(self.stream([request]))
+        keys = sorted(images)
+        return PipelineOutput([images[key] for key in keys], keys)
+
+    def stream(self, requests: Iterable[PipelineRequest]) -> Iterator[tuple[str, Image.Image]]:
+        """Make images for any number of requests, whose keys differ, in one stream batch.
+
+        Requests are read as the engine has room for them. Images come as they are finished: in the order of the
+        requests if all take the same number of steps.
+
+        Args:
+            requests: The requests.
+
+        Yields:
+            Sample key (``KEY-vNNN``) and image.
+
+        Raises:
+            ConditionError: If a request cannot be used.
+            CanvasError: If an image could not be made.
+        """
+        batch = _StreamBatch(self._generator, self._engine)
+        remaining = iter(requests)
+        try:
+            while batch.unfinished or not batch.exhausted:
+                with torch_threads(self.spec.engine.threads):
+                    batch.admit(remaining, self._prepare)
+                    batch.tick()
+                    finished = batch.decode()
+                yield from finished
+        finally:
+            batch.cancel()
+
+    @cached_property
+    def _generator(self) -> Generator:
+        with torch_threads(self.spec.engine.threads):
+            return load_generator(self.spec)
+
+    @cached_property
+    def _engine(self) -> DiffusionEngine:
+        with torch_threads(self.spec.engine.threads):
+            return start_engine(self._generator)
+
+    def _prepare(self, request: PipelineRequest) -> tuple[Generator, list[SampleRequest]]:
+        """The generator with the request's seed and number of variants, and a sample request per variant."""
+        if request.num_images_per_prompt < 1:
+            raise SpecError(key="num_images_per_prompt", found=request.num_images_per_prompt, expected="at least 1")
+        chosen = {"seed": request.seed, "variants": request.num_images_per_prompt, "prompt": request.prompt}
+        sampling = self.spec.sampling.model_copy(update=chosen)
+        generator = replace(self._generator, spec=self.spec.model_copy(update={"sampling": sampling}))
+        record = fit_record(_record(request, self.spec), self.spec.conditions.size, self.spec.conditions.fit)
+        requests = sample_requests(generator, record)
+        check_request(generator, requests[0])
+        return generator, requests
+
+
+class _StreamBatch:
+    """Requests in flight: admitted while the engine has room, decoded in full batches."""
+
+    def __init__(self, generator: Generator, engine: DiffusionEngine) -> None:
+        self._generator, self._engine = generator, engine
+        self._in_flight: dict[str, SampleRequest] = {}
+        self._sampled: dict[str, Sampled] = {}
+        self.exhausted = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether images are still to come."""
+        return bool(self._in_flight)
+
+    def admit(
+        self,
+        requests: Iterator[PipelineRequest],
+        prepare: Callable[[PipelineRequest], tuple[Generator, list[SampleRequest]]],
+    ) -> None:
+        """Submit requests until twice the engine's slots are in flight."""
+        while not self.exhausted and len(self._in_flight) < 2 * self._engine.shape.slots:
+            request = next(requests, None)
+            if request is None:
+                self.exhausted = True
+                return
+            generator, samples = prepare(request)
+            for canvas, sample in zip(build_canvases(generator, samples), samples, strict=True):
+                self._engine.submit(canvas)
+                self._in_flight[sample.key] = sample
+
+    def tick(self) -> None:
+        """Advance everything in flight by one step."""
+        for left in self._engine.tick():
+            self._sampled[left.key] = left.latents if isinstance(left, Finished) else left.error
+
+    def decode(self) -> list[tuple[str, Image.Image]]:
+        """Images of finished canvases, in full batches; all of them once nothing else is to come."""
+        last = self._engine.idle
+        count = len(self._sampled) if last else len(self._sampled) // CODEC_BATCH * CODEC_BATCH
+        if not count:
+            return []
+        keys = list(self._sampled)[:count]
+        requests = [self._in_flight.pop(key) for key in keys]
+        samples, rejected = decode_samples(self._generator, requests, {key: self._sampled.pop(key) for key in keys})
+        if rejected:
+            raise CanvasError(rejected[0].reason)
+        return [(sample.request.key, Image.fromarray(sample.picture)) for sample in samples]
+
+    def cancel(self) -> None:
+        """Let the engine finish what nobody waits for any more."""
+        if self._in_flight:
+            self._engine.drain()
+
+
+def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:
+    """The request as a condition record; maps are checked as a reader checks them.
+
+    Raises:
+        ConditionError: If a map is missing or has another form.
+    """
+    if not valid_key(request.key):
+        raise ConditionError("key", repr(request.key), "printable text without dots and backslashes")
+    maps = {name: getattr(request, name) for name in _MAP_FORM}
+    conditions = {name: _map(name, np.asarray(array)) for name, array in maps.items() if array is not None}
+    for name in spec.conditions.use:
+        if name not in conditions:
+            raise ConditionError(f"{request.key}: {name}", "none", f"a map, because conditions.use names {name}")
+    photo = None if request.photo is None else _array("photo", np.asarray(request.photo), np.uint8, 3)
+    shapes: dict[str, tuple[int, ...]] = {name: array.shape[:2] for name, array in conditions.items()}
+    shapes |= {} if photo is None else {"photo": photo.shape[:2]}
+    if len(set(shapes.values())) > 1:
+        raise ConditionError(request.key, f"sizes (height, width) {shapes}", "the same size for every map")
+    return ConditionRecord(
+        key=request.key, group=request.key, split="", prompt=request.prompt, conditions=conditions, fdi=None,
+        photo=photo, license="", attributes={},
+    )  # fmt: skip
+
+
+def _map(name: ConditionName, array: NDArray[Any]) -> MapArray:
+    checked: MapArray = _array(name, array, *_MAP_FORM[name])
+    if name == "segmentation" and (unknown := sorted(set(np.unique(checked).tolist()) - SEG_CLASSES.keys())):
+        raise ConditionError(name, f"class values {unknown}", f"only {sorted(SEG_CLASSES)}")
+    return checked
+
+
+def _array(name: str, array: NDArray[Any], dtype: type[np.generic], dimensions: int) -> NDArray[Any]:
+    form = "(H, W)" if dimensions == 2 else "(H, W, 3)"
+    if array.dtype != dtype or array.ndim != dimensions or (dimensions == 3 and array.shape[2] != 3):
+        expected = f"{form} {np.dtype(dtype).name}"
+        raise ConditionError(name, f"{array.shape} {array.dtype}", expected)
+    return array

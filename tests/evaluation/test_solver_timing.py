@@ -1,0 +1,26 @@
+"""Latency is steps times tick plus decoding."""
+
+from __future__ import annotations
+
+import torch
+
+from dentgen.evaluation.solver_timing import Timing, measure_timing
+from tests.evaluation.small_evaluation import small_build_spec
+
+
+def test_latency_and_speedup_are_computed_from_seconds() -> None:
+    timing = Timing(tick=2.0, decode={"KL": 10.0, "tiny": 4.0}, batch={"KL": 60.0, "tiny": 12.0})
+    assert timing.latency(50, "KL") == 110
+    assert timing.latency(4, "tiny") == 12
+    assert timing.speedup("KL") == {"KL": 1.0, "tiny": 2.5}
+    assert timing.batch_speedup("KL") == {"KL": 1.0, "tiny": 5.0}
+
+
+def test_every_decoder_is_timed_with_the_specs_threads() -> None:
+    before = torch.get_num_threads()
+    spec = small_build_spec("engine.slots=2", "engine.threads=2")
+    tiny = small_build_spec("engine.slots=2", "engine.threads=2", "model.decoder=tiny")
+    timing = measure_timing({"KL": spec, "tiny": tiny})
+    assert timing.decode.keys() == timing.batch.keys() == {"KL", "tiny"}
+    assert min(timing.tick, *timing.decode.values(), *timing.batch.values()) > 0
+    assert torch.get_num_threads() == before, "the caller's number is restored"

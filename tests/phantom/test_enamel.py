@@ -1,0 +1,84 @@
+"""Crowns: restorations, decay and films colour the points that they cover, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dentgen.phantom.enamel import Enamel, paint_crowns
+from dentgen.phantom.lesions import Caries, Filling, Lesions, Spot
+from dentgen.phantom.mesh import Tissue
+from dentgen.phantom.noise import LatticeNoise
+from dentgen.seeding import numpy_generator
+from tests.phantom.surfaces import NO_LESIONS, material, traced
+
+MIDDLE = Spot(16, "occlusal", 0.0, 0.0, 0.3)
+
+
+def paint(lesions: Lesions, **values: object) -> Enamel:
+    """Three points on biting surfaces: the middle of 16, its rim, the middle of 26."""
+    fields = {"mesial": [0.0, 0.7, 0.0], "height": 0.9, "position": [[1.0, 2, 3], [1.4, 2, 3], [40.0, 2, 3]], **values}
+    points = traced([Tissue.TOOTH] * 3, [16, 16, 26], **fields)
+    return paint_crowns(points, np.arange(3), material(lesions), LatticeNoise(numpy_generator("noise")))
+
+
+def test_opaque_layers_blend_by_their_share() -> None:
+    """Oracle: the alpha blend written out."""
+    enamel = paint(NO_LESIONS)
+    albedo, roughness = enamel.albedo.copy(), enamel.roughness.copy()
+    enamel.cover(np.array([0.0, 0.5, 1.0]), np.array([0.1, 0.2, 0.3]), 0.4)
+    assert enamel.albedo[0] == pytest.approx(albedo[0])
+    assert enamel.albedo[1] == pytest.approx((albedo[1] + [0.1, 0.2, 0.3]) / 2)
+    assert enamel.albedo[2] == pytest.approx([0.1, 0.2, 0.3])
+    assert enamel.roughness == pytest.approx([roughness[0], (roughness[1] + 0.4) / 2, 0.4])
+
+
+def test_sound_clean_teeth_have_no_lesions() -> None:
+    enamel = paint(NO_LESIONS)
+    for name in ("restored", "decayed", "plaque", "stain"):
+        assert not getattr(enamel, name).any(), name
+
+
+def test_amalgam_covers_its_spot_on_its_tooth_alone() -> None:
+    clean, filled = paint(NO_LESIONS), paint(replace(NO_LESIONS, fillings=(Filling(MIDDLE, "amalgam"),)))
+    assert filled.restored.tolist() == [1.0, 0.0, 0.0]
+    assert filled.albedo[0] == pytest.approx([0.20, 0.20, 0.205])
+    assert (filled.albedo[1:] == clean.albedo[1:]).all()
+
+
+def test_composite_is_hardly_darker_than_the_tooth() -> None:
+    clean, filled = paint(NO_LESIONS), paint(replace(NO_LESIONS, fillings=(Filling(MIDDLE, "composite"),)))
+    assert filled.restored[0] == 1
+    assert filled.albedo[0].mean() > 0.8 * clean.albedo[0].mean()
+
+
+def test_decay_is_darkest_in_the_middle_and_a_filling_ends_it() -> None:
+    caries = (Caries(MIDDLE, 1.0),)
+    clean, decayed = paint(NO_LESIONS), paint(replace(NO_LESIONS, caries=caries))
+    assert decayed.decayed.tolist() == [1.0, 0.0, 0.0]
+    assert decayed.albedo[0].max() < 0.5 * clean.albedo[0].max()
+    mended = paint(replace(NO_LESIONS, caries=caries, fillings=(Filling(MIDDLE, "amalgam"),)))
+    assert mended.decayed[0] == 0
+    assert mended.restored[0] == 1
+
+
+def test_crowns_cover_the_whole_tooth_and_gold_reflects_in_its_colour() -> None:
+    enamel = paint(replace(NO_LESIONS, crowns={16: "gold", 26: "ceramic"}))
+    assert enamel.restored.tolist() == [1.0, 1.0, 1.0]
+    assert enamel.albedo[0] == pytest.approx([0.72, 0.47, 0.17])
+    assert enamel.sheen[0, 0] > enamel.sheen[0, 2] * 3
+    assert enamel.sheen[2].tolist() == pytest.approx([enamel.sheen[2, 0]] * 3)
+    assert enamel.wrap[0] < enamel.wrap[2]
+
+
+@pytest.mark.parametrize("film", ["plaque", "stain"])
+def test_films_cover_the_cervix_and_not_the_tip(film: str) -> None:
+    soiled = replace(NO_LESIONS, **{film: 1.0})
+    enamel = paint(soiled, height=[0.05, 0.95, 0.95], mesial=0.0)
+    clean = paint(NO_LESIONS, height=[0.05, 0.95, 0.95], mesial=0.0)
+    assert getattr(enamel, film)[0] > 0.2
+    assert getattr(enamel, film)[1:].tolist() == [0.0, 0.0]
+    assert enamel.albedo[0].sum() < clean.albedo[0].sum()
+    assert (enamel.albedo[1:] == clean.albedo[1:]).all()

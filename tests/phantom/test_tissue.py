@@ -1,0 +1,61 @@
+"""Every tissue is coated in its own colour; redness follows the gum margin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dentgen.phantom.mesh import Tissue
+from dentgen.phantom.noise import LatticeNoise
+from dentgen.phantom.scene import Surface
+from dentgen.phantom.tissue import Coat, coat, marginal_reddening
+from dentgen.seeding import numpy_generator
+from tests.phantom.surfaces import material, traced
+
+ALL = [Tissue.GUM, Tissue.TOOTH, Tissue.PALATE, Tissue.TONGUE, Tissue.LIP, Tissue.MUCOSA, Tissue.APPLIANCE]
+
+
+def coated(surface: Surface) -> Coat:
+    return coat(surface, material(), LatticeNoise(numpy_generator("noise")))
+
+
+def test_every_tissue_is_coated_and_misses_are_not() -> None:
+    result = coated(traced([*ALL, Tissue.NONE], margin_mm=5.0))
+    assert (result.albedo[:-1] > 0.01).all()
+    assert (result.albedo < 1.2).all()
+    assert not result.albedo[-1].any()
+    assert (result.roughness > 0.05).all()
+
+
+def test_a_point_s_coat_does_not_depend_on_the_other_points() -> None:
+    together = coated(traced(ALL, margin_mm=5.0))
+    for index, tissue in enumerate(ALL):
+        alone = coated(traced([tissue], margin_mm=5.0))
+        assert alone.albedo[0] == pytest.approx(together.albedo[index])
+        assert alone.roughness[0] == pytest.approx(together.roughness[index])
+
+
+def test_gum_is_redder_than_teeth() -> None:
+    gum, tooth = coated(traced([Tissue.GUM, Tissue.TOOTH], height=0.5, margin_mm=5.0)).albedo
+    assert gum[0] / gum[1] > 1.3 * tooth[0] / tooth[1]
+
+
+def test_appliances_are_steel_or_of_the_ligature_s_colour() -> None:
+    result = coated(traced([Tissue.APPLIANCE] * 2, height=[0.0, 1.0]))
+    assert result.albedo[0] == pytest.approx([0.30, 0.30, 0.31])
+    assert result.albedo[1] == pytest.approx(material().ligature)
+
+
+def test_reddening_takes_green_and_blue_at_the_margin_and_fades_within_millimetres() -> None:
+    inflamed = replace(material(), inflammation=1.0)
+    near, far = marginal_reddening(np.array([0.0, 8.0]), inflamed)
+    assert near == pytest.approx([1 - 0.08, 1 - 0.38, 1 - 0.32])
+    assert far == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+def test_more_inflamed_gum_is_redder_and_farther_from_the_margin() -> None:
+    mild, severe = (replace(material(), inflammation=amount) for amount in (0.3, 1.5))
+    distances = np.array([0.0, 1.0, 2.0])
+    assert (marginal_reddening(distances, severe)[:, 1] < marginal_reddening(distances, mild)[:, 1]).all()

@@ -1,0 +1,133 @@
+"""Sealed builds without a model: shards, ledger and index in the format of real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dentgen import storage
+from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
+from dentgen.generation.samples import sample_members
+from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
+from dentgen.shards import layout
+from dentgen.shards.index import seal
+from dentgen.shards.ledger import digest_of
+from dentgen.shards.plan import Plan
+from dentgen.shards.tar import json_bytes, tar_bytes
+from dentgen.shards.unit_table import UnitTable
+from dentgen.spec.build import BuildSpec
+
+#: Unix time at which fake builds start.
+START = 1_800_000_000.0
+VIEWS = ("frontal", "left", "right")
+#: Text that would break Markdown, YAML, HTML or a terminal.
+HOSTILE = "a | b ` <script>alert(1)</script>\n---\n# [x](http://evil)\n```\n: {license: mit} \x00" + "x" * 400
+
+
+def written(number: int, *, variants: int = 2, **fields: Any) -> list[SampleStatus]:
+    """Written samples of one record."""
+    key = f"jaw-{number:03d}"
+    values: dict[str, Any] = {
+        "group": f"patient-{number // 3}",
+        "split": "train" if number % 4 else "validation",
+        "prompt": f"a photo of teeth, {VIEWS[number % 3]} view",
+        "source_license": "CC0-1.0",
+        "attributes": {"view": VIEWS[number % 3]},
+        "teeth": (11, 21, 36),
+        "light_level": 100 + number,
+        **fields,
+    }
+    return [
+        SampleStatus(key=f"{key}-v{v:03d}", source_key=key, variant=v, status="written", **values)
+        for v in range(variants)
+    ]
+
+
+def rejected(number: int, reason: str, *, variants: int = 2) -> list[SampleStatus]:
+    """Rejected samples of one record."""
+    key = f"bad-{number:03d}"
+    return [
+        SampleStatus(key=f"{key}-v{v:03d}", source_key=key, variant=v, status="rejected", reason=reason)
+        for v in range(variants)
+    ]
+
+
+def members(sample: SampleStatus, size: int = 16, plan: Plan | None = None) -> dict[str, bytes]:
+    """Members of a sample: a picture of noise, maps in stripes, and metadata."""
+    picture = np.random.default_rng(len(sample.key)).integers(0, 255, (size, size, 3), np.uint8)
+    stripes = np.zeros((size, size), np.uint8)
+    stripes[size // 4 : size // 2], stripes[size // 2 : 3 * size // 4] = 1, 2
+    record = ConditionRecord(
+        key=sample.source_key,
+        group=sample.group,
+        split=sample.split,
+        prompt=sample.prompt,
+        conditions={"segmentation": stripes, "lighting": picture[..., 0].copy()},
+        fdi=np.where(stripes == 2, 11, 0).astype(np.uint8),
+        photo=None,
+        license=sample.source_license,
+        attributes=sample.attributes,
+        warnings=sample.warnings,
+    )
+    request = SampleRequest(sample.key, record, sample.variant, sample.variant + 1, sample.prompt, controls={})
+    return sample_members(plan or fake_plan(), GeneratedSample(request, picture))
+
+
+def fake_plan(units: Sequence[int] = (1,), **sections: Mapping[str, Any]) -> Plan:
+    """A plan of units with so many records each; ``sections`` are keys of the build spec."""
+    values: dict[str, Mapping[str, Any]] = {"sampling": {"variants": 2}, "conditions": {"size": 16}}
+    values |= {name: {**values.get(name, {}), **keys} for name, keys in sections.items()}
+    return Plan(
+        segment=0,
+        spec=BuildSpec.model_validate(values),
+        spec_digest="5" * 64,
+        bundle_digest="b" * 64,
+        environment={"dentgen": "0.1.0", "device": "cpu"},
+        units=UnitTable.of(
+            Unit(id=number, shard="a.tar", start=0, stop=1, records=records, shard_bytes=1)
+            for number, records in enumerate(units)
+        ),
+    )
+
+
+def fake_build(
+    out: Path,
+    units: Sequence[list[SampleStatus]],
+    timings: Sequence[UnitTiming | None] = (),
+    **sections: Mapping[str, Any],
+) -> Plan:
+    """Write and seal a build of these samples; ``sections`` are keys of the build spec."""
+    plan = fake_plan([len(samples) // 2 for samples in units], **sections)
+    for number, samples in enumerate(units):
+        _write_unit(out, plan, plan.units[number], samples, timings[number] if timings else None)
+    seal(str(out), plan)
+    return plan
+
+
+def with_spec(plan: Plan, **sections: Mapping[str, Any]) -> Plan:
+    """The plan with some keys of its spec replaced, without validation."""
+    updates = {name: getattr(plan.spec, name).model_copy(update=dict(keys)) for name, keys in sections.items()}
+    return replace(plan, spec=plan.spec.model_copy(update=updates))
+
+
+def _write_unit(out: Path, plan: Plan, unit: Unit, samples: list[SampleStatus], timing: UnitTiming | None) -> None:
+    good = [sample for sample in samples if sample.status == "written"]
+    shard = tar_bytes((sample.key, members(sample, plan=plan)) for sample in good) if good else b""
+    record = LedgerRecord(
+        unit=unit.id,
+        spec_digest=plan.spec_digest,
+        bundle_digest=plan.bundle_digest,
+        shard=layout.shard_file(unit.name) if shard else "",
+        bytes=len(shard),
+        sha256=digest_of(shard),
+        samples=tuple(samples),
+        timing=timing,
+    )
+    if shard:
+        storage.put_if_absent(storage.join(str(out), layout.shard(unit.name)), shard)
+    content = json_bytes(record.model_dump(mode="json"))
+    storage.put_if_absent(storage.join(str(out), layout.ledger(unit.name)), content)

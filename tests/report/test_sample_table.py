@@ -1,0 +1,108 @@
+"""Streaming samples.parquet: every row once, in batches, in memory that does not depend on the number of rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dentgen.errors import StorageError
+from dentgen.report import sample_table
+from dentgen.report.card.sample_summary import summarise
+from dentgen.report.sample_table import distinct_pairs, stream_samples, value_counts
+from dentgen.shards.index import SAMPLE_SCHEMA
+from dentgen.shards.layout import SAMPLES
+from tests.conftest import ROOT
+from tests.report.fake_builds import fake_build, rejected, written
+
+
+def write_samples(out: Path, columns: Mapping[str, Sequence[Any] | pa.Array], row_group_size: int = 10_000) -> None:
+    """A table of samples with these columns, others empty."""
+    rows = len(next(iter(columns.values())))
+    arrays = [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type) for f in SAMPLE_SCHEMA]
+    out.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(arrays, schema=SAMPLE_SCHEMA), out / SAMPLES, row_group_size=row_group_size)
+
+
+def test_every_row_is_streamed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_table, "BATCH_ROWS", 7)
+    keys = [f"k{n}" for n in range(40)]
+    status = ["rejected" if n % 5 == 0 else "written" for n in range(40)]
+    write_samples(tmp_path, {"key": keys, "status": status}, row_group_size=10)
+    batches = list(stream_samples(str(tmp_path), ["key"]))
+    assert max(batch.written.num_rows + batch.rejected.num_rows for batch in batches) <= 7
+    assert [key for batch in batches for key in batch.written["key"].to_pylist()] == [k for k in keys if int(k[1:]) % 5]
+    assert sum(batch.rejected.num_rows for batch in batches) == 8
+
+
+def test_damaged_table_is_named(tmp_path: Path) -> None:
+    fake_build(tmp_path, [written(0), rejected(1, "no map")])
+    table = tmp_path / SAMPLES
+    table.write_bytes(table.read_bytes()[:-20])
+    with pytest.raises(StorageError) as caught:
+        list(stream_samples(str(tmp_path), ["key"]))
+    assert caught.value.file == str(table)
+
+
+def test_missing_column_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"status": ["written"], "key": ["k"]}), tmp_path / SAMPLES)
+    with pytest.raises(StorageError) as caught:
+        list(stream_samples(str(tmp_path), ["key", "teeth"]))
+    assert (caught.value.file, "teeth" in caught.value.expected) == (str(tmp_path / SAMPLES), True)
+
+
+def test_counts_equal_those_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.choice(["a", "b", "", None], 200).tolist() for _ in range(2))
+    assert value_counts(pa.array(first)) == Counter(first)
+    plain = sorted({(a or "", b or "") for a, b in zip(first, second, strict=True)})
+    assert distinct_pairs(pa.array(first), pa.array(second)) == plain
+
+
+PEAK = """
+import resource, sys
+from dentgen.report.card.sample_summary import summarise
+from dentgen.report.html.counts import _Counts, _TEXTS
+from dentgen.report.sample_table import stream_samples
+
+for out in sys.argv[1:]:
+    summarise(out)
+    counts = _Counts()
+    for batch in stream_samples(out, ("reason", "teeth", "light_level", *_TEXTS)):
+        counts.add(batch)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
+    """A million samples, each of a patient and with a prompt of its own, take no more than three hundred thousand."""
+    sizes = (300_000, 1_000_000)
+    for rows in sizes:
+        numbers = np.arange(rows)
+        unique = pa.array([f"{n:09d}" for n in numbers])
+        columns = {
+            "status": pa.repeat("written", rows),
+            "source_key": unique,
+            "group": unique,
+            "prompt": unique,
+            "split": pa.array(np.where(numbers % 10, "train", "test")),
+            "shard": pa.repeat("000000.tar", rows),
+        }
+        write_samples(tmp_path / str(rows), columns)
+    command = [sys.executable, "-c", PEAK, *(str(tmp_path / str(rows)) for rows in sizes)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    small, large = map(int, run.stdout.split())
+    assert large - small < 30, f"{small} and {large} MiB"
+    summary = summarise(str(tmp_path / str(sizes[-1])))
+    assert (summary.records, summary.groups, summary.divided_groups) == (1_000_000, 1_000_000, 0)
+    assert [(split.samples, split.groups) for split in summary.splits] == [(100_000, 100_000), (900_000, 900_000)]
+    assert (summary.prompts, summary.prompts_exact) == (200_000, False)

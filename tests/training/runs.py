@@ -1,0 +1,61 @@
+"""Small training runs: specs of a few steps at 64 px, and what they leave behind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dentgen import storage
+from dentgen.spec.train import TRAIN_SPEC
+from dentgen.training.data.records import open_records
+from dentgen.training.data.rows import TrainingData
+
+CPU = torch.device("cpu")
+
+
+def train_spec(source: str, folder: Path, recipe: str, **values: Any) -> Any:
+    """A run of a few steps at 64 px on all records of ``source``, with bundle and checkpoints in ``folder``."""
+    conditions = {"size": 64} | values.pop("conditions", {})
+    defaults = {
+        "recipe": recipe, "source": {"path": source, "split": None}, "bundle": str(folder / "bundle"),
+        "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "log_steps": 1,
+        "validate_split": None, "conditions": conditions,
+    }  # fmt: skip
+    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora"}:
+        defaults["rank"] = 4
+    return TRAIN_SPEC.validate_python(defaults | values)
+
+
+def training_data(spec: Any) -> TrainingData:
+    """Rows of all records."""
+    return TrainingData(spec, open_records(spec, None))
+
+
+def losses_of(folder: Path | str) -> list[dict[str, str]]:
+    """Lines of a run's loss log."""
+    return list(csv.DictReader(io.StringIO(storage.read_bytes(f"{folder}/losses.csv").decode())))
+
+
+def weights_of(folder: Path | str) -> dict[str, torch.Tensor]:
+    """Trained weights in a run's checkpoint."""
+    content = io.BytesIO(storage.read_bytes(f"{folder}/checkpoint.pt"))
+    weights: dict[str, torch.Tensor] = torch.load(content, weights_only=True)["trained"]
+    return weights
+
+
+def linked_bundle(family: Path, folder: Path) -> Path:
+    """``folder`` with the family's bundle as its own, for runs that add a part of their own name."""
+    folder.mkdir(exist_ok=True)
+    (folder / "bundle").symlink_to(family / "bundle")
+    return folder
+
+
+def copied_bundle(family: Path, folder: Path) -> Path:
+    """``folder`` with a copy of the family's bundle, for runs that change it."""
+    shutil.copytree(family / "bundle", folder / "bundle")
+    return folder
