@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests in two processes; those of one file, and all that start Ray, in the same one.
 BOTH := -n 2 --dist loadgroup
 
-.PHONY: demo test test-slow test-long test-faults check setup schemas wheels
+.PHONY: demo test test-slow test-long test-faults check docs setup schemas wheels
 
 demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
@@ -32,6 +32,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation as a site, in site/; nothing in it is fetched from elsewhere when it is read.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 schemas: $(READY)
 	$(BIN)/dentgen schemas schemas

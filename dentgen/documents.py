@@ -1,4 +1,4 @@
-"""The JSON documents that dentgen writes: units, ledger, lease, metadata, index; their schemas come from here."""
+"""What dentgen writes as JSON: ledger, lease, sample metadata, index; JSON Schemas are exported from these types."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA
 
 
 class Document(BaseModel):
-    """Base of everything written as JSON: unknown fields are errors, values never change."""
+    """Base of all documents: unknown fields are errors, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def as_word(value: object) -> str:
-    """Counts and signs as text, for attributes are words; "" for anything else, which others mean otherwise."""
+    """Numbers and booleans as text, because attributes are words; "" for anything that is not a scalar."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -60,7 +60,7 @@ class ConditionMetadata(BaseModel):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Attributes that the record names."""
+        """Attributes that the record has."""
         return {name: value for name in ATTRIBUTES if (value := str(getattr(self, name)))}
 
 
@@ -123,12 +123,12 @@ class SampleStatus(Document):
 
 
 class UnitTiming(Document):
-    """When and how fast a unit was made, for reports; decides nothing."""
+    """When and how fast a unit was generated, for reports."""
 
     started: float = Field(description="Unix time, seconds.")
-    seconds: float = Field(description="From reading to packing.")
+    seconds: float = Field(description="Duration from reading to packing.")
     committed: float = Field(default=0.0, description="Unix time of the commit, seconds.")
-    worker: str = Field(description="Host and process that made it.")
+    worker: str = Field(description="Host and process that generated it.")
 
 
 class LedgerRecord(Document):
@@ -150,25 +150,25 @@ class LedgerRecord(Document):
 
     @property
     def rejected(self) -> int:
-        """Samples that were planned and are not in the shard."""
+        """Planned samples that are not in the shard."""
         return len(self.samples) - self.written
 
 
 class LeaseRecord(Document):
-    """``lease.json``: who builds here now; no clock that it names is ever compared with another."""
+    """``lease.json``: who is building; its times are never compared with another machine's clock."""
 
-    owner: str = Field(description="Random name of this one run.")
+    owner: str = Field(description="Random name of the run.")
     host: str
     process: int = Field(description="Process id.")
-    machine: str = Field(default="", description='Names the processes that can see each other; "" where unknown.')
-    process_started: float = Field(description="Seconds from the start of the machine to that of the process.")
-    since: str = Field(description="When the lease was taken, for people.")
-    renewals: int = Field(default=0, ge=0, description="Rises while the owner lives.")
-    seconds: float = Field(gt=0, description="Without a renewal for so long it may be taken over.")
+    machine: str = Field(default="", description='Identifies processes that can see each other; "" if unknown.')
+    process_started: float = Field(description="Start of the process, seconds since boot.")
+    since: str = Field(description="When the lease was acquired, ISO 8601.")
+    renewals: int = Field(default=0, ge=0, description="Counts up while the owner is alive.")
+    seconds: float = Field(gt=0, description="The lease is stale after this time without a renewal.")
 
 
 class SampleMetadata(Document):
-    """Content of ``KEY.json``: what people ask of a sample; ``spec_digest`` names the whole spec, kept in the plan."""
+    """Content of ``KEY.json``; ``spec_digest`` names the whole spec, which is in the plan."""
 
     key: str
     source_key: str
@@ -180,30 +180,30 @@ class SampleMetadata(Document):
     negative_prompt: str
     prompt_to: str = Field(default="", description='Prompt at the other end of an interpolation, "" without one.')
     seed_to: int = Field(default=0, description="Seed at the other end of an interpolation; the seed without one.")
-    share: float = Field(default=0.0, description="Place between the ends: 0 is prompt and seed, 1 the other ones.")
+    share: float = Field(default=0.0, description="Interpolation weight: 0 prompt and seed, 1 prompt_to and seed_to.")
     scheduler: str
     steps: int
     guidance_scale: float
-    guidance: str = Field(default="full", description="Where the unconditional prediction comes from.")
+    guidance: str = Field(default="full", description="Source of the unconditional prediction.")
     start_from: str = Field(default="noise", description="noise, or the record's photo.")
-    strength: float = Field(default=1.0, description="Share of the steps that the photo went through.")
-    repaint: tuple[str, ...] = Field(default=(), description="Classes painted anew in the photo.")
+    strength: float = Field(default=1.0, description="Fraction of the steps applied to the photo.")
+    repaint: tuple[str, ...] = Field(default=(), description="Classes repainted in the photo.")
     adapters: dict[str, float] = Field(description="ctrLoRA adapters and full ControlNets, with their scales.")
     loras: dict[str, float] = Field(default={}, description="LoRAs on UNet and text encoder, with their scales.")
-    embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions that prompts can name.")
+    embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions available to prompts.")
     decoder: str
-    control: dict[str, str | float] = Field(description="How the control image was made: conditions, blend alpha, fit.")
+    control: dict[str, str | float] = Field(description="The control image: conditions, blend alpha, fit.")
     size: int
     bundle: str
     bundle_digest: str
     spec_digest: str
-    software: dict[str, str] = Field(description="Library versions, device kind, slots and threads: all decide bytes.")
+    software: dict[str, str] = Field(description="Library versions, device kind, slots, threads: all decide bytes.")
     source_license: str = Field(default="", description='"" where unknown.')
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     warnings: tuple[str, ...] = ()
-    synthetic: bool = Field(default=True, description="No photograph went into the picture.")
-    digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC term for the picture.")
+    synthetic: bool = Field(default=True, description="No photograph went into the image.")
+    digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC digital source type.")
 
 
 class ShardEntry(Document):
@@ -216,7 +216,7 @@ class ShardEntry(Document):
 
 
 class DatasetIndex(Document):
-    """``index.json``: what readers use instead of listing folders."""
+    """``index.json``: the shards of a dataset; readers use it instead of listing folders."""
 
     version: int
     spec_digest: str

@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default of 15 starves its workers on a busy machine
@@ -18,7 +19,7 @@ from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import verify_build
-from dentgen.spec.build import BuildSpec
+from dentgen.spec.build import BuildSpec, ModelSpec
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
@@ -44,6 +45,21 @@ def _fixtures(item: pytest.Item) -> list[str]:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _miniature_is_loaded_once() -> Iterator[None]:
+    """Generators of one process share the embedded bundle; its networks are never written to after loading."""
+    load = cache(lambda chosen, device, dtype: load_bundle(ModelSpec.model_validate_json(chosen), device=device, dtype=dtype))
+
+    def load_cached(model: ModelSpec, *, device: str, dtype: torch.dtype) -> Bundle:
+        if model.bundle != "miniature":
+            return load_bundle(model, device=device, dtype=dtype)
+        return load(model.model_dump_json(), device, dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dentgen.generation.generator.load_bundle", load_cached)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +105,11 @@ def small_source(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> P
 
 
 def small_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> BuildSpec:
-    """A build of two variants in shards of four samples."""
+    """A build of two variants in shards of four samples, 64 pixels; the demo's maps have 128, so that they are resized."""
     values: dict[str, dict[str, object]] = {
         "source": {"path": str(source)},
         "output": {"path": str(out)},
+        "conditions": {"size": 64},
         "sampling": {"variants": 2, "seed": 5},
         "pipeline": {"samples_per_shard": 4},
         "engine": {"slots": 4},

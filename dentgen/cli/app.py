@@ -18,6 +18,7 @@ from dentgen.cli import benchmark as benchmark_commands
 from dentgen.cli import compare as compare_commands
 from dentgen.cli import evaluate as evaluate_commands
 from dentgen.cli import models as model_commands
+from dentgen.cli.demo import spec_or_demo
 from dentgen.errors import BuildError, DentgenError, OutOfMemoryError, exit_code
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ app.add_typer(evaluate_commands.app, name="evaluate", rich_help_panel=MEASUREMEN
 app.add_typer(compare_commands.app, name="compare", rich_help_panel=MEASUREMENTS)
 app.add_typer(benchmark_commands.app, name="benchmark", rich_help_panel=MEASUREMENTS)
 
-Spec = Annotated[Path, typer.Argument(help="Build spec, YAML.")]
+Spec = Annotated[Path, typer.Argument(help="Build spec, YAML; 'demo' is the one that is installed with dentgen.")]
 Out = Annotated[str, typer.Argument(help="Folder or URL of a build.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace one key of the spec.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; default: RAY_ADDRESS, or a new local one.")]
@@ -164,7 +165,7 @@ def generate(
     from dentgen.pipeline.run import build
     from dentgen.spec.yaml_file import preview_spec, read_spec
 
-    build_spec = read_spec(spec, set_ or ())
+    build_spec = read_spec(*_spec_file(spec, set_))
     if limit is not None:
         chosen = any(override.startswith("output.path=") for override in set_ or ())
         build_spec = preview_spec(build_spec, limit, beside=not chosen)
@@ -175,6 +176,11 @@ def generate(
     typer.echo(f"{index.written} samples written, {index.rejected} rejected, of {index.planned} planned")
     typer.echo(f"dataset: {build_spec.output.path}")
     typer.echo(f"look at: {outcome.report}")
+
+
+def _spec_file(spec: Path, overrides: list[str] | None) -> tuple[Path, list[str]]:
+    """File and overrides of a spec argument."""
+    return spec_or_demo(None if str(spec) == "demo" and not spec.exists() else spec, overrides)
 
 
 def _require_few_rejected(outcome: BuildOutcome, limit: float) -> None:
@@ -206,7 +212,7 @@ def plan(
     from dentgen.pipeline.plan import make_plan
     from dentgen.spec.yaml_file import read_spec
 
-    build_spec = read_spec(spec, set_ or ())
+    build_spec = read_spec(*_spec_file(spec, set_))
     with ConsoleProgress("indexing", "shard") as progress:
         made = make_plan(build_spec, progress, keep_index=False)
     _print_plan(made)

@@ -1,4 +1,4 @@
-"""``dentgen models``: checkpoints in, what they are, whether a bundle can be used. Refuses to do any work itself."""
+"""``dentgen models``: import checkpoints, inspect and verify bundles."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Import checkpoints into bundles, and look at both.")
+app = typer.Typer(no_args_is_help=True, help="Import checkpoints into bundles, inspect and verify them.")
 
 Kind = Literal["auto", "ctrlora-base", "ctrlora-adapter", "lora", "single-file", "embedding"]
 UnsafePickle = Annotated[
-    bool, typer.Option("--unsafe-pickle", help="Read .ckpt and .pt files, tensors only; do so with files you trust.")
+    bool, typer.Option("--unsafe-pickle", help="Read .ckpt and .pt files (tensors only); use it on trusted files.")
 ]
 
 
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="Checkpoint: safetensors, or a pickle with --unsafe-pickle.")],
-    out: Annotated[Path, typer.Argument(help="New folder of a bundle's part; NAME.safetensors for an embedding.")],
-    kind: Annotated[Kind, typer.Option(help="What the file is; auto looks at its keys.")] = "auto",
+    out: Annotated[Path, typer.Argument(help="New folder of the bundle's part; NAME.safetensors for an embedding.")],
+    kind: Annotated[Kind, typer.Option(help="Kind of file; auto recognises it by its keys.")] = "auto",
     bundle: Annotated[
-        str | None, typer.Option(help="Bundle to compare shapes with; a single file takes what it lacks from it.")
+        str | None, typer.Option(help="Bundle to check shapes against; a single file takes its missing parts from it.")
     ] = None,
     *,
     unsafe_pickle: UnsafePickle = False,
 ) -> None:
-    """Bring a checkpoint into a bundle's layout, whole or not at all."""
+    """Convert a checkpoint into a part of a bundle, completely or not at all.
+
+    Example: dentgen models import lcm-lora.safetensors my-bundle/loras/lcm --bundle my-bundle
+    """
     from dentgen.models.checkpoints.import_file import import_checkpoint
 
     done = import_checkpoint(file, out, kind, bundle=bundle, unsafe_pickle=unsafe_pickle)
-    checked = f"shapes fit {bundle}" if done.checked else "shapes not compared with a bundle's: --bundle does so"
+    checked = f"shapes fit {bundle}" if done.checked else "shapes not checked, use --bundle to check them"
     typer.echo(f"{done.kind} of {done.tensors} tensors imported to {out}; {checked}")
 
 
@@ -40,7 +43,10 @@ def inspect(
     *,
     unsafe_pickle: UnsafePickle = False,
 ) -> None:
-    """Say what a file or bundle is: parts, precision, parameters, digest, what it fits."""
+    """Show parts, precision, parameters and digest of a checkpoint or bundle.
+
+    Example: dentgen models inspect miniature
+    """
     from dentgen.models.inspection import describe_bundle, describe_file, is_bundle
 
     lines = describe_bundle(what) if is_bundle(what) else describe_file(Path(what), unsafe_pickle=unsafe_pickle)
@@ -52,7 +58,12 @@ def inspect(
 def verify(
     bundle: Annotated[str, typer.Argument(help="The embedded miniature, a folder or URL, or a hub id.")],
 ) -> None:
-    """Load every part of a bundle; exit code 1 and a line a problem if something is wrong."""
+    """Load every part of a bundle and check that the parts fit each other.
+
+    Exits 1 and prints one line per problem.
+
+    Example: dentgen models verify miniature
+    """
     from dentgen.models.bundle_check import bundle_problems
 
     problems = list(bundle_problems(bundle))

@@ -119,7 +119,7 @@ def _read(task: _Task) -> _Outcome:
     except subprocess.TimeoutExpired:
         child.kill()
         stdout, stderr = child.communicate()
-        cause = f"no end after {_TIMEOUT_S} s"
+        cause = f"no result after {_TIMEOUT_S} s"
     lines: list[dict[str, Any]] = [json.loads(line) for line in stdout.splitlines()]
     if lines and "error" in lines[-1]:
         message = f"cannot read its records one by one: {lines[-1]['error']}"

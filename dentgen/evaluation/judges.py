@@ -63,7 +63,7 @@ class Segmenter(nn.Module):
 
 
 class DilatedSegmenter(nn.Module):
-    """Dilated residual convolutions at half size (Yu and Koltun 2016) of about 0.06 M parameters.
+    """Dilated residual convolutions at half size (Yu and Koltun 2016) of about 0.07 M parameters.
 
     No pooling and no skip connections: the receptive field grows with the dilation rate, the image's mean activation is
     added at every position (as in Chen et al. 2017), and a pixel shuffle restores full size.

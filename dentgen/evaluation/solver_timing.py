@@ -15,7 +15,7 @@ from dentgen.generation.generator import Generator, build_engine, load_generator
 from dentgen.generation.threads import torch_threads
 from dentgen.spec.build import BuildSpec
 
-_ROUNDS: Final = 21
+ROUNDS: Final = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,12 @@ class Timing:
         return {name: self.batch[baseline] / seconds for name, seconds in self.batch.items()}
 
 
-def measure_timing(specs: Mapping[str, BuildSpec]) -> Timing:
+def measure_timing(specs: Mapping[str, BuildSpec], rounds: int = ROUNDS) -> Timing:
     """Load a generator per decoder and time them in turn, so that a busy machine slows all of them alike.
 
     Args:
         specs: Spec of every decoder by its name; ticks are those of the first.
+        rounds: Measurements of everything; medians are returned.
     """
     with torch_threads(next(iter(specs.values())).engine.threads):
         generators = {name: load_generator(spec) for name, spec in specs.items()}
@@ -59,7 +60,7 @@ def measure_timing(specs: Mapping[str, BuildSpec]) -> Timing:
         ticks: list[float] = []
         decodes: dict[str, list[float]] = {name: [] for name in generators}
         batches: dict[str, list[float]] = {name: [] for name in generators}
-        for _ in tqdm(range(_ROUNDS), desc="timing", unit="round", mininterval=10):
+        for _ in tqdm(range(rounds), desc="timing", unit="round", mininterval=10):
             ticks.append(engine.warm_up())
             for name, generator in generators.items():
                 decodes[name].append(_decode_seconds(generator))

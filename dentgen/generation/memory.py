@@ -1,7 +1,4 @@
-"""What a process gives back to the system when an engine is gone.
-
-Refuses to know what an engine is.
-"""
+"""Returning memory to the system after an engine is gone."""
 
 from __future__ import annotations
 
@@ -17,25 +14,25 @@ _OWN_MAPPING: Final = 128 * 2**10  # bytes; what glibc itself starts with, and r
 
 
 def free_memory() -> None:
-    """Give back what former engines held."""
+    """Release what former engines held."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if (trim := _of_glibc("malloc_trim")) is not None:
+    if (trim := _glibc_function("malloc_trim")) is not None:
         trim(0)
 
 
 def free_buffers_at_once() -> None:
-    """From here on let every large buffer be a mapping of its own, which is gone from the process once it is freed.
+    """Make every large buffer from now on a mapping of its own, which the process loses once it is freed.
 
-    glibc would cut buffers of up to 32 MiB from its heap, and a heap shrinks at its end only: after a failed engine it
-    kept 300 MiB of nothing, where oneDNN's code, which wants mappings, found no place for any number of slots. This
-    holds for good and is slower, since every buffer's pages are new: it is for a process that will make no pictures.
+    glibc cuts buffers of up to 32 MiB from its heap, which shrinks only at its end: after a failed engine it kept 300 MiB
+    of free memory in which oneDNN, whose code needs mappings, found no room for any number of slots. The setting is
+    permanent and slow, because every buffer gets new pages: for processes that only look for a number that fits.
     """
-    if (set_option := _of_glibc("mallopt")) is not None:
+    if (set_option := _glibc_function("mallopt")) is not None:
         set_option(_M_MMAP_THRESHOLD, _OWN_MAPPING)
 
 
-def _of_glibc(name: str) -> ctypes._NamedFuncPointer | None:
-    """A function of the C library, None where it is another library than glibc."""
+def _glibc_function(name: str) -> ctypes._NamedFuncPointer | None:
+    """A function of the C library, None if it is not glibc."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

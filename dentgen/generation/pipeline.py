@@ -79,7 +79,7 @@ class Pipeline:
 
     Images equal those of a build with the same settings, record key, seed and variant, byte for byte. Not thread-safe.
 
-    Example:
+    Examples:
         >>> pipe = dentgen.Pipeline.from_bundle("miniature", adapters={"blended": 1.5})
         >>> images = pipe(segmentation=seg, lighting=light, prompt="frontal view", num_images_per_prompt=4).images
 

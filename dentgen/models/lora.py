@@ -144,9 +144,9 @@ def parse_lora(
             raise BundleError(file=source, key=key, found="no such module in the bundle", expected=expected)
         halves.setdefault(places[module], {})[side] = tensors[key]
     layers: dict[str, dict[str, LoraLayer]] = {"unet": {}, "text_encoder": {}}
-    for (net, module), found in halves.items():
+    for (net, module), sides in halves.items():
         weight = (unet if net == "unet" else text_encoder).get_submodule(module).weight
-        layers[net][module] = _layer(source, f"{net} {module}", found, weight, options)
+        layers[net][module] = _layer(source, f"{net} {module}", sides, weight, options)
     return Lora(layers["unet"], layers["text_encoder"])
 
 

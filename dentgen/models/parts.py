@@ -23,15 +23,18 @@ LORAS: Final = "loras"
 EMBEDDINGS: Final = "embeddings"
 REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
+_VOCABULARIES: Final = ("tokenizer.json", "vocab.json")
 _LOAD_ERRORS: Final = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Load a tokenizer.
+    """Load a tokenizer; transformers alone would make an empty one of a folder without vocabulary.
 
     Raises:
-        BundleError: If it cannot be read.
+        BundleError: If it cannot be read or has no vocabulary.
     """
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise BundleError(file=str(folder), found=f"no {' or '.join(_VOCABULARIES)}", expected="a CLIP tokenizer")
     try:
         return CLIPTokenizer.from_pretrained(folder)
     except _LOAD_ERRORS as error:

@@ -1,6 +1,6 @@
-"""The index of a source: what every condition shard holds, read in parallel, kept beside the plan.
+"""The index of a source: the records of every condition shard, read in parallel and cached beside the plan.
 
-A shard is read again only when its size or its tag (etag, mtime) changed. Refuses to know units.
+A shard is read again only if its size or its tag (etag or mtime) has changed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dentgen.parallel.processes import map_processes
 from dentgen.shards.parquet import UNREADABLE, table_of
 
 _THREADS: Final = 16
-#: Shards that one process takes at a time; fewer are not worth the start of processes.
+#: Shards per task of a process pool; fewer do not pay for starting processes.
 _CHUNK: Final = 64
-#: Shards whose keys are texts of Python at a time while an index is written.
+#: Shards per row group: their keys are Python strings while the group is written.
 _ROW_GROUP: Final = 512
 _INDEX_SCHEMA: Final = pa.schema(
     [
@@ -43,24 +43,24 @@ _SCHEMA: Final = pa.schema([("name", pa.string()), ("size", pa.int64()), ("tag",
 
 #: Called with (shards indexed, shards in all).
 IndexProgress = Callable[[int, int], None]
-#: Name, size and tag of a shard.
+#: Name, size and tag of a shard: what its cached index is valid for.
 Place = tuple[str, int, str]
 Known = Mapping[Place, ShardIndex]
 
 
 class PackedIndexes(Sequence[ShardIndex]):
-    """Indexes of many shards in columns; a key is a text of Python only while it is asked for.
+    """Indexes of many shards in columns; keys become Python strings only when accessed.
 
-    Ten million keys take half a gigabyte here, and three in tuples.
+    Ten million keys take half a gigabyte here, three gigabytes as tuples of strings.
     """
 
     def __init__(self) -> None:
-        """Nothing is packed yet."""
+        """Start empty."""
         self._chunks: list[pa.RecordBatch] = []
         self._ends: list[int] = []
 
     def pack(self, indexes: Sequence[ShardIndex]) -> None:
-        """Add indexes, several at a time."""
+        """Append indexes."""
         rows = [_to_row(index) for index in indexes]
         self._chunks.append(pa.RecordBatch.from_pylist(rows, schema=_INDEX_SCHEMA))
         self._ends.append(len(self) + len(rows))
@@ -83,18 +83,18 @@ class PackedIndexes(Sequence[ShardIndex]):
 
 
 class _StoredIndexes(Known):
-    """What was indexed before, still in the columns of its table."""
+    """An earlier index, still in the columns of its table."""
 
     def __init__(self, table: pa.Table) -> None:
-        """Look up which shards are there.
+        """Note which shards are there.
 
         Raises:
-            ValueError: If one has no keys or places.
+            ValueError: If a shard has no keys, or offsets that do not fit them.
         """
         lengths = (pc.list_value_length(table[name]).to_pylist() for name in ("keys", "offsets"))
-        for keys, places in zip(*lengths, strict=True):
-            if keys is None or places not in {0, keys + 1}:
-                raise ValueError(f"found {keys} keys and {places} places, expected a place between any two")
+        for keys, offsets in zip(*lengths, strict=True):
+            if keys is None or offsets not in {0, keys + 1}:
+                raise ValueError(f"found {offsets} offsets for {keys} keys, expected none or one more than keys")
         columns = (table[name].to_pylist() for name in ("name", "size", "tag"))
         self._table, self._rows = table, {place: row for row, place in enumerate(zip(*columns, strict=True))}
 
@@ -120,33 +120,33 @@ def index_source(
 
     Args:
         shards: The shards of a source.
-        known: What is known of them from before.
-        with_metadata: Read the records' splits and attributes too.
-        enough: Asked after every chunk with its indexes; indexing ends when it says so.
-        progress: Told after every chunk.
+        known: Cached indexes.
+        with_metadata: Read the splits and attributes of records as well.
+        enough: Called after every chunk with its indexes; True ends indexing.
+        progress: Called after every chunk.
     """
-    found = PackedIndexes()
+    packed = PackedIndexes()
     chunks = [shards[start : start + _CHUNK] for start in range(0, len(shards), _CHUNK)]
     missing = [
         [shard for shard in chunk if not is_known(shard, known, with_metadata=with_metadata)] for chunk in chunks
     ]
     workers = 1 if sum(map(bool, missing)) < 2 else None
-    made = map_processes(partial(_index_chunk, with_metadata=with_metadata), missing, workers)
-    for chunk, new, indexes in zip(chunks, missing, made, strict=True):
+    indexed = map_processes(partial(_index_chunk, with_metadata=with_metadata), missing, workers)
+    for chunk, new, indexes in zip(chunks, missing, indexed, strict=True):
         fresh = dict(zip([shard.name for shard in new], indexes, strict=True))
         inside = [fresh[shard.name] if shard.name in fresh else known[place_of(shard)] for shard in chunk]
-        found.pack(inside)
+        packed.pack(inside)
         if progress is not None:
-            progress(len(found), len(shards))
+            progress(len(packed), len(shards))
         if enough(inside):
             break
-    return found
+    return packed
 
 
 def read_source_index(url: str) -> Known:
-    """What was indexed before by shard name, size and tag; nothing if there is no index or it cannot be read.
+    """Cached indexes by shard name, size and tag; empty if there are none or the file cannot be read.
 
-    A bit that flipped in it would be another key or place, so its sums are asked.
+    Page checksums are verified, because a flipped bit would give another key or offset.
     """
     try:
         data = storage.read_bytes(url)
@@ -154,12 +154,12 @@ def read_source_index(url: str) -> Known:
         known = _StoredIndexes(table)
     except (StorageError, *UNREADABLE):
         return {}
-    pa.default_memory_pool().release_unused()  # what reading took; pyarrow keeps it otherwise
+    pa.default_memory_pool().release_unused()  # pyarrow keeps the memory of reading otherwise
     return known
 
 
 def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]) -> None:
-    """Keep an index for later; what could not be read is tried again then."""
+    """Cache indexes; unreadable shards are left out, so that the next plan tries them again."""
     rows = (
         {"name": shard.name, "size": shard.size, "tag": shard.tag, **_to_row(index)}
         for shard, index in zip(shards, indexes, strict=False)
@@ -173,23 +173,23 @@ def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequ
 
 
 def place_of(shard: ConditionShard) -> Place:
-    """What an index is known by."""
+    """What a cached index is valid for."""
     return shard.name, shard.size, shard.tag
 
 
 def is_known(shard: ConditionShard, known: Known, *, with_metadata: bool) -> bool:
-    """Whether all that is asked of a shard was indexed before."""
+    """Whether a cached index of a shard has everything that is needed."""
     return place_of(shard) in known and (not with_metadata or known[place_of(shard)].splits is not None)
 
 
 def _index_chunk(shards: Sequence[ConditionShard], *, with_metadata: bool) -> list[ShardIndex]:
-    """Threads hide the storage's latency."""
+    """Index shards in threads, which hide the latency of the storage."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(lambda shard: index_shard(shard, with_metadata=with_metadata), shards))
 
 
 def _to_row(index: ShardIndex) -> dict[str, object]:
-    """Keys may hold broken Unicode until they are rejected."""
+    """One row of the table; keys are bytes, because rejected ones may not be valid Unicode."""
     return {
         "keys": [key.encode("utf-8", "surrogateescape") for key in index.keys],
         "splits": index.splits,

@@ -1,6 +1,6 @@
 """Cutting an indexed source into units: fixed ranges of each condition shard.
 
-A shard's unreadable rest is planned too, as a record that will be rejected: planned = written + rejected.
+The unreadable rest of a shard is planned as one record, which is rejected later: planned = written + rejected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dentgen.spec.build import BuildSpec
 
 
 def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec) -> Iterator[Unit]:
-    """Numbered units in order; positions of duplicate keys are listed, so that their unit rejects them."""
+    """Yield numbered units in order; they list the positions of duplicate keys, whose records are rejected later."""
     left = spec.source.limit if spec.source.limit is not None else 2**63
     repeated = _repeated_hashes(indexes)
     seen: set[str] = set()
@@ -35,7 +35,7 @@ def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], s
 
 
 def wanted_positions(index: ShardIndex, split: str | None) -> list[int]:
-    """Positions of a split's records; those whose split cannot be read are included, so that they are rejected."""
+    """Positions of a split's records, and of those whose split cannot be read, which are rejected later."""
     if split is None or index.splits is None:
         return list(range(len(index.keys)))
     return [position for position, found in enumerate(index.splits) if found is None or found == split]
@@ -59,7 +59,7 @@ def _ranges(index: ShardIndex, wanted: list[int], spec: BuildSpec) -> Iterator[t
 
 
 def _repeated_hashes(indexes: Sequence[ShardIndex]) -> set[int]:
-    """Hashes shared by several keys: hashes take megabytes where a set of all keys would take a gigabyte."""
+    """Hashes that several keys share; all hashes take megabytes where a set of all keys would take a gigabyte."""
     found = [np.fromiter(map(hash, index.keys), np.int64, len(index.keys)) for index in indexes]
     hashes = np.concatenate(found) if found else np.zeros(0, np.int64)
     del found

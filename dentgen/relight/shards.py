@@ -72,7 +72,8 @@ def write_relit(source: str, out: str, relighting: Relighting, workers: int | No
         The outcome of each input shard, in order.
 
     Raises:
-        ConditionError: If the source holds no readable condition records.
+        StorageError: If the source is empty or cannot be listed.
+        ConditionError: If the source holds no condition records.
         SpecError: If ``out`` is inside the source, or holds records relit with other parameters.
     """
     shards = list_shards(source)

@@ -1,7 +1,6 @@
 """BuildSpec: everything that decides a dataset, in one YAML file.
 
-Unknown keys are errors, every key has a default and a description, and the digest covers what decides bytes and nothing
-else. Refuses to know how any of it is done.
+Unknown keys are errors, every key has a default and a description, and the digest covers exactly what decides bytes.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ SchedulerName = Literal[
 ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance"]
 
 
-#: A record that is wanted so much more often is better rendered again.
-MOST_TIMES: Final = 100
+#: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
+MAX_OVERSAMPLE: Final = 100
 
 
-#: YAML reads yes, no and numbers as such.
+#: Numbers and booleans in YAML are taken as text.
 _Value = Annotated[str, BeforeValidator(as_word)]
 
 
@@ -44,14 +43,14 @@ class SourceSpec(_Section):
         default="auto", description="How records are stored; auto looks at the file names."
     )
     split: str | None = Field(default=None, description="Use only records of this split; null takes all.")
-    limit: int | None = Field(default=None, ge=1, description="Use only so many records, the first ones; null: all.")
+    limit: int | None = Field(default=None, ge=1, description="Use only the first N records; null: all.")
     oversample: dict[str, dict[_Value, StrictInt]] = Field(
         default={},
-        description="Times as many variants of records with an attribute, as {lighting: {harsh: 3}, caries: {any: 2}}; "
-        "any stands for all values but 0, no and none. Of several that fit, the largest counts.",
+        description="Factor on the variants of records with an attribute, as {lighting: {harsh: 3}, caries: {any: 2}}; "
+        "any matches every value but 0, no and none. If several match, the largest counts.",
     )
     ignore_members: tuple[str, ...] = Field(
-        default=(), description="Members (as 'notes.txt') that records may have beside known ones; others are refused."
+        default=(), description="Members, such as 'notes.txt', to ignore; other unknown members reject their record."
     )
 
     @field_validator("oversample")
@@ -61,9 +60,9 @@ class SourceSpec(_Section):
         if unknown:
             raise ValueError(f"found attributes {unknown}, expected some of {list(ATTRIBUTES)}")
         times = [(f"{name}.{value}", n) for name, values in oversample.items() for value, n in values.items()]
-        wrong = [f"{place}: {n}" for place, n in times if not 1 <= n <= MOST_TIMES]
+        wrong = [f"{place}: {n}" for place, n in times if not 1 <= n <= MAX_OVERSAMPLE]
         if wrong:
-            raise ValueError(f"found {', '.join(wrong)}, expected whole numbers from 1 to {MOST_TIMES}")
+            raise ValueError(f"found {', '.join(wrong)}, expected whole numbers from 1 to {MAX_OVERSAMPLE}")
         return oversample
 
     def repeats(self, attributes: Mapping[str, str]) -> int:
@@ -86,12 +85,12 @@ class OutputSpec(_Section):
 
     path: str = Field(default="out/", min_length=1, description="Folder or any fsspec URL.")
     image_format: Literal["png", "jpg", "webp"] = Field(
-        default="png", description="Of the generated picture; label maps are always PNG."
+        default="png", description="Format of generated images; label maps are always PNG."
     )
 
 
 class ModelSpec(_Section):
-    """What makes the pictures."""
+    """The model."""
 
     bundle: str = Field(default="miniature", description="The embedded miniature, a bundle folder or URL, or a hub id.")
     adapters: dict[str, float] = Field(
@@ -104,44 +103,44 @@ class ModelSpec(_Section):
     )
     loras: dict[str, float] = Field(
         default={},
-        description="LoRAs of the bundle's folder loras/, added into the UNet's and text encoder's weights, by scale.",
+        description="LoRAs of the bundle's folder loras/ and their scales; fused into UNet and text encoder.",
     )
     embeddings: tuple[str, ...] = Field(
-        default=(), description="Embeddings of the bundle's folder embeddings/; prompts write NAME as <NAME>."
+        default=(), description="Textual inversions of the bundle's folder embeddings/; prompts use NAME as <NAME>."
     )
     decoder: Literal["kl", "tiny"] = Field(
-        default="kl", description="What turns latents into pictures: the autoencoder's decoder, or a distilled one."
+        default="kl", description="Decoder of the latents: the autoencoder's own, or a distilled one."
     )
     decode_tile: int | None = Field(
-        default=None, ge=64, multiple_of=8, description="Decode in tiles of this edge, pixels; null: whole pictures."
+        default=None, ge=64, multiple_of=8, description="Decode in tiles of this edge, pixels; null: whole images."
     )
 
     @field_validator("bundle")
     @classmethod
     def _holds_no_signature(cls, bundle: str) -> str:
-        if "://" in bundle and "?" in bundle:  # it would stand in every sample's metadata
+        if "://" in bundle and "?" in bundle:  # it would end up in every sample's metadata
             raise ValueError("found a query in the URL, expected credentials in the environment")
         return bundle
 
 
 class ConditionsSpec(_Section):
-    """How a record becomes a control image."""
+    """From condition record to control image."""
 
     use: tuple[ConditionName, ...] = Field(
-        default=("segmentation", "lighting"), min_length=1, description="Conditions that control the picture."
+        default=("segmentation", "lighting"), min_length=1, description="Conditions that control the image."
     )
     combine: Literal["blend", "sum"] = Field(
         default="blend",
-        description="blend: one control image for every adapter; sum: each condition has an adapter or ControlNet of "
-        "its own name, or goes through the bare base, and their residuals are added.",
+        description="blend: one control image for all adapters; sum: each condition goes through the adapter or "
+        "ControlNet of its name, or through the bare base, and residuals are added.",
     )
-    alpha: float = Field(default=0.3, ge=0, le=1, description="Share of segmentation colours over lighting.")
-    size: int = Field(default=128, ge=8, le=4096, multiple_of=8, description="Edge of the picture, pixels.")
-    fit: Literal["pad", "crop", "stretch"] = Field(default="pad", description="What happens to other shapes.")
+    alpha: float = Field(default=0.3, ge=0, le=1, description="Weight of segmentation colours over lighting.")
+    size: int = Field(default=128, ge=8, le=4096, multiple_of=8, description="Edge of the image, pixels.")
+    fit: Literal["pad", "crop", "stretch"] = Field(default="pad", description="How other shapes are fitted.")
     control_start: float = Field(
-        default=0.0, ge=0, le=1, description="Share of the steps before which no control acts."
+        default=0.0, ge=0, le=1, description="Fraction of the steps before which control is off."
     )
-    control_end: float = Field(default=1.0, ge=0, le=1, description="Share of the steps after which no control acts.")
+    control_end: float = Field(default=1.0, ge=0, le=1, description="Fraction of the steps after which control is off.")
 
     @model_validator(mode="after")
     def _blendable(self) -> ConditionsSpec:
@@ -155,52 +154,56 @@ class ConditionsSpec(_Section):
 
 
 class SamplingSpec(_Section):
-    """How pictures are sampled."""
+    """Diffusion sampling."""
 
     scheduler: SchedulerName | dict[str, Any] = Field(
         default="unipc", description="Solver: a name, or a diffusers scheduler config with its _class_name."
     )
     scheduler_options: dict[str, Any] = Field(
-        default={}, description="Changes of the scheduler's config, as solver_order: 3 or use_karras_sigmas: true."
+        default={}, description="Overrides of the scheduler's config, such as solver_order: 3."
     )
-    steps: int = Field(default=4, ge=1, le=1000, description="UNet calls per picture.")
+    steps: int = Field(default=4, ge=1, le=1000, description="Denoising steps (UNet calls) per image.")
     timesteps: tuple[int, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Explicit training timesteps, as many as steps; null: the scheduler's own.",
+        description="Explicit training timesteps, one per step; null: the scheduler's own.",
     )
     start_from: Literal["noise", "photo"] = Field(
         default="noise", description="photo: image-to-image from each record's photo member."
     )
     strength: float = Field(
-        default=1.0, gt=0, le=1, description="Share of the steps that a photo goes through; 1 keeps nothing of it."
+        default=1.0, gt=0, le=1, description="Fraction of the steps applied to a photo; 1 keeps nothing of it."
     )
     repaint: tuple[ClassName, ...] = Field(
-        default=(), description="Inpainting: classes of the segmentation to paint anew in the photo; the rest stays."
+        default=(), description="Inpainting: segmentation classes to repaint in the photo; the rest is kept."
     )
     guidance_scale: float = Field(default=1.0, ge=0, description="Classifier-free guidance; 1 is none.")
     guidance: Literal["full", "self", "initialize"] = Field(
         default="full",
-        description="full: a second row with the negative prompt; self, initialize: residual guidance, without one and "
-        "with one at the first step only, for scales up to about 1.4.",
+        description="full: a second UNet row with the negative prompt; self, initialize: residual guidance without a "
+        "second row, or with one at the first step only, for scales up to about 1.4.",
     )
-    guidance_delta: float = Field(default=1.0, ge=0, description="Factor on residual guidance's noise.")
-    variants: int = Field(default=4, ge=1, le=1000, description="Pictures per record, each with its own noise.")
-    seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="Names all noise together with key and variant.")
+    guidance_delta: float = Field(default=1.0, ge=0, description="Factor on the noise of residual guidance.")
+    variants: int = Field(default=4, ge=1, le=1000, description="Images per record, each with its own noise.")
+    seed: int = Field(
+        default=0, ge=-(2**63), lt=2**63, description="Seed; with record key and variant it decides all noise."
+    )
     prompt: str | None = Field(default=None, description="Prompt for every record; null uses the record's own.")
     negative_prompt: str = Field(default="", description="Prompt of the unconditional row.")
     long_prompts: Literal["error", "truncate", "chunk"] = Field(
-        default="error", description="Prompts over 75 tokens: rejected, cut (recorded), or read in windows of 75."
+        default="error",
+        description="Prompts over 75 tokens: rejected, truncated (recorded), or encoded in windows of 75.",
     )
-    prompt_chunks: int = Field(default=2, ge=1, le=16, description="Windows that chunk has room for.")
+    prompt_chunks: int = Field(default=2, ge=1, le=16, description="Number of windows of long_prompts: chunk.")
     prompt_to: str | None = Field(
-        default=None, description="Over the variants, prompts change towards this one; the last variant has it whole."
+        default=None,
+        description="Interpolate the prompt over the variants towards this one, which the last variant has.",
     )
     seed_to: int | None = Field(
-        default=None, ge=-(2**63), lt=2**63, description="Over the variants, noise changes towards this seed's."
+        default=None, ge=-(2**63), lt=2**63, description="Interpolate the noise over the variants towards this seed's."
     )
     interpolation: Literal["lerp", "slerp"] = Field(
-        default="slerp", description="How prompt embeddings change; noise always turns on its sphere (slerp)."
+        default="slerp", description="Interpolation of prompt embeddings; noise always uses slerp."
     )
 
     @property
@@ -210,22 +213,22 @@ class SamplingSpec(_Section):
 
     @property
     def interpolates(self) -> bool:
-        """Whether the variants of a record, if it has several, lie between two prompts or noises."""
+        """Whether variants interpolate between two prompts or seeds."""
         return self.prompt_to is not None or self.seed_to is not None
 
     @property
     def synthetic(self) -> bool:
-        """Whether no photograph goes into the pictures."""
+        """Whether no photograph goes into the images."""
         return self.start_from == "noise"
 
     @property
     def source_type(self) -> str:
-        """IPTC term for the pictures: those that start from a photograph may keep parts of it."""
+        """IPTC term for the images: those that start from a photograph may keep parts of it."""
         return TRAINED_ALGORITHMIC_MEDIA if self.synthetic else COMPOSITE_MEDIA
 
     @property
     def first_rows(self) -> int:
-        """UNet rows of a canvas at its first step, where it has most."""
+        """UNet rows of a canvas at its first step, its maximum."""
         return 2 if self.guidance_scale != 1.0 and self.guidance != "self" else 1
 
     @model_validator(mode="after")
@@ -240,11 +243,11 @@ class SamplingSpec(_Section):
 
 
 class EngineSpec(_Section):
-    """The stream batch. Slots and threads decide bits, so they belong to the digest."""
+    """The stream engine. Slots and threads decide bits, so they are part of the digest."""
 
     slots: int = Field(default=16, ge=1, description="UNet rows per tick.")
     control_slots: int | None = Field(
-        default=None, ge=1, description="Control net rows per tick; null: one per record that fits into the slots."
+        default=None, ge=1, description="Control net rows per tick; null: as many as keep the slots busy."
     )
     threads: int = Field(default=1, ge=1, description="CPU threads per process.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
@@ -252,23 +255,23 @@ class EngineSpec(_Section):
     )
     fill: Literal["auto", "continuous", "unit"] = Field(
         default="auto",
-        description="continuous: units share the engine; unit: one after the other; auto: unit on GPU.",
+        description="continuous: several units are in the engine at once; unit: one at a time; auto: unit on GPU.",
     )
     compile: bool = Field(default=False, description="torch.compile the UNet, control nets and decoder.")
     cuda_graph: bool = Field(default=False, description="Capture the tick as a CUDA graph; GPU only.")
 
 
 class PipelineSpec(_Section):
-    """How work is spread; decides no bytes except through samples_per_shard, which cuts units."""
+    """Distribution of the work; only samples_per_shard, which cuts units, decides bytes."""
 
     actors: int = Field(default=1, ge=1, description="Ray actors, each with its own models.")
     samples_per_shard: int = Field(
         default=64,
         ge=1,
-        description="Most samples per output shard; a record with more variants has a shard of its own.",
+        description="Maximum samples per output shard; a record with more variants gets its own.",
     )
     stall_seconds: float = Field(
-        default=30.0, ge=5, description="An actor silent for so long, or without a tick, is killed and starts again."
+        default=30.0, ge=5, description="An actor without heartbeat or engine progress for this long is restarted."
     )
     lease_seconds: float = Field(
         default=60.0, ge=1, description="A build's lease goes stale after this time without a renewal."
@@ -280,10 +283,12 @@ class PipelineSpec(_Section):
 
 
 class QualitySpec(_Section):
-    """What a build tolerates."""
+    """Quality requirements."""
 
-    gate: Literal[False] = Field(default=False, description="Not there yet; must be false.")
-    max_rejected: float = Field(default=0.05, ge=0, le=1, description="Largest rejected share with exit code 0.")
+    gate: None = Field(default=None, description="Reserved for the quality gate; must be null.")
+    max_rejected: float = Field(
+        default=0.05, ge=0, le=1, description="Maximum fraction of rejected samples with exit code 0."
+    )
 
 
 class BuildSpec(_Section):
@@ -323,7 +328,7 @@ class BuildSpec(_Section):
         return self
 
     def deciding(self) -> dict[str, Any]:
-        """The part that decides the dataset's bytes, as plain values."""
+        """The keys that decide the dataset's bytes, as plain values."""
         values = self.model_dump(mode="json")
         values["source"].pop("path")
         values["output"].pop("path")
@@ -333,20 +338,20 @@ class BuildSpec(_Section):
         return values
 
     def digest(self) -> str:
-        """sha256 of the deciding part."""
+        """sha256 of the deciding keys."""
         return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()
 
     @property
     def control_slots(self) -> int:
-        """Control slots of the engine: variants of a record share one, each row and prompt of theirs has its own."""
+        """Control slots: one per record, prompt and guidance row in the engine; variants of a record share it."""
         if self.engine.control_slots is not None:
             return self.engine.control_slots
         return self.control_slots_for(self.engine.slots)
 
     def control_slots_for(self, slots: int) -> int:
-        """Control slots that keep so many row slots busy.
+        """Control slots that keep ``slots`` row slots busy.
 
-        Where whole records fill the slots, one for each; otherwise the slots hold parts of two more, at both ends.
+        If whole records fill the row slots, one per record; otherwise parts of two more records are in flight.
         """
         sharing = self.sampling.variants if self.sampling.prompt_to is None else 1
         per_canvas = self.sampling.first_rows

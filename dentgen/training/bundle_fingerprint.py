@@ -9,7 +9,8 @@ from typing import Final
 from dentgen.errors import SpecError
 from dentgen.models.bundle import parts_digest
 from dentgen.models.parts import ADAPTERS, CONTROLNET
-from dentgen.spec.train import (
+from dentgen.spec.train import TrainSpec
+from dentgen.spec.train_recipes import (
     AdapterSpec,
     AutoencoderSpec,
     BaseSpec,
@@ -17,7 +18,6 @@ from dentgen.spec.train import (
     LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
-    TrainSpec,
 )
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")

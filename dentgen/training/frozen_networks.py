@@ -22,7 +22,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dentgen.errors import SpecError
 from dentgen.models.autoencoder import downscale_of
 from dentgen.models.parts import load_text_encoder, load_tokenizer, load_unet, load_vae
-from dentgen.spec.train import CommonSpec, ControlKind, LatentSpec
+from dentgen.spec.train_recipes import LatentSpec
+from dentgen.spec.train_sections import CommonSpec, ControlKind
 from dentgen.training.data.order import Place
 from dentgen.training.data.rows import Batch, TrainingRow
 

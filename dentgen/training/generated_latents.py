@@ -14,7 +14,7 @@ from torch import Tensor
 from dentgen.models.control import control_residuals, load_control, merge_adapter
 from dentgen.models.parts import ADAPTERS, CONTROLNET, chosen_part
 from dentgen.seeding import derive_seed, numpy_generator
-from dentgen.spec.train import TinyDecoderSpec
+from dentgen.spec.train_recipes import TinyDecoderSpec
 from dentgen.training.data.order import Place
 from dentgen.training.data.rows import TrainingRow
 from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, freeze, frozen_unet

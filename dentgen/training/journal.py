@@ -41,19 +41,19 @@ class Journal:
         self._start, self._done, self._began = start, start, time.monotonic()
         self._events = _events(spec.tensorboard, start)
         self._bar: Any = tqdm(total=spec.steps, initial=start, desc=spec.recipe, unit="step", disable=None)
-        self._open = ExitStack()
+        self._redirect = ExitStack()
 
     def __enter__(self) -> Self:
         """Print log lines above the progress bar."""
         if not self._bar.disable:
-            self._open.enter_context(logging_redirect_tqdm())
+            self._redirect.enter_context(logging_redirect_tqdm())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the progress bar and the event file."""
-        self._open.close()
+        self._redirect.close()
         self._bar.close()
         if self._events:
             self._events.close()
@@ -67,8 +67,8 @@ class Journal:
         """Add the values of a step, by name."""
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         self.rows.append({"step": step, **rounded})
-        told = ", ".join(f"{name} {value:.4g}" for name, value in rounded.items())
-        _LOG.info("%s: step %d of %d, %s; %s", self._spec.recipe, step, self._spec.steps, self._pace(), told)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in rounded.items())
+        _LOG.info("%s: step %d of %d, %s; %s", self._spec.recipe, step, self._spec.steps, self._pace(), text)
         if self._events:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)

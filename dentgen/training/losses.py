@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
-from dentgen.spec.train import LossSpec, PixelWeights
+from dentgen.spec.train_sections import LossSpec, PixelWeights
 
 _BOUNDARY_PIXELS: Final = 2
 #: Frequency bands of fine detail, cycles per pixel: wavelengths of 8 to 4 pixels, and below 4.

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dentgen.seeding import derive_seed, numpy_generator
-from dentgen.spec.train import TRAIN_STEPS, CommonSpec, LossSpec
+from dentgen.spec.train_sections import TRAIN_STEPS, CommonSpec, LossSpec
 from dentgen.training.data.rows import Batch, drop_words
 from dentgen.training.losses import noise_loss, pixel_weights, snr_weights
 from dentgen.training.miniature import SCHEDULER_CONFIG

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dentgen.models.control import control_residuals
-from dentgen.spec.train import ControlKind
+from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.rows import Batch
 from dentgen.training.frozen_networks import FrozenAutoencoder, control_tensor, image_tensor
 from dentgen.training.miniature import SCHEDULER_CONFIG

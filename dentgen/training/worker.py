@@ -9,7 +9,8 @@ from typing import assert_never
 import torch
 
 from dentgen.errors import ConditionError
-from dentgen.spec.train import (
+from dentgen.spec.train import TrainSpec
+from dentgen.spec.train_recipes import (
     AdapterSpec,
     AutoencoderSpec,
     BaseSpec,
@@ -20,7 +21,6 @@ from dentgen.spec.train import (
     LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
-    TrainSpec,
 )
 from dentgen.training.data.records import open_records
 from dentgen.training.data.rows import TrainingData

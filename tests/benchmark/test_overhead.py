@@ -1,4 +1,4 @@
-"""What a build's pipeline does when the making of units takes no time."""
+"""The pipeline's overhead: builds whose units take no time."""
 
 from __future__ import annotations
 
@@ -6,28 +6,76 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.benchmark.overhead import InstantWorkshop
+from dentgen.benchmark.overhead import InstantBackend, benchmark_overhead
+from dentgen.documents import Unit
+from dentgen.errors import SpecError
+from dentgen.pipeline.actors.dataset import Workers
 from dentgen.pipeline.plan import adopt_plan, make_plan
 from dentgen.pipeline.run import make_units
-from dentgen.shards.index import read_ledgers, seal
+from dentgen.shards.index import read_index, seal
 from dentgen.shards.lease import hold_lease
-from tests.conftest import small_spec, write_tar
+from dentgen.shards.ledger import digest_of, read_ledgers
+from dentgen.shards.plan import BuildLocation
+from dentgen.spec.yaml_file import read_spec
+from tests.conftest import ROOT, small_spec, write_tar
 
 UNITS = 150
 
 
+def ignore(*_: object) -> None:
+    """Neither log nor progress."""
+
+
+def test_an_instant_unit_is_one_text_sample(tmp_path: Path) -> None:
+    write_tar(tmp_path / "conditions" / "a.tar", {"r0": {"json": b"{}"}, "r1": {"json": b"{}"}})
+    spec = small_spec(tmp_path / "conditions", tmp_path / "out", sampling={"variants": 1})
+    plan = make_plan(spec)
+    unit: Unit = plan.units[0]
+    result = InstantBackend(plan, BuildLocation.of(spec)).make(unit, crashes=0)
+    assert result.record.sha256 == digest_of(result.shard)
+    assert result.record.bytes == len(result.shard)
+    assert (result.record.unit, result.record.written) == (unit.id, 1)
+
+
+@pytest.mark.parametrize("counts", [[100], [1, 50]])
+def test_fewer_than_two_builds_of_two_units_are_rejected(tmp_path: Path, counts: list[int]) -> None:
+    spec = read_spec(ROOT / "jobs" / "specs" / "demo.yaml")
+    with pytest.raises(SpecError) as caught:
+        benchmark_overhead(spec, str(tmp_path), counts, 1, log=ignore, progress=ignore)
+    assert caught.value.key == "--units"
+    assert caught.value.found == ", ".join(map(str, counts))
+
+
 @pytest.mark.ray
-def test_units_are_committed_while_others_are_made(tmp_path: Path, ray_local: None) -> None:
-    """Whatever else Ray does for units to come, it must leave a commit what it needs; a kill loses the rest."""
+def test_units_are_committed_while_others_are_generated(tmp_path: Path, ray_local: None) -> None:
+    """Whatever else Ray schedules, commits must get their share; a kill loses what is not committed."""
     write_tar(tmp_path / "conditions" / "a.tar", {f"r{number}": {"json": b"{}"} for number in range(UNITS)})
     out = str(tmp_path / "out")
     spec = small_spec(
         tmp_path / "conditions", tmp_path / "out", sampling={"variants": 1}, pipeline={"samples_per_shard": 1}
     )
     plan = adopt_plan(out, make_plan(spec))
+    workers = Workers(settings=spec.pipeline, backend=InstantBackend)
     with hold_lease(out, spec.pipeline.lease_seconds) as lease:
-        make_units(plan, plan.units, spec, lease, use_ray=True, backend=InstantWorkshop)
+        make_units(plan, plan.units, BuildLocation.of(spec), workers, lease)
     index = seal(out, plan)
     assert (index.planned, index.written, len(index.shards)) == (UNITS, UNITS, UNITS)
-    timings = [record.timing for record in read_ledgers(out, plan) if record.timing is not None]
+    records = read_ledgers(out, (unit.name for unit in plan.units))
+    timings = [record.timing for record in records if record.timing is not None]
     assert min(timing.committed for timing in timings) < max(timing.started for timing in timings)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_builds_of_every_size_are_measured(tmp_path: Path) -> None:
+    spec, done = read_spec(ROOT / "jobs" / "specs" / "demo.yaml"), []
+    figures = benchmark_overhead(
+        spec, str(tmp_path / "work"), [20, 60], 1, log=ignore, progress=lambda *counts: done.append(counts)
+    )
+    assert done == [(0, 80), (20, 80), (80, 80)]
+    assert set(figures["ratios"]) == {"60_over_20"}
+    assert set(figures["seconds_per_unit"]["60"]) == {"plan", "make", "seal"}
+    for count in (20, 60):
+        out = tmp_path / "work" / f"{count}-0" / "out"
+        assert read_index(str(out)).written == count
+        assert len(list((out / "shards").glob("*.tar"))) == count

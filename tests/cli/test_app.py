@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from typer.main import get_command
 
-from dentgen.cli.app import main
+from dentgen.cli.app import INTERRUPTED, app, main
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.raw import RawRecord
 from tests.conftest import DEMO, ROOT, problems, small_spec, write_tar
-from tests.test_layout import readme_commands
+
+
+def command_paths() -> Iterator[tuple[str, ...]]:
+    """Words of every command, those of groups included."""
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]  # a group
+        inner = getattr(command, "commands", {})
+        yield from ((name, last) for last in inner) if inner else iter([(name,)])
 
 
 def dentgen(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -37,50 +46,6 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
-
-
-SHORTENED = {"--count 1000": "--count 2", "--count 100": "--count 2"}
-SAID = {
-    "phantom": "2 records in conditions/, 1 shards rendered now",
-    "phantom --look": "2 records in scans/, 1 shards rendered now",
-    "sheet": "2 records in sheet.png",
-    "relight": "2 records relit now, 3 lightings each, from 1 shards, to relit/: 0 problems",
-    "plan": "6 units, 80 samples",
-    "generate --limit": "16 samples written, 0 rejected, of 16 planned\ndataset: out/demo-preview-4/",
-    "generate": "80 samples written, 0 rejected, of 80 planned\ndataset: out/demo/\nlook at: out/demo/report.html",
-    "status": "6 of 6 units done",
-    "verify": "80 samples in 6 units: 0 problems",
-    "repair": "0 problems, 0 units made again, 0 left",
-    "gc": "0 files, 0 bytes",
-    "report": "out/demo/report.html",
-    "models inspect": "miniature",
-    "models verify": "0 problems",
-}
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None:
-    """Run one after the other, as they stand there; rendering a thousand jaws is cut to two."""
-    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
-    commands = [command for command in readme_commands() if command.startswith("dentgen ")][: len(SAID)]
-    for command in commands:
-        for long, short in SHORTENED.items():
-            command = command.replace(long, short)  # noqa: PLW2901
-        run = dentgen(*command.split()[1:], cwd=tmp_path)
-        assert run.returncode == 0, (command, run.stderr)
-        name = command.split()[1] + "".join(f" {option}" for option in ("--limit", "--look") if option in command)
-        name += f" {command.split()[2]}" if name == "models" else ""
-        assert SAID.pop(name) in run.stdout, (command, run.stdout)
-        if name == "plan":
-            assert re.search(r"expected: \d+\.\d MB and 0:\d\d:\d\d with 1 actors, measured on 16 samples", run.stdout)
-        if name == "generate":
-            assert re.search(r"actor on .*: start-up \d+\.\d s, engine busy \d+% of the time", run.stderr)
-    assert not SAID, "the README shows every command"
-    composite = b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-    assert composite in (tmp_path / "out" / "demo" / "contact_sheet.png").read_bytes()
-    sheet = np.asarray(Image.open(tmp_path / "out" / "demo" / "contact_sheet.png"))
-    assert sheet.std() > 30, "a sheet of one colour shows nothing"
 
 
 @pytest.fixture
@@ -105,10 +70,10 @@ def test_damage_is_exit_code_1_and_repaired(small_source: Path, tmp_path: Path, 
     (out / "shards" / "000009.tar").write_bytes(b"stray")
     broken = here("verify", str(out))
     assert broken.returncode == 1
-    assert "shards/000001.tar: not there" in broken.stderr
+    assert "shards/000001.tar: missing" in broken.stderr
     repaired = here("repair", str(out), "--no-ray")
     assert repaired.returncode == 0, repaired.stderr
-    assert "1 problems, 1 units made again, 0 left" in repaired.stdout
+    assert "1 problems, 1 units regenerated, 0 left" in repaired.stdout
     assert "000009.tar" in here("gc", str(out)).stdout
     assert (out / "shards" / "000009.tar").exists(), "listing removes nothing"
     assert "1 files, 5 bytes removed" in here("gc", str(out), "--remove").stdout
@@ -124,6 +89,65 @@ def test_the_demo_builds_as_a_command(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
     assert re.search(r"actor on .*: start-up \d+\.\d s, engine busy \d+% of the time", run.stderr)
     assert problems(out) == []
+
+
+def test_version_and_groups(here: Callable[..., Finished]) -> None:
+    assert here("--version").stdout.split() == ["dentgen", version("dentgen")]
+    text = here("--help").stdout
+    places = [text.index(word) for word in (" Conditions ", " Datasets ", " Models ", " Measurements ")]
+    assert places == sorted(places)
+    for command, place in {"phantom": 0, "generate": 1, "train": 2, "benchmark": 3}.items():
+        assert max(n for n, at in enumerate(places) if at < text.index(f" {command} ")) == place
+
+
+@pytest.mark.parametrize("command", list(command_paths()))
+def test_every_command_explains_itself_with_an_example(command: tuple[str, ...], here: Callable[..., Finished]) -> None:
+    shown = here(*command, "--help")
+    assert shown.returncode == 0
+    assert f"dentgen {' '.join(command)}" in " ".join(shown.stdout.split()), "usage"
+    if command != ("schemas",):  # hidden: for developers
+        assert "Example" in shown.stdout
+
+
+def test_too_many_rejected_samples_are_no_success(
+    tmp_path: Path, demo_members: dict[str, dict[str, bytes]], here: Callable[..., Finished]
+) -> None:
+    keys = sorted(demo_members)[:2]
+    records = {key: dict(demo_members[key]) for key in keys}
+    records[keys[0]]["seg.png"] = b"damaged"
+    write_tar(tmp_path / "s" / "x.tar", records)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(small_spec(tmp_path / "s", tmp_path / "out").model_dump(mode="json")))
+    run = here("generate", str(spec), "--no-ray")
+    assert run.returncode == 1
+    assert "quality.max_rejected" in run.stderr
+    assert "50.0%" in run.stderr
+    assert run.stdout == "", "what failed prints no success"
+    tolerant = here("generate", str(spec), "--no-ray", "--set", "quality.max_rejected=0.5")
+    assert tolerant.returncode == 0
+    assert tolerant.stdout.startswith("2 samples written, 2 rejected, of 4 planned\n")
+
+
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=[pytest.mark.ray, pytest.mark.slow])])
+def test_ctrl_c_ends_with_one_clean_line_and_resumes(ray: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["generate", "demo", "--set", f"output.path={out}", *([] if ray else ["--no-ray"])]
+    command = [sys.executable, "-m", "dentgen", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("generating"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == INTERRUPTED
+    assert rest.splitlines()[-1].startswith("interrupted")
+    assert "Traceback" not in rest
+    assert not (out / "lease.json").exists()
+    done = len(list((out / "ledger").iterdir()))
+    assert 0 < done < 6
+    if not ray:
+        assert f"{6 - done} pending" in dentgen(*arguments).stderr
 
 
 def test_wrong_use_is_exit_code_2(tmp_path: Path, here: Callable[..., Finished]) -> None:
@@ -160,7 +184,7 @@ def test_records_are_relit_and_nothing_else_changes(
     arguments = ("relight", str(small_source), str(out), "--lightings", "3", "--seed", "7")
     first = here(*arguments)
     assert first.returncode == 0, first.stderr
-    assert "5 records relit now, 3 lightings each, from 2 shards" in first.stdout
+    assert "5 records relit, 3 lightings each, from 2 shards" in first.stdout
     before, after = relit_samples(small_source), relit_samples(out)
     assert len(after) == 15
     for key, members in before.items():
@@ -180,7 +204,7 @@ def test_records_are_relit_and_nothing_else_changes(
         assert "no cast shadows" in json.loads(after[f"{key}-l00"]["json"])["source"]
     shards = {path.name: path.read_bytes() for path in out.glob("*.tar")}
     (out / "b.tar").unlink()
-    assert "2 records relit now" in here(*arguments).stdout
+    assert "2 records relit," in here(*arguments).stdout
     assert {path.name: path.read_bytes() for path in out.glob("*.tar")} == shards
     other = here(*arguments[:-1], "8")
     assert other.returncode == 2
@@ -210,13 +234,13 @@ def test_what_cannot_be_relit_is_named_every_time(
     assert first.returncode == 1
     assert re.search(rf"{keys[1]}: found members \[.*\], expected a member 'normal.png'", first.stderr)
     assert re.search(r"k{78}: found a key that is too long", first.stderr)
-    assert "2 records relit now" in first.stdout
+    assert "2 records relit," in first.stdout
     assert "2 problems" in first.stdout
     assert set(relit_samples(tmp_path / "relit")) == {f"{key}-l0{n}" for key in (keys[0], keys[2]) for n in (0, 1)}
     again = here(*arguments)
     assert again.returncode == 1, "what an earlier run left out is still not there"
     assert f"x.tar: {keys[1]}: not in " in again.stderr
-    assert "0 records relit now" in again.stdout
+    assert "0 records relit," in again.stdout
     (tmp_path / "source" / "x.tar").write_bytes(whole[: len(whole) // 2])
     cut = here("relight", str(tmp_path / "source"), str(tmp_path / "cut"))
     assert cut.returncode == 1
@@ -229,17 +253,6 @@ def test_relit_shards_never_become_their_own_source(small_source: Path, here: Ca
         assert refused.returncode == 2
         assert "inside the source" in refused.stderr
     assert sorted(path.name for path in small_source.iterdir()) == ["a.tar", "b.tar"]
-
-
-def test_commands_of_the_readme_are_commands() -> None:
-    """Long ones are run by tests of their own; every one must at least parse."""
-    known = dentgen("--help").stdout
-    for command in readme_commands():
-        words = command.split()
-        if words[0] == "dentgen":
-            assert f" {words[1]} " in known, command
-        elif words[0] == "python":
-            assert (ROOT / words[1]).exists(), command
 
 
 def build_with(spec_name: str, source: Path, out: Path, *overrides: str) -> dict[str, bytes]:

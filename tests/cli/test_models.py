@@ -16,8 +16,7 @@ from dentgen.cli.app import main
 from dentgen.cli.models import Kind
 from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.models.checkpoints.import_file import PLACES
-from tests.models.checkpoints.ldm_net import checkpoint, random_control, trained
-from tests.models.checkpoints.test_import_file import SHAPE
+from tests.models.checkpoints.ldm_net import MINIATURE_SHAPE, checkpoint, random_control, trained
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def test_from_a_published_pair_to_a_bundle_that_verifies(models: Callable[..., Finished], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(find_bundle("miniature"), bundle, ignore=shutil.ignore_patterns("controlnet", "adapters"))
-    tensors = checkpoint(random_control(SHAPE, "base"))
+    tensors = checkpoint(random_control(MINIATURE_SHAPE, "base"))
     torch.save(tensors, tmp_path / "base.ckpt")
     torch.save(trained(tensors), tmp_path / "lineart.ckpt")
 
@@ -67,7 +66,7 @@ def test_from_a_published_pair_to_a_bundle_that_verifies(models: Callable[..., F
 
     again = models("import", tmp_path / "base.ckpt", bundle / "controlnet", "--unsafe-pickle")
     assert again.returncode == 2
-    assert "found something there already" in again.stderr
+    assert "found an existing file or folder" in again.stderr
 
 
 def test_a_bad_bundle_is_exit_code_1_and_a_line_each(models: Callable[..., Finished], tmp_path: Path) -> None:

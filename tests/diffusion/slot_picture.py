@@ -1,4 +1,4 @@
-"""Draws ``slots.svg`` from the engine's own bookkeeping: ``python -m tests.diffusion.slot_picture``."""
+"""Draws ``slots.svg`` with the engine's slot allocation: ``python -m tests.diffusion.slot_picture``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def canvases() -> list[Canvas]:
 
 
 def trace() -> tuple[list[Cell], int]:
-    """A cell for every row slot and control slot of every tick."""
+    """A cell for every occupied row slot and control slot of every tick, and the number of ticks."""
     slots, waiting, cells, tick = SlotMap(SLOTS, {"control": CONTROL_SLOTS}), deque(canvases()), list[Cell](), 0
     while waiting or slots.canvases:
         while waiting and slots.try_admit(waiting[0]):

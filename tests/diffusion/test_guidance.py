@@ -1,28 +1,46 @@
-"""Residual guidance against the recurrence that its authors publish, and against its definition."""
+"""Guidance: residual guidance against the recurrence of its authors, and the rows and weights of every method."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
 from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.guidance import Guidance, GuidanceMethod
+from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.errors import CanvasError
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
-from tests.diffusion.parts import LATENT, PROMPTS, build_engine, latents, prompt, random_latents, simple, table_of
+from dentgen.spec.build import SchedulerName
+from tests.diffusion.parts import (
+    LATENT,
+    PROMPTS,
+    build_engine,
+    latents,
+    prompt,
+    random_latents,
+    relative_error,
+    sample_one,
+    simple,
+    table_of,
+)
 
 STEPS = 4
+METHODS: tuple[GuidanceMethod, ...] = get_args(GuidanceMethod)
+NEGATIVE = KeyedTensor("negative", torch.zeros(1))
 
 
 @torch.no_grad()
 def stream_diffusion(bundle: Bundle, canvas: Canvas, method: GuidanceMethod) -> torch.Tensor:
-    """Residual guidance of an LCM run as a recurrence of the virtual residual noise s (StreamDiffusion, section 3.2).
+    """Residual guidance of an LCM run as a recurrence of the residual noise s (StreamDiffusion, section 3.2).
 
     With a, b the factors of signal and noise: u = delta s, and after a step D = (b s - b e) / a carries s to the next
-    level, s <- n + a' D / b'. It starts from the noise n_0 that really is in the latents.
+    level, s <- n + a' D / b'. It starts from the noise n_0 that is actually in the latents.
     """
     scheduler = make_scheduler("lcm", bundle.folder)
     scheduler.set_timesteps(STEPS)
@@ -53,7 +71,8 @@ def stream_diffusion(bundle: Bundle, canvas: Canvas, method: GuidanceMethod) -> 
 
 def predict(bundle: Bundle, canvas: Canvas, x: torch.Tensor, t: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
     condition = canvas.controls[0].condition.values[None]
-    residuals = control_residuals(bundle.control, condition, t[None], embeds[None])  # type: ignore[arg-type]
+    assert bundle.control is not None
+    residuals = control_residuals(bundle.control, condition, t[None], embeds[None])
     found: torch.Tensor = bundle.unet(
         x.float(), t, embeds[None], down_block_additional_residuals=residuals[:-1],
         mid_block_additional_residual=residuals[-1],
@@ -73,15 +92,13 @@ def test_residual_guidance_equals_its_recurrence(
     plain = simple(miniature, 1, 1, table, image=image)
     found = build_engine(miniature).run([plain, canvas])
     expected = stream_diffusion(miniature, canvas, method).float()
-    error = float((latents(found["c0"]) - expected).norm() / expected.norm())
-    assert error < 1e-4
-    assert float((latents(found["c0"]) - latents(found["c1"])).norm() / expected.norm()) > 0.01, "it guides at all"
+    assert relative_error(latents(found["c0"]), expected) < 1e-4
+    assert relative_error(latents(found["c1"]), expected) > 0.01, "guidance has an effect"
 
 
 @pytest.mark.parametrize("name", ["unipc", "euler", "dpmpp_2m"])
-def test_initialize_begins_like_full_guidance(miniature: Bundle, name: str) -> None:
-    """One step of it is full guidance exactly, under every solver."""
-    table = table_of(miniature, name, 1)  # type: ignore[arg-type]
+def test_one_step_of_initialize_is_full_guidance(miniature: Bundle, name: SchedulerName) -> None:
+    table = table_of(miniature, name, 1)
     negative = prompt(miniature, PROMPTS[1])
     methods: tuple[GuidanceMethod, ...] = ("full", "initialize")
     noise = NoiseKey(1, "same", 0)
@@ -90,13 +107,46 @@ def test_initialize_begins_like_full_guidance(miniature: Bundle, name: str) -> N
         for n, method in enumerate(methods)
     ]
     found = build_engine(miniature).run(canvases)
-    error = (latents(found["c0"]) - latents(found["c1"])).norm() / latents(found["c0"]).norm()
-    assert float(error) < 1e-5
+    assert relative_error(latents(found["c1"]), latents(found["c0"])) < 1e-5
 
 
-def test_residual_guidance_without_meaning_is_refused(miniature: Bundle) -> None:
+def test_a_scale_of_one_disables_guidance(miniature: Bundle) -> None:
     table = table_of(miniature, "unipc", 4)
-    of_velocity = type(table)(**{f: getattr(table, f) for f in table.__slots__} | {"prediction_type": "v_prediction"})
-    canvas = simple(miniature, 0, 1, of_velocity, guidance=Guidance(2.0, "self"))
-    with pytest.raises(CanvasError, match="needs an epsilon model, found v_prediction"):
-        build_engine(miniature).submit(canvas)
+    unguided = sample_one(miniature, simple(miniature, 0, 0, table))
+    for method in METHODS:
+        guidance = Guidance(1.0, method, prompt(miniature, PROMPTS[1]))
+        assert torch.equal(unguided, sample_one(miniature, simple(miniature, 0, 0, table, guidance=guidance)))
+
+
+@pytest.mark.parametrize(("method", "rows"), [("full", (2, 2)), ("self", (1, 1)), ("initialize", (2, 1))])
+def test_rows_of_every_method(method: GuidanceMethod, rows: tuple[int, int]) -> None:
+    guidance, prompted = Guidance(3.0, method, NEGATIVE, 0.8), KeyedTensor("prompt", torch.zeros(1))
+    assert tuple(len(guidance.rows(prompted, step)) for step in (0, 1)) == rows
+    weights = {row.prompt.name: row.weight for row in guidance.rows(prompted, 0)}
+    assert weights["prompt"] == 3.0
+    if method != "self":
+        assert weights["negative"] == pytest.approx(-2.0 if method == "full" else -2.0 * 0.8)
+
+
+@pytest.mark.parametrize("method", ["full", "initialize"])
+def test_a_missing_negative_prompt_is_an_error(miniature: Bundle, method: GuidanceMethod) -> None:
+    with pytest.raises(CanvasError) as caught:
+        Guidance(2.0, method).check("c0", table_of(miniature, "unipc", 4))
+    assert (caught.value.key, caught.value.found) == ("c0", "no negative prompt")
+
+
+def test_residual_guidance_needs_an_epsilon_model(miniature: Bundle) -> None:
+    velocity = replace(table_of(miniature, "unipc", 4), prediction_type="v_prediction")
+    with pytest.raises(CanvasError) as caught:
+        Guidance(2.0, "self").check("c0", velocity)
+    error = caught.value
+    assert (error.key, error.found, error.expected) == ("c0", "prediction type v_prediction", "prediction type epsilon")
+    Guidance(2.0, "full", NEGATIVE).check("c0", velocity)
+
+
+def test_residual_guidance_needs_signal_at_every_step(miniature: Bundle) -> None:
+    table = table_of(miniature, "unipc", 4)
+    without_signal = replace(table, signal=table.signal * torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(CanvasError) as caught:
+        Guidance(2.0, "self").check("c0", without_signal)
+    assert (caught.value.key, caught.value.expected) == ("c0", "signal and noise at every step")

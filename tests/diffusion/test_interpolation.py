@@ -1,4 +1,4 @@
-"""Lines, arcs and noise on the way between two keys, against plain formulas."""
+"""Interpolation of embeddings and noise against closed forms."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ SEEDS = st.integers(0, 10_000)
 
 
 def embeddings(seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Three tokens of other lengths and directions."""
+    """Three tokens of different norms and directions."""
     lengths = torch.tensor([[0.1], [1.0], [30.0]])
     return (torch.randn(3, 16, generator=torch.Generator().manual_seed(seed)) * lengths).to(dtype)
 
 
 @given(SEEDS, st.sampled_from([torch.float64, torch.float32, torch.bfloat16]))
-def test_ends_are_given_back_bit_for_bit(seed: int, dtype: torch.dtype) -> None:
+def test_both_ends_are_exact(seed: int, dtype: torch.dtype) -> None:
     a, b = embeddings(seed, dtype), embeddings(seed + 1, dtype)
-    for way in (lerp, slerp, slerp_whole):
-        assert torch.equal(way(a, b, 0.0), a)
-        assert torch.equal(way(a, b, 1.0), b)
-        assert way(a, b, 0.3).dtype == dtype
+    for interpolate in (lerp, slerp, slerp_whole):
+        assert torch.equal(interpolate(a, b, 0.0), a)
+        assert torch.equal(interpolate(a, b, 1.0), b)
+        assert interpolate(a, b, 0.3).dtype == dtype
 
 
 @given(SEEDS, SHARES)
-def test_a_line_is_a_line(seed: int, share: float) -> None:
+def test_lerp_equals_its_formula(seed: int, share: float) -> None:
     a, b = embeddings(seed), embeddings(seed + 1)
     expected = (1 - share) * a.numpy().astype(np.float64) + share * b.numpy().astype(np.float64)
     np.testing.assert_allclose(lerp(a, b, share).numpy(), expected, rtol=1e-6, atol=1e-6)
 
 
 @given(SEEDS, SHARES)
-def test_an_arc_turns_evenly_and_keeps_the_length(seed: int, share: float) -> None:
-    """Of two unit vectors: on the circle, in their plane, at a share of the angle."""
+def test_slerp_of_unit_vectors_divides_their_angle(seed: int, share: float) -> None:
     a, b = (torch.nn.functional.normalize(embeddings(n).double(), dim=-1) for n in (seed, seed + 1))
     found = slerp(a, b, share)
     angle = (a * b).sum(-1).acos()
@@ -51,13 +50,13 @@ def test_an_arc_turns_evenly_and_keeps_the_length(seed: int, share: float) -> No
 
 
 @given(SEEDS, SHARES)
-def test_arcs_are_the_same_from_both_ends(seed: int, share: float) -> None:
+def test_slerp_is_symmetric(seed: int, share: float) -> None:
     a, b = embeddings(seed), embeddings(seed + 1)
     torch.testing.assert_close(slerp(a, b, share), slerp(b, a, 1 - share), rtol=1e-5, atol=1e-5)
 
 
 @given(SEEDS, SHARES)
-def test_every_token_has_its_own_arc_and_noise_has_one(seed: int, share: float) -> None:
+def test_slerp_is_per_token_and_slerp_whole_is_not(seed: int, share: float) -> None:
     a, b = embeddings(seed), embeddings(seed + 1)
     alone = torch.stack([slerp(one, other, share) for one, other in zip(a, b, strict=True)])
     torch.testing.assert_close(slerp(a, b, share), alone)
@@ -68,8 +67,8 @@ def test_every_token_has_its_own_arc_and_noise_has_one(seed: int, share: float) 
 
 
 @given(SEEDS, SHARES, st.sampled_from([0.0, 1.0, 1 + 1e-7, 2.0, -1.0]))
-def test_what_has_no_arc_takes_the_line(seed: int, share: float, factor: float) -> None:
-    """Zero, parallel and opposite vectors, beside a token that has an arc."""
+def test_slerp_falls_back_to_lerp_where_it_is_undefined(seed: int, share: float, factor: float) -> None:
+    """Tokens that are zero, parallel or opposite, next to one that is not."""
     a, other = embeddings(seed), embeddings(seed + 1)
     b = torch.cat([a[:2] * factor, other[2:]])
     found = slerp(a, b, share)
@@ -78,15 +77,15 @@ def test_what_has_no_arc_takes_the_line(seed: int, share: float, factor: float) 
 
 
 @given(SEEDS, SHARES)
-def test_line_and_arc_meet_where_one_takes_over(seed: int, share: float) -> None:
+def test_slerp_and_lerp_agree_at_the_fallback_threshold(seed: int, share: float) -> None:
     a = embeddings(seed)
-    for turn in (0.9e-4, 1.1e-4):  # on either side of the angle at which it does
+    for turn in (0.9e-4, 1.1e-4):  # on either side of the threshold
         b = a + turn * a.norm(dim=-1, keepdim=True) * torch.nn.functional.normalize(embeddings(seed + 1), dim=-1)
         torch.testing.assert_close(slerp(a, b, share), lerp(a, b, share), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
-def test_noise_on_the_way_is_standard_normal(share: float) -> None:
+def test_interpolated_noise_is_standard_normal(share: float) -> None:
     shape, ends = (4, 32, 32), (NoiseKey(0, "a", 0), NoiseKey(0, "b", 0))
     drawn = torch.stack([NoisePath(*ends, share).normal("injected", step, shape) for step in range(50)])
     assert drawn.dtype == torch.float32
@@ -97,7 +96,7 @@ def test_noise_on_the_way_is_standard_normal(share: float) -> None:
     assert float((norms - 1).abs().max()) < 0.06
 
 
-def test_a_path_ends_in_its_keys() -> None:
+def test_a_noise_path_equals_its_keys_at_both_ends() -> None:
     start, end, draw = NoiseKey(0, "a", 0), NoiseKey(0, "b", 3), ("initial", 0, (4, 8, 8))
     assert torch.equal(NoisePath(start, end, 0.0).normal(*draw), start.normal(*draw))
     assert torch.equal(NoisePath(start, end, 1.0).normal(*draw), end.normal(*draw))
@@ -107,11 +106,11 @@ def test_a_path_ends_in_its_keys() -> None:
     for name in (("injected", 0), ("injected", 7)):
         drawn = halfway.normal(*name, (4, 8, 8))
         assert torch.equal(drawn, slerp_whole(start.normal(*name, (4, 8, 8)), end.normal(*name, (4, 8, 8)), 0.5))
-    assert hash(halfway) == hash(NoisePath(start, end, 0.5)), "names noise as a key does"
+    assert hash(halfway) == hash(NoisePath(start, end, 0.5))
 
 
 @given(st.integers(1, 1000))
-def test_shares_go_from_one_end_to_the_other(variants: int) -> None:
+def test_shares_are_evenly_spaced_from_zero_to_one(variants: int) -> None:
     shares = [share_of(variant, variants) for variant in range(variants)]
     assert shares[0] == 0
     assert shares[-1] == (1 if variants > 1 else 0)
@@ -119,7 +118,7 @@ def test_shares_go_from_one_end_to_the_other(variants: int) -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_there_is_nothing_beyond_the_ends(share: float) -> None:
-    for way in (lerp, slerp, slerp_whole):
-        with pytest.raises(ValueError, match=r"expected 0\.\.1"):
-            way(embeddings(0), embeddings(1), share)
+def test_shares_outside_the_unit_interval_are_an_error(share: float) -> None:
+    for interpolate in (lerp, slerp, slerp_whole):
+        with pytest.raises(ValueError, match=f"{share}"):
+            interpolate(embeddings(0), embeddings(1), share)

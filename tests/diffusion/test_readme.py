@@ -1,4 +1,4 @@
-"""The engine's page says what is so: its picture and its numbers come from the code."""
+"""The picture, tables and file names of the engine's page agree with the code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.diffusion.slot_picture import PICTURE, draw
 PAGE = (ROOT / "dentgen" / "diffusion" / "README.md").read_text()
 
 
-def test_the_picture_is_the_slot_map_s() -> None:
-    """Drawn again by 'python -m tests.diffusion.slot_picture'."""
+def test_the_picture_is_current() -> None:
+    """Regenerate it with ``python -m tests.diffusion.slot_picture``."""
     assert PICTURE.read_text() == draw()
 
 
-def test_the_tables_are_the_solvers() -> None:
+def test_the_tables_are_solver_tables() -> None:
     solvers: tuple[tuple[SchedulerName, int], ...] = (("lcm", 2), ("unipc", 4))
     for name, steps in solvers:
         for k, row in enumerate(table_of_folder(find_bundle("miniature"), name, steps).coefficients):

@@ -1,4 +1,4 @@
-"""Solver tables against the schedulers that they were read from, run as diffusers' pipelines run them."""
+"""Solver tables against the schedulers that they are read from, run as by diffusers' pipelines."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def make(name: SchedulerName | dict[str, Any], **options: Any) -> Any:
 
 
 def tolerance(name: SchedulerName | dict[str, Any]) -> float:
-    """Some schedulers round latents or sigmas to float32; DDPM's last noise is 1e-10, where it clamps its variance."""
+    """Some schedulers round latents or sigmas to float32; DDPM's last noise of 1e-10 comes from a clamped variance."""
     if isinstance(name, dict) or name in FLOAT32:
         return 1e-5
     return 1e-9 if name == "ddpm" else 1e-11
 
 
 def model(x: Tensor, t: Tensor) -> Tensor:
-    """A model that is not linear, so that a wrong coefficient anywhere shows; tame, so that rounding does not grow."""
+    """A non-linear model, so that every wrong coefficient shows; with small slopes, so that rounding does not grow."""
     return 0.5 * torch.tanh(0.5 * x + 0.3 * torch.sin(3 * x.roll(1, -1)) + float(t) / 700)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Image latents, noise, and where inpainting puts the image back."""
+    """Image latents, noise, and the mask of the known region in inpainting."""
 
     image: Tensor
     noise: Tensor
@@ -75,7 +75,7 @@ def sequential(
     inpaint: bool = False,
     drawn_as: torch.dtype = torch.float64,
 ) -> tuple[list[Tensor], dict[int, Tensor]]:
-    """diffusers' image-to-image and inpainting pipelines: every x_{k+1}, and the noise drawn in each step."""
+    """As diffusers' image-to-image and inpainting pipelines: every x_{k+1}, and the noise drawn in each step."""
     if timesteps is None:
         scheduler.set_timesteps(steps)
     else:
@@ -128,7 +128,7 @@ def by_table(table: SolverTable, given: Inputs, drawn: dict[int, Tensor], *, inp
 def assert_table_equals(
     name: SchedulerName | dict[str, Any], steps: int, options: dict[str, Any] | None = None, **how: Any
 ) -> SolverTable:
-    """Every x_k by the table is the scheduler's own."""
+    """Compare every x_k of the table with that of the scheduler."""
     given, drawn_as, inpaint = inputs(), how.pop("drawn_as", torch.float64), how.pop("inpaint", False)
     table = probe_solver(make(name, **(options or {})), steps, **how)
     expected, drawn = sequential(make(name, **(options or {})), steps, given, drawn_as=drawn_as, inpaint=inpaint, **how)
@@ -150,12 +150,13 @@ def test_table_equals_scheduler_at_every_step_count(name: SchedulerName) -> None
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("solver_type", ["bh1", "bh2"])
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
-def test_unipc_settings(order: int, solver_type: str, final: str) -> None:
+def test_table_equals_unipc_with_other_settings(order: int, solver_type: str, final: str) -> None:
     options = {"solver_order": order, "solver_type": solver_type, "final_sigmas_type": final}
     for steps in (1, 2, 3, 5, 8, 20, 50):
         if (solver_type, final) == ("bh1", "zero"):
-            with pytest.raises(SolverError, match="not finite"):
+            with pytest.raises(SolverError) as caught:
                 probe_solver(make("unipc", **options), steps)
+            assert caught.value.key == "coefficients"
         else:
             assert_table_equals("unipc", steps, options)
 
@@ -179,7 +180,9 @@ def test_unipc_settings(order: int, solver_type: str, final: str) -> None:
         ({"_class_name": "LMSDiscreteScheduler"}, {}, torch.float64),
     ],
 )
-def test_other_settings(name: SchedulerName | dict[str, Any], options: dict[str, Any], drawn_as: torch.dtype) -> None:
+def test_table_equals_other_schedulers(
+    name: SchedulerName | dict[str, Any], options: dict[str, Any], drawn_as: torch.dtype
+) -> None:
     for steps in (2, 6, 20):
         table = assert_table_equals(name, steps, options, drawn_as=drawn_as)
         assert table.prediction_type == options.get("prediction_type", "epsilon")
@@ -187,28 +190,28 @@ def test_other_settings(name: SchedulerName | dict[str, Any], options: dict[str,
 
 @pytest.mark.parametrize("name", ["lcm", "ddpm", "dpmpp_2m", "euler", "heun"])
 @pytest.mark.parametrize("timesteps", [LCM_TIMESTEPS, [800, 601, 37], [999]])
-def test_explicit_timesteps(name: SchedulerName, timesteps: list[int]) -> None:
+def test_table_equals_scheduler_with_explicit_timesteps(name: SchedulerName, timesteps: list[int]) -> None:
     table = assert_table_equals(name, len(timesteps), timesteps=timesteps)
     assert list(dict.fromkeys(table.timesteps.tolist())) == timesteps
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strength", [0.3, 0.5, 0.8])
-def test_strength(name: SchedulerName, strength: float) -> None:
+def test_table_equals_scheduler_at_lower_strength(name: SchedulerName, strength: float) -> None:
     for steps in (4, 10, 25):
         table = assert_table_equals(name, steps, strength=strength)
         assert table.start_signal > 0
         assert (table.start_signal, table.start_noise) == (float(table.signal[0]), float(table.noise[0]))
 
 
-def test_strength_of_explicit_timesteps() -> None:
+def test_table_equals_scheduler_at_lower_strength_of_explicit_timesteps() -> None:
     assert_table_equals("lcm", 4, timesteps=LCM_TIMESTEPS, strength=0.5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strength", [1.0, 0.6])
-def test_inpainting(name: SchedulerName, strength: float) -> None:
-    """The known region put back after every step: the rest comes out right under multistep schedulers too."""
+def test_table_equals_scheduler_in_inpainting(name: SchedulerName, strength: float) -> None:
+    """With the known region restored after every step, the rest is correct under multistep schedulers too."""
     for steps in (2, 4, 11, 30):
         assert_table_equals(name, steps, inpaint=True, strength=strength)
 
@@ -220,8 +223,7 @@ def test_start_is_noise_alone_at_full_strength() -> None:
     assert (table.start_signal, table.start_noise) == (0.0, float(scheduler.init_noise_sigma))
 
 
-def test_probing_leaves_the_scheduler_alone() -> None:
-    """Whatever ran before does not show, and nothing is left behind."""
+def test_probing_neither_depends_on_nor_changes_the_schedulers_state() -> None:
     scheduler = make("unipc")
     first = probe_solver(scheduler, 4)
     assert scheduler.num_inference_steps is None
@@ -229,7 +231,7 @@ def test_probing_leaves_the_scheduler_alone() -> None:
     assert torch.equal(probe_solver(scheduler, 4).coefficients, first.coefficients)
 
 
-def test_unipc_check_values() -> None:
+def test_unipc_equals_values_worked_out_by_hand() -> None:
     """The sigma column of UniPC at 4 trailing steps, worked out by hand from alphas_cumprod."""
     table = probe_solver(UniPCMultistepScheduler.from_config({**CONFIG, "timestep_spacing": "trailing"}), 4)
     assert table.timesteps.tolist() == [999, 749, 499, 249]
@@ -247,101 +249,79 @@ def test_noise_that_is_multiplied_by_zero_has_no_column() -> None:
 
 
 @pytest.mark.parametrize("option", ["clip_sample", "thresholding"])
-def test_clipping_is_refused(option: str) -> None:
-    with pytest.raises(SolverError, match=option):
+def test_clipping_is_an_error(option: str) -> None:
+    with pytest.raises(SolverError) as caught:
         probe_solver(DDIMScheduler.from_config({**CONFIG, option: True}), 4)
+    error = caught.value
+    assert (error.file, error.key, error.found, error.expected) == ("DDIMScheduler-4", option, True, False)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"solver_type": "bh1"}, {"lower_order_final": False}],
-)
-def test_settings_without_finite_coefficients_are_refused(options: dict[str, Any]) -> None:
-    scheduler = UniPCMultistepScheduler.from_config({**CONFIG, "final_sigmas_type": "zero", **options})
-    with pytest.raises(SolverError, match="not finite"):
+def test_errors_read_as_one_line() -> None:
+    with pytest.raises(SolverError) as caught:
+        probe_solver(make("unipc"), 4, strength=1.5, name="nemo")
+    assert str(caught.value) == "nemo-4: strength: found 1.5, expected more than 0 and at most 1"
+
+
+def failing_key(scheduler: Any) -> str:
+    with pytest.raises(SolverError) as caught:
         probe_solver(scheduler, 4)
+    return caught.value.key
 
 
-def test_add_noise_that_is_not_finite_is_refused() -> None:
+@pytest.mark.parametrize("options", [{"solver_type": "bh1"}, {"lower_order_final": False}])
+def test_settings_without_finite_coefficients_are_an_error(options: dict[str, Any]) -> None:
+    config = {**CONFIG, "final_sigmas_type": "zero", **options}
+    assert failing_key(UniPCMultistepScheduler.from_config(config)) == "coefficients"
+
+
+def test_add_noise_that_is_not_finite_is_an_error() -> None:
     class Overflowing(DDIMScheduler):  # type: ignore[misc]
         def add_noise(self, image: Any, noise: Any, timesteps: Any) -> Any:
             return super().add_noise(image, noise, timesteps) / 0.0
 
-    with pytest.raises(SolverError, match="not finite"):
-        probe_solver(Overflowing.from_config(CONFIG), 4)
+    assert failing_key(Overflowing.from_config(CONFIG)) == "coefficients"
 
 
-def test_a_scheduler_that_is_not_linear_is_refused() -> None:
+def test_a_scheduler_that_is_not_linear_is_an_error() -> None:
     class Squaring(DDIMScheduler):  # type: ignore[misc]
         def step(self, model_output: Any, timestep: Any, sample: Any, **extra: Any) -> Any:
             result = super().step(model_output, timestep, sample, **extra)
             result.prev_sample = result.prev_sample + 0.01 * model_output**2
             return result
 
-    with pytest.raises(SolverError, match="not linear"):
-        probe_solver(Squaring.from_config(CONFIG), 4)
+    assert failing_key(Squaring.from_config(CONFIG)) == "linearity"
 
 
-def test_noise_of_no_generator_is_refused() -> None:
+def test_noise_that_ignores_the_generator_is_an_error() -> None:
     class Shaking(DDIMScheduler):  # type: ignore[misc]
         def step(self, model_output: Any, timestep: Any, sample: Any, **extra: Any) -> Any:
             result = super().step(model_output, timestep, sample, **extra)
             result.prev_sample = result.prev_sample + 0.01 * torch.randn_like(sample)
             return result
 
-    with pytest.raises(SolverError, match="cannot be drawn again"):
-        probe_solver(Shaking.from_config(CONFIG), 4)
+    assert failing_key(Shaking.from_config(CONFIG)) == "injected noise"
 
 
-def test_other_noise_than_normal_is_refused() -> None:
+def test_noise_that_is_not_normal_is_an_error() -> None:
     class Uniform(DDPMScheduler):  # type: ignore[misc]
         def step(self, model_output: Any, timestep: Any, sample: Any, generator: Any = None) -> Any:
             result = super().step(model_output, timestep, sample, generator=generator)
             result.prev_sample = result.prev_sample + torch.rand(sample.shape, generator=generator, dtype=sample.dtype)
             return result
 
-    with pytest.raises(SolverError, match="cannot be drawn again"):
-        probe_solver(Uniform.from_config(CONFIG), 4)
-
-
-def test_no_steps_left_is_refused() -> None:
-    with pytest.raises(SolverError, match=r"nemo-4: strength 0\.2 leaves none of 4 steps.* 1/4 .* 5 steps"):
-        probe_solver(make("unipc"), 4, strength=0.2, name="nemo")
-    assert probe_solver(make("unipc"), 6, strength=0.2).num_steps == 1
+    assert failing_key(Uniform.from_config(CONFIG)) == "injected noise"
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.5, 1.5, float("nan")])
-def test_strength_out_of_range_is_refused(strength: float) -> None:
-    with pytest.raises(SolverError, match="found strength"):
+def test_strength_out_of_range_is_an_error(strength: float) -> None:
+    with pytest.raises(SolverError) as caught:
         probe_solver(make("unipc"), 4, strength=strength)
+    assert (caught.value.key, caught.value.found) == ("strength", f"{strength:g}")
 
 
 @pytest.mark.parametrize("timesteps", [[1000, 500], [500, 999], [500, 500], [500, -1]])
-def test_timesteps_that_make_no_sense_are_refused(timesteps: list[int]) -> None:
+def test_timesteps_that_do_not_decrease_are_an_error(timesteps: list[int]) -> None:
     for scheduler in (EulerDiscreteScheduler, DPMSolverMultistepScheduler):
-        with pytest.raises(SolverError, match="must fall"):
+        with pytest.raises(SolverError) as caught:
             probe_solver(scheduler.from_config(CONFIG), 2, timesteps=timesteps)
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("unipc", "UniPCMultistepScheduler takes a number of steps only"),
-        ("ddim", "DDIMScheduler takes a number of steps only"),
-        ("dpmpp_2m_karras", "use_karras_sigmas"),
-    ],
-)
-def test_schedulers_without_explicit_timesteps_say_so(name: SchedulerName, reason: str) -> None:
-    with pytest.raises(SolverError, match=reason):
-        probe_solver(make(name), 4, timesteps=LCM_TIMESTEPS)
-
-
-def test_what_a_scheduler_refuses_is_said() -> None:
-    with pytest.raises(SolverError, match="original_steps"):
-        probe_solver(make("lcm"), 51)
-    with pytest.raises(SolverError, match=r"IPNDM.*add_noise"):
-        probe_solver(make({"_class_name": "IPNDMScheduler"}), 4)
-    with pytest.raises(SolverError, match="singular"):
-        probe_solver(make("unipc", solver_order=3, lower_order_final=False), 4)
-    with pytest.raises(SolverError, match="PNDM"):
-        probe_solver(make("pndm", skip_prk_steps=False), 3)
+        assert (caught.value.key, caught.value.found) == ("timesteps", timesteps)

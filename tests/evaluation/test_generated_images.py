@@ -62,9 +62,9 @@ def test_a_word_is_replaced_in_prompts_and_nowhere_else(built: Everything) -> No
     work, reference, images = built
     spec = small_build_spec()
     same = reworded_images(str(work), spec, reference, "nothing", "no such word", "x", 2)
-    assert np.array_equal(same, images[:2, 0]), "the same prompt and noise give the same image"
+    assert np.abs(same.astype(int) - images[:2, 0]).max() <= 1, "the same prompt and noise give the same image"
     other = reworded_images(str(work), spec, reference, "gums", r"\w+ gums", "dark gums", 2)
-    assert not np.array_equal(other, same)
+    assert np.abs(other.astype(int) - same).max() > 10
     for record, changed in zip(
         *map(prompts_of, (Path(reference.source), next(work.glob("words/*-gums")))), strict=False
     ):

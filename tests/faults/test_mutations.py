@@ -20,13 +20,13 @@ FAULTS = {
         "dentgen/diffusion/tick_numbers.py",
         "            branch.index[row] = place",
         "            branch.index[row] = place ^ 1",
-        "tests/diffusion/test_parity.py::test_mixed_batch_equals_sequential_diffusers",
+        "tests/diffusion/test_tick_state.py::test_a_mixed_batch_equals_diffusers_one_by_one",
     ),
     "known latents at the noise of the step before": (
         "dentgen/diffusion/tick_numbers.py",
         "0.0 if last else table.noise[step + 1]",
         "0.0 if last else table.noise[step]",
-        "tests/diffusion/test_pipelines.py::test_without_control",
+        "tests/diffusion/test_engine.py::test_pictures_without_control_are_those_of_diffusers",
     ),
     "a residual that starts from the noise alone": (
         "dentgen/diffusion/tick_state.py",
@@ -38,25 +38,25 @@ FAULTS = {
         "dentgen/diffusion/tick_state.py",
         "                self.broken[name] = error",
         "                del error",
-        "tests/diffusion/test_engine.py::test_a_control_that_fails_stops_its_canvases_only",
+        "tests/diffusion/test_engine.py::test_a_failing_branch_fails_its_canvases_only",
     ),
     "a slot that keeps what diverged there": (
         "dentgen/diffusion/tick_state.py",
         "        history.zero_()",
         "        history[0].zero_()",
-        "tests/diffusion/test_engine.py::test_a_diverged_canvas_does_not_touch_its_neighbours",
+        "tests/diffusion/test_tick_state.py::test_a_diverged_canvas_stays_in_its_slot",
     ),
     "rows without control that take a neighbour's": (
         "dentgen/diffusion/tick_state.py",
         ".masked_fill_((scale == 0).view(wide), 0)",
         "",
-        "tests/diffusion/test_engine.py::test_a_diverged_canvas_does_not_touch_its_neighbours",
+        "tests/diffusion/test_tick_state.py::test_a_diverged_canvas_stays_in_its_slot",
     ),
     "a history one step too old": (
         "dentgen/diffusion/tick_numbers.py",
         "    arrays.column[slot] = 1 + step",
         "    arrays.column[slot] = 1 + max(step - 1, 0)",
-        "tests/diffusion/test_parity.py::test_mixed_batch_equals_sequential_diffusers",
+        "tests/diffusion/test_tick_state.py::test_a_mixed_batch_equals_diffusers_one_by_one",
     ),
     "pictures handed to the wrong requests": (
         "dentgen/generation/unit.py",
@@ -114,8 +114,8 @@ FAULTS = {
     ),
     "rejects that vanish": (
         "dentgen/conditions/unit_records.py",
-        "            rejected += _rejections(unit, position, raw.key, str(error), times * spec.sampling.variants)",
-        "            del error",
+        "rejected.append(_rejection(unit, position, raw.key, str(error), repeats * spec.sampling.variants))",
+        "del error",
         "tests/pipeline/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",
     ),
     "unreadable shards that vanish": (

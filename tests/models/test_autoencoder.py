@@ -1,4 +1,4 @@
-"""Pictures and latents against diffusers' own encoding, decoding and postprocessing."""
+"""Encoding and decoding against diffusers' own encoding, decoding and postprocessing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diffusers.image_processor import VaeImageProcessor
 from numpy.typing import NDArray
 from PIL import Image
 
-from dentgen.errors import SpecError
+from dentgen.errors import EngineError, SpecError
 from dentgen.models.autoencoder import LatentCodec, downscale_of
 from dentgen.models.bundle import Bundle
 from dentgen.seeding import NoiseKey, fresh_weights
@@ -25,7 +25,7 @@ Decoder: TypeAlias = AutoencoderKL | AutoencoderTiny
 
 @pytest.fixture(scope="module")
 def photos(demo_members: dict[str, dict[str, bytes]]) -> list[NDArray[np.uint8]]:
-    """What the autoencoder was made for: four photos of 128 pixels."""
+    """Four photos of 128 pixels."""
     members = [demo_members[key]["photo.png"] for key in sorted(demo_members)[:4]]
     return [np.asarray(Image.open(io.BytesIO(member)).convert("RGB")) for member in members]
 
@@ -37,11 +37,11 @@ def some_latents(count: int, height: int = 16, width: int = 16) -> list[torch.Te
 @pytest.fixture(scope="module")
 def tiny() -> AutoencoderTiny:
     with fresh_weights(0, "tiny decoder"):
-        made = AutoencoderTiny(
+        tiny = AutoencoderTiny(
             encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(16, 16, 16, 16),
             num_decoder_blocks=(1, 1, 1, 1), num_encoder_blocks=(1, 1, 1, 1),
         )  # fmt: skip
-    return made.eval().requires_grad_(False)
+    return tiny.eval().requires_grad_(False)
 
 
 @pytest.fixture(params=["kl", "tiny"])
@@ -51,7 +51,7 @@ def decoder(request: pytest.FixtureRequest, miniature: Bundle, tiny: Autoencoder
 
 @torch.no_grad()
 def by_diffusers(decoder: Decoder, latents: torch.Tensor) -> NDArray[np.float32]:
-    """Pictures as a pipeline's last lines make them."""
+    """Picture (H, W, 3) in 0..1, decoded and postprocessed as by diffusers' pipelines."""
     decoded = decoder.decode(latents[None] / decoder.config["scaling_factor"]).sample
     return np.asarray(VaeImageProcessor().postprocess(decoded, output_type="np")[0])
 
@@ -61,13 +61,13 @@ def encoded_by_diffusers(vae: AutoencoderKL, image: torch.Tensor) -> torch.Tenso
     return vae.encode(image).latent_dist.mode()[0] * vae.config["scaling_factor"]
 
 
-def test_decoding_is_diffusers_own(miniature: Bundle, decoder: Decoder) -> None:
+def test_decoding_equals_diffusers(miniature: Bundle, decoder: Decoder) -> None:
     given = some_latents(3)
     found = LatentCodec(miniature.vae, 2, decoder=decoder).decode(given)
     for picture, latents in zip(found, given, strict=True):
         assert picture.dtype == np.uint8
         assert picture.shape == (128, 128, 3)
-        assert np.ptp(picture) > 20, "a picture that says something"
+        assert np.ptp(picture) > 20, "a picture with contrast"
         assert np.abs(picture - by_diffusers(decoder, latents) * 255).max() < 0.51
 
 
@@ -80,7 +80,7 @@ def test_the_bundles_autoencoder_decodes_unless_another_is_given(miniature: Bund
     assert not np.array_equal(plain, other)
 
 
-def test_encoding_is_diffusers_own(miniature: Bundle, photos: list[NDArray[np.uint8]]) -> None:
+def test_encoding_equals_diffusers(miniature: Bundle, photos: list[NDArray[np.uint8]]) -> None:
     codec, images, processor = LatentCodec(miniature.vae, 2), photos[:3], VaeImageProcessor()
     as_control = VaeImageProcessor(do_normalize=False)
     for found, how in ((codec.encode_pictures(images), processor), (codec.encode_control(images), as_control)):
@@ -90,8 +90,8 @@ def test_encoding_is_diffusers_own(miniature: Bundle, photos: list[NDArray[np.ui
             torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_to_be_repainted_is_grey(miniature: Bundle, photos: list[NDArray[np.uint8]]) -> None:
-    """As in diffusers' inpainting pipeline, where 1 in the mask means to repaint."""
+def test_masked_encoding_equals_diffusers_inpainting(miniature: Bundle, photos: list[NDArray[np.uint8]]) -> None:
+    """In diffusers' mask, 1 means to repaint."""
     images, keep = photos[:2], np.ones((2, 128, 128), dtype=bool)
     keep[0, 32:96, 16:64] = False
     found = LatentCodec(miniature.vae, 4).encode_masked(images, list(keep))
@@ -105,7 +105,9 @@ def test_what_is_to_be_repainted_is_grey(miniature: Bundle, photos: list[NDArray
         LatentCodec(miniature.vae, 4).encode_masked(images, list(keep[:1]))
 
 
-def test_neighbours_change_no_bit(miniature: Bundle, decoder: Decoder, photos: list[NDArray[np.uint8]]) -> None:
+def test_bits_do_not_depend_on_other_pictures(
+    miniature: Bundle, decoder: Decoder, photos: list[NDArray[np.uint8]]
+) -> None:
     codec, given = LatentCodec(miniature.vae, 3, decoder=decoder), some_latents(4)
     alone = [codec.decode([latents])[0] for latents in given]
     assert all(np.array_equal(a, b) for a, b in zip(codec.decode(given), alone, strict=True))
@@ -117,7 +119,9 @@ def test_neighbours_change_no_bit(miniature: Bundle, decoder: Decoder, photos: l
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 16)])
-def test_no_larger_than_a_tile_is_decoded_whole(miniature: Bundle, decoder: Decoder, shape: tuple[int, int]) -> None:
+def test_pictures_no_larger_than_a_tile_are_decoded_whole(
+    miniature: Bundle, decoder: Decoder, shape: tuple[int, int]
+) -> None:
     given = some_latents(2, *shape)
     whole = LatentCodec(miniature.vae, 2, decoder=decoder).decode(given)
     tiled = LatentCodec(miniature.vae, 2, decoder=decoder, tile=128).decode(given)
@@ -125,20 +129,20 @@ def test_no_larger_than_a_tile_is_decoded_whole(miniature: Bundle, decoder: Deco
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (256, 184), (72, 256)])
-def test_tiles_make_nearly_the_same_picture(
+def test_tiled_decoding_is_close_to_whole_decoding(
     miniature: Bundle, decoder: Decoder, photos: list[NDArray[np.uint8]], height: int, width: int
 ) -> None:
-    """Not the same: AutoencoderKL normalises and attends over a tile where it would over the picture."""
+    """Not equal: AutoencoderKL normalises and attends over a tile instead of the picture."""
     mosaic = np.concatenate([np.concatenate(photos[:2], axis=1), np.concatenate(photos[2:], axis=1)])[:height, :width]
     given = LatentCodec(miniature.vae, 1).encode_pictures([mosaic])
     (whole,) = LatentCodec(miniature.vae, 1, decoder=decoder).decode(given)
     (tiled,) = LatentCodec(miniature.vae, 1, decoder=decoder, tile=128).decode(given)
     assert tiled.shape == whole.shape == mosaic.shape
     difference = np.abs(tiled.astype(int) - whole)
-    assert 0 < difference.mean() < 4, "levels; this autoencoder itself misses the photos by 7"
+    assert 0 < difference.mean() < 4, "levels; the autoencoder's own error on these photos is 7"
 
 
-def test_tiling_is_diffusers_own_and_leaves_the_decoder_as_it_was(miniature: Bundle, decoder: Decoder) -> None:
+def test_tiling_equals_diffusers_and_does_not_change_the_decoder(miniature: Bundle, decoder: Decoder) -> None:
     given = some_latents(1, 24, 40)
     before = {name: value for name, value in vars(decoder).items() if "til" in name or "spatial" in name}
     (tiled,) = LatentCodec(miniature.vae, 1, decoder=decoder, tile=128).decode(given)
@@ -170,17 +174,36 @@ def test_a_tiny_decoder_of_another_depth_is_tiled_to_the_right_size(miniature: B
     assert 0 < np.abs(whole.astype(int) - tiled).mean() < 1
 
 
-def test_tiles_that_do_not_fit_together_are_refused(miniature: Bundle, tiny: AutoencoderTiny) -> None:
-    for tile in (0, -32, 100, 48):
-        with pytest.raises(SpecError, match=f"found {tile} pixels, expected a multiple of 32: AutoencoderKL"):
-            LatentCodec(miniature.vae, 1, tile=tile)
-    for tile in (32, 56, 96):
-        with pytest.raises(SpecError, match=f"found {tile} pixels, expected a multiple of 64: AutoencoderTiny"):
-            LatentCodec(miniature.vae, 1, decoder=tiny, tile=tile)
+@pytest.mark.parametrize(
+    ("kind", "multiple", "tile"),
+    [*(("kl", 32, tile) for tile in (0, -32, 100, 48)), *(("tiny", 64, tile) for tile in (32, 56, 96))],
+)
+def test_tiles_must_overlap_by_whole_latents(
+    miniature: Bundle, tiny: AutoencoderTiny, kind: str, multiple: int, tile: int
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        LatentCodec(miniature.vae, 1, decoder=tiny if kind == "tiny" else None, tile=tile)
+    error = caught.value
+    assert (error.key, error.found) == ("model.decode_tile", f"{tile} pixels")
+    assert error.expected.startswith(f"a multiple of {multiple},")
 
 
-def test_waiting_is_not_done_where_the_device_is_driven(miniature: Bundle, tiny: AutoencoderTiny) -> None:
-    """Every batch is launched before the first is waited for; another place of work keeps decoder and tiles."""
+def test_pictures_that_are_not_finite_are_left_out(miniature: Bundle) -> None:
+    codec, given = LatentCodec(miniature.vae, 2), some_latents(3)
+    expected = codec.decode(given)
+    given[1] = torch.full_like(given[1], float("nan"))
+    first, second, third = codec.decode_finite(given)
+    assert second is None
+    for found, picture in ((first, expected[0]), (third, expected[2])):
+        assert found is not None
+        assert np.array_equal(found, picture)
+    with pytest.raises(EngineError) as caught:
+        codec.decode(given)
+    assert caught.value.found.startswith("1 of 3 ")
+
+
+def test_the_callers_thread_waits_after_all_batches_are_launched(miniature: Bundle, tiny: AutoencoderTiny) -> None:
+    """The codec for another thread keeps decoder and tiles."""
     given = some_latents(3, 16, 24)
     order: list[str] = []
 
@@ -225,8 +248,7 @@ def test_half_precision_decodes_whole_and_in_tiles(
         assert np.abs(found.astype(int) - expected).mean() < 3
 
 
-def test_channels_last_is_kept(miniature: Bundle, photos: list[NDArray[np.uint8]]) -> None:
-    """Batches arrive in the format of the module, whatever the pictures' own."""
+def test_batches_are_in_the_memory_format_of_the_network(miniature: Bundle, photos: list[NDArray[np.uint8]]) -> None:
     vae = AutoencoderKL.from_config(miniature.vae.config)
     vae.load_state_dict(miniature.vae.state_dict())
     vae.to(memory_format=torch.channels_last).eval()
@@ -245,7 +267,7 @@ def test_channels_last_is_kept(miniature: Bundle, photos: list[NDArray[np.uint8]
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_pictures_from_a_gpu_are_those_from_a_cpu(miniature: Bundle) -> None:
+def test_pictures_of_a_gpu_are_close_to_those_of_a_cpu(miniature: Bundle) -> None:
     vae = AutoencoderKL.from_config(miniature.vae.config)
     vae.load_state_dict(miniature.vae.state_dict())
     given = some_latents(20)

@@ -1,67 +1,101 @@
-"""Bundles: the miniature loads, damaged or strange ones are refused with a reason."""
+"""Bundles: digests, choices, optional parts, and errors that name what is missing or damaged."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UniPCMultistepScheduler
 from safetensors.torch import load_file, save_file
 
-from dentgen import storage
-from dentgen.errors import BundleError
-from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle
-from dentgen.seeding import fresh_weights
+from dentgen.errors import BundleError, SpecError
+from dentgen.models.bundle import Bundle, bundle_digest, file_sha256, find_bundle, load_bundle, parts_digest
+from dentgen.spec.build import ModelSpec
 from tests.diffusion.parts import full_control
+from tests.models.part_files import same_bits, save_tiny_decoder
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
-
-
-def test_a_folder_is_the_same_bundle(copy: Path, miniature: Bundle) -> None:
-    loaded = load_bundle(str(copy), ["blended"])
+def test_a_copied_folder_is_the_same_bundle(bundle_copy: Path, miniature: Bundle) -> None:
+    loaded = load_bundle(str(bundle_copy), ["blended"])
     assert loaded.digest == miniature.digest
     for one, other in ((loaded.unet, miniature.unet), (loaded.vae, miniature.vae), (loaded.control, miniature.control)):
         assert one is not None
         assert other is not None
-        assert all(
-            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-        )
+        assert same_bits(one, other)
 
 
-def test_the_digest_sees_one_byte(copy: Path) -> None:
-    before = bundle_digest(str(copy), ["blended"])
-    (copy / "README.md").write_text("notes decide nothing")
-    assert bundle_digest(str(copy), ["blended"]) == before
-    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+def test_loaded_networks_are_ready_for_inference(miniature: Bundle) -> None:
+    for net in (miniature.unet, miniature.vae, miniature.text_encoder, miniature.control):
+        assert net is not None
+        assert not net.training
+        assert not any(parameter.requires_grad for parameter in net.parameters())
+    assert miniature.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_digest_covers_names_and_contents(tmp_path: Path) -> None:
+    """Written out by hand: a line with name and sha256 of every deciding file, in order."""
+    contents = {"unet/config.json": b"{}", "unet/weights.safetensors": b"\x00" * 3_000_000, "vae/vocab.txt": b"x"}
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "unet" / "README.md").write_text("not a deciding file")
+    lines = "".join(f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in contents.items())
+    assert parts_digest(tmp_path, ["unet", "vae"]) == hashlib.sha256(lines.encode()).hexdigest()
+    large = contents["unet/weights.safetensors"]
+    assert file_sha256(tmp_path / "unet" / "weights.safetensors") == hashlib.sha256(large).hexdigest()
+
+
+def test_the_miniatures_digest_is_known() -> None:
+    """It is part of every plan and of every ledger record."""
+    assert bundle_digest("miniature", ["blended"]).startswith("25bfde5032b74fcfb0e7aea3")
+
+
+def test_one_changed_byte_changes_the_digest(bundle_copy: Path) -> None:
+    before = bundle_digest(str(bundle_copy), ["blended"])
+    (bundle_copy / "README.md").write_text("not a deciding file")
+    assert bundle_digest(str(bundle_copy), ["blended"]) == before
+    weights = bundle_copy / "unet" / "diffusion_pytorch_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
-    assert bundle_digest(str(copy), ["blended"]) != before
+    assert bundle_digest(str(bundle_copy), ["blended"]) != before
 
 
-def test_the_digest_sees_a_chosen_controlnet(copy: Path, miniature: Bundle) -> None:
-    before = bundle_digest(str(copy), ["blended"])
-    full_control(miniature)[0].save_pretrained(copy / "controlnets" / "edges")
-    assert bundle_digest(str(copy), ["blended"]) == before
-    chosen = bundle_digest(str(copy), ["blended"], controlnets=["edges"])
-    weights = copy / "controlnets" / "edges" / "diffusion_pytorch_model.safetensors"
+def test_the_digest_covers_chosen_controlnets(bundle_copy: Path, miniature: Bundle) -> None:
+    name = str(bundle_copy)
+    before = bundle_digest(name, ["blended"])
+    full_control(miniature)[0].save_pretrained(bundle_copy / "controlnets" / "edges")
+    assert bundle_digest(name, ["blended"]) == before
+    chosen = bundle_digest(name, ["blended"], controlnets=["edges"])
+    weights = bundle_copy / "controlnets" / "edges" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    assert len({before, chosen, bundle_digest(str(copy), ["blended"], controlnets=["edges"])}) == 3
+    assert len({before, chosen, bundle_digest(name, ["blended"], controlnets=["edges"])}) == 3
 
 
-def test_it_fits_into_a_package() -> None:
+def test_a_model_section_and_arguments_make_the_same_choice() -> None:
+    spec = ModelSpec(adapters={"blended": 1.5}, loras={"lcm": 0.5}, decoder="tiny")
+    by_arguments = bundle_digest("miniature", ["blended"], loras={"lcm": 1.0}, decoder="tiny")
+    assert bundle_digest(spec) == by_arguments, "scales decide nothing about the files"
+    assert bundle_digest(ModelSpec(), decoder="tiny", loras={"lcm": 1.0}) == by_arguments, "arguments override"
+    assert bundle_digest("miniature") == bundle_digest(ModelSpec(adapters={})) != by_arguments
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), "strong"])
+def test_scales_must_be_finite_numbers(scale: object) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_bundle("miniature", loras={"lcm": scale})  # type: ignore[dict-item]
+    assert caught.value.key == "loras.lcm"
+    assert str(scale) in str(caught.value.found)
+
+
+def test_the_miniature_fits_into_a_package() -> None:
     assert sum(file.stat().st_size for file in find_bundle("miniature").rglob("*") if file.is_file()) < 30e6
 
 
-def test_diffusers_reads_the_same_folder(miniature: Bundle) -> None:
-    """The layout is Stable Diffusion 1.5's: diffusers' own pipeline runs on the same parts."""
-    from diffusers import UniPCMultistepScheduler
-
+def test_diffusers_pipelines_run_on_the_same_parts(miniature: Bundle) -> None:
     pipeline = StableDiffusionPipeline(
         vae=miniature.vae, text_encoder=miniature.text_encoder, tokenizer=miniature.tokenizer, unet=miniature.unet,
         scheduler=UniPCMultistepScheduler.from_pretrained(miniature.folder / "scheduler"),
@@ -72,89 +106,67 @@ def test_diffusers_reads_the_same_folder(miniature: Bundle) -> None:
     assert image.shape == (1, 128, 128, 3)
 
 
-def test_what_is_missing_is_named(copy: Path) -> None:
-    with pytest.raises(BundleError, match=r"no 'depth' in adapters, expected one of \['blended', 'curvature', "):
-        load_bundle(str(copy), ["depth"])
-    shutil.rmtree(copy / "vae")
-    with pytest.raises(BundleError, match="found no vae"):
-        load_bundle(str(copy))
+def test_missing_parts_and_components_are_named(bundle_copy: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle_copy), ["depth"])
+    error = caught.value
+    assert (error.file, error.found) == (f"{bundle_copy}/adapters", "no 'depth'")
+    assert error.expected.startswith("one of ['blended', 'curvature', ")
+    shutil.rmtree(bundle_copy / "vae")
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle_copy))
+    assert (caught.value.file, caught.value.found) == (str(bundle_copy), "no vae")
 
 
-def test_weights_that_lack_a_tensor_are_refused(copy: Path) -> None:
-    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+def test_errors_read_as_one_line(bundle_copy: Path) -> None:
+    shutil.rmtree(bundle_copy / "controlnet")
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle_copy), ["blended"])
+    expected = "found no controlnet, expected a control base for the adapters ['blended']"
+    assert str(caught.value) == f"{bundle_copy}: {expected}"
+
+
+def test_errors_name_the_bundle_instead_of_its_local_copy() -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle("miniature", ["depth"])
+    assert caught.value.file == "miniature/adapters"
+
+
+def test_weights_without_a_tensor_are_an_error(bundle_copy: Path) -> None:
+    weights = bundle_copy / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(weights)
     del tensors["conv_out.bias"]
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(BundleError, match=r"UNet2DConditionModel's weights lack conv_out\.bias"):
-        load_bundle(str(copy))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle_copy))
+    error = caught.value
+    assert (error.file, error.key) == (f"{bundle_copy}/unet", "conv_out.bias")
 
 
-def test_pickles_are_not_read(copy: Path) -> None:
-    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
-    torch.save({}, copy / "unet" / "diffusion_pytorch_model.bin")
+def test_pickled_weights_are_not_read(bundle_copy: Path) -> None:
+    weights = bundle_copy / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, bundle_copy / "unet" / "diffusion_pytorch_model.bin")
     weights.unlink()
-    with pytest.raises(BundleError, match="unet"):
-        load_bundle(str(copy))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle_copy))
+    assert caught.value.file == f"{bundle_copy}/unet"
 
 
-def test_an_adapter_without_safetensors_is_refused(copy: Path) -> None:
-    (copy / "adapters" / "blended" / "adapter_model.safetensors").unlink()
-    with pytest.raises(BundleError, match=r"adapter_model\.safetensors"):
-        load_bundle(str(copy), ["blended"])
-
-
-def save_tiny_decoder(bundle: Path, latent_channels: int = 4, blocks: int = 4) -> None:
-    """A small decoder with weights from a seed, in the bundle's place for it."""
-    widths = (8,) * blocks
-    with fresh_weights(0, "tiny decoder"):
-        AutoencoderTiny(
-            encoder_block_out_channels=widths, decoder_block_out_channels=widths, latent_channels=latent_channels,
-            num_encoder_blocks=(1,) * blocks, num_decoder_blocks=(1,) * blocks,
-        ).save_pretrained(bundle / "tiny_decoder")  # fmt: skip
-
-
-def test_a_tiny_decoder_is_loaded_where_it_is_chosen(copy: Path, miniature: Bundle) -> None:
-    save_tiny_decoder(copy)
-    plain, chosen = load_bundle(str(copy), ["blended"]), load_bundle(str(copy), ["blended"], decoder="tiny")
+def test_the_tiny_decoder_is_loaded_only_if_chosen(bundle_copy: Path, miniature: Bundle) -> None:
+    save_tiny_decoder(bundle_copy)
+    name = str(bundle_copy)
+    plain, chosen = load_bundle(name, ["blended"]), load_bundle(name, ["blended"], decoder="tiny")
     assert plain.tiny_decoder is None
     assert plain.digest == miniature.digest
     assert isinstance(chosen.tiny_decoder, AutoencoderTiny)
     assert not chosen.tiny_decoder.training
-    assert not any(p.requires_grad for p in chosen.tiny_decoder.parameters())
-    assert chosen.digest == bundle_digest(str(copy), ["blended"], decoder="tiny") != plain.digest
+    assert chosen.digest == bundle_digest(name, ["blended"], decoder="tiny") != plain.digest
 
 
-def test_a_tiny_decoder_that_does_not_fit_is_refused(copy: Path) -> None:
-    shutil.rmtree(copy / "tiny_decoder")
-    with pytest.raises(BundleError, match="found no tiny_decoder"):
-        load_bundle(str(copy), decoder="tiny")
-    save_tiny_decoder(copy, latent_channels=16)
-    with pytest.raises(BundleError, match="found latents of 16 channels and 8 pixels, expected 4 channels and 8"):
-        load_bundle(str(copy), decoder="tiny")
-    save_tiny_decoder(copy, blocks=3)
-    with pytest.raises(BundleError, match="found latents of 4 channels and 4 pixels"):
-        load_bundle(str(copy), decoder="tiny")
-    (copy / "tiny_decoder" / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(BundleError, match="tiny_decoder"):
-        load_bundle(str(copy), decoder="tiny")
-
-
-def test_a_bundle_in_an_object_store_is_the_one_on_disk(
-    s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DENTGEN_CACHE", str(tmp_path))
-    folder, url = find_bundle("miniature"), storage.join(s3_root, "bundles", "mine")
-    for path in folder.rglob("*"):
-        if path.is_file():
-            storage.put_if_absent(storage.join(url, path.relative_to(folder).as_posix()), path.read_bytes())
-    adapters = ["blended"]
-    assert bundle_digest(url, adapters) == bundle_digest("miniature", adapters)
-    assert load_bundle(url, adapters).digest == bundle_digest("miniature", adapters)
-    (copy,) = (tmp_path / "bundles").iterdir()
-    before = copy.stat().st_mtime_ns
-    assert find_bundle(url) == copy
-    assert copy.stat().st_mtime_ns == before, "what did not change is not fetched again"
-    storage.overwrite(storage.join(url, "unet", "config.json"), b"{}")
-    assert find_bundle(url) != copy
-    with pytest.raises(BundleError, match="nothing"):
-        find_bundle(storage.join(s3_root, "bundles", "other"))
+def test_without_adapters_the_bare_base_is_loaded() -> None:
+    bundle = load_bundle("miniature")
+    assert list(bundle.shared) == ["base"]
+    assert bundle.control is bundle.shared["base"]
+    several = load_bundle("miniature", ["segmentation", "lighting"])
+    assert list(several.shared) == ["segmentation", "lighting"]
+    assert several.control is None

@@ -1,4 +1,4 @@
-"""Verifying a bundle: nothing to say about a good one, a line for each fault of a bad one."""
+"""Verification of bundles: no problem in a good one, one error for each fault of a damaged one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel
 
-from dentgen.models.bundle import Bundle, find_bundle
+from dentgen.errors import DentgenError
+from dentgen.models.bundle import Bundle
 from dentgen.models.bundle_check import bundle_problems
 from dentgen.models.control import control_from_unet, save_control
 from tests.diffusion.parts import full_control
-from tests.models.test_bundle import save_tiny_decoder
-from tests.models.test_lora import kohya
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+from tests.models.part_files import kohya_lora, save_lora, save_tiny_decoder
 
 
 def change(file: Path, **tensors: torch.Tensor | None) -> None:
@@ -40,93 +35,118 @@ def configure(file: Path, **values: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def problems(bundle: Path) -> str:
-    return "\n".join(bundle_problems(str(bundle)))
+def problems(bundle: Path) -> list[DentgenError]:
+    found = list(bundle_problems(str(bundle)))
+    assert not any("\n" in str(problem) for problem in found)
+    return found
 
 
-def test_a_whole_bundle_has_no_problems(copy: Path, miniature: Bundle) -> None:
-    """With every kind of part that a bundle can have."""
-    full_control(miniature)[0].save_pretrained(copy / "controlnets" / "edges")
-    save_tiny_decoder(copy)
-    (copy / "loras" / "look").mkdir(parents=True)
-    save_file(kohya(miniature), copy / "loras" / "look" / "lora.safetensors")
-    (copy / "embeddings").mkdir()
-    save_file({"emb_params": torch.zeros(2, 128)}, copy / "embeddings" / "smile.safetensors")
-    assert problems(copy) == ""
-    save_file({"emb_params": torch.zeros(2, 96)}, copy / "embeddings" / "smile.safetensors")
-    save_file({"lora_unet_nowhere.alpha": torch.ones(1)}, copy / "loras" / "look" / "lora.safetensors")
-    save_tiny_decoder(copy, latent_channels=16)
-    (copy / "controlnets" / "edges" / "config.json").write_text("{")
-    lines = list(bundle_problems(str(copy)))
-    assert len(lines) == 4
-    for part in ("smile.safetensors: found vectors 96 wide", "found lora_unet_nowhere.alpha", "latents of 16", "edges"):
-        assert sum(part in line for line in lines) == 1, part
+def places(bundle: Path, found: list[DentgenError]) -> set[tuple[str, str]]:
+    """Part and key of every problem."""
+    return {(problem.file.removeprefix(f"{bundle}/"), problem.key) for problem in found}
 
 
-def test_each_fault_is_a_line(copy: Path) -> None:
-    change(copy / "unet" / "diffusion_pytorch_model.safetensors", conv_out__bias=None)
-    change(copy / "text_encoder" / "model.safetensors", final_layer_norm__bias=None)
-    change(copy / "vae" / "diffusion_pytorch_model.safetensors", quant_conv__bias=torch.tensor([float("nan")] * 8))
-    change(copy / "controlnet" / "diffusion_pytorch_model.safetensors", conv_in__bias=torch.zeros(3))
-    found = problems(copy)
-    assert "UNet2DConditionModel's weights lack conv_out.bias" in found
-    assert "CLIPTextModel's weights lack final_layer_norm.bias" in found
-    assert "quant_conv.bias: found 8 values that are not finite" in found
-    assert "conv_in.bias" in found
-    assert len(found.splitlines()) == 4
+def add_every_kind_of_part(bundle: Path, miniature: Bundle) -> None:
+    full_control(miniature)[0].save_pretrained(bundle / "controlnets" / "edges")
+    save_tiny_decoder(bundle)
+    save_lora(bundle, "look", kohya_lora(miniature))
+    (bundle / "embeddings").mkdir()
+    save_file({"emb_params": torch.zeros(2, 128)}, bundle / "embeddings" / "smile.safetensors")
 
 
-def test_an_adapter_that_lacks_tensors_is_found(copy: Path) -> None:
-    """Peft says nothing about one."""
-    file = copy / "adapters" / "blended" / "adapter_model.safetensors"
+def test_a_bundle_with_every_kind_of_part_has_no_problems(bundle_copy: Path, miniature: Bundle) -> None:
+    add_every_kind_of_part(bundle_copy, miniature)
+    assert problems(bundle_copy) == []
+
+
+def test_optional_parts_that_do_not_fit_are_problems(bundle_copy: Path, miniature: Bundle) -> None:
+    add_every_kind_of_part(bundle_copy, miniature)
+    save_file({"emb_params": torch.zeros(2, 96)}, bundle_copy / "embeddings" / "smile.safetensors")
+    save_lora(bundle_copy, "look", {"lora_unet_nowhere.alpha": torch.ones(1)})
+    save_tiny_decoder(bundle_copy, latent_channels=16)
+    (bundle_copy / "controlnets" / "edges" / "config.json").write_text("{")
+    assert places(bundle_copy, problems(bundle_copy)) == {
+        ("embeddings/smile.safetensors", ""),
+        ("loras/look/weights.safetensors", "lora_unet_nowhere.alpha"),
+        ("tiny_decoder", ""),
+        ("controlnets/edges", ""),
+    }
+
+
+def test_each_damaged_tensor_is_a_problem(bundle_copy: Path) -> None:
+    weights = "diffusion_pytorch_model.safetensors"
+    change(bundle_copy / "unet" / weights, conv_out__bias=None)
+    change(bundle_copy / "text_encoder" / "model.safetensors", final_layer_norm__bias=None)
+    change(bundle_copy / "vae" / weights, quant_conv__bias=torch.tensor([float("nan")] * 8))
+    change(bundle_copy / "controlnet" / weights, conv_in__bias=torch.zeros(3))
+    found = problems(bundle_copy)
+    assert len(found) == 4
+    assert places(bundle_copy, found) >= {
+        ("unet", "conv_out.bias"),
+        ("text_encoder", "final_layer_norm.bias"),
+        (f"vae/{weights}", "quant_conv.bias"),
+    }
+    assert next(problem for problem in found if problem.key == "quant_conv.bias").found.startswith("8 values")
+    assert next(problem for problem in found if problem.file == f"{bundle_copy}/controlnet").message.count("conv_in")
+
+
+def test_an_adapter_without_a_tensor_is_a_problem(bundle_copy: Path) -> None:
+    """peft itself would only warn."""
+    file = bundle_copy / "adapters" / "blended" / "adapter_model.safetensors"
     change(file, base_model__model__time_embedding__linear_1__lora_B__weight=None)
-    assert problems(copy).startswith(f"{file}: found no time_embedding.linear_1.lora_B.weight, expected 112 tensors")
+    (problem,) = problems(bundle_copy)
+    assert (problem.file, problem.key) == (str(file), "time_embedding.linear_1.lora_B.weight")
+    assert problem.expected.startswith("112 tensors")
 
 
-def test_damaged_files_are_lines(copy: Path) -> None:
+def test_truncated_files_are_problems(bundle_copy: Path) -> None:
     for part in ("unet/diffusion_pytorch_model", "controlnet/diffusion_pytorch_model", "text_encoder/model",
                  "adapters/blended/adapter_model"):  # fmt: skip
-        file = copy / f"{part}.safetensors"
+        file = bundle_copy / f"{part}.safetensors"
         file.write_bytes(file.read_bytes()[:1000])
-    (copy / "tokenizer" / "tokenizer.json").write_text("{")
-    (copy / "scheduler" / "scheduler_config.json").write_text("[")
-    found = problems(copy)
-    for part in ("unet", "controlnet", "text_encoder", "tokenizer", "scheduler", "adapters/blended"):
-        assert any(f"{copy}/{part}" in line for line in found.splitlines()), part
+    (bundle_copy / "tokenizer" / "tokenizer.json").write_text("{")
+    (bundle_copy / "scheduler" / "scheduler_config.json").write_text("[")
+    files = {part for part, _ in places(bundle_copy, problems(bundle_copy))}
+    assert files >= {"unet", "controlnet", "text_encoder", "tokenizer", "scheduler"}
+    assert "adapters/blended/adapter_model.safetensors" in files
 
 
-def test_parts_that_do_not_fit_each_other_are_lines(copy: Path, miniature: Bundle) -> None:
-    configure(copy / "tokenizer" / "tokenizer_config.json", model_max_length=99)
+def test_parts_that_do_not_fit_each_other_are_problems(bundle_copy: Path, miniature: Bundle) -> None:
+    configure(bundle_copy / "tokenizer" / "tokenizer_config.json", model_max_length=99)
     other = {**miniature.unet.config, "block_out_channels": [64, 128, 192]}
-    save_control(control_from_unet(UNet2DConditionModel.from_config(other)), copy / "controlnet")
+    save_control(control_from_unet(UNet2DConditionModel.from_config(other)), bundle_copy / "controlnet")
     vae = AutoencoderKL.from_config({**miniature.vae.config, "latent_channels": 8})
-    vae.save_pretrained(copy / "vae")
+    vae.save_pretrained(bundle_copy / "vae")
     for part in ("adapters", "loras", "tiny_decoder"):
-        shutil.rmtree(copy / part)
-    assert problems(copy).splitlines() == [
-        f"{copy}: tokenizer: model_max_length: found 99, expected 77, the text encoder's positions",
-        f"{copy}: unet: out_channels: found 4, expected 8, the autoencoder's latents",
-        f"{copy}: unet: in_channels: found 4, expected 8, or 17 for inpainting",
-        f"{copy}: controlnet: block_out_channels: found [64, 128, 192], expected [64, 128, 160], the UNet's",
-    ]
+        shutil.rmtree(bundle_copy / part)
+    found = {(problem.file, problem.key): (problem.found, problem.expected) for problem in problems(bundle_copy)}
+    assert {place: facts[0] for place, facts in found.items()} == {
+        (f"{bundle_copy}/tokenizer", "model_max_length"): 99,
+        (f"{bundle_copy}/unet", "out_channels"): 4,
+        (f"{bundle_copy}/unet", "in_channels"): 4,
+        (f"{bundle_copy}/controlnet", "block_out_channels"): [64, 128, 192],
+    }
+    expected = found[f"{bundle_copy}/unet", "in_channels"][1]
+    assert expected.startswith("8")
+    assert "17" in expected
 
 
-def test_adapters_need_a_base(copy: Path) -> None:
-    shutil.rmtree(copy / "controlnet")
-    adapters = ["blended", "curvature", "lighting", "normal", "segmentation"]
-    assert problems(copy) == f"{copy}: found adapters {adapters}, expected a control base in controlnet"
+def test_adapters_require_a_base(bundle_copy: Path) -> None:
+    shutil.rmtree(bundle_copy / "controlnet")
+    (problem,) = problems(bundle_copy)
+    assert problem.file == str(bundle_copy)
+    assert "['blended', 'curvature', 'lighting', 'normal', 'segmentation']" in problem.found
 
 
-def test_a_text_encoder_for_another_unet_is_a_line(copy: Path) -> None:
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    config = CLIPTextConfig.from_pretrained(copy / "text_encoder")
+def test_a_text_encoder_for_another_unet_is_a_problem(bundle_copy: Path) -> None:
+    config = CLIPTextConfig.from_pretrained(bundle_copy / "text_encoder")
     config.hidden_size, config.vocab_size = 64, 600
-    CLIPTextModel(config).save_pretrained(copy / "text_encoder")
-    found = problems(copy)
-    assert "unet: cross_attention_dim: found 128, expected 64, the text encoder's width" in found
-    assert "tokenizer: found 714 tokens, expected at most 600" in found
+    CLIPTextModel(config).save_pretrained(bundle_copy / "text_encoder")
+    found = {problem.key: problem for problem in problems(bundle_copy)}
+    assert (found["cross_attention_dim"].found, found["cross_attention_dim"].expected[:2]) == (128, "64")
+    assert (found["tokens"].found, "600" in found["tokens"].expected) == (714, True)
 
 
-def test_a_folder_that_is_no_bundle_is_one_line(tmp_path: Path) -> None:
-    assert "found no tokenizer, text_encoder, vae, unet, scheduler" in problems(tmp_path)
+def test_a_folder_that_is_no_bundle_is_one_problem(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path)
+    assert (problem.file, problem.found) == (str(tmp_path), "no tokenizer, text_encoder, vae, unet, scheduler")

@@ -1,22 +1,27 @@
-"""ctrLoRA control nets and adapters on the real miniature."""
+"""ctrLoRA control nets, adapters and split ControlNets on the real miniature."""
 
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import ControlNetModel
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, find_bundle, load_bundle
 from dentgen.models.control import (
+    LORA_TARGETS,
     add_adapter,
     control_from_unet,
     control_residuals,
     load_control,
+    load_full_control,
     merge_adapter,
     save_adapter,
     save_control,
@@ -32,22 +37,21 @@ def residuals(control: torch.nn.Module) -> list[torch.Tensor]:
     return control_residuals(control, *INPUTS)
 
 
-def same(one: list[torch.Tensor], other: list[torch.Tensor], tolerance: float = 0.0) -> bool:
+def equal(one: list[torch.Tensor], other: list[torch.Tensor], tolerance: float = 0.0) -> bool:
     return all(
         float((a - b).abs().max()) <= tolerance * float(b.abs().max() + 1e-9) for a, b in zip(one, other, strict=True)
     )
 
 
-def test_a_fresh_base_changes_nothing(miniature: Bundle) -> None:
-    """Zero convolutions: all residuals are exactly zero."""
+def test_residuals_of_a_new_base_are_zero(miniature: Bundle) -> None:
     assert all(not bool(r.any()) for r in residuals(control_from_unet(miniature.unet)))
 
 
-def test_a_fresh_adapter_changes_nothing_and_trains_only_its_own(miniature: Bundle) -> None:
+def test_a_new_adapter_changes_nothing_and_trains_only_its_own_tensors(miniature: Bundle) -> None:
     base = load_bundle("miniature").control
     assert base is not None
     adapted = add_adapter(base, rank=4)
-    assert same(residuals(adapted), residuals(base))
+    assert equal(residuals(adapted), residuals(base))
     trained = {name for name, p in adapted.named_parameters() if p.requires_grad}
     assert any("lora_A" in name for name in trained)
     assert any("controlnet_down_blocks" in name for name in trained)
@@ -56,7 +60,7 @@ def test_a_fresh_adapter_changes_nothing_and_trains_only_its_own(miniature: Bund
 
 
 def test_gradients_reach_zero_convolutions_and_norms(miniature: Bundle) -> None:
-    """The silent trap: wrappers that are not switched on let the frozen base run instead."""
+    """If peft's wrappers were not active, the frozen base would run instead."""
     base = load_bundle("miniature").control
     assert base is not None
     adapted = add_adapter(base, rank=4)
@@ -67,7 +71,7 @@ def test_gradients_reach_zero_convolutions_and_norms(miniature: Bundle) -> None:
             assert bool(parameter.grad.any()), name
 
 
-def test_saved_and_merged_equals_unmerged(miniature: Bundle, tmp_path: Path) -> None:
+def test_a_saved_and_merged_adapter_equals_the_unmerged_one(miniature: Bundle, tmp_path: Path) -> None:
     base = load_bundle("miniature").control
     assert base is not None
     adapted = add_adapter(base, rank=4)
@@ -79,30 +83,73 @@ def test_saved_and_merged_equals_unmerged(miniature: Bundle, tmp_path: Path) -> 
     save_adapter(adapted, tmp_path / "adapter")
     before = residuals(base)
     merged = merge_adapter(base, tmp_path / "adapter")
-    assert same(residuals(merged), residuals(adapted), 1e-3)
-    assert not same(residuals(merged), before, 1e-3)
-    assert same(residuals(base), before), "the base is left alone"
+    assert equal(residuals(merged), residuals(adapted), 1e-3)
+    assert not equal(residuals(merged), before, 1e-3)
+    assert equal(residuals(base), before), "the base is not modified"
     assert not isinstance(merged, PeftModel)
 
 
-def test_base_survives_a_round_trip(miniature: Bundle, tmp_path: Path) -> None:
+def test_a_base_survives_a_round_trip(miniature: Bundle, tmp_path: Path) -> None:
     control = load_control(find_bundle("miniature") / "controlnet", torch.float32)
     save_control(control, tmp_path)
-    assert same(residuals(load_control(tmp_path, torch.float32)), residuals(control))
+    assert equal(residuals(load_control(tmp_path, torch.float32)), residuals(control))
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(BundleError, match=str(tmp_path)):
+    with pytest.raises(BundleError) as caught:
         load_control(tmp_path, torch.float32)
+    assert caught.value.file == str(tmp_path)
 
 
-def test_the_adapter_of_the_miniature_does_something(miniature: Bundle) -> None:
+def test_a_controlnet_with_a_pixel_hint_is_no_base(miniature: Bundle, tmp_path: Path) -> None:
+    full_control(miniature)[0].save_pretrained(tmp_path)
+    with pytest.raises(BundleError) as caught:
+        load_control(tmp_path, torch.float32)
+    assert (caught.value.file, caught.value.found) == (str(tmp_path), "a ControlNet with a pixel hint")
+    assert load_full_control(tmp_path, torch.float32).network.config["conditioning_channels"] == 3
+
+
+def test_only_hints_of_three_channels_are_supported(miniature: Bundle, tmp_path: Path) -> None:
+    four = ControlNetModel.from_unet(miniature.unet, conditioning_channels=4)
+    four.save_pretrained(tmp_path)
+    with pytest.raises(BundleError) as caught:
+        load_full_control(tmp_path, torch.float32)
+    error = caught.value
+    assert (error.file, error.key, error.found, error.expected) == (str(tmp_path), "conditioning_channels", 4, 3)
+
+
+def test_an_adapter_without_weights_or_tensors_is_an_error(bundle_copy: Path) -> None:
+    base = load_bundle("miniature").control
+    assert base is not None
+    folder = bundle_copy / "adapters" / "blended"
+    tensors = load_file(folder / "adapter_model.safetensors")
+    del tensors["base_model.model.controlnet_mid_block.bias"]
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(BundleError) as caught:
+        merge_adapter(base, folder)
+    assert caught.value.key == "controlnet_mid_block.bias"
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(BundleError) as caught:
+        merge_adapter(base, folder)
+    assert (caught.value.file, caught.value.found) == (str(folder), "no adapter_model.safetensors")
+
+
+def test_saved_adapters_are_equal_in_every_process(miniature: Bundle, tmp_path: Path) -> None:
+    base = load_bundle("miniature").control
+    assert base is not None
+    save_adapter(add_adapter(base, rank=2), tmp_path)
+    targets = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(LORA_TARGETS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_the_miniatures_adapter_has_an_effect(miniature: Bundle) -> None:
     base = load_bundle("miniature").control
     assert base is not None
     assert miniature.control is not None
-    assert not same(residuals(base), residuals(miniature.control), 1e-2)
+    assert not equal(residuals(base), residuals(miniature.control), 1e-2)
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_a_controlnet_in_two_parts_is_the_whole_one(miniature: Bundle, order: str) -> None:
+def test_a_split_controlnet_equals_the_whole_one(miniature: Bundle, order: str) -> None:
     whole, _ = full_control(miniature)
     whole.register_to_config(controlnet_conditioning_channel_order=order)
     parts = split_hint(copy.deepcopy(whole))
@@ -112,4 +159,4 @@ def test_a_controlnet_in_two_parts_is_the_whole_one(miniature: Bundle, order: st
     with torch.no_grad():
         down, middle = whole(latents, times, prompt, controlnet_cond=pixels, return_dict=False)
         found = control_residuals(parts.network, latents, times, prompt, parts.embed(image)[None])
-    assert same(found, [*down, middle], 1e-5)
+    assert equal(found, [*down, middle], 1e-5)

@@ -1,4 +1,4 @@
-"""What people are told about files and bundles."""
+"""Descriptions of checkpoint files and bundles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, bundle_digest
 from dentgen.models.checkpoints.file import write_tensors
 from dentgen.models.inspection import describe_bundle, describe_file, is_bundle
+from tests.models.checkpoints.ldm_file import ldm_tensors
 from tests.models.checkpoints.ldm_net import LdmShape, checkpoint, random_control, trained
-from tests.models.checkpoints.test_single_file import ldm_tensors
-from tests.models.test_lora import kohya, spelt
+from tests.models.part_files import kohya_lora, respelt_lora
 
 BASE = checkpoint(random_control(LdmShape(rank=4), "base"))
 
@@ -27,23 +27,23 @@ def test_a_base_and_an_adapter_are_described(tmp_path: Path) -> None:
     count = sum(value.numel() for value in BASE.values())
     assert lines == [
         f"{file}: ctrlora-base, goes to BUNDLE/controlnet",
-        "holds: 13 zero convolutions, 28 attention norms, 82 LoRA layers of rank 4, which import leaves out",
+        "holds: 13 zero convolutions, 28 attention norms, 82 LoRA layers of rank 4 (not imported)",
         f"488 tensors, {count:,} parameters, float16",
         f"sha256: {hashlib.sha256(file.read_bytes()).hexdigest()}",
-        "fits: text 24 wide; control blocks 32, 64, 96 wide",
+        "fits: text width 24; control block widths 32, 64, 96",
     ]
     write_tensors(trained(BASE), file)
     lines = list(describe_file(file))
     assert lines[0].endswith(": ctrlora-adapter, goes to BUNDLE/adapters/NAME")
     assert lines[1] == "holds: 13 zero convolutions, 28 attention norms, 82 LoRA layers of rank 4"
-    assert lines[4] == "fits: text 24 wide; control blocks 32, 64, 96 wide"
+    assert lines[4] == "fits: text width 24; control block widths 32, 64, 96"
 
 
 def test_other_kinds_are_described(tmp_path: Path, miniature: Bundle) -> None:
-    file, fits = tmp_path / "x.safetensors", "fits: text 128 wide, as the embedded miniature's"
+    file, fits = tmp_path / "x.safetensors", "fits: text width 128 (embedded miniature)"
     for tensors, kind, holds in (
-        (kohya(miniature), "lora", "145 LoRA layers of rank 4, 12 of them the text encoder's"),
-        (spelt(miniature, "peft"), "lora", "145 LoRA layers of rank 4, 12 of them the text encoder's"),
+        (kohya_lora(miniature), "lora", "145 LoRA layers of rank 4, 12 of them in the text encoder"),
+        (respelt_lora(miniature, "peft"), "lora", "145 LoRA layers of rank 4, 12 of them in the text encoder"),
         ({"emb_params": torch.zeros(3, 128)}, "embedding", "3 vectors"),
         (ldm_tensors(miniature), "single-file", "326 of model.diffusion_model.*"),
     ):
@@ -54,21 +54,22 @@ def test_other_kinds_are_described(tmp_path: Path, miniature: Bundle) -> None:
         assert lines[4] == fits
 
 
-def test_an_embedding_of_stable_diffusion_is_known_by_its_width(tmp_path: Path) -> None:
+def test_the_model_family_is_known_by_the_width_of_an_embedding(tmp_path: Path) -> None:
     torch.save({"<cat>": torch.zeros(768)}, tmp_path / "learned_embeds.bin")
-    with pytest.raises(BundleError, match="--unsafe-pickle"):
+    with pytest.raises(BundleError) as caught:
         list(describe_file(tmp_path / "learned_embeds.bin"))
+    assert caught.value.found == "a pickle"
     lines = list(describe_file(tmp_path / "learned_embeds.bin", unsafe_pickle=True))
     assert lines[1] == "holds: 1 vectors"
-    assert lines[4] == "fits: text 768 wide, as Stable Diffusion 1.5's"
+    assert lines[4] == "fits: text width 768 (Stable Diffusion 1.5)"
 
 
 def test_a_bundle_is_described() -> None:
     lines = "\n".join(describe_bundle("miniature"))
     assert "unet: 326 tensors, 7,240,004 parameters, float16" in lines
     assert "adapters/blended: 112 tensors, 314,368 parameters, float16" in lines
-    assert f"digest: {bundle_digest('miniature', ())}" in lines
-    assert "fits: text 128 wide" in lines
+    assert f"digest: {bundle_digest('miniature')}" in lines
+    assert "fits: text width 128" in lines
 
 
 def test_a_name_is_a_bundle_or_a_file(tmp_path: Path) -> None:
@@ -77,4 +78,4 @@ def test_a_name_is_a_bundle_or_a_file(tmp_path: Path) -> None:
     assert is_bundle(str(tmp_path))
     assert is_bundle("s3://bucket/bundle")
     assert not is_bundle(str(tmp_path / "weights"))
-    assert not is_bundle("nowhere.safetensors"), "its absence is said, not looked up on a hub"
+    assert not is_bundle("nowhere.safetensors"), "a missing file is not looked up on the hub"

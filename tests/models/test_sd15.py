@@ -1,4 +1,4 @@
-"""Networks of Stable Diffusion 1.5's size: the known numbers of parameters and operations, without any memory."""
+"""Networks of Stable Diffusion 1.5's size: published parameter counts and counted operations, on the meta device."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def millions(net: torch.nn.Module | None) -> float:
     return round(sum(parameter.numel() for parameter in net.parameters()) / 1e6, 2)
 
 
-def test_parameters(bundle: Bundle) -> None:
+def test_parameter_counts_are_those_of_stable_diffusion(bundle: Bundle) -> None:
     assert millions(bundle.unet) == 859.52
     assert millions(bundle.vae) == 83.65
     assert millions(bundle.text_encoder) == 123.06
     assert millions(bundle.tiny_decoder) == 2.45
-    assert millions(bundle.control) == 360.19, "361.28 less the pixel hint"
+    assert millions(bundle.control) == 360.19, "361.28 without the pixel hint"
 
 
-def test_operations(bundle: Bundle) -> None:
-    """As counted elsewhere: 0.803 TFLOP a UNet row with attention, 0.269 a control row, 0.141 the tiny decoder."""
+def test_operation_counts_are_known(bundle: Bundle) -> None:
+    """TFLOP per call: 0.803 for a UNet row with attention, 0.269 for a control row, 0.141 for the tiny decoder."""
     flops = count_networks(bundle, SIZE, 77, 768)
     assert (round(flops.unet), round(flops.control), round(flops.encode), round(flops.decode)) == (803, 269, 1117, 141)
     kl = count_networks(random_sd15(device="meta"), SIZE, 77, 768)
@@ -38,8 +38,7 @@ def test_operations(bundle: Bundle) -> None:
 
 
 @pytest.mark.slow
-def test_random_weights_do_something() -> None:
-    """One row at a small size: finite, and the control net is heard."""
+def test_random_weights_give_finite_predictions_that_depend_on_control() -> None:
     bundle = random_sd15()
     generator = torch.Generator().manual_seed(0)
     latents, prompt = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 77, 768, generator=generator)

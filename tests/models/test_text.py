@@ -1,4 +1,4 @@
-"""Prompts against diffusers' own encode_prompt, and what becomes of long ones."""
+"""Prompt embeddings against diffusers' ``encode_prompt``, and the policies for long prompts."""
 
 from __future__ import annotations
 
@@ -46,24 +46,32 @@ def predicted(bundle: Bundle, embedding: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("prompt", ["", SHORT, "teeth " * 75])
-def test_embeddings_are_diffusers_own(miniature: Bundle, pipeline: Any, prompt: str) -> None:
+def test_embeddings_equal_those_of_diffusers(miniature: Bundle, pipeline: Any, prompt: str) -> None:
     for mode in ("error", "truncate", "chunk"):
         embedding = encoder(miniature, mode).embed(prompt)
         assert embedding.shape == encoder(miniature, mode).shape == (77, 128)
         assert torch.equal(embedding, by_diffusers(pipeline, prompt)), mode
 
 
-def test_long_prompts_are_an_error_unless_asked_for(miniature: Bundle) -> None:
-    assert encoder(miniature, chunks=3).shape == (77, 128), "chunks count where prompts are chunked"
-    with pytest.raises(ConditionError, match="found 82 tokens in 2 windows, expected at most 77 in 1") as caught:
+def test_long_prompts_are_an_error_by_default(miniature: Bundle) -> None:
+    assert encoder(miniature, chunks=3).shape == (77, 128), "chunks are used under the policy chunk only"
+    with pytest.raises(ConditionError) as caught:
         PromptEncoder(miniature.tokenizer, miniature.text_encoder).embed("teeth " * 78)
-    assert caught.value.file.startswith("prompt 'teeth")
+    error = caught.value
+    assert error.file.startswith("prompt 'teeth")
+    assert (error.found, error.expected) == ("82 tokens in 2 windows", "at most 77 in 1")
     assert encoder(miniature).dropped("teeth " * 78) == ""
-    with pytest.raises(SpecError, match="found 0, expected at least 1"):
+
+
+def test_the_number_of_windows_is_positive(miniature: Bundle) -> None:
+    with pytest.raises(SpecError) as caught:
         encoder(miniature, "chunk", chunks=0)
+    assert (caught.value.key, caught.value.found) == ("sampling.prompt_chunks", 0)
 
 
-def test_truncation_is_diffusers_own(miniature: Bundle, pipeline: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_truncation_equals_that_of_diffusers(
+    miniature: Bundle, pipeline: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     cut = encoder(miniature, "truncate")
     diffusers_logging.enable_propagation()
     try:
@@ -77,22 +85,22 @@ def test_truncation_is_diffusers_own(miniature: Bundle, pipeline: Any, caplog: p
     assert cut.dropped(SHORT) == cut.dropped("teeth " * 75) == cut.dropped("") == ""
 
 
-def test_windows_are_encoded_apart(miniature: Bundle, pipeline: Any) -> None:
-    """Each window is what diffusers makes of its text alone."""
+def test_each_window_is_embedded_as_diffusers_embeds_its_text(miniature: Bundle, pipeline: Any) -> None:
     words = [f"{word} " for word in ("teeth", "photo", "left") for _ in range(75)]
     chunked = encoder(miniature, "chunk", chunks=3)
     assert chunked.shape == (231, 128)
-    assert len(tokens_of(miniature, "".join(words))) == 225, "a token a word, so that windows are known"
+    assert len(tokens_of(miniature, "".join(words))) == 225, "one token per word, so that windows are known"
     windows = [by_diffusers(pipeline, "".join(words[i : i + 75])) for i in (0, 75, 150)]
     assert torch.equal(chunked.embed("".join(words)), torch.cat(windows))
     part = torch.cat([windows[0], by_diffusers(pipeline, "photo photo"), windows[0]])
     assert torch.equal(chunked.embed("".join(words[:77])), part), "repeated window by window"
-    with pytest.raises(ConditionError, match="found 234 tokens in 4 windows, expected at most 231 in 3"):
+    with pytest.raises(ConditionError) as caught:
         chunked.embed("".join(words) + "left")
+    assert (caught.value.found, caught.value.expected) == ("234 tokens in 4 windows", "at most 231 in 3")
 
 
-def test_a_repeated_window_predicts_what_one_does(miniature: Bundle) -> None:
-    """Attention over keys that all occur twice is attention over one of each."""
+def test_repeating_all_windows_does_not_change_predictions(miniature: Bundle) -> None:
+    """Attention over keys that all occur twice equals attention over one of each."""
     once, twice = (encoder(miniature, "chunk", chunks).embed(SHORT) for chunks in (1, 2))
     assert torch.equal(twice, torch.cat([once, once]))
     one, other = predicted(miniature, once), predicted(miniature, twice)
@@ -100,11 +108,11 @@ def test_a_repeated_window_predicts_what_one_does(miniature: Bundle) -> None:
     assert float((one - predicted(miniature, torch.cat([once, once.flip(0) * 2]))).abs().max()) > 1e-3
 
 
-def test_a_prompt_is_embedded_once(miniature: Bundle) -> None:
+def test_embeddings_are_cached(miniature: Bundle) -> None:
     calls: list[int] = []
     hook = miniature.text_encoder.register_forward_hook(lambda *_: calls.append(1))
-    embedder = encoder(miniature, "chunk", 2)
-    first = embedder.embed(SHORT)
-    assert embedder.embed(SHORT) is first
+    cached = encoder(miniature, "chunk", 2)
+    first = cached.embed(SHORT)
+    assert cached.embed(SHORT) is first
     hook.remove()
     assert len(calls) == 1

@@ -75,7 +75,7 @@ def test_crowns_cover_the_whole_tooth_and_gold_reflects_in_its_colour() -> None:
 
 @pytest.mark.parametrize("film", ["plaque", "stain"])
 def test_films_cover_the_cervix_and_not_the_tip(film: str) -> None:
-    soiled = replace(NO_LESIONS, **{film: 1.0})
+    soiled = replace(NO_LESIONS, plaque=float(film == "plaque"), stain=float(film == "stain"))
     enamel = paint(soiled, height=[0.05, 0.95, 0.95], mesial=0.0)
     clean = paint(NO_LESIONS, height=[0.05, 0.95, 0.95], mesial=0.0)
     assert getattr(enamel, film)[0] > 0.2

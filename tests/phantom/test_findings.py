@@ -1,22 +1,19 @@
-"""Findings: what a record tells of its picture is in the picture, and nothing else is told."""
+"""Findings: metadata and prompt mention what is visible in the picture, and nothing else."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dentgen.conditions.labels import APPLIANCE, RESTORATION
-from dentgen.conditions.metadata import read_metadata
 from dentgen.phantom.camera import VIEWS
 from dentgen.phantom.lesions import Lesions, sample_lesions
 from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.patient import build_patient
 from dentgen.phantom.photo_session import PhotoSession
 from dentgen.phantom.render import Phantom, render_patient
-from dentgen.phantom.shards import phantom_members
 from dentgen.phantom.style import sample_shape
 from dentgen.seeding import numpy_generator
 
@@ -24,7 +21,7 @@ from dentgen.seeding import numpy_generator
 GAPPED = 45
 #: 26 and 36 are filled on their biting surfaces, 11 is crowned; 32 and 41 are decayed on the face, 27 in its fissures.
 RESTORED = 4
-#: Both arches wear an appliance; nothing else.
+#: Both arches wear braces; no lesions.
 BRACED = 2
 
 
@@ -46,7 +43,7 @@ def lesions_of(number: int) -> Lesions:
     return sample_lesions("permanent", numpy_generator(7, f"s7-p{number:06d}", "lesions"))
 
 
-def test_the_patients_are_what_the_tests_say() -> None:
+def test_the_patients_have_the_lesions_that_the_tests_rely_on() -> None:
     assert sample_shape(numpy_generator(7, "s7-p000045", "shape")).missing == {14, 24, 26, 46}
     gapped, restored = lesions_of(GAPPED), lesions_of(RESTORED)
     assert [(filling.spot.fdi, filling.spot.surface) for filling in gapped.fillings] == [(16, "occlusal")]
@@ -59,7 +56,7 @@ def test_the_patients_are_what_the_tests_say() -> None:
     assert build_patient(7, "s7-p000002").shape.braced == {"upper", "lower"}
 
 
-def test_gaps_are_counted_where_their_neighbours_stand(gapped: dict[str, Phantom]) -> None:
+def test_gaps_are_counted_between_visible_neighbours(gapped: dict[str, Phantom]) -> None:
     pairs = [{13, 15}, {23, 25}, {25, 27}, {45, 47}]
     for phantom in gapped.values():
         fdi = phantom.maps["fdi"]
@@ -72,8 +69,8 @@ def test_gaps_are_counted_where_their_neighbours_stand(gapped: dict[str, Phantom
     assert gapped["lower-occlusal"].attributes["missing_teeth"] == 1
 
 
-def test_restorations_are_counted_named_and_labelled_where_they_are_seen(restored: dict[str, Phantom]) -> None:
-    """Biting surfaces show in occlusal views; between closed arches they do not."""
+def test_visible_restorations_are_counted_named_and_labelled(restored: dict[str, Phantom]) -> None:
+    """Biting surfaces are visible in occlusal views and hidden between closed arches."""
     for view, teeth, words in (
         ("upper-occlusal", {11, 26}, ["amalgam filling", "ceramic crown"]),
         ("lower-occlusal", {36}, ["tooth-coloured filling"]),
@@ -83,8 +80,8 @@ def test_restorations_are_counted_named_and_labelled_where_they_are_seen(restore
         seg, fdi = phantom.maps["seg"], phantom.maps["fdi"]
         assert set(np.unique(fdi[seg == RESTORATION]).tolist()) == teeth
         assert phantom.attributes["restorations"] == len(teeth)
-        told = [word for word in phantom.prompt.split(", ") if "filling" in word or "crown" in word]
-        assert told == words, view
+        named = [word for word in phantom.prompt.split(", ") if "filling" in word or "crown" in word]
+        assert named == words, view
     assert ((restored["frontal"].maps["fdi"] == 11) == (restored["frontal"].maps["seg"] == RESTORATION)).all()
 
 
@@ -103,29 +100,29 @@ def test_decay_is_counted_and_darkens_the_picture(restored: dict[str, Phantom]) 
 
 
 @pytest.mark.parametrize("film", ["plaque", "stain"])
-def test_films_are_told_where_they_can_be_seen(film: str) -> None:
-    """Told of a view, they change its picture; not told, they hardly do."""
-    told = 0
+def test_films_are_mentioned_if_they_change_the_picture(film: str) -> None:
+    """A film that is mentioned changes the picture, one that is not hardly does."""
+    mentioned = 0
     for number in range(60, 63):
         patient = build_patient(7, f"s7-p{number:06d}")
         for view in VIEWS[0], VIEWS[3]:
-            sitting, clean = PhotoSession(7, patient, 64), PhotoSession(7, patient, 64)
-            for one, amount in ((sitting, 0.9), (clean, 0.0)):
+            session, clean = PhotoSession(7, patient, 64), PhotoSession(7, patient, 64)
+            for one, amount in ((session, 0.9), (clean, 0.0)):
                 lesions = one._material.lesions
                 plaque, stain = (amount if film == name else getattr(lesions, name) for name in ("plaque", "stain"))
                 one._material = replace(one._material, lesions=replace(lesions, plaque=plaque, stain=stain))
-            soiled, bare = sitting.shoot(view), clean.shoot(view)
+            soiled, bare = session.shoot(view), clean.shoot(view)
             light = sample_lighting(numpy_generator("films", number), {"harsh"})
             changed = (np.abs(soiled.picture(light, "").astype(int) - bare.picture(light, "")).max(-1) > 8).mean()
             sign = soiled.facts.findings.signs[film]
             assert bare.facts.findings.signs[film] == "no"
             assert changed > 0.001 if sign == "yes" else changed < 0.012, (number, view, sign, changed)
-            told += sign == "yes"
-    assert told >= 2
+            mentioned += sign == "yes"
+    assert mentioned >= 2
 
 
-def test_an_appliance_is_labelled_as_itself() -> None:
-    """Brackets hide their teeth; every map sees them, and the picture shows them as dark as metal."""
+def test_appliances_have_a_class_of_their_own() -> None:
+    """Brackets hide their teeth and are in every map."""
     for phantom in views_of(BRACED).values():
         worn = phantom.maps["seg"] == APPLIANCE
         assert phantom.attributes["braces"] == ("yes" if worn.mean() >= 2e-4 else "no")
@@ -135,13 +132,3 @@ def test_an_appliance_is_labelled_as_itself() -> None:
         assert phantom.maps["light"][worn].any()
         assert phantom.attributes["restorations"] == phantom.attributes["caries"] == 0
     assert (views_of(GAPPED)["frontal"].maps["seg"] != APPLIANCE).all()
-
-
-def test_attributes_are_in_the_metadata_and_readers_take_them(gapped: dict[str, Phantom]) -> None:
-    phantom = gapped["upper-occlusal"]
-    content = phantom_members(phantom)["json"]
-    metadata = json.loads(content)
-    assert (metadata["missing_teeth"], metadata["restorations"], metadata["mirrored"]) == (3, 1, "no")
-    read = read_metadata("here", content).attributes
-    assert read == {name: str(value) for name, value in phantom.attributes.items()}
-    assert set(VIEWS) >= {read["view"]}

@@ -32,9 +32,10 @@ def test_the_palate_is_a_dome_over_the_gum_s_edge_that_faces_the_mouth() -> None
 
 def test_palate_and_floor_are_sewn_to_both_halves_of_the_edge() -> None:
     """Their first and last row are the two halves of the gum's edge, so no ray passes between them."""
-    for arch, build in (("upper", lambda *a: build_palate(*a, numpy_generator("p"))), ("lower", build_floor)):
-        edge, rootwards = edge_of(arch)  # type: ignore[arg-type]
-        sheet = build(edge, rootwards).vertices.reshape(37, -1, 3)
+    upper, lower = edge_of("upper"), edge_of("lower")
+    palate, floor = build_palate(*upper, numpy_generator("palate")), build_floor(*lower)
+    for part, (edge, _) in ((palate, upper), (floor, lower)):
+        sheet = part.vertices.reshape(37, -1, 3)
         half = len(edge) // 2
         away = np.array([1.0, 0.0, 1.0])  # papilla and rugae lift the middle of the palate, not its ends
         assert np.allclose(sheet[0] * away, edge[: half + 1] * away)

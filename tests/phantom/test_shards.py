@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from dentgen.cli.app import app
+from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import SpecError
 from dentgen.phantom.camera import VIEWS
+from dentgen.phantom.rays.grid import GridRayMesh
+from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.render import render_patient
 from dentgen.phantom.shards import (
     EDITION,
+    LICENSE,
     PARAMETERS,
     PhantomSet,
     _parameters,
@@ -38,12 +42,12 @@ def relit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_records_are_views_times_lightings(relit: Path) -> None:
-    """Whatever a shard's border cuts through, every record is the one that the patient alone has."""
+    """Shard borders may cut through patients and views without changing a record."""
     expected = [phantom for n in range(2) for phantom in render_patient(5, n, 24, lightings=2)][:13]
     assert written(relit) == {phantom.key: phantom_members(phantom) for phantom in expected}
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(relit: Path) -> None:
+def test_an_interrupted_run_resumes_to_the_same_bytes(relit: Path) -> None:
     before = {path.name: path.read_bytes() for path in relit.iterdir()}
     (relit / "phantoms-000001.tar").unlink()
     assert write_phantoms(str(relit), RELIT, workers=1) == 1
@@ -51,7 +55,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(relit: Path) -> None:
 
 
 def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
-    """A folder from before an option was invented and one from after are the same set."""
+    """Sets from before an option was added stay valid."""
     plain = PhantomSet(count=1, seed=5, size=24, shard_size=5)
     kept = {"edition": EDITION, "count": 1, "seed": 5, "size": 24, "shard_size": 5}
     (tmp_path / PARAMETERS).write_text(json.dumps(kept))
@@ -60,18 +64,24 @@ def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
 
 
 def test_other_options_are_another_set(relit: Path) -> None:
-    with pytest.raises(SpecError, match="choose another folder"):
+    with pytest.raises(SpecError) as caught:
         write_phantoms(str(relit), PhantomSet(count=13, seed=5, size=24, shard_size=3), workers=1)
+    assert caught.value.file.endswith(f"/{PARAMETERS}")
+    assert caught.value.found == {**caught.value.expected, "lightings": 2}
 
 
-def test_the_command_takes_the_options(tmp_path: Path) -> None:
-    arguments = ("--count", "3", "--seed", "5", "--size", "24", "--lightings", "2", "--look", "scan")
-    run = CliRunner().invoke(app, ["phantom", str(tmp_path), *arguments])
-    assert "3 records" in run.output, run.output
-    expected = list(render_patient(5, 0, 24, VIEWS[:2], lightings=2, look="scan"))[:3]
-    assert written(tmp_path) == {phantom.key: phantom_members(phantom) for phantom in expected}
-    assert json.loads((tmp_path / PARAMETERS).read_text())["look"] == "scan"
-    assert CliRunner().invoke(app, ["phantom", str(tmp_path), "--look", "painting"]).exit_code == 2
+@pytest.mark.parametrize(("field", "value"), [("look", "scan"), ("dentition", "deciduous"), ("mirrors", True)])
+def test_every_option_reaches_the_renderer_and_the_parameters(tmp_path: Path, field: str, value: Any) -> None:
+    phantoms = replace(PhantomSet(count=1, seed=5, size=24, shard_size=5), **{field: value})
+    write_phantoms(str(tmp_path), phantoms, workers=1)
+    (expected,) = render_patient(5, 0, 24, VIEWS[:1], **{field: value})
+    assert written(tmp_path) == {expected.key: phantom_members(expected)}
+    assert json.loads((tmp_path / PARAMETERS).read_text())[field] == value
+
+
+def test_sets_traced_by_the_grid_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RayMesh, "accelerator", GridRayMesh)
+    assert _parameters(RELIT)["rays"] == "grid"
 
 
 @pytest.mark.ray
@@ -84,11 +94,25 @@ def test_a_cluster_renders_the_same_set(relit: Path, tmp_path: Path, ray_local: 
 
 def test_a_node_that_renders_differently_is_refused(tmp_path: Path) -> None:
     claimed = {**_parameters(RELIT), "edition": EDITION - 1}
-    with pytest.raises(SpecError, match="the set is of"):
+    with pytest.raises(SpecError) as caught:
         _write_claimed_shard(str(tmp_path), RELIT, 0, claimed)
+    assert (caught.value.found, caught.value.expected) == (_parameters(RELIT), claimed)
     assert not list(tmp_path.iterdir())
 
 
 def test_scan_models_have_no_mirrors(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="photographs alone"):
+    with pytest.raises(SpecError) as caught:
         write_phantoms(str(tmp_path), PhantomSet(1, 5, 24, 5, look="scan", mirrors=True), workers=1)
+    assert caught.value.key == "mirrors"
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_hold_the_attributes_as_readers_take_them() -> None:
+    (phantom,) = render_patient(5, 0, 24, VIEWS[:1])
+    content = phantom_members(phantom)["json"]
+    assert json.loads(content)["synthetic"] is True
+    read = read_metadata("here", content)
+    assert read.attributes == {name: str(value) for name, value in phantom.attributes.items()}
+    assert (read.group, read.split, read.prompt, read.license) == (
+        phantom.group, phantom.split, phantom.prompt, LICENSE,
+    )  # fmt: skip

@@ -1,7 +1,8 @@
-"""The index of a source is read once: what did not change is not opened again."""
+"""The index of a source: cached, parallel, and rebuilt rather than trusted if it is damaged."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,14 @@ from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.pipeline import source_index
 from dentgen.pipeline.plan import make_plan
-from dentgen.pipeline.source_index import index_source, read_source_index, write_source_index
+from dentgen.pipeline.source_index import (
+    PackedIndexes,
+    index_source,
+    is_known,
+    place_of,
+    read_source_index,
+    write_source_index,
+)
 from tests.conftest import small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
@@ -29,7 +37,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_only_what_changed_is_opened_again(
+def test_only_changed_shards_are_opened_again(
     small_source: Path, tmp_path: Path, opened: list[str], demo_members: Members
 ) -> None:
     spec = small_spec(small_source, tmp_path / "out")
@@ -41,17 +49,12 @@ def test_only_what_changed_is_opened_again(
     write_tar(small_source / "b.tar", {key: demo_members[key]})
     assert make_plan(spec) != plan
     assert opened[2:] == ["b.tar"]
-    make_plan(small_spec(small_source, tmp_path / "out", source={"split": demo_split(demo_members, key)}))
-    assert sorted(opened[3:]) == ["a.tar", "b.tar"], "splits were not asked for before"
+    split = str(json.loads(demo_members[key]["json"])["split"])
+    make_plan(small_spec(small_source, tmp_path / "out", source={"split": split}))
+    assert sorted(opened[3:]) == ["a.tar", "b.tar"], "splits had not been read"
 
 
-def demo_split(members: Members, key: str) -> str:
-    import json
-
-    return str(json.loads(members[key]["json"])["split"])
-
-
-def test_what_could_not_be_read_is_tried_again(small_source: Path, tmp_path: Path, opened: list[str]) -> None:
+def test_unreadable_shards_are_tried_again(small_source: Path, tmp_path: Path, opened: list[str]) -> None:
     whole = (small_source / "b.tar").read_bytes()
     (small_source / "b.tar").write_bytes(b"x" * len(whole))
     spec = small_spec(small_source, tmp_path / "out")
@@ -60,38 +63,69 @@ def test_what_could_not_be_read_is_tried_again(small_source: Path, tmp_path: Pat
     assert sorted(opened) == ["a.tar", "b.tar", "b.tar"]
 
 
+STRANGE = ShardIndex(("a", "b\udcff", "c\n"), ("train", None, ""), (0, 1, 2, 3), attributes=("{}", "", '{"view": "ä"}'))
+
+
 def test_an_index_survives_writing_and_strange_keys(tmp_path: Path) -> None:
     url = str(tmp_path / "index.parquet")
     shard = ConditionShard("x.tar", "x.tar", "tar", 3, "tag")
-    index = ShardIndex(("a", "b\udcff", "c\n"), ("train", None, ""), (0, 1, 2, 3))
-    write_source_index(url, [shard], [index])
-    assert read_source_index(url) == {("x.tar", 3, "tag"): index}
-    (tmp_path / "index.parquet").write_bytes(b"damaged")
-    assert read_source_index(url) == {}, "an index is made again rather than trusted"
+    write_source_index(url, [shard], [STRANGE])
+    known = read_source_index(url)
+    assert known == {("x.tar", 3, "tag"): STRANGE}
+    assert is_known(shard, known, with_metadata=True)
+    for other in (
+        ConditionShard("y.tar", "x.tar", "tar", 3, "tag"),
+        ConditionShard("x.tar", "x.tar", "tar", 4, "tag"),
+        ConditionShard("x.tar", "x.tar", "tar", 3, "later"),
+    ):
+        assert not is_known(other, known, with_metadata=False)
+
+
+def test_an_index_without_metadata_does_not_answer_for_splits() -> None:
+    shard = ConditionShard("x.tar", "x.tar", "tar", 3, "tag")
+    known = {place_of(shard): ShardIndex(("a",), None)}
+    assert is_known(shard, known, with_metadata=False)
+    assert not is_known(shard, known, with_metadata=True)
+
+
+def test_packed_indexes_are_a_sequence() -> None:
+    indexes = [STRANGE, *(ShardIndex((f"r{number}",), None) for number in range(6))]
+    packed = PackedIndexes()
+    assert len(packed) == 0
+    for start, stop in ((0, 1), (1, 5), (5, 7)):
+        packed.pack(indexes[start:stop])
+    assert list(packed) == indexes
+    assert [packed[0], packed[4], packed[6]] == [indexes[0], indexes[4], indexes[6]]
+    assert packed[3:6] == indexes[3:6]
+    with pytest.raises(IndexError):
+        packed[7]
 
 
 def test_many_shards_over_processes_keep_their_order(tmp_path: Path, demo_members: Members) -> None:
-    keys = sorted(demo_members)
+    content = demo_members[min(demo_members)]["json"]
     for number in range(150):
-        write_tar(tmp_path / f"{number:03d}.tar", {f"r{number}": {"json": demo_members[keys[0]]["json"]}})
-    told: list[tuple[int, int]] = []
-    found = index_source(
-        list_shards(str(tmp_path)), {}, with_metadata=False, progress=lambda done, count: told.append((done, count))
-    )
+        write_tar(tmp_path / f"{number:03d}.tar", {f"r{number}": {"json": content}})
+    shards, seen = list_shards(str(tmp_path)), list[tuple[int, int]]()
+    found = index_source(shards, {}, with_metadata=False, progress=lambda *counts: seen.append(counts))
     assert [index.keys for index in found] == [(f"r{number}",) for number in range(150)]
-    assert told == [(64, 150), (128, 150), (150, 150)]
-    few = index_source(list_shards(str(tmp_path)), {}, with_metadata=False, enough=lambda found: len(found) >= 10)
+    assert seen == [(64, 150), (128, 150), (150, 150)]
+    known = {place_of(shard): index for shard, index in zip(shards, found, strict=True)}
+    few = index_source(shards, known, with_metadata=False, enough=lambda chunk: len(chunk) >= 10)
     assert len(few) == 64, "indexing ends with the chunk that is enough"
 
 
-def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
-    """Thrift's errors are none of pyarrow's own, and a flipped bit would be another key or place."""
+def test_a_missing_index_is_empty(tmp_path: Path) -> None:
+    assert read_source_index(str(tmp_path / "source.parquet")) == {}
+
+
+def test_a_damaged_index_is_never_taken_for_another(tmp_path: Path) -> None:
+    """Thrift's errors are none of pyarrow's own, and a flipped bit would give another key or offset."""
     shards = [ConditionShard("x.tar", "/x.tar", "tar", 9000, "tag")]
     url = str(tmp_path / "source.parquet")
     write_source_index(url, shards, [ShardIndex(("first", "second"), ("train", None), (0, 512, 1024))])
     right, data = read_source_index(url), (tmp_path / "source.parquet").read_bytes()
     assert right
-    for place in range(0, len(data), 7):
+    for place in range(0, len(data), 13):
         damaged = bytearray(data)
         damaged[place] ^= 0x10
         (tmp_path / "source.parquet").write_bytes(bytes(damaged))

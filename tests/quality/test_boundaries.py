@@ -1,4 +1,4 @@
-"""Outlines against brute force in float64 and against squares whose figures are worked out by hand."""
+"""Boundary metrics against brute force and against shapes worked out by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def everywhere(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def outline(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Pixels of a mask (H, W) with a neighbour outside, one by one."""
+    """Pixels of a mask (H, W) with a 4-neighbour outside, one by one."""
     height, width = mask.shape
     found = []
     for y, x in np.argwhere(mask):
@@ -33,7 +33,7 @@ def outline(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def brute_f1(a: NDArray[np.bool_], b: NDArray[np.bool_], known: NDArray[np.bool_], tolerance: float) -> float:
-    """Every pixel against every pixel."""
+    """Boundary F1, comparing every outline pixel with every other."""
 
     def near(pixel: tuple[int, int], others: list[tuple[int, int]]) -> bool:
         return any((pixel[0] - y) ** 2 + (pixel[1] - x) ** 2 <= tolerance**2 for y, x in others)
@@ -52,31 +52,31 @@ def brute_f1(a: NDArray[np.bool_], b: NDArray[np.bool_], known: NDArray[np.bool_
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def test_equal_masks_agree() -> None:
+def test_equal_masks_score_one() -> None:
     mask = square(5, 8)
     assert boundary_f1(mask, mask, everywhere(mask), 0) == 1
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(2, 1.0), (20, 0.0)])
-def test_a_shifted_square(shift: int, expected: float) -> None:
-    """Within tolerance in all its parts, or nowhere near."""
+def test_shifted_square_is_within_tolerance_or_not(shift: int, expected: float) -> None:
+    """By 2 pixels all of it is, by 20 none of it."""
     assert boundary_f1(square(2 + shift, 4), square(2, 4), everywhere(square(2, 4)), 2) == expected
 
 
-def test_a_square_shifted_beyond_tolerance_sideways() -> None:
+def test_square_shifted_beyond_tolerance_matches_in_part() -> None:
     """Columns 4 to 13 and 7 to 16, 36 outline pixels each.
 
-    Right are 9 of 10 pixels in each edge along the shift (the farthest is 3 away), and of the 8 between corners in the
-    near side the 2 beside each corner, which have the other's edge above or below within 2.
+    Of each edge along the shift 9 of 10 pixels match (the farthest is 3 away). Of the side near the other square, only
+    the 2 pixels next to each corner match, being within 2 of the other square's horizontal edges.
     """
     a, b = square(4, 4), square(4, 7)
-    right = 2 * 9 + 2 * 2
+    matching = 2 * 9 + 2 * 2
     assert boundary_f1(b, a, everywhere(a), 2) == pytest.approx(brute_f1(b, a, everywhere(a), 2))
-    assert boundary_f1(b, a, everywhere(a), 2) == pytest.approx(right / 36)
+    assert boundary_f1(b, a, everywhere(a), 2) == pytest.approx(matching / 36)
 
 
 def test_strips_by_hand() -> None:
-    """Two strips that cross the picture: one long edge each is near, the other is not."""
+    """Strips across the whole image, whose borders do not count as outline."""
     a, b = np.zeros((1, 16, 16), bool), np.zeros((1, 16, 16), bool)
     a[0, 8:, :] = True  # one outline: row 8
     b[0, 5:12, :] = True  # two outlines: rows 5 and 11; both are 3 from row 8
@@ -86,7 +86,7 @@ def test_strips_by_hand() -> None:
     assert boundary_f1(b, a, everywhere(a), 2) == pytest.approx(2 / 3)
 
 
-def test_what_is_not_known_does_not_count() -> None:
+def test_unknown_pixels_do_not_count() -> None:
     mask = square(5, 8)
     other = mask | square(20, 20, 6)
     known = everywhere(mask)
@@ -95,7 +95,7 @@ def test_what_is_not_known_does_not_count() -> None:
     assert boundary_f1(other, mask, known, 1) == 1
 
 
-def test_no_outline_is_no_figure() -> None:
+def test_score_without_outlines_is_nan() -> None:
     nothing = np.zeros((2, 8, 8), bool)
     assert np.isnan(boundary_f1(nothing, nothing, everywhere(nothing), 2))
     assert boundary_f1(nothing, np.pad(np.ones((2, 4, 4), bool), ((0, 0), (2, 2), (2, 2))), everywhere(nothing), 2) == 0
@@ -103,19 +103,19 @@ def test_no_outline_is_no_figure() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 1.5, 2.0]))
-def test_boundary_f1_is_what_brute_force_finds(seed: int, tolerance: float) -> None:
+def test_boundary_f1_matches_brute_force(seed: int, tolerance: float) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.random((2, 12, 9)) < 0.4, rng.random((2, 12, 9)) < 0.4
     known = rng.random((2, 12, 9)) < 0.97
     assert boundary_f1(a, b, known, tolerance) == pytest.approx(brute_f1(a, b, known, tolerance), nan_ok=True)
 
 
-def test_interiors_keep_away_from_every_change_of_number() -> None:
+def test_interiors_and_outlines_by_hand() -> None:
     fdi = np.zeros((1, 12, 24), np.uint8)
     fdi[0, :, 4:14], fdi[0, :, 14:24] = 11, 21
     inside = interiors(fdi, 2)
     columns = inside[0].all(0)
-    assert np.flatnonzero(columns).tolist() == [7, 8, 9, 10, *range(17, 24)], "ends of pictures are no outlines"
+    assert np.flatnonzero(columns).tolist() == [7, 8, 9, 10, *range(17, 24)], "the image border is not an outline"
     assert not inside[0, :, ~columns].any()
     assert np.flatnonzero(outlines(fdi, 1)[0].any(0)).tolist() == [2, 3, 4, 5, 12, 13, 14, 15]
     assert not (outlines(fdi, 2) & inside).any()
@@ -130,7 +130,7 @@ def test_edge_energy_by_hand() -> None:
     assert np.isnan(edge_energy(picture, np.zeros((1, 16, 16), bool)))
 
 
-def test_a_ghost_inside_a_tooth_raises_the_energy_of_its_inside() -> None:
+def test_contour_inside_a_tooth_raises_its_interior_energy() -> None:
     picture = np.full((1, 32, 32, 3), 180, np.uint8)
     ghost = picture.copy()
     ghost[0, 16:, :] = 150

@@ -1,20 +1,22 @@
-"""Fine detail and SSIM against direct sums in float64, and laws."""
+"""Sharpness and SSIM against direct sums and Parseval's theorem."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from dentgen.quality.metrics import luminance
 from dentgen.quality.sharpness import high_frequency_energy, structural_similarity
 from dentgen.seeding import numpy_generator
 
 
-def noise(count: int = 2) -> np.ndarray:
+def noise(count: int = 2) -> NDArray[np.uint8]:
     return numpy_generator("noise").integers(0, 256, (count, 32, 40, 3)).astype(np.uint8)
 
 
-def test_ssim_is_that_of_its_definition() -> None:
-    """Windows summed one by one."""
+def test_ssim_matches_its_definition() -> None:
+    """Window by window."""
     x, y = noise()
     grey = np.array([0.299, 0.587, 0.114])
     a, b = x @ grey, y @ grey
@@ -33,26 +35,25 @@ def test_ssim_is_that_of_its_definition() -> None:
     assert float(structural_similarity(x[None], y[None])[0]) == pytest.approx(np.mean(values), rel=1e-9)
 
 
-def test_a_picture_is_like_itself_only() -> None:
+def test_ssim_of_equal_and_unrelated_images() -> None:
     pictures = noise(3)
     assert structural_similarity(pictures, pictures) == pytest.approx([1, 1, 1])
     assert structural_similarity(pictures, np.roll(pictures, 1, 0)).max() < 0.2
 
 
-def test_fine_detail_is_of_short_waves() -> None:
+def test_only_short_wavelengths_are_high_frequency() -> None:
     x = np.arange(64)
-    for period, is_fine in ((32, False), (8, False), (2.5, True), (3, True)):
-        wave = 127 + 60 * np.sin(2 * np.pi * x / period)
+    for wavelength, is_high in ((32, False), (8, False), (2.5, True), (3, True)):
+        wave = 127 + 60 * np.sin(2 * np.pi * x / wavelength)
         picture = np.broadcast_to(wave[None, :, None], (1, 64, 64, 3)).round().astype(np.uint8)
-        share = float(high_frequency_energy(picture)[0]) / _all_energy(picture)
-        assert share > 0.9 if is_fine else share < 0.05
+        share = float(high_frequency_energy(picture)[0]) / total_energy(picture)
+        assert 0.9 < share <= 1 if is_high else share < 0.05
     flat = np.full((1, 64, 64, 3), 90, np.uint8)
     assert float(high_frequency_energy(flat)[0]) < 1e-30
 
 
-def _all_energy(picture: np.ndarray) -> float:
-    from dentgen.quality.metrics import luminance
-
+def total_energy(picture: NDArray[np.uint8]) -> float:
+    """Mean square of the windowed luminance, which by Parseval's theorem is the energy of all frequencies."""
     values = luminance(picture)[0]
     window = np.outer(np.hanning(64), np.hanning(64))
     return float((((values - values.mean()) * window) ** 2).mean())

@@ -1,4 +1,4 @@
-"""The plain shading model: like the phantoms' own light, in step with mirrors, the same bytes every time."""
+"""The shading model: close to the phantoms' own lighting maps, symmetric under mirrors, reproducible."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def maps(views: dict[str, Phantom]) -> dict[str, MapArray]:
 
 
 def own_lighting(phantom: Phantom) -> ClayLighting:
-    """The lamps that a phantom was rendered under, moved from the camera's plane, 260 mm away, to infinity."""
+    """The lamps of a phantom, moved from the camera's plane, 260 mm away, to infinity."""
     lamps = sample_lighting(numpy_generator(3, phantom.key, "light")).lamps
     total = sum(float(lamp.strength.mean()) for lamp in lamps)
     return ClayLighting(
@@ -53,7 +53,7 @@ def own_lighting(phantom: Phantom) -> ClayLighting:
 
 
 def turned_around(lighting: ClayLighting) -> ClayLighting:
-    """The lamps turned by half a turn about the view axis."""
+    """The lamps rotated by 180 degrees about the view axis."""
     turns = [(light, light.direction) for light in lighting.lights]
     return ClayLighting(tuple(DirectionalLight((-x, -y, z), light.strength) for light, (x, y, z) in turns))
 
@@ -66,28 +66,28 @@ def ball(size: int = 64) -> NDArray[np.uint8]:
     return np.where(towards[..., None] > 0, normal, 0).astype(np.uint8)
 
 
-def likeness(phantom: Phantom, lighting: ClayLighting, *, with_depth: bool = True) -> float:
-    """Correlation of a shaded map with the phantom's true one, on what is solid."""
+def correlation(phantom: Phantom, lighting: ClayLighting, *, with_depth: bool = True) -> float:
+    """Correlation of a shaded map with the phantom's ray-traced one, where there is a surface."""
     solid = phantom.maps["seg"] > 0
     found = shade(phantom.maps["normal"], phantom.maps["depth"] if with_depth else None, lighting)
     return float(np.corrcoef(found[solid], phantom.maps["light"][solid])[0, 1])
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_phantom_under_its_own_lamps_looks_like_its_lighting_map(views: dict[str, Phantom], view: str) -> None:
-    assert likeness(views[view], own_lighting(views[view])) > 0.9
+def test_shading_with_a_phantom_s_own_lamps_reproduces_its_lighting_map(views: dict[str, Phantom], view: str) -> None:
+    assert correlation(views[view], own_lighting(views[view])) > 0.9
 
 
-def test_lamps_and_depth_both_matter_for_that(views: dict[str, Phantom]) -> None:
+def test_lamps_and_depth_both_contribute_to_that(views: dict[str, Phantom]) -> None:
     own = {view: own_lighting(phantom) for view, phantom in views.items()}
-    found = np.mean([likeness(phantom, own[view]) for view, phantom in views.items()])
-    flat = np.mean([likeness(phantom, own[view], with_depth=False) for view, phantom in views.items()])
-    turned = np.mean([likeness(phantom, turned_around(own[view])) for view, phantom in views.items()])
+    found = np.mean([correlation(phantom, own[view]) for view, phantom in views.items()])
+    flat = np.mean([correlation(phantom, own[view], with_depth=False) for view, phantom in views.items()])
+    turned = np.mean([correlation(phantom, turned_around(own[view])) for view, phantom in views.items()])
     assert found > flat + 0.01
     assert found > turned + 0.05
 
 
-def test_light_from_the_left_lights_the_left() -> None:
+def test_the_lit_side_is_the_lamp_s() -> None:
     normal = ball()
     for direction, bright, dark in (
         ((-1.0, 0.0, 1.0), np.s_[:, :32], np.s_[:, 32:]),
@@ -100,7 +100,7 @@ def test_light_from_the_left_lights_the_left() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(LIGHT_STYLES))
 def test_a_mirror_mirrors_the_light_bit_for_bit(maps: dict[str, MapArray], seed: int, style: LightStyle) -> None:
-    """On a jaw and on noise, whose depth is nothing but steps; of even and odd width."""
+    """On a jaw and on noise, whose depth is all steps; of even and of odd width."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, (17, 21, 3)).astype(np.uint8), rng.integers(0, 65536, (17, 21)).astype(np.uint16)
     lighting = draw_lighting(rng, style)
@@ -112,13 +112,13 @@ def test_a_mirror_mirrors_the_light_bit_for_bit(maps: dict[str, MapArray], seed:
             assert (found == shade(normal, near, lighting)[:, ::-1]).all()
 
 
-def test_light_turned_about_the_view_changes_the_map(maps: dict[str, MapArray]) -> None:
+def test_rotated_lamps_change_the_map(maps: dict[str, MapArray]) -> None:
     one, other = (shade(maps["normal"], maps["depth"], light).astype(int) for light in (SIDE, turned_around(SIDE)))
     assert np.abs(one - other)[maps["seg"] > 0].mean() > 20
 
 
 @pytest.mark.parametrize("style", LIGHT_STYLES)
-def test_what_is_no_surface_stays_empty_and_nothing_else_does(maps: dict[str, MapArray], style: LightStyle) -> None:
+def test_only_pixels_without_a_surface_are_zero(maps: dict[str, MapArray], style: LightStyle) -> None:
     lighting = draw_lighting(np.random.default_rng(5), style)
     for depth in (None, maps["depth"]):
         light = shade(maps["normal"], depth, lighting)
@@ -127,7 +127,7 @@ def test_what_is_no_surface_stays_empty_and_nothing_else_does(maps: dict[str, Ma
         assert ((light > 0) == has_surface(maps["normal"])).all()
 
 
-def test_styles_go_from_soft_to_extreme(maps: dict[str, MapArray]) -> None:
+def test_soft_light_has_the_least_contrast_and_extreme_light_the_most(maps: dict[str, MapArray]) -> None:
     solid = maps["seg"] > 0
     contrast: dict[str, float] = {}
     for style in LIGHT_STYLES:
@@ -137,7 +137,7 @@ def test_styles_go_from_soft_to_extreme(maps: dict[str, MapArray]) -> None:
     assert max(contrast, key=contrast.__getitem__) == "extreme"
 
 
-def test_lightings_are_named_by_seed_key_and_index() -> None:
+def test_lightings_are_determined_by_seed_key_and_index() -> None:
     drawn = draw_lightings(1, "k", 7)
     assert drawn == draw_lightings(1, "k", 7)
     assert drawn[:3] == draw_lightings(1, "k", 3)
@@ -146,7 +146,7 @@ def test_lightings_are_named_by_seed_key_and_index() -> None:
     assert not set(drawn) & {*draw_lightings(2, "k", 7), *draw_lightings(1, "other", 7)}
 
 
-def test_the_same_bytes_every_time(maps: dict[str, MapArray]) -> None:
+def test_several_lightings_at_once_equal_each_alone(maps: dict[str, MapArray]) -> None:
     lightings = draw_lightings(0, "k", 3)
     together = shadings(maps["normal"], maps["depth"], lightings)
     for lighting, light in zip(lightings, together, strict=True):
@@ -155,7 +155,7 @@ def test_the_same_bytes_every_time(maps: dict[str, MapArray]) -> None:
 
 
 def test_a_ridge_is_open_and_a_groove_is_not() -> None:
-    """Two planes that meet at a right angle hide the sky from each other near their edge, and only in the groove."""
+    """Two planes at a right angle occlude each other near their edge in a groove, but not on a ridge."""
     across = np.abs(np.arange(64) - 31.5)
     slope = np.where(np.arange(64) < 31.5, 1, -1)[:, None] * [90, 0, 0] + [127, 127, 218]
     normal = np.broadcast_to(slope, (64, 64, 3)).astype(np.uint8)
@@ -169,21 +169,21 @@ def test_a_ridge_is_open_and_a_groove_is_not() -> None:
     assert open_share(mirrored, ridge)[20:44].min() > 0.98
 
 
-def test_depth_is_read_in_its_own_unit(maps: dict[str, MapArray]) -> None:
-    """Depth has no unit, so a record whose depth was stretched less has the same crevices."""
+def test_occlusion_does_not_depend_on_the_scale_of_depth(maps: dict[str, MapArray]) -> None:
+    """Depth has no unit, so half of its range describes the same crevices."""
     half = (maps["depth"] // 2).astype(np.uint16)
     assert np.abs(open_share(maps["normal"], maps["depth"]) - open_share(maps["normal"], half)).max() < 0.02
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3), (3, 3)])
-def test_maps_smaller_than_the_neighbourhood(shape: tuple[int, int]) -> None:
+def test_maps_smaller_than_the_neighbourhood_are_unoccluded(shape: tuple[int, int]) -> None:
     normal = np.full((*shape, 3), (128, 128, 255), np.uint8)
     depth = np.full(shape, 40000, np.uint16)
     assert (shade(normal, depth, SIDE) == shade(normal, None, SIDE)).all()
 
 
 def test_a_lamp_behind_the_scene_lights_nothing_from_the_front() -> None:
-    """What is black is still a surface, and 0 is for none."""
+    """Black surfaces are 1, because 0 means no surface."""
     normal, behind = ball(), (DirectionalLight((0.0, 0.0, -1.0)),)
     assert set(np.unique(shade(normal, None, ClayLighting(behind)))) == {0, int(0.12 * 255)}
     assert set(np.unique(shade(normal, None, ClayLighting(behind, ambient=0.0)))) == {0, 1}
@@ -191,5 +191,14 @@ def test_a_lamp_behind_the_scene_lights_nothing_from_the_front() -> None:
 
 @pytest.mark.parametrize("direction", [(0.0, 0.0, 0.0), (float("nan"), 0.0, 1.0)])
 def test_a_light_without_direction_is_refused(direction: tuple[float, float, float]) -> None:
-    with pytest.raises(SpecError, match="light direction"):
+    with pytest.raises(SpecError) as caught:
         DirectionalLight(direction)
+    assert caught.value.key == "light direction"
+    assert caught.value.found == direction
+
+
+def test_a_facing_plane_has_the_level_of_the_formula() -> None:
+    """Oracle: (ambient + direct) + gloss for a lamp at the lens, without depth."""
+    normal = np.full((3, 3, 3), (127, 127, 255), np.uint8)
+    lighting = ClayLighting((DirectionalLight((0.0, 0.0, 1.0)),), ambient=0.1, direct=0.5, gloss=0.2)
+    assert shade(normal, None, lighting) == pytest.approx(255 * 0.8, abs=1)

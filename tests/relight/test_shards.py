@@ -1,30 +1,149 @@
-"""Relit records say nothing of the light that is gone."""
+"""Relit shards: equal maps under other lights, resumed, never mixed, and complete or reported."""
 
 from __future__ import annotations
 
-from itertools import product
+import json
+import zlib
+from pathlib import Path
 
 import pytest
 
-from dentgen.conditions.metadata import read_metadata
-from dentgen.phantom.findings import NO_FINDINGS
-from dentgen.phantom.light import LIGHT_KINDS, LightKind
-from dentgen.phantom.prompt import LOOKS, Look, SceneFacts, scene_prompt
-from dentgen.relight.shards import _without_light
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.readers.raw import RawRecord
+from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.errors import ConditionError, SpecError, StorageError
+from dentgen.relight.shading import draw_lightings, shade
+from dentgen.relight.shards import PARAMETERS, Relighting, relit_key, write_relit
+from tests.conftest import write_tar
+
+TWICE = Relighting(lightings=2, seed=7)
+Members = dict[str, bytes]
 
 
-@pytest.mark.parametrize(("look", "light"), list(product(LOOKS, LIGHT_KINDS)))
-def test_no_word_of_the_old_light_stays(look: Look, light: LightKind) -> None:
-    facts = SceneFacts("left", look, "permanent", False, "white", "pink", NO_FINDINGS)
-    *others, last = scene_prompt(facts, light).split(", ")
-    assert "light" in last or "flash" in last
-    assert _without_light(scene_prompt(facts, light), light) == ", ".join([*others, "clinical lighting"])
+def samples(folder: Path) -> dict[str, Members]:
+    return {raw.key: raw.members for shard in list_shards(str(folder)) for raw in read_records(shard)}
 
 
-@pytest.mark.parametrize(
-    ("value", "word"),
-    [("null", ""), ("0.3", "0.3"), ("2.0", "2"), ("3", "3"), ("true", "yes"), ('["amalgam"]', ""), ('"many"', "many")],
-)
-def test_what_others_write_under_our_names_is_a_word_or_nothing(value: str, word: str) -> None:
-    metadata = read_metadata("here", f'{{"caries": {value}}}'.encode())
-    assert metadata.attributes.get("caries", "") == word
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "relit"
+
+
+@pytest.fixture
+def source(tmp_path: Path, demo_members: dict[str, Members]) -> Path:
+    """One shard with two records."""
+    write_tar(tmp_path / "source" / "x.tar", {key: demo_members[key] for key in sorted(demo_members)[:2]})
+    return tmp_path / "source"
+
+
+def test_lighting_maps_are_shaded_from_the_record_s_normals_and_depth(source: Path, out: Path) -> None:
+    (shard,) = write_relit(str(source), str(out), TWICE, workers=1)
+    assert (shard.records, shard.problems) == (2, ())
+    before, after = samples(source), samples(out)
+    assert sorted(after) == sorted(relit_key(key, n) for key in before for n in range(2))
+    for key, members in before.items():
+        maps = decode_record(RawRecord(key, "", members), ()).conditions
+        for number, lighting in enumerate(draw_lightings(7, key, 2)):
+            relit = decode_record(RawRecord(key, "", after[relit_key(key, number)]), ()).conditions
+            assert (relit["lighting"] == shade(maps["normal"], maps["depth"], lighting)).all()
+            assert all((relit[name] == maps[name]).all() for name in maps if name != "lighting")
+            assert "photo.png" not in after[relit_key(key, number)], "it shows the old light"
+
+
+def test_metadata_name_the_origin_and_the_lamps_and_not_the_old_light(source: Path, out: Path) -> None:
+    write_relit(str(source), str(out), TWICE, workers=1)
+    key = min(samples(source))
+    old, new = (json.loads(members["json"]) for members in (samples(source)[key], samples(out)[relit_key(key, 1)]))
+    assert new["prompt"] == ", ".join([*old["prompt"].split(", ")[:-1], "clinical lighting"])
+    assert (new["lighting"], new["group"], new["split"]) == ("relit", old["group"], old["split"])
+    assert new["source"].startswith(f"{key} of x.tar")
+    assert new["relight"]["style"] == draw_lightings(7, key, 2)[1].style
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(source: Path, out: Path) -> None:
+    write_relit(str(source), str(out), TWICE, workers=1)
+    content = (out / "x.tar").read_bytes()
+    assert write_relit(str(source), str(out), TWICE, workers=1)[0].records == 0
+    (out / "x.tar").unlink()
+    assert write_relit(str(source), str(out), TWICE, workers=1)[0].records == 2
+    assert (out / "x.tar").read_bytes() == content
+
+
+def test_more_lightings_leave_the_first_ones_as_they_are(source: Path, out: Path, tmp_path: Path) -> None:
+    write_relit(str(source), str(out), TWICE, workers=1)
+    write_relit(str(source), str(tmp_path / "more"), Relighting(3, 7), workers=1)
+    assert samples(out).items() <= samples(tmp_path / "more").items()
+
+
+def test_other_parameters_are_refused(source: Path, out: Path) -> None:
+    write_relit(str(source), str(out), TWICE, workers=1)
+    with pytest.raises(SpecError) as caught:
+        write_relit(str(source), str(out), Relighting(2, 8), workers=1)
+    assert caught.value.file.endswith(f"/{PARAMETERS}")
+    assert (caught.value.found, caught.value.expected) == ({"lightings": 2, "seed": 7}, {"lightings": 2, "seed": 8})
+
+
+def test_outputs_inside_the_source_are_refused(source: Path) -> None:
+    for inside in (source, source / "relit"):
+        with pytest.raises(SpecError) as caught:
+            write_relit(str(source), str(inside), TWICE, workers=1)
+        assert caught.value.file == str(inside)
+    assert [path.name for path in source.iterdir()] == ["x.tar"]
+
+
+def test_sources_without_records_are_refused(tmp_path: Path, out: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    with pytest.raises(StorageError):
+        write_relit(str(source), str(out), TWICE, workers=1)
+    (source / "notes.txt").write_text("nothing")
+    with pytest.raises(ConditionError):
+        write_relit(str(source), str(out), TWICE, workers=1)
+    assert not out.exists()
+
+
+def test_records_that_cannot_be_relit_are_reported_by_every_run(
+    tmp_path: Path, out: Path, demo_members: dict[str, Members]
+) -> None:
+    good, flat = sorted(demo_members)[:2]
+    too_long = "k" * 78
+    records = {good: demo_members[good], flat: dict(demo_members[flat]), too_long: demo_members[good]}
+    del records[flat]["normal.png"]
+    write_tar(tmp_path / "source" / "x.tar", records)
+    for expected in (1, 0):
+        (shard,) = write_relit(str(tmp_path / "source"), str(out), TWICE, workers=1)
+        assert shard.records == expected
+        assert [flat in problem or too_long in problem for problem in shard.problems] == [True, True]
+    assert set(samples(out)) == {relit_key(good, 0), relit_key(good, 1)}
+
+
+def test_a_damaged_shard_keeps_what_could_be_read(tmp_path: Path, out: Path, demo_members: dict[str, Members]) -> None:
+    keys = sorted(demo_members)[:3]
+    whole = write_tar(tmp_path / "source" / "x.tar", {key: demo_members[key] for key in keys})
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (shard,) = write_relit(str(tmp_path / "source"), str(out), TWICE, workers=1)
+    assert 0 < shard.records < 3
+    assert len(shard.problems) == 1
+
+
+def test_folders_become_one_tar(tmp_path: Path, out: Path, demo_members: dict[str, Members]) -> None:
+    (tmp_path / "source").mkdir()
+    key = min(demo_members)
+    for extension, content in demo_members[key].items():
+        (tmp_path / "source" / f"{key}.{extension}").write_bytes(content)
+    write_relit(str(tmp_path / "source"), str(out), TWICE, workers=1)
+    assert sorted(path.name for path in out.iterdir()) == ["folder.tar", PARAMETERS]
+
+
+def test_maps_are_encoded_again(source: Path, out: Path, demo_members: dict[str, Members]) -> None:
+    """Text chunks and other extras of the input's files do not reach the output."""
+    key = min(demo_members)
+    members = dict(demo_members[key])
+    end = members["seg.png"].index(b"IDAT") - 4
+    text = b"tEXtComment\x00secret"
+    chunk = (len(text) - 4).to_bytes(4) + text + zlib.crc32(text).to_bytes(4)
+    members["seg.png"] = members["seg.png"][:end] + chunk + members["seg.png"][end:]
+    write_tar(source / "x.tar", {key: members})
+    write_relit(str(source), str(out), TWICE, workers=1)
+    relit = samples(out)[relit_key(key, 0)]["seg.png"]
+    assert b"secret" not in relit

@@ -1,4 +1,4 @@
-"""Sheets of condition records: every chosen record is there, with all its maps in their places."""
+"""The record sheet: every chosen record with all its maps in their places."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from dentgen.cli.app import app
 from dentgen.conditions.labels import colour_segmentation
 from dentgen.errors import ConditionError, SpecError
 from dentgen.report.record_sheet import write_sheet
 from tests.conftest import DEMO, write_tar
 
-SIZE = 128  # the demo's own, so that nothing is resized
+SIZE = 128  # that of the demo records, so that nothing is resized
 
 
-def test_every_record_lies_beside_its_maps(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+def test_strip_holds_photo_and_maps_of_a_record(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     out = tmp_path / "sheet.png"
     chosen = write_sheet(str(DEMO), str(out), count=4, size=SIZE, columns=2)
     assert chosen == write_sheet(str(DEMO), str(tmp_path / "again.png"), count=4, size=SIZE, columns=2)
@@ -40,7 +38,7 @@ def test_every_record_lies_beside_its_maps(tmp_path: Path, demo_members: dict[st
         assert (tiles[6] == (members["depth"] >> 8)[..., None]).all()
 
 
-def test_every_tooth_has_a_colour_of_its_own(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+def test_every_tooth_has_its_own_colour(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     key = next(key for key in demo_members if key.endswith("frontal"))
     write_tar(tmp_path / "one" / "a.tar", {key: demo_members[key]})
     out = tmp_path / "sheet.png"
@@ -51,26 +49,38 @@ def test_every_tooth_has_a_colour_of_its_own(tmp_path: Path, demo_members: dict[
     assert len({tuple(tile[fdi == tooth][0].tolist()) for tooth in teeth}) == len(teeth) > 12
 
 
-def test_the_command_draws_what_maps_there_are(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+def test_sheet_has_only_columns_that_a_record_fills(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     key, other = sorted(demo_members)[:2]
     bare = {name: demo_members[key][name] for name in ("seg.png", "light.png")}
     more = {name: demo_members[other][name] for name in ("seg.png", "light.png", "depth.png")}
     write_tar(tmp_path / "bare" / "a.tar", {key: bare, other: more})
     out = tmp_path / "bare.jpg"
-    run = CliRunner().invoke(app, ["sheet", str(tmp_path / "bare"), str(out), "--size", "32", "--columns", "1"])
-    assert "2 records" in run.output, run.output
+    assert write_sheet(str(tmp_path / "bare"), str(out), size=32, columns=1) == [key, other]
     picture = Image.open(out)
     assert picture.format == "JPEG"
     assert picture.size == (3 + 3 * 35 + 12, 2 * 35 + 3)
 
 
-def test_what_cannot_be_drawn_is_named(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
-    with pytest.raises(SpecError, match=r"\.png"):
+def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
         write_sheet(str(DEMO), str(tmp_path / "sheet.txt"))
+    assert caught.value.file == str(tmp_path / "sheet.txt")
+    assert ".txt" in caught.value.found
+    assert ".png" in caught.value.expected
+
+
+def test_record_without_maps_is_named(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     key = sorted(demo_members)[0]
     write_tar(tmp_path / "photos" / "a.tar", {key: {"photo.png": demo_members[key]["photo.png"]}})
-    with pytest.raises(ConditionError, match="at least one map"):
+    with pytest.raises(ConditionError) as caught:
         write_sheet(str(tmp_path / "photos"), str(tmp_path / "sheet.png"))
+    assert key in caught.value.file
+    assert "photo.png" in caught.value.found
+
+
+def test_damaged_shard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.tar").write_bytes(b"no tar")
-    with pytest.raises(ConditionError, match=r"a\.tar"):
+    with pytest.raises(ConditionError) as caught:
         write_sheet(str(tmp_path / "photos"), str(tmp_path / "sheet.png"))
+    assert caught.value.file.endswith("a.tar")

@@ -1,4 +1,4 @@
-"""The commit protocol: what a kill can leave behind, and what a second attempt may do."""
+"""The commit protocol: what a kill can leave behind, what a second attempt may do, and reading the ledger."""
 
 from __future__ import annotations
 
@@ -11,42 +11,52 @@ from pathlib import Path
 import pytest
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, SampleStatus, Unit
-from dentgen.errors import DeterminismError
-from dentgen.shards.ledger import commit, committed_units, digest_of, read_ledger, shard_url
+from dentgen.documents import LedgerRecord, SampleStatus, unit_name
+from dentgen.errors import DeterminismError, StorageError
+from dentgen.shards.ledger import (
+    commit,
+    committed_units,
+    digest_of,
+    ledger_url,
+    read_ledger,
+    read_ledgers,
+    restore,
+    shard_url,
+)
+from dentgen.shards.tar import json_bytes
 
-UNIT = Unit(id=3, shard="a.tar", start=0, stop=1, records=1, shard_bytes=0)
+UNIT = "000003"
 
 
-def record(shard: bytes) -> LedgerRecord:
+def record(shard: bytes, unit: int = 3) -> LedgerRecord:
     status = SampleStatus(key="k-v000", source_key="k", variant=0, status="written" if shard else "rejected")
     return LedgerRecord(
-        unit=3, spec_digest="s", bundle_digest="b", shard="000003.tar" if shard else "", bytes=len(shard),
-        sha256=digest_of(shard), samples=(status,),
+        unit=unit, spec_digest="s", bundle_digest="b", shard=f"{unit_name(unit)}.tar" if shard else "",
+        bytes=len(shard), sha256=digest_of(shard), samples=(status,),
     )  # fmt: skip
 
 
 def test_commit_is_shard_then_record(tmp_path: Path) -> None:
-    assert commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert commit(str(tmp_path), b"data", record(b"data"))
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
     assert committed_units(str(tmp_path)) == {"000003"}
-    assert not commit(str(tmp_path), UNIT, b"data", record(b"data")), "the same bytes again are no error"
+    assert not commit(str(tmp_path), b"data", record(b"data")), "the same bytes again are no error"
 
 
 def test_the_record_is_put_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever finds the record finds the shard."""
-    put, names = storage.put_if_absent, []
+    put, names = storage.put_if_absent, list[str]()
 
     def noted(url: str, data: bytes) -> bool:
         names.append(storage.relative_name(str(tmp_path), url))
         return put(url, data)
 
     monkeypatch.setattr(storage, "put_if_absent", noted)
-    commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    commit(str(tmp_path), b"data", record(b"data"))
     assert names == ["shards/000003.tar", "ledger/000003.json"]
 
 
-def test_a_shard_replaced_while_it_is_committed_is_put_back_and_said(
+def test_a_shard_replaced_during_its_commit_is_restored_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = storage.put_if_absent
@@ -58,34 +68,38 @@ def test_a_shard_replaced_while_it_is_committed_is_put_back_and_said(
         return done
 
     monkeypatch.setattr(storage, "put_if_absent", overtaken)
-    with pytest.raises(DeterminismError, match="replaced while it was committed"):
-        commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    with pytest.raises(DeterminismError) as caught:
+        commit(str(tmp_path), b"data", record(b"data"))
+    assert caught.value.key == "unit 000003"
+    assert digest_of(b"other") in caught.value.found
+    assert caught.value.expected == digest_of(b"data")
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data", "the record is the truth"
 
 
 def test_other_bytes_are_refused_and_change_nothing(tmp_path: Path) -> None:
-    commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    commit(str(tmp_path), b"data", record(b"data"))
     before = (tmp_path / "ledger" / "000003.json").read_bytes()
     with pytest.raises(DeterminismError) as caught:
-        commit(str(tmp_path), UNIT, b"other", record(b"other"))
-    assert digest_of(b"data") in str(caught.value)
-    assert digest_of(b"other") in str(caught.value)
+        commit(str(tmp_path), b"other", record(b"other"))
+    assert caught.value.key == "unit 000003"
+    assert digest_of(b"other") in caught.value.found
+    assert digest_of(b"data") in caught.value.expected
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
     assert (tmp_path / "ledger" / "000003.json").read_bytes() == before
-    assert not (tmp_path / "orphans").exists(), "the ledger is asked before anything is put"
+    assert not (tmp_path / "orphans").exists(), "the ledger is checked before anything is written"
 
 
 def test_an_orphan_with_equal_bytes_is_adopted(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "000003.tar").write_bytes(b"data")
-    assert commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert commit(str(tmp_path), b"data", record(b"data"))
     assert not (tmp_path / "orphans").exists()
 
 
-def test_an_orphan_with_other_bytes_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_orphan_with_other_bytes_is_set_aside_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "000003.tar").write_bytes(b"half")
-    assert commit(str(tmp_path), UNIT, b"data", record(b"data"))
+    assert commit(str(tmp_path), b"data", record(b"data"))
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
     (aside,) = (tmp_path / "orphans").iterdir()
     assert aside.read_bytes() == b"half"
@@ -93,7 +107,7 @@ def test_an_orphan_with_other_bytes_is_set_aside_and_said(tmp_path: Path, caplog
 
 
 def test_a_unit_of_rejects_commits_without_a_shard(tmp_path: Path) -> None:
-    assert commit(str(tmp_path), UNIT, b"", record(b""))
+    assert commit(str(tmp_path), b"", record(b""))
     assert not (tmp_path / "shards").exists()
     assert committed_units(str(tmp_path)) == {"000003"}
 
@@ -103,12 +117,12 @@ def test_a_unit_of_rejects_commits_without_a_shard(tmp_path: Path) -> None:
 def test_two_writers_of_one_unit(
     place: str, contents: tuple[bytes, bytes], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Whoever comes second finds its own bytes there, or learns that they are others; one record, one truth."""
+    """The second writer finds its own bytes, or gets an error; there is one record, and the shard fits it."""
     root = str(tmp_path) if place == "disk" else storage.join(request.getfixturevalue("s3_root"), "two-writers")
-    for attempt in range(10):
+    for attempt in range(10 if place == "disk" else 4):
         out = storage.join(root, f"{contents[1].decode()}-{attempt}")
-        outcomes = both_at_once([partial(commit, out, UNIT, data, record(data)) for data in contents])
-        committed = read_ledger(out, UNIT.name).sha256
+        outcomes = both_at_once([partial(commit, out, data, record(data)) for data in contents])
+        committed = read_ledger(out, UNIT).sha256
         assert digest_of(storage.read_bytes(shard_url(out, UNIT))) == committed
         assert committed in {digest_of(data) for data in contents}
         if contents[0] == contents[1]:
@@ -129,3 +143,69 @@ def both_at_once(works: list[Callable[[], object]]) -> list[object]:
 
     with ThreadPoolExecutor(len(works)) as pool:
         return list(pool.map(run, works))
+
+
+def test_restore_writes_a_lost_or_damaged_shard_again(tmp_path: Path) -> None:
+    commit(str(tmp_path), b"data", record(b"data"))
+    ledger = (tmp_path / "ledger" / "000003.json").read_bytes()
+    for damage in (b"dama", None):
+        (tmp_path / "shards" / "000003.tar").unlink()
+        if damage is not None:
+            (tmp_path / "shards" / "000003.tar").write_bytes(damage)
+        restore(str(tmp_path), b"data", record(b"data"))
+        assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+        assert (tmp_path / "ledger" / "000003.json").read_bytes() == ledger
+
+
+def test_restore_commits_a_unit_whose_record_is_lost(tmp_path: Path) -> None:
+    restore(str(tmp_path), b"data", record(b"data"))
+    assert read_ledger(str(tmp_path), UNIT).sha256 == digest_of(b"data")
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+
+
+def test_restore_refuses_other_bytes_than_were_committed(tmp_path: Path) -> None:
+    commit(str(tmp_path), b"data", record(b"data"))
+    with pytest.raises(DeterminismError) as caught:
+        restore(str(tmp_path), b"other", record(b"other"))
+    assert caught.value.key == "unit 000003"
+    assert digest_of(b"data") in caught.value.expected
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+
+
+def test_a_damaged_record_cannot_vouch_for_new_bytes(tmp_path: Path) -> None:
+    """Without a sealed index nothing says which bytes are right."""
+    commit(str(tmp_path), b"data", record(b"data"))
+    (tmp_path / "ledger" / "000003.json").write_text("{")
+    with pytest.raises(StorageError) as caught:
+        restore(str(tmp_path), b"other", record(b"other"))
+    assert caught.value.file == ledger_url(str(tmp_path), UNIT)
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+
+
+def test_records_come_in_the_order_asked_for_and_few_are_read_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(200):
+        content = json_bytes(record(b"", number).model_dump(mode="json"))
+        storage.put_if_absent(ledger_url(str(tmp_path), unit_name(number)), content)
+    read, opened = storage.read_bytes, list[str]()
+
+    def noted(url: str) -> bytes:
+        opened.append(url)
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_bytes", noted)
+    records = read_ledgers(str(tmp_path), map(unit_name, reversed(range(200))))
+    assert next(records).unit == 199
+    assert len(opened) < 100
+    assert [found.unit for found in records] == list(reversed(range(199)))
+    assert len(opened) == 200
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]"])
+def test_an_unreadable_record_is_an_error_that_names_its_file(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        storage.overwrite(ledger_url(str(tmp_path), UNIT), content)
+    with pytest.raises(StorageError) as caught:
+        read_ledger(str(tmp_path), UNIT)
+    assert caught.value.file == ledger_url(str(tmp_path), UNIT)

@@ -1,4 +1,4 @@
-"""Deterministic archives that others can read."""
+"""Deterministic archives, images and JSON that other programs can read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_samples_come_back_in_order(tmp_path: Path) -> None:
     assert read == ["b", "a"]
 
 
-def test_images_are_lossless_and_bare() -> None:
+def test_images_are_lossless_and_without_metadata() -> None:
     rng = np.random.default_rng(0)
     for array in (
         rng.integers(0, 256, (8, 9), dtype=np.uint8),
@@ -55,7 +55,7 @@ def test_images_are_lossless_and_bare() -> None:
 
 @pytest.mark.parametrize("image_format", ["png", "jpg", "webp"])
 def test_pictures_name_their_digital_source_type(image_format: str) -> None:
-    """Nothing else stands in the file, and the same picture gives the same bytes."""
+    """There is no other metadata in the file, and the same picture gives the same bytes."""
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     data = image_bytes(picture, image_format, TRAINED_ALGORITHMIC_MEDIA)
     assert data == image_bytes(picture, image_format, TRAINED_ALGORITHMIC_MEDIA)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from dentgen.training.data.rows import TrainingData
 CPU = torch.device("cpu")
 
 
-def train_spec(source: str, folder: Path, recipe: str, **values: Any) -> Any:
+def train_spec(source: str, folder: Path, recipe: str, /, **values: Any) -> Any:
     """A run of a few steps at 64 px on all records of ``source``, with bundle and checkpoints in ``folder``."""
     conditions = {"size": 64} | values.pop("conditions", {})
     defaults = {
@@ -59,3 +61,13 @@ def copied_bundle(family: Path, folder: Path) -> Path:
     """``folder`` with a copy of the family's bundle, for runs that change it."""
     shutil.copytree(family / "bundle", folder / "bundle")
     return folder
+
+
+def wait_for_lines(file: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a run in another process has logged some lines."""
+    for _ in range(1200):
+        assert process.poll() is None, "the run ended before it could be killed"
+        if file.exists() and len(file.read_text().splitlines()) > lines:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{file} never had {lines} steps")

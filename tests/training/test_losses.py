@@ -1,4 +1,4 @@
-"""Laws of the losses."""
+"""Properties of the losses, against closed forms and scipy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional as F
 
 from dentgen.quality.metrics import luminance
-from dentgen.spec.train import LossSpec
+from dentgen.spec.train_sections import LossSpec, PixelWeights
 from dentgen.training.losses import (
     boundary_band,
     boundary_error,
@@ -37,15 +37,15 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 4, 8, 8, generator=generator)
 
 
-def weigh(seg: torch.Tensor, **values: Any) -> torch.Tensor:
+def weights_for(seg: torch.Tensor, **values: Any) -> torch.Tensor:
     return pixel_weights(seg.to(torch.uint8), LossSpec.model_validate(values), 8)
 
 
 @pytest.mark.parametrize("normalise", ["none", "sample", "batch"])
 @pytest.mark.parametrize("reduce", ["area", "bilinear"])
-def test_all_ones_is_mse(normalise: str, reduce: str) -> None:
+def test_weights_of_one_give_the_mean_squared_error(normalise: str, reduce: str) -> None:
     pred, noise = pair()
-    weights = weigh(torch.randint(0, 3, (2, 64, 64)), normalise=normalise, reduce=reduce)
+    weights = weights_for(torch.randint(0, 3, (2, 64, 64)), normalise=normalise, reduce=reduce)
     assert torch.equal(weights, torch.ones(2, 1, 8, 8))
     assert float(noise_loss(pred, noise, ONE, weights)) == pytest.approx(float(F.mse_loss(pred, noise)), rel=1e-6)
 
@@ -53,76 +53,78 @@ def test_all_ones_is_mse(normalise: str, reduce: str) -> None:
 @pytest.mark.parametrize("normalise", ["sample", "batch"])
 def test_scaling_all_weights_changes_nothing(normalise: str) -> None:
     seg = torch.randint(0, 3, (3, 64, 64))
-    one = weigh(seg, tooth=5.0, gingiva=2.0, boundary=3.0, normalise=normalise)
-    ten = weigh(seg, background=10.0, tooth=50.0, gingiva=20.0, boundary=30.0, normalise=normalise)
+    one = weights_for(seg, tooth=5.0, gingiva=2.0, boundary=3.0, normalise=normalise)
+    ten = weights_for(seg, background=10.0, tooth=50.0, gingiva=20.0, boundary=30.0, normalise=normalise)
     torch.testing.assert_close(one, ten)
 
 
-def test_what_has_mean_one() -> None:
+def test_weights_have_mean_one_over_what_is_normalised() -> None:
     seg = torch.zeros(2, 64, 64, dtype=torch.long)
     seg[0, :32] = 2
-    assert weigh(seg, tooth=5.0, normalise="sample").mean(dim=(1, 2, 3)).tolist() == pytest.approx([1, 1])
-    batch = weigh(seg, tooth=5.0, normalise="batch")
+    assert weights_for(seg, tooth=5.0, normalise="sample").mean(dim=(1, 2, 3)).tolist() == pytest.approx([1, 1])
+    batch = weights_for(seg, tooth=5.0, normalise="batch")
     assert float(batch.mean()) == pytest.approx(1)
     assert batch.mean(dim=(1, 2, 3)).tolist() == pytest.approx([3 / 2, 1 / 2])
-    assert weigh(seg, tooth=5.0, normalise="none").mean(dim=(1, 2, 3)).tolist() == pytest.approx([3, 1])
+    assert weights_for(seg, tooth=5.0, normalise="none").mean(dim=(1, 2, 3)).tolist() == pytest.approx([3, 1])
 
 
 @pytest.mark.parametrize("normalise", ["none", "sample", "batch"])
-def test_pictures_without_a_class_stay_finite(normalise: str) -> None:
+def test_images_without_a_class_stay_finite(normalise: str) -> None:
     nothing = torch.zeros(1, 64, 64)
-    assert bool(weigh(nothing, tooth=5.0, boundary=2.0, normalise=normalise).isfinite().all())
-    assert bool(weigh(nothing, background=0.0, tooth=5.0, normalise=normalise).isfinite().all()), "no weight at all"
+    assert bool(weights_for(nothing, tooth=5.0, boundary=2.0, normalise=normalise).isfinite().all())
+    assert bool(weights_for(nothing, background=0.0, tooth=5.0, normalise=normalise).isfinite().all()), (
+        "no weight at all"
+    )
 
 
-def test_the_boundary_band_is_as_wide_as_said() -> None:
+def test_the_boundary_band_has_the_asked_for_width() -> None:
     inside = torch.zeros(1, 16, 16, dtype=torch.bool)
     inside[:, :, 8:] = True
     for pixels in (1, 2, 3):
         band = boundary_band(inside, pixels)
         assert band[0, 5].nonzero().flatten().tolist() == list(range(8 - pixels, 8 + pixels))
-    assert float(boundary_band(torch.ones(1, 16, 16, dtype=torch.bool), 2).sum()) == 0, "the picture's edge is none"
+    assert float(boundary_band(torch.ones(1, 16, 16, dtype=torch.bool), 2).sum()) == 0, "the border is none"
 
 
-def test_the_floor_is_the_least_weight() -> None:
+def test_the_floor_is_a_lower_bound() -> None:
     seg = torch.zeros(1, 64, 64)
     seg[:, :32] = 2
-    weights = weigh(seg, background=0.0, tooth=5.0, floor=0.5, normalise="none")
+    weights = weights_for(seg, background=0.0, tooth=5.0, floor=0.5, normalise="none")
     assert sorted(set(weights.flatten().tolist())) == [0.5, 5.0]
 
 
 def test_area_reduction_keeps_a_narrow_gap() -> None:
-    """A gap of two pixels in a cell of eight weighs a quarter; nearest neighbour would lose it or double it."""
+    """A gap of two pixels in a cell of eight weighs a quarter; nearest neighbour would lose or double it."""
     seg = torch.full((1, 64, 64), 2)
     seg[:, :, 3:5] = 0
-    assert float(weigh(seg, tooth=5.0, normalise="none")[0, 0, 0, 0]) == pytest.approx(1 + 4 * 0.75)
+    assert float(weights_for(seg, tooth=5.0, normalise="none")[0, 0, 0, 0]) == pytest.approx(1 + 4 * 0.75)
 
 
 def test_workers_share_the_mean_of_a_batch(tmp_path: Path) -> None:
-    """Two processes of two samples each weigh as one of four."""
+    """Two processes with two samples each get the weights of one with four."""
     seg = torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(0))
     seg[2:] = 0
     torch.save(seg, tmp_path / "seg.pt")
-    start_processes(_weigh_half, (str(tmp_path),), nprocs=2, start_method="spawn")
+    start_processes(_weights_of_half, (str(tmp_path),), nprocs=2, start_method="spawn")
     halves = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(2)])
-    torch.testing.assert_close(halves, weigh(seg, tooth=5.0, normalise="batch"))
+    torch.testing.assert_close(halves, weights_for(seg, tooth=5.0, normalise="batch"))
 
 
-def _weigh_half(rank: int, folder: str) -> None:
+def _weights_of_half(rank: int, folder: str) -> None:
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     seg = torch.load(f"{folder}/seg.pt")[2 * rank : 2 * rank + 2]
-    torch.save(weigh(seg, tooth=5.0, normalise="batch"), f"{folder}/{rank}.pt")
+    torch.save(weights_for(seg, tooth=5.0, normalise="batch"), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_a_consistent_answer_costs_nothing() -> None:
+def test_equal_predictions_cost_nothing() -> None:
     one, other = pair()
     assert float(consistency_loss(one, one)) == pytest.approx(0, abs=1e-9)
     assert float(consistency_loss(one, other)) == pytest.approx(float((one - other).abs().mean()), rel=2e-3)
 
 
-def test_min_snr_caps_low_noise_and_leaves_high_noise() -> None:
+def test_min_snr_caps_weights_at_low_noise_only() -> None:
     abar = torch.linspace(0.9999, 0.005, 1000)
     weights = snr_weights(abar, torch.tensor([0, 999]))
     snr = abar[0] / (1 - abar[0])
@@ -130,16 +132,16 @@ def test_min_snr_caps_low_noise_and_leaves_high_noise() -> None:
     assert float(weights[1]) == 1
 
 
-def test_a_floor_asks_for_the_picture_at_high_noise() -> None:
-    """An error of the picture costs SNR x weight of it: at least the floor, at most gamma, the SNR between them."""
+def test_an_snr_floor_weighs_image_errors_at_high_noise() -> None:
+    """An image error costs SNR x weight: at least the floor, at most gamma, the SNR in between."""
     abar = torch.tensor([0.9999, 0.5, 0.005])
     snr = abar / (1 - abar)
     cost = snr * snr_weights(abar, torch.arange(3), floor=0.1)
     assert cost.tolist() == pytest.approx([5, 1, 0.1], rel=1e-4)
-    assert float(snr_weights(abar, torch.tensor([2]))) == 1, "no floor unless asked for"
+    assert float(snr_weights(abar, torch.tensor([2]))) == 1, "no floor by default"
 
 
-def test_errors_count_within_two_pixels_of_tissues_boundaries() -> None:
+def test_boundary_errors_count_within_two_pixels_of_tissue_boundaries() -> None:
     seg = torch.zeros(1, 16, 16, dtype=torch.uint8)
     seg[:, :, 8:], seg[:, 12:] = 2, 1
     image = torch.zeros(1, 3, 16, 16)
@@ -149,36 +151,36 @@ def test_errors_count_within_two_pixels_of_tissues_boundaries() -> None:
         assert float(boundary_error(wrong, image, seg)) == (pytest.approx(1 / 256) if counts else 0), place
 
 
-def test_a_regions_errors_count_by_the_weights_of_its_classes() -> None:
+def test_region_errors_count_by_the_weights_of_their_classes() -> None:
     seg = torch.zeros(1, 16, 16, dtype=torch.uint8)
     seg[:, :, 8:], seg[:, 12:] = 2, 1
     image, wrong = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.5)
-    assert float(region_error(wrong, image, seg, LossSpec())) == pytest.approx(0.5), "all ones is L1"
-    of_teeth = LossSpec(background=0, gingiva=0, tooth=3, normalise="none")
+    assert float(region_error(wrong, image, seg, PixelWeights())) == pytest.approx(0.5), "plain L1"
+    of_teeth = PixelWeights(background=0, gingiva=0, tooth=3, normalise="none")
     assert float(region_error(wrong, image, seg, of_teeth)) == pytest.approx(0.5 * 3 * 96 / 256)
     wrong[0, :, :12, 8:] = 0
     assert float(region_error(wrong, image, seg, of_teeth)) == 0
 
 
-def test_texture_counts_as_much_as_is_missing_wherever_it_is() -> None:
-    """As much as cosine transforms of levels and luminance say, of waves of 8 to 4 pixels and of shorter ones."""
+def test_texture_error_is_the_log_ratio_of_fine_detail() -> None:
+    """As computed by scipy's cosine transform of levels and luminance, in wavelengths of 8 to 4 pixels and below."""
     levels = np.random.default_rng(0).integers(0, 256, (2, 32, 24, 3), dtype=np.uint8)
     faded = (levels // 4 + 90).astype(np.uint8)
     image, less = (torch.from_numpy(pixels).movedim(-1, 1) / 127.5 - 1 for pixels in (levels, faded))
     missing = np.abs(np.log(_cosine_energies(levels) / _cosine_energies(faded))).mean()
     assert float(texture_error(less, image)) == pytest.approx(missing, rel=1e-3)
-    assert float(texture_error(image, less)) == pytest.approx(missing, rel=1e-3), "too much is as wrong"
+    assert float(texture_error(image, less)) == pytest.approx(missing, rel=1e-3), "too much detail costs the same"
     assert float(texture_error(image, image)) == 0
-    assert float(texture_error(image.flip(-1), image)) < 1e-4, "elsewhere is as good"
+    assert float(texture_error(image.flip(-1), image)) < 1e-4, "its place does not matter"
     smooth = torch.full_like(image, -0.5).requires_grad_()
     texture_error(smooth, image).backward()
     assert smooth.grad is not None
     assert bool(smooth.grad.isfinite().all())
 
 
-def _cosine_energies(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(n, 4, 2): of red, green, blue and linear luminance, in two bands."""
-    values = np.concatenate([pictures / 255, luminance(pictures)[..., None]], -1)
+def _cosine_energies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(n, 4, 2): energies of red, green, blue and linear luminance in two bands."""
+    values = np.concatenate([images / 255, luminance(images)[..., None]], -1)
     power = dctn(values, axes=(1, 2), norm="ortho") ** 2 / values[0, ..., 0].size
     waves = np.hypot(*np.meshgrid(*(np.arange(size) / (2 * size) for size in values.shape[1:3]), indexing="ij"))
     fine, finer = (waves > 1 / 8) & (waves <= 1 / 4), waves > 1 / 4

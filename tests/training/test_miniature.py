@@ -1,12 +1,23 @@
-"""The miniature's vocabulary: the same in every run, and one that goes on keeps what it had."""
+"""The miniature's vocabulary: the same in every run, and an extended one keeps its tokens."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
+from diffusers import UniPCMultistepScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen.models.bundle import find_bundle
-from dentgen.training.miniature import extended_text_encoder, new_tokenizer
+from dentgen.training.miniature import (
+    extended_text_encoder,
+    new_autoencoder,
+    new_text_encoder,
+    new_tokenizer,
+    new_unet,
+    write_scheduler,
+)
 
 
 def test_the_vocabulary_is_the_same_in_every_run() -> None:
@@ -16,11 +27,11 @@ def test_the_vocabulary_is_the_same_in_every_run() -> None:
     assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(
         " ", ""
     )
-    assert len(tokenizer("teeth").input_ids) == 3, "a word of the corpus is one token between start and end"
+    assert len(tokenizer("teeth").input_ids) == 3, "a word of the corpus is one token, plus start and end"
 
 
-def test_a_vocabulary_that_goes_on_keeps_its_tokens() -> None:
-    """Old words mean what they meant, bit for bit; new ones begin as the mean of what spelt them."""
+def test_an_extended_vocabulary_keeps_its_tokens() -> None:
+    """Known prompts are embedded to the same bits; a new token begins as the mean of the pieces it replaces."""
     bundle = find_bundle("miniature")
     before = CLIPTokenizer.from_pretrained(bundle / "tokenizer")
     start = CLIPTextModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32)
@@ -37,3 +48,17 @@ def test_a_vocabulary_that_goes_on_keeps_its_tokens() -> None:
         (number,) = tokenizer(word, add_special_tokens=False).input_ids
         pieces = before(word, add_special_tokens=False).input_ids
         assert torch.allclose(weight[number], start.get_input_embeddings().weight[pieces].mean(0))
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_networks_fit_together_at_their_size(size: int) -> None:
+    vae, unet = new_autoencoder(size), new_unet(size)
+    assert unet.config["sample_size"] * 2 ** (len(vae.config["block_out_channels"]) - 1) == size
+    assert unet.config["in_channels"] == vae.config["latent_channels"]
+    assert unet.config["cross_attention_dim"] == new_text_encoder(new_tokenizer()).config.hidden_size
+
+
+def test_the_scheduler_is_written_as_diffusers_reads_it(tmp_path: Path) -> None:
+    write_scheduler(tmp_path)
+    scheduler = UniPCMultistepScheduler.from_pretrained(tmp_path)
+    assert float(scheduler.alphas_cumprod[-1]) == pytest.approx(0.0047, abs=1e-4), "Stable Diffusion's last step"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import ray
 import ray.data
@@ -77,7 +77,9 @@ def make_with_ray(
     ):
         _warn_of_local_paths(location)
         try:
-            collect(_outcomes(unit_dataset(plan, units, location, workers, watchdog.monitor, restoring=restoring)))
+            dataset = unit_dataset(plan, units, location, workers, watchdog.monitor, restoring=restoring)
+            with closing(_outcomes(dataset)) as outcomes:  # the execution has to end before Ray does
+                collect(outcomes)
         except ray.exceptions.RayError as error:
             _LOG.error("Ray failed: %s", error)
             raise BuildError(
@@ -158,9 +160,11 @@ def _cause(error: ray.exceptions.RayError) -> str:
     return f"the Ray actors cannot continue: {lines[-1]}"
 
 
-def _outcomes(dataset: ray.data.Dataset) -> Iterator[UnitOutcome]:
-    for row in dataset.iter_rows():
-        yield UnitOutcome(int(row["unit"]), int(row["samples"]), str(row["error"]), bool(row["fatal"]))
+def _outcomes(dataset: ray.data.Dataset) -> Generator[UnitOutcome, None, None]:
+    rows = cast("Generator[dict[str, Any], None, None]", iter(dataset.iter_rows()))
+    with closing(rows):
+        for row in rows:
+            yield UnitOutcome(int(row["unit"]), int(row["samples"]), str(row["error"]), bool(row["fatal"]))
 
 
 def _actor_cpus(actors: int) -> float:

@@ -18,7 +18,8 @@ from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRang
 from dentgen.conditions.readers.source import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError
 from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
-from dentgen.spec.train import ControlKind, TrainSpec
+from dentgen.spec.train import TrainSpec
+from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.order import Chunk, Place
 
 _LOG = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_reco
 from dentgen.conditions.prepare import condition_image, control_image
 from dentgen.phantom.prompt import LIGHT_WORD, NEUTRAL_LIGHT, SCAN_LIGHT_WORD, phantom_phrases
 from dentgen.records import ConditionRecord
-from dentgen.spec.train import ConditionsSpec, ControlKind, TrainSpec
+from dentgen.spec.train import TrainSpec
+from dentgen.spec.train_sections import ConditionsSpec, ControlKind
 from dentgen.training.data.order import Place, RowOrder
 from dentgen.training.data.records import Records
 

@@ -29,7 +29,8 @@ from dentgen.models.control import (
 )
 from dentgen.models.parts import ADAPTERS, CONTROLNET
 from dentgen.seeding import fresh_weights
-from dentgen.spec.train import AdapterSpec, ControlBaseSpec, ControlKind
+from dentgen.spec.train_recipes import AdapterSpec, ControlBaseSpec
+from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.rows import Batch
 from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, Unregistered, frozen_unet
 from dentgen.training.noising import Noising

@@ -19,7 +19,7 @@ from dentgen.models.autoencoder import downscale_of
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import load_vae
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
-from dentgen.spec.train import AutoencoderSpec
+from dentgen.spec.train_recipes import AutoencoderSpec
 from dentgen.training.data.rows import Batch, TrainingData, TrainingRow
 from dentgen.training.export import save_network
 from dentgen.training.frozen_networks import Unregistered, control_tensor, freeze, image_tensor

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from dentgen.models.control import LORA_TARGETS
 from dentgen.models.parts import CONTROLNETS
 from dentgen.seeding import fresh_weights
-from dentgen.spec.train import ControlLoraSpec, ControlNetSpec
+from dentgen.spec.train_recipes import ControlLoraSpec, ControlNetSpec
 from dentgen.training.data.rows import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen_networks import (

@@ -22,7 +22,7 @@ from dentgen.errors import SpecError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import TINY_DECODER, load_tiny_decoder
 from dentgen.seeding import fresh_weights
-from dentgen.spec.train import KlDecoderSpec, TinyDecoderSpec
+from dentgen.spec.train_recipes import KlDecoderSpec, TinyDecoderSpec
 from dentgen.training.data.rows import Batch
 from dentgen.training.export import save_network
 from dentgen.training.frozen_networks import FrozenAutoencoder, Unregistered, image_tensor

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from dentgen.models.control import control_residuals
 from dentgen.models.parts import LORAS
 from dentgen.seeding import fresh_weights
-from dentgen.spec.train import TRAIN_STEPS, LcmLoraSpec
+from dentgen.spec.train_recipes import LcmLoraSpec
+from dentgen.spec.train_sections import TRAIN_STEPS
 from dentgen.training.data.rows import Batch
 from dentgen.training.frozen_networks import (
     FrozenAutoencoder,

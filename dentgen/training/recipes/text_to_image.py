@@ -18,7 +18,8 @@ from dentgen.models.bundle import MINIATURE, find_bundle
 from dentgen.models.control import control_from_unet, control_residuals, load_control, save_control
 from dentgen.models.parts import load_text_encoder, load_tokenizer, load_unet
 from dentgen.seeding import fresh_weights
-from dentgen.spec.train import BaseSpec, ControlKind, TextToImageSpec
+from dentgen.spec.train_recipes import BaseSpec, TextToImageSpec
+from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.rows import Batch
 from dentgen.training.export import save_network, save_tokenizer
 from dentgen.training.frozen_networks import FrozenAutoencoder, check_size, token_ids

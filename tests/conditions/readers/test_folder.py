@@ -15,16 +15,17 @@ from tests.conditions.readers.sources import Records, index, only_shard, read, r
 
 
 def test_records_are_read_in_order_of_their_keys(tmp_path: Path) -> None:
-    for name in ("b.seg.png", "a.json", "c.seg.png", "a.seg.png"):
+    """Not of their files: "-" sorts before ".", so "a-b.seg.png" comes before "a.json"."""
+    for name in ("b.seg.png", "a.json", "a-b.seg.png", "a.seg.png"):
         (tmp_path / name).write_bytes(name.encode())
     shard = only_shard(tmp_path)
-    assert index_folder(shard, with_metadata=False).keys == ("a", "b", "c")
+    assert index_folder(shard, with_metadata=False).keys == ("a", "a-b", "b")
     last_two = list(read_folder(shard, RecordRange(1, 3)))
     assert [(raw.key, raw.members) for raw in last_two] == [
+        ("a-b", {"seg.png": b"a-b.seg.png"}),
         ("b", {"seg.png": b"b.seg.png"}),
-        ("c", {"seg.png": b"c.seg.png"}),
     ]
-    assert last_two[0].place.endswith("/b")
+    assert last_two[0].place.endswith("/a-b")
 
 
 def test_unrelated_files_are_ignored_and_misnamed_members_rejected(tmp_path: Path, demo_members: Records) -> None:

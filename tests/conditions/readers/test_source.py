@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -55,12 +56,12 @@ def test_single_file_is_a_source(tmp_path: Path, demo_members: Records) -> None:
 
 def test_shards_are_sorted_and_selected_by_format(tmp_path: Path, demo_members: Records) -> None:
     write_source("parquet", tmp_path / "s", demo_members)
-    for name in ("b.tar", "a.tar", "sub/c.tar"):
+    for name in ("y.tar", "b.tar", "sub/c.tar"):
         write_tar(tmp_path / "s" / name, demo_members)
     (tmp_path / "s" / "k.seg.png").write_bytes(b"x")
     source = str(tmp_path / "s")
-    assert [shard.name for shard in list_shards(source)] == ["a.tar", "b.tar", "sub/c.tar", "x.parquet"]
-    assert [shard.name for shard in list_shards(source, "webdataset")] == ["a.tar", "b.tar", "sub/c.tar"]
+    assert [shard.name for shard in list_shards(source)] == ["b.tar", "sub/c.tar", "x.parquet", "y.tar"]
+    assert [shard.name for shard in list_shards(source, "webdataset")] == ["b.tar", "sub/c.tar", "y.tar"]
     assert [shard.name for shard in list_shards(source, "parquet")] == ["x.parquet"]
     (folder,) = list_shards(source, "folder")
     assert (folder.kind, folder.size, len(folder.files)) == ("folder", 1, 1)
@@ -129,3 +130,25 @@ def test_failing_storage_is_an_error_and_denied_access_a_problem(
         list(read_records(shard))
     monkeypatch.setattr(LocalFileSystem, "open", raising(PermissionError))
     assert str(tmp_path / kind) in index_shard(shard, with_metadata=True).problem
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_storage_that_fails_while_reading_is_an_error(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_members: Records
+) -> None:
+    """A disk or connection may fail after the file was opened."""
+
+    class FailingFile(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    key = min(demo_members)
+    shard = only_shard(write_source(kind, tmp_path / kind, {key: demo_members[key]}))
+    content = Path(shard.url).read_bytes()
+    monkeypatch.setattr(LocalFileSystem, "open", lambda *_, **__: FailingFile(content))
+    with pytest.raises(StorageError) as caught:
+        index_shard(shard, with_metadata=False)
+    assert caught.value.file == shard.place
+    with pytest.raises(StorageError) as caught:
+        list(read_records(shard))
+    assert caught.value.file == shard.place

@@ -141,7 +141,7 @@ def test_sparse_file_costs_only_its_record(tmp_path: Path, demo_members: Records
     info = tarfile.TarInfo("sparse.seg.png")
     info.type, info.size = tarfile.GNUTYPE_SPARSE, 512
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
-    header[386:410], header[483:495] = b"%011o\0%011o\0" % (0, 512), b"%011o\0" % 2**30
+    header[386:410], header[483:495] = b"%011o\0%011o\0" % (0, 512), b"%011o\0" % 2**20
     header[148:156] = header_checksum(header)
     (tmp_path / "x.tar").write_bytes(bytes(header) + bytes(512) + (tmp_path / "x.tar").read_bytes())
     found = index(tmp_path)

@@ -1,7 +1,7 @@
-"""A ctrLoRA control net as LDM code builds it, small, with random weights: what imported checkpoints are held against.
+"""A small ctrLoRA control net with random weights in LDM's structure: the oracle for imported checkpoints.
 
-Written from the published structure and independent of diffusers: blocks are numbered through, and modules have the
-names that the checkpoints' keys spell.
+It follows the published structure, independently of diffusers: blocks are numbered consecutively, and modules have the
+names of the checkpoints' keys.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ class LdmShape:
     rank: int | None = None
 
 
+#: Fits the miniature's UNet.
+MINIATURE_SHAPE = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128, rank=2)
+
+
 class Lora(nn.Module):
     def __init__(self, wide_in: int, wide_out: int, rank: int) -> None:
         super().__init__()
@@ -40,7 +44,7 @@ class Lora(nn.Module):
 
 
 class Linear(nn.Linear):
-    """A linear layer with a LoRA beside it, where there is a rank."""
+    """A linear layer, with a LoRA if there is a rank."""
 
     def __init__(self, wide_in: int, wide_out: int, rank: int | None, *, bias: bool = True) -> None:
         super().__init__(wide_in, wide_out, bias=bias)
@@ -197,7 +201,7 @@ class LdmControl(nn.Module):
 
 
 def random_control(shape: LdmShape, *seed: int | str) -> LdmControl:
-    """A control net in which every tensor, norms and biases too, differs from its usual start."""
+    """A control net in which every tensor, including norms and biases, differs from its default initialisation."""
     with fresh_weights(*seed):
         net = LdmControl(shape)
         with torch.no_grad():
@@ -207,11 +211,11 @@ def random_control(shape: LdmShape, *seed: int | str) -> LdmControl:
 
 
 def checkpoint(net: LdmControl) -> dict[str, Tensor]:
-    """Its tensors under a checkpoint's keys."""
+    """The tensors of a control net under a checkpoint's keys."""
     return {f"control_model.{name}": value for name, value in net.state_dict().items()}
 
 
 def trained(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those of them that ctrLoRA's own tool extracts as a LoRA file."""
+    """The tensors that ctrLoRA's own tool extracts as a LoRA file."""
     parts = ("lora_layer", "zero_convs", "middle_block_out", "norm")
     return {name: value for name, value in tensors.items() if any(part in name for part in parts)}

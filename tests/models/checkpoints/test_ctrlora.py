@@ -1,4 +1,4 @@
-"""ctrLoRA's checkpoints: what is imported does what LDM code does with the same file, and keeps every byte."""
+"""ctrLoRA's checkpoints: converted nets give the residuals of LDM code, and every byte survives the conversion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from dentgen.errors import BundleError
@@ -14,7 +14,14 @@ from dentgen.models.bundle import Bundle
 from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
 from dentgen.models.checkpoints.ldm_keys import SD15_LAYOUT, control_names
 from dentgen.models.control import PEFT, control_residuals, load_control, merge_adapter
-from tests.models.checkpoints.ldm_net import LdmControl, LdmShape, checkpoint, random_control, trained
+from tests.models.checkpoints.ldm_net import (
+    MINIATURE_SHAPE,
+    LdmControl,
+    LdmShape,
+    checkpoint,
+    random_control,
+    trained,
+)
 
 SHAPE = LdmShape(rank=4)
 PLAIN = LdmShape()
@@ -34,14 +41,14 @@ def same(control: torch.nn.Module, net: LdmControl, tolerance: float = 1e-4) -> 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An imported base; its file also holds a LoRA, as the published one does."""
+    """An imported base; its file also contains a LoRA, like the published one."""
     folder = tmp_path_factory.mktemp("base")
     tensors = checkpoint(random_control(SHAPE, "base"))
     ctrlora_base("base.ckpt", {**tensors, "model.diffusion_model.out.2.bias": torch.zeros(4)}).write(folder)
     return folder
 
 
-def test_a_base_gives_ldms_residuals(base: Path) -> None:
+def test_a_converted_base_gives_the_residuals_of_ldm(base: Path) -> None:
     net = LdmControl(PLAIN).eval()
     missing = net.load_state_dict(random_control(SHAPE, "base").state_dict(), strict=False)
     assert not missing.missing_keys
@@ -49,11 +56,11 @@ def test_a_base_gives_ldms_residuals(base: Path) -> None:
     assert same(control, net)
     with torch.no_grad():
         control.down_blocks[1].resnets[0].norm1.bias += 1
-    assert not same(control, net), "the comparison sees one tensor"
+    assert not same(control, net), "the comparison notices one changed tensor"
 
 
-def test_an_adapter_gives_ldms_residuals(base: Path, tmp_path: Path) -> None:
-    """As ctrLoRA loads them: from the base only what no adapter has, everything else from the adapter's file."""
+def test_a_converted_adapter_gives_the_residuals_of_ldm(base: Path, tmp_path: Path) -> None:
+    """As ctrLoRA loads them: tensors of the adapter's file replace those of the base."""
     own = random_control(SHAPE, "adapter")
     file = trained(checkpoint(own))
     net = random_control(SHAPE, "base")
@@ -65,7 +72,7 @@ def test_an_adapter_gives_ldms_residuals(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_every_byte_comes_back(base: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+def test_conversion_keeps_every_byte(base: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     tensors = {name: value.to(dtype) for name, value in checkpoint(random_control(SHAPE, "base")).items()}
     ctrlora_base("base.ckpt", tensors).write(tmp_path / "base")
     ctrlora_adapter("adapter.ckpt", tensors).write(tmp_path / "adapter")
@@ -82,9 +89,8 @@ def test_every_byte_comes_back(base: Path, tmp_path: Path, dtype: torch.dtype) -
         assert torch.equal(found[name].view(torch.uint8), value.view(torch.uint8)), name
 
 
-def test_a_small_layout_fits_the_miniature(miniature: Bundle, tmp_path: Path) -> None:
-    shape = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128, rank=2)
-    tensors = checkpoint(random_control(shape, "small"))
+def test_a_base_of_another_layout_fits_the_miniature(miniature: Bundle, tmp_path: Path) -> None:
+    tensors = checkpoint(random_control(MINIATURE_SHAPE, "small"))
     imported = ctrlora_base("small.ckpt", tensors, miniature.unet)
     assert miniature.control is not None
     imported.write(tmp_path / "controlnet")
@@ -95,45 +101,54 @@ def test_a_small_layout_fits_the_miniature(miniature: Bundle, tmp_path: Path) ->
     merge_adapter(loaded, tmp_path / "adapter")
 
 
-def test_what_does_not_fit_is_named() -> None:
+def base_error(tensors: dict[str, torch.Tensor], unet: UNet2DConditionModel | None = None) -> BundleError:
+    with pytest.raises(BundleError) as caught:
+        ctrlora_base("a.ckpt", tensors, unet)
+    assert caught.value.file == "a.ckpt"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("control_model.input_blocks.2.0.in_layers.2.weight", None, "no such tensor"),
+        ("control_model.time_embed.0.weight", torch.zeros(128, 31), "shape [128, 31]"),
+        ("control_model.input_hint_block.0.weight", torch.zeros(1), "a ControlNet with a pixel hint"),
+        ("control_model.label_emb.weight", torch.zeros(1), "an unknown tensor"),
+    ],
+)
+def test_bases_with_wrong_tensors_are_an_error(name: str, value: torch.Tensor | None, found: str) -> None:
     tensors = checkpoint(random_control(SHAPE, "base"))
-    lacking = {n: v for n, v in tensors.items() if n != "control_model.input_blocks.2.0.in_layers.2.weight"}
-    with pytest.raises(BundleError, match=r"a\.ckpt: found no control_model\.input_blocks\.2\.0\.in_layers\.2\.weight"):
-        ctrlora_base("a.ckpt", lacking)
-    narrow = {**tensors, "control_model.time_embed.0.weight": torch.zeros(128, 31)}
-    with pytest.raises(BundleError, match=r"time_embed\.0\.weight: found shape \[128, 31\], expected \[128, 32\]"):
-        ctrlora_base("a.ckpt", narrow)
-    with pytest.raises(BundleError, match=r"input_hint_block\.0\.weight, a ControlNet with a pixel hint"):
-        ctrlora_base("a.ckpt", {**tensors, "control_model.input_hint_block.0.weight": torch.zeros(1)})
-    with pytest.raises(BundleError, match=r"a\.ckpt: control_model\.\*: found 0 zero convolutions"):
-        ctrlora_base("a.ckpt", {"control_model.input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)})
-    with pytest.raises(BundleError, match="found numbers in place of convolutions"):
-        ctrlora_base("a.ckpt", {name: torch.tensor(0.0) for name in tensors})
-    with pytest.raises(BundleError, match=r"found a tensor label_emb\.weight"):
-        ctrlora_base("a.ckpt", {**tensors, "control_model.label_emb.weight": torch.zeros(1)})
+    tensors.pop(name, None)
+    if value is not None:
+        tensors[name] = value
+    error = base_error(tensors)
+    assert (error.key, error.found) == (name, found)
 
 
-def test_an_adapter_that_does_not_fit_is_named(base: Path) -> None:
-    file = trained(checkpoint(random_control(SHAPE, "adapter")))
-    up = "control_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.lora_layer.up.weight"
-    with pytest.raises(BundleError, match=r"a\.ckpt: found no control_model.*to_q\.lora_layer\.up\.weight"):
-        ctrlora_adapter("a.ckpt", {name: value for name, value in file.items() if name != up})
-    with pytest.raises(BundleError, match=r"to_q\.lora_layer\.up\.weight: found shape \[32, 3\], expected \[32, 4\]"):
-        ctrlora_adapter("a.ckpt", {**file, up: torch.zeros(32, 3)})
-    other = ControlNetModel.from_config({**load_control(base, torch.float32).config, "cross_attention_dim": 16})
-    with pytest.raises(
-        BundleError, match=r"attn2\.to_k\.lora_layer\.down\.weight: found shape \[4, 24\], expected \[4, 16\]"
-    ):
-        ctrlora_adapter("a.ckpt", file, other)
+def test_files_that_are_no_base_are_an_error() -> None:
+    error = base_error({"control_model.input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)})
+    assert error.key == "control_model.zero_convs"
+    assert error.found.startswith("0 zero convolutions")
+    error = base_error({name: torch.tensor(0.0) for name in checkpoint(random_control(SHAPE, "base"))})
+    assert (error.key, error.found) == ("control_model.*", "numbers in place of convolutions")
 
 
-def test_a_base_for_another_unet_is_refused(miniature: Bundle) -> None:
+def test_a_base_for_another_unet_is_an_error(miniature: Bundle) -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config({**miniature.unet.config, "cross_attention_dim": 64})
-    with pytest.raises(
-        BundleError, match=r"a\.ckpt: found a Layout\(attended=\(True, True, True, False\).* as in the bundle"
-    ):
-        ctrlora_base("a.ckpt", checkpoint(random_control(SHAPE, "base")), unet)
+    error = base_error(checkpoint(random_control(SHAPE, "base")), unet)
+    assert error.found.startswith("Layout(attended=(True, True, True, False)")
     shape = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128)
-    with pytest.raises(BundleError, match=r"attn2\.to_k\.weight: found shape \[64, 128\], expected \[64, 64\]"):
-        ctrlora_base("a.ckpt", checkpoint(random_control(shape, "small")), unet)
+    error = base_error(checkpoint(random_control(shape, "small")), unet)
+    assert error.key.endswith("attn2.to_k.weight")
+    assert (error.found, error.expected) == ("shape [64, 128]", [64, 64])
+
+
+def test_an_adapter_has_one_rank() -> None:
+    tensors = trained(checkpoint(random_control(SHAPE, "base")))
+    name = "control_model.time_embed.0.lora_layer.down.weight"
+    tensors[name] = torch.zeros(2, *tensors[name].shape[1:])
+    with pytest.raises(BundleError) as caught:
+        ctrlora_adapter("a.ckpt", tensors)
+    assert caught.value.found == "LoRA layers of ranks [2, 4]"

@@ -1,4 +1,4 @@
-"""Names of LDM's tensors: every one of Stable Diffusion 1.5's has its place in diffusers' model, and comes back."""
+"""Tensor names of LDM and diffusers: both directions, for Stable Diffusion 1.5 and other layouts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def sd15() -> Bundle:
 
 
 def published(rank: int) -> dict[str, Tensor]:
-    """A base file's tensors in real names and shapes, a distinct value in each, without their gigabytes."""
+    """A base file's tensors with their real names and shapes and a distinct value each, expanded to save memory."""
     with torch.device("meta"):
         shapes = LdmControl(SD15_SHAPE).state_dict()
     assert rank == SD15_SHAPE.rank
     return {name: torch.tensor(float(i)).expand(value.shape) for i, (name, value) in enumerate(shapes.items())}
 
 
-def test_all_488_tensors_go_to_diffusers_and_come_back(sd15: Bundle) -> None:
+def test_all_488_tensors_are_mapped_to_diffusers_and_back(sd15: Bundle) -> None:
     tensors, names = published(128), control_names(SD15_LAYOUT)
     assert len(tensors) == 488
     there = {names.diffusers(name): value for name, value in tensors.items()}
@@ -49,7 +49,7 @@ def test_all_488_tensors_go_to_diffusers_and_come_back(sd15: Bundle) -> None:
     assert all(back[name] is tensors[name] for name in tensors)
 
 
-def test_what_ctrlora_trains_is_counted_as_published(sd15: Bundle) -> None:
+def test_trained_tensors_are_as_many_as_published(sd15: Bundle) -> None:
     assert sd15.control is not None
     whole = expected_adapter(sd15.control, 128)
     assert sum(name.endswith("lora_A.weight") for name in whole) == 82
@@ -60,7 +60,7 @@ def test_what_ctrlora_trains_is_counted_as_published(sd15: Bundle) -> None:
     assert round(sum(v.numel() for v in whole.values()) / 1e6, 1) == 36.9
 
 
-def test_names_stand_where_the_table_says() -> None:
+def test_single_names_are_mapped_as_written_down() -> None:
     names = control_names(SD15_LAYOUT)
     for ldm, diffusers in {
         "input_blocks.0.0.weight": "conv_in.weight",
@@ -79,7 +79,7 @@ def test_names_stand_where_the_table_says() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("attended", [(True,), (False, True), (True, True, False), (True, True, True, False)])
-def test_a_layout_is_read_off_the_names(layers: int, attended: tuple[bool, ...]) -> None:
+def test_layouts_are_inferred_from_names(layers: int, attended: tuple[bool, ...]) -> None:
     shape = LdmShape(widths=(32,) * len(attended), attended=attended, layers=layers, rank=2)
     with torch.device("meta"):
         names = LdmControl(shape).state_dict().keys()
@@ -90,7 +90,7 @@ def test_a_layout_is_read_off_the_names(layers: int, attended: tuple[bool, ...])
     assert {known.ldm(known.diffusers(name)) for name in names} == set(names)
 
 
-def test_a_unet_has_its_686_names(sd15: Bundle, miniature: Bundle) -> None:
+def test_unet_names_are_mapped_in_both_directions(sd15: Bundle, miniature: Bundle) -> None:
     for bundle, count in ((sd15, 686), (miniature, len(miniature.unet.state_dict()))):
         names = unet_names(layout_of_config(bundle.unet.config))
         ldm = {names.ldm(name): name for name in bundle.unet.state_dict()}
@@ -98,13 +98,19 @@ def test_a_unet_has_its_686_names(sd15: Bundle, miniature: Bundle) -> None:
         assert all(names.diffusers(one) == other for one, other in ldm.items())
 
 
-def test_what_has_no_place_is_refused(miniature: Bundle) -> None:
+def test_unknown_names_are_an_error() -> None:
     names = control_names(SD15_LAYOUT)
-    with pytest.raises(BundleError, match=r"found a tensor input_blocks\.12\.0\.op\.weight"):
-        names.diffusers("input_blocks.12.0.op.weight")
-    with pytest.raises(BundleError, match=r"conv_in\.running_mean"):
-        names.ldm("conv_in.running_mean")
-    with pytest.raises(BundleError, match="found 0 zero convolutions"):
+    for rename, name in ((names.diffusers, "input_blocks.12.0.op.weight"), (names.ldm, "conv_in.running_mean")):
+        with pytest.raises(BundleError) as caught:
+            rename(name)
+        assert (caught.value.key, caught.value.found) == (name, "an unknown tensor")
+
+
+def test_unknown_layouts_are_an_error(miniature: Bundle) -> None:
+    with pytest.raises(BundleError) as caught:
         layout_of_control(["conv_in.weight"])
-    with pytest.raises(BundleError, match="SimpleCrossAttnDownBlock2D"):
+    assert caught.value.found.startswith("0 zero convolutions")
+    with pytest.raises(BundleError) as caught:
         layout_of_config({**miniature.unet.config, "down_block_types": ["SimpleCrossAttnDownBlock2D"]})
+    assert caught.value.key == "down_block_types"
+    assert "SimpleCrossAttnDownBlock2D" in caught.value.found

@@ -1,40 +1,21 @@
-"""Croissant: mlcroissant finds no error in it, and reads through it exactly what the build wrote."""
+"""Croissant metadata: mlcroissant finds no error in it, and reads through it what the build wrote."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import mlcroissant
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from mlcroissant._src.operation_graph.operations import extract
-from PIL import Image
 
-from dentgen.report.card.croissant_records import COLUMN_MEANINGS
-from dentgen.shards.index import SAMPLE_SCHEMA, read_index
-from dentgen.shards.reader import read_samples
-from tests.small_builds import described_build, two_split_source, two_split_spec
+from dentgen.report.card.write import write_description
+from dentgen.shards.index import read_index
+from tests.report.card.croissant_reader import opened
+from tests.report.fake_builds import fake_build, rejected, with_spec, written
 
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict[str, bytes]]) -> Path:
-    folder = tmp_path_factory.mktemp("croissant")
-    return described_build(two_split_spec(two_split_source(folder, demo_members), folder / "out"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """mlcroissant keeps archives by URL, and relative ones are the same in every build."""
-    monkeypatch.setattr(extract, "EXTRACT_PATH", extract.EXTRACT_PATH.__class__(tmp_path / "extracted"))
-
-
-def opened(out: Path) -> Any:
-    return mlcroissant.Dataset(str(out / "croissant.json"))
+pytestmark = pytest.mark.usefixtures("croissant_cache")
 
 
 def document(out: Path) -> dict[str, Any]:
@@ -43,15 +24,16 @@ def document(out: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_validator_accepts_it(out: Path) -> None:
-    issues = opened(out).metadata.ctx.issues
-    assert not issues.errors
-    missing = {warning.split('Property "')[1].split('"')[0].rsplit("/")[-1] for warning in issues.warnings}
-    assert missing == {"citeAs", "datePublished"}, "for whoever publishes it"
-    assert opened(out).metadata.ctx.is_v1_1()
+def test_validator_accepts_it(two_split_build: Path) -> None:
+    context = opened(two_split_build).metadata.ctx
+    assert not context.issues.errors
+    missing = {warning.split('Property "')[1].split('"')[0].rsplit("/")[-1] for warning in context.issues.warnings}
+    assert missing == {"citeAs", "datePublished"}, "known on publication only"
+    assert context.is_v1_1()
 
 
-def test_files_are_those_of_the_build(out: Path) -> None:
+def test_files_are_those_of_the_build(two_split_build: Path) -> None:
+    out = two_split_build
     objects = {node["@id"]: node for node in document(out)["distribution"] if node["@type"] == "cr:FileObject"}
     shards = {f"shards/{shard.name}" for shard in read_index(str(out)).shards}
     assert objects.keys() == shards | {"samples.parquet"}
@@ -62,11 +44,11 @@ def test_files_are_those_of_the_build(out: Path) -> None:
         assert node["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_it_says_what_it_was_made_from(out: Path) -> None:
-    found, index = document(out), read_index(str(out))
+def test_provenance_is_that_of_the_plan(two_split_build: Path) -> None:
+    found, index = document(two_split_build), read_index(str(two_split_build))
     assert found["license"] == "https://spdx.org/licenses/CC0-1.0.html"
     assert found["rai:hasSyntheticData"] is True
-    assert any("diagnosis" in text for text in found["rai:dataUseCases"])
+    assert found["version"] == f"1.{index.version}.0"
     assert index.spec_digest in found["prov:wasGeneratedBy"]["prov:label"]
     derived = [entity["prov:label"] for entity in found["prov:wasDerivedFrom"]]
     assert derived == ["5 condition records in 2 shards", f"model bundle miniature, sha256 {index.bundle_digest}"]
@@ -74,9 +56,22 @@ def test_it_says_what_it_was_made_from(out: Path) -> None:
     assert shard["prov:wasDerivedFrom"]["prov:label"] == "condition shard a.tar, records 2 to 2"
 
 
-def test_the_table_of_samples_is_read_row_by_row(out: Path) -> None:
-    table = pq.read_table(out / "samples.parquet").to_pylist()
-    records = list(opened(out).records("samples"))
+def test_several_licenses_are_all_named(tmp_path: Path) -> None:
+    plan = fake_build(tmp_path, [[*written(0), *written(1, source_license="mine"), *written(2, source_license="")]])
+    write_description(str(tmp_path), plan, read_index(str(tmp_path)))
+    assert document(tmp_path)["license"] == ["https://spdx.org/licenses/CC0-1.0.html", "mine", "unknown"]
+
+
+def test_composites_are_declared(tmp_path: Path) -> None:
+    plan = with_spec(fake_build(tmp_path, [written(0)]), sampling={"start_from": "photo"})
+    write_description(str(tmp_path), plan, read_index(str(tmp_path)))
+    assert plan.spec.sampling.source_type in document(tmp_path)["keywords"]
+    assert plan.spec.sampling.source_type.endswith("/compositeWithTrainedAlgorithmicMedia")
+
+
+def test_table_of_samples_is_read_row_by_row(two_split_build: Path) -> None:
+    table = pq.read_table(two_split_build / "samples.parquet").to_pylist()
+    records = list(opened(two_split_build).records("samples"))
     assert len(records) == len(table) == 10
     for record, row in zip(records, table, strict=True):
         assert record.keys() == {f"samples/{name}" for name in row}
@@ -85,37 +80,10 @@ def test_the_table_of_samples_is_read_row_by_row(out: Path) -> None:
             assert (found.decode() if isinstance(found, bytes) else found) == value, name
 
 
-def test_every_column_is_described(out: Path) -> None:
-    assert COLUMN_MEANINGS.keys() == set(SAMPLE_SCHEMA.names)
-    (samples,) = [node for node in document(out)["recordSet"] if node["@id"] == "samples"]
-    assert all(field["description"] and field["dataType"] for field in samples["field"])
-
-
-@pytest.mark.parametrize("image_format", ["png", "webp"])
-def test_pictures_are_joined_with_their_maps(
-    out: Path, tmp_path: Path, demo_members: dict[str, dict[str, bytes]], image_format: str
-) -> None:
-    if image_format != "png":
-        spec = two_split_spec(two_split_source(tmp_path, demo_members), tmp_path / "out")
-        out = described_build(
-            spec.model_copy(update={"output": spec.output.model_copy(update={"image_format": "webp"})})
-        )
-    joined = "image-seg-fdi-light"
-    expected = dict(read_samples(str(out)))
-    found = list(opened(out).records(joined))
-    assert sorted(record[f"{joined}/key"].decode() for record in found) == sorted(expected)
-    extensions = {"image": image_format, "seg": "seg.png", "fdi": "fdi.png", "light": "light.png"}
-    for record in found:
-        members = expected[record[f"{joined}/key"].decode()]
-        for name, extension in extensions.items():
-            written = np.asarray(Image.open(io.BytesIO(members[extension])))
-            assert np.array_equal(np.asarray(record[f"{joined}/{name}"]), written), name
-
-
-def test_a_build_without_samples_is_described_too(demo_members: dict[str, dict[str, bytes]], tmp_path: Path) -> None:
-    source = two_split_source(tmp_path, {key: {**value, "seg.png": b""} for key, value in demo_members.items()})
-    out = described_build(two_split_spec(source, tmp_path / "out"))
-    assert not opened(out).metadata.ctx.issues.errors
-    records = list(opened(out).records("samples"))
+def test_build_without_samples_is_described_too(tmp_path: Path) -> None:
+    plan = fake_build(tmp_path, [rejected(n, "no map") for n in range(5)])
+    write_description(str(tmp_path), plan, read_index(str(tmp_path)))
+    assert not opened(tmp_path).metadata.ctx.issues.errors
+    records = list(opened(tmp_path).records("samples"))
     assert [record["samples/status"] for record in records] == [b"rejected"] * 10
-    assert [node["@id"] for node in document(out)["distribution"]] == ["samples.parquet"]
+    assert [node["@id"] for node in document(tmp_path)["distribution"]] == ["samples.parquet"]

@@ -1,68 +1,26 @@
-"""Rows: every record once an epoch, named by seed and step, the same kept or streamed, whatever reads them."""
+"""Rows: named by seed and step, mirrored whole, with control images and prompts as the recipes need them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dentgen.conditions.labels import mirror_prompt
-from dentgen.errors import ConditionError
+from dentgen.phantom.prompt import phantom_phrases
 from dentgen.seeding import numpy_generator
-from dentgen.training.data.order import RowOrder
-from dentgen.training.data.records import conditions_of, open_records
-from dentgen.training.data.rows import TrainingData, drop_words
-from tests.conftest import DEMO, write_tar
-from tests.training.conftest import train_spec
+from dentgen.training.data.order import Place
+from dentgen.training.data.rows import TrainingRow, drop_words
+from tests.training.runs import train_spec, training_data
 
-Members = dict[str, dict[str, bytes]]
+PROMPT = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
 
 
-def test_an_epoch_shows_every_record_once() -> None:
-    order = RowOrder([70, 3, 40], 1, chunk=8, window=3)
-    epochs = [[(p.chunk.shard, p.position) for p in order.places(113 * epoch, 113)] for epoch in range(3)]
-    for places in epochs:
-        assert sorted(places) == [(0, i) for i in range(70)] + [(1, i) for i in range(3)] + [(2, i) for i in range(40)]
-    assert epochs[0] != epochs[1] != epochs[2]
-    mirrored = Counter(p.mirrored for p in order.places(0, 1130))
-    assert 400 < mirrored[True] < 730
-
-
-def test_rows_do_not_depend_on_what_was_asked_before() -> None:
-    sizes = [70, 3, 40]
-    whole = RowOrder(sizes, 1, chunk=8, window=3).places(0, 300)
-    again = RowOrder(sizes, 1, chunk=8, window=3)
-    pieces = [again.places(start, 10) for start in (290, 100, 0, 10)]
-    assert pieces == [whole[start : start + 10] for start in (290, 100, 0, 10)]
-    assert RowOrder(sizes, 2, chunk=8, window=3).places(0, 300) != whole
-
-
-def test_neighbouring_rows_come_from_few_chunks() -> None:
-    """So that a stream reads a chunk once an epoch."""
-    order = RowOrder([1000] * 4, 0, chunk=10, window=5)
-    for window in range(0, 4000, 50):
-        assert len({place.chunk for place in order.places(window, 50)}) == 5
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_metadata_that_cannot_be_read_end_a_run(stream: bool, tmp_path: Path, demo_members: Members) -> None:
-    """A record without a split would be left out in silence."""
-    few = dict(sorted(demo_members.items())[:3])
-    few["broken"] = {**few[min(few)], "json": b"{"}
-    write_tar(tmp_path / "x.tar", few)
-    spec = train_spec(str(tmp_path), tmp_path, "adapter", stream=stream)
-    with pytest.raises(ConditionError, match=r"broken\.json"):
-        open_records(spec, "train")
-
-
-def test_streamed_rows_are_those_kept(phantoms: str, tmp_path: Path) -> None:
+def test_streamed_rows_are_those_in_memory(phantoms: str, tmp_path: Path) -> None:
     spec = train_spec(phantoms, tmp_path, "adapter", batch=4)
-    kept = TrainingData(spec, open_records(spec, "train"))
-    streaming = spec.model_copy(update={"stream": True})
-    streamed = TrainingData(streaming, open_records(streaming, "train"))
-    assert len(kept) == len(streamed) > 2
+    kept, streamed = training_data(spec), training_data(spec.model_copy(update={"stream": True}))
+    assert len(kept) == len(streamed) == 20
     for step in (0, 1, 2, 7, 3):
         for one, other in zip(kept.batch(step, 2, 2).rows, streamed.batch(step, 2, 2).rows, strict=True):
             assert one.place == other.place
@@ -71,64 +29,100 @@ def test_streamed_rows_are_those_kept(phantoms: str, tmp_path: Path) -> None:
             assert all(np.array_equal(one.control(kind), other.control(kind)) for kind in spec.control_kinds)
 
 
-def test_a_worker_reads_its_own_rows(phantoms: str, tmp_path: Path) -> None:
-    spec = train_spec(phantoms, tmp_path, "adapter", batch=4)
-    data = TrainingData(spec, open_records(spec, ""))
+def test_a_worker_gets_its_own_rows(phantoms: str, tmp_path: Path) -> None:
+    data = training_data(train_spec(phantoms, tmp_path, "adapter", batch=4))
     whole = [row.place for row in data.batch(3, 0, 4).rows]
     assert [row.place for first in (0, 2) for row in data.batch(3, first, 2).rows] == whole
 
 
-def test_rows_are_mirrored_whole(tmp_path: Path) -> None:
-    spec = train_spec(str(DEMO), tmp_path, "base", batch=20, size=128)
-    data = TrainingData(spec, open_records(spec, ""))
-    shown = {}
-    for step in range(8):
-        for row in data.batch(step, 0, 20).rows:
-            shown[row.place.chunk, row.place.position, row.place.mirrored] = row
+def test_prefetched_rows_are_those_asked_for(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "adapter", batch=2)
+    ahead, plain = training_data(spec), training_data(spec)
+    for step in range(4):
+        one, other = ahead.batch(step, 0, 2), plain.batch(step, 0, 2, prefetch=False)
+        assert [row.place for row in one.rows] == [row.place for row in other.rows]
+        assert (len(ahead._prepared), len(plain._prepared)) == (int(step < 3), 0), "nothing after the last step"
+
+
+def test_rows_are_mirrored_whole(phantoms: str, tmp_path: Path) -> None:
+    data = training_data(train_spec(phantoms, tmp_path, "base", batch=20))
+    rows: dict[Place, TrainingRow] = {row.place: row for step in range(8) for row in data.batch(step, 0, 20).rows}
+    plain = {(place.chunk, place.position): row for place, row in rows.items() if not place.mirrored}
     pairs = [
-        (row, shown[chunk, i, False])
-        for (chunk, i, mirrored), row in shown.items()
-        if mirrored and (chunk, i, False) in shown
+        (row, plain[place.chunk, place.position])
+        for place, row in rows.items()
+        if place.mirrored and (place.chunk, place.position) in plain
     ]
     assert len(pairs) > 10
-    for mirror, plain in pairs:
-        assert np.array_equal(mirror.photo, plain.photo[:, ::-1])
-        assert np.array_equal(mirror.seg, plain.seg[:, ::-1])
-        assert np.array_equal(mirror.control("lighting"), plain.control("lighting")[:, ::-1])
-        assert mirror.prompt == mirror_prompt(plain.prompt)
-    assert any("left view" in mirror.prompt and "right view" in plain.prompt for mirror, plain in pairs)
+    for mirror, row in pairs:
+        assert np.array_equal(mirror.photo, row.photo[:, ::-1])
+        assert np.array_equal(mirror.seg, row.seg[:, ::-1])
+        assert np.array_equal(mirror.control("lighting"), row.control("lighting")[:, ::-1])
+        assert mirror.prompt == mirror_prompt(row.prompt)
+    assert any("left view" in mirror.prompt and "right view" in row.prompt for mirror, row in pairs)
 
 
-def test_a_source_without_the_split_is_refused(phantoms: str, tmp_path: Path) -> None:
-    spec = train_spec(phantoms, tmp_path, "adapter")
-    with pytest.raises(ConditionError, match="no record of split 'nowhere'"):
-        open_records(spec, "nowhere")
+def test_bare_teeth_show_light_on_teeth_only(phantoms: str, tmp_path: Path) -> None:
+    (row,) = training_data(train_spec(phantoms, tmp_path, "adapter", conditions={"alpha": 0.0})).batch(0, 0, 1).rows
+    full, bare, light = row.control("blended"), row.control("blended-teeth"), row.control("lighting")
+    teeth = np.isin(row.record.conditions["segmentation"], [2, 4, 5])
+    assert np.array_equal(full, light), "alpha 0 shows lighting alone"
+    assert np.array_equal(bare[teeth], light[teeth])
+    assert not bare[~teeth].any()
+    assert light[~teeth].any()
 
 
-def test_control_images_name_their_maps() -> None:
-    assert conditions_of(()) == ("segmentation",)
-    assert conditions_of(("blended", "normal")) == ("segmentation", "lighting", "normal")
+def test_alpha_is_the_specs(phantoms: str, tmp_path: Path) -> None:
+    images = [
+        training_data(train_spec(phantoms, tmp_path, "adapter", conditions={"alpha": alpha}))
+        .batch(0, 0, 1)
+        .rows[0]
+        .control("blended")
+        for alpha in (0.0, 0.5, 1.0)
+    ]
+    assert np.allclose(images[1], (images[0].astype(float) + images[2]) / 2, atol=1)
+    assert training_data(train_spec(phantoms, tmp_path, "text-to-image")).batch(0, 0, 1).rows[0].alpha == 0
 
 
-def test_prompts_lose_words_but_keep_the_view() -> None:
-    prompt = "a photo of both teeth, left view, intraoral dental photography, white teeth, pink gums, ring flash"
-    assert mirror_prompt(mirror_prompt(prompt)) == prompt
+def test_batches_stack_their_rows(phantoms: str, tmp_path: Path) -> None:
+    batch = training_data(train_spec(phantoms, tmp_path, "adapter", batch=3)).batch(1, 0, 3)
+    assert (len(batch), batch.photos.shape, batch.seg.shape) == (3, (3, 64, 64, 3), (3, 64, 64))
+    assert set(np.unique(batch.seg)) <= {0, 1, 2, 255}
+
+
+def test_prompts_of_phantoms_lose_attributes_but_keep_the_view() -> None:
     rng = numpy_generator("words")
-    dropped = [drop_words(prompt, rng) for _ in range(50)]
-    assert all(text.startswith("a photo of both teeth, left view") for text in dropped)
-    assert len(set(dropped)) > 4
-    assert any(text.endswith("clinical lighting") for text in dropped)
+    dropped = [drop_words(PROMPT, rng) for _ in range(400)]
+    fixed = "a photo of both teeth, left view, intraoral dental photography"
+    assert all(text.startswith(fixed) and phantom_phrases(text) for text in dropped)
+    assert sum("white teeth" in text for text in dropped) / 400 == pytest.approx(0.85, abs=0.06)
+    neutral = sum("clinical lighting" in text for text in dropped) / 400
+    assert neutral == pytest.approx(0.15 * 0.85, abs=0.05), "a light that was kept is neutral with probability 0.15"
+    assert not any("clinical lighting" in text and "ring flash" in text for text in dropped)
 
 
-@pytest.mark.parametrize("prompt", ["", "a smile", "a smile, front view, of a patient"])
-def test_prompts_of_other_pictures_gain_no_words(prompt: str) -> None:
-    rng = numpy_generator("others")
-    given = set(prompt.split(", "))
-    assert all(set(drop_words(prompt, rng).split(", ")) <= given for _ in range(50))
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "",
+        "a smile",
+        "a smile, front view, of a patient",
+        "upper arch, occlusal, after cleaning, mild plaque, two fillings, ring flash",
+        "a photo of both teeth, left view, intraoral dental photography, white teeth, before treatment",
+        "A photo of both teeth, left view, intraoral dental photography, white teeth",
+        "a photo of both teeth, left view",
+        "white teeth, pink gums, ring flash",
+    ],
+)
+def test_foreign_captions_pass_unchanged(caption: str) -> None:
+    rng = numpy_generator("foreign")
+    assert phantom_phrases(caption) is None
+    assert {drop_words(caption, rng) for _ in range(200)} == {caption}
 
 
-def test_places_of_two_splits_are_never_taken_for_each_other() -> None:
-    """Latents are kept by place, and both splits' records are counted from 0."""
-    train, held_out = (set(RowOrder([40], 0, split).places(0, 400)) for split in ("train", "validation"))
-    assert len(train) > 70
-    assert not train & held_out
+def test_every_prompt_of_the_demo_is_a_phantoms(phantoms: str, tmp_path: Path) -> None:
+    data = training_data(train_spec(phantoms, tmp_path, "adapter", batch=40))
+    prompts = {row.prompt for row in data.batch(0, 0, 40).rows}
+    assert len(prompts) > 10
+    for prompt in prompts:
+        assert phantom_phrases(prompt) == tuple(prompt.split(", "))

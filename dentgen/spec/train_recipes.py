@@ -1,0 +1,272 @@
+"""One training spec per recipe, with exactly the keys that the recipe reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from dentgen.spec.train_sections import (
+    CONTROL_KINDS,
+    RECIPE,
+    SINGLE_KINDS,
+    TRAIN_STEPS,
+    CommonSpec,
+    ConditionsSpec,
+    ControlKind,
+    LossSpec,
+    PixelWeights,
+    wrong_value,
+)
+
+_Conditions = Annotated[ConditionsSpec, Field(description="How records become images and control images.")]
+_Start = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="Bundle to start from ('miniature': the embedded one); null starts from fresh weights.",
+    ),
+]
+_ChannelsLast = Annotated[bool, Field(description="Keep weights in channels_last memory format.")]
+_Rank = Annotated[int, Field(gt=0, description="LoRA rank of the trained part.")]
+_Name = Annotated[
+    str | None, Field(min_length=1, description="Name of the trained part in the bundle; null: that of control_image.")
+]
+_ControlImage = Annotated[ControlKind, Field(description="Control image that the trained part is shown.")]
+_Tasks = Annotated[
+    tuple[ControlKind, ...],
+    Field(min_length=1, description="Control images that the control base is trained on; repeats count."),
+]
+_Adversarial = Annotated[float, Field(ge=0, description="Weight of the adversarial loss of a patch critic; 0: none.")]
+
+
+class AutoencoderSpec(CommonSpec):
+    """Trains the autoencoder, on images and control images."""
+
+    recipe: Literal["autoencoder"] = RECIPE
+    conditions: _Conditions = ConditionsSpec()
+    start: _Start = None
+    align: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Bundle whose latents the encoder stays close to, so that networks trained on them remain usable; "
+        "null: none.",
+    )
+    channels_last: _ChannelsLast = False
+    loss: PixelWeights = Field(
+        default=PixelWeights(), description="Weights of an extra L1 loss; all ones leaves it out."
+    )
+    detail: bool = Field(default=True, description="Add the L1 loss at tissue boundaries.")
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """All that an encoder will be used on."""
+        return (*SINGLE_KINDS, "blended", "blended-teeth")
+
+
+class LatentSpec(CommonSpec):
+    """Recipes that see images as latents of the bundle's frozen autoencoder."""
+
+    cache_latents: bool = Field(default=True, description="Encode every image once and keep its latents in memory.")
+
+
+class DiffusionSpec(LatentSpec):
+    """Recipes that predict noise."""
+
+    loss: LossSpec = Field(default=LossSpec(), description="Weights of the noise loss.")
+
+
+class TextToImageSpec(DiffusionSpec):
+    """Trains text encoder and UNet."""
+
+    recipe: Literal["text-to-image"] = RECIPE
+    start: _Start = None
+
+
+class BaseSpec(DiffusionSpec):
+    """Trains text encoder, UNet and control base together, for models trained from scratch."""
+
+    recipe: Literal["base"] = RECIPE
+    conditions: _Conditions = ConditionsSpec()
+    start: _Start = None
+    tasks: _Tasks = SINGLE_KINDS
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The tasks."""
+        return self.tasks
+
+
+class ControlBaseSpec(DiffusionSpec):
+    """Trains a ctrLoRA control base and one adapter per task on a frozen model."""
+
+    recipe: Literal["control-base"] = RECIPE
+    conditions: _Conditions = ConditionsSpec()
+    start: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Bundle whose control base to start from; null copies the UNet's encoder.",
+    )
+    tasks: tuple[ControlKind, ...] = Field(
+        default=SINGLE_KINDS, min_length=1, description="Control images that the base is trained on, one per batch."
+    )
+    rank: _Rank = 16
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The tasks."""
+        return self.tasks
+
+    @field_validator("tasks")
+    @classmethod
+    def _are_unique(cls, tasks: tuple[ControlKind, ...]) -> tuple[ControlKind, ...]:
+        if len(set(tasks)) < len(tasks):
+            raise ValueError("expected each task once, because each has one LoRA")
+        return tasks
+
+
+class ControlSpec(DiffusionSpec):
+    """Recipes that train one named part for one control image."""
+
+    conditions: _Conditions = ConditionsSpec()
+    control_image: _ControlImage = "blended"
+    name: _Name = None
+
+    @property
+    def part(self) -> str:
+        """Name of the trained part in the bundle."""
+        return self.name or self.control_image
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The control image."""
+        return (self.control_image,)
+
+
+class AdapterSpec(ControlSpec):
+    """Trains a ctrLoRA adapter on a frozen model and control base."""
+
+    recipe: Literal["adapter"] = RECIPE
+    bare_teeth: float = Field(
+        default=0.2, ge=0, le=1, description="Share of blended rows that show light on teeth only, as tooth scans do."
+    )
+    rank: _Rank = 16
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The control image, and its variant with light on teeth only."""
+        return ("blended", "blended-teeth") if self.control_image == "blended" else (self.control_image,)
+
+
+class ControlNetSpec(ControlSpec):
+    """Trains a full ControlNet on a frozen model."""
+
+    recipe: Literal["controlnet"] = RECIPE
+
+
+class ControlLoraSpec(ControlSpec):
+    """Trains a ControlNet that is tied to the frozen UNet by a LoRA."""
+
+    recipe: Literal["control-lora"] = RECIPE
+    rank: _Rank = 16
+
+
+class LcmLoraSpec(LatentSpec):
+    """Distils a LoRA for few-step sampling with an adapter attached."""
+
+    recipe: Literal["lcm-lora"] = RECIPE
+    conditions: _Conditions = ConditionsSpec()
+    control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
+    adapter: str = Field(
+        default="blended", min_length=1, description="Adapter that teacher, student and target generate with."
+    )
+    rank: _Rank = 16
+    name: str | None = Field(default=None, min_length=1, description="Name of the LoRA in the bundle; null: lcm.")
+    guidance: tuple[float, float] = Field(
+        default=(5.0, 15.0), description="Range of the teacher's guidance scale, lower end first."
+    )
+    ladder: int = Field(default=50, gt=0, le=TRAIN_STEPS, description="Timesteps of the teacher's DDIM solver.")
+
+    @property
+    def part(self) -> str:
+        """Name of the LoRA in the bundle."""
+        return self.name or "lcm"
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The control image."""
+        return (self.control_image,)
+
+    @field_validator("guidance")
+    @classmethod
+    def _is_ordered(cls, guidance: tuple[float, float]) -> tuple[float, float]:
+        if guidance[0] > guidance[1]:
+            raise ValueError("expected the lower end first")
+        return guidance
+
+    @field_validator("ladder")
+    @classmethod
+    def _divides_steps(cls, ladder: int) -> int:
+        if TRAIN_STEPS % ladder:
+            raise ValueError(f"expected a divisor of {TRAIN_STEPS}, so that the ladder reaches the last timestep")
+        return ladder
+
+    @model_validator(mode="after")
+    def _check_adapter(self) -> Self:
+        _check_shown(self.adapter, self.control_image)
+        return self
+
+
+class TinyDecoderSpec(LatentSpec):
+    """Trains a tiny decoder, distilled from the KL decoder or on photographs."""
+
+    recipe: Literal["decoder"] = RECIPE
+    decoder: Literal["tiny"] = Field(default="tiny", description="Which decoder is trained.")
+    conditions: _Conditions = ConditionsSpec()
+    start: _Start = None
+    channels_last: _ChannelsLast = False
+    decoder_width: int = Field(default=16, gt=0, description="Channels of a fresh decoder.")
+    decoder_blocks: tuple[int, ...] = Field(
+        default=(1, 1, 1, 1), description="Blocks per level of a fresh decoder, from latents to pixels."
+    )
+    distil: bool = Field(default=True, description="Learn the KL decoder's images instead of the photographs.")
+    detail: bool = Field(default=True, description="Add losses of differences, tissue boundaries and texture.")
+    adversarial: _Adversarial = 0.0
+    generated: float = Field(
+        default=0.0, ge=0, le=1, description="Share of records whose latents the bundle generates with the adapter."
+    )
+    adapter: str | None = Field(
+        default=None, min_length=1, description="Adapter that latents are generated with; null: none are generated."
+    )
+    adapter_scale: float = Field(default=1.0, gt=0, description="Scale of the adapter's residuals.")
+    control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The control image, if latents are generated."""
+        return (self.control_image,) if self.generated else ()
+
+    @model_validator(mode="after")
+    def _check_generated(self) -> Self:
+        if self.generated and self.adapter is None:
+            raise wrong_value("adapter", None, "the adapter to generate latents with, because generated is above 0")
+        if self.generated and not self.distil:
+            raise wrong_value("generated", self.generated, "0 if distil is false, because no photograph shows them")
+        _check_shown(self.adapter, self.control_image)
+        return self
+
+
+class KlDecoderSpec(LatentSpec):
+    """Continues training the bundle's KL decoder on photographs; the encoder stays as it is."""
+
+    recipe: Literal["decoder"] = RECIPE
+    decoder: Literal["kl"] = Field(description="Which decoder is trained.")
+    channels_last: _ChannelsLast = False
+    detail: bool = Field(default=True, description="Add losses of differences and tissue boundaries.")
+    adversarial: _Adversarial = 0.0
+
+
+def _check_shown(adapter: str | None, control_image: ControlKind) -> None:
+    """An adapter named after a control image was trained on that one."""
+    if adapter in CONTROL_KINDS and control_image != adapter:
+        raise wrong_value("control_image", control_image, f"{adapter}, as adapter {adapter} was trained on")

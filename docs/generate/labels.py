@@ -1,0 +1,53 @@
+"""The table of segmentation classes and the charts of FDI tooth numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from dentgen.conditions.label_schemes import ARCH_ORDER
+from dentgen.conditions.labels import DRAWN_CLASSES, SEG_CLASSES
+
+#: What an annotator marks as each class; how ambiguous pixels are decided.
+_EXTENT: Final = {
+    "background": "Everything that no other class names: lips, cheeks, tongue, mirror, glove, the ground of a scan.",
+    "gingiva": "Gum with papillae and alveolar mucosa as far as it is one surface with the gum, and the palate.",
+    "tooth": "Visible enamel, dentine and root surface, with plaque, stain and decay on them.",
+    "other soft tissue": "Lips, cheeks and tongue, where a source tells them from the background.",
+    "restoration": "Fillings, inlays and crowns of any material.",
+    "appliance": "Brackets, bands, ligatures and wires.",
+    "ignore": "Undecided pixels: neither trained on nor counted.",
+}
+
+
+def class_table() -> str:
+    """Value, name, colour and extent of every segmentation class."""
+    lines = ["| value | class | colour | marks |", "|---|---|---|---|"]
+    for value, name in SEG_CLASSES.items():
+        lines.append(f"| {value} | {name} | {_swatch(DRAWN_CLASSES.get(value))} | {_EXTENT[name]} |")
+    return "\n".join(lines)
+
+
+def fdi_charts() -> str:
+    """FDI numbers of permanent and deciduous teeth as they appear in a frontal view."""
+    permanent = [ARCH_ORDER["upper"], ARCH_ORDER["lower"]]
+    deciduous = [[*_halves(5, 6)], [*_halves(8, 7)]]
+    return "\n".join([*_chart("permanent", permanent), "", *_chart("deciduous", deciduous)])
+
+
+def _halves(right: int, left: int) -> list[int]:
+    return [10 * right + n for n in range(5, 0, -1)] + [10 * left + n for n in range(1, 6)]
+
+
+def _chart(name: str, arches: Sequence[Sequence[int]]) -> list[str]:
+    half = len(arches[0]) // 2
+    rows = [" ".join(map(str, arch[:half])) + " | " + " ".join(map(str, arch[half:])) for arch in arches]
+    width = len(rows[0])
+    title = f"{name}: the patient's right is at the left"
+    return ["```text", title, "", rows[0], "-" * width, rows[1], "```"]
+
+
+def _swatch(colour: tuple[int, int, int] | None) -> str:
+    if colour is None:
+        return "none"
+    return f'<span class="swatch" style="background: rgb{colour}"></span> `{"#%02x%02x%02x" % colour}`'

@@ -1,0 +1,39 @@
+"""The naive baseline generates labelled samples; Ray runs it in the benchmark's own test."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dentgen.benchmark.naive_build import NaiveGenerator
+from dentgen.spec.yaml_file import read_spec
+from tests.conftest import ROOT
+
+ENVIRONMENT = {"device": "cpu", "dtype": "float32"}
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_a_batch_gets_images_and_keeps_its_labels(demo_members: dict[str, dict[str, bytes]]) -> None:
+    spec = read_spec(ROOT / "jobs/specs/demo.yaml", ["sampling.steps=2"])
+    keys = sorted(demo_members)[:2]
+    rows: list[tuple[str, int]] = [(keys[0], 0), (keys[0], 1), (keys[1], 0)]
+    batch: dict[str, Any] = {"__key__": [key for key, _ in rows], "variant": [variant for _, variant in rows]}
+    for extension in ("seg.png", "fdi.png", "light.png", "json"):
+        batch[extension] = [demo_members[key][extension] for key, _ in rows]
+    samples = NaiveGenerator(spec.model_dump(mode="json"), ENVIRONMENT)(batch)
+    assert samples["__key__"] == [f"{key}-v{variant:03d}" for key, variant in rows]
+    images = [pixels(content) for content in samples["png"]]
+    assert {image.shape for image in images} == {(128, 128, 3)}
+    for number, (key, _) in enumerate(rows):
+        assert np.array_equal(pixels(samples["seg.png"][number]), pixels(demo_members[key]["seg.png"]))
+        assert np.array_equal(pixels(samples["light.png"][number]), pixels(demo_members[key]["light.png"]))
+    teeth = pixels(samples["seg.png"][0]) == 2
+    for image in images[:2]:
+        assert image[teeth].mean() > image[~teeth].mean(), "teeth are brighter than their surroundings"
+    assert not np.array_equal(images[0], images[1]), "variants have their own noise"

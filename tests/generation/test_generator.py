@@ -1,0 +1,92 @@
+"""Models, routes and engines of a spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dentgen.errors import BundleError, SpecError
+from dentgen.generation.generator import (
+    ControlRoute,
+    build_engine,
+    control_routes,
+    device_and_dtype,
+    load_generator,
+    solver_table,
+)
+from dentgen.models.bundle import BASE, find_bundle
+from dentgen.records import ConditionName
+from dentgen.spec.build import BuildSpec
+
+
+def spec_of(**sections: dict[str, Any]) -> BuildSpec:
+    return BuildSpec.model_validate(sections)
+
+
+BLENDED: tuple[ConditionName, ...] = ("segmentation", "lighting")
+
+
+@pytest.mark.parametrize(
+    ("sections", "routes"),
+    [
+        ({}, [ControlRoute("blended", "blended", BLENDED, 1.0)]),
+        ({"model": {"adapters": {}}}, [ControlRoute(BASE, BASE, BLENDED, 1.0)]),
+        (
+            {"model": {"adapters": {"blended": 0.5}, "controlnets": {"edges": 2.0}}},
+            [ControlRoute("blended", "blended", BLENDED, 0.5), ControlRoute("edges", "edges", BLENDED, 2.0)],
+        ),
+        (
+            {"model": {"adapters": {}}, "conditions": {"combine": "sum"}},
+            [
+                ControlRoute("segmentation", BASE, ("segmentation",), 1.0),
+                ControlRoute("lighting", BASE, ("lighting",), 1.0),
+            ],
+        ),
+        (
+            {"model": {"adapters": {"segmentation": 0.3, "lighting": 0.7}}, "conditions": {"combine": "sum"}},
+            [
+                ControlRoute("segmentation", "segmentation", ("segmentation",), 0.3),
+                ControlRoute("lighting", "lighting", ("lighting",), 0.7),
+            ],
+        ),
+    ],
+)
+def test_control_routes_follow_the_spec(sections: dict[str, Any], routes: list[ControlRoute]) -> None:
+    assert list(control_routes(spec_of(**sections))) == routes
+
+
+def test_precision_follows_the_device_unless_the_spec_says() -> None:
+    device, auto = device_and_dtype(spec_of())
+    assert auto == {"cpu": "float32", "cuda": "float16"}[device]
+    assert device_and_dtype(spec_of(engine={"dtype": "bfloat16"}))[1] == "bfloat16"
+
+
+def test_engines_have_the_specs_shape() -> None:
+    generator = load_generator(spec_of(engine={"slots": 6}, conditions={"size": 64}, sampling={"variants": 3}))
+    shape = build_engine(generator, 6, generator.spec.control_slots).shape
+    assert (shape.slots, shape.control_slots, shape.latent_size) == (6, 2, 8)
+    assert shape.columns == generator.table.num_columns
+
+
+def test_tables_have_the_specs_steps() -> None:
+    folder = find_bundle("miniature")
+    table = solver_table(spec_of(sampling={"scheduler": "lcm", "steps": 2, "timesteps": [900, 300]}), folder)
+    assert [float(timestep) for timestep in table.timesteps] == [900, 300]
+    whole, half = (
+        solver_table(spec_of(sampling={"scheduler": "ddim", "steps": 8, "start_from": "photo", "strength": s}), folder)
+        for s in (1.0, 0.5)
+    )
+    assert (whole.num_steps, half.num_steps) == (8, 4)
+
+
+def test_missing_parts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        load_generator(spec_of(model={"adapters": {"nobody": 1.0}}))
+    assert "nobody" in str(caught.value)
+    with pytest.raises(BundleError):
+        load_generator(spec_of(model={"bundle": str(tmp_path / "nothing")}))
+    with pytest.raises(SpecError) as refused:
+        load_generator(spec_of(conditions={"control_start": 0.3, "control_end": 0.4}))
+    assert refused.value.key == "conditions.control_start, control_end"

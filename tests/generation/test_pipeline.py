@@ -1,0 +1,142 @@
+"""Images from Python: equal to a build's, in any number, with clear refusals."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dentgen
+from dentgen.errors import ConditionError, SpecError
+from dentgen.generation.pipeline import Pipeline, PipelineRequest
+from dentgen.pipeline.run import build
+from dentgen.shards.reader import read_samples
+from tests.conftest import small_spec, write_tar
+
+Members = dict[str, dict[str, bytes]]
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def request_of(key: str, members: dict[str, bytes], /, **changes: Any) -> PipelineRequest:
+    values = {
+        "segmentation": pixels(members["seg.png"]),
+        "lighting": pixels(members["light.png"]),
+        "prompt": json.loads(members["json"])["prompt"],
+        "num_images_per_prompt": 2,
+        "seed": 5,
+        "key": key,
+    }
+    return PipelineRequest(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def pipe() -> Pipeline:
+    return dentgen.Pipeline.from_bundle("miniature", engine={"slots": 4}, conditions={"size": 64})
+
+
+def test_images_equal_a_builds_byte_for_byte(tmp_path: Path, demo_members: Members, pipe: Pipeline) -> None:
+    keys = sorted(demo_members)[:3]
+    source = tmp_path / "s"
+    write_tar(source / "x.tar", {key: demo_members[key] for key in keys})
+    build(small_spec(source, tmp_path / "out", conditions={"size": 64}), use_ray=False)
+    built = {key: pixels(members["png"]) for key, members in read_samples(str(tmp_path / "out"))}
+    one = request_of(keys[0], demo_members[keys[0]])
+    called = pipe(
+        segmentation=one.segmentation, lighting=one.lighting, prompt=one.prompt, num_images_per_prompt=2, seed=5,
+        key=keys[0],
+    )  # fmt: skip
+    assert called.keys == [f"{keys[0]}-v000", f"{keys[0]}-v001"]
+    for key, image in zip(called.keys, called.images, strict=True):
+        assert np.array_equal(np.asarray(image), built[key])
+    streamed = dict(pipe.stream(request_of(key, demo_members[key]) for key in keys))
+    assert streamed.keys() == built.keys()
+    assert all(np.array_equal(np.asarray(image), built[key]) for key, image in streamed.items())
+
+
+def test_seed_and_key_name_the_noise(demo_members: Members, pipe: Pipeline) -> None:
+    members = demo_members[sorted(demo_members)[0]]
+
+    def first(key: str, seed: int) -> bytes:
+        (image,) = dict(pipe.stream([request_of(key, members, seed=seed, num_images_per_prompt=1)])).values()
+        return image.tobytes()
+
+    assert first("a", 1) == first("a", 1)
+    assert len({first("a", 1), first("a", 2), first("b", 1)}) == 3
+
+
+def test_requests_are_read_as_the_engine_has_room(demo_members: Members, pipe: Pipeline) -> None:
+    """A generator over any number of requests: never all of them at once."""
+    members, read = demo_members[sorted(demo_members)[0]], 0
+
+    def requests() -> Iterator[PipelineRequest]:
+        nonlocal read
+        for number in range(20):
+            read += 1
+            yield request_of(f"r{number:02d}", members, num_images_per_prompt=1)
+
+    stream = pipe.stream(requests())
+    next(stream)
+    assert read < 20
+    assert len(list(stream)) == 19
+
+
+def test_an_abandoned_stream_leaves_the_pipeline_usable(demo_members: Members, pipe: Pipeline) -> None:
+    members = demo_members[sorted(demo_members)[0]]
+    stream = pipe.stream(request_of(f"r{number}", members) for number in range(9))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]  # a generator
+    assert len(dict(pipe.stream([request_of("r0", members)]))) == 2
+
+
+def test_the_callers_threads_stay(demo_members: Members, pipe: Pipeline) -> None:
+    torch.set_num_threads(2)
+    try:
+        for _ in pipe.stream([request_of("a", demo_members[sorted(demo_members)[0]])]):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "file"),
+    [
+        ({"lighting": None}, "a: lighting"),
+        ({"segmentation": np.full((128, 128), 9, np.uint8)}, "segmentation"),
+        ({"lighting": np.zeros((128, 128, 3), np.uint8)}, "lighting"),
+        ({"lighting": np.zeros((128, 128), np.float32)}, "lighting"),
+        ({"lighting": np.zeros((64, 64), np.uint8)}, "a"),
+        ({"key": "a.b"}, "key"),
+        ({"prompt": "enamel " * 90}, "prompt"),
+    ],
+)
+def test_unusable_requests_are_named(changes: dict[str, Any], file: str, demo_members: Members, pipe: Pipeline) -> None:
+    request = request_of("a", demo_members[sorted(demo_members)[0]], **changes)
+    with pytest.raises(ConditionError) as caught:
+        list(pipe.stream([request]))
+    assert caught.value.file.startswith(file)
+
+
+def test_wrong_settings_are_spec_errors(pipe: Pipeline, demo_members: Members) -> None:
+    with pytest.raises(SpecError):
+        Pipeline.from_bundle(sampling={"stpes": 4})
+    with pytest.raises(SpecError) as caught:
+        list(pipe.stream([request_of("a", demo_members[sorted(demo_members)[0]], num_images_per_prompt=0)]))
+    assert caught.value.key == "num_images_per_prompt"
+
+
+def test_public_names_are_listed_and_exist() -> None:
+    assert {"Pipeline", "build", "BuildSpec", "open_dataset", "load_bundle", "__version__"} <= set(dir(dentgen))
+    assert all(getattr(dentgen, name) is not None for name in dir(dentgen))
+    with pytest.raises(AttributeError):
+        dentgen.load_dataset  # noqa: B018

@@ -1,0 +1,96 @@
+"""Remote bundles: copied once, copied in constant memory, and copied as a whole or not at all."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from dentgen import storage
+from dentgen.errors import BundleError
+from dentgen.models.bundle import bundle_digest, find_bundle, load_bundle
+from dentgen.models.bundle_source import download, local_copy
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DENTGEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bundles"
+
+
+@pytest.fixture
+def remote(request: pytest.FixtureRequest) -> str:
+    """A folder of two files in memory."""
+    url = f"memory://{request.node.name}/bundle"
+    memory = fsspec.filesystem("memory")
+    memory.pipe(f"{url}/unet/config.json", b"{}")
+    memory.pipe(f"{url}/unet/weights.safetensors", b"0123456789")
+    return url
+
+
+def test_a_bundle_in_an_object_store_is_the_one_on_disk(s3_root: str, cache: Path) -> None:
+    folder, url = find_bundle("miniature"), storage.join(s3_root, "bundles", "mine")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.put_if_absent(storage.join(url, path.relative_to(folder).as_posix()), path.read_bytes())
+    adapters = ["blended"]
+    assert bundle_digest(url, adapters) == bundle_digest("miniature", adapters)
+    assert load_bundle(url, adapters).digest == bundle_digest("miniature", adapters)
+    (copy,) = cache.iterdir()
+    before = copy.stat().st_mtime_ns
+    assert find_bundle(url) == copy
+    assert copy.stat().st_mtime_ns == before, "an unchanged bundle is not copied again"
+    with pytest.raises(BundleError) as caught:
+        load_bundle(url, ["depth"])
+    assert caught.value.file == f"{url}/adapters"
+    storage.overwrite(storage.join(url, "unet", "config.json"), b"{}")
+    assert find_bundle(url) != copy
+    missing = storage.join(s3_root, "bundles", "other")
+    with pytest.raises(BundleError) as caught:
+        find_bundle(missing)
+    assert caught.value.file == missing
+
+
+def test_names_and_contents_are_those_of_the_folder(remote: str, cache: Path) -> None:
+    copy = local_copy(remote)
+    found = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
+    assert found == {"unet/config.json": b"{}", "unet/weights.safetensors": b"0123456789"}
+    assert list(cache.iterdir()) == [copy], "no temporary folder is left behind"
+
+
+def test_a_failed_copy_leaves_nothing_behind(remote: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    actual = storage.open_read
+
+    def failing(url: str) -> object:
+        if url.endswith(".safetensors"):
+            raise OSError("connection reset")
+        return actual(url)
+
+    monkeypatch.setattr(storage, "open_read", failing)
+    with pytest.raises(BundleError) as caught:
+        local_copy(remote)
+    assert caught.value.file.endswith("weights.safetensors")
+    assert list(cache.iterdir()) == []
+
+
+def test_large_files_are_copied_in_constant_memory(cache: Path) -> None:
+    size = 128 << 20
+    local = cache.parent / "source" / "weights.safetensors"
+    local.parent.mkdir(parents=True)
+    with local.open("wb") as file:
+        file.truncate(size)
+    tracemalloc.start()
+    copy = local_copy(local.parent.as_uri())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (copy / local.name).stat().st_size == size
+    assert peak < size / 2
+
+
+def test_an_unknown_hub_id_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(BundleError) as caught:
+        download("nobody/nothing at all")
+    assert caught.value.file == "nobody/nothing at all"

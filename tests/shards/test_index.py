@@ -1,0 +1,130 @@
+"""Sealing: what the ledger says becomes an index and a table; what is not whole is not sealed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dentgen.errors import BuildError, StorageError
+from dentgen.shards import index as index_module
+from dentgen.shards import ledger as ledger_module
+from dentgen.shards.index import SAMPLE_SCHEMA, mark_success, read_index, seal
+from dentgen.shards.ledger import digest_of, read_ledger, read_ledgers
+from dentgen.shards.plan import Plan
+from dentgen.shards.tar import json_bytes
+from tests.report.fake_builds import fake_build, rejected, written
+from tests.shards.sealed_builds import peak_bytes, rejected_ledger
+
+UNITS = [written(0), rejected(1, "a.tar: broken"), [*written(2), *rejected(3, "a.tar: torn")]]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """A sealed build: two shards, and a unit without one."""
+    return fake_build(tmp_path, UNITS)
+
+
+def rewrite_record(out: Path, name: str, **changes: object) -> None:
+    record = read_ledger(str(out), name).model_copy(update=changes)
+    (out / "ledger" / f"{name}.json").write_bytes(json_bytes(record.model_dump(mode="json")))
+
+
+def test_the_index_lists_the_shards_of_the_ledger(tmp_path: Path, plan: Plan) -> None:
+    index = read_index(str(tmp_path))
+    assert (index.planned, index.written, index.rejected) == (8, 4, 4)
+    assert [(entry.name, entry.samples) for entry in index.shards] == [("000000.tar", 2), ("000002.tar", 2)]
+    for entry in index.shards:
+        content = (tmp_path / "shards" / entry.name).read_bytes()
+        assert (entry.bytes, entry.sha256) == (len(content), digest_of(content))
+    assert read_index(str(tmp_path), "versions/0/index.json") == index
+    assert seal(str(tmp_path), plan) == index, "sealing again changes nothing"
+
+
+def test_the_table_has_a_row_for_every_planned_sample(tmp_path: Path, plan: Plan) -> None:
+    table = pq.read_table(tmp_path / "samples.parquet")
+    assert table.schema.equals(SAMPLE_SCHEMA)
+    rows = table.to_pylist()
+    assert [row["key"] for row in rows] == [sample.key for unit in UNITS for sample in unit]
+    assert [row["shard"] for row in rows] == ["000000.tar"] * 2 + [""] * 2 + ["000002.tar"] * 2 + [""] * 2
+    assert [row["reason"] for row in rows if row["status"] == "rejected"] == ["a.tar: broken"] * 2 + ["a.tar: torn"] * 2
+    assert rows[0]["view"] == "frontal"
+    assert rows[0]["teeth"] == [11, 21, 36]
+    for row in rows:
+        assert (row["seed"], row["spec_digest"], row["synthetic"]) == (0, plan.spec_digest, True)
+        assert json.loads(row["software"]) == plan.environment
+        assert json.loads(row["adapters"]) == {"blended": 1.0}
+
+
+def test_a_pending_unit_is_not_sealed(tmp_path: Path, plan: Plan) -> None:
+    (tmp_path / "ledger" / "000001.json").unlink()
+    with pytest.raises(BuildError) as caught:
+        seal(str(tmp_path), plan)
+    assert caught.value.file == str(tmp_path)
+    assert "000001" in caught.value.found
+
+
+def test_a_ledger_that_does_not_add_up_is_not_sealed(tmp_path: Path, plan: Plan) -> None:
+    """Planned = written + rejected."""
+    samples = read_ledger(str(tmp_path), "000002").samples
+    for changed in (samples[1:], (*samples, samples[0])):
+        rewrite_record(tmp_path, "000002", samples=changed)
+        with pytest.raises(BuildError) as caught:
+            seal(str(tmp_path), plan)
+        assert str(plan.planned) in caught.value.expected
+
+
+@pytest.mark.parametrize("content", [None, b"short"])
+def test_a_missing_or_truncated_shard_is_not_sealed(content: bytes | None, tmp_path: Path, plan: Plan) -> None:
+    shard = tmp_path / "shards" / "000002.tar"
+    size = shard.stat().st_size
+    shard.unlink()
+    if content is not None:
+        shard.write_bytes(content)
+    with pytest.raises(BuildError) as caught:
+        seal(str(tmp_path), plan)
+    assert caught.value.file == str(shard)
+    assert caught.value.expected == f"{size} bytes"
+    assert str(tmp_path) in caught.value.advice
+
+
+def test_nothing_is_written_where_sealing_fails(tmp_path: Path, plan: Plan) -> None:
+    for name in ("index.json", "versions/0/index.json", "samples.parquet"):
+        (tmp_path / name).unlink()
+    (tmp_path / "shards" / "000000.tar").unlink()
+    with pytest.raises(BuildError):
+        seal(str(tmp_path), plan)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == []
+
+
+def test_success_is_marked_once(tmp_path: Path) -> None:
+    mark_success(str(tmp_path))
+    mark_success(str(tmp_path))
+    assert (tmp_path / "_SUCCESS").read_bytes() == b""
+
+
+@pytest.mark.parametrize("content", [None, b"{", b'{"version": 0}'])
+def test_an_unreadable_index_is_an_error_that_names_it(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "index.json").write_bytes(content)
+    with pytest.raises(StorageError) as caught:
+        read_index(str(tmp_path))
+    assert caught.value.file == str(tmp_path / "index.json")
+
+
+def test_memory_of_sealing_does_not_grow_with_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three times the units take the same memory; smaller buffers than in production keep the test small."""
+    monkeypatch.setattr(index_module, "_ROW_GROUP", 256)
+    monkeypatch.setattr(ledger_module, "_READ_AHEAD", 8)
+    out, plan, peaks = tmp_path, rejected_ledger(tmp_path / "none", 0, 32), []
+    for units in (30, 90):
+        out = tmp_path / str(units)
+        plan = rejected_ledger(out, units, 32)
+        seal(str(out), plan)  # imports and caches of the first time
+        peaks.append(peak_bytes(lambda out=out, plan=plan: seal(str(out), plan)))  # type: ignore[misc]
+    everything = peak_bytes(lambda: list(read_ledgers(str(out), (unit.name for unit in plan.units))))
+    assert peaks[1] < 1.3 * peaks[0], peaks
+    assert peaks[1] < everything / 3, (peaks, everything)
+    assert pq.ParquetFile(out / "samples.parquet").metadata.num_rows == 90 * 32

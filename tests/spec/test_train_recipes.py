@@ -1,0 +1,142 @@
+"""The spec of every recipe has exactly the keys that the recipe reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from dentgen.spec.train import RECIPES
+from dentgen.spec.train_recipes import (
+    AdapterSpec,
+    AutoencoderSpec,
+    BaseSpec,
+    ControlBaseSpec,
+    ControlLoraSpec,
+    ControlNetSpec,
+    KlDecoderSpec,
+    LcmLoraSpec,
+    TextToImageSpec,
+    TinyDecoderSpec,
+)
+from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
+from tests.spec.train_specs import valid, wrong_keys
+
+KINDS: tuple[type[CommonSpec], ...] = (
+    AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
+    LcmLoraSpec, TinyDecoderSpec, KlDecoderSpec,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_is_described_and_most_have_a_default(kind: type[CommonSpec]) -> None:
+    required = {"recipe", "bundle", "checkpoints"} | ({"decoder"} if kind is KlDecoderSpec else set())
+    fields = dict(leaves(kind))
+    assert not [key for key, field in fields.items() if not field.description]
+    assert {key for key, field in fields.items() if field.is_required()} == required
+
+
+def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and fields, sections included."""
+    for name, field in kind.model_fields.items():
+        yield prefix + name, field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+
+
+def test_every_recipe_has_a_spec() -> None:
+    recipes = [name for kind in KINDS for name in get_args(kind.model_fields["recipe"].annotation)]
+    assert set(recipes) == set(RECIPES)
+    for recipe in RECIPES:
+        assert valid(recipe).recipe == recipe
+
+
+#: Keys that only some recipes read, and those recipes.
+READERS = {
+    "start": {"autoencoder", "text-to-image", "base", "control-base", "decoder"},
+    "align": {"autoencoder"},
+    "cache_latents": set(RECIPES) - {"autoencoder"},
+    "channels_last": {"autoencoder", "decoder"},
+    "loss": set(RECIPES) - {"lcm-lora", "decoder"},
+    "tasks": {"base", "control-base"},
+    "control_image": {"adapter", "controlnet", "control-lora", "lcm-lora", "decoder"},
+    "bare_teeth": {"adapter"},
+    "rank": {"control-base", "adapter", "control-lora", "lcm-lora"},
+    "name": {"adapter", "controlnet", "control-lora", "lcm-lora"},
+    "adapter": {"lcm-lora", "decoder"},
+    "adapter_scale": {"decoder"},
+    "guidance": {"lcm-lora"},
+    "ladder": {"lcm-lora"},
+    "decoder": {"decoder"},
+    "decoder_width": {"decoder"},
+    "decoder_blocks": {"decoder"},
+    "adversarial": {"decoder"},
+    "generated": {"decoder"},
+    "distil": {"decoder"},
+    "detail": {"decoder", "autoencoder"},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_key_that_the_recipe_does_not_read_is_refused_also_at_its_default(recipe: str) -> None:
+    defaults: dict[str, Any] = {}
+    for kind in KINDS:
+        defaults = kind.model_construct().model_dump() | defaults
+    for key, readers in READERS.items():
+        if recipe in readers:
+            assert valid(recipe, **{key: defaults.get(key, "tiny")})
+        else:
+            assert wrong_keys(recipe, **{key: defaults[key]}) == [key]
+
+
+def test_sections_have_only_the_keys_that_their_recipe_reads() -> None:
+    assert wrong_keys("text-to-image", conditions={"alpha": 0.3}) == ["conditions.alpha"]
+    assert wrong_keys("autoencoder", loss={"snr_floor": 0.0}) == ["loss.snr_floor"]
+    assert wrong_keys("decoder", decoder="kl", generated=0.0, start=None) == ["generated", "start"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "key"),
+    [
+        ("lcm-lora", {"ladder": 300}, "ladder"),
+        ("lcm-lora", {"guidance": [15, 5]}, "guidance"),
+        ("lcm-lora", {"adapter": "normal"}, "control_image"),
+        ("decoder", {"adapter": "normal", "generated": 0.5}, "control_image"),
+        ("decoder", {"generated": 0.5}, "adapter"),
+        ("decoder", {"generated": 0.5, "adapter": "blended", "distil": False}, "generated"),
+        ("control-base", {"tasks": ["normal", "normal"]}, "tasks"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_by_key(recipe: str, values: dict[str, Any], key: str) -> None:
+    assert wrong_keys(recipe, **values) == [key]
+
+
+def test_an_adapter_of_another_name_may_be_shown_any_control_image() -> None:
+    for kind in CONTROL_KINDS:
+        assert valid("lcm-lora", adapter="own", control_image=kind).control_image == kind
+
+
+def test_a_part_is_named_after_its_control_image_unless_it_has_a_name() -> None:
+    assert valid("adapter", control_image="normal").part == "normal"
+    assert valid("controlnet", name="own").part == "own"
+    assert (valid("lcm-lora").part, valid("lcm-lora", name="own").part) == ("lcm", "own")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "kinds"),
+    [
+        ("text-to-image", {}, ()),
+        ("decoder", {}, ()),
+        ("decoder", {"decoder": "kl"}, ()),
+        ("decoder", {"generated": 0.5, "adapter": "x", "control_image": "depth"}, ("depth",)),
+        ("base", {"tasks": ["depth", "depth", "normal"]}, ("depth", "depth", "normal")),
+        ("adapter", {}, ("blended", "blended-teeth")),
+        ("adapter", {"control_image": "normal"}, ("normal",)),
+        ("controlnet", {}, ("blended",)),
+        ("autoencoder", {}, ("segmentation", "lighting", "normal", "curvature", "blended", "blended-teeth")),
+    ],
+)
+def test_control_images_that_rows_need(recipe: str, values: dict[str, Any], kinds: tuple[str, ...]) -> None:
+    assert valid(recipe, **values).control_kinds == kinds

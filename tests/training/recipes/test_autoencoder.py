@@ -1,0 +1,88 @@
+"""Recipe ``autoencoder``: scale of the latents, alignment with another encoder, control images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from dentgen.errors import SpecError
+from dentgen.models.bundle import load_bundle
+from dentgen.models.parts import load_vae
+from dentgen.training.frozen_networks import image_tensor
+from dentgen.training.losses import boundary_error
+from dentgen.training.recipes.autoencoder import AutoencoderRecipe
+from dentgen.training.run import run_training
+from tests.training.runs import CPU, copied_bundle, train_spec, training_data
+
+
+def test_exported_latents_have_unit_variance(phantoms: str, family: Path) -> None:
+    vae = load_vae(family / "bundle" / "vae", torch.float32)
+    data = training_data(train_spec(phantoms, family, "autoencoder", batch=20))
+    with torch.no_grad():
+        latents = vae.encode(image_tensor(data.batch(0, 0, 20).photos)).latent_dist.mode()
+    assert float(latents.std() * vae.config["scaling_factor"]) == pytest.approx(1, rel=0.05)
+
+
+def test_an_aligned_encoder_stays_close_to_the_other(phantoms: str, family: Path, tmp_path: Path) -> None:
+    known = load_bundle(str(family / "bundle")).vae
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    distance = {}
+    for align in (None, str(family / "bundle")):
+        folder = tmp_path / ("aligned" if align else "alone")
+        values = {"align": align, "steps": 20, "batch": 4, "learning_rate": 2e-3, "ema": 0.5}
+        run_training(train_spec(phantoms, folder, "autoencoder", **values))
+        vae = load_vae(folder / "bundle" / "vae", torch.float32)
+        with torch.no_grad():
+            latents, expected = (net.encode(images).latent_dist.mode() for net in (vae, known.float()))
+        distance[align is not None] = float((latents - expected).square().mean() / expected.var())
+    assert distance[True] < 0.8 * distance[False], distance
+
+
+def test_an_encoder_with_other_latents_cannot_be_aligned_with(phantoms: str, family: Path, tmp_path: Path) -> None:
+    other = copied_bundle(family, tmp_path) / "bundle"
+    AutoencoderKL(latent_channels=8, norm_num_groups=8).save_pretrained(other / "vae")
+    with pytest.raises(SpecError) as caught:
+        run_training(train_spec(phantoms, tmp_path, "autoencoder", align=str(other)))
+    assert caught.value.key == "align"
+    assert "8 channels" in caught.value.found
+    assert "4 channels at 1/8" in caught.value.expected
+
+
+def test_the_loss_is_the_sum_of_the_asked_for_terms(phantoms: str, tmp_path: Path) -> None:
+    def losses(**values: object) -> dict[str, float]:
+        spec = train_spec(phantoms, tmp_path, "autoencoder", batch=4, **values)
+        data = training_data(spec)
+        found = AutoencoderRecipe(spec, data, CPU)(data.batch(0, 0, 4))
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    plain, full = losses(detail=False), losses()
+    assert set(plain) == {"loss", "mse", "kl"}
+    assert full["loss"] == pytest.approx(plain["loss"] + full["boundary"], rel=1e-5)
+    weighted = losses(detail=False, loss={"background": 0, "gingiva": 0, "normalise": "none"})
+    assert weighted["loss"] == pytest.approx(plain["loss"] + weighted["weighted"], rel=1e-5)
+
+
+def test_about_a_quarter_of_the_rows_are_control_images(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "autoencoder", batch=20)
+    data = training_data(spec)
+    recipe, batch = AutoencoderRecipe(spec, data, CPU), data.batch(0, 0, 20)
+    steps = [type(batch)(step, 0, batch.rows) for step in range(10)]
+    photos = [
+        torch.equal(recipe._image(step, number, row), image_tensor(row.photo))
+        for step in steps
+        for number, row in enumerate(step.rows)
+    ]
+    assert 0.65 < sum(photos) / len(photos) < 0.85
+
+
+def test_a_preview_shows_image_and_reconstruction(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "autoencoder")
+    data = training_data(spec)
+    batch = data.batch(0, 0, 2)
+    image, reconstruction = AutoencoderRecipe(spec, data, CPU).eval().preview(batch)
+    assert torch.equal(image, image_tensor(batch.photos))
+    assert reconstruction.shape == image.shape
+    assert float(boundary_error(reconstruction, image, torch.from_numpy(batch.seg))) > 0

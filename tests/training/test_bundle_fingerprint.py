@@ -1,0 +1,50 @@
+"""Frozen parts: which ones a recipe depends on, and that a changed one is noticed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dentgen.errors import SpecError
+from dentgen.models.bundle import find_bundle
+from dentgen.training.bundle_fingerprint import FrozenParts, frozen_parts
+from tests.training.runs import train_spec
+
+MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "values", "parts"),
+    [
+        ("autoencoder", {}, set()),
+        ("text-to-image", {}, {"vae"}),
+        ("base", {}, {"vae"}),
+        ("control-base", {}, MODEL),
+        ("controlnet", {}, MODEL),
+        ("control-lora", {}, MODEL),
+        ("adapter", {}, MODEL | {"controlnet"}),
+        ("lcm-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+        ("decoder", {}, {"vae"}),
+        ("decoder", {"decoder": "kl"}, set()),
+        ("decoder", {"generated": 0.5, "adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+    ],
+)
+def test_parts_that_a_recipe_depends_on(recipe: str, values: dict[str, Any], parts: set[str]) -> None:
+    assert set(frozen_parts(train_spec("nowhere", Path("nowhere"), recipe, **values))) == parts
+
+
+def test_a_changed_part_is_named(tmp_path: Path) -> None:
+    for part in ("vae", "tokenizer", "text_encoder", "unet", "controlnet"):
+        shutil.copytree(find_bundle("miniature") / part, tmp_path / "bundle" / part)
+    spec = train_spec("nowhere", tmp_path, "adapter")
+    state = FrozenParts(spec).state_dict()
+    FrozenParts(spec).load_state_dict(state)
+    for part in ("unet", "controlnet"):
+        config = tmp_path / "bundle" / part / "config.json"
+        config.write_text(config.read_text() + "\n")
+    with pytest.raises(SpecError) as caught:
+        FrozenParts(spec).load_state_dict(state)
+    assert (caught.value.file, caught.value.key) == (str(tmp_path / "bundle"), "unet, controlnet")
