@@ -86,6 +86,7 @@ class SampleRequest:
         key: Sample key.
         record: Condition record, fitted to the output size.
         variant, variants: Index of the variant, from 0, and number of variants of the record.
+        seed: Seed of the noise.
         prompt: Effective prompt.
         controls: (H, W, 3) uint8 control image of every control branch, shared by the variants of a record.
         dropped: End of the prompt that the text encoder truncates, "" if it reads all of it.
@@ -95,6 +96,7 @@ class SampleRequest:
     record: ConditionRecord
     variant: int
     variants: int
+    seed: int
     prompt: str
     controls: Mapping[str, NDArray[np.uint8]]
     dropped: str = ""

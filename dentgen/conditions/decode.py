@@ -24,6 +24,7 @@ from dentgen.records import (
     CONDITION_MEMBER,
     CONDITION_NAMES,
     FDI_MEMBER,
+    IMAGE_FORMATS,
     PHOTO_MEMBER,
     ConditionName,
     ConditionRecord,
@@ -43,7 +44,7 @@ _READERS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
     "WEBP": WebPImagePlugin.WebPImageFile,
 }
 _KEY: Final = re.compile(r"[^./\\][^.\\]*")
-_PHOTO_EXTENSIONS: Final = ("png", "jpg", "jpeg", "webp")
+_PHOTO_EXTENSIONS: Final = (*IMAGE_FORMATS, "jpeg")
 #: All members that a record may have; generated samples, read back as records, also have a bare image ("png").
 KNOWN_MEMBERS: Final = frozenset(
     {

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +25,11 @@ from dentgen.errors import BuildError
 from dentgen.evaluation.reference_set import ReferenceSet
 from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.run import build
+from dentgen.records import IMAGE_FORMATS
 from dentgen.shards.layout import SUCCESS
 from dentgen.shards.reader import Members, read_samples
 from dentgen.shards.tar import json_bytes, tar_bytes
 from dentgen.spec.build import BuildSpec
-
-_IMAGE_MEMBERS: Final = ("png", "jpg", "webp")
 
 
 def finished_build(work: str, spec: BuildSpec, source: str, *, variants: int, limit: int | None = None) -> str:
@@ -149,5 +147,5 @@ def _read_images(out: str, keys: Sequence[str], variants: int) -> NDArray[np.uin
 
 
 def _decode_image(members: Members) -> NDArray[np.uint8]:
-    extension = next(name for name in _IMAGE_MEMBERS if name in members)
+    extension = next(name for name in IMAGE_FORMATS if name in members)
     return np.asarray(Image.open(io.BytesIO(members[extension])).convert("RGB"))

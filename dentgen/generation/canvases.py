@@ -29,17 +29,33 @@ from dentgen.seeding import NoiseKey
 Image = NDArray[np.uint8]
 
 
-def sample_requests(generator: Generator, record: ConditionRecord) -> list[SampleRequest]:
-    """All variants of a fitted record."""
+def sample_requests(
+    generator: Generator,
+    record: ConditionRecord,
+    *,
+    prompt: str | None = None,
+    seed: int | None = None,
+    variants: int | None = None,
+) -> list[SampleRequest]:
+    """All variants of a fitted record.
+
+    Args:
+        generator: Models and settings.
+        record: The record.
+        prompt: Its prompt; None takes the spec's, or the record's own.
+        seed: Seed of the noise; None takes the spec's.
+        variants: Number of variants; None takes the spec's, times the record's oversampling factor.
+    """
     spec = generator.spec
-    prompt = spec.sampling.prompt if spec.sampling.prompt is not None else record.prompt
+    prompt = next(text for text in (prompt, spec.sampling.prompt, record.prompt) if text is not None)
+    seed = spec.sampling.seed if seed is None else seed
+    variants = spec.sampling.variants * spec.source.repeats(record.attributes) if variants is None else variants
     images = {use: control_image(record, use, spec.conditions.alpha) for use in {r.use for r in generator.routes}}
     controls = {route.branch: images[route.use] for route in generator.routes}
     prompts = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
     dropped = " / ".join(filter(None, map(generator.prompts.dropped, sorted(prompts))))
-    variants = spec.sampling.variants * spec.source.repeats(record.attributes)
     return [
-        SampleRequest(sample_key(record.key, v), record, v, variants, prompt, controls, dropped)
+        SampleRequest(sample_key(record.key, v), record, v, variants, seed, prompt, controls, dropped)
         for v in range(variants)
     ]
 
@@ -123,9 +139,9 @@ class _CanvasFactory:
     def _noise(self, request: SampleRequest) -> Noise:
         sampling, key = self.generator.spec.sampling, request.record.key
         if sampling.seed_to is None:
-            return NoiseKey(sampling.seed, key, request.variant)
+            return NoiseKey(request.seed, key, request.variant)
         share = share_of(request.variant, request.variants)
-        return NoisePath(NoiseKey(sampling.seed, key, 0), NoiseKey(sampling.seed_to, key, 0), share)
+        return NoisePath(NoiseKey(request.seed, key, 0), NoiseKey(sampling.seed_to, key, 0), share)
 
     def _prompt(self, request: SampleRequest) -> KeyedTensor:
         sampling, prompts = self.generator.spec.sampling, self.generator.prompts

@@ -25,8 +25,8 @@ def free_memory() -> None:
 def free_buffers_at_once() -> None:
     """Make every large buffer from now on a mapping of its own, which the process loses once it is freed.
 
-    glibc cuts buffers of up to 32 MiB from its heap, which shrinks only at its end: after a failed engine it kept 300 MiB
-    of free memory in which oneDNN, whose code needs mappings, found no room for any number of slots. The setting is
+    glibc cuts buffers of up to 32 MiB from its heap, which shrinks only at its end: after a failed engine 300 MiB
+    stayed in the heap, where oneDNN, whose code needs mappings, found no room for any number of slots. The setting is
     permanent and slow, because every buffer gets new pages: for processes that only look for a number that fits.
     """
     if (set_option := _glibc_function("mallopt")) is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -169,15 +169,14 @@ class Pipeline:
             ConditionError: If a request cannot be used.
             CanvasError: If an image could not be made.
         """
-        batch = _StreamBatch(self._generator, self._engine)
-        remaining = iter(requests)
+        batch = _StreamBatch(self._generator, self._engine, requests)
         try:
-            while batch.unfinished or not batch.exhausted:
+            while not batch.finished:
                 with torch_threads(self.spec.engine.threads):
-                    batch.admit(remaining, self._prepare)
+                    batch.admit()
                     batch.tick()
-                    finished = batch.decode()
-                yield from finished
+                    images = batch.decode()
+                yield from images
         finally:
             batch.cancel()
 
@@ -191,48 +190,33 @@ class Pipeline:
         with torch_threads(self.spec.engine.threads):
             return start_engine(self._generator)
 
-    def _prepare(self, request: PipelineRequest) -> tuple[Generator, list[SampleRequest]]:
-        """The generator with the request's seed and number of variants, and a sample request per variant."""
-        if request.num_images_per_prompt < 1:
-            raise SpecError(key="num_images_per_prompt", found=request.num_images_per_prompt, expected="at least 1")
-        chosen = {"seed": request.seed, "variants": request.num_images_per_prompt, "prompt": request.prompt}
-        sampling = self.spec.sampling.model_copy(update=chosen)
-        generator = replace(self._generator, spec=self.spec.model_copy(update={"sampling": sampling}))
-        record = fit_record(_record(request, self.spec), self.spec.conditions.size, self.spec.conditions.fit)
-        requests = sample_requests(generator, record)
-        check_request(generator, requests[0])
-        return generator, requests
-
 
 class _StreamBatch:
-    """Requests in flight: admitted while the engine has room, decoded in full batches."""
+    """Requests in flight: read while the engine has room, encoded together, decoded in full batches."""
 
-    def __init__(self, generator: Generator, engine: DiffusionEngine) -> None:
-        self._generator, self._engine = generator, engine
+    def __init__(self, generator: Generator, engine: DiffusionEngine, requests: Iterable[PipelineRequest]) -> None:
+        self._generator, self._engine, self._remaining = generator, engine, iter(requests)
         self._in_flight: dict[str, SampleRequest] = {}
         self._sampled: dict[str, Sampled] = {}
-        self.exhausted = False
+        self._exhausted = False
 
     @property
-    def unfinished(self) -> bool:
-        """Whether images are still to come."""
-        return bool(self._in_flight)
+    def finished(self) -> bool:
+        """Whether every request was read and every image handed out."""
+        return self._exhausted and not self._in_flight
 
-    def admit(
-        self,
-        requests: Iterator[PipelineRequest],
-        prepare: Callable[[PipelineRequest], tuple[Generator, list[SampleRequest]]],
-    ) -> None:
-        """Submit requests until twice the engine's slots are in flight."""
-        while not self.exhausted and len(self._in_flight) < 2 * self._engine.shape.slots:
-            request = next(requests, None)
+    def admit(self) -> None:
+        """Read and submit requests until twice the engine's slots are in flight."""
+        new: list[SampleRequest] = []
+        while not self._exhausted and len(self._in_flight) + len(new) < 2 * self._engine.shape.slots:
+            request = next(self._remaining, None)
             if request is None:
-                self.exhausted = True
-                return
-            generator, samples = prepare(request)
-            for canvas, sample in zip(build_canvases(generator, samples), samples, strict=True):
-                self._engine.submit(canvas)
-                self._in_flight[sample.key] = sample
+                self._exhausted = True
+            else:
+                new += _sample_requests(self._generator, request)
+        for canvas, sample in zip(build_canvases(self._generator, new) if new else [], new, strict=True):
+            self._engine.submit(canvas)
+            self._in_flight[sample.key] = sample
 
     def tick(self) -> None:
         """Advance everything in flight by one step."""
@@ -240,9 +224,8 @@ class _StreamBatch:
             self._sampled[left.key] = left.latents if isinstance(left, Finished) else left.error
 
     def decode(self) -> list[tuple[str, Image.Image]]:
-        """Images of finished canvases, in full batches; all of them once nothing else is to come."""
-        last = self._engine.idle
-        count = len(self._sampled) if last else len(self._sampled) // CODEC_BATCH * CODEC_BATCH
+        """Images of finished canvases, in full batches; all of them once the engine is idle."""
+        count = len(self._sampled) if self._engine.idle else len(self._sampled) // CODEC_BATCH * CODEC_BATCH
         if not count:
             return []
         keys = list(self._sampled)[:count]
@@ -253,9 +236,27 @@ class _StreamBatch:
         return [(sample.request.key, Image.fromarray(sample.picture)) for sample in samples]
 
     def cancel(self) -> None:
-        """Let the engine finish what nobody waits for any more."""
+        """Empty the engine of canvases that nobody waits for any more."""
         if self._in_flight:
             self._engine.drain()
+
+
+def _sample_requests(generator: Generator, request: PipelineRequest) -> list[SampleRequest]:
+    """The variants of a request, checked.
+
+    Raises:
+        SpecError: If no image is asked for.
+        ConditionError: If a map, the key or the prompt cannot be used.
+    """
+    if request.num_images_per_prompt < 1:
+        raise SpecError(key="num_images_per_prompt", found=request.num_images_per_prompt, expected="at least 1")
+    conditions = generator.spec.conditions
+    samples = sample_requests(
+        generator, fit_record(_record(request, generator.spec), conditions.size, conditions.fit),
+        prompt=request.prompt, seed=request.seed, variants=request.num_images_per_prompt,
+    )  # fmt: skip
+    check_request(generator, samples[0])
+    return samples
 
 
 def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:

@@ -55,7 +55,7 @@ def sample_metadata(plan: Plan, request: SampleRequest) -> SampleMetadata:
     return SampleMetadata(
         **_origin(request),
         **_interpolation(spec, request),
-        seed=sampling.seed,
+        seed=request.seed,
         negative_prompt=sampling.negative_prompt,
         scheduler=sampling.scheduler_name,
         steps=sampling.steps,
@@ -122,10 +122,10 @@ def _interpolation(spec: BuildSpec, request: SampleRequest) -> dict[str, Any]:
     """Where a sample lies between two prompts or seeds; a record with one variant is not interpolated."""
     sampling = spec.sampling
     if request.variants == 1 or not sampling.interpolates:
-        return {"seed_to": sampling.seed}
+        return {"seed_to": request.seed}
     return {
         "prompt_to": sampling.prompt_to or "",
-        "seed_to": sampling.seed if sampling.seed_to is None else sampling.seed_to,
+        "seed_to": request.seed if sampling.seed_to is None else sampling.seed_to,
         "share": share_of(request.variant, request.variants),
     }
 

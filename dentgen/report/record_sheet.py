@@ -46,9 +46,7 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
     suffix = PurePosixPath(out).suffix
     kind = _FORMATS.get(suffix.lower())
     if kind is None:
-        raise SpecError(
-            file=out, found=f"suffix '{suffix}'", expected=f"one of {', '.join(_FORMATS)}"
-        )
+        raise SpecError(file=out, found=f"suffix '{suffix}'", expected=f"one of {', '.join(_FORMATS)}")
     records = [_drawable(raw, size) for raw in _chosen(source, count)]
     strips = [_strip(record, _columns(records), size) for record in records]
     buffer = io.BytesIO()

@@ -13,7 +13,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, field_validator, model_validator
 
 from dentgen.documents import as_word
-from dentgen.records import ATTRIBUTES, COMPOSITE_MEDIA, TRAINED_ALGORITHMIC_MEDIA, ConditionName
+from dentgen.records import (
+    ATTRIBUTES,
+    COMPOSITE_MEDIA,
+    CONDITION_MEMBER,
+    FDI_MEMBER,
+    TRAINED_ALGORITHMIC_MEDIA,
+    ConditionName,
+    ImageFormat,
+)
 
 SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
@@ -25,6 +33,7 @@ ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "rest
 MAX_OVERSAMPLE: Final = 100
 
 
+_KNOWN_MEMBERS: Final = {*(f"{member}.png" for member in (*CONDITION_MEMBER.values(), FDI_MEMBER)), "json"}
 #: Numbers and booleans in YAML are taken as text.
 _Value = Annotated[str, BeforeValidator(as_word)]
 
@@ -52,6 +61,13 @@ class SourceSpec(_Section):
     ignore_members: tuple[str, ...] = Field(
         default=(), description="Members, such as 'notes.txt', to ignore; other unknown members reject their record."
     )
+
+    @field_validator("ignore_members")
+    @classmethod
+    def _unknown_members(cls, members: tuple[str, ...]) -> tuple[str, ...]:
+        if known := sorted(_KNOWN_MEMBERS & set(members)):
+            raise ValueError(f"found {known}, which dentgen reads, expected members that it does not know")
+        return members
 
     @field_validator("oversample")
     @classmethod
@@ -84,7 +100,7 @@ class OutputSpec(_Section):
     """Where the dataset goes."""
 
     path: str = Field(default="out/", min_length=1, description="Folder or any fsspec URL.")
-    image_format: Literal["png", "jpg", "webp"] = Field(
+    image_format: ImageFormat = Field(
         default="png", description="Format of generated images; label maps are always PNG."
     )
 

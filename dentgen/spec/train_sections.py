@@ -43,7 +43,7 @@ class ImageSpec(_Section):
 class ConditionsSpec(ImageSpec):
     """How a record becomes a training image and its control image."""
 
-    alpha: float = Field(default=0.3, ge=0, le=1, description="Share of segmentation colours over lighting.")
+    alpha: float = Field(default=0.3, ge=0, le=1, description="Weight of segmentation colours over lighting.")
 
 
 class PixelWeights(_Section):

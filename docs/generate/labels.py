@@ -8,14 +8,14 @@ from typing import Final
 from dentgen.conditions.label_schemes import ARCH_ORDER
 from dentgen.conditions.labels import DRAWN_CLASSES, SEG_CLASSES
 
-#: What an annotator marks as each class; how ambiguous pixels are decided.
+#: What belongs to each class.
 _EXTENT: Final = {
-    "background": "Everything that no other class names: lips, cheeks, tongue, mirror, glove, the ground of a scan.",
-    "gingiva": "Gum with papillae and alveolar mucosa as far as it is one surface with the gum, and the palate.",
-    "tooth": "Visible enamel, dentine and root surface, with plaque, stain and decay on them.",
-    "other soft tissue": "Lips, cheeks and tongue, where a source tells them from the background.",
-    "restoration": "Fillings, inlays and crowns of any material.",
-    "appliance": "Brackets, bands, ligatures and wires.",
+    "background": "Everything that no other class names, such as mirrors, gloves and the ground of a scan.",
+    "gingiva": "Gum and palate.",
+    "tooth": "Teeth, with plaque, stain and decay on them.",
+    "other soft tissue": "Lips, cheeks and tongue, where a source labels them.",
+    "restoration": "Fillings and crowns of any material.",
+    "appliance": "Brackets, ligatures and wires.",
     "ignore": "Undecided pixels: neither trained on nor counted.",
 }
 
@@ -50,4 +50,5 @@ def _chart(name: str, arches: Sequence[Sequence[int]]) -> list[str]:
 def _swatch(colour: tuple[int, int, int] | None) -> str:
     if colour is None:
         return "none"
-    return f'<span class="swatch" style="background: rgb{colour}"></span> `{"#%02x%02x%02x" % colour}`'
+    code = "#{:02x}{:02x}{:02x}".format(*colour)
+    return f'<span class="swatch" style="background: {code}"></span> `{code}`'

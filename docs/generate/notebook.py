@@ -88,7 +88,7 @@ def _data(value: Any) -> dict[str, Any]:
     if not hasattr(value, "_repr_png_"):
         return {"text/plain": [repr(value)]}
     shown = f"<{type(value).__name__}>"  # without the address in memory, which differs every time
-    return {"image/png": base64.b64encode(value._repr_png_()).decode(), "text/plain": [shown]}  # noqa: SLF001
+    return {"image/png": base64.b64encode(value._repr_png_()).decode(), "text/plain": [shown]}
 
 
 def _shell(command: str) -> None:

@@ -64,3 +64,12 @@ def test_planning_reads_split_and_attributes_as_generation_does() -> None:
     assert json.loads(attributes) == metadata.attributes
     assert list(json.loads(attributes)) == sorted(metadata.attributes), "equal attributes are equal text"
     assert split_and_attributes(None) == ("", "{}")
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [("null", ""), ("0.3", "0.3"), ("2.0", "2"), ("3", "3"), ("true", "yes"), ('["amalgam"]', ""), ('"many"', "many")],
+)
+def test_attributes_of_any_type_become_a_word_or_are_dropped(value: str, word: str) -> None:
+    metadata = read_metadata("x.tar: k", f'{{"caries": {value}}}'.encode())
+    assert metadata.attributes.get("caries", "") == word

@@ -1,90 +1,98 @@
-"""The README's promises: commands that run, specs that validate, files that exist."""
+"""The README: its length, its commands and their output, its examples in Python, its reading path."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
-from dentgen.spec.yaml_file import read_spec
+from dentgen.seeding import fresh_weights
 from tests.cli.test_app import dentgen
 from tests.conftest import ROOT
-from tests.docs.commands import blocks, readme_commands
+from tests.docs.commands import DOCS, blocks, readme_commands
 
 README = ROOT / "README.md"
 
-SHORTENED = {"--count 1000": "--count 2", "--count 100": "--count 2"}
-SAID = {
-    "phantom": "2 records in conditions/, 1 shards rendered now",
-    "phantom --look": "2 records in scans/, 1 shards rendered now",
-    "sheet": "2 records in sheet.png",
-    "relight": "2 records relit, 3 lightings each, from 1 shards, to relit/: 0 problems",
-    "plan": "6 units, 80 samples",
-    "generate --limit": "16 samples written, 0 rejected, of 16 planned\ndataset: out/demo-preview-4/",
-    "generate": "80 samples written, 0 rejected, of 80 planned\ndataset: out/demo/\nlook at: out/demo/report.html",
-    "status": "6 of 6 units done",
-    "verify": "80 samples in 6 units: 0 problems",
-    "repair": "0 problems, 0 units regenerated, 0 left",
-    "gc": "0 files, 0 bytes",
-    "report": "out/demo/report.html",
-    "models inspect": "miniature",
-    "models verify": "0 problems",
+SHORTENED = {"--count 1000": "--count 2"}
+#: What each command of the README prints, in its order.
+PRINTS = {
+    "phantom conditions/": "2 records in conditions/, 1 shards rendered now",
+    "sheet conditions/": "2 records in sheet.png",
+    "plan jobs/specs/demo.yaml": "6 units, 80 samples",
+    "generate jobs/specs/demo.yaml --limit": (
+        "16 samples written, 0 rejected, of 16 planned\ndataset: out/demo-preview-4/"
+    ),
+    "generate jobs/specs/demo.yaml": (
+        "80 samples written, 0 rejected, of 80 planned\ndataset: out/demo/\nlook at: out/demo/report.html"
+    ),
+    "status out/demo": "6 of 6 units done",
+    "verify out/demo": "80 samples in 6 units: 0 problems",
+    "repair out/demo": "0 problems, 0 units regenerated, 0 left",
 }
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) < 200
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_commands_of_the_readme_say_what_it_promises(tmp_path: Path) -> None:
-    """Run one after the other, as they stand there; rendering a thousand jaws is cut to two."""
+def test_the_commands_of_the_readme_print_what_they_should(tmp_path: Path) -> None:
+    """Run one after the other; rendering a thousand jaws is cut to two."""
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
-    commands = [command for command in readme_commands() if command.startswith("dentgen ")][: len(SAID)]
-    for command in commands:
+    commands = [command for command in readme_commands() if command.startswith("dentgen ")][: len(PRINTS)]
+    for command, (begin, printed) in zip(commands, PRINTS.items(), strict=True):
+        assert command.removeprefix("dentgen ").startswith(begin), "the README shows every command in this order"
         for long, short in SHORTENED.items():
             command = command.replace(long, short)  # noqa: PLW2901
         run = dentgen(*command.split()[1:], cwd=tmp_path)
         assert run.returncode == 0, (command, run.stderr)
-        name = command.split()[1] + "".join(f" {option}" for option in ("--limit", "--look") if option in command)
-        name += f" {command.split()[2]}" if name == "models" else ""
-        assert SAID.pop(name) in run.stdout, (command, run.stdout)
-        if name == "plan":
+        assert printed in run.stdout, (command, run.stdout)
+        if begin.startswith("plan"):
             assert re.search(r"expected: \d+\.\d MB and 0:\d\d:\d\d with 1 actors, measured on 16 samples", run.stdout)
-        if name == "generate":
+        if begin == "generate jobs/specs/demo.yaml":
             assert re.search(r"actor on .*: start-up \d+\.\d s, engine busy \d+% of the time", run.stderr)
-    assert not SAID, "the README shows every command"
     composite = b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
     assert composite in (tmp_path / "out" / "demo" / "contact_sheet.png").read_bytes()
     sheet = np.asarray(Image.open(tmp_path / "out" / "demo" / "contact_sheet.png"))
     assert sheet.std() > 30, "a sheet of one colour shows nothing"
 
 
-def test_commands_of_the_readme_are_commands() -> None:
-    """Long ones are run by tests of their own; every one must at least parse."""
-    known = dentgen("--help").stdout
-    for command in readme_commands():
-        words = command.split()
-        if words[0] == "dentgen":
-            assert f" {words[1]} " in known, command
-        elif words[0] == "python":
-            assert (ROOT / words[1]).exists(), command
+def test_the_quick_start_shows_the_readmes_examples() -> None:
+    """So that running the README's runs both."""
+    assert sorted(blocks(DOCS / "quickstart.md", "python")) == sorted(blocks(README, "python"))
 
 
-def test_make_targets_of_the_readme_exist() -> None:
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    wanted = {command.split()[1] for command in readme_commands() if command.startswith("make ")}
-    assert {"demo", "test"} <= wanted <= targets
+def test_the_image_from_python_has_a_gap(in_examples: Path) -> None:
+    (block,) = [block for block in blocks(README, "python") if "Pipeline" in block]
+    names: dict[str, object] = {}
+    exec(block, names)
+    with Image.open(in_examples / "out" / "gap.png") as image:
+        assert image.size == (128, 128)
+    images = [np.asarray(image).astype(int) for image in names["output"].images]  # type: ignore[attr-defined]
+    assert len(images) == 4
+    assert all(np.abs(images[0] - other).mean() > 1 for other in images[1:]), "every variant has its own noise"
+    assert (np.asarray(names["fdi"]) == 21).any()
+    assert not np.asarray(names["seg"])[np.asarray(names["fdi"]) == 21].any()
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    for name in re.findall(r"`((?:dentgen|jobs|schemas|tests|cluster|docs)/[\w./-]+)`", README.read_text()):
-        assert (ROOT / name).exists(), name
+def test_the_segmenter_learns(in_examples: Path) -> None:
+    (block,) = [block for block in blocks(README, "python") if "DataLoader" in block]
+    text = io.StringIO()
+    with fresh_weights("readme"), contextlib.redirect_stdout(text):
+        exec(block, {})
+    losses = [float(number) for number in re.findall(r"loss ([\d.]+)", text.getvalue())]
+    assert len(losses) > 2
+    assert losses[-1] < 0.8 * losses[0], losses
 
 
-def test_example_specs_of_the_readme_are_valid(tmp_path: Path) -> None:
-    for number, block in enumerate(blocks(README, "yaml")):
-        assert yaml.safe_load(block)
-        (tmp_path / f"{number}.yaml").write_text(block)
-        read_spec(tmp_path / f"{number}.yaml")
+def test_the_reading_path_begins_with_the_unit() -> None:
+    path = re.findall(r"^\d\. `([\w/.]+)`", README.read_text(), re.MULTILINE)
+    assert path[0] == "dentgen/generation/unit.py"
+    assert len(path) == 6
+    assert all((ROOT / name).is_file() for name in path)

@@ -33,7 +33,7 @@ def plan_of(**sections: dict[str, Any]) -> Plan:
     return Plan(0, spec, spec.digest(), "bundle-digest", {"torch": "9"}, UnitTable.of(()))
 
 
-def request_of(variant: int = 1, **changes: Any) -> SampleRequest:
+def request_of(variant: int = 1, seed: int = 5, **changes: Any) -> SampleRequest:
     rng = np.random.default_rng(3)
     record = ConditionRecord(
         key="jaw", group="patient", split="train", prompt="teeth",
@@ -44,7 +44,7 @@ def request_of(variant: int = 1, **changes: Any) -> SampleRequest:
         fdi=np.where(np.eye(SIZE, dtype=bool), 36, 0).astype(np.uint8), photo=None, license="CC0-1.0",
         attributes={"view": "frontal"},
     )  # fmt: skip
-    return SampleRequest(f"jaw-v{variant:03d}", replace(record, **changes), variant, 3, "teeth", {})
+    return SampleRequest(f"jaw-v{variant:03d}", replace(record, **changes), variant, 3, seed, "teeth", {})
 
 
 def sample_of(request: SampleRequest) -> GeneratedSample:
@@ -83,7 +83,7 @@ def test_metadata_names_model_sampling_and_provenance() -> None:
         model={"adapters": {"blended": 1.5}, "controlnets": {"edges": 0.5}, "loras": {"lcm": 0.7}},
         sampling={"steps": 6, "scheduler": "ddim", "seed": 11},
     )
-    found = sample_metadata(plan, request_of())
+    found = sample_metadata(plan, request_of(seed=11))
     assert (found.steps, found.scheduler, found.seed, found.variant) == (6, "ddim", 11, 1)
     assert found.adapters == {"blended": 1.5, "edges": 0.5}
     assert found.loras == {"lcm": 0.7}

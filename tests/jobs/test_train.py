@@ -29,8 +29,8 @@ def test_a_submitted_training_streams_from_s3_and_keeps_its_checkpoint_there(
         cluster, *JOB,
         "--set", "workers=2", "--set", "stream=true", "--set", "dtype=bfloat16", "--set", "cache_latents=false",
         "--set", f"source.path={data}", "--set", f"checkpoints={kept}", "--set", f"bundle={bundle}",
-        "--set", "name=own", "--set", "batch=4", "--set", "steps=3", "--set", "log_steps=1", "--set", "source.split=null",
-        "--set", "validate_split=null", "--set", "validate_records=1",
+        "--set", "name=own", "--set", "batch=4", "--set", "steps=3", "--set", "log_steps=1",
+        "--set", "source.split=null", "--set", "validate_split=null", "--set", "validate_records=1",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:]
     lines = storage.read_bytes(storage.join(kept, "losses.csv")).decode().splitlines()

@@ -58,7 +58,7 @@ def rejected(number: int, reason: str, *, variants: int = 2) -> list[SampleStatu
 
 def members(sample: SampleStatus, size: int = 16, plan: Plan | None = None) -> dict[str, bytes]:
     """Members of a sample: a picture of noise, maps in stripes, and metadata."""
-    picture = np.random.default_rng(len(sample.key)).integers(0, 255, (size, size, 3), np.uint8)
+    picture = np.random.default_rng(list(sample.key.encode())).integers(0, 255, (size, size, 3), np.uint8)
     stripes = np.zeros((size, size), np.uint8)
     stripes[size // 4 : size // 2], stripes[size // 2 : 3 * size // 4] = 1, 2
     record = ConditionRecord(
@@ -73,7 +73,7 @@ def members(sample: SampleStatus, size: int = 16, plan: Plan | None = None) -> d
         attributes=sample.attributes,
         warnings=sample.warnings,
     )
-    request = SampleRequest(sample.key, record, sample.variant, sample.variant + 1, sample.prompt, controls={})
+    request = SampleRequest(sample.key, record, sample.variant, sample.variant + 1, 0, sample.prompt, controls={})
     return sample_members(plan or fake_plan(), GeneratedSample(request, picture))
 
 

@@ -14,6 +14,7 @@ from dentgen.conditions.labels import colour_segmentation
 from dentgen.errors import StorageError
 from dentgen.records import COMPOSITE_MEDIA
 from dentgen.report.contact_sheet import write_contact_sheet
+from dentgen.report.html.pictures import decode_picture
 from dentgen.shards.reader import read_samples
 from tests.report.fake_builds import fake_build, rejected, written
 
@@ -49,7 +50,12 @@ def test_row_holds_conditions_then_variants(tmp_path: Path) -> None:
 
 def test_only_the_first_records_and_variants_are_drawn(tmp_path: Path) -> None:
     fake_build(tmp_path, [[sample for n in range(20) for sample in written(n, variants=9)]])
-    assert drawn(tmp_path).shape[:2] == (8 * STEP + MARGIN, 2 * (8 * STEP + MARGIN)), "16 records, two per row"
+    sheet = drawn(tmp_path)
+    assert sheet.shape[:2] == (8 * STEP + MARGIN, 2 * (8 * STEP + MARGIN)), "16 records, two per row"
+    samples = {key: decode_picture(members) for key, members in read_samples(str(tmp_path))}
+    for row, key in enumerate(("jaw-001-v005", "jaw-003-v005", "jaw-005-v005")):
+        right = sheet[:, 8 * STEP + MARGIN :]
+        assert (tile(right, row, 2 + 5) == samples[key]).all(), key
 
 
 def test_sheet_declares_its_digital_source_type(tmp_path: Path) -> None:

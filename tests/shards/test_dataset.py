@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +27,6 @@ from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError, SpecError, StorageError
 from dentgen.pipeline.run import build
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
-from dentgen.seeding import fresh_weights
 from dentgen.shards.dataset import decode_sample, open_dataset
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.reader import read_samples
@@ -328,14 +325,3 @@ def test_hugging_face_reads_the_same_samples(out: Path, tmp_path: Path, by_card:
         ]
         for key, sample in members(out).items()
     }
-
-
-def test_the_segmenter_of_the_readme_learns(out: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (block,) = [block for block in blocks if "open_dataset" in block]
-    text = io.StringIO()
-    with fresh_weights("readme"), contextlib.redirect_stdout(text):
-        exec(block.replace("out/demo", str(out)), {})
-    losses = [float(number) for number in re.findall(r"loss ([\d.]+)", text.getvalue())]
-    assert len(losses) > 2
-    assert losses[-1] < 0.8 * losses[0], losses

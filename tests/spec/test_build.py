@@ -52,6 +52,7 @@ def test_control_slots_follow_variants() -> None:
         ({"conditions": {"control_start": 0.9, "control_end": 0.1}}, ("conditions",)),
         ({"engine": {"control_slots": 1}, "sampling": {"guidance_scale": 2}}, ()),
         ({"output": {"path": ""}}, ("output", "path")),
+        ({"source": {"ignore_members": ["json"]}}, ("source", "ignore_members")),
         ({"source": {"path": ""}}, ("source", "path")),
         ({"sampling": {"negative_prompt": "yellow"}}, ("sampling",)),
     ],

@@ -78,7 +78,7 @@ class Work:
     def noise(self) -> Tensor:
         """(images, 4, h, w) float32 noise that the engine's canvases start from."""
         shape = (4, self.latent_size, self.latent_size)
-        keys = [NoiseKey(self.spec.sampling.seed, r.record.key, r.variant) for r in self.requests]
+        keys = [NoiseKey(r.seed, r.record.key, r.variant) for r in self.requests]
         return torch.stack([key.normal("initial", 0, shape) for key in keys])
 
 

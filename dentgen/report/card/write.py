@@ -38,4 +38,5 @@ def write_description(out: str, plan: Plan, index: DatasetIndex) -> None:
 
 def _samples_file(out: str) -> SamplesFile:
     with storage.open_read(storage.join(out, SAMPLES)) as handle:
-        return SamplesFile(hashlib.file_digest(handle, "sha256").hexdigest(), handle.tell())
+        digest = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]  # files of fsspec have readinto
+        return SamplesFile(digest.hexdigest(), handle.tell())

@@ -21,7 +21,7 @@ def test_members_are_those_of_a_real_sample(two_split_build: Path) -> None:
     for member in described:
         if member.is_image:
             image = Image.open(io.BytesIO(members[member.extension]))
-            assert image.get_format_mimetype() == member.media_type  # type: ignore[no-untyped-call]
+            assert image.get_format_mimetype() == member.media_type
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Every page: commands parse, overrides and specs are valid, Python runs, files exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.train import RECIPES, read_train_spec
+from dentgen.spec.yaml_file import read_spec
+from docs.generate.commands import visible_commands
+from tests.conftest import ROOT
+from tests.docs.commands import DOCS, PAGES, blocks, dentgen_words, page_name, parse, shell_commands
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
+#: Programs of others that pages call.
+_FOREIGN = ("source .venv/bin/activate", "python3 -m venv ", "python3 -m pip install ", ".venv/bin/pip install ")
+
+
+@every_page
+def test_commands_parse(page: Path) -> None:
+    for line in shell_commands(page):
+        words = dentgen_words(line)
+        if words is not None:
+            parse(words)
+        elif line.startswith("make "):
+            targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+            assert line.split()[1] in targets, line
+        elif line.startswith("python -m "):
+            assert (ROOT / f"{line.split()[2].replace('.', '/')}.py").exists(), line
+        else:
+            assert line.startswith(_FOREIGN), line
+
+
+@every_page
+def test_overrides_are_valid(page: Path) -> None:
+    for line in shell_commands(page):
+        command = parse(words) if (words := dentgen_words(line)) else None
+        if command is None or "set_" not in command.values:
+            continue
+        spec = command.values.get("spec")
+        file = ROOT / (spec if spec and (ROOT / spec).exists() else "jobs/specs/demo.yaml")
+        (read_train_spec if command.name == "train" else read_spec)(file, command.overrides)
+
+
+@every_page
+def test_specs_are_valid(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page, "yaml"):
+        values = yaml.safe_load(block)
+        (tmp_path / "spec.yaml").write_text(block)
+        (read_train_spec if "recipe" in values else read_spec)(tmp_path / "spec.yaml")
+
+
+@every_page
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    for name in re.findall(r"`((?:dentgen|jobs|schemas|tests|cluster|docs)/[\w./-]+)`", text):
+        assert (ROOT / name).exists() or "NAME" in name, name
+
+
+def test_code_of_the_page_on_conditions_gives_what_its_comments_say(in_examples: Path) -> None:
+    names: dict[str, object] = {}
+    for block in blocks(DOCS / "guide" / "conditions.md", "python"):
+        exec(block, names)
+    assert names["seg"].tolist() == [[0] * 4, [2] * 4, [2] * 4, [0] * 4]  # type: ignore[attr-defined]
+    assert names["fdi"].tolist() == [[0, 18, 11], [21, 41, 48]]  # type: ignore[attr-defined]
+
+
+def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> None:
+    """In a process of its own, because Hugging Face's library reads its settings when it is imported."""
+    found = blocks(DOCS / "guide" / "datasets.md", "python")
+    assert len(found) >= 5
+    checks = "assert len(boxes) == len(metadata['teeth']) > 0 and len(samples) == 12, (boxes, metadata, samples)"
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join([*found, checks])],
+        cwd=examples, env={**os.environ, **offline}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def test_python_that_no_test_runs_is_on_no_page() -> None:
+    pages = {page_name(page) for page in PAGES if blocks(page, "python")}
+    assert pages == {"README.md", "docs/quickstart.md", "docs/guide/conditions.md", "docs/guide/datasets.md"}
+
+
+def test_every_key_of_the_build_spec_is_in_the_guide() -> None:
+    marks = re.findall(r"<!-- build-spec: (\w+) -->", (DOCS / "guide" / "spec.md").read_text())
+    assert marks == list(BuildSpec.model_fields)
+
+
+def test_every_recipe_is_in_the_guide() -> None:
+    text = (DOCS / "guide" / "training.md").read_text()
+    assert [recipe for recipe in RECIPES if f"`{recipe}`" not in text] == []
+    specs = {page_name(path) for path in (ROOT / "jobs" / "specs").glob("train-*.yaml")}
+    assert specs == {name for name in specs if name in text}
+
+
+def test_every_command_is_used_in_the_guide() -> None:
+    lines = [line for page in (DOCS / "guide").glob("*.md") for line in shell_commands(page)]
+    used = {parse(words).name for line in lines if (words := dentgen_words(line)) is not None}
+    assert {command.name.removeprefix("dentgen ") for command in visible_commands()} <= used
+
+
+def test_figures_are_those_of_the_model_card() -> None:
+    card = (ROOT / "dentgen" / "models" / "miniature" / "README.md").read_text().splitlines()
+    results = (DOCS / "results.md").read_text().splitlines()
+    begin = card.index("| figure | miniature | colour fill times lighting | reference pictures |")
+    table = card[begin : card.index("", begin)]
+    begin = results.index(table[0])
+    assert results[begin : begin + len(table)] == table
+
+
+@pytest.mark.long
+def test_the_training_commands_of_the_guide_make_a_bundle(tmp_path: Path) -> None:
+    """And every spec that ships, for two steps on ten jaws."""
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
+    commands = shell_commands(DOCS / "guide" / "training.md")
+    begin = next(i for i, command in enumerate(commands) if command.startswith("dentgen phantom work/phantoms"))
+    render = commands[begin].replace("--count 3000", "--count 10")
+    _run(render.split()[1:], tmp_path)
+    training = [command.split()[1:] for command in commands[begin:] if command.startswith("dentgen train ")]
+    shown = {words[1] for words in training}
+    others = sorted(page_name(path) for path in (ROOT / "jobs" / "specs").glob("train-*.yaml"))
+    training += [["train", spec] for spec in others if spec not in shown]
+    short = ("steps=2", "batch=2", "validate_steps=1", "validate_split=null", "validate_records=1", "source.split=null")
+    for words in training:
+        _run([*words, *(option for value in short for option in ("--set", value))], tmp_path)
+    bundle = tmp_path / "work" / "miniature"
+    assert {"blended", "normal", "segmentation"} <= {path.name for path in (bundle / "adapters").iterdir()}
+    for part in ("tiny_decoder", "loras/lcm", "controlnets/blended"):
+        assert any((bundle / part).glob("*.safetensors")), part
+    assert len(list((tmp_path / "work" / "train" / "adapter" / "previews").iterdir())) == 2
+    _run(["models", "verify", str(bundle)], tmp_path)
+
+
+def _run(words: list[str], folder: Path) -> None:
+    command = [sys.executable, "-m", "dentgen", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, (command, done.stderr[-2000:])

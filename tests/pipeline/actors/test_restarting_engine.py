@@ -1,0 +1,164 @@
+"""The engine that several threads share: rebuilt after its death, whoever notices it, and drained per call if asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
+from dentgen.diffusion.driver import EngineDriver
+from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.errors import EngineError
+from dentgen.pipeline.actors.heartbeat import Beat
+from dentgen.pipeline.actors.restarting_engine import RestartingEngine
+from tests.pipeline.actors.two_units import SECONDS, EngineWatch, TwoUnits, at_once, until
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict[str, bytes]]) -> TwoUnits:
+    return TwoUnits.of(tmp_path_factory.mktemp("two-units"), demo_members)
+
+
+def dies(monkeypatch: pytest.MonkeyPatch, times: int) -> list[DiffusionEngine]:
+    """Engines die in their first ticks, so many of them; returns those that died."""
+    tick, died = DiffusionEngine.tick, list[DiffusionEngine]()
+
+    def fails(engine: DiffusionEngine) -> list[Finished | Failed]:
+        if len(died) < times and not engine.idle:
+            died.append(engine)
+            raise MemoryError("planted")
+        return tick(engine)
+
+    monkeypatch.setattr(DiffusionEngine, "tick", fails)
+    return died
+
+
+def count_submissions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of the canvases that drivers were given, from now on."""
+    put, keys = EngineDriver._put, list[str]()
+
+    def counted(driver: EngineDriver, item: Any) -> None:
+        put(driver, item)
+        keys.append(item.canvas.key)
+
+    monkeypatch.setattr(EngineDriver, "_put", counted)
+    return keys
+
+
+def equal(found: dict[str, Sampled], expected: dict[str, Sampled]) -> bool:
+    return found.keys() == expected.keys() and all(
+        isinstance(latents, torch.Tensor) and torch.equal(latents, expected[key])  # type: ignore[arg-type]
+        for key, latents in found.items()
+    )
+
+
+def test_an_engine_that_dies_once_gives_the_same_latents(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator of canvases would be empty at the second attempt."""
+    engine = RestartingEngine(units.generator)
+    expected = engine.run(units.canvases(0))
+    died = dies(monkeypatch, 1)
+    found = engine.run(units.canvases(0))
+    assert len(died) == 1
+    assert not engine.dead
+    assert equal(found, expected)
+
+
+def test_an_engine_that_dies_twice_under_a_call_is_an_error(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = RestartingEngine(units.generator)
+    died = dies(monkeypatch, 2)
+    with pytest.raises(EngineError):
+        engine.run(units.canvases(0))
+    assert len(died) == 2
+    assert engine.dead
+    assert len(engine.run(units.canvases(0))) == 2, "the next call starts a third engine"
+    assert not engine.dead
+
+
+def test_other_work_is_done_by_a_new_engine_too(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = RestartingEngine(units.generator)
+    dies(monkeypatch, 2)
+    with pytest.raises(EngineError):
+        engine.run(units.canvases(0))
+    assert engine.call(lambda: 7) == 7
+    assert not engine.dead
+
+
+def test_an_error_that_does_not_kill_the_engine_is_not_retried(units: TwoUnits) -> None:
+    engine, calls = RestartingEngine(units.generator), list[int]()
+
+    def fails() -> None:
+        calls.append(1)
+        raise EngineError("planted")
+
+    with pytest.raises(EngineError):
+        engine.call(fails)
+    assert calls == [1]
+    assert not engine.dead
+
+
+def test_a_call_whose_engine_another_call_has_replaced_is_retried(
+    units: TwoUnits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both calls wait on the engine that dies; the second sees its error when the first has a new engine already."""
+    engine, calls = RestartingEngine(units.generator), [units.canvases(0), units.canvases(1)]
+    expected = [engine.run(canvases) for canvases in calls]
+    died, replaced, slow_key = dies(monkeypatch, 1), threading.Event(), calls[1][0].key
+    run = EngineDriver.run
+
+    def slow_to_fail(driver: EngineDriver, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
+        try:
+            return run(driver, canvases)
+        except EngineError:
+            assert canvases[0].key != slow_key or replaced.wait(SECONDS)
+            raise
+
+    monkeypatch.setattr(EngineDriver, "run", slow_to_fail)
+    submitted, tick = count_submissions(monkeypatch), DiffusionEngine.tick
+
+    def when_both_wait(one: DiffusionEngine) -> list[Finished | Failed]:
+        assert died or until(lambda: len(submitted) == 4)
+        return tick(one)
+
+    monkeypatch.setattr(DiffusionEngine, "tick", when_both_wait)
+
+    def first() -> dict[str, Sampled]:
+        try:
+            return engine.run(calls[0])
+        finally:
+            replaced.set()
+
+    found = [future.result() for future in at_once([first, lambda: engine.run(calls[1])])]
+    assert len(died) == 1
+    assert all(equal(one, wanted) for one, wanted in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("drain", [True, False])
+def test_calls_share_the_engine_unless_it_is_drained(
+    drain: bool, units: TwoUnits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first call's canvases are in the engine, the second call has every chance to submit its own."""
+    engine, calls = RestartingEngine(units.generator, drain_per_call=drain), [units.canvases(0), units.canvases(1)]
+    expected = [engine.run(canvases) for canvases in calls]
+    submitted, watch = count_submissions(monkeypatch), EngineWatch()
+    watch.before_tick = lambda _: until(lambda: len(submitted) == 4, 0.05 if drain else SECONDS)
+    watch.install(monkeypatch)
+    works: list[Callable[[], dict[str, Sampled]]] = [lambda: engine.run(calls[0]), lambda: engine.run(calls[1])]
+    found = [future.result() for future in at_once(works)]
+    assert all(equal(one, wanted) for one, wanted in zip(found, expected, strict=True)), "the same bits either way"
+    assert max(len(records) for records in watch.held) == (1 if drain else 2)
+    assert frozenset().union(*watch.held) == {key.rpartition("-v")[0] for call in expected for key in call}
+
+
+def test_a_heartbeat_gets_the_progress_of_the_engine(units: TwoUnits) -> None:
+    engine = RestartingEngine(units.generator)
+    engine.run(units.canvases(0))
+    beat = engine.describe(Beat("here process 1", up_seconds=9.0))
+    assert (beat.place, beat.up_seconds) == ("here process 1", 9.0)
+    assert beat.ticks >= units.plan.spec.sampling.steps
+    assert beat.busy_seconds >= beat.longest_tick > 0
+    assert beat.tick_seconds == 0
