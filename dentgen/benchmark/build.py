@@ -53,6 +53,11 @@ class Round:
     startup_seconds: float
     busy_share: float
 
+    def __str__(self) -> str:
+        """One line for the log."""
+        rates = f"engine {self.engine:.2f}, build {self.build:.2f}, naive {self.naive:.2f} samples/s"
+        return f"{rates}; start-up {self.startup_seconds:.0f} s"
+
 
 def benchmark_build(
     spec: BuildSpec,

@@ -79,6 +79,11 @@ class Cost:
     seal: float
     startup: float
 
+    def __str__(self) -> str:
+        """One line for the log."""
+        parts = f"plan {1000 * self.plan:.1f}, make {1000 * self.make:.1f}, seal {1000 * self.seal:.1f} ms per unit"
+        return f"{parts}; first commit after {self.startup:.1f} s"
+
 
 def benchmark_overhead(
     spec: BuildSpec,

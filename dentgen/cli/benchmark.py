@@ -52,7 +52,7 @@ def engine(
     network connection. The file of --json is written after every
     combination; a combination that fails gives exit code 1.
 
-    Takes about TIME_ENGINE per combination for the miniature on one core.
+    Takes about four minutes per combination for the miniature on one core.
 
     Example: dentgen benchmark engine --model sd15 --device cuda --slots 16,32 --variants 1,4 --decoder kl,tiny
     """
@@ -95,7 +95,7 @@ def build(
     All three generate the same samples, from four copies of the source. The
     naive baseline is Ray Data map_batches around a diffusers loop.
 
-    Takes about TIME_BUILD for the demo on two cores.
+    Takes about 15 minutes for the demo on two cores.
 
     Example: dentgen benchmark build --rounds 5 --json work/build.json
     """
@@ -123,7 +123,7 @@ def overhead(
     Plans, commits and seals builds of increasing size through Ray; the cost
     per unit should not grow.
 
-    Takes about TIME_OVERHEAD on two cores.
+    Takes several minutes on two cores.
 
     Example: dentgen benchmark overhead --units 100,1000 --rounds 1
     """
@@ -149,7 +149,7 @@ def conditions(
     Reports how many records one core renders and prepares per second, and how
     many cores keep one GPU busy.
 
-    Takes about TIME_CONDITIONS.
+    Takes about two minutes.
 
     Example: dentgen benchmark conditions --sizes 128 --rounds 1
     """

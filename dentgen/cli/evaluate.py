@@ -47,7 +47,7 @@ def fidelity(
     reference images, generates four images per phantom with the spec's
     model, and prints the figures.
 
-    Takes about TIME_FIDELITY for the miniature on two cores; another model
+    Takes about half an hour for the miniature on two cores; another model
     reuses phantoms and judges.
 
     Example: dentgen evaluate fidelity --set model.bundle=work/miniature --json work/fidelity.json
@@ -87,7 +87,7 @@ def tstr(
     both on reference images that neither has seen. "Real" are reference
     images of procedural jaws.
 
-    Takes about TIME_TSTR for the miniature on two cores.
+    Takes about 20 minutes for the miniature on two cores.
 
     Example: dentgen evaluate tstr --build out/demo --json work/tstr.json
     """
@@ -132,7 +132,7 @@ def conditioning(
     Generates two images per phantom and bundle, from the same noise in every
     way, and prints means and spreads side by side.
 
-    Takes about TIME_CONDITIONING for two ways of the miniature on two cores.
+    Takes about 15 minutes for two ways of the miniature on two cores.
 
     Example: dentgen evaluate conditioning --way sum:conditions.combine=sum --way blend:conditions.combine=blend
     """
@@ -159,7 +159,7 @@ def phantoms(
     rendering, and prints a Markdown table with the published figures and
     their sources.
 
-    Takes TIME_PHANTOMS.
+    Takes a few seconds.
 
     Example: dentgen evaluate phantoms --records 150
     """

@@ -188,7 +188,7 @@ class DiffusionEngine:
 
     def _check(self, canvas: Canvas) -> None:
         canvas.check()
-        self._check_places(canvas)
+        self._check_slots(canvas)
         for name, values, expected in self._shapes(canvas):
             if values is not None and tuple(values.shape) != expected:
                 raise CanvasError(name, key=canvas.key, found=f"shape {tuple(values.shape)}", expected=expected)
@@ -211,8 +211,8 @@ class DiffusionEngine:
             yield "kept latents", canvas.repaint.keep, latent[1:]
             yield "masked latents", canvas.repaint.masked, latent
 
-    def _check_places(self, canvas: Canvas) -> None:
-        """Refuse a canvas that can never be admitted: it would block the queue for ever."""
+    def _check_slots(self, canvas: Canvas) -> None:
+        """Reject a canvas that can never be admitted, as it would block the queue for ever."""
         key, shape, rows = canvas.key, self.shape, canvas.rows(0)
         if key in self._keys:
             raise CanvasError(key=key, found="a canvas of this key in the engine", expected="unique keys")
@@ -220,7 +220,8 @@ class DiffusionEngine:
             if control.branch not in self._branches.names:
                 expected = f"one of {list(self._branches.names)}"
                 raise CanvasError(key=key, found=f"control branch {control.branch}", expected=expected)
-        controls = len({row.prompt.name for row in rows}) if canvas.controls else 0
+        uses_shared = any(control.branch in self._branches.shared for control in canvas.controls)
+        controls = len({row.prompt.name for row in rows}) if uses_shared else 0
         needs = (("row slots", len(rows), shape.slots), ("control slots", controls, shape.control_slots),
                  ("history columns", canvas.table.num_columns, shape.columns))  # fmt: skip
         for name, needed, available in needs:

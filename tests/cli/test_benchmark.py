@@ -62,10 +62,10 @@ def test_a_missing_gpu_is_reported() -> None:
 def test_the_engine_needs_neither_ray_nor_a_network(tmp_path: Path) -> None:
     small = ["--slots", "1", "--times", "1", "--variants", "1", "--rounds", "1", "--set", "sampling.steps=2",
              "--set", "conditions.size=64"]  # fmt: skip
-    arguments = ["engine", *small, "--json", str(tmp_path / "figures.json")]
+    command = ["dentgen", "benchmark", "engine", *small, "--json", str(tmp_path / "figures.json")]
     program = (
-        f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r})); sys.argv = {['benchmark', *arguments]!r}; "
-        "from dentgen.cli.benchmark import app; app()"
+        f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r})); sys.argv = {command!r}; "
+        "from dentgen.cli.app import main; main()"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,

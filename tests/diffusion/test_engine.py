@@ -304,6 +304,19 @@ def test_canvases_that_can_never_fit_fail_alone(miniature: Bundle, unipc: Solver
     assert isinstance(found["c0"], torch.Tensor)
 
 
+def test_per_row_branches_need_no_control_slots(miniature: Bundle, unipc: SolverTable) -> None:
+    """Two prompts would need two control slots of a shared branch."""
+    _, full = full_control(miniature)
+    engine = build_engine(miniature, slots=2, control_slots=1, branches=full_branches(miniature, full))
+    guided = simple(miniature, 0, None, unipc, guidance=Guidance(2.0, "full", prompt(miniature, "")))
+    hint = ControlInput("full", KeyedTensor("hint", full.embed(HINT)))
+    engine.submit(replace(guided, controls=(hint,)))
+    with pytest.raises(CanvasError) as caught:
+        engine.submit(replace(guided, key="c1", controls=controlled(1)))
+    assert (caught.value.key, caught.value.found, caught.value.expected) == ("c1", 2, "at most 1")
+    assert [type(outcome) for outcome in engine.drain()] == [Finished]
+
+
 def test_errors_of_canvases_read_as_one_line(miniature: Bundle, unipc: SolverTable) -> None:
     engine = build_engine(miniature, slots=1)
     with pytest.raises(CanvasError) as caught:

@@ -6,6 +6,7 @@ import re
 import shlex
 import textwrap
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,14 @@ def dentgen_words(line: str) -> list[str] | None:
     return None
 
 
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(app)
+
+
 def parse(words: list[str]) -> Parsed:
     """Parse arguments without running the command; fails as the command line would."""
-    command: Any = typer.main.get_command(app)
+    command = _command_line()
     name: list[str] = []
     while hasattr(command, "commands"):
         assert words[0] in command.commands, f"no command {' '.join([*name, words[0]])!r}"

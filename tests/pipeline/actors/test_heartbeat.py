@@ -1,111 +1,131 @@
-"""Actors that hang: what counts as hanging, and that a build recovers from one, or ends and says why."""
+"""Heartbeats: what counts as stalled, what the monitor remembers, and that the watchdog kills a silent actor."""
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
-import yaml
+import ray
 
-from dentgen.pipeline.actors.heartbeat import Beat, stalled
-from dentgen.pipeline.run import build
-from tests.conftest import ROOT, shard_bytes, small_spec
+from dentgen.pipeline.actors.heartbeat import ActorReport, Beat, Heartbeat, HeartbeatMonitor, Watchdog, stalled
+from tests.pipeline.actors.two_units import until
 
 BEAT = Beat("here process 1", up_seconds=50, busy_seconds=40, ticks=100, longest_tick=1.0)
 
-
-def test_what_counts_as_hanging() -> None:
-    assert stalled(1, BEAT, 30) == ""
-    assert "silent for 31 s" in stalled(31, BEAT, 30)
-    hanging = Beat("here process 1", ticks=3, longest_tick=1.0, tick_seconds=31)
-    assert "no tick for 31 s" in stalled(1, hanging, 30)
-    slow = Beat("here process 1", ticks=3, longest_tick=20.0, tick_seconds=150)
-    assert stalled(1, slow, 30) == "", "ticks of 20 s are slow, 150 s may still be one"
-    first = Beat("here process 1", ticks=0, tick_seconds=300)
-    assert stalled(1, first, 30) == "", "the first tick may compile"
-    assert stalled(1, Beat("here process 1", tick_seconds=601), 30)
-    assert stalled(1, Beat("here process 1", starting_seconds=1700), 30) == ""
-    assert "loading its models" in stalled(1, Beat("here process 1", starting_seconds=1801), 30)
-
-
-def freeze_a_working_actor(frozen: list[int]) -> None:
-    while not frozen:
-        time.sleep(0.05)
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                title = " ".join(process.cmdline())
-                if "MapWorker(MapBatches(UnitMaker))" in title and "__init__" not in title:
-                    os.kill(process.pid, signal.SIGSTOP)
-                    frozen.append(process.pid)
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_frozen_actor_is_replaced(
-    small_source: Path, tmp_path: Path, ray_local: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    """SIGSTOP: the process lives, its connections stand, and nothing ever comes from it again."""
-    build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
-    frozen: list[int] = []
-    threading.Thread(target=freeze_a_working_actor, args=(frozen,), daemon=True).start()
-    build(small_spec(small_source, tmp_path / "out", pipeline={"stall_seconds": 6}))
-    assert frozen
-    assert f"process {frozen[0]} has been silent for" in caplog.text
-    assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "whole")
-
-
-TICK = "                finished = self._engine.tick()\n"
-FAULTS = {
-    "hangs once": ("once", "while True: time.sleep(1)", 0, r"the engine on .* hangs: no tick .* starts again"),
-    "hangs for ever": ("ever", "while True: time.sleep(1)", 1, r"error: the engine on .* after it was killed 2 times"),
-    "dies once": (
-        "once",
-        "raise MemoryError('planted')",
-        0,
-        r"the engine died: MemoryError\('planted'\); a new engine",
+#: Seconds of silence, heartbeat, and facts of the complaint; none if all is well.
+STALLS: dict[str, tuple[float, Beat, tuple[str, ...]]] = {
+    "a heartbeat just now": (1, BEAT, ()),
+    "silence as long as tolerated": (30, BEAT, ()),
+    "silence for longer": (31, BEAT, ("here process 1", "31 s")),
+    "a tick that hangs": (1, Beat("here", up_seconds=9, ticks=3, longest_tick=1, tick_seconds=31), ("here", "31 s")),
+    "a slow tick of an engine whose ticks are slow": (
+        1, Beat("here", up_seconds=9, ticks=3, longest_tick=20, tick_seconds=150), (),
     ),
-    "dies for ever": ("ever", "raise MemoryError('planted')", 1, r"error: unit .* the engine died: MemoryError"),
-}
+    "a first tick that may compile": (1, Beat("here", up_seconds=9, ticks=0, tick_seconds=300), ()),
+    "a first tick that takes forever": (1, Beat("here", up_seconds=9, ticks=0, tick_seconds=601), ("here", "601 s")),
+    "models that take long to load": (1, Beat("here", starting_seconds=1700), ()),
+    "models that take forever to load": (1, Beat("here", starting_seconds=1801), ("here", "1801 s")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STALLS)
+def test_what_counts_as_stalled(case: str) -> None:
+    silence, beat, facts = STALLS[case]
+    complaint = stalled(silence, beat, 30)
+    assert bool(complaint) == bool(facts)
+    assert all(fact in complaint for fact in facts)
+
+
+def test_a_report_is_one_line() -> None:
+    assert BEAT.busy_share == 0.8
+    assert Beat("here").busy_share == 0
+    line = str(ActorReport(BEAT, 12.34))
+    assert all(fact in line for fact in ("here process 1", "12.3 s", "80%"))
+    assert "here" in str(ActorReport(Beat("here"), None))
+
+
+@pytest.fixture
+def monitor(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The monitor as a plain object, in a cluster of one node, ``alive``."""
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "alive", "Alive": True}, {"NodeID": "lost", "Alive": False}])
+    return HeartbeatMonitor.__ray_metadata__.modified_class()  # type: ignore[attr-defined]  # of Ray's decorator
+
+
+def test_work_that_never_ended_is_a_crash(monitor: Any) -> None:
+    assert monitor.crashes("000000") == 0
+    monitor.begin("000000", "alive")
+    monitor.begin("000001", "alive")
+    monitor.begin("000000", "alive")
+    assert (monitor.crashes("000000"), monitor.crashes("000001")) == (2, 1)
+    monitor.end("000000")
+    assert (monitor.crashes("000000"), monitor.crashes("000001")) == (0, 1)
+
+
+def test_work_that_was_lost_with_its_node_is_no_crash(monitor: Any) -> None:
+    monitor.begin("000000", "lost")
+    assert monitor.crashes("000000") == 0
+    monitor.begin("000000", "alive")
+    assert monitor.crashes("000000") == 1
+
+
+def test_the_last_heartbeat_of_every_actor_is_kept(monitor: Any) -> None:
+    monitor.beat("a", Beat("here", ticks=1), "handle")
+    monitor.beat("a", Beat("here", ticks=2), "handle")
+    monitor.beat("b", Beat("there"), "other")
+    found = monitor.read()
+    assert {actor: (beat.ticks, handle) for actor, (_, beat, handle) in found.items()} == {
+        "a": (2, "handle"), "b": (0, "other"),
+    }  # fmt: skip
+    assert all(silence >= 0 for silence, _, _ in found.values())
+    monitor.forget("a")
+    monitor.forget("a")
+    assert list(monitor.read()) == ["b"]
+
+
+@ray.remote(num_cpus=0, max_restarts=1, max_task_retries=1)
+class Worker:
+    """An actor with a heartbeat that works, crashes or falls silent."""
+
+    def __init__(self, monitor: Any) -> None:
+        self.heartbeat = Heartbeat(monitor)
+        self.heartbeat.ready(lambda beat: beat)
+
+    def process(self) -> int:
+        return os.getpid()
+
+    def crashes(self, work: str) -> int:
+        return self.heartbeat.crashes(work)
+
+    def raise_in(self, work: str) -> None:
+        with self.heartbeat.tracking(work):
+            raise ZeroDivisionError
+
+    def freeze_once(self, happened: str) -> int:
+        """Stop this process the first time: its connections stay, and nothing comes from it any more."""
+        if not Path(happened).exists():
+            Path(happened).touch()
+            with self.heartbeat.tracking("frozen"):
+                os.kill(os.getpid(), signal.SIGSTOP)
+        return os.getpid()
 
 
 @pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_build_recovers_or_says_why_it_ended(fault: str, small_source: Path, tmp_path: Path) -> None:
-    """The fault is planted into the engine thread of a copy of the package, after a few ticks."""
-    how_often, what, code, said = FAULTS[fault]
-    for name in ("dentgen", "jobs"):
-        shutil.copytree(ROOT / name, tmp_path / "copy" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    driver = tmp_path / "copy" / "dentgen" / "diffusion" / "driver.py"
-    marker = tmp_path / "happened"
-    condition = f"self.ticks == 2 and ({how_often == 'ever'} or not os.path.exists({str(marker)!r}))"
-    planted = f"                if {condition}:\n                    open({str(marker)!r}, 'w').close(); {what}\n"
-    text = driver.read_text()
-    assert text.count(TICK) == 1
-    driver.write_text(text.replace(TICK, planted.replace("; while", "\n                    while") + TICK).replace(
-        "import queue\n", "import os\nimport queue\n"))  # fmt: skip
-    out, spec = tmp_path / "out", tmp_path / "spec.yaml"
-    sections = small_spec(small_source, out, pipeline={"stall_seconds": 6}).model_dump(mode="json")
-    spec.write_text(yaml.safe_dump(sections))
-    began = time.monotonic()
-    run = subprocess.run(
-        [sys.executable, "-m", "dentgen", "generate", str(spec)], cwd=tmp_path / "copy", capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "copy"), "RAY_DEDUP_LOGS": "0"}, timeout=300, check=False,
-    )  # fmt: skip
-    print(f"{fault}: {time.monotonic() - began:.0f} s")  # noqa: T201 - shown by pytest -s, and where the test fails
-    assert marker.exists()
-    assert run.returncode == code, run.stderr[-3000:]
-    assert re.search(said, run.stdout + run.stderr), run.stderr[-3000:]
-    if code == 0:
-        build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
-        assert shard_bytes(out) == shard_bytes(tmp_path / "whole")
+def test_a_silent_actor_is_killed_and_its_work_is_retried(
+    tmp_path: Path, ray_local: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), Watchdog(5) as watchdog:
+        worker = Worker.remote(watchdog.monitor)  # type: ignore[attr-defined]  # of Ray's decorator
+        first = ray.get(worker.process.remote())
+        with pytest.raises(ray.exceptions.RayTaskError):
+            ray.get(worker.raise_in.remote("raised"))
+        second = ray.get(worker.freeze_once.remote(str(tmp_path / "happened")), timeout=120)
+        assert second != first
+        assert ray.get([worker.crashes.remote(work) for work in ("raised", "frozen")]) == [0, 1]
+        assert until(lambda: any(str(second) in place for place in watchdog.last), 20)
+        ray.kill(worker)
+    assert watchdog.failure == ""
+    assert any(f"process {first}" in record.getMessage() for record in caplog.records)

@@ -1,23 +1,125 @@
-"""The backend of an actor: units as one process makes them, overlapping, and only where the plan fits this node."""
+"""The backend of an actor: the bytes of one process, overlapping units, and only where the plan fits this node."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dentgen.diffusion.canvas import Canvas, Sampled
-from dentgen.documents import Unit
 from dentgen.errors import BuildError
 from dentgen.generation import unit as unit_module
-from dentgen.pipeline.actors import unit_maker
+from dentgen.generation.unit import UnitResult
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
-from dentgen.pipeline.actors.unit_maker import EngineBackend, UnitMaker, drains_per_unit
-from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.pipeline.actors.unit_maker import EngineBackend, _drains_per_unit
+from dentgen.shards.plan import BuildLocation
 from tests.pipeline.actors.two_units import SECONDS, EngineWatch, TwoUnits, at_once
 from tests.report.fake_builds import fake_plan
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict[str, bytes]]) -> TwoUnits:
+    return TwoUnits.of(tmp_path_factory.mktemp("two-units"), demo_members, fill="unit")
+
+
+@pytest.fixture(scope="module")
+def backend(units: TwoUnits) -> EngineBackend:
+    return EngineBackend(units.plan, units.location)
+
+
+@pytest.mark.parametrize(
+    ("fill", "device", "drains"),
+    [
+        ("auto", "cpu", False), ("auto", "cuda", True),
+        ("unit", "cpu", True), ("unit", "cuda", True),
+        ("continuous", "cpu", False), ("continuous", "cuda", False),
+    ],
+)  # fmt: skip
+def test_units_take_turns_where_asked_and_on_a_gpu(fill: str, device: str, drains: bool) -> None:
+    assert _drains_per_unit(replace(fake_plan(engine={"fill": fill}), environment={"device": device})) is drains
+
+
+def test_a_unit_has_the_bytes_of_one_process(units: TwoUnits, backend: EngineBackend) -> None:
+    unit = units.plan.units[1]
+    made, whole = backend.make(unit, crashes=0), units.whole(1)
+    assert made.shard == whole.shard
+    assert made.record.model_dump(exclude={"timing"}) == whole.record.model_dump(exclude={"timing"})
+    assert not backend.dead
+    assert backend.describe(Beat("here process 1")).ticks >= units.plan.spec.sampling.steps
+
+
+def test_one_unit_is_packed_while_the_engine_samples_another(
+    units: TwoUnits, backend: EngineBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The packed unit waits for a tick of the other one, whose tick waits until it is packed; both are made.
+
+    The second unit enters the engine only once the first one is being packed, so neither can wait for something past.
+    """
+    expected = [units.whole(number).shard for number in (0, 1)]
+    first = units.canvases(0)[0].key
+    packing, ticking, packed = threading.Event(), threading.Event(), threading.Event()
+    watch, tar_bytes, run = EngineWatch(), unit_module.tar_bytes, RestartingEngine.run
+
+    def pack(samples: Any) -> bytes:
+        samples = list(samples)
+        if samples[0][0] == first:
+            packing.set()
+            assert ticking.wait(SECONDS), "the engine stands still while a unit is packed"
+            packed.set()
+        return tar_bytes(samples)
+
+    def tick(records: frozenset[str]) -> None:
+        if packing.is_set():
+            ticking.set()
+            assert packed.wait(SECONDS)
+
+    def enter(engine: RestartingEngine, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
+        assert canvases[0].key == first or packing.wait(SECONDS)
+        return run(engine, canvases)
+
+    watch.before_tick = tick
+    watch.install(monkeypatch)
+    monkeypatch.setattr(unit_module, "tar_bytes", pack)
+    monkeypatch.setattr(RestartingEngine, "run", enter)
+    made = at_once(makers(units, backend))
+    assert [future.result().shard for future in made] == expected
+    assert {len(records) for records in watch.held} == {1}
+
+
+def test_canvases_of_two_units_are_never_in_the_engine_at_once(
+    units: TwoUnits, backend: EngineBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tick leaves the other unit the time to submit its canvases."""
+    pause, watch = threading.Event(), EngineWatch()
+    watch.before_tick = lambda _: pause.wait(0.05)
+    watch.install(monkeypatch)
+    for future in at_once(makers(units, backend)):
+        assert future.result().record.written == 2
+    assert {len(records) for records in watch.held} == {1}
+    assert len(frozenset().union(*watch.held)) == 2
+
+
+def makers(units: TwoUnits, backend: EngineBackend) -> list[Callable[[], UnitResult]]:
+    return [lambda unit=unit: backend.make(unit, crashes=0) for unit in units.plan.units]  # type: ignore[misc]
+
+
+def test_a_node_that_differs_from_the_plan_makes_nothing(units: TwoUnits) -> None:
+    plan = replace(units.plan, environment={**units.plan.environment, "torch": "1.0"})
+    with pytest.raises(BuildError) as caught:
+        EngineBackend(plan, units.location).make(plan.units[0], crashes=0)
+    assert all(fact in caught.value.message for fact in ("torch", "1.0", torch.__version__))
+
+
+def test_a_missing_condition_shard_is_an_error_that_names_it(units: TwoUnits, tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_bytes((Path(units.location.source) / "a.tar").read_bytes())
+    location = BuildLocation(str(tmp_path), units.location.output)
+    with pytest.raises(BuildError) as caught:
+        EngineBackend(units.plan, location).make(units.plan.units[0], crashes=0)
+    assert caught.value.file == str(tmp_path)
+    assert "a.tar" in caught.value.found

@@ -57,9 +57,7 @@ class TwoUnits:
     def whole(self, unit: int) -> UnitResult:
         """The unit as one process generates it."""
         (shard,) = list_shards(self.location.source)
-        return generate_unit(
-            self.plan, self.generator, self.plan.units[unit], shard, start_engine(self.generator).run
-        )
+        return generate_unit(self.plan, self.generator, self.plan.units[unit], shard, start_engine(self.generator).run)
 
 
 @dataclass

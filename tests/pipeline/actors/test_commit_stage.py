@@ -1,0 +1,77 @@
+"""The commit stage: one row in, one row out; errors travel as rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dentgen.documents import LedgerRecord, SampleStatus
+from dentgen.errors import BuildError
+from dentgen.pipeline.actors.commit_stage import commit_made, error_text
+from dentgen.shards.ledger import digest_of, read_ledger
+
+
+def record(shard: bytes) -> LedgerRecord:
+    samples = tuple(SampleStatus(key=f"k-v00{n}", source_key="k", variant=n, status="written") for n in range(2))
+    return LedgerRecord(
+        unit=3, spec_digest="s", bundle_digest="b", shard="000003.tar", bytes=len(shard), sha256=digest_of(shard),
+        samples=samples,
+    )  # fmt: skip
+
+
+def batch(shard: bytes, text: str, *, error: str = "", fatal: bool = False) -> dict[str, np.ndarray]:
+    """A row as the actor hands it over."""
+    row = {"unit": 3, "shard": shard, "record": text, "error": error, "fatal": fatal}
+    return {name: np.array([value], dtype=object) for name, value in row.items()}
+
+
+def made(shard: bytes, **row: object) -> dict[str, np.ndarray]:
+    return batch(shard, record(shard).model_dump_json(), **row)  # type: ignore[arg-type]
+
+
+def test_a_unit_is_committed_and_its_bytes_travel_no_further(tmp_path: Path) -> None:
+    row = commit_made(made(b"data"), str(tmp_path), restoring=False)
+    assert row == {"unit": [3], "samples": [2], "error": [""], "fatal": [False]}
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+    assert read_ledger(str(tmp_path), "000003").sha256 == digest_of(b"data")
+
+
+def test_an_error_of_the_actor_is_passed_on_and_nothing_is_written(tmp_path: Path) -> None:
+    row = commit_made(batch(b"", "", error="planted", fatal=True), str(tmp_path), restoring=False)
+    assert row == {"unit": [3], "samples": [0], "error": ["planted"], "fatal": [True]}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_commit_becomes_a_row(tmp_path: Path) -> None:
+    commit_made(made(b"data"), str(tmp_path), restoring=False)
+    row = commit_made(made(b"other"), str(tmp_path), restoring=False)
+    assert row["samples"] == [0]
+    assert row["fatal"] == [False]
+    (error,) = row["error"]
+    assert "unit 000003" in error
+    assert "Traceback" not in error
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+
+
+def test_an_unexpected_error_becomes_a_row_with_its_traceback(tmp_path: Path) -> None:
+    (error,) = commit_made(batch(b"data", "{"), str(tmp_path), restoring=False)["error"]
+    assert "Traceback" in error
+    assert not (tmp_path / "shards").exists()
+
+
+def test_restoring_replaces_a_damaged_shard(tmp_path: Path) -> None:
+    commit_made(made(b"data"), str(tmp_path), restoring=False)
+    (tmp_path / "shards" / "000003.tar").write_bytes(b"dama")
+    assert commit_made(made(b"data"), str(tmp_path), restoring=False)["error"] == [""], "a commit trusts the ledger"
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"dama"
+    assert commit_made(made(b"data"), str(tmp_path), restoring=True)["error"] == [""]
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize(("error", "traced"), [(BuildError("planted"), False), (KeyError("planted"), True)])
+def test_errors_of_dentgen_need_no_traceback(error: Exception, traced: bool) -> None:
+    text = error_text(error)
+    assert "planted" in text
+    assert ("KeyError" in text) is traced
