@@ -1,19 +1,23 @@
-# make demo: build a small dataset with the embedded miniature.   make test: the test suite.
-# Both set up a virtual environment first; nothing else is needed but Python 3.11 or newer.
+# make demo: build a small dataset with the embedded miniature.   make test: run the test suite.
+# Both set up a virtual environment first; they need Python 3.11 or newer and a package index.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Tests in two processes; those of one file, and all that start Ray, in the same one.
+# Two test processes; the tests of one file run in the same one, and so do all that start Ray.
 BOTH := -n 2 --dist loadgroup
 
-.PHONY: demo test test-slow test-long test-faults check docs setup schemas wheels
+.PHONY: demo test test-fast test-slow test-long test-faults check docs setup schemas wheels
 
 demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
 
 test: $(READY)
 	$(BIN)/pytest -q $(BOTH) -m "not slow and not long and not faults"
+
+# Neither the model nor Ray: under a minute.
+test-fast: $(READY)
+	$(BIN)/pytest -q $(BOTH) -m "fast and not ray and not slow and not long and not faults"
 
 test-slow: $(READY)
 	$(BIN)/pytest -q $(BOTH) -m slow
@@ -22,7 +26,7 @@ test-slow: $(READY)
 test-long: $(READY)
 	$(BIN)/pytest -q -m long
 
-# Every fault under the one oracle, and mutations that tests must notice; the first part alone needs no Ray.
+# Every fault against one oracle, and planted faults that tests must notice; the first part needs no Ray.
 test-faults: $(READY)
 	$(BIN)/pytest -q $(BOTH) -m "faults and not long and not ray"
 	$(BIN)/pytest -q -m "faults and not long and ray"

@@ -23,6 +23,9 @@ from dentgen.spec.build import BuildSpec, ModelSpec
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
+#: Folders and files whose tests need neither the model nor Ray; 'make test-fast' runs them.
+FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "relight",
+        "test_documents.py", "test_errors.py", "test_layout.py", "test_records.py", "test_seeding.py"}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Planted faults share nothing and go wherever there is time.
     """
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in FAST:
+            item.add_marker(pytest.mark.fast)
     with_ray = {item.path for item in items if item.get_closest_marker("ray") or "ray_local" in _fixtures(item)}
     for item in items:
         if item.path in with_ray:
@@ -50,7 +56,10 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _miniature_is_loaded_once() -> Iterator[None]:
     """Generators of one process share the embedded bundle; its networks are never written to after loading."""
-    load = cache(lambda chosen, device, dtype: load_bundle(ModelSpec.model_validate_json(chosen), device=device, dtype=dtype))
+
+    @cache
+    def load(chosen: str, device: str, dtype: torch.dtype) -> Bundle:
+        return load_bundle(ModelSpec.model_validate_json(chosen), device=device, dtype=dtype)
 
     def load_cached(model: ModelSpec, *, device: str, dtype: torch.dtype) -> Bundle:
         if model.bundle != "miniature":
@@ -105,7 +114,7 @@ def small_source(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> P
 
 
 def small_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> BuildSpec:
-    """A build of two variants in shards of four samples, 64 pixels; the demo's maps have 128, so that they are resized."""
+    """A build of two variants in shards of four samples at 64 pixels, half the size of the demo's maps."""
     values: dict[str, dict[str, object]] = {
         "source": {"path": str(source)},
         "output": {"path": str(out)},

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -30,6 +30,7 @@ def test_known_seeds_do_not_change() -> None:
     assert int(numpy_generator("x").integers(1000)) == 377
 
 
+@settings(deadline=None)
 @given(st.integers(), st.text(), st.integers(0, 99))
 def test_noise_depends_on_its_name_alone(seed: int, key: str, variant: int) -> None:
     noise = NoiseKey(seed, key, variant)

@@ -29,10 +29,12 @@ def map_processes(
     if processes <= 1:
         yield from map(work, items)
         return
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending = [pool.submit(work, item) for item in items]
-        try:
-            for future in pending:
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    pending = [pool.submit(work, item) for item in items]
+    try:
+        for future in pending:
+            yield future.result()
+    finally:
+        for future in pending:  # shutdown's cancel_futures has no effect once the pool is garbage collected
+            future.cancel()
+        pool.shutdown(wait=False)

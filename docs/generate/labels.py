@@ -22,7 +22,7 @@ _EXTENT: Final = {
 
 def class_table() -> str:
     """Value, name, colour and extent of every segmentation class."""
-    lines = ["| value | class | colour | marks |", "|---|---|---|---|"]
+    lines = ["| value | class | colour | covers |", "|---|---|---|---|"]
     for value, name in SEG_CLASSES.items():
         lines.append(f"| {value} | {name} | {_swatch(DRAWN_CLASSES.get(value))} | {_EXTENT[name]} |")
     return "\n".join(lines)

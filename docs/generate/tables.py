@@ -19,7 +19,7 @@ from dentgen.spec.train import RECIPES
 Schema = Mapping[str, Any]
 
 _REQUIRED: Final = "required"
-_NAMES: Final = {"string": "text", "boolean": "true or false", "integer": "whole number", "number": "number"}
+_NAMES: Final = {"string": "text", "boolean": "true/false", "integer": "whole number", "number": "number"}
 #: Keys that the headings of the training recipes name.
 _IN_TITLE: Final = ("recipe", "decoder")
 #: Numbers that stand for "as large as 64 bits hold".
@@ -27,6 +27,8 @@ _HUGE: Final = 2**62
 _DOCUMENTS: Final = (ConditionMetadata, SampleMetadata, SampleStatus, LedgerRecord, DatasetIndex)
 #: Fields whose names say enough for the code, but not for a table.
 _MEANINGS: Final = {
+    "ConditionMetadata.prompt": "Prompt of the record.",
+    "ConditionMetadata.split": "Split of the record.",
     "attributes": "What the picture shows, where the source names it.",
     "bundle": "The model bundle, as the spec names it.",
     "bundle_digest": "sha256 of the weights that were used.",
@@ -107,7 +109,7 @@ def document_table(name: str) -> str:
     schema = kind.model_json_schema()
     lines = ["| field | type | meaning |", "|---|---|---|"]
     for field, values in schema["properties"].items():
-        meaning = values.get("description") or _MEANINGS[field]
+        meaning = values.get("description") or _MEANINGS.get(f"{name}.{field}") or _MEANINGS[field]
         lines.append(f"| `{field}` | {type_text(values, schema.get('$defs', {}))} | {_cell(meaning)} |")
     return "\n".join(lines)
 
@@ -135,7 +137,8 @@ def type_text(schema: Schema, definitions: Mapping[str, Schema]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{yaml_text(value)}`" for value in schema.get("enum", [schema.get("const")]))
     if "anyOf" in schema:
-        return " or ".join(type_text(choice, definitions) for choice in schema["anyOf"])
+        *others, last = (type_text(choice, definitions) for choice in schema["anyOf"])
+        return f"{', '.join(others)} or {last}"
     match schema.get("type"):
         case "array":
             return _array_text(schema, definitions)

@@ -71,9 +71,9 @@ import ray, ray.data, torch
 from dentgen import BuildSpec, build
 
 def state():
-    context = ray.data.DataContext.get_current()
-    level = logging.getLogger("ray.data").level
-    return [ray.is_initialized(), torch.get_num_threads(), context.max_errored_blocks, context.enable_progress_bars, level]
+    context, level = ray.data.DataContext.get_current(), logging.getLogger("ray.data").level
+    settings = [context.max_errored_blocks, context.enable_progress_bars, level]
+    return [ray.is_initialized(), torch.get_num_threads(), *settings]
 
 torch.set_num_threads(2)
 before = state()

@@ -95,7 +95,7 @@ def test_values_may_be_words_and_numbers() -> None:
 def test_unknown_attributes_and_other_factors_are_refused(value: str) -> None:
     with pytest.raises(SpecError) as caught:
         read_spec(ROOT / "jobs" / "specs" / "demo.yaml", [f"source.oversample={value}"])
-    assert caught.value.key.startswith("source.oversample")
+    assert "source.oversample" in caught.value.key
 
 
 def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_path: Path) -> None:

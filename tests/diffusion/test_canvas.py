@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dentgen.diffusion.canvas import Canvas, Repaint, in_window
@@ -21,6 +21,7 @@ def unipc(miniature: Bundle) -> SolverTable:
     return table_of(miniature, "unipc", 4)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1))
 def test_control_windows_are_those_of_diffusers(steps: int, start: float, end: float) -> None:
     """``controlnet_keep`` of diffusers' ControlNet pipelines."""

@@ -137,7 +137,7 @@ def _metadata(rng: np.random.Generator, _: Path) -> int:
 
 
 def _plan(rng: np.random.Generator, folder: Path) -> int:
-    return _document(rng, documents.plan(), lambda data: laws.check_plan(folder, data))
+    return _document(rng, documents.plan_document(), lambda data: laws.check_plan(folder, data))
 
 
 def _ledger(rng: np.random.Generator, folder: Path) -> int:

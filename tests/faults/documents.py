@@ -18,7 +18,9 @@ from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
 from dentgen.documents import DatasetIndex, LedgerRecord, SampleStatus, ShardEntry, Unit, UnitTiming
 from dentgen.pipeline.source_index import write_source_index
 from dentgen.shards.plan import Plan
+from dentgen.shards.plan_file import PlanHead, plan_head
 from dentgen.shards.tar import json_bytes
+from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 
 _DIGEST = "0123456789abcdef" * 4
@@ -57,7 +59,7 @@ _HOSTILE_YAML = (
 def plan() -> Plan:
     """A plan of three units."""
     spec = BuildSpec()
-    units = tuple(
+    units = UnitTable.of(
         Unit(
             id=n, shard="a.tar", start=4 * n, stop=4 * n + 4, records=4, shard_bytes=9000, first_byte=n, end_byte=n + 1
         )
@@ -65,12 +67,18 @@ def plan() -> Plan:
     )
     return Plan(
         segment=0,
-        spec=spec.model_dump(mode="json"),
+        spec=spec,
         spec_digest=spec.digest(),
         bundle_digest=_DIGEST,
         environment={"device": "cpu", "slots": "16"},
         units=units,
     )
+
+
+def plan_document() -> PlanHead:
+    """Its head, as it is stored."""
+    made = plan()
+    return PlanHead.model_validate_json(plan_head(made, made.units.to_parquet()))
 
 
 def ledger() -> LedgerRecord:

@@ -24,7 +24,8 @@ from dentgen.cli.app import main
 from dentgen.documents import Unit
 from dentgen.generation.unit import UnitResult
 from dentgen.pipeline import run
-from dentgen.shards.ledger import SHARDS, committed_units, read_ledger
+from dentgen.shards import layout
+from dentgen.shards.ledger import committed_units, read_ledger
 from dentgen.spec.build import BuildSpec
 
 #: Puts a fault into the process that calls it.
@@ -162,10 +163,10 @@ def count_attempts(rig: Rig) -> None:
         for name, change in changes.items():
             setattr(run, name, change)
 
-    def counted(generator: Any, unit: Unit, *rest: Any) -> UnitResult:
+    def counted(plan: Any, generator: Any, unit: Unit, *rest: Any) -> UnitResult:
         with rig.attempts_file.open("a") as file:
             file.write(f"{unit.name}\n")
-        return make(generator, unit, *rest)
+        return make(plan, generator, unit, *rest)
 
     vars(run)["generate_unit"] = counted
 
@@ -173,9 +174,9 @@ def count_attempts(rig: Rig) -> None:
 def replay(whole: Path) -> Callable[..., UnitResult]:
     """Makes units by taking them from a finished build: for faults that do not care about pictures."""
 
-    def taken(generator: object, unit: Unit, *rest: object) -> UnitResult:
+    def taken(plan: object, generator: object, unit: Unit, *rest: object) -> UnitResult:
         record = read_ledger(str(whole), unit.name)
-        shard = storage.read_bytes(storage.join(str(whole), SHARDS, record.shard)) if record.shard else b""
+        shard = storage.read_bytes(storage.join(str(whole), layout.SHARDS, record.shard)) if record.shard else b""
         return UnitResult(shard, record)
 
     return taken

@@ -74,7 +74,7 @@ def before_put(name: str, then: Callable[[], None]) -> Fault:
 
 def _around_puts(around: Callable[[str, Callable[[], Any]], Any]) -> Fault:
     def fault() -> None:
-        for name in ("put_if_absent", "overwrite"):
+        for name in ("put_if_absent", "overwrite", "overwrite_from"):
             put = getattr(storage, name)
             setattr(storage, name, lambda url, data, put=put: around(url, lambda: put(url, data)))
 

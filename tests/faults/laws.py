@@ -22,14 +22,17 @@ from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.documents import SampleStatus
 from dentgen.errors import BuildError, ConditionError, DentgenError, SpecError, StorageError
+from dentgen.generation.samples import rejected_statuses
 from dentgen.pipeline.source_index import read_source_index
 from dentgen.pipeline.units import cut_units
 from dentgen.records import CONDITION_NAMES, ConditionRecord
+from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledger
-from dentgen.shards.plan_file import plan_url, read_plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
+from tests.faults import documents
 from tests.faults.pictures import Pixels
 
 _LONGEST_MESSAGE = 5000
@@ -142,16 +145,15 @@ def _read_units(
     sample_keys: list[str] = []
     for unit in cut_units(shards, indexes, spec):
         accepted, rejected = read_unit(spec, unit, by_name[unit.shard])
-        require(
-            len(accepted) + len(rejected) // spec.sampling.variants == unit.records, f"unit {unit.name} does not add up"
-        )
+        require(len(accepted) + len(rejected) == unit.records, f"unit {unit.name} does not add up")
         for record in accepted:
             check_record(record, spec.conditions.size)
-        for status in rejected:
+        statuses = [status for rejection in rejected for status in rejected_statuses(rejection)]
+        for status in statuses:
             _check_rejection(status, by_name[unit.shard])
         read += [record.key for record in accepted]
-        read += [status.source_key for status in rejected if status.variant == 0]
-        sample_keys += [record.key for record in accepted] + [s.key for s in rejected if s.variant == 0]
+        read += [status.source_key for status in statuses if status.variant == 0]
+        sample_keys += [record.key for record in accepted] + [s.key for s in statuses if s.variant == 0]
     require(len(set(sample_keys)) == len(sample_keys), "two samples with one key")
     return read
 
@@ -179,8 +181,9 @@ def check_metadata(data: bytes) -> None:
 
 def check_plan(folder: Path, data: bytes) -> None:
     """A build's plan: what is taken can be used as every command uses it."""
-    url = plan_url(str(folder))
+    url = storage.join(str(folder), layout.plan_head())
     storage.overwrite(url, data)
+    storage.overwrite(storage.join(str(folder), layout.plan_units()), documents.plan().units.to_parquet())
     try:
         plan = read_plan(str(folder))
     except BuildError as error:

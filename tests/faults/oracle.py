@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
+from dentgen.shards import layout
 from dentgen.shards.gc import remove_files, stray_files
-from dentgen.shards.index import INDEX, SAMPLES, SUCCESS, read_index
-from dentgen.shards.ledger import SHARDS
+from dentgen.shards.index import read_index
 from dentgen.shards.parquet import table_of
-from dentgen.shards.plan_file import plan_files, read_plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
 from dentgen.shards.verify import verify_build
 from tests.faults.drivers import Ended, Rig
@@ -59,10 +59,10 @@ def judge(rig: Rig, *, hidden: int = 0) -> Verdict:
     assert (lost, duplicated, differing) == (0, 0, 0)
     index = read_index(out)
     assert index.planned == plan.planned == index.written + index.rejected
-    assert storage.exists(storage.join(out, SUCCESS))
-    for name in (INDEX, f"versions/0/{INDEX}", SAMPLES):
+    assert storage.exists(storage.join(out, layout.SUCCESS))
+    for name in (layout.INDEX, layout.versioned(0, layout.INDEX), layout.SAMPLES):
         assert _bytes(out, name) == _bytes(whole, name), f"{name} differs"
-    strays = stray_files(out, plan, plan_files())
+    strays = stray_files(out, plan)
     remove_files(strays)
     assert _names(out) == _names(whole), "what is too much, gc lists; it removes nothing that is needed"
     return Verdict(lost, duplicated, differing, _redone(rig, hidden), rig.interrupted.total(), len(strays))
@@ -92,8 +92,8 @@ def _keys(out: str, whole: str) -> tuple[int, int]:
     """Samples that the shards lack, and that they, or the table, have more than once."""
     keys = [key for key, _ in read_samples(out)]
     wanted = [key for key, _ in read_samples(whole)]
-    planned = pq.read_table(f"{whole}/{SAMPLES}").column("key").to_pylist()
-    table = table_of(_bytes(out, SAMPLES), ("key",)).column("key").to_pylist()
+    planned = pq.read_table(f"{whole}/{layout.SAMPLES}").column("key").to_pylist()
+    table = table_of(_bytes(out, layout.SAMPLES), ("key",)).column("key").to_pylist()
     lost = len(set(wanted) - set(keys)) + len(set(planned) - set(table))
     return lost, len(keys) - len(set(keys)) + len(table) - len(set(table))
 
@@ -105,8 +105,8 @@ def _differing(out: str, whole: str) -> int:
     return sum(
         count
         for name, count in samples.items()
-        if hashlib.sha256(_bytes(out, f"{SHARDS}/{name}")).digest()
-        != hashlib.sha256(_bytes(whole, f"{SHARDS}/{name}")).digest()
+        if hashlib.sha256(_bytes(out, f"{layout.SHARDS}/{name}")).digest()
+        != hashlib.sha256(_bytes(whole, f"{layout.SHARDS}/{name}")).digest()
     )
 
 

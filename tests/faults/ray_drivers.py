@@ -26,7 +26,7 @@ RAY: Final = {"RAY_AUTH_MODE": "disabled"}
 #: A unit takes so long at least, so that it can be hit.
 UNIT_SECONDS: Final = 0.5
 _FUTURE = "from __future__ import annotations\n"
-_BEGIN = "    started, began = time.time(), time.monotonic()"
+_BEGIN = "    started, start = time.time(), time.monotonic()"
 #: file, line before which the fault goes, fault; {once} is true the first time only, in whatever process.
 Plant = tuple[str, str, str]
 
@@ -41,7 +41,7 @@ def package(rig: Rig, *plants: Plant) -> Path:
         f"    time.sleep({UNIT_SECONDS})\n"
     )
     once = f"not os.path.exists({happened!r}) and not open({happened!r}, 'w').close()"
-    for file, line, fault in (("generate.py", _BEGIN, counts), *plants):
+    for file, line, fault in (("generation/unit.py", _BEGIN, counts), *plants):
         path = copy / "dentgen" / file
         text = path.read_text()
         assert text.count(line) == 1, f"{file} no longer has {line!r}"

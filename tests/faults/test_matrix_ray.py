@@ -19,13 +19,14 @@ from tests.faults.drivers import Rig
 from tests.faults.kills import wait_for
 from tests.faults.oracle import judge
 from tests.faults.ray_drivers import Driver, Plant, end_all, find, is_actor, package
-from tests.jobs import test_jobs
-from tests.jobs.test_jobs import submit
+from tests.jobs import conftest as jobs_conftest
+from tests.jobs.cluster import Cluster as JobCluster
+from tests.jobs.cluster import submit
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray]
 
 #: A Ray head with a job server.
-job_cluster = test_jobs.cluster
+job_cluster = jobs_conftest.cluster
 
 
 def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
@@ -38,22 +39,22 @@ def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
 
 
 COMMIT = "    if record.timing is not None:\n        record = record.model_copy("
-INIT = "        self._heart = Heartbeat(pulse)\n"
+INIT = "        self._heartbeat = Heartbeat(monitor)\n"
 PLANTED: dict[str, tuple[Plant, int, str]] = {
     "SIGKILL of a commit worker between shard and record": (
-        ("shards/ledger.py", COMMIT, "    if unit.id == 2 and {once}:\n        os.kill(os.getpid(), 9)\n"),
+        ("shards/ledger.py", COMMIT, "    if record.unit == 2 and {once}:\n        os.kill(os.getpid(), 9)\n"),
         0,
         "",
     ),
     "crash of an actor as it starts, once": (
-        ("pipeline/stages.py", INIT, "        if {once}:\n            os._exit(1)\n"),
+        ("pipeline/actors/unit_maker.py", INIT, "        if {once}:\n            os._exit(1)\n"),
         0,
         "",
     ),
     "MemoryError in an actor as it starts, once": (
-        ("pipeline/stages.py", INIT, "        if {once}:\n            raise MemoryError('planted')\n"),
+        ("pipeline/actors/unit_maker.py", INIT, "        if {once}:\n            raise MemoryError('planted')\n"),
         1,
-        "the Ray actors cannot go on",
+        "the Ray actors cannot continue",
     ),
 }
 
@@ -101,7 +102,7 @@ def test_a_killed_head(rig: Rig, tell: Tell) -> None:
 def test_an_actor_that_hangs_as_it_starts(rig: Rig, tell: Tell) -> None:
     """In the copy an actor has eight seconds to load its models."""
     plan = "        plan = Plan.model_validate_json(plan_json)\n"
-    package(rig, ("pipeline/stages.py", plan, "        while {once}:\n            time.sleep(600)\n"))
+    package(rig, ("pipeline/actors/unit_maker.py", plan, "        while {once}:\n            time.sleep(600)\n"))
     pulse = rig.folder / "copy" / "dentgen" / "pipeline" / "pulse.py"
     text = pulse.read_text()
     assert text.count("_START_SECONDS: Final = 1800") == 1
@@ -151,9 +152,9 @@ def children(node: Any) -> list[psutil.Process]:
     return psutil.Process(raylet.process.pid).children(recursive=True)
 
 
-def test_a_stopped_job(rig: Rig, job_cluster: test_jobs.Cluster, tell: Tell) -> None:
+def test_a_stopped_job(rig: Rig, job_cluster: JobCluster, tell: Tell) -> None:
     """`ray job stop`: SIGTERM, and SIGKILL three seconds later."""
-    copy = package(rig, ("generate.py", "    records, rejected = read_unit(", "    time.sleep(5)\n"))
+    copy = package(rig, ("generation/unit.py", "    records, unreadable = read_unit(", "    time.sleep(5)\n"))
     began = submit(job_cluster, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", str(copy), "--",
                    "python", "jobs/generate.py", str(rig.spec_file()))  # fmt: skip
     assert began.returncode == 0, began.stdout + began.stderr

@@ -80,7 +80,15 @@ def test_a_model_section_and_arguments_make_the_same_choice() -> None:
     by_arguments = bundle_digest("miniature", ["blended"], loras={"lcm": 1.0}, decoder="tiny")
     assert bundle_digest(spec) == by_arguments, "scales decide nothing about the files"
     assert bundle_digest(ModelSpec(), decoder="tiny", loras={"lcm": 1.0}) == by_arguments, "arguments override"
-    assert bundle_digest("miniature") == bundle_digest(ModelSpec(adapters={})) != by_arguments
+    assert bundle_digest("miniature") == bundle_digest(ModelSpec(adapters={}))
+
+
+def test_every_choice_of_parts_has_its_own_digest() -> None:
+    choices = [
+        ModelSpec(adapters={}), ModelSpec(), ModelSpec(adapters={"normal": 1.0}), ModelSpec(loras={"lcm": 1.0}),
+        ModelSpec(decoder="tiny"), ModelSpec(loras={"lcm": 1.0}, decoder="tiny"),
+    ]  # fmt: skip
+    assert len({bundle_digest(choice) for choice in choices}) == len(choices)
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf"), "strong"])

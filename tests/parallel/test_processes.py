@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from functools import partial
@@ -54,4 +55,6 @@ def test_results_are_yielded_before_all_items_are_done() -> None:
 def test_the_first_exception_is_raised_and_cancels_what_has_not_started(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         list(map_processes(partial(leave_trace, str(tmp_path)), range(40), workers=2))
+    for child in multiprocessing.active_children():
+        child.join(10)
     assert len(list(tmp_path.iterdir())) < 20

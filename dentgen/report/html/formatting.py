@@ -40,6 +40,11 @@ def duration(seconds: float) -> str:
     return humanize.precisedelta(timedelta(seconds=seconds), minimum_unit=smallest, format=decimals)
 
 
+def clock(seconds: float) -> str:
+    """A duration in the form of a clock, for the columns of a table: ``1:30:05``."""
+    return str(timedelta(seconds=round(seconds)))
+
+
 def moment(unix_time: float) -> str:
     """A Unix time in UTC, to the minute."""
     return datetime.fromtimestamp(unix_time, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -107,6 +107,7 @@ def _environment() -> Environment:
         "byte_size": formatting.byte_size,
         "share": formatting.share,
         "duration": formatting.duration,
+        "clock": formatting.clock,
         "moment": formatting.moment,
         "shortened": formatting.shortened,
         "literal": repr,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dentgen.report.html.formatting import byte_size, duration, moment, number, rate, share, shortened
+from dentgen.report.html.formatting import byte_size, clock, duration, moment, number, rate, share, shortened
 
 
 def test_numbers_and_rates() -> None:
@@ -26,6 +26,7 @@ def test_durations_have_at_most_two_units() -> None:
     assert [duration(seconds) for seconds in (5461, 86_399, 270_000)] == [
         "1 hour and 31 minutes", "1 day", "3 days and 3 hours",
     ]  # fmt: skip
+    assert [clock(seconds) for seconds in (0.4, 5405, 90_000)] == ["0:00:00", "1:30:05", "1 day, 1:00:00"]
 
 
 @pytest.mark.parametrize(

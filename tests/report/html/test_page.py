@@ -195,6 +195,6 @@ def test_pauses_of_a_resumed_build_are_shown(tmp_path: Path) -> None:
     assert page.section("speed").texts("dd") == ["0.13", "30 seconds", "3 days", "2"]
     assert "2 days and 23 hours" not in page.section("speed").texts("dd")
     runs = page.tables()["Runs"][1:]
-    assert [row[1:3] for row in runs] == [["10 seconds", "2"], ["20 seconds", "2"]]
+    assert [row[1:3] for row in runs] == [["0:00:10", "2"], ["0:00:20", "2"]]
     assert ["3 days" in row[0] for row in runs] == [False, True], "the pause before the second run"
     assert [row[0] for row in page.tables()["Workers"][1:]] == ["vm:1", "vm:2"]
