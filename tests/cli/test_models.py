@@ -57,7 +57,7 @@ def test_from_a_published_pair_to_a_bundle_that_verifies(models: Callable[..., F
     assert done.returncode == 0, done.stderr
     assert f"ctrlora-base of {len(tensors)} tensors imported to {bundle}/controlnet; shapes fit {bundle}" in done.stdout
     done = models("import", tmp_path / "lineart.ckpt", bundle / "adapters" / "lineart", "--unsafe-pickle")
-    assert "shapes not compared with a bundle's: --bundle does so" in done.stdout
+    assert "--bundle" in done.stdout
 
     verified = models("verify", bundle)
     assert verified.returncode == 0, verified.stderr

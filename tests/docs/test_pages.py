@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,8 +19,14 @@ from dentgen.spec.yaml_file import read_spec
 from docs.generate.commands import visible_commands
 from tests.conftest import ROOT
 from tests.docs.commands import DOCS, PAGES, blocks, dentgen_words, page_name, parse, shell_commands
+from tests.faults.test_mutations import FAULTS
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
+
+def every_page(test: Callable[..., None]) -> Any:
+    """Run a test on every page; it needs neither the model nor Ray."""
+    return pytest.mark.fast(pytest.mark.parametrize("page", PAGES, ids=page_name)(test))
+
+
 #: Programs of others that pages call.
 _FOREIGN = ("source .venv/bin/activate", "python3 -m venv ", "python3 -m pip install ", ".venv/bin/pip install ")
 
@@ -62,6 +70,16 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     for name in re.findall(r"`((?:dentgen|jobs|schemas|tests|cluster|docs)/[\w./-]+)`", text):
         assert (ROOT / name).exists() or "NAME" in name, name
+
+
+@every_page
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    """``FILE::TEST``, and ``::TEST`` for another one in the same file."""
+    file = ""
+    for name, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", page.read_text()):
+        file = name or file
+        if test:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
 def test_code_of_the_page_on_conditions_gives_what_its_comments_say(in_examples: Path) -> None:
@@ -115,6 +133,11 @@ def test_figures_are_those_of_the_model_card() -> None:
     table = card[begin : card.index("", begin)]
     begin = results.index(table[0])
     assert results[begin : begin + len(table)] == table
+
+
+def test_the_number_of_planted_faults_is_right() -> None:
+    text = (DOCS / "how" / "promises.md").read_text()
+    assert f"breaks the code on purpose in {len(FAULTS)} places" in text
 
 
 @pytest.mark.long

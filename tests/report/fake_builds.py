@@ -78,7 +78,7 @@ def members(sample: SampleStatus, size: int = 16, plan: Plan | None = None) -> d
 
 
 def fake_plan(units: Sequence[int] = (1,), **sections: Mapping[str, Any]) -> Plan:
-    """A plan of units with so many records each; ``sections`` are keys of the build spec."""
+    """A plan of units with these numbers of records; ``sections`` are keys of the build spec."""
     values: dict[str, Mapping[str, Any]] = {"sampling": {"variants": 2}, "conditions": {"size": 16}}
     values |= {name: {**values.get(name, {}), **keys} for name, keys in sections.items()}
     return Plan(

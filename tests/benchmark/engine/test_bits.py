@@ -22,6 +22,6 @@ def test_bits_do_not_depend_on_the_arrangement(work: Work) -> None:
 def test_the_largest_difference_is_reported() -> None:
     latents = {"a": torch.zeros(4, 2, 2), "b": torch.ones(4, 2, 2)}
     moved = {"b": torch.ones(4, 2, 2)}
-    moved["b"][1, 0, 1] -= 0.25
+    moved["b"][1, 0, 1] += 0.25
     assert _difference(latents, moved) == {"equal": False, "largest": 0.25}
     assert _difference(latents, {"a": latents["a"].clone()}) == {"equal": True, "largest": 0.0}
