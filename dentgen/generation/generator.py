@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -21,8 +21,10 @@ from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoise
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.records import ConditionName
-from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
+
+if TYPE_CHECKING:
+    from dentgen.shards.plan import Plan  # imports pyarrow, which the engine's benchmark must not need
 
 _LOG = logging.getLogger(__name__)
 

@@ -142,7 +142,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _fault(kind: type[BaseModel], fault: ErrorDetails, overrides: Sequence[str]) -> DentgenError:
     """One wrong key; an override that set it is named as such."""
-    key = ".".join(map(str, fault["loc"])) or "spec"
+    parts = [part for part in map(str, fault["loc"]) if "[" not in part]  # pydantic names the members of a union, too
+    key = ".".join(parts) or "spec"
     if any(_within(override.partition("=")[0].strip(), key) for override in overrides):
         key = f"--set {key}"
     known = _known_keys(kind, fault["loc"][:-1]) if fault["type"] == "extra_forbidden" else None
@@ -150,7 +151,9 @@ def _fault(kind: type[BaseModel], fault: ErrorDetails, overrides: Sequence[str])
         return SpecError(key=key, found="an unknown key", expected=f"one of {', '.join(known)}")
     found = fault["input"]
     found = storage.without_secrets(found) if isinstance(found, str) else found
-    return SpecError(fault["msg"].removeprefix("Value error, "), key=key, found=reprlib.repr(found))
+    expected = fault.get("ctx", {}).get("expected", "")
+    message = "" if expected else fault["msg"].removeprefix("Value error, ")
+    return SpecError(message, key=key, found=reprlib.repr(found), expected=expected)
 
 
 def _within(key: str, other: str) -> bool:

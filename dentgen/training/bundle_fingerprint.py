@@ -47,7 +47,7 @@ class FrozenParts:
                 "changed since the checkpoint was written",
                 file=str(self._bundle),
                 key=", ".join(changed),
-                advice="restore it, or start anew with another 'checkpoints' folder",
+                advice="restore it, or start a new run with another 'checkpoints' folder",
             )
 
 

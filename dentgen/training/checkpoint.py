@@ -22,7 +22,7 @@ _FREE: Final = (
     "workers", "device", "threads", "channels_last", "checkpoint_seconds", "log_steps", "validate_steps",
     "validate_split", "validate_records",
 )  # fmt: skip
-_ANEW: Final = "choose another 'checkpoints' folder to start anew"
+_NEW_RUN: Final = "choose another 'checkpoints' folder to start a new run"
 
 
 def save_checkpoint(spec: TrainSpec, step: int, parts: Mapping[str, Any], rows: list[dict[str, float]]) -> None:
@@ -57,7 +57,7 @@ def load_checkpoint(spec: TrainSpec, parts: Mapping[str, Any]) -> tuple[int, lis
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise SpecError(
-            f"the checkpoint is damaged: {_first_line(error)}", file=file, advice=f"remove it, or {_ANEW}"
+            f"the checkpoint is damaged: {_first_line(error)}", file=file, advice=f"remove it, or {_NEW_RUN}"
         ) from error
     _check_spec(state.get("spec", {}), _deciding(spec), file)
     try:
@@ -65,7 +65,7 @@ def load_checkpoint(spec: TrainSpec, parts: Mapping[str, Any]) -> tuple[int, lis
             part.load_state_dict(state[name])
     except (RuntimeError, KeyError, ValueError) as error:
         raise SpecError(
-            f"the checkpoint does not fit this run: {_first_line(error)}", file=file, advice=_ANEW
+            f"the checkpoint does not fit this run: {_first_line(error)}", file=file, advice=_NEW_RUN
         ) from error
     _LOG.info("%s: resuming at step %d", file, state["step"])
     return int(state["step"]), list(state["log"])
@@ -92,7 +92,7 @@ def _check_spec(found: Mapping[str, Any], expected: Mapping[str, Any], file: str
             key=key,
             found=repr(before[key]),
             expected=repr(now[key]),
-            advice=_ANEW,
+            advice=_NEW_RUN,
         )
 
 

@@ -13,10 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.prepare import fit_record
+from dentgen.conditions.readers.raw import RawRecord
 from dentgen.documents import SampleMetadata
 from dentgen.errors import SpecChangedError
 from dentgen.pipeline import environment as environment_module
 from dentgen.pipeline.run import build
+from dentgen.shards.dataset import open_dataset
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
 from dentgen.spec.build import BuildSpec
@@ -165,7 +169,7 @@ def test_another_environment_is_refused_or_a_warning(
     build(quick_spec(source, tmp_path / "whole"), use_ray=False)
     with pytest.raises(KeyboardInterrupt):
         build(quick_spec(source, out), use_ray=False, progress=interrupt)
-    version = environment_module.version
+    version = vars(environment_module)["version"]
     monkeypatch.setattr(environment_module, "version", lambda name: "9.9" if name == "torch" else version(name))
     with pytest.raises(SpecChangedError) as caught:
         build(quick_spec(source, out), use_ray=False)
@@ -206,3 +210,17 @@ def test_every_sample_says_what_decided_it(whole: Path) -> None:
     assert sorted(row["key"] for row in table) == sorted(samples)
     for name in ("seed", "prompt", "scheduler", "guidance_scale", "spec_digest", "bundle_digest", "group", "split"):
         assert all(row[name] is not None for row in table), name
+
+
+def test_labels_are_the_fitted_maps_of_the_source_bit_for_bit(whole: Path, demo_members: Members) -> None:
+    """Read back as a user reads them."""
+    samples = list(open_dataset(str(whole)))
+    assert len(samples) == 24
+    for sample in samples:
+        key = json.loads(sample["metadata"])["source_key"]
+        raw = RawRecord(key, key, {k: v for k, v in demo_members[key].items() if not k.startswith("photo")})
+        record = fit_record(decode_record(raw, ("segmentation", "lighting")), 64, "pad")
+        assert record.fdi is not None
+        assert (sample["seg"].numpy() == record.conditions["segmentation"]).all()
+        assert (sample["light"].numpy() == record.conditions["lighting"]).all()
+        assert (sample["fdi"].numpy() == record.fdi).all()

@@ -103,16 +103,19 @@ def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> No
     assert run.returncode == 0, run.stderr[-3000:]
 
 
+@pytest.mark.fast
 def test_python_that_no_test_runs_is_on_no_page() -> None:
     pages = {page_name(page) for page in PAGES if blocks(page, "python")}
     assert pages == {"README.md", "docs/quickstart.md", "docs/guide/conditions.md", "docs/guide/datasets.md"}
 
 
+@pytest.mark.fast
 def test_every_key_of_the_build_spec_is_in_the_guide() -> None:
     marks = re.findall(r"<!-- build-spec: (\w+) -->", (DOCS / "guide" / "spec.md").read_text())
     assert marks == list(BuildSpec.model_fields)
 
 
+@pytest.mark.fast
 def test_every_recipe_is_in_the_guide() -> None:
     text = (DOCS / "guide" / "training.md").read_text()
     assert [recipe for recipe in RECIPES if f"`{recipe}`" not in text] == []
@@ -120,12 +123,14 @@ def test_every_recipe_is_in_the_guide() -> None:
     assert specs == {name for name in specs if name in text}
 
 
+@pytest.mark.fast
 def test_every_command_is_used_in_the_guide() -> None:
     lines = [line for page in (DOCS / "guide").glob("*.md") for line in shell_commands(page)]
     used = {parse(words).name for line in lines if (words := dentgen_words(line)) is not None}
     assert {command.name.removeprefix("dentgen ") for command in visible_commands()} <= used
 
 
+@pytest.mark.fast
 def test_figures_are_those_of_the_model_card() -> None:
     card = (ROOT / "dentgen" / "models" / "miniature" / "README.md").read_text().splitlines()
     results = (DOCS / "results.md").read_text().splitlines()
@@ -135,9 +140,11 @@ def test_figures_are_those_of_the_model_card() -> None:
     assert results[begin : begin + len(table)] == table
 
 
-def test_the_number_of_planted_faults_is_right() -> None:
-    text = (DOCS / "how" / "promises.md").read_text()
-    assert f"breaks the code on purpose in {len(FAULTS)} places" in text
+@pytest.mark.fast
+def test_there_are_as_many_planted_faults_as_promised() -> None:
+    promised = re.search(r"on purpose in more than (\d+) places", (DOCS / "how" / "promises.md").read_text())
+    assert promised is not None
+    assert len(FAULTS) > int(promised[1])
 
 
 @pytest.mark.long

@@ -1,7 +1,4 @@
-"""Seed to inputs: each seed makes its inputs, does damage to them and holds the readers against the laws.
-
-Refuses to know processes and limits.
-"""
+"""From a seed to inputs: each seed generates inputs, damages them, and checks the readers against the laws."""
 
 from __future__ import annotations
 
@@ -25,19 +22,19 @@ from tests.faults.damage import damaged
 from tests.faults.pictures import Pixels, map_pixels, map_png, strange_png
 from tests.faults.records import MAPS, folder_of, metadata, parquet_of, records, tar_of
 
-#: Inputs that hypothesis makes for one seed.
+#: Inputs that hypothesis generates for one seed.
 _EXAMPLES = 12
-#: What may turn one right PNG into another.
+#: Damage that may turn one valid PNG into another.
 _MAY_FIT = {"splice", "fitting length", "delete", "repeat"}
 
 Case = Callable[[np.random.Generator, Path], int]
 
 
 def run_seed(seed: int) -> int:
-    """Make and check the inputs of a seed; returns how many.
+    """Generate and check the inputs of a seed; returns their number.
 
     Raises:
-        LawBrokenError: If a law does not hold; any other exception that leaves is a finding too.
+        LawBrokenError: If a law does not hold; any other exception is a finding too.
     """
     name = name_of_case(seed)
     with tempfile.TemporaryDirectory(prefix="dentgen-fuzz-") as folder:
@@ -45,7 +42,7 @@ def run_seed(seed: int) -> int:
 
 
 def name_of_case(seed: int) -> str:
-    """What a seed tries; kinds take turns."""
+    """The kind of input of a seed; kinds take turns."""
     return _TURNS[seed % len(_TURNS)]
 
 
@@ -67,16 +64,16 @@ def _tar(rng: np.random.Generator, folder: Path) -> int:
     data = tar_of(rng, content, wrong=wrong)
     (folder / "x.tar").write_bytes(data)
     spec = _spec(rng, folder)
-    laws.check_source(folder, spec, () if spec.source.limit else _whole_keys(data, data), None)
+    laws.check_source(folder, spec, () if spec.source.limit else _intact_keys(data, data), None)
     way, bad = damaged(rng, data, tar_of(rng, records(rng, wrong=False), wrong=False))
     (folder / "x.tar").write_bytes(bad)
     unknown = way == "fitting length" or spec.source.limit
-    laws.check_source(folder, spec, () if unknown else _whole_keys(data, bad), None)
+    laws.check_source(folder, spec, () if unknown else _intact_keys(data, bad), None)
     return 2
 
 
-def _whole_keys(data: bytes, bad: bytes) -> list[str]:
-    """Keys of a tar whose every member stands in another one whole, header and all."""
+def _intact_keys(data: bytes, bad: bytes) -> list[str]:
+    """Keys of a tar whose members are all in another tar unchanged, with their headers."""
     whole: dict[str, bool] = {}
     with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
         for info in archive:
@@ -137,7 +134,13 @@ def _metadata(rng: np.random.Generator, _: Path) -> int:
 
 
 def _plan(rng: np.random.Generator, folder: Path) -> int:
-    return _document(rng, documents.plan_document(), lambda data: laws.check_plan(folder, data))
+    """Damage either the head of a plan or its units, which then do not have their hash."""
+    head, units = documents.plan()
+    count = _document(rng, head, lambda data: laws.check_plan(folder, data, units))
+    bad = damaged(rng, units, units)[1]
+    laws.check_plan(folder, documents.json_text(head), bad)
+    laws.check_unit_table(bad)
+    return count + 2
 
 
 def _ledger(rng: np.random.Generator, folder: Path) -> int:
@@ -182,7 +185,7 @@ def _spec_file(rng: np.random.Generator, folder: Path) -> int:
 
 
 def _examples(rng: np.random.Generator, strategy: st.SearchStrategy[Any], check: Callable[[Any], None]) -> int:
-    """What hypothesis makes of a strategy, named by the generator alone."""
+    """Check what hypothesis generates from a strategy; the examples depend on the generator alone."""
 
     @hypothesis.seed(int(rng.integers(2**62)))
     @hypothesis.settings(
@@ -190,10 +193,10 @@ def _examples(rng: np.random.Generator, strategy: st.SearchStrategy[Any], check:
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @hypothesis.given(strategy)
-    def try_out(found: Any) -> None:
+    def checked(found: Any) -> None:
         check(found)
 
-    try_out()
+    checked()
     return _EXAMPLES
 
 
@@ -209,7 +212,7 @@ CASES: dict[str, Case] = {
     "source index": _source_index,
     "spec": _spec_file,
 }
-#: What carries most records comes most often.
+#: The kinds that carry most records come most often.
 _TURNS = (
     "map", "tar", "map", "parquet", "tar", "map", "folder", "metadata", "map", "tar",
     "map", "parquet", "plan", "map", "tar", "ledger", "source index", "map", "index", "spec",

@@ -1,4 +1,4 @@
-"""The undisturbed build, and the table of faults that the end of a run shows."""
+"""The undisturbed build, and the table of faults that is printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.faults.drivers import Rig
 from tests.faults.matrix_build import matrix_spec
 from tests.faults.oracle import Verdict
 
-#: Rows travel with a test's report, which also comes from other processes.
+#: Rows travel with the report of a test, which also comes from other processes.
 _ROW = "fault, outcome, cost"
-#: Adds a row: fault, outcome, and what it cost (a verdict, or words).
+#: Adds a row: fault, outcome, and cost (a verdict, or text).
 Tell = Callable[[str, str, Verdict | str], None]
 
 
@@ -31,7 +31,7 @@ def matrix_source(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[s
 
 @pytest.fixture(scope="session")
 def undisturbed(matrix_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The build that nothing happened to, in this process."""
+    """A build in this process without any fault."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     build(matrix_spec(matrix_source, out), use_ray=False)
     return out
@@ -39,30 +39,30 @@ def undisturbed(matrix_source: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def rig(matrix_source: Path, undisturbed: Path, tmp_path: Path) -> Rig:
-    """A build about to be disturbed, with the real miniature."""
+    """A build to be disturbed, with the real miniature."""
     return Rig(matrix_spec(matrix_source, tmp_path / "out"), tmp_path, undisturbed)
 
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Tell:
-    """Adds a row to the table at the end."""
+    """Adds a row to the table of faults."""
 
     def row(fault: str, outcome: str, cost: Verdict | str) -> None:
         if isinstance(cost, Verdict):
-            cost = f"{cost.redone} of {cost.interrupted} broken off" + (f", {cost.strays} strays" * bool(cost.strays))
+            cost = f"{cost.redone} of {cost.interrupted} interrupted" + (f", {cost.strays} strays" * bool(cost.strays))
         request.node.user_properties.append((_ROW, [fault, outcome, cost]))
 
     return row
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Fault, outcome, redone work; the same as Markdown in pytest's cache."""
+    """Print faults, outcomes and repeated work; write the same as Markdown to pytest's cache."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    told = [name_and_row for report in reports if report.when == "call" for name_and_row in report.user_properties]
-    rows = [row for name, row in told if name == _ROW]
+    properties = [pair for report in reports if report.when == "call" for pair in report.user_properties]
+    rows = [row for name, row in properties if name == _ROW]
     if not rows:
         return
-    header = ("fault", "outcome", "units made again")
+    header = ("fault", "outcome", "units repeated")
     widths = [max(len(row[n]) for row in [header, *rows]) for n in range(3)]
     terminalreporter.section("faults")
     for row in [header, *rows]:

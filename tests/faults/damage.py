@@ -1,6 +1,6 @@
-"""Damage: bytes changed as disks, networks, editors and people who mean harm change them.
+"""Damage: bytes changed as disks, networks, editors and attackers change them.
 
-Refuses to know what the bytes were, but for the length fields of PNG and tar, which are changed so that checksums fit.
+Length fields of PNG and tar are changed so that their checksums fit.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 def damaged(rng: np.random.Generator, data: bytes, other: bytes) -> tuple[str, bytes]:
-    """Damaged bytes and the name of what was done to them; ``other`` is spliced in now and then."""
-    name = str(rng.choice([*_WAYS, "splice"])) if data else "splice"
+    """Kind of damage and damaged bytes; ``other`` is spliced in now and then."""
+    name = str(rng.choice([*_KINDS, "splice"])) if data else "splice"
     if name == "splice":
         return name, data[: _place(rng, data)] + other[_place(rng, other) :]
-    return name, _WAYS[name](rng, data)
+    return name, _KINDS[name](rng, data)
 
 
 def _place(rng: np.random.Generator, data: bytes) -> int:
-    """A place in the data, often at a block's edge or near one of the ends, where formats keep what matters."""
+    """A position in the data, often at a block's edge or near an end, where formats keep their structure."""
     size = len(data)
     near = int(rng.choice([rng.integers(size + 1), rng.integers(0, 64), size - rng.integers(0, 64)]))
     place = near // _BLOCK * _BLOCK if rng.random() < 0.2 else near
@@ -73,7 +73,7 @@ def _repeat(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def _number(rng: np.random.Generator, data: bytes) -> bytes:
-    """A number of the file made huge, negative or zero, in either byte order."""
+    """Overwrite some bytes with a huge, negative or zero number, in either byte order."""
     size, order = int(rng.choice([2, 4, 8])), str(rng.choice(["<", ">"]))
     place = _place(rng, data[:-size]) if len(data) > size else 0
     value = int(rng.choice(np.array([0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1], np.uint64)))
@@ -82,7 +82,7 @@ def _number(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def _fitting_length(rng: np.random.Generator, data: bytes) -> bytes:
-    """A PNG chunk's or tar member's length changed; what checks it is made to fit."""
+    """Change the length of a PNG chunk or tar member, with a checksum that fits."""
     if data.startswith(SIGNATURE):
         return _png_chunk(rng, data)
     headers = [start for start in range(0, len(data) - _BLOCK, _BLOCK) if data[start + 257 : start + 262] == b"ustar"]
@@ -94,14 +94,14 @@ def _png_chunk(rng: np.random.Generator, data: bytes) -> bytes:
     start, stop = places[int(rng.integers(len(places)))]
     kind, content = data[start + 4 : start + 8], data[start + 8 : stop - 4]
     match int(rng.integers(4)):
-        case 0:  # a lie about its length
-            lie = struct.pack(">I", int(rng.choice([0, len(content) + 1, 2**31 - 1, 2**32 - 1])))
-            return data[:start] + lie + data[start + 4 :]
+        case 0:  # a wrong length
+            length = struct.pack(">I", int(rng.choice([0, len(content) + 1, 2**31 - 1, 2**32 - 1])))
+            return data[:start] + length + data[start + 4 :]
         case 1:  # twice, or many times
             return data[:stop] + data[start:stop] * int(rng.choice([1, 1, 100])) + data[stop:]
-        case 2:  # gone
+        case 2:  # missing
             return data[:start] + data[stop:]
-        case _:  # other content with a good CRC
+        case _:  # other content with a correct CRC
             return data[:start] + chunk(kind, _flip(rng, content) if content else b"\1") + data[stop:]
 
 
@@ -119,12 +119,12 @@ def _tar_header(rng: np.random.Generator, data: bytes, start: int) -> bytes:
 
 
 def with_checksum(header: bytes) -> bytes:
-    """A tar header whose checksum fits."""
+    """A tar header with a correct checksum."""
     total = sum(header[:148]) + 8 * 32 + sum(header[156:])
     return header[:148] + b"%06o\0 " % total + header[156:]
 
 
-_WAYS: dict[str, Damage] = {
+_KINDS: dict[str, Damage] = {
     "flip": _flip,
     "overwrite": _overwrite,
     "insert": _insert,

@@ -1,6 +1,6 @@
 """The documents that dentgen reads: record metadata, plans, ledger records, indexes, source indexes, specs.
 
-Right ones, to be damaged, and hypothesis' idea of wrong ones. Refuses to know how they are read.
+Valid ones, to be damaged, and hypothesis strategies for invalid ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 
 _DIGEST = "0123456789abcdef" * 4
-#: Nine aliases of nine aliases of nine ...: a few hundred bytes that stand for a billion values.
+#: Nine aliases of nine aliases of nine ...: a few hundred bytes that expand to a billion values.
 _ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -56,8 +56,8 @@ _HOSTILE_YAML = (
 )  # fmt: skip
 
 
-def plan() -> Plan:
-    """A plan of three units."""
+def plan() -> tuple[PlanHead, bytes]:
+    """Head and units of a plan of three units."""
     spec = BuildSpec()
     units = UnitTable.of(
         Unit(
@@ -65,7 +65,7 @@ def plan() -> Plan:
         )
         for n in range(3)
     )
-    return Plan(
+    made = Plan(
         segment=0,
         spec=spec,
         spec_digest=spec.digest(),
@@ -73,12 +73,8 @@ def plan() -> Plan:
         environment={"device": "cpu", "slots": "16"},
         units=units,
     )
-
-
-def plan_document() -> PlanHead:
-    """Its head, as it is stored."""
-    made = plan()
-    return PlanHead.model_validate_json(plan_head(made, made.units.to_parquet()))
+    content = units.to_parquet()
+    return PlanHead.model_validate_json(plan_head(made, content)), content
 
 
 def ledger() -> LedgerRecord:
@@ -111,7 +107,7 @@ def source_index(folder: Path) -> bytes:
 
 
 def spec_text(rng: np.random.Generator) -> bytes:
-    """A right spec as YAML, a few sections of it, or a hostile one."""
+    """A valid spec as YAML, a few sections of it, or a hostile one."""
     if rng.random() < 0.25:
         return _HOSTILE_YAML[int(rng.integers(len(_HOSTILE_YAML)))].encode()
     sections = BuildSpec().model_dump(mode="json")
@@ -135,7 +131,7 @@ ANYTHING = st.recursive(
 
 @st.composite
 def altered(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
-    """A right document of which a few values, at any depth, were replaced, dropped or joined by others."""
+    """A valid document with a few values, at any depth, replaced, removed or added."""
     copy: dict[str, Any] = json.loads(json.dumps(document))
     for _ in range(draw(st.integers(1, 3))):
         _alter(draw, copy)
@@ -143,7 +139,7 @@ def altered(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alter(draw: st.DrawFn, node: Any) -> None:
-    """Walk down to some place and change it."""
+    """Descend to some value and change it."""
     while node:
         place = draw(st.sampled_from(sorted(node) if isinstance(node, dict) else list(range(len(node)))))
         child = node[place]

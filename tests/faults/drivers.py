@@ -1,7 +1,7 @@
-"""Drivers that are disturbed: the command line in a process of its own, its attempts counted, its last words kept.
+"""Disturbed drivers: the command line in a process of its own, with its attempts counted and its output kept.
 
-A driver without Ray is a fork of this process, in which a fault is put in before the command begins: libraries are
-loaded already, so that a whole build takes a second or two. Refuses to judge; ``oracle`` does.
+A driver without Ray is a fork of this process in which a fault is installed before the command starts: the libraries
+are loaded already, so that a whole build takes a second or two.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dentgen.shards import layout
 from dentgen.shards.ledger import committed_units, read_ledger
 from dentgen.spec.build import BuildSpec
 
-#: Puts a fault into the process that calls it.
+#: Installs a fault in the process that calls it.
 Fault = Callable[[], None]
 
 
@@ -38,14 +38,14 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a driver ended: its exit code, or less than zero and the signal that killed it; what it said."""
+    """How a driver ended: its exit code, or minus the signal that killed it; and its output."""
 
     code: int
     text: str
 
     @property
     def error(self) -> str:
-        """The line that says what went wrong, "" if there is not exactly one."""
+        """Its error line, "" if there is not exactly one."""
         lines = [line for line in self.text.splitlines() if line.startswith("error: ")]
         return lines[0] if len(lines) == 1 else ""
 
@@ -55,12 +55,12 @@ class Rig:
     """One disturbed build.
 
     Attributes:
-        spec: What is built.
-        folder: For what belongs to the test and not to the build.
+        spec: Spec of the build.
+        folder: Working folder of the test.
         whole: The undisturbed build.
-        replayed: Take units from the undisturbed build instead of making them.
+        replayed: Take units from the undisturbed build instead of generating them.
         runs: How every driver ended.
-        interrupted: How often each unit had been begun and was not committed when something was broken off.
+        interrupted: How often each unit had been started and was not committed when a process ended.
     """
 
     spec: BuildSpec
@@ -78,30 +78,30 @@ class Rig:
 
     @property
     def attempts_file(self) -> Path:
-        """A line for every unit that was begun."""
+        """A line for every unit that was started."""
         return self.folder / "attempts"
 
     def attempts(self) -> Counter[str]:
-        """How often each unit was begun."""
+        """How often each unit was started."""
         return Counter(self.attempts_file.read_text().split()) if self.attempts_file.exists() else Counter()
 
     def spec_file(self, **sections: dict[str, object]) -> Path:
-        """The spec on disk, with changes."""
+        """Write the spec, with changes."""
         values = self.spec.model_dump(mode="json")
         path = self.folder / "spec.yaml"
         path.write_text(yaml.safe_dump({name: {**values[name], **sections.get(name, {})} for name in values}))
         return path
 
     def generate(self, fault: Fault = nothing, **sections: dict[str, object]) -> Ended:
-        """Start the build, or go on with it, and wait for the end."""
+        """Start or resume the build and wait for its end."""
         return self.command("generate", str(self.spec_file(**sections)), "--no-ray", fault=fault)
 
     def command(self, *words: str, fault: Fault = nothing) -> Ended:
-        """Any command, waited for."""
+        """Run any command to its end."""
         return self.wait(self.start(*words, fault=fault))
 
     def start(self, *words: str, fault: Fault = nothing, name: str = "log") -> tuple[int, Path]:
-        """Begin a command."""
+        """Start a command."""
         log = self.folder / name
         sys.stdout.flush()
         pid = os.fork()
@@ -110,26 +110,26 @@ class Rig:
         return pid, log
 
     def wait(self, started: tuple[int, Path]) -> Ended:
-        """Wait for a command; what it had begun and did not commit counts as interrupted."""
+        """Wait for a command; units that it started and did not commit count as interrupted."""
         pid, log = started
         _, status = os.waitpid(pid, 0)
         return self.note(Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace")))
 
     def note(self, ended: Ended) -> Ended:
-        """Keep how a driver ended."""
+        """Record how a driver ended."""
         self.runs.append(ended)
         self.interrupt(committed_units(self.out))
         return ended
 
     def interrupt(self, committed: set[str]) -> None:
-        """Count what was begun since the last look and is not committed."""
-        begun = self.attempts()
-        self.interrupted += Counter(name for name in begun - self._known if name not in committed)
-        self._known = begun
+        """Count units that were started since the last call and are not committed."""
+        started = self.attempts()
+        self.interrupted += Counter(name for name in started - self._known if name not in committed)
+        self._known = started
 
 
 def _be_driver(rig: Rig, words: tuple[str, ...], log: Path, fault: Fault) -> NoReturn:
-    """The child: never returns into the test."""
+    """Run the command in the child, which never returns to the test."""
     code = 70
     try:
         handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
@@ -143,7 +143,7 @@ def _be_driver(rig: Rig, words: tuple[str, ...], log: Path, fault: Fault) -> NoR
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 - what Python itself would do
+    except BaseException:  # noqa: BLE001 - as Python itself would
         traceback.print_exc()
         code = 1
     finally:
@@ -153,7 +153,7 @@ def _be_driver(rig: Rig, words: tuple[str, ...], log: Path, fault: Fault) -> NoR
 
 
 def count_attempts(rig: Rig) -> None:
-    """In a driver: a line for every unit that is begun; and, if wanted, units from the undisturbed build."""
+    """In a driver: write a line for every unit that is started; replay units if asked."""
     make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(run)["generate_unit"]
     if rig.replayed:
         changes: dict[str, Any] = {
@@ -172,7 +172,7 @@ def count_attempts(rig: Rig) -> None:
 
 
 def replay(whole: Path) -> Callable[..., UnitResult]:
-    """Makes units by taking them from a finished build: for faults that do not care about pictures."""
+    """A ``generate_unit`` that takes units from a finished build, for faults that do not depend on images."""
 
     def taken(plan: object, generator: object, unit: Unit, *rest: object) -> UnitResult:
         record = read_ledger(str(whole), unit.name)

@@ -1,7 +1,7 @@
 """Run seeds in a process of their own, with limits: ``python -m tests.faults.fuzz FIRST [COUNT]``.
 
-The inputs of a seed have a few seconds and a gigabyte. What breaks a law, crashes, hangs or takes more is a finding,
-and its seed is the command that shows it again. Refuses to know what is tried.
+The inputs of a seed have a few seconds and a gigabyte. Whatever breaks a law, crashes, hangs or takes more is a finding
+that its seed reproduces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).parent.parent.parent
-#: Of the processor, which a busy machine does not change; what waits instead of working is ended by the clock.
+#: Of processor time, which does not depend on load; a process that waits is ended after HANG_SECONDS instead.
 SECONDS = 5
 HANG_SECONDS = 120
 MEMORY_BYTES = 2**30
@@ -27,29 +27,29 @@ MEMORY_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """What a seed found."""
+    """A seed and what went wrong."""
 
     seed: int
     text: str
 
     def __str__(self) -> str:
-        """Everything that is needed to see it again."""
+        """The command that reproduces it, and what went wrong."""
         return f"seed {self.seed}: python -m tests.faults.fuzz {self.seed}\n{self.text}"
 
 
 class SlowInputError(BaseException):
-    """The inputs of a seed took too long; no handler of ours may swallow it."""
+    """The inputs of a seed took too long; a BaseException, so that no handler swallows it."""
 
 
 def find(first: int, count: int) -> tuple[int, list[Finding]]:
-    """Try seeds in worker processes; one that dies is replaced.
+    """Run seeds in worker processes; one that dies is replaced.
 
     Returns:
-        Inputs that were tried, and what they found.
+        Number of inputs, and findings.
     """
     inputs, findings, seed, stop = 0, [], first, first + count
     while seed < stop:
-        # what C code of a library does cannot be interrupted, but it ends with its process
+        # C code of a library cannot be interrupted, but it ends with its process
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
         run = subprocess.run(
             [sys.executable, "-m", "tests.faults.fuzz", str(seed), str(stop - seed)],
@@ -66,7 +66,7 @@ def find(first: int, count: int) -> tuple[int, list[Finding]]:
 
 
 def main(first: int, count: int) -> None:
-    """Try seeds here, a line for each; the first finding ends the process."""
+    """Run seeds in this process, a line for each; the first finding ends it."""
     from tests.faults.cases import name_of_case, run_seed
 
     logging.disable(logging.CRITICAL)
@@ -77,7 +77,7 @@ def main(first: int, count: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             inputs = run_seed(seed)
-        except BaseException:  # noqa: BLE001 - the seed is worth more than the trace
+        except BaseException:  # noqa: BLE001 - the seed must be printed
             signal.setitimer(signal.ITIMER_PROF, 0)
             traceback.print_exc()
             print(f"seed {seed}: {name_of_case(seed)}", file=sys.stderr)  # noqa: T201
@@ -88,7 +88,7 @@ def main(first: int, count: int) -> None:
 
 
 def _limit_memory() -> None:
-    """A gigabyte beyond what the imports took."""
+    """Allow a gigabyte beyond the imports."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

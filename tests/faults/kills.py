@@ -1,4 +1,4 @@
-"""Faults that a driver brings with it, each at a point of its progress and never at a time."""
+"""Faults inside a driver, each at a point of its progress and never at a time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from typing import Any
 from dentgen import storage
 from tests.faults.drivers import Fault
 
-#: What changes a disk for good, in the order in which a put does it.
+#: Calls that change a disk durably, in the order in which a put makes them.
 DURABLE = ("fsync", "link", "replace", "unlink")
 
 
 def die() -> None:
-    """What nothing can catch."""
+    """SIGKILL, which nothing can catch."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def dies_at(number: int, counted: Path | None = None) -> Fault:
-    """SIGKILL before the so manieth change of the disk; or count them all into a file."""
+    """SIGKILL before change NUMBER of the disk; or count all changes into a file."""
 
     def fault() -> None:
         numbers = itertools.count(1)
@@ -50,7 +50,7 @@ def dies_at(number: int, counted: Path | None = None) -> Fault:
 
 
 def after_put(name: str, then: Callable[[], None]) -> Fault:
-    """Something happens once the file of that name under the build stands."""
+    """Call ``then`` after a file of the build was written."""
 
     def around(url: str, put: Callable[[], Any]) -> Any:
         done = put()
@@ -62,7 +62,7 @@ def after_put(name: str, then: Callable[[], None]) -> Fault:
 
 
 def before_put(name: str, then: Callable[[], None]) -> Fault:
-    """Something happens when the file of that name under the build is about to be put."""
+    """Call ``then`` before a file of the build is written."""
 
     def around(url: str, put: Callable[[], Any]) -> Any:
         if url.endswith(name):
@@ -82,7 +82,7 @@ def _around_puts(around: Callable[[str, Callable[[], Any]], Any]) -> Fault:
 
 
 def full_disk_from(name: str) -> Fault:
-    """ENOSPC from every write of a temporary file on, once the file of that name is put."""
+    """ENOSPC from every fsync, starting with that of a file of the build."""
 
     def fault() -> None:
         fsync, full = os.fsync, [False]
@@ -99,22 +99,22 @@ def full_disk_from(name: str) -> Fault:
 
 
 def clock_goes_back() -> None:
-    """Every look at the clock finds it an hour earlier."""
+    """Every reading of the clock is an hour earlier than the one before."""
     now, steps = time.time, itertools.count()
     time.time = lambda: now() - 3600 * next(steps)
 
 
 def wait_for(what: Callable[[], object], seconds: float = 400) -> None:
-    """Wait for progress; no fault is started by a clock, and a busy machine may take its time."""
+    """Wait for progress; generously, because a busy machine may be slow."""
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
+        assert time.monotonic() < deadline, "the awaited progress did not happen"
         time.sleep(0.01)
 
 
 @contextmanager
 def small_disk(place: Path) -> Iterator[bool]:
-    """A disk of four megabytes of its own, if this user may mount one."""
+    """A disk of four megabytes, if this user may mount one."""
     place.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
     can = shutil.which("mount") is not None
@@ -127,7 +127,7 @@ def small_disk(place: Path) -> Iterator[bool]:
 
 
 def fills_the_disk(place: Path) -> Fault:
-    """Fill the disk to the last block when the third unit is about to be put."""
+    """Fill the disk to the last block before the third unit is written."""
 
     def fill() -> None:
         handle = os.open(place / "filler", os.O_CREAT | os.O_WRONLY)

@@ -1,7 +1,7 @@
-"""What must hold for every input: accepted with valid labels, or refused by name; nothing lost in silence.
+"""Laws for every input: it is accepted with valid labels or rejected by name, and nothing is lost silently.
 
-Each law runs the real readers. An exception that is none of dentgen's passes through and is a finding; so is a
-``LawBrokenError``. Refuses to know how inputs are made.
+Each law runs the real readers. Any exception but dentgen's own passes through and is a finding, as a ``LawBrokenError``
+is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.metadata import read_metadata, split_and_attributes
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, ShardIndex, printable, short
 from dentgen.conditions.readers.source import index_shard, list_shards
-from dentgen.conditions.unit_records import read_unit
+from dentgen.conditions.unit_records import RejectedRecord, read_unit
 from dentgen.documents import SampleStatus
 from dentgen.errors import BuildError, ConditionError, DentgenError, SpecError, StorageError
 from dentgen.generation.samples import rejected_statuses
@@ -30,26 +30,26 @@ from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan_file import read_plan
+from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
-from tests.faults import documents
 from tests.faults.pictures import Pixels
 
 _LONGEST_MESSAGE = 5000
 
 
 class LawBrokenError(AssertionError):
-    """An input was taken, or refused, as it must not be."""
+    """An input was accepted or rejected where it must not be."""
 
 
 def require(holds: object, what: str) -> None:
-    """Say what is broken."""
+    """Raise if the law does not hold."""
     if not holds:
         raise LawBrokenError(what)
 
 
 def require_message(error: DentgenError, place: str) -> None:
-    """A refusal names the file and says something that a terminal can show."""
+    """A rejection names the file, and its text is short and printable."""
     text = str(error)
     require(place in text, f"{text!r} does not name {place}")
     require(len(text) <= _LONGEST_MESSAGE, f"a message of {len(text)} characters: {text[:300]}")
@@ -57,7 +57,7 @@ def require_message(error: DentgenError, place: str) -> None:
 
 
 def check_map(member: str, data: bytes, truth: Pixels | None) -> None:
-    """One map as the only one of a record: its pixels if it is taken, whatever was done to its bytes."""
+    """One map as the only one of a record: if it is accepted, its pixels are those that were written."""
     names = {"seg": "segmentation", "light": "lighting"}
     name = next((one for one in CONDITION_NAMES if one == names.get(member, member)), None)
     raw = RawRecord("key", "x.tar: key", {f"{member}.png": data})
@@ -69,12 +69,12 @@ def check_map(member: str, data: bytes, truth: Pixels | None) -> None:
     check_record(record, None)
     found = record.fdi if member == "fdi" else record.photo if member == "photo" else record.conditions[name or "depth"]
     if found is None:
-        raise LawBrokenError(f"{member} was passed over")
-    require(truth is None or np.array_equal(found, truth), f"{member} was taken with other pixels than were written")
+        raise LawBrokenError(f"{member} was ignored")
+    require(truth is None or np.array_equal(found, truth), f"{member} was accepted with other pixels than were written")
 
 
 def check_record(record: ConditionRecord, size: int | None) -> None:
-    """A record that is taken: dtypes, shapes, classes, one size, text that can be stored."""
+    """An accepted record: dtypes, shapes, classes, one size, text that can be stored."""
     require(valid_key(record.key), f"key {record.key!r}")
     for name, array in record.conditions.items():
         dtype = np.uint16 if name == "depth" else np.uint8
@@ -94,14 +94,14 @@ def check_record(record: ConditionRecord, size: int | None) -> None:
     )
 
 
-def check_source(folder: Path, spec: BuildSpec, intact: Collection[str], num_members: int | None) -> None:
-    """A whole source: planned = written + rejected, and every intact key comes out or is named.
+def check_source(folder: Path, spec: BuildSpec, intact: Collection[str], num_records: int | None) -> None:
+    """A whole source: planned = written + rejected, and every intact key is read or named.
 
     Args:
         folder: The source.
         spec: How it is read.
-        intact: Keys whose members are whole in it.
-        num_members: Members that must come out with no shard's index having a problem; None if that is not known.
+        intact: Keys whose members are all intact.
+        num_records: Records that must be read if no shard's index has a problem; None if unknown.
     """
     try:
         shards = list_shards(spec.source.path, spec.source.format)
@@ -123,48 +123,48 @@ def check_source(folder: Path, spec: BuildSpec, intact: Collection[str], num_mem
         unread = {short(key) for index in indexes for key in index.keys} - {short(key) for key in read}
         require(unread <= {""}, f"keys that were planned and not read: {sorted(unread)[:5]}")
     lost = {short(key) for key in intact} - {short(key) for key in read}
-    require(not lost or problems, f"records lost in silence: {sorted(lost)[:5]}")
-    require(num_members is None or problems or len(read) == num_members, f"{len(read)} records, expected {num_members}")
+    require(not lost or problems, f"records lost silently: {sorted(lost)[:5]}")
+    require(num_records is None or problems or len(read) == num_records, f"{len(read)} records, expected {num_records}")
 
 
 def _check_index(shard: ConditionShard, index: ShardIndex) -> None:
     require(index.splits is None or len(index.splits) == len(index.keys), "as many splits as keys")
-    require(len(index.offsets) in {0, len(index.keys) + 1}, "an offset between any two records")
-    require(list(index.offsets) == sorted(index.offsets), f"offsets that lead backwards {index.offsets}")
-    require(index.keys or index.problem, f"{shard.name} is empty and nobody says so")
+    require(len(index.offsets) in {0, len(index.keys) + 1}, "no offsets, or one more than records")
+    require(list(index.offsets) == sorted(index.offsets), f"offsets that decrease: {index.offsets}")
+    require(index.keys or index.problem, f"{shard.name} is empty and has no problem")
     require(not index.problem or shard.place in index.problem, f"{index.problem!r} does not name {shard.place}")
     require(len(index.problem) <= _LONGEST_MESSAGE, f"a problem of {len(index.problem)} characters")
 
 
 def _read_units(
-    shards: list[ConditionShard], indexes: list[ShardIndex], spec: BuildSpec, passed_over: Collection[str]
+    shards: list[ConditionShard], indexes: list[ShardIndex], spec: BuildSpec, others: Collection[str]
 ) -> list[str]:
-    """Keys of what came out, was rejected or belongs to another split, once each."""
+    """Keys of the records that were read, rejected or belong to another split, once each."""
     by_name = {shard.name: shard for shard in shards}
-    read: list[str] = list(passed_over)
+    read: list[str] = list(others)
     sample_keys: list[str] = []
     for unit in cut_units(shards, indexes, spec):
         accepted, rejected = read_unit(spec, unit, by_name[unit.shard])
         require(len(accepted) + len(rejected) == unit.records, f"unit {unit.name} does not add up")
         for record in accepted:
             check_record(record, spec.conditions.size)
-        statuses = [status for rejection in rejected for status in rejected_statuses(rejection)]
-        for status in statuses:
-            _check_rejection(status, by_name[unit.shard])
-        read += [record.key for record in accepted]
-        read += [status.source_key for status in statuses if status.variant == 0]
-        sample_keys += [record.key for record in accepted] + [s.key for s in statuses if s.variant == 0]
+        for one in rejected:
+            require(one.variants == spec.sampling.variants, f"a rejection of {one.variants} samples")
+            _check_rejection(one, by_name[unit.shard])
+        read += [*(record.key for record in accepted), *(one.source_key for one in rejected)]
+        sample_keys += [*(record.key for record in accepted), *(one.name for one in rejected)]
     require(len(set(sample_keys)) == len(sample_keys), "two samples with one key")
     return read
 
 
-def _check_rejection(status: SampleStatus, shard: ConditionShard) -> None:
-    where = "" if shard.kind == "folder" else storage.name_of(shard.url)
-    require(printable(where) in status.reason, f"{status.reason!r} does not name {where!r}")
-    require(status.source_key, "a rejection without a key")
-    require(status.reason.isprintable(), f"{status.reason!r} cannot be shown")
-    require(len(status.reason) <= _LONGEST_MESSAGE, f"a reason of {len(status.reason)} characters")
-    SampleStatus.model_validate_json(status.model_dump_json())
+def _check_rejection(rejected: RejectedRecord, shard: ConditionShard) -> None:
+    where, reason = "" if shard.kind == "folder" else storage.name_of(shard.url), rejected.reason
+    require(printable(where) in reason, f"{reason!r} does not name {where!r}")
+    require(rejected.source_key, "a rejection without a key")
+    require(reason.isprintable(), f"{reason!r} cannot be shown")
+    require(len(reason) <= _LONGEST_MESSAGE, f"a reason of {len(reason)} characters")
+    for status in rejected_statuses(rejected):
+        SampleStatus.model_validate_json(status.model_dump_json())
 
 
 def check_metadata(data: bytes) -> None:
@@ -173,26 +173,35 @@ def check_metadata(data: bytes) -> None:
         found = read_metadata("x.tar: key", data)
     except ConditionError as error:
         require_message(error, "x.tar: key.json")
-        require(split_and_attributes(data)[0] is None, "planning reads a split that generating refuses")
+        require(split_and_attributes(data)[0] is None, "planning reads a split that generation rejects")
         return
-    require(split_and_attributes(data)[0] == found.split, "planning and generating disagree on the split")
+    require(split_and_attributes(data)[0] == found.split, "planning and generation disagree on the split")
     found.model_dump_json()
 
 
-def check_plan(folder: Path, data: bytes) -> None:
-    """A build's plan: what is taken can be used as every command uses it."""
-    url = storage.join(str(folder), layout.plan_head())
-    storage.overwrite(url, data)
-    storage.overwrite(storage.join(str(folder), layout.plan_units()), documents.plan().units.to_parquet())
+def check_plan(folder: Path, head: bytes, units: bytes) -> None:
+    """A build's plan: an accepted one can be used as every command uses it."""
+    storage.overwrite(str(folder / layout.plan_head()), head)
+    storage.overwrite(str(folder / layout.plan_units()), units)
     try:
         plan = read_plan(str(folder))
     except BuildError as error:
-        require_message(error, url)
+        require_message(error, str(folder / layout.PLAN))
         return
     require(plan.planned >= 0, "a plan of fewer than no samples")
     plan.spec.digest()
     require([unit.id for unit in plan.units] == list(range(len(plan.units))), "units that are not numbered in order")
     require(all(unit.start < unit.stop for unit in plan.units), "units that end before they start")
+
+
+def check_unit_table(data: bytes) -> None:
+    """The units of a plan, whatever their hash: they are rejected, or numbered in order."""
+    try:
+        table = UnitTable.from_parquet(data)
+    except ValueError as error:
+        require(len(str(error)) <= _LONGEST_MESSAGE, f"a message of {len(str(error))} characters")
+        return
+    require(len(table) >= 0, "a table of fewer than no units")
 
 
 def check_ledger(folder: Path, data: bytes) -> None:
@@ -221,18 +230,18 @@ def check_index(folder: Path, data: bytes) -> None:
 
 
 def check_source_index(folder: Path, data: bytes, truth: bytes) -> None:
-    """What was indexed before: taken only as it was written, forgotten otherwise."""
+    """The cached index of a source: accepted only as it was written, ignored otherwise."""
     storage.overwrite(str(folder / "truth.parquet"), truth)
     storage.overwrite(str(folder / "source.parquet"), data)
     known, right = (read_source_index(str(folder / name)) for name in ("source.parquet", "truth.parquet"))
-    require(right, "a right source index is not taken")
+    require(right, "an intact source index is ignored")
     for place, index in known.items():
         _check_index(ConditionShard(place[0], place[0], "tar", place[1], place[2]), index)
-        require(right.get(place) == index, f"{place}: taken as {index}")
+        require(right.get(place) == index, f"{place}: accepted as {index}")
 
 
 def check_spec(folder: Path, data: bytes, overrides: tuple[str, ...] = ()) -> None:
-    """A build spec: what is taken has a digest and survives being written."""
+    """A build spec: an accepted one has a digest and survives being written."""
     path = folder / "spec.yaml"
     path.write_bytes(data)
     try:
@@ -247,4 +256,4 @@ def check_spec(folder: Path, data: bytes, overrides: tuple[str, ...] = ()) -> No
     )
     numbers = [spec.conditions.alpha, spec.sampling.guidance_scale, spec.sampling.guidance_delta]
     numbers += [*spec.model.adapters.values(), *spec.model.controlnets.values(), spec.quality.max_rejected]
-    require(all(map(math.isfinite, numbers)), f"numbers that are none: {numbers}")
+    require(all(map(math.isfinite, numbers)), f"numbers that are not finite: {numbers}")

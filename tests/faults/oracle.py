@@ -1,4 +1,4 @@
-"""The one judge of every disturbed build: nothing lost, nothing twice, no other byte, and the driver told the truth."""
+"""The oracle for every disturbed build: nothing lost or duplicated, no byte differs, and drivers told the truth."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.faults.drivers import Ended, Rig
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a build that passed had cost.
+    """Cost of a build that passed.
 
     Attributes:
-        lost, duplicated, differing: Samples; all 0, or the build would not have passed.
-        redone: Units made more than once.
-        interrupted: Units that were begun and not committed when something was broken off.
-        strays: Files that ``gc`` listed, and nothing else was left when they were removed.
+        lost, duplicated, differing: Numbers of samples; all 0 in a build that passed.
+        redone: Units generated more than once.
+        interrupted: Units that were started and not committed when a process ended.
+        strays: Files that ``gc`` listed; removing them left nothing else behind.
     """
 
     lost: int
@@ -39,11 +39,11 @@ class Verdict:
 
 
 def judge(rig: Rig, *, hidden: int = 0) -> Verdict:
-    """Hold a finished build against the undisturbed one.
+    """Compare a finished build with the undisturbed one.
 
     Args:
         rig: The build.
-        hidden: Units that the storage kept from a driver though they were committed, so that it made them again.
+        hidden: Committed units that the storage hid from a driver, which generated them again.
 
     Raises:
         AssertionError: If anything differs.
@@ -64,32 +64,32 @@ def judge(rig: Rig, *, hidden: int = 0) -> Verdict:
         assert _bytes(out, name) == _bytes(whole, name), f"{name} differs"
     strays = stray_files(out, plan)
     remove_files(strays)
-    assert _names(out) == _names(whole), "what is too much, gc lists; it removes nothing that is needed"
+    assert _names(out) == _names(whole), "gc lists every leftover and nothing that is needed"
     return Verdict(lost, duplicated, differing, _redone(rig, hidden), rig.interrupted.total(), len(strays))
 
 
 def tells_the_truth(ended: Ended) -> None:
-    """Code 0 and the sum, or a line that says what is wrong; a signal leaves no last words."""
+    """Exit code 0 and a summary, or one error line; a killed driver may say nothing."""
     if ended.code == 0:
         assert ended.error == "", ended.text[-3000:]
     elif ended.code > 0:
-        assert ended.error, f"no single line says what is wrong: {ended.text[-3000:]}"
-        told = ended.text.rpartition("\nerror: ")[2] if "\nerror: " in ended.text else ended.text
-        assert "Traceback (most recent call last)" not in told, ended.text[-3000:]
+        assert ended.error, f"no single error line: {ended.text[-3000:]}"
+        shown = ended.text.rpartition("\nerror: ")[2] if "\nerror: " in ended.text else ended.text
+        assert "Traceback (most recent call last)" not in shown, ended.text[-3000:]
         assert "dentgen/cli/app.py" not in ended.text, ended.text[-3000:]
         assert "samples written" not in ended.text
 
 
 def _redone(rig: Rig, hidden: int) -> int:
-    """A unit is made again once for every time that it was broken off, and never because another was."""
+    """A unit is repeated at most once for every time that it was interrupted, never because another one was."""
     again = {name: count - 1 for name, count in rig.attempts().items() if count > 1}
     excess = sum(max(0, count - rig.interrupted[name]) for name, count in again.items())
-    assert excess <= hidden, f"made again {again}, broken off {dict(rig.interrupted)}"
+    assert excess <= hidden, f"repeated {again}, interrupted {dict(rig.interrupted)}"
     return sum(again.values())
 
 
 def _keys(out: str, whole: str) -> tuple[int, int]:
-    """Samples that the shards lack, and that they, or the table, have more than once."""
+    """Samples that shards or table lack, and samples that they have more than once."""
     keys = [key for key, _ in read_samples(out)]
     wanted = [key for key, _ in read_samples(whole)]
     planned = pq.read_table(f"{whole}/{layout.SAMPLES}").column("key").to_pylist()
@@ -99,7 +99,7 @@ def _keys(out: str, whole: str) -> tuple[int, int]:
 
 
 def _differing(out: str, whole: str) -> int:
-    """Samples in shards whose bytes are not those of the undisturbed build."""
+    """Samples in shards whose bytes differ from those of the undisturbed build."""
     samples = {shard.name: shard.samples for shard in read_index(whole).shards}
     assert [shard.name for shard in read_index(out).shards] == list(samples)
     return sum(

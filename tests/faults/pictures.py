@@ -1,6 +1,6 @@
-"""PNG files as exporters of every kind write them, and some that none should: written by hand, chunk by chunk.
+"""PNG files as all kinds of exporters write them, and invalid ones: assembled chunk by chunk.
 
-Pillow writes neither interlaced files nor wrong ones. Refuses to know how they are read.
+Pillow writes neither interlaced nor invalid files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def chunks(png: bytes) -> Iterator[tuple[int, int]]:
-    """Where each chunk of a whole PNG begins and ends."""
+    """Start and end of every chunk of a complete PNG."""
     place = len(SIGNATURE)
     while place + 12 <= len(png):
         end = place + 12 + int(struct.unpack_from(">I", png, place)[0])
@@ -39,7 +39,7 @@ def chunks(png: bytes) -> Iterator[tuple[int, int]]:
 def png_of(
     pixels: Pixels, colour_type: int, *, interlaced: bool = False, extra: Sequence[bytes] = (), level: int = 6
 ) -> bytes:
-    """A PNG of pixels (H, W) or (H, W, channels), 8 or 16 bit; ``extra`` chunks stand before the palette or data."""
+    """A PNG of pixels (H, W) or (H, W, channels), 8 or 16 bit; ``extra`` chunks come before palette and data."""
     height, width = pixels.shape[:2]
     bits = 16 if pixels.dtype == np.uint16 else 8
     head = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, int(interlaced))
@@ -52,15 +52,15 @@ def png_of(
 
 
 def _lines(part: Pixels) -> bytes:
-    """Scan lines, each behind a filter byte of 0."""
+    """Scan lines, each preceded by a filter byte of 0."""
     rows = part.astype(part.dtype.newbyteorder(">"))
     return b"".join(b"\0" + row.tobytes() for row in rows)
 
 
 def extra_chunks(rng: np.random.Generator) -> list[bytes]:
-    """Text, an ICC profile that is none, EXIF (now and then one that turns the picture), gamma, a private chunk."""
-    turned = 1 if rng.random() < 0.7 else int(rng.integers(0, 10))
-    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HH", turned, 0) + bytes(4)
+    """Text, an invalid ICC profile, EXIF (now and then with a rotation), gamma, a private chunk."""
+    orientation = 1 if rng.random() < 0.7 else int(rng.integers(0, 10))
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HH", orientation, 0) + bytes(4)
     found = [
         chunk(b"tEXt", b"Comment\0" + rng.bytes(20)),
         chunk(b"zTXt", b"Long\0\0" + zlib.compress(bytes(2000))),
@@ -76,7 +76,7 @@ def extra_chunks(rng: np.random.Generator) -> list[bytes]:
 
 
 def map_pixels(rng: np.random.Generator, member: str, shape: tuple[int, int]) -> Pixels:
-    """Values that a map may hold, in patches as drawings have them."""
+    """Valid values of a map, in patches."""
     small = (-(-shape[0] // 4), -(-shape[1] // 4))
     match member:
         case "seg":
@@ -102,7 +102,7 @@ def map_png(rng: np.random.Generator, pixels: Pixels) -> bytes:
 
 
 def strange_png(rng: np.random.Generator, shape: tuple[int, int]) -> bytes:
-    """A whole PNG that is no map of ours: palette, alpha, too deep, or far larger than its bytes."""
+    """A complete PNG that is no valid map: palette, alpha, too many bits, or a size far beyond its bytes."""
     colour_type = int(rng.choice([GREY, RGB, PALETTE, GREY_ALPHA, RGBA]))
     channels = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}[colour_type]
     deep = colour_type != PALETTE and rng.random() < 0.5

@@ -1,7 +1,4 @@
-"""Drivers with Ray under them, from a copy of the package that writes down every unit that it begins.
-
-Refuses to judge, and ends only what it started itself.
-"""
+"""Drivers with Ray, run from a copy of the package that logs every unit that it starts."""
 
 from __future__ import annotations
 
@@ -21,18 +18,18 @@ from tests.conftest import ROOT
 from tests.faults.drivers import Ended, Rig
 from tests.faults.kills import wait_for
 
-#: Head and clients must agree on whether there are tokens; these clusters listen on this machine alone.
+#: Head and clients must agree on authentication; these clusters listen on this machine alone.
 RAY: Final = {"RAY_AUTH_MODE": "disabled"}
-#: A unit takes so long at least, so that it can be hit.
+#: Minimum time per unit, so that a fault can hit it.
 UNIT_SECONDS: Final = 0.5
 _FUTURE = "from __future__ import annotations\n"
-_BEGIN = "    started, start = time.time(), time.monotonic()"
-#: file, line before which the fault goes, fault; {once} is true the first time only, in whatever process.
+_START = "    started, start = time.time(), time.monotonic()"
+#: File, line before which the fault is inserted, fault; {once} is true only the first time, in any process.
 Plant = tuple[str, str, str]
 
 
 def package(rig: Rig, *plants: Plant) -> Path:
-    """A copy of the package that counts attempts, with faults."""
+    """A copy of the package that counts attempts, with planted faults."""
     copy, happened, attempts = rig.folder / "copy", str(rig.folder / "happened"), str(rig.attempts_file)
     for name in ("dentgen", "jobs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -41,7 +38,7 @@ def package(rig: Rig, *plants: Plant) -> Path:
         f"    time.sleep({UNIT_SECONDS})\n"
     )
     once = f"not os.path.exists({happened!r}) and not open({happened!r}, 'w').close()"
-    for file, line, fault in (("generation/unit.py", _BEGIN, counts), *plants):
+    for file, line, fault in (("generation/unit.py", _START, counts), *plants):
         path = copy / "dentgen" / file
         text = path.read_text()
         assert text.count(line) == 1, f"{file} no longer has {line!r}"
@@ -54,7 +51,7 @@ class Driver:
     """`dentgen generate` with Ray, from the copy."""
 
     def __init__(self, rig: Rig, *words: str, **variables: str) -> None:
-        """Begin."""
+        """Start it."""
         self.rig, self.log = rig, rig.folder / "ray-log"
         copy = rig.folder / "copy"
         environment = {**os.environ, **RAY, "PYTHONPATH": str(copy), "RAY_DEDUP_LOGS": "0", **variables}
@@ -65,13 +62,13 @@ class Driver:
             )  # fmt: skip
 
     def family(self) -> list[psutil.Process]:
-        """Everything that it started and that runs."""
+        """Its running descendants."""
         with contextlib.suppress(psutil.NoSuchProcess):
             return psutil.Process(self.process.pid).children(recursive=True)
         return []
 
     def until(self, what: Callable[[], object]) -> None:
-        """Progress, or the end; where neither comes, what it says by then, and nothing of it is left."""
+        """Wait for progress or the end; if neither comes, kill it and show its output."""
         try:
             wait_for(lambda: what() or self.process.poll() is not None)
         except AssertionError as error:
@@ -81,24 +78,24 @@ class Driver:
             raise AssertionError(f"{error}: {self.log.read_text(errors='replace')[-3000:]}") from error
 
     def until_committed(self, units: int) -> None:
-        """So many units are done."""
+        """Wait until a number of units are committed, or the end."""
         self.until(lambda: len(committed_units(self.rig.out)) >= units)
 
     def kill_one(self, wanted: Callable[[str], bool]) -> None:
-        """SIGKILL of a process by its title."""
+        """SIGKILL one process by its title."""
         victims = find(wanted, self.family())
-        assert victims, "nobody to kill: the test proved nothing"
+        assert victims, "no such process: the test proved nothing"
         self.kill(victims[0])
 
     def kill(self, victim: psutil.Process) -> None:
-        """SIGKILL; what was in flight then is interrupted."""
+        """SIGKILL a process; units in flight count as interrupted."""
         committed = committed_units(self.rig.out)
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
         self.rig.interrupt(committed)
 
     def end(self) -> Ended:
-        """Wait, and let nothing that it started live on."""
+        """Wait for its end and kill what is left of its descendants."""
         family = self.family()
         code = self.process.wait(timeout=240)
         end_all(family)
@@ -106,24 +103,24 @@ class Driver:
 
 
 def find(wanted: Callable[[str], bool], family: list[psutil.Process]) -> list[psutil.Process]:
-    """Processes of a title."""
+    """Processes whose title is wanted."""
     return [process for process in family if wanted(title_of(process))]
 
 
 def title_of(process: psutil.Process) -> str:
-    """What a process calls itself, "" if it is gone."""
+    """Title of a process, "" if it has ended."""
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline())
     return ""
 
 
 def is_actor(title: str) -> bool:
-    """Whether a process makes units."""
+    """Whether a title is that of an actor that generates units."""
     return "MapWorker(MapBatches(UnitMaker))" in title
 
 
 def end_all(family: list[psutil.Process]) -> None:
-    """End what is left of a driver's processes."""
+    """Kill what is left of a driver's processes."""
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

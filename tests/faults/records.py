@@ -1,7 +1,4 @@
-"""Condition records and the files that carry them: right ones, and ones as careless or hostile hands make them.
-
-Refuses to know how they are read.
-"""
+"""Condition records and the files that carry them: valid ones, and careless or hostile ones."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from tests.faults.pictures import map_pixels, map_png, strange_png
 Members = dict[str, bytes]
 MAPS = ("seg", "light", "fdi", "normal", "depth", "curvature")
 _SPLITS = ("train", "validation", "")
-#: Keys of which most are no good.
+#: Keys, most of them invalid.
 KEYS = (
     "a/b", "../../etc/passwd", "/abs", "with space", "ключ", "x" * 79, "x" * 300, "k" * 20000, "tab\there",
     "line\nbreak", "back\\slash", "a..b", "", ".hidden", "./dot", "a/../b", "\u202eevil", "nul\0key", "CON", "a/.b",
@@ -36,13 +33,13 @@ def metadata(rng: np.random.Generator) -> bytes:
         "split": str(rng.choice(_SPLITS)),
         "prompt": "teeth, frontal view",
         "view": "left",
-        "patient": {"name": "not to be carried", "age": 7},
+        "patient": {"name": "never to be copied", "age": 7},
     }
     return json.dumps({name: value for name, value in fields.items() if rng.random() < 0.8}).encode()
 
 
 def record(rng: np.random.Generator) -> Members:
-    """Members of a right record, of one size."""
+    """Members of a valid record, of one size."""
     side = (int(rng.integers(1, 40)), int(rng.integers(1, 40)))
     kept = [name for name in MAPS if name == "seg" or rng.random() < 0.3]
     members = {f"{name}.png": map_png(rng, map_pixels(rng, name, side)) for name in kept}
@@ -54,7 +51,7 @@ def record(rng: np.random.Generator) -> Members:
 
 
 def records(rng: np.random.Generator, *, wrong: bool) -> list[tuple[str, Members]]:
-    """One to six records; with ``wrong``, keys, members and maps among them that are no good."""
+    """One to six records; with ``wrong``, some have invalid keys, members or maps."""
     found = [(f"r{number}", record(rng)) for number in range(int(rng.integers(1, 7)))]
     if not wrong:
         return found
@@ -80,7 +77,7 @@ def records(rng: np.random.Generator, *, wrong: bool) -> list[tuple[str, Members
 
 
 def tar_of(rng: np.random.Generator, content: list[tuple[str, Members]], *, wrong: bool) -> bytes:
-    """A tar in one of the three dialects; with ``wrong``, links, devices, folders and odd headers between members."""
+    """A tar in one of three dialects; with ``wrong``, with links, devices, folders and odd headers as well."""
     dialect = int(rng.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     buffer = io.BytesIO()
     common = _pax(rng) if wrong and rng.random() < 0.1 else {}
@@ -124,7 +121,7 @@ def _strange_member(rng: np.random.Generator, name: str) -> tarfile.TarInfo:
 
 
 def _with_sparse(rng: np.random.Generator, data: bytes) -> bytes:
-    """A GNU sparse file at the front: 512 bytes stored, many more claimed."""
+    """Prepend a GNU sparse file: 512 bytes stored, many more claimed."""
     info = tarfile.TarInfo("sparse.seg.png")
     info.size, info.type = 512, tarfile.GNUTYPE_SPARSE
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -135,7 +132,7 @@ def _with_sparse(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def parquet_of(rng: np.random.Generator, content: list[tuple[str, Members]], *, wrong: bool) -> bytes:
-    """A Parquet file of records, written in one of many ways."""
+    """A Parquet file of records, with random options of the writer."""
     names = sorted({name for _, members in content for name in members if name})
     columns = {name: pa.array([members.get(name) for _, members in content], pa.binary()) for name in names}
     keys = [key.encode("utf-8", "surrogateescape") for key, _ in content]
@@ -183,7 +180,7 @@ def _strange_table(rng: np.random.Generator, table: pa.Table) -> pa.Table:
 
 
 def folder_of(rng: np.random.Generator, folder: Path, content: list[tuple[str, Members]], *, wrong: bool) -> None:
-    """Loose files; with ``wrong``, folders, links and hidden files among them."""
+    """Loose files; with ``wrong``, now and then a link that leads nowhere."""
     for key, members in content:
         for extension, data in members.items():
             path = folder / f"{key.replace(chr(0), '').lstrip('/').replace('..', 'up')[:120]}.{extension}"

@@ -1,9 +1,9 @@
-"""Kills at random: `python -m tests.faults.storm --kills N --seed S [--no-ray] [--ray-kills M]`.
+"""Random kills: `python -m tests.faults.storm --kills N --seed S [--no-ray] [--ray-kills M]`.
 
-Builds with the real miniature, kills the driver before a random change of the disk, or, with Ray, a random process
-among the driver and its descendants at a random point of its progress; goes on until so many kills have happened and
-the build is finished, and holds every finished build against the undisturbed one. Every draw is named by the seed and
-the number of the kill, so the same command shows a failure again.
+Builds with the real miniature and kills the driver before a random change of the disk or, with Ray, a random process
+among the driver and its descendants at a random point of its progress, until N kills have happened and the build is
+finished. Every finished build is compared with the undisturbed one. Draws depend on the seed and the number of the
+kill, so the same command reproduces a failure.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tests.faults.matrix_build import matrix_spec
 from tests.faults.oracle import Verdict, judge
 from tests.faults.ray_drivers import Driver, package, title_of
 
-#: A whole build changes the disk about so often; a later kill comes too late, and the build is finished.
-CHANGES = 94
-#: Ray's own processes: when they die, Ray ends the driver, which then has no last words of dentgen's.
+#: Changes of the disk in a whole build; a kill that is drawn too late leaves the build finished.
+CHANGES = 99
+#: Ray's own processes: when they die, Ray ends the driver, which then prints no error of dentgen's.
 INFRASTRUCTURE = (
     "gcs_server",
     "raylet",
@@ -44,15 +44,15 @@ INFRASTRUCTURE = (
 
 
 def say(line: str) -> None:
-    """At once: a log is read while it grows."""
+    """Print a line at once."""
     print(line, flush=True)  # noqa: T201 - a command
 
 
 class Storm:
-    """Builds and kills until it is enough."""
+    """Builds and kills until the number of kills is reached."""
 
     def __init__(self, folder: Path, seed: int, kills: int, ray_kills: int) -> None:
-        """Make the undisturbed build."""
+        """Build without any fault."""
         self._folder, self._seed, self._wanted, self._ray_kills = folder, seed, kills, ray_kills
         self._done = self._builds = 0
         torch.set_num_threads(1)
@@ -66,7 +66,7 @@ class Storm:
         return matrix_spec(self._folder / "conditions", out)
 
     def run(self) -> list[Verdict]:
-        """A verdict for every build."""
+        """Run; returns a verdict for every build."""
         verdicts = []
         while self._done < self._wanted:
             self._builds += 1
@@ -80,7 +80,7 @@ class Storm:
         return verdicts
 
     def _one_build(self, rig: Rig) -> None:
-        """Disturbed until it is finished, or undisturbed at last."""
+        """Disturb one build until it is finished or no kills are left."""
         while not rig.runs or rig.runs[-1].code:
             if self._done >= self._wanted:
                 rig.generate()
@@ -124,11 +124,11 @@ class Storm:
 
 
 def main() -> None:
-    """Run a storm; exit code 1 and the command that shows it again if something was lost."""
+    """Run a storm; exits 1 with the command that reproduces it if something was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.storm", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ray-kills", type=int, default=None, help="so many of them with Ray; a tenth by default")
+    parser.add_argument("--ray-kills", type=int, default=None, help="how many of them with Ray; a tenth by default")
     parser.add_argument("--no-ray", action="store_true")
     given = parser.parse_args()
     ray_kills = 0 if given.no_ray else given.kills // 10 if given.ray_kills is None else given.ray_kills
@@ -138,9 +138,8 @@ def main() -> None:
         try:
             verdicts = storm.run()
         except BaseException:
-            say(
-                f"again: python -m tests.faults.storm --kills {given.kills} --seed {given.seed} --ray-kills {ray_kills}"
-            )
+            command = "python -m tests.faults.storm"
+            say(f"reproduce: {command} --kills {given.kills} --seed {given.seed} --ray-kills {ray_kills}")
             raise
     sums = {name: sum(getattr(v, name) for v in verdicts) for name in ("lost", "duplicated", "differing", "redone")}
     say(f"{given.kills} kills in {len(verdicts)} builds: " + ", ".join(f"{n} {name}" for name, n in sums.items()))

@@ -1,6 +1,6 @@
-"""Nothing that dentgen reads makes it crash, hang, take a gigabyte, accept wrong labels or lose a record in silence.
+"""No input makes dentgen crash, hang, take a gigabyte, accept wrong labels or lose a record silently.
 
-A failure names its seed and the command that shows it again.
+A failure names its seed and the command that reproduces it.
 """
 
 from __future__ import annotations

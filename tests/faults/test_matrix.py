@@ -1,7 +1,8 @@
-"""The matrix: every fault that can be produced here, one judge. Builds of one process; Ray and S3 have files beside."""
+"""The fault matrix for builds in one process: every fault that can be produced here, against one oracle."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -20,7 +21,7 @@ import pytest
 
 from dentgen.models import bundle as bundle_module
 from dentgen.models.bundle import find_bundle
-from dentgen.pipeline import plan as plan_module
+from dentgen.pipeline import environment as environment_module
 from dentgen.pipeline import run
 from dentgen.shards.ledger import committed_units
 from tests.conftest import ROOT, write_tar
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.faults
 
 KILLED = -signal.SIGKILL
 
-#: Where a driver is killed, and units that are committed then.
+#: Where a driver is killed, and the number of units that are committed then.
 POINTS: dict[str, tuple[Fault, int]] = {
     "before the plan": (before_put("plan/000000.json", die), 0),
     "after the plan": (after_put("plan/000000.json", die), 0),
@@ -69,7 +70,7 @@ def test_a_driver_killed_at_a_point_of_the_commit(point: str, rig: Rig, tell: Te
 
 
 def test_a_driver_killed_before_any_change_of_the_disk(rig: Rig, tell: Tell) -> None:
-    """Every tenth in turn; all of them are slow."""
+    """Every tenth change; all of them take minutes."""
     _kill_at_changes(rig, tell, 10)
 
 
@@ -84,22 +85,22 @@ def _kill_at_changes(rig: Rig, tell: Tell, stride: int) -> None:
     assert fresh().generate(dies_at(0, counted)).code == 0
     changes = int(counted.read_text())
     assert changes > 60
-    again = broken_off = strays = 0
+    again = interrupted = strays = 0
     points = range(1, changes + 1, stride)
     for number in points:
         one = fresh()
         assert one.generate(dies_at(number)).code == KILLED
         assert one.generate().code == 0
         verdict = judge(one)
-        again, broken_off, strays = again + verdict.redone, broken_off + verdict.interrupted, strays + verdict.strays
+        again, interrupted, strays = again + verdict.redone, interrupted + verdict.interrupted, strays + verdict.strays
     tell(
         f"SIGKILL of the driver before {len(points)} of the {changes} changes of the disk",
-        "a second run finishes, each time", f"{again} of {broken_off} broken off, {strays} strays",
+        "a second run finishes, each time", f"{again} of {interrupted} interrupted, {strays} strays",
     )  # fmt: skip
 
 
 def _series(rig: Rig) -> Callable[[], Rig]:
-    """The same build again and again, each in a folder of its own; units come from the undisturbed one."""
+    """The same build any number of times, in its own folder each; units are taken from the undisturbed one."""
     numbers = iter(range(10_000))
 
     def fresh() -> Rig:
@@ -112,15 +113,15 @@ def _series(rig: Rig) -> Callable[[], Rig]:
 
 
 def test_a_driver_told_to_stop(rig: Rig, tell: Tell) -> None:
-    """SIGTERM, what `ray job stop` and Kubernetes send first."""
+    """SIGTERM, which `ray job stop` and Kubernetes send first."""
     ended = rig.generate(after_put("shards/000002.tar", lambda: os.kill(os.getpid(), signal.SIGTERM)))
     assert ended.code != 0
     assert rig.generate().code == 0
     tell("SIGTERM of the driver", "a second run finishes", judge(rig))
 
 
-def test_the_judge_sees_what_is_wrong(rig: Rig) -> None:
-    """An oracle that never says no proves nothing."""
+def test_the_oracle_rejects_a_damaged_and_a_repeated_unit(rig: Rig) -> None:
+    """An oracle that accepts everything proves nothing."""
     assert rig.generate().code == 0
     judge(rig)
     shard = Path(rig.out) / "shards" / "000001.tar"
@@ -130,25 +131,25 @@ def test_the_judge_sees_what_is_wrong(rig: Rig) -> None:
         judge(rig)
     shard.write_bytes(whole)
     rig.attempts_file.write_text(rig.attempts_file.read_text() + "000003\n")
-    with pytest.raises(AssertionError, match="made again"):
+    with pytest.raises(AssertionError, match="000003"):
         judge(rig)
 
 
 def test_a_full_disk(rig: Rig, tell: Tell) -> None:
-    """A real one, if this user may mount; otherwise every fsync fails as it would there."""
+    """A real one, if this user may mount; otherwise every fsync fails as on a full disk."""
     with small_disk(Path(rig.out)) as mounted:
         fault = fills_the_disk(Path(rig.out)) if mounted else full_disk_from("000002.tar")
         ended = rig.generate(fault)
         assert ended.code == 1
-        assert "4 of 6 units failed, first unit 000002: " in ended.error
-        assert "No space left on device" in ended.error
+        for fact in ("4 of 6 units", "unit 000002: ", os.strerror(errno.ENOSPC)):
+            assert fact in ended.error
         assert committed_units(rig.out) == {"000000", "000001"}
         if mounted:
             (Path(rig.out) / "filler").unlink()
         assert rig.generate().code == 0
         verdict = judge(rig)
-    assert verdict.strays == 0, "what could not be written is not left lying on a full disk"
-    kind = "a tmpfs" if mounted else "fsync says so"
+    assert verdict.strays == 0, "partial files are not left on a full disk"
+    kind = "a tmpfs" if mounted else "fsync fails"
     tell(f"disk full ({kind})", "exit 1, names the units and the file; a second run finishes", verdict)
 
 
@@ -161,8 +162,8 @@ def test_a_limit_of_file_size(rig: Rig, tell: Tell) -> None:
 
     ended = rig.generate(limit)
     assert ended.code == 1
-    assert "6 of 6 units failed" in ended.error
-    assert "File too large" in ended.error
+    assert "6 of 6 units" in ended.error
+    assert os.strerror(errno.EFBIG) in ended.error
     assert rig.generate().code == 0
     verdict = judge(rig)
     assert verdict.strays == 0
@@ -170,7 +171,7 @@ def test_a_limit_of_file_size(rig: Rig, tell: Tell) -> None:
 
 
 def test_a_clock_that_goes_back(rig: Rig, tell: Tell) -> None:
-    """An hour at every look, in a build that is broken off and goes on, with a lease that is renewed meanwhile."""
+    """An hour at every reading, in a build that is killed and resumed, while its lease is renewed."""
 
     def fault() -> None:
         clock_goes_back()
@@ -178,11 +179,11 @@ def test_a_clock_that_goes_back(rig: Rig, tell: Tell) -> None:
 
     assert rig.generate(fault, pipeline={**rig.spec.pipeline.model_dump(), "lease_seconds": 1}).code == KILLED
     assert rig.generate(clock_goes_back).code == 0
-    tell("a clock that goes back an hour at every look", "nothing notices", judge(rig))
+    tell("a clock that goes back an hour at every reading", "no effect", judge(rig))
 
 
 def test_two_builds_at_once(rig: Rig, tell: Tell) -> None:
-    """The second begins while the first is between two units."""
+    """The second starts while the first is between two units."""
     seconds: list[Ended] = []
     gate = rig.folder / "gate"
     wait = after_put("ledger/000001.json", lambda: wait_for(gate.exists))
@@ -193,12 +194,13 @@ def test_two_builds_at_once(rig: Rig, tell: Tell) -> None:
     gate.touch()
     assert rig.wait(first).code == 0
     assert seconds[0].code == 1
-    assert "another build is running" in seconds[0].error
-    tell("two builds at once", "the second exits 1 and says who builds; the first finishes", judge(rig))
+    assert rig.out in seconds[0].error
+    assert f"process {first[0]} on " in seconds[0].error
+    tell("two builds at once", "the second exits 1 and names the first, which finishes", judge(rig))
 
 
 def test_two_builds_at_once_whose_lease_fails(rig: Rig, tell: Tell) -> None:
-    """Bytes must not depend on the lease: both make everything they find undone, in step with each other."""
+    """Bytes must not depend on the lease: both generate everything that they find pending, at the same time."""
 
     def unleased() -> None:
         vars(run)["hold_lease"] = lambda out, seconds: nullcontext(SimpleNamespace(check=lambda: None))
@@ -220,7 +222,7 @@ def test_two_builds_at_once_whose_lease_fails(rig: Rig, tell: Tell) -> None:
 
 
 def other_weights() -> None:
-    """One bit of the embedded bundle's adapter is another, in a copy that takes its place."""
+    """Replace the embedded bundle by a copy in which one bit of the adapter is flipped."""
     folder = tempfile.TemporaryDirectory()
     copy = Path(folder.name) / "miniature"
     shutil.copytree(find_bundle("miniature"), copy)
@@ -230,11 +232,12 @@ def other_weights() -> None:
     vars(bundle_module).update(_MINIATURE_FOLDER=copy, kept=folder)  # gone when this process is
 
 
+#: Changed sections of the spec, what changes in the driver, and the difference that it must name.
 CHANGES: dict[str, tuple[dict[str, dict[str, object]], Fault, str]] = {
     "spec": ({"sampling": {"variants": 2, "seed": 6, "steps": 1}}, nothing, r"sampling\.seed: 5 -> 6"),
     "environment": (
         {},
-        lambda: setattr(plan_module, "version", lambda name: "9.9" if name == "torch" else version(name)),
+        lambda: setattr(environment_module, "version", lambda name: "9.9" if name == "torch" else version(name)),
         r"environment\.torch: .* -> '9\.9'",
     ),
     "bundle": ({}, other_weights, r"bundle digest: \w+ -> \w+"),
@@ -243,19 +246,19 @@ CHANGES: dict[str, tuple[dict[str, dict[str, object]], Fault, str]] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_changed_build_is_refused(what: str, rig: Rig, tell: Tell) -> None:
-    sections, change, says = CHANGES[what]
+    sections, change, difference = CHANGES[what]
     assert rig.generate(after_put("ledger/000001.json", die)).code == KILLED
     before = snapshot(rig.out)
     ended = rig.generate(change, **sections)
     assert ended.code == 1
-    assert "the build was started differently" in ended.error
-    assert re.search(says, ended.text), ended.text
+    assert "plan/000000.json" in ended.error
+    assert re.search(difference, ended.text), ended.text
     assert snapshot(rig.out) == before
     assert rig.generate().code == 0
     tell(f"another {what} on resume", "refused, the difference is named; undone, it finishes", judge(rig))
 
 
-@pytest.mark.parametrize("change", ["a record more", "a shard gone"])
+@pytest.mark.parametrize("change", ["another shard", "a missing shard"])
 def test_a_changed_source_is_refused(change: str, rig: Rig, tell: Tell) -> None:
     shutil.copytree(rig.spec.source.path, rig.folder / "source")
     source = rig.spec.source.model_copy(update={"path": str(rig.folder / "source")})
@@ -263,14 +266,14 @@ def test_a_changed_source_is_refused(change: str, rig: Rig, tell: Tell) -> None:
     assert rig.generate(after_put("ledger/000001.json", die)).code == KILLED
     shard = rig.folder / "source" / "b.tar"
     whole = shard.read_bytes()
-    if change == "a shard gone":
+    if change == "a missing shard":
         shard.unlink()
     else:
         shutil.copy(rig.folder / "source" / "a.tar", rig.folder / "source" / "c.tar")
     ended = rig.generate()
     assert ended.code == 1
-    assert "the build was started differently" in ended.error
-    assert re.search(r"source: 6 units -> (3|9) units, the first that differs", ended.text), ended.text
+    assert "plan/000000.json" in ended.error
+    assert re.search(r"source: 6 units -> (3|9) units", ended.text), ended.text
     shard.write_bytes(whole)
     (rig.folder / "source" / "c.tar").unlink(missing_ok=True)
     assert rig.generate().code == 0
@@ -294,7 +297,8 @@ def test_files_that_are_damaged_missing_or_foreign(rig: Rig, tell: Tell) -> None
         assert re.search(rf"^{name}: ", found.text, re.MULTILINE), name
     repaired = rig.command("repair", rig.out, "--no-ray")
     assert repaired.code == 0
-    assert "4 problems, 4 units made again, 0 left" in repaired.text
+    assert "4 problems" in repaired.text
+    assert "4 units" in repaired.text
     listed = rig.command("gc", rig.out)
     assert "shards/000099.tar" in listed.text
     verdict = judge(rig, hidden=4)
@@ -302,31 +306,30 @@ def test_files_that_are_damaged_missing_or_foreign(rig: Rig, tell: Tell) -> None
     tell("files damaged, missing, foreign", "verify names them, repair restores, gc lists", verdict)
 
 
-@pytest.mark.parametrize("how", ["gone or cut off", "of other bytes"])
+@pytest.mark.parametrize("how", ["missing or truncated", "of other bytes"])
 def test_shards_damaged_before_the_build_is_finished(how: str, rig: Rig, tell: Tell) -> None:
-    """The seal lists the shards, the report reads a few of them; only verify looks at every byte."""
+    """The seal lists the shards, the report reads a few of them; only verify reads every byte."""
     out = Path(rig.out)
     assert rig.generate(after_put("ledger/000003.json", die)).code == KILLED
-    if how == "gone or cut off":
+    if how == "missing or truncated":
         (out / "shards/000001.tar").write_bytes(b"damaged")
         (out / "shards/000002.tar").unlink()
-        says = "000001.tar: 2 of 6 committed shards are missing or truncated: found 7 bytes, expected"
+        facts = ["shards/000001.tar", "2 of 6", "found 7 bytes"]
     else:
         for name in ("shards/000001.tar", "shards/000002.tar"):
             whole = (out / name).read_bytes()
             (out / name).write_bytes(whole[:900] + b"xxxx" + whole[904:])
-        says = "shards/000001.tar: found "
+        facts = ["shards/000001.tar", "sha256"]
     ended = rig.generate()
     assert ended.code == 1
-    assert says in ended.error
-    assert f"'dentgen repair {out}' generates" in ended.error
+    assert all(fact in ended.error for fact in (*facts, f"'dentgen repair {out}'")), ended.error
     assert not (out / "_SUCCESS").exists()
     assert rig.command("repair", rig.out, "--no-ray").code == 0
     tell(f"committed shards {how}, then resumed", "exit 1, not sealed; repair finishes", judge(rig, hidden=2))
 
 
 def test_a_damaged_record_and_a_kill(rig: Rig, tell: Tell, demo_members: dict[str, dict[str, bytes]]) -> None:
-    """Its rejections are planned, counted and committed like what is written."""
+    """Rejections are planned, counted and committed like written samples."""
     keys = sorted(demo_members)[:4]
     records = {key: demo_members[key] for key in keys}
     damaged = {**records, keys[2]: {**records[keys[2]], "seg.png": b"no image"}}
@@ -343,14 +346,14 @@ def test_a_damaged_record_and_a_kill(rig: Rig, tell: Tell, demo_members: dict[st
 
 
 def snapshot(out: str) -> dict[str, bytes]:
-    """Everything but the lease."""
+    """Content of every file but the lease."""
     files = (path for path in Path(out).rglob("*") if path.is_file() and path.name != "lease.json")
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
 @pytest.mark.long
 def test_a_storm_of_two_kills() -> None:
-    """The command itself; a hundred kills are for hands."""
+    """The command itself, with few kills."""
     storm = subprocess.run(
         [sys.executable, "-m", "tests.faults.storm", "--kills", "2", "--no-ray"],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,

@@ -1,10 +1,11 @@
-"""The matrix with Ray under the driver: actors, commit tasks, nodes, the head and the driver itself are killed.
+"""The fault matrix for builds with Ray: actors, commit tasks, nodes, the head and the driver are killed.
 
-Drivers run from a copy of the package that writes down every unit that it begins; some faults are planted there too.
+Drivers run from a copy of the package that logs every unit that it starts; some faults are planted there too.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -40,6 +41,7 @@ def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
 
 COMMIT = "    if record.timing is not None:\n        record = record.model_copy("
 INIT = "        self._heartbeat = Heartbeat(monitor)\n"
+#: What is planted, the exit code, and a fact that the error line must hold.
 PLANTED: dict[str, tuple[Plant, int, str]] = {
     "SIGKILL of a commit worker between shard and record": (
         ("shards/ledger.py", COMMIT, "    if record.unit == 2 and {once}:\n        os.kill(os.getpid(), 9)\n"),
@@ -54,23 +56,22 @@ PLANTED: dict[str, tuple[Plant, int, str]] = {
     "MemoryError in an actor as it starts, once": (
         ("pipeline/actors/unit_maker.py", INIT, "        if {once}:\n            raise MemoryError('planted')\n"),
         1,
-        "the Ray actors cannot continue",
+        "MemoryError",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault(fault: str, rig: Rig, tell: Tell) -> None:
-    plant, code, says = PLANTED[fault]
+    plant, code, fact = PLANTED[fault]
     package(rig, plant)
     ended = Driver(rig).end()
     assert (rig.folder / "happened").exists()
-    print(ended.text[-3000:])  # noqa: T201 - shown where the test fails
-    assert ended.code == code
-    assert says in ended.error
+    assert ended.code == code, ended.text[-3000:]
+    assert fact in ended.error, ended.text[-3000:]
     if code:
         assert rig.generate().code == 0
-    tell(fault, "exit 1 and why; a second run finishes" if code else "finishes by itself", judge(rig))
+    tell(fault, "exit 1 with the reason; a second run finishes" if code else "finishes by itself", judge(rig))
 
 
 def test_a_killed_driver(rig: Rig, tell: Tell) -> None:
@@ -86,36 +87,36 @@ def test_a_killed_driver(rig: Rig, tell: Tell) -> None:
 
 
 def test_a_killed_head(rig: Rig, tell: Tell) -> None:
-    """The GCS server is gone: no cluster any more. Ray ends the process itself, with a line of its own."""
+    """Without the GCS server there is no cluster: Ray ends the driver with an error line of its own."""
     package(rig)
     driver = Driver(rig, RAY_gcs_rpc_server_reconnect_timeout_s="5")
     driver.until_committed(2)
     driver.kill_one(lambda title: "gcs_server" in title.split(" ")[0])
     ended = driver.end()
     assert ended.code == 1
-    assert "Failed to connect to GCS within 5 seconds" in ended.text.splitlines()[-1]
+    assert "GCS within 5 seconds" in ended.text.splitlines()[-1]
     rig.runs.remove(ended)
     assert rig.generate().code == 0
-    tell("SIGKILL of the head (GCS)", "exit 1, Ray says why; a second run finishes", judge(rig))
+    tell("SIGKILL of the head (GCS)", "exit 1 with Ray's reason; a second run finishes", judge(rig))
 
 
 def test_an_actor_that_hangs_as_it_starts(rig: Rig, tell: Tell) -> None:
     """In the copy an actor has eight seconds to load its models."""
-    plan = "        plan = Plan.model_validate_json(plan_json)\n"
-    package(rig, ("pipeline/actors/unit_maker.py", plan, "        while {once}:\n            time.sleep(600)\n"))
-    pulse = rig.folder / "copy" / "dentgen" / "pipeline" / "pulse.py"
-    text = pulse.read_text()
-    assert text.count("_START_SECONDS: Final = 1800") == 1
-    pulse.write_text(text.replace("_START_SECONDS: Final = 1800", "_START_SECONDS: Final = 8"))
+    load = "        self._backend = backend(plan, location)\n"
+    package(rig, ("pipeline/actors/unit_maker.py", load, "        while {once}:\n            time.sleep(600)\n"))
+    heartbeat = rig.folder / "copy" / "dentgen" / "pipeline" / "actors" / "heartbeat.py"
+    text = heartbeat.read_text()
+    assert text.count("_START_S: Final = 1800") == 1
+    heartbeat.write_text(text.replace("_START_S: Final = 1800", "_START_S: Final = 8"))
     ended = Driver(rig).end()
     assert ended.code == 0, ended.text[-3000:]
-    assert "has been loading its models for" in ended.text
-    tell("an actor hangs as it starts, once", "it is killed and starts again", judge(rig))
+    assert re.search(r"actor on \S+ process \d+ .*loading", ended.text), ended.text[-3000:]
+    tell("an actor hangs as it starts, once", "it is killed and restarted", judge(rig))
 
 
 @pytest.fixture
 def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head that computes nothing, and two nodes that do."""
+    """A head without CPUs, and two nodes with them."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     checks = {
         "health_check_period_ms": 500, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0,
@@ -131,7 +132,7 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def test_a_lost_node(rig: Rig, two_nodes: Cluster, tell: Tell) -> None:
-    """The raylet under a working actor is killed; the other node takes its work."""
+    """The raylet of a working actor is killed; the other node takes over its work."""
     rig.spec = rig.spec.model_copy(update={"pipeline": rig.spec.pipeline.model_copy(update={"actors": 2})})
     package(rig)
     driver = Driver(rig, "--address", two_nodes.address)
@@ -140,7 +141,7 @@ def test_a_lost_node(rig: Rig, two_nodes: Cluster, tell: Tell) -> None:
     victim = next(node for node in two_nodes.worker_nodes if find(is_actor, children(node)))
     family = children(victim)
     two_nodes.remove_node(victim, allow_graceful=False)
-    end_all(family)  # they would notice in a second or two, and begin units until then
+    end_all(family)  # they would notice after a second or two, and start units until then
     rig.interrupt(committed)
     ended = driver.end()
     assert ended.code == 0, ended.text[-3000:]
@@ -155,13 +156,13 @@ def children(node: Any) -> list[psutil.Process]:
 def test_a_stopped_job(rig: Rig, job_cluster: JobCluster, tell: Tell) -> None:
     """`ray job stop`: SIGTERM, and SIGKILL three seconds later."""
     copy = package(rig, ("generation/unit.py", "    records, unreadable = read_unit(", "    time.sleep(5)\n"))
-    began = submit(job_cluster, "submit", "--no-wait", "--submission-id", "stopped", "--working-dir", str(copy), "--",
-                   "python", "jobs/generate.py", str(rig.spec_file()))  # fmt: skip
-    assert began.returncode == 0, began.stdout + began.stderr
+    words = ("--no-wait", "--submission-id", "stopped", "--working-dir", str(copy), "--")
+    submitted = submit(job_cluster, "submit", *words, "python", "jobs/generate.py", str(rig.spec_file()))
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     wait_for(lambda: len(committed_units(rig.out)) >= 1)
     assert submit(job_cluster, "stop", "stopped").returncode == 0
-    assert "was stopped" in submit(job_cluster, "status", "stopped").stdout
+    assert "stopped" in submit(job_cluster, "status", "stopped").stdout
     rig.interrupt(committed_units(rig.out))
-    assert rig.interrupted, "it was stopped in the middle of something"
+    assert rig.interrupted, "it was stopped in the middle of a unit"
     assert rig.generate().code == 0
     tell("ray job stop", "STOPPED; a second run finishes", judge(rig))

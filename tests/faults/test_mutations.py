@@ -1,7 +1,4 @@
-"""Planted faults: each is put into a copy of the package, and a named test must fail there.
-
-A test that passes on a broken package proves nothing; these prove that the byte-identity tests would notice.
-"""
+"""Planted faults: each is put into a copy of the package, where a named test must fail."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
+#: Source file, its right text, the wrong one, and the test that notices.
 FAULTS = {
     "two rows swapped": (
         "dentgen/diffusion/tick_numbers.py",
@@ -34,19 +32,19 @@ FAULTS = {
         "blank",
         "tests/diffusion/test_guidance.py::test_residual_guidance_equals_its_recurrence",
     ),
-    "a failed control that nobody hears of": (
+    "an ignored failure of a control branch": (
         "dentgen/diffusion/tick_state.py",
         "                self.broken[name] = error",
         "                del error",
         "tests/diffusion/test_engine.py::test_a_failing_branch_fails_its_canvases_only",
     ),
-    "a slot that keeps what diverged there": (
+    "a slot that keeps diverged values": (
         "dentgen/diffusion/tick_state.py",
         "        history.zero_()",
         "        history[0].zero_()",
         "tests/diffusion/test_tick_state.py::test_a_diverged_canvas_stays_in_its_slot",
     ),
-    "rows without control that take a neighbour's": (
+    "rows without control that take a neighbour's residuals": (
         "dentgen/diffusion/tick_state.py",
         ".masked_fill_((scale == 0).view(wide), 0)",
         "",
@@ -58,7 +56,7 @@ FAULTS = {
         "    arrays.column[slot] = 1 + max(step - 1, 0)",
         "tests/diffusion/test_tick_state.py::test_a_mixed_batch_equals_diffusers_one_by_one",
     ),
-    "pictures handed to the wrong requests": (
+    "pictures assigned to the wrong requests": (
         "dentgen/generation/unit.py",
         "for (request, _), picture in zip(finite, pictures, strict=True)",
         "for (request, _), picture in zip(finite, reversed(pictures), strict=True)",
@@ -70,13 +68,13 @@ FAULTS = {
         "return torch.randn(shape, dtype=torch.float32)",
         "tests/diffusion/test_engine.py::test_bits_do_not_depend_on_neighbours_or_order",
     ),
-    "noise that forgets the variant": (
+    "noise that does not depend on the variant": (
         "dentgen/seeding.py",
         "derive_seed(self.seed, self.key, self.variant, purpose, step)",
         "derive_seed(self.seed, self.key, purpose, step)",
         "tests/test_seeding.py::test_noise_depends_on_its_name_alone",
     ),
-    "a ledger that is not asked": (
+    "a resume that ignores the ledger": (
         "dentgen/pipeline/run.py",
         "pending = [unit for unit in plan.units if unit.name not in done]",
         "pending = list(plan.units)",
@@ -88,61 +86,61 @@ FAULTS = {
         "    if False:\n        _require_same",
         "tests/shards/test_ledger.py::test_other_bytes_are_refused_and_change_nothing",
     ),
-    "a lost lease that nobody minds": (
+    "an ignored loss of the lease": (
         "dentgen/pipeline/run.py",
         "        progress(samples)\n        lease.check()",
         "        progress(samples)",
         "tests/builds/test_overlap.py::test_a_build_that_loses_its_lease_stops_at_the_next_unit[False]",
     ),
-    "an object replaced whatever stands there": (
+    "an object replaced without a condition": (
         "dentgen/storage/conditional_put.py",
         '{"IfMatch": found} if _is_s3(fs) else {}',
         "{}",
         "tests/storage/test_files.py::test_s3_refuses_a_swap_that_was_overtaken",
     ),
-    "a record that kills and is read all the same": (
+    "a quarantined record that is read again": (
         "dentgen/conditions/unit_records.py",
         "        start = position + 1",
         "        start = position",
         "tests/conditions/test_quarantine.py::test_crashing_records_are_found_and_their_neighbours_used",
     ),
-    "a tar whose range is read from its beginning": (
+    "a range of a tar that is read from its beginning": (
         "dentgen/conditions/readers/tar.py",
         "wanted.before, wanted.before + wanted.stop - wanted.start",
         "wanted.stop - wanted.start",
         "tests/conditions/test_quarantine.py::test_crashing_records_are_found_and_their_neighbours_used",
     ),
-    "rejects that vanish": (
+    "lost rejections": (
         "dentgen/conditions/unit_records.py",
         "rejected.append(_rejection(unit, position, raw.key, str(error), repeats * spec.sampling.variants))",
         "del error",
         "tests/builds/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",
     ),
-    "unreadable shards that vanish": (
+    "lost unreadable shards": (
         "dentgen/pipeline/units.py",
         "        if index.problem and left > 0:",
         "        if False:",
         "tests/builds/test_dirty.py::test_every_kind_of_damage_is_named_and_nothing_else_is_touched",
     ),
-    "a repair that puts whatever it made": (
+    "a repair that writes other bytes than were committed": (
         "dentgen/shards/ledger.py",
         "    if sealed not in {None, record.sha256}:",
         "    if False:",
         "tests/pipeline/test_repair.py::test_a_lost_record_lets_no_other_bytes_in",
     ),
-    "a name that stands before its bytes do": (
+    "a name that is written before its content is synced": (
         "dentgen/storage/conditional_put.py",
         "            os.fsync(file.fileno())\n",
         "",
         "tests/storage/test_files.py::test_content_is_synced_before_its_name",
     ),
-    "a name that a power cut forgets": (
+    "a name that is not synced": (
         "dentgen/storage/conditional_put.py",
         "        temporary.unlink()\n    _sync_folder(final.parent)\n",
         "        temporary.unlink()\n",
         "tests/storage/test_files.py::test_content_is_synced_before_its_name",
     ),
-    "an object that is put whatever stands there": (
+    "an object written without a condition": (
         "dentgen/storage/conditional_put.py",
         'fs.pipe_file(path, data, mode="create")',
         "fs.pipe_file(path, data)",
@@ -155,19 +153,19 @@ FAULTS = {
         '    replaced = _put_shard(out, unit, shard) if shard else b""\n',
         "tests/shards/test_ledger.py::test_the_record_is_put_last",
     ),
-    "a published shard that nobody reads again": (
+    "a published shard that is not checked": (
         "dentgen/shards/ledger.py",
         "    if published != record.sha256:",
         "        if False:",
         "tests/shards/test_ledger.py::test_a_shard_replaced_during_its_commit_is_restored_and_reported",
     ),
-    "a second attempt at what was read already": (
+    "a retry with consumed canvases": (
         "dentgen/pipeline/actors/restarting_engine.py",
         "            return self._retry(lambda driver: driver.run(canvases))",
         "            left = iter(canvases)\n            return self._retry(lambda driver: driver.run(list(left)))",
         "tests/pipeline/actors/test_restarting_engine.py::test_an_engine_that_dies_once_gives_the_same_latents",
     ),
-    "an error that is collected and forgotten": (
+    "collected errors that are not raised": (
         "dentgen/pipeline/run.py",
         "    if failures:\n        raise BuildError(",
         "    if False:\n        raise BuildError(",
@@ -176,26 +174,58 @@ FAULTS = {
     "a seal without a unit": (
         "dentgen/shards/index.py",
         "    missing = [unit.name for unit in plan.units if unit.name not in done]\n",
-        "    missing = []\n    plan = plan.model_copy(update={'units': [u for u in plan.units if u.name in done]})\n",
+        "    missing = []\n",
         "tests/shards/test_index.py::test_a_pending_unit_is_not_sealed",
     ),
-    "planned samples that nobody adds up": (
+    "a seal that does not add up the samples": (
         "dentgen/shards/index.py",
         "    if index.planned != index.written + index.rejected:",
         "    if False:",
         "tests/shards/test_index.py::test_a_ledger_that_does_not_add_up_is_not_sealed",
     ),
-    "shards that nobody misses": (
+    "a seal that does not look for the shards": (
         "dentgen/shards/index.py",
         "    if wrong:\n        first",
         "    if False:\n        first",
         "tests/pipeline/test_repair.py::test_a_build_with_damaged_shards_is_not_finished",
     ),
-    "a unit that is counted for every attempt": (
+    "samples counted again after a resume": (
         "dentgen/pipeline/run.py",
         "    before = planned - sum(",
         "    before = planned + 0 * sum(",
         "tests/builds/test_overlap.py::test_a_build_that_raises_releases_its_lease_and_the_next_one_resumes",
+    ),
+    "an engine that units do not take turns with": (
+        "dentgen/pipeline/actors/restarting_engine.py",
+        "threading.Lock() if drain_per_call else nullcontext()",
+        "nullcontext()",
+        "tests/pipeline/actors/test_restarting_engine.py::test_calls_share_the_engine_unless_it_is_drained[True]",
+    ),
+    "a call that is not retried because another one replaced its engine": (
+        "dentgen/pipeline/actors/restarting_engine.py",
+        "            if not driver.dead:",
+        "            if not self._driver.dead:",
+        "tests/pipeline/actors/test_restarting_engine.py::"
+        "test_a_call_whose_engine_another_call_has_replaced_is_retried",
+    ),
+    "units cut by position where a split skips records": (
+        "dentgen/pipeline/units.py",
+        "((wanted[start : start + limit], ()) for start in range(0, len(wanted), limit))",
+        "((part, ()) for start in range(0, len(index.keys), limit)"
+        " if (part := [n for n in wanted if start <= n < start + limit]))",
+        "tests/pipeline/test_units.py::test_a_small_split_gives_full_units",
+    ),
+    "a seal that holds the whole ledger": (
+        "dentgen/shards/index.py",
+        "_counted(read_ledgers(out, (unit.name for unit in plan.units)), builder))",
+        "_counted(list(read_ledgers(out, (unit.name for unit in plan.units))), builder))",
+        "tests/shards/test_index.py::test_memory_of_sealing_does_not_grow_with_the_ledger",
+    ),
+    "a plan whose units another attempt replaced": (
+        "dentgen/shards/plan_file.py",
+        "    if storage.read_bytes(units_url) != units:",
+        "    if False:",
+        "tests/shards/test_plan_file.py::test_units_that_a_concurrent_plan_overwrote_are_restored_by_the_winner",
     ),
     "shards in the order of the listing": (
         "dentgen/conditions/readers/source.py",

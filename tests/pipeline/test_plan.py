@@ -48,7 +48,7 @@ def test_a_limit_stops_indexing_early(small_source: Path, tmp_path: Path, monkey
     for limit, indexed in ((3, [(1, 2)]), (4, [(1, 2), (2, 2)])):
         seen: list[tuple[int, int]] = []
         spec = small_spec(small_source, tmp_path / "out", source={"limit": limit})
-        plan = make_plan(spec, lambda *counts, seen=seen: seen.append(counts))  # type: ignore[misc]
+        plan = make_plan(spec, lambda *counts, seen=seen: seen.append(counts))
         assert plan.planned == 2 * limit
         assert seen == indexed
 

@@ -23,7 +23,7 @@ from tests.conftest import problems, small_spec
 
 
 def quick_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> BuildSpec:
-    return small_spec(source, out, **{"sampling": {"steps": 1}, **sections})
+    return small_spec(source, out, sampling={"steps": 1}, **sections)
 
 
 @pytest.fixture

@@ -20,19 +20,18 @@ from torch.utils.data import DataLoader
 
 import dentgen
 from dentgen import storage
-from dentgen.conditions.decode import decode_record
-from dentgen.conditions.prepare import fit_record
-from dentgen.conditions.readers.raw import RawRecord
 from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError, SpecError, StorageError
-from dentgen.pipeline.run import build
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
+from dentgen.report.card.write import write_description
 from dentgen.shards.dataset import decode_sample, open_dataset
+from dentgen.shards.index import read_index
 from dentgen.shards.ledger import digest_of
+from dentgen.shards.plan_file import write_plan
 from dentgen.shards.reader import read_samples
 from dentgen.shards.tar import image_bytes, json_bytes, png_bytes, tar_bytes
 from tests.conftest import ROOT
-from tests.small_builds import SIZE, described_build, two_split_source, two_split_spec
+from tests.report.fake_builds import fake_build, rejected, written
 
 #: What each rank runs: its share of the keys, through a spawned worker.
 RANK = """
@@ -61,14 +60,18 @@ print(json.dumps({"splits": {split: len(splits[split]) for split in splits}, "sa
 """
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict[str, bytes]]) -> Path:
-    return two_split_source(tmp_path_factory.mktemp("source"), demo_members)
+#: Pixels of a fake build.
+SIZE = 16
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
-    return described_build(two_split_spec(source, tmp_path_factory.mktemp("build") / "out"))
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five shards of two samples each; the first and the last one belong to ``validation``, the others to ``train``."""
+    out = tmp_path_factory.mktemp("build") / "out"
+    plan = fake_build(out, [written(number) for number in range(5)])
+    write_plan(str(out), plan)
+    write_description(str(out), plan, read_index(str(out)))
+    return out
 
 
 def members(out: Path) -> dict[str, dict[str, bytes]]:
@@ -99,20 +102,14 @@ def test_a_loader_just_works(out: Path) -> None:
     assert keys == list(members(out)), "in the order of the build"
 
 
-def test_labels_are_the_fitted_maps_of_the_source_bit_for_bit(
-    out: Path, source: Path, demo_members: dict[str, dict[str, bytes]]
-) -> None:
-    picture = members(out)
+def test_pixels_are_those_of_the_members(out: Path) -> None:
+    stored = members(out)
     for sample in open_dataset(str(out)):
-        key = json.loads(sample["metadata"])["source_key"]
-        raw = RawRecord(key, key, {k: v for k, v in demo_members[key].items() if not k.startswith("photo")})
-        record = fit_record(decode_record(raw, ("segmentation", "lighting")), SIZE, "pad")
-        assert record.fdi is not None
-        assert (sample["seg"].numpy() == record.conditions["segmentation"]).all()
-        assert (sample["light"].numpy() == record.conditions["lighting"]).all()
-        assert (sample["fdi"].numpy() == record.fdi).all()
-        expected = np.asarray(Image.open(io.BytesIO(picture[sample["key"]]["png"])))
-        assert (sample["image"].permute(1, 2, 0).numpy() == expected).all()
+        for name in ("seg", "fdi", "light"):
+            expected = np.asarray(Image.open(io.BytesIO(stored[sample["key"]][f"{name}.png"])))
+            assert (sample[name].numpy() == expected).all()
+        picture = np.asarray(Image.open(io.BytesIO(stored[sample["key"]]["png"])))
+        assert (sample["image"].permute(1, 2, 0).numpy() == picture).all()
 
 
 def test_every_encoding_comes_back_bit_for_bit() -> None:
@@ -186,19 +183,18 @@ def test_shards_without_a_split_are_not_read(out: Path, monkeypatch: pytest.Monk
     monkeypatch.undo()
     assert keys == [key for key, sample in members(out).items() if json.loads(sample["json"])["split"] == "validation"]
     assert samples.num_samples == len(keys) == 4
-    assert read == ["index.json", "000000.tar", "000001.tar"]
+    assert read == ["index.json", "000000.tar", "000004.tar"]
     assert open_dataset(str(out), "train").num_samples == 6
 
 
-def test_of_a_shard_of_two_splits_one_is_yielded(source: Path, tmp_path: Path) -> None:
-    spec = two_split_spec(source, tmp_path / "out")
-    build(
-        spec.model_copy(update={"pipeline": spec.pipeline.model_copy(update={"samples_per_shard": 6})}), use_ray=False
-    )
-    kept = {split: [s["key"] for s in open_dataset(str(tmp_path / "out"), split)] for split in ("train", "validation")}
-    assert len(open_dataset(str(tmp_path / "out"), "validation").shards) == 1
-    assert {split: len(keys) for split, keys in kept.items()} == {"train": 6, "validation": 4}
-    assert all("p000000" in key for key in kept["validation"])
+def test_of_a_shard_of_two_splits_one_is_yielded(tmp_path: Path) -> None:
+    fake_build(tmp_path, [[*written(0), *written(1)], written(2)])
+    keys = {
+        split: [sample["key"] for sample in open_dataset(str(tmp_path), split)] for split in ("train", "validation")
+    }
+    assert keys["validation"] == ["jaw-000-v000", "jaw-000-v001"]
+    assert keys["train"] == ["jaw-001-v000", "jaw-001-v001", "jaw-002-v000", "jaw-002-v001"]
+    assert len(open_dataset(str(tmp_path), "validation").shards) == 1
 
 
 def test_wrong_arguments_and_unfinished_builds_are_errors_that_name_them(out: Path, tmp_path: Path) -> None:
@@ -275,9 +271,8 @@ def test_a_key_in_a_folder_that_webdataset_skips_is_read(out: Path, tmp_path: Pa
     assert [sample["key"] for sample in open_dataset(str(tmp_path))] == ["__a__/b-v000"]
 
 
-def test_an_empty_build_is_an_empty_dataset(demo_members: dict[str, dict[str, bytes]], tmp_path: Path) -> None:
-    source = two_split_source(tmp_path, {key: {**value, "seg.png": b""} for key, value in demo_members.items()})
-    build(two_split_spec(source, tmp_path / "out"), use_ray=False)
+def test_an_empty_build_is_an_empty_dataset(tmp_path: Path) -> None:
+    fake_build(tmp_path / "out", [rejected(0, "torn")])
     samples = open_dataset(str(tmp_path / "out"), shuffle=8)
     assert (samples.num_samples, list(DataLoader(samples, num_workers=2))) == (0, [])
     with pytest.raises(SpecError) as caught:

@@ -63,11 +63,13 @@ def copied_bundle(family: Path, folder: Path) -> Path:
     return folder
 
 
-def wait_for_lines(file: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a run in another process has logged some lines."""
-    for _ in range(1200):
+def wait_for_lines(file: Path, lines: int, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    """Wait until a run in another process has logged some lines; end it if it never does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         assert process.poll() is None, "the run ended before it could be killed"
         if file.exists() and len(file.read_text().splitlines()) > lines:
             return
         time.sleep(0.05)
-    raise AssertionError(f"{file} never had {lines} steps")
+    process.kill()
+    raise AssertionError(f"{file} did not have {lines} lines after {seconds} s")

@@ -64,7 +64,7 @@ def test_one_unit_is_packed_while_the_engine_samples_another(
     expected = [units.whole(number).shard for number in (0, 1)]
     first = units.canvases(0)[0].key
     packing, ticking, packed = threading.Event(), threading.Event(), threading.Event()
-    watch, tar_bytes, run = EngineWatch(), unit_module.tar_bytes, RestartingEngine.run
+    watch, tar_bytes, run = EngineWatch(), vars(unit_module)["tar_bytes"], RestartingEngine.run
 
     def pack(samples: Any) -> bytes:
         samples = list(samples)
