@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from dentgen.cli.demo import spec_or_demo
-from dentgen.cli.measurement import JsonFile, Overrides, SpecFile, prepare_folder
+from dentgen.cli.measurement import JsonFile, JudgeRecords, Overrides, SpecFile, UnetSteps, prepare_folder
+from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 
 app = typer.Typer(no_args_is_help=True, help="Compare ways to generate, as a table: T1.")
 
@@ -25,6 +26,8 @@ def t1(
     set_: Overrides = None,
     work: Annotated[str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds.")] = "work/evaluate",
     records: Annotated[int, typer.Option(min=2, help="Unseen phantoms, one image each.")] = 64,
+    judge_records: JudgeRecords = DEFAULT_JUDGES.records,
+    unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,
     before: Annotated[
         str | None,
         typer.Option(metavar="BUNDLE", help="Bundle whose tiny decoder was not distilled: a third decoder."),
@@ -39,7 +42,7 @@ def t1(
     Runs seven samplers from DDIM 50 to UniPC 4 with every decoder of the
     bundle (which needs an LCM-LoRA) on unseen phantoms, from the same noise.
 
-    Takes about 15 minutes for the miniature on two cores.
+    Takes about ten minutes for the miniature on two cores.
 
     Example: dentgen compare T1 --set model.bundle=work/miniature --records 48
     """
@@ -50,7 +53,8 @@ def t1(
     prepare_folder(json)
     prepare_folder(html)
     build_spec = read_spec(*spec_or_demo(spec, set_))
-    study = compare_solvers(build_spec, work, records=records, before=before)
+    judges = JudgeSettings(judge_records, unet_steps)
+    study = compare_solvers(build_spec, work, records=records, before=before, judges=judges)
     typer.echo("\n".join(table_lines(study)))
     write_study_page(study, f"T1: solvers and decoders of {build_spec.model.bundle}", html)
     typer.echo(f"images: {html}")

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from dentgen.cli.demo import spec_or_demo
-from dentgen.cli.measurement import JsonFile, Overrides, SpecFile, prepare_folder
+from dentgen.cli.measurement import JsonFile, JudgeRecords, Overrides, SpecFile, UnetSteps, prepare_folder
 from dentgen.errors import SpecError
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 
@@ -18,8 +18,6 @@ Work = Annotated[
     str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
 ]
 Records = Annotated[int, typer.Option(min=2, help="Unseen phantoms to measure on.")]
-JudgeRecords = Annotated[int, typer.Option(min=2, help="Phantoms that judges are trained on.")]
-UnetSteps = Annotated[int, typer.Option(min=1, help="Training steps of the U-Net segmenter.")]
 DilatedSteps = Annotated[int, typer.Option(min=1, help="Training steps of the dilated segmenter.")]
 DetectorSteps = Annotated[int, typer.Option(min=1, help="Training steps of each detector.")]
 

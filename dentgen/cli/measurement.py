@@ -18,6 +18,8 @@ SpecFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace one key of the spec; repeatable.")
 ]
+JudgeRecords = Annotated[int, typer.Option(min=2, help="Phantoms that judges are trained on.")]
+UnetSteps = Annotated[int, typer.Option(min=1, help="Training steps of the U-Net segmenter.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file too.")]
 
 

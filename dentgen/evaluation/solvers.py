@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import generated_images
-from dentgen.evaluation.judge_cache import cached_segmenters
+from dentgen.evaluation.judge_cache import cached_judge
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
+from dentgen.evaluation.judges import Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.evaluation.solver_timing import Timing, measure_timing
 from dentgen.models.bundle import find_bundle
@@ -117,12 +117,8 @@ class SolverStudy:
             {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
             for row in (*self.rows, self.reference)
         ]
-        return {
-            "rows": rows,
-            "decoder_speed": self.decoder_speed,
-            "build_speed": self.build_speed,
-            "records": len(self.keys),
-        }
+        speeds = {"decoder_speed": self.decoder_speed, "build_speed": self.build_speed}
+        return {"rows": rows, **speeds, "records": len(self.keys)}
 
 
 def available_decodings(bundle: str, before: str | None) -> list[Decoding]:
@@ -148,7 +144,7 @@ def compare_solvers(
         work: Folder for phantoms, judges and builds, shared with the other evaluations.
         records: Number of unseen phantoms to generate from.
         before: Bundle with the tiny decoder as it was before distillation.
-        judges: Training of the judge.
+        judges: Training of the judge, a U-Net.
 
     Raises:
         SpecError: If the bundle has no LCM-LoRA.
@@ -157,7 +153,8 @@ def compare_solvers(
     size = spec.conditions.size
     training = reference_set(work, judges.records, JUDGE_SEED, size)
     test = reference_set(work, records, TEST_SEED, size)
-    judge = cached_segmenters(work, training.photos, training.seg, judges)["unet"]
+    steps = judges.unet_steps
+    judge = cached_judge(work, Segmenter, training.photos, training.seg, steps=steps, seed=0, name="unet")
     decodings = available_decodings(spec.model.bundle, before)
     timing = measure_timing({d.name: solver_spec(spec, SAMPLERS[-1], d) for d in decodings})
     images = _generate(spec, work, test, decodings)
@@ -209,7 +206,7 @@ def measured_row(
     images: NDArray[np.uint8],
     kl_images: NDArray[np.uint8],
     test: ReferenceSet,
-    judge: Segmenter | DilatedSegmenter,
+    judge: Segmenter,
     timing: Timing,
 ) -> Row:
     """Score the images of one sampler and decoder.
@@ -235,7 +232,7 @@ def _row(
     images: NDArray[np.uint8],
     kl_images: NDArray[np.uint8],
     test: ReferenceSet,
-    judge: Segmenter | DilatedSegmenter,
+    judge: Segmenter,
     latency: float = nan,
     decoding: float = nan,
 ) -> Row:

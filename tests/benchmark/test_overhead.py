@@ -47,6 +47,7 @@ def test_fewer_than_two_builds_of_two_units_are_rejected(tmp_path: Path, counts:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_units_are_committed_while_others_are_generated(tmp_path: Path, ray_local: None) -> None:
     """Whatever else Ray schedules, commits must get their share; a kill loses what is not committed."""
     write_tar(tmp_path / "conditions" / "a.tar", {f"r{number}": {"json": b"{}"} for number in range(UNITS)})

@@ -87,6 +87,7 @@ print(json.dumps([before, state()]))
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_build_shuts_down_the_ray_that_it_started_and_restores_what_it_set(
     source: Path, tmp_path: Path, whole: Path
 ) -> None:

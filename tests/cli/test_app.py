@@ -81,6 +81,7 @@ def test_damage_is_exit_code_1_and_repaired(small_source: Path, tmp_path: Path, 
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_demo_builds_as_a_command(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     run = dentgen("generate", "jobs/specs/demo.yaml", "--set", f"output.path={out}")
@@ -131,7 +132,10 @@ def test_too_many_rejected_samples_are_no_success(
 @pytest.mark.parametrize("ray", [False, pytest.param(True, marks=[pytest.mark.ray, pytest.mark.slow])])
 def test_ctrl_c_ends_with_one_clean_line_and_resumes(ray: bool, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["generate", "demo", "--set", f"output.path={out}", *([] if ray else ["--no-ray"])]
+    few = ("source.limit=6", "sampling.variants=1", "sampling.steps=2", "pipeline.samples_per_shard=1",
+           f"output.path={out}")  # fmt: skip
+    settings = [word for setting in few for word in ("--set", setting)]
+    arguments = ["generate", "demo", *settings, *([] if ray else ["--no-ray"])]
     command = [sys.executable, "-m", "dentgen", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stderr is not None

@@ -33,13 +33,11 @@ def test_a_bundle_without_an_lcm_lora_is_rejected_before_anything_is_rendered(tm
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_t1_prints_and_writes(tmp_path: Path) -> None:
-    """The judge is trained as by default, which takes minutes."""
     page, file = tmp_path / "T1.html", tmp_path / "T1.json"
     run = CliRunner().invoke(
         app, ["T1", "--records", "2", "--work", str(tmp_path / "work"), "--html", str(page), "--json", str(file),
-              "--set", "conditions.size=64"],
+              "--set", "conditions.size=64", "--judge-records", "2", "--unet-steps", "2"],
     )  # fmt: skip
     assert run.exit_code == 0, run.output
     assert str(page) in run.stdout

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dentgen.shards import layout
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import RECIPES, read_train_spec
 from dentgen.spec.yaml_file import read_spec
@@ -128,6 +129,13 @@ def test_every_command_is_used_in_the_guide() -> None:
     lines = [line for page in (DOCS / "guide").glob("*.md") for line in shell_commands(page)]
     used = {parse(words).name for line in lines if (words := dentgen_words(line)) is not None}
     assert {command.name.removeprefix("dentgen ") for command in visible_commands()} <= used
+
+
+@pytest.mark.fast
+def test_every_file_of_a_build_is_in_the_reference() -> None:
+    text = (DOCS / "reference" / "output.md").read_text()
+    names = [*layout.TOP, layout.SOURCE_INDEX, layout.plan_head(), layout.plan_units(), layout.shard("000000")]
+    assert [name for name in [*names, layout.ledger("000000")] if f"OUT/{name}" not in text] == []
 
 
 @pytest.mark.fast

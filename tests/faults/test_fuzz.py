@@ -10,6 +10,7 @@ import pytest
 from tests.faults.fuzz import find
 
 
+@pytest.mark.slow
 def test_a_few_hundred_inputs_keep_the_laws() -> None:
     inputs, findings = find(0, 60)
     print(f"seeds 0 to 59: {inputs} inputs")  # noqa: T201

@@ -10,9 +10,13 @@ import pytest
 from dentgen import storage
 from dentgen.models.bundle import find_bundle, load_bundle
 from dentgen.phantom.shards import PhantomSet, write_phantoms
-from tests.jobs.cluster import Cluster, submit
+from tests.jobs.cluster import Cluster, require_same_as_command, submit
 
 JOB = ("submit", "--working-dir", ".", "--", "python", "jobs/train.py", "jobs/specs/train-adapter.yaml")
+
+
+def test_it_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    require_same_as_command("train", monkeypatch, capsys)
 
 
 @pytest.mark.ray

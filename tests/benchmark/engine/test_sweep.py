@@ -21,6 +21,7 @@ def ignore(*_: object) -> None:
     """Neither log nor progress."""
 
 
+@pytest.mark.slow
 def test_contestants_generate_the_same_images_and_are_compared(tmp_path: Path) -> None:
     file, done = tmp_path / "figures.json", []
     overrides = ["sampling.steps=2", "conditions.size=64"]
