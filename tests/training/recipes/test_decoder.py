@@ -78,7 +78,8 @@ def test_critic_and_decoder_do_not_share_gradients(phantoms: str, family: Path) 
         critics += [_gradient(recipe.critic)] if recipe.critic is not None else []
     assert torch.equal(*critics)
     without, one, ten = decoders
-    torch.testing.assert_close(ten - without, 10 * (one - without), rtol=1e-3, atol=1e-5)
+    deviation = (ten - without) - 10 * (one - without)  # float32 differences, so measured by the largest gradient
+    assert deviation.abs().max() < 1e-3 * (ten - without).abs().max()
     assert not torch.equal(one, without)
 
 
