@@ -1,4 +1,4 @@
-"""Train one component of a bundle: ``ray job submit --working-dir . -- python jobs/train.py SPEC [--set A.B=VALUE]``."""
+"""Train a component of a bundle: ``ray job submit --working-dir . -- python jobs/train.py SPEC [--set A.B=VALUE]``."""
 
 from __future__ import annotations
 

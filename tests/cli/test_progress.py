@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from dentgen.cli import progress as module
 from dentgen.cli.progress import ConsoleProgress
 
 
@@ -21,7 +20,7 @@ def test_a_log_gets_the_first_and_the_last_line(capsys: pytest.CaptureFixture[st
 
 def test_a_log_gets_a_line_per_interval(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(float(second) for second in range(1, 100, 4))
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("dentgen.cli.progress.time.monotonic", lambda: next(now))
     with ConsoleProgress("generating", "sample") as progress:
         for done in range(1, 10):
             progress(done, 100)
