@@ -156,7 +156,7 @@ FAULTS = {
     "a published shard that is not checked": (
         "dentgen/shards/ledger.py",
         "    if published != record.sha256:",
-        "        if False:",
+        "    if False:",
         "tests/shards/test_ledger.py::test_a_shard_replaced_during_its_commit_is_restored_and_reported",
     ),
     "a retry with consumed canvases": (

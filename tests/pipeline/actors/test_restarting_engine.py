@@ -24,7 +24,7 @@ def units(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict
 
 
 def dies(monkeypatch: pytest.MonkeyPatch, times: int) -> list[DiffusionEngine]:
-    """Engines die in their first ticks, so many of them; returns those that died."""
+    """Let N engines die in their first tick; returns those that died."""
     tick, died = DiffusionEngine.tick, list[DiffusionEngine]()
 
     def fails(engine: DiffusionEngine) -> list[Finished | Failed]:

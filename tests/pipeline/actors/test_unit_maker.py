@@ -70,7 +70,7 @@ def test_one_unit_is_packed_while_the_engine_samples_another(
         samples = list(samples)
         if samples[0][0] == first:
             packing.set()
-            assert ticking.wait(SECONDS), "the engine stands still while a unit is packed"
+            assert ticking.wait(SECONDS), "the engine is idle while a unit is packed"
             packed.set()
         return tar_bytes(samples)
 
