@@ -22,7 +22,7 @@ test-fast: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest -q $(BOTH) -m slow
 
-# A thousand phantoms, ten thousand damaged inputs, a kill before every change of the disk, a storm of kills.
+# A thousand phantoms, twenty thousand damaged inputs, a kill before every change of the disk, a storm of kills.
 test-long: $(READY)
 	$(BIN)/pytest -q -m long
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA
+from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA, YES_NO_ATTRIBUTES
 
 
 class Document(BaseModel):
@@ -16,38 +18,105 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_MAX_WORD: Final = 200
+_MAX_NAME: Final = 1000
+_MAX_PROMPT: Final = 10_000
+#: What tables and spreadsheets write where nothing is known.
+_UNKNOWN: Final = frozenset({"", "nan", "null", "n/a", "none", "unknown"})
+_YES_NO: Final = {"true": "yes", "1": "yes", "yes": "yes", "false": "no", "0": "no", "no": "no"}
+
+
 def as_word(value: object) -> str:
-    """Numbers and booleans as text, because attributes are words; "" for anything that is not a scalar."""
+    """Numbers and booleans as text, because attributes are words; "" for NaN and anything that is not a scalar.
+
+    Raises:
+        ValueError: If a number is infinite or has more digits than a word may have letters.
+    """
     match value:
         case bool():
             return "yes" if value else "no"
-        case int() | float():
-            return f"{value:g}"
+        case int():
+            if abs(value) >= 10**_MAX_WORD:
+                raise ValueError(f"found a number of over {_MAX_WORD} digits, expected a word")
+            return str(value)
+        case float() if not math.isfinite(value):
+            if math.isinf(value):
+                raise ValueError(f"found {value}, expected a finite number")
+            return ""
+        case float():
+            return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
         case str():
             return value
         case _:
             return ""
 
 
-_Word = Annotated[str, BeforeValidator(as_word, json_schema_input_type=str | int | bool)]
+def attribute_word(name: str, value: object) -> str:
+    """Value of an attribute as it is compared and stored: "" if it is unknown, yes or no where that is the question.
+
+    Args:
+        name: Name of the attribute.
+        value: Text, number or boolean, as a record's JSON or a spec's ``oversample`` has it.
+
+    Raises:
+        ValueError: If it is too long or has control characters.
+    """
+    word = _text(as_word(value).strip(), _MAX_WORD)
+    if word.lower() in _UNKNOWN:
+        return ""
+    return _YES_NO.get(word.lower(), word) if name in YES_NO_ATTRIBUTES else word
+
+
+def _text(text: str, most: int, allowed: str = "") -> str:
+    """The text, unless it is longer than ``most`` or has control characters or halves of characters.
+
+    Raises:
+        ValueError: If it is or has.
+    """
+    if len(text) > most:
+        raise ValueError(f"found {len(text)} characters, expected at most {most}")
+    wrong = next((c for c in text if unicodedata.category(c) in {"Cc", "Cs"} and c not in allowed), "")
+    if wrong:
+        raise ValueError(f"found the character {wrong!a}, expected text without control characters")
+    return text
+
+
+def _word(value: object, info: ValidationInfo) -> str:
+    return attribute_word(info.field_name or "", value)
+
+
+def _name(value: object) -> object:
+    """A text or number as text; anything else is left to pydantic to refuse."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return value
+    return _text(as_word(value), _MAX_NAME)
+
+
+def _prompt(value: object) -> object:
+    return _text(value, _MAX_PROMPT, "\t\n\r") if isinstance(value, str) else value
+
+
+_Word = Annotated[str, BeforeValidator(_word, json_schema_input_type=str | int | float | bool | None)]
+_Name = Annotated[str, BeforeValidator(_name, json_schema_input_type=str | int | float | None)]
+_Prompt = Annotated[str, BeforeValidator(_prompt, json_schema_input_type=str | None)]
 
 
 class ConditionMetadata(BaseModel):
-    """Content of a condition record's ``KEY.json``: every field may be missing, unknown ones are ignored."""
+    """Content of a condition record's ``KEY.json``: every field may be missing or null, unknown ones are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    group: str = Field(default="", description="Patient or jaw, never divided between splits; the key by default.")
-    split: str = ""
-    prompt: str = ""
-    license: str = Field(default="", description="Licence of the record.")
-    view: str = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
-    arch: str = Field(default="", description="Jaws in the picture: upper, lower, both.")
+    group: _Name = Field(default="", description="Patient or jaw, never divided between splits; the key by default.")
+    split: _Name = ""
+    prompt: _Prompt = ""
+    license: _Name = Field(default="", description="Licence of the record.")
+    view: _Word = Field(default="", description="Camera view: frontal, left, right, upper-occlusal, lower-occlusal.")
+    arch: _Word = Field(default="", description="Jaws in the picture: upper, lower, both.")
     look: _Word = Field(default="", description="Kind of picture: photo, scan.")
     dentition: _Word = Field(default="", description="permanent, deciduous.")
-    shade: str = Field(default="", description="Colour of the teeth, a word.")
-    gum: str = Field(default="", description="Look of the gum, a word.")
-    lighting: str = Field(
+    shade: _Word = Field(default="", description="Colour of the teeth, a word.")
+    gum: _Word = Field(default="", description="Look of the gum, a word.")
+    lighting: _Word = Field(
         default="", validation_alias=AliasChoices("lighting", "light"), description="Kind of light, a word."
     )
     missing_teeth: _Word = Field(default="", description="Teeth missing between two that are in the picture.")
@@ -57,6 +126,12 @@ class ConditionMetadata(BaseModel):
     plaque: _Word = Field(default="", description="Plaque can be seen: yes, no.")
     stain: _Word = Field(default="", description="Stain can be seen: yes, no.")
     mirrored: _Word = Field(default="", description="Photographed in a mirror, so flipped left to right: yes, no.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        """Take null for missing, as most writers of JSON do."""
+        return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -76,6 +151,8 @@ class Unit:
         duplicates: Positions in the shard whose key an earlier record of the source already has.
         repeats: How many times the variants of each used record are generated; empty: once.
         shard_bytes: Size of the condition shard when the build was planned.
+        shard_tag: Its tag (etag or mtime) then, "" if it is not to be compared.
+        shard_content: What identifies its content, wherever it lies and whenever it was copied; "" for unknown.
         first_byte, end_byte: Byte range of the records in a tar; ``end_byte`` is 0 if the shard is no tar.
         problem: Why the unit's only record cannot be read, found when the source was indexed; "" if it can.
         problem_key: Key of the record at which reading ended, if it is known.
@@ -93,6 +170,8 @@ class Unit:
     end_byte: int = 0
     problem: str = ""
     problem_key: str = ""
+    shard_tag: str = ""
+    shard_content: str = ""
 
     @property
     def name(self) -> str:
@@ -128,7 +207,7 @@ class UnitTiming(Document):
     started: float = Field(description="Unix time, seconds.")
     seconds: float = Field(description="Duration from reading to packing.")
     committed: float = Field(default=0.0, description="Unix time of the commit, seconds.")
-    worker: str = Field(description="Host and process that generated it.")
+    worker: str = Field(description="Anonymous name of the process that generated it.")
 
 
 class LedgerRecord(Document):
@@ -140,6 +219,7 @@ class LedgerRecord(Document):
     shard: str = Field(description='Name under shards/, "" if every record of the unit was rejected.')
     bytes: int = Field(ge=0)
     sha256: str
+    source_sha256: str = Field(default="", description="sha256 of the condition records as they were read.")
     samples: tuple[SampleStatus, ...]
     timing: UnitTiming | None = None
 
@@ -159,12 +239,14 @@ class LeaseRecord(Document):
 
     owner: str = Field(description="Random name of the run.")
     host: str
-    process: int = Field(description="Process id.")
+    process: int = Field(ge=0, lt=2**31, description="Process id.")
     machine: str = Field(default="", description='Identifies processes that can see each other; "" if unknown.')
-    process_started: float = Field(description="Start of the process, seconds since boot.")
+    process_started: float = Field(allow_inf_nan=False, description="Start of the process, seconds since boot.")
     since: str = Field(description="When the lease was acquired, ISO 8601.")
-    renewals: int = Field(default=0, ge=0, description="Counts up while the owner is alive.")
-    seconds: float = Field(gt=0, description="The lease is stale after this time without a renewal.")
+    renewals: int = Field(default=0, ge=0, lt=2**63, description="Counts up while the owner is alive.")
+    seconds: float = Field(
+        gt=0, le=86400, allow_inf_nan=False, description="The lease is stale after this time without a renewal."
+    )
 
 
 class SampleMetadata(Document):
@@ -194,7 +276,6 @@ class SampleMetadata(Document):
     decoder: str
     control: dict[str, str | float] = Field(description="The control image: conditions, blend alpha, fit.")
     size: int
-    bundle: str
     bundle_digest: str
     spec_digest: str
     software: dict[str, str] = Field(description="Library versions, device kind, slots, threads: all decide bytes.")
@@ -213,6 +294,7 @@ class ShardEntry(Document):
     bytes: int
     sha256: str
     samples: int
+    source_sha256: str = Field(default="", description="sha256 of the condition records that it was made from.")
 
 
 class DatasetIndex(Document):
@@ -224,6 +306,9 @@ class DatasetIndex(Document):
     planned: int
     written: int
     rejected: int
+    plan_sha256: str = Field(default="", description="sha256 of spec and bundle digest, environment and units.")
+    ledger_sha256: str = Field(default="", description="sha256 of all commit records in order, without their timing.")
+    samples_sha256: str = Field(default="", description="sha256 of samples.parquet.")
     shards: tuple[ShardEntry, ...]
 
 

@@ -16,15 +16,21 @@
         +-- SpecChangedError    resuming under another spec, bundle or environment
         +-- DeterminismError    two attempts at one unit produced different bytes
 
-Errors carry fields (file, key, found, expected); their text is composed from them.
+Errors carry fields (file, key, found, expected); their text is composed from them. It shows neither secrets nor control
+characters of data, whatever the fields hold.
 """
 
 from __future__ import annotations
 
+import re
+import reprlib
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from dentgen.redaction import shown, shown_name
 
 
 class DentgenError(Exception):
@@ -56,11 +62,14 @@ class DentgenError(Exception):
 
     def __str__(self) -> str:
         """``FILE: KEY: MESSAGE: found X, expected Y; ADVICE``, without what is empty."""
-        facts = [
-            f"{word} {value}" for word, value in (("found", self.found), ("expected", self.expected)) if value != ""
-        ]
-        text = ": ".join(filter(None, (self.file, self.key, self.message, ", ".join(facts))))
-        return f"{text}; {self.advice}" if self.advice else text
+        facts = ", ".join(
+            f"{word} {shown_name(value)}"
+            for word, value in (("found", self.found), ("expected", self.expected))
+            if value != ""
+        )
+        parts = (shown_name(self.file), shown_name(self.key), shown(self.message), facts)
+        text = ": ".join(filter(None, parts))
+        return f"{text}; {shown(self.advice)}" if self.advice else text
 
 
 class SpecError(DentgenError):
@@ -84,7 +93,7 @@ class SpecError(DentgenError):
         """A line for every fault, if there are several."""
         if len(self.faults) < 2:
             return super().__str__()
-        return "\n  ".join([f"{self.file}:", *map(str, self.faults)])
+        return "\n  ".join([f"{shown_name(self.file)}:", *map(str, self.faults)])
 
 
 class ConditionError(DentgenError):
@@ -156,6 +165,22 @@ def faults_of(error: ValueError, most: int = 5) -> str:
     lines = [f"{_path(found['loc'])}{found['msg'][:200]}" for found in findings]
     more = [f"and {len(lines) - most} more"] if len(lines) > most else []
     return "; ".join([*lines[:most], *more])
+
+
+def found_and_expected(fault: ErrorDetails) -> tuple[str, str, str]:
+    """One of pydantic's findings as fields of an error: message, found, expected.
+
+    A validator's own text says ``found X, expected Y``; pydantic's say what the input should be, or how long.
+    """
+    text = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if own := re.fullmatch(r"(.*?)found (.*?), expected (.*)", text, re.DOTALL):
+        return own[1].rstrip(": "), own[2], own[3]
+    found = reprlib.repr(fault["input"])
+    if expected := fault.get("ctx", {}).get("expected"):
+        return "", found, str(expected)
+    if limit := re.search(r" should (?:be|have|match) (.+?)(?:, unable to .*| after validation, not .*)?$", text):
+        return "", found, limit[1]
+    return text, found, "a value" if fault["type"] == "missing" else ""
 
 
 def _path(steps: tuple[int | str, ...]) -> str:

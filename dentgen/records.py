@@ -33,6 +33,8 @@ ATTRIBUTES: Final = (
     "view", "arch", "look", "dentition", "shade", "gum", "lighting", "missing_teeth", "restorations", "caries",
     "braces", "plaque", "stain", "mirrored",
 )  # fmt: skip
+#: Attributes that are yes or no.
+YES_NO_ATTRIBUTES: Final = ("braces", "plaque", "stain", "mirrored")
 
 #: IPTC digital source types of generated pictures; https://cv.iptc.org/newscodes/digitalsourcetype/
 TRAINED_ALGORITHMIC_MEDIA: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -108,3 +110,9 @@ class GeneratedSample:
 
     request: SampleRequest
     picture: NDArray[np.uint8]
+
+
+def light_level(lighting: MapArray) -> int | None:
+    """Mean of a lighting map (H, W) uint8 where it is not empty, rounded; None if it is empty everywhere."""
+    lit = lighting[lighting > 0]
+    return round(float(lit.mean())) if lit.size else None

@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,8 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
 #: Folders and files whose tests need neither the model nor Ray; 'make test-fast' runs them.
 FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "relight",
-        "test_documents.py", "test_errors.py", "test_layout.py", "test_records.py", "test_seeding.py"}  # fmt: skip
+        "test_documents.py", "test_errors.py", "test_layout.py", "test_records.py",
+        "test_redaction.py", "test_seeding.py"}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -156,6 +158,13 @@ def ray_local() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_root() -> Iterator[str]:
+    """A folder of a bucket on moto's server."""
+    with moto_bucket() as bucket:
+        yield bucket
+
+
+@contextmanager
+def moto_bucket() -> Iterator[str]:
     """A bucket on moto's server over loopback HTTP; credentials from the environment."""
     import boto3
     import s3fs

@@ -84,7 +84,7 @@ def benchmark_build(
         SpecError: If the contestants cannot do the same work, or a round is too short to measure.
     """
     _check(spec)
-    spec = _enlarge_source(spec, Path(work))
+    spec = enlarge_source(spec, Path(work))
     results: list[Round] = []
     progress(0, rounds)
     with build_session(spec):
@@ -138,7 +138,7 @@ def _check(spec: BuildSpec) -> None:
 def count_flops(spec: BuildSpec) -> dict[str, float]:
     """Count the networks' GFLOP per sample in a ``build`` and in the naive baseline (``usual``)."""
     generator = load_generator(spec)
-    flops = count_networks(generator.bundle, spec.conditions.size, *generator.prompts.shape)
+    flops = count_networks(generator.bundle, spec.conditions.pixels, *generator.prompts.shape)
     steps, shared = spec.sampling.steps, spec.control_slots / spec.engine.slots
     build = steps * (flops.unet + shared * flops.control) + flops.encode / spec.sampling.variants + flops.decode
     naive = steps * (flops.unet + flops.control) + flops.encode + flops.decode + flops.text
@@ -222,7 +222,7 @@ def _steady_rate(commits: Sequence[tuple[float, int]]) -> float:
     )
 
 
-def _enlarge_source(spec: BuildSpec, work: Path) -> BuildSpec:
+def enlarge_source(spec: BuildSpec, work: Path) -> BuildSpec:
     """Write several copies of every record, one tar per copy, and return the spec over them."""
     folder = work / "conditions"
     shutil.rmtree(work, ignore_errors=True)

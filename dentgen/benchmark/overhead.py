@@ -20,7 +20,7 @@ from dentgen.errors import SpecError
 from dentgen.generation.unit import UnitResult
 from dentgen.pipeline.actors.dataset import Workers, build_session
 from dentgen.pipeline.actors.heartbeat import Beat
-from dentgen.pipeline.plan import adopt_plan, make_plan
+from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import seal
 from dentgen.shards.lease import hold_lease
@@ -161,7 +161,7 @@ def _sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
 
 def _cost(spec: BuildSpec) -> Cost:
     out, began = spec.output.path, time.perf_counter()
-    plan = adopt_plan(out, make_plan(spec))
+    plan = adopt_plan(out, draft_plan(spec))
     planned, started = time.perf_counter() - began, time.time()
     workers = Workers(settings=spec.pipeline, backend=InstantBackend)
     with hold_lease(out, spec.pipeline.lease_seconds) as lease:

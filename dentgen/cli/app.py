@@ -1,12 +1,14 @@
 """The ``dentgen`` command line: one command, one call.
 
 Exit codes: 0 done; 1 problems found (a line each on standard error) or a failure on the way; 2 cannot be done as asked;
-130 interrupted. Heavy imports wait inside the commands: ``dentgen status`` need not wait for torch.
+130 interrupted (143 by
+SIGTERM). Heavy imports wait inside the commands: ``dentgen status`` need not wait for torch.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -19,18 +21,21 @@ from dentgen.cli import compare as compare_commands
 from dentgen.cli import evaluate as evaluate_commands
 from dentgen.cli import models as model_commands
 from dentgen.cli.demo import spec_or_demo
-from dentgen.errors import BuildError, DentgenError, OutOfMemoryError, exit_code
+from dentgen.cli.interruption import Interruption
+from dentgen.cli.progress import ConsoleProgress, announce
+from dentgen.cli.unexpected import report_error
+from dentgen.errors import BuildError, OutOfMemoryError
+from dentgen.redaction import protect_logs, shown, shown_name
 
 if TYPE_CHECKING:
     from dentgen.pipeline.run import BuildOutcome
     from dentgen.shards.plan import Plan
+    from dentgen.spec.build import BuildSpec
 
 CONDITIONS: Final = "Conditions"
 DATASETS: Final = "Datasets"
 MODELS: Final = "Models"
 MEASUREMENTS: Final = "Measurements"
-#: What shells report for a process that SIGINT ended.
-INTERRUPTED: Final = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -88,6 +93,7 @@ def phantom(
 
     Example: dentgen phantom conditions/ --count 1000 --seed 1 --size 128
     """
+    announce(f"phantom: {count} records for {out}")
     from dentgen.phantom.rays.grid import GridRayMesh
     from dentgen.phantom.rays.mesh import RayMesh
     from dentgen.phantom.shards import PhantomSet, write_phantoms
@@ -112,12 +118,13 @@ def relight(
 
     Example: dentgen relight conditions/ relit/ --lightings 3
     """
+    announce(f"relight: {source} into {out}")
     from dentgen.relight.shards import Relighting, write_relit
 
     shards = write_relit(source, out, Relighting(lightings, seed))
     problems = [line for shard in shards for line in shard.problems]
     for line in problems:
-        typer.echo(line, err=True)
+        typer.echo(shown_name(line), err=True)
     relit = sum(shard.records for shard in shards)
     typer.echo(f"{relit} records relit, {lightings} lightings each, from {len(shards)} shards, to {out}: "
                f"{len(problems)} problems")  # fmt: skip
@@ -137,6 +144,7 @@ def sheet(
 
     Example: dentgen sheet conditions/ sheet.png
     """
+    announce(f"sheet: {source}")
     from dentgen.report.record_sheet import write_sheet
 
     drawn = write_sheet(source, out, count=count, size=size, columns=columns)
@@ -161,26 +169,33 @@ def generate(
 
     Example: dentgen generate jobs/specs/demo.yaml --set sampling.steps=8 --limit 4
     """
-    from dentgen.cli.progress import ConsoleProgress
+    announce(f"generate: {spec}")
     from dentgen.pipeline.run import build
-    from dentgen.spec.yaml_file import preview_spec, read_spec
+    from dentgen.spec.yaml_file import preview_spec
 
-    build_spec = read_spec(*_spec_file(spec, set_))
+    build_spec = _read_build(spec, set_)
     if limit is not None:
         chosen = any(override.startswith("output.path=") for override in set_ or ())
         build_spec = preview_spec(build_spec, limit, beside=not chosen)
     with ConsoleProgress("generating", "sample") as progress:
         outcome = build(build_spec, use_ray=ray, address=address, progress=progress)
+    for reason in outcome.reasons:
+        typer.echo(f"rejected: {reason}", err=True)
     _require_few_rejected(outcome, build_spec.quality.max_rejected)
     index = outcome.index
     typer.echo(f"{index.written} samples written, {index.rejected} rejected, of {index.planned} planned")
-    typer.echo(f"dataset: {build_spec.output.path}")
-    typer.echo(f"look at: {outcome.report}")
+    typer.echo(f"dataset: {shown_name(build_spec.output.path)}")
+    typer.echo(f"look at: {shown_name(outcome.report)}")
 
 
-def _spec_file(spec: Path, overrides: list[str] | None) -> tuple[Path, list[str]]:
-    """File and overrides of a spec argument."""
-    return spec_or_demo(None if str(spec) == "demo" and not spec.exists() else spec, overrides)
+def _read_build(spec: Path, overrides: list[str] | None) -> BuildSpec:
+    """The spec of a command that reads its source for a build."""
+    from dentgen.spec.yaml_file import read_spec, require_places
+
+    file, changes = spec_or_demo(None if str(spec) == "demo" and not spec.exists() else spec, overrides)
+    build_spec = read_spec(file, changes)
+    require_places(build_spec, file)
+    return build_spec
 
 
 def _require_few_rejected(outcome: BuildOutcome, limit: float) -> None:
@@ -207,14 +222,13 @@ def plan(
 
     Example: dentgen plan jobs/specs/demo.yaml --probe
     """
-    from dentgen.cli.progress import ConsoleProgress
+    announce(f"plan: {spec}")
     from dentgen.pipeline.estimate import estimate
     from dentgen.pipeline.plan import make_plan
-    from dentgen.spec.yaml_file import read_spec
 
-    build_spec = read_spec(*_spec_file(spec, set_))
+    build_spec = _read_build(spec, set_)
     with ConsoleProgress("indexing", "shard") as progress:
-        made = make_plan(build_spec, progress, keep_index=False)
+        made = make_plan(build_spec, progress)
     _print_plan(made)
     if probe:
         _probe_slots(made, most_slots)
@@ -231,7 +245,7 @@ def _print_plan(plan: Plan) -> None:
         shards.add(unit.shard)
         records += unit.records
         if unit.problem:
-            typer.echo(f"will be rejected: {unit.problem}")
+            typer.echo(f"will be rejected: {shown_name(unit.problem)}")
     typer.echo(f"{len(shards)} condition shards, {records} records")
     typer.echo(f"{len(plan.units)} units, {plan.planned} samples")
     typer.echo(f"spec digest {plan.spec_digest}")
@@ -265,7 +279,7 @@ def status(out: Out) -> None:
     from dentgen.shards.plan_file import read_plan
 
     if holder := describe_lease(out):  # before the plan, which may not exist yet
-        typer.echo(holder)
+        typer.echo(shown_name(holder))
     standing = read_plan(out)
     done = committed_units(out)
     finished = sum(unit.name in done for unit in standing.units)
@@ -274,22 +288,21 @@ def status(out: Out) -> None:
 
 @app.command(rich_help_panel=DATASETS)
 def verify(out: Out) -> None:
-    """Re-hash, re-count and re-read every sample of a build.
+    """Re-hash, re-count and re-read every sample of a build, and compare all records of it.
 
     Exits 1 and prints one line per problem.
 
     Example: dentgen verify out/demo
     """
-    from dentgen.cli.progress import ConsoleProgress
-    from dentgen.conditions.labels import LABEL_VALUES
-    from dentgen.shards.plan_file import read_plan
-    from dentgen.shards.verify import verify_build
+    announce(f"verify: {out}")
+    from dentgen.pipeline.find_plan import find_plan
+    from dentgen.pipeline.verify import verify as problems_of
 
-    standing = read_plan(out)
+    standing = find_plan(out).plan
     count = 0
     with ConsoleProgress("verifying", "unit") as progress:
-        for problem in verify_build(out, standing, LABEL_VALUES, progress):
-            typer.echo(str(problem), err=True)
+        for problem in problems_of(out, progress):
+            typer.echo(shown(str(problem)), err=True)
             count += 1
     typer.echo(f"{standing.planned} samples in {len(standing.units)} units: {count} problems")
     if count:
@@ -300,6 +313,7 @@ def verify(out: Out) -> None:
 def repair(
     out: Out,
     source: Annotated[str | None, typer.Option(help="Where the condition shards are now, if they moved.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Where the model bundle is now, if it moved.")] = None,
     *,
     ray: RayChoice = True,
     address: Address = None,
@@ -310,15 +324,15 @@ def repair(
 
     Example: dentgen repair out/demo
     """
-    from dentgen.cli.progress import ConsoleProgress
+    announce(f"repair: {out}")
     from dentgen.pipeline.repair import repair as repair_build
 
     with ConsoleProgress("repairing", "sample") as progress:
-        outcome = repair_build(out, source, use_ray=ray, address=address, progress=progress)
+        outcome = repair_build(out, source, bundle, use_ray=ray, address=address, progress=progress)
     for problem in outcome.problems:
-        typer.echo(f"found: {problem}")
+        typer.echo(f"found: {shown(str(problem))}")
     for problem in outcome.left:
-        typer.echo(f"not repaired: {problem}", err=True)
+        typer.echo(f"not repaired: {shown(str(problem))}", err=True)
     typer.echo(f"{len(outcome.problems)} problems, {len(outcome.units)} units regenerated, {len(outcome.left)} left")
     if outcome.left:
         raise typer.Exit(1)
@@ -330,6 +344,7 @@ def report(out: Out) -> None:
 
     Example: dentgen report out/demo
     """
+    announce(f"report: {out}")
     from dentgen.report.html.page import write_report
     from dentgen.shards.plan_file import read_plan
 
@@ -344,12 +359,13 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
 
     Example: dentgen gc out/demo --remove
     """
+    announce(f"gc: {out}")
     from dentgen.shards.gc import remove_files, stray_files
     from dentgen.shards.plan_file import read_plan
 
     strays = stray_files(out, read_plan(out))
     for file in strays:
-        typer.echo(f"{file.size:>12} {file.url}")
+        typer.echo(f"{file.size:>12} {shown_name(file.url)}")
     if remove:
         remove_files(strays)
     typer.echo(f"{len(strays)} files, {sum(file.size for file in strays)} bytes{' removed' if remove else ''}")
@@ -368,6 +384,7 @@ def train(
 
     Example: dentgen train jobs/specs/train-adapter.yaml --set steps=1000
     """
+    announce(f"train: {spec}")
     from dentgen.spec.train import read_train_spec
     from dentgen.training.run import run_training
 
@@ -384,16 +401,30 @@ def schemas(folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas 
 
 
 def main() -> NoReturn:
-    """Run the command line; errors that dentgen raises on purpose become one line and an exit code."""
+    """Run the command line; every error becomes one line and an exit code."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of image processors that nobody here uses
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("dentgen").setLevel(logging.INFO)
+    protect_logs()
+    interruption = Interruption()
+    with interruption.handling():
+        code = _run(interruption)
+    sys.exit(code)
+
+
+def _run(interruption: Interruption) -> int:
+    """Run the command; returns its exit code."""
     try:
         app()
-    except DentgenError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(exit_code(error))
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            typer.echo("interrupted; the same command resumes", err=True)
-        raise
-    sys.exit(0)
+    except SystemExit as ended:  # how typer ends every command
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except Exception as error:  # noqa: BLE001 - the last place that can say it in one line
+        if interruption.received is None:
+            return report_error(error)
+        code = 1  # a consequence of the interruption
+    else:
+        code = 0
+    if code and interruption.received is not None:
+        interruption.say()
+        return interruption.exit_code
+    return code

@@ -10,6 +10,7 @@ import typer
 
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.measurement import JsonFile, JudgeRecords, Overrides, SpecFile, UnetSteps, prepare_folder
+from dentgen.cli.progress import announce
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 
 app = typer.Typer(no_args_is_help=True, help="Compare ways to generate, as a table: T1.")
@@ -46,13 +47,15 @@ def t1(
 
     Example: dentgen compare T1 --set model.bundle=work/miniature --records 48
     """
+    announce("compare T1")
     from dentgen.evaluation.solvers import compare_solvers
     from dentgen.evaluation.solvers_page import table_lines, write_study_page
+    from dentgen.models.native_size import with_size
     from dentgen.spec.yaml_file import read_spec
 
     prepare_folder(json)
     prepare_folder(html)
-    build_spec = read_spec(*spec_or_demo(spec, set_))
+    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
     judges = JudgeSettings(judge_records, unet_steps)
     study = compare_solvers(build_spec, work, records=records, before=before, judges=judges)
     typer.echo("\n".join(table_lines(study)))

@@ -9,6 +9,7 @@ import typer
 
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.measurement import JsonFile, JudgeRecords, Overrides, SpecFile, UnetSteps, prepare_folder
+from dentgen.cli.progress import announce
 from dentgen.errors import SpecError
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 
@@ -50,13 +51,15 @@ def fidelity(
 
     Example: dentgen evaluate fidelity --set model.bundle=work/miniature --json work/fidelity.json
     """
+    announce("evaluate fidelity")
     from dentgen.evaluation.fidelity import FidelitySettings, measure_fidelity
     from dentgen.evaluation.figures import figure_lines, write_figures
+    from dentgen.models.native_size import with_size
     from dentgen.spec.yaml_file import read_spec
 
     prepare_folder(json)
     judges = JudgeSettings(judge_records, unet_steps, dilated_steps, detector_steps)
-    build_spec = read_spec(*spec_or_demo(spec, set_))
+    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
     result = measure_fidelity(FidelitySettings(work, build_spec, records, judges=judges))
     _echo(figure_lines(result.figures))
     typer.echo(f"best, median, worst ({', '.join(result.sheet_keys)}): {result.sheet}")
@@ -90,12 +93,15 @@ def tstr(
     Example: dentgen evaluate tstr --build out/demo --json work/tstr.json
     """
     from dentgen.evaluation.figures import figure_lines, write_figures
+
+    announce("evaluate tstr")
     from dentgen.evaluation.synthetic_to_real import SyntheticToRealSettings, measure_synthetic_to_real
+    from dentgen.models.native_size import with_size
     from dentgen.spec.yaml_file import read_spec
 
     prepare_folder(json)
     judges = JudgeSettings(judge_records, unet_steps)
-    build_spec = read_spec(*spec_or_demo(spec, set_))
+    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
     figures = measure_synthetic_to_real(SyntheticToRealSettings(work, build_spec, build, records, judges))
     _echo(figure_lines(figures))
     if json is not None:
@@ -134,6 +140,7 @@ def conditioning(
 
     Example: dentgen evaluate conditioning --way sum:conditions.combine=sum --way blend:conditions.combine=blend
     """
+    announce("evaluate conditioning")
     from dentgen.evaluation import conditioning as study
     from dentgen.evaluation.figures import write_figures
 
@@ -161,6 +168,7 @@ def phantoms(
 
     Example: dentgen evaluate phantoms --records 150
     """
+    announce("evaluate phantoms")
     from dentgen.evaluation.figures import figure_lines, write_figures
     from dentgen.evaluation.phantom_survey import figure_table, survey_lights, survey_mouths
     from dentgen.evaluation.reference_set import TEST_SEED

@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from dentgen.cli.progress import announce
+from dentgen.redaction import shown
+from dentgen.storage import expanded
+
 app = typer.Typer(no_args_is_help=True, help="Import checkpoints into bundles, inspect and verify them.")
 
 Kind = Literal["auto", "ctrlora-base", "ctrlora-adapter", "lora", "single-file", "embedding"]
 UnsafePickle = Annotated[
-    bool, typer.Option("--unsafe-pickle", help="Read .ckpt and .pt files (tensors only); use it on trusted files.")
+    bool, typer.Option("--unsafe-pickle", help="Read .ckpt, .pt and .bin files: tensors only, no code runs.")
 ]
 
 
@@ -28,8 +32,12 @@ def import_(
 ) -> None:
     """Convert a checkpoint into a part of a bundle, completely or not at all.
 
+    Takes ctrLoRA bases and adapters, LoRAs, single files of Stable Diffusion
+    1.5, and textual inversions. What cannot be placed is refused.
+
     Example: dentgen models import lcm-lora.safetensors my-bundle/loras/lcm --bundle my-bundle
     """
+    announce(f"models import: {file}")
     from dentgen.models.checkpoints.import_file import import_checkpoint
 
     done = import_checkpoint(file, out, kind, bundle=bundle, unsafe_pickle=unsafe_pickle)
@@ -47,11 +55,14 @@ def inspect(
 
     Example: dentgen models inspect miniature
     """
+    announce(f"models inspect: {what}")
     from dentgen.models.inspection import describe_bundle, describe_file, is_bundle
 
-    lines = describe_bundle(what) if is_bundle(what) else describe_file(Path(what), unsafe_pickle=unsafe_pickle)
+    lines = (
+        describe_bundle(what) if is_bundle(what) else describe_file(Path(expanded(what)), unsafe_pickle=unsafe_pickle)
+    )
     for line in lines:
-        typer.echo(line)
+        typer.echo(shown(line))
 
 
 @app.command()
@@ -64,11 +75,12 @@ def verify(
 
     Example: dentgen models verify miniature
     """
+    announce(f"models verify: {bundle}")
     from dentgen.models.bundle_check import bundle_problems
 
     problems = list(bundle_problems(bundle))
     for problem in problems:
-        typer.echo(problem, err=True)
+        typer.echo(shown(str(problem)), err=True)
     if problems:
         typer.echo(f"{bundle}: {len(problems)} problems")
         raise typer.Exit(1)

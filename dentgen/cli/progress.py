@@ -9,7 +9,14 @@ from typing import Self
 
 from tqdm import tqdm
 
+from dentgen.redaction import shown_name
+
 _LOG_INTERVAL_S = 10.0
+
+
+def announce(text: str) -> None:
+    """Say what a command is about to do, before libraries that take seconds to import."""
+    print(shown_name(text), file=sys.stderr, flush=True)  # noqa: T201 - its job
 
 
 class ConsoleProgress:

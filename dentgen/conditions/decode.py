@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import re
-import struct
-import zlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
-from PIL.ImageFile import ImageFile
 
+from dentgen.conditions.images import (
+    StoredImage,
+    colours,
+    depth_levels,
+    grey_levels,
+    label_values,
+    opaque_colours,
+    read_image,
+)
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.raw import RawRecord, short
@@ -36,14 +39,8 @@ MAX_PIXELS: Final = 48 * 2**20
 MAX_KEY_BYTES: Final = 80
 _MAP_FORMATS: Final = ("PNG",)
 _PHOTO_FORMATS: Final = ("PNG", "JPEG", "WEBP")
-#: Pillow's readers. ``Image.open`` would also warn about large images, though MAX_PIXELS is stricter, and a warning is
-#: silenced by changing the filters of the whole process, which is not thread-safe.
-_READERS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
-    "PNG": PngImagePlugin.PngImageFile,
-    "JPEG": JpegImagePlugin.jpeg_factory,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-}
-_KEY: Final = re.compile(r"[^./\\][^.\\]*")
+#: webdataset skips what begins with two underscores.
+_KEY: Final = re.compile(r"(?!__)[^./\\](?:(?!/__)[^.\\])*")
 _PHOTO_EXTENSIONS: Final = (*IMAGE_FORMATS, "jpeg")
 #: All members that a record may have; generated samples, read back as records, also have a bare image ("png").
 KNOWN_MEMBERS: Final = frozenset(
@@ -55,11 +52,6 @@ KNOWN_MEMBERS: Final = frozenset(
         "json",
     }
 )
-#: What Pillow has been seen to raise on damaged images; it documents none of these.
-_DECODE_ERRORS: Final = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
 _DISAGREEMENT_WARNING: Final = 0.02
 
 
@@ -116,14 +108,15 @@ def decode_record(
 def valid_key(key: str) -> bool:
     """Whether a key can be used in member names.
 
-    WebDataset ends keys at the first dot, tar limits the length of names, and a key must not escape its folder.
+    WebDataset ends keys at the first dot and keeps names with two leading underscores for itself, tar limits the length
+    of names, and a key must not escape its folder.
     """
     return key.isprintable() and _KEY.fullmatch(key) is not None and len(key.encode()) <= MAX_KEY_BYTES
 
 
 def _check_key(raw: RawRecord) -> None:
     if not valid_key(raw.key):
-        expected = f"at most {MAX_KEY_BYTES} bytes of printable text, no dot, no backslash, no leading /"
+        expected = f"at most {MAX_KEY_BYTES} bytes of printable text, no dot, no backslash, no leading / or __"
         raise ConditionError(raw.place, f"the key '{short(raw.key)}'", expected)
 
 
@@ -136,74 +129,31 @@ def _check_members(raw: RawRecord) -> None:
         raise ConditionError(raw.place, f"unknown members {unknown[:5]}", f"only {sorted(KNOWN_MEMBERS)}")
 
 
-def _open_image(raw: RawRecord, member: str, formats: tuple[str, ...]) -> Image.Image:
-    """Decode a complete, upright image in one of the formats.
-
-    Pillow ignores a PNG's checksums while decoding, so a bit flipped on disk could silently become another class;
-    ``verify`` checks them, but leaves an image that cannot be decoded.
-    """
-    place, content = f"{raw.place}.{member}", raw.members[member]
-    try:
-        image = _read_header(content, formats)
-        if image.width * image.height > MAX_PIXELS:
-            raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_PIXELS} pixels")
-        _read_header(content, formats).verify()
-        image.load()
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DECODE_ERRORS as error:
-        expected = f"a complete {' or '.join(formats)} image"
-        raise ConditionError(place, f"an unreadable image ({error})", expected) from error
-    if orientation != 1:
-        raise ConditionError(place, f"EXIF orientation {orientation}", "upright pixels that need no EXIF rotation")
-    return image
-
-
-def _read_header(content: bytes, formats: tuple[str, ...]) -> ImageFile:
-    """Open an image without decoding its pixels."""
-    for name in formats:
-        with suppress(SyntaxError):  # another format, or a damaged header
-            return _READERS[name](io.BytesIO(content))
-    raise SyntaxError(f"no {' or '.join(formats)} header")
+def _open_image(raw: RawRecord, member: str, formats: tuple[str, ...]) -> StoredImage:
+    return read_image(f"{raw.place}.{member}", raw.members[member], formats, MAX_PIXELS)
 
 
 def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapArray:
     image = _open_image(raw, member, _MAP_FORMATS)
     match name:
         case "segmentation":
-            seg = _one_channel(raw, member, image)
-            unknown = sorted(set(np.unique(seg).tolist()) - SEG_CLASSES.keys())
+            seg, unknown = label_values(image, SEG_CLASSES)
             if unknown:
-                raise ConditionError(f"{raw.place}.{member}", f"class values {unknown}", f"only {sorted(SEG_CLASSES)}")
+                raise ConditionError(image.place, f"class values {unknown[:20]}", f"only {sorted(SEG_CLASSES)}")
             return seg
         case "normal":
-            if image.mode != "RGB":
-                raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "8-bit RGB")
-            return np.asarray(image)
+            return colours(image)
         case "depth":
-            if image.mode not in {"I;16", "I", "L"}:
-                raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "16-bit grey (mode I;16)")
-            return np.asarray(image).astype(np.uint16) * (257 if image.mode == "L" else 1)
+            return depth_levels(image)
         case _:
-            return _one_channel(raw, member, image)
-
-
-def _one_channel(raw: RawRecord, member: str, image: Image.Image) -> NDArray[np.uint8]:
-    """Read an 8-bit grey image; RGB with three equal channels is accepted because exporters write it."""
-    if image.mode == "L":
-        return np.asarray(image)
-    if image.mode == "RGB":
-        rgb = np.asarray(image)
-        if (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all():
-            return rgb[..., 0].copy()
-    raise ConditionError(f"{raw.place}.{member}", f"mode {image.mode}", "8-bit grey (mode L)")
+            return grey_levels(image)
 
 
 def _decode_fdi(raw: RawRecord) -> NDArray[np.uint8]:
-    member = f"{FDI_MEMBER}.png"
-    fdi = _one_channel(raw, member, _open_image(raw, member, _MAP_FORMATS))
-    unknown = sorted(set(np.unique(fdi).tolist()) - FDI_NUMBERS - {0})
+    image = _open_image(raw, f"{FDI_MEMBER}.png", _MAP_FORMATS)
+    fdi, unknown = label_values(image, FDI_NUMBERS | {0})
     if unknown:
-        raise ConditionError(f"{raw.place}.{member}", f"values {unknown}", "FDI tooth numbers or 0")
+        raise ConditionError(image.place, f"values {unknown[:20]}", "FDI tooth numbers or 0")
     return fdi
 
 
@@ -219,8 +169,7 @@ def _decode_photo(raw: RawRecord, first_map: MapArray | None) -> NDArray[np.uint
     for extension in _PHOTO_EXTENSIONS:
         member = f"{PHOTO_MEMBER}.{extension}"
         if member in raw.members:
-            image = _open_image(raw, member, _PHOTO_FORMATS)
-            photo = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            photo = opaque_colours(_open_image(raw, member, _PHOTO_FORMATS))
             _check_aspect(raw, member, photo, first_map)
             return photo
     return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
+from dentgen.conditions.readers.raw import short
 from dentgen.documents import ConditionMetadata
-from dentgen.errors import ConditionError
+from dentgen.errors import ConditionError, found_and_expected
 
 #: Parsed JSON takes about twenty times its size in memory.
 MAX_METADATA_BYTES: Final = 2**20
@@ -22,19 +25,45 @@ def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
         content: Content of ``KEY.json``; None, if the record has none, gives empty metadata.
 
     Raises:
-        ConditionError: If it is too large, not a JSON object, or a known field is not a string.
+        ConditionError: If it is too large, not a JSON object, or a known field is not a text of bounded length.
     """
     if content is None:
         return ConditionMetadata()
+    file = f"{place}.json"
     if len(content) > MAX_METADATA_BYTES:
-        raise ConditionError(f"{place}.json", f"{len(content)} bytes", f"at most {MAX_METADATA_BYTES} bytes")
+        raise ConditionError(file, f"{len(content)} bytes", f"at most {MAX_METADATA_BYTES} bytes")
     try:
-        return ConditionMetadata.model_validate_json(content)
+        return ConditionMetadata.model_validate(_parsed(content))
     except ValidationError as error:
         first = error.errors()[0]
+        message, found, expected = found_and_expected(first)
         field = ".".join(map(str, first["loc"]))
-        found = f"{field}: {first['msg']}" if field else first["msg"]
-        raise ConditionError(f"{place}.json", found, "a JSON object of strings") from error
+        raise ConditionError(file, short(f"{field or 'JSON'}: {found}"), expected or message) from error
+    except ValueError as error:
+        raise ConditionError(file, short(str(error)), "a JSON object in UTF-8, every name once") from error
+
+
+def _parsed(content: bytes) -> Any:
+    """Values of a JSON document.
+
+    Raises:
+        ValueError: If it is no JSON in UTF-8, nested too deep, has NaN, infinite or huge numbers, half characters, or a
+            name twice.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ValueError("UTF-16 text")
+    text = content.removeprefix(codecs.BOM_UTF8)
+    # the parser of pydantic limits depth and checks Unicode, that of Python sees names that come twice
+    from_json(text, allow_inf_nan=False)
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
 
 
 def split_and_attributes(content: bytes | None) -> tuple[str | None, str]:

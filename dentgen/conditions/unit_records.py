@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
+from dentgen import storage
 from dentgen.conditions.decode import decode_record, valid_key
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short
 from dentgen.conditions.readers.source import read_records
+from dentgen.conditions.shard_content import has_content
 from dentgen.documents import Unit
 from dentgen.errors import BuildError, ConditionError
 from dentgen.records import ConditionRecord
@@ -21,6 +23,14 @@ from dentgen.spec.build import BuildSpec
 #: Records by position that crashed a process and must not be read again, with their problem and, if known, their key.
 Quarantine = Mapping[int, RawRecord]
 EMPTY_QUARANTINE: Final[Quarantine] = MappingProxyType({})
+
+
+class Digest(Protocol):
+    """A hash of ``hashlib``."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,11 @@ class RejectedRecord:
 
 
 def read_unit(
-    spec: BuildSpec, unit: Unit, shard: ConditionShard, quarantine: Quarantine = EMPTY_QUARANTINE
+    spec: BuildSpec,
+    unit: Unit,
+    shard: ConditionShard,
+    quarantine: Quarantine = EMPTY_QUARANTINE,
+    digest: Digest | None = None,
 ) -> tuple[list[ConditionRecord], list[RejectedRecord]]:
     """Read the records of a unit.
 
@@ -50,6 +64,7 @@ def read_unit(
         unit: The unit.
         shard: The unit's condition shard.
         quarantine: Records to reject without reading them.
+        digest: Updated with the bytes of every record as it was read.
 
     Returns:
         Decoded records fitted to ``conditions.size``, and rejected records; every planned record is in exactly one of
@@ -64,6 +79,8 @@ def read_unit(
     rejected: list[RejectedRecord] = []
     found = 0
     for position, raw in _raw_records_around(unit, shard, quarantine):
+        if digest is not None:
+            _add_to(digest, raw)
         repeats = unit.repeats[found] if found < len(unit.repeats) else 1
         if position in quarantine:
             rejected.append(_rejection(unit, position, raw.key, str(raw.problem), repeats * spec.sampling.variants))
@@ -118,15 +135,41 @@ def _raw_records_around(unit: Unit, shard: ConditionShard, quarantine: Quarantin
 
 
 def _raw_records(unit: Unit, shard: ConditionShard, start: int, stop: int) -> Iterator[tuple[int, RawRecord]]:
-    if shard.size != unit.shard_bytes:
-        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes} bytes")
     if start == stop:
         return
+    _require_planned(unit, shard)
     byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
     try:
         yield from enumerate(read_records(shard, RecordRange(start, stop, byte_range, start - unit.start)), start)
     except ConditionError as error:
         raise _changed(unit, shard, error.found, error.expected) from error
+    _require_untouched(unit, shard)
+
+
+def _require_planned(unit: Unit, shard: ConditionShard) -> None:
+    """Require the content that was planned; a copy has another time, which says nothing, so its bytes decide."""
+    if shard.size != unit.shard_bytes:
+        raise _changed(unit, shard, f"{shard.size} bytes", f"{unit.shard_bytes} bytes")
+    if shard.tag != unit.shard_tag and not has_content(shard, unit.shard_content):
+        raise _changed(unit, shard, "other content of the same size", unit.shard_content)
+
+
+def _require_untouched(unit: Unit, shard: ConditionShard) -> None:
+    """Require that nobody replaced the shard since it was listed: its records would be of two versions."""
+    for file in shard.files or (storage.StoredFile(shard.url, shard.size, shard.tag),):
+        if unit.shard_content and storage.file_state(file.url) != file:
+            raise _changed(unit, shard, f"{file.url} replaced while it was read", "the file that was listed")
+
+
+def _add_to(digest: Digest, raw: RawRecord) -> None:
+    """Add key, member names and contents, each after its length, so that no two records give the same bytes."""
+    parts = [raw.key.encode("utf-8", "surrogateescape")]
+    for extension, content in sorted(raw.members.items()):
+        parts += [extension.encode("utf-8", "surrogateescape"), content]
+    digest.update(b"%d\n" % len(parts))
+    for part in parts:
+        digest.update(b"%d\n" % len(part))
+        digest.update(part)
 
 
 def _changed(unit: Unit, shard: ConditionShard, found: str, expected: str) -> BuildError:
@@ -144,16 +187,21 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
     """Decode and fit a record; None if it belongs to another split."""
     metadata = None
     if spec.source.split is not None:
-        metadata = read_metadata(raw.place, raw.members.get("json"))
+        try:
+            metadata = read_metadata(raw.place, raw.members.get("json"))
+        except ConditionError as error:
+            raise raw.problem or error from error
         if metadata.split != spec.source.split:
             return None
-    for name in spec.source.ignore_members:
+    for name in map(str.lower, spec.source.ignore_members):
         raw.members.pop(name, None)
+        if raw.problem is not None and raw.problem.file == f"{raw.place}.{name}":
+            raw.problem = None
     with_photo = spec.sampling.start_from == "photo"
     record = decode_record(raw, spec.conditions.use, with_photo=with_photo, metadata=metadata)
     if is_duplicate:
         raise ConditionError(raw.place, "the key of an earlier record", "a key unique in the source")
-    return fit_record(record, spec.conditions.size, spec.conditions.fit)
+    return fit_record(record, spec.conditions.pixels, spec.conditions.fit)
 
 
 def _rejection(unit: Unit, position: int, key: str, reason: str, variants: int) -> RejectedRecord:

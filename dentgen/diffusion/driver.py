@@ -39,6 +39,8 @@ class EngineDriver:
         busy_seconds: Total time spent in ticks and other work.
         ticks: Number of ticks so far.
         longest_tick: Duration of the longest tick or other work, seconds.
+        between_ticks: Seconds from the start of the first tick to the end of the last one, and how many of them it was
+            busy.
     """
 
     def __init__(self, engine: DiffusionEngine) -> None:
@@ -50,7 +52,9 @@ class EngineDriver:
         self._death: BaseException | None = None
         self._is_closed = False
         self.busy_seconds, self.ticks, self.longest_tick = 0.0, 0, 0.0
+        self.between_ticks = (0.0, 0.0)
         self._tick_began: float | None = None
+        self._first_tick: tuple[float, float] | None = None
         self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
         self._thread.start()
 
@@ -112,13 +116,21 @@ class EngineDriver:
             while self._take():
                 self._tick_began = time.perf_counter()
                 outcomes = self._engine.tick()
-                self._count(time.perf_counter() - self._tick_began)
-                self.ticks += 1
+                self._count_tick(time.perf_counter() - self._tick_began)
                 for outcome in outcomes:
                     result = outcome.latents if isinstance(outcome, Finished) else outcome.error
                     self._waiting.pop(outcome.key).set_result(result)
         except BaseException as error:  # noqa: BLE001 - any error that kills the engine must reach the waiting callers
             self._die(error)
+
+    def _count_tick(self, seconds: float) -> None:
+        now = time.perf_counter()
+        if self._first_tick is None:
+            self._first_tick = now - seconds, self.busy_seconds
+        self._count(seconds)
+        first, busy_before = self._first_tick
+        self.between_ticks = now - first, self.busy_seconds - busy_before
+        self.ticks += 1
 
     def _count(self, seconds: float) -> None:
         self._tick_began = None

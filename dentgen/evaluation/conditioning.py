@@ -22,6 +22,7 @@ from dentgen.evaluation.judge_cache import cached_segmenters
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
+from dentgen.models.native_size import with_size
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
@@ -72,7 +73,7 @@ def read_ways(
     if unknown := sorted(folders.keys() - named.keys()):
         raise SpecError(key="--bundle", found=", ".join(unknown), expected=f"one of the ways {', '.join(named)}")
     specs = {name: _read_way(path, overrides, changes, folders.get(name, [])) for name, changes in named.items()}
-    sizes = {name: way[0].conditions.size for name, way in specs.items()}
+    sizes = {name: way[0].conditions.pixels for name, way in specs.items()}
     if len(set(sizes.values())) > 1:
         raise SpecError(
             key="conditions.size",
@@ -88,7 +89,7 @@ def _read_way(path: Path, overrides: Sequence[str], settings: Sequence[str], bun
         raise SpecError(key="--way", found=f"spec files {', '.join(files)}", expected="at most one spec file per way")
     changes = [*overrides, *(setting for setting in settings if "=" in setting)]
     chosen = [[f"model.bundle={bundle}"] for bundle in bundles] or [[]]
-    return [read_spec(files[0] if files else path, [*changes, *bundle]) for bundle in chosen]
+    return [with_size(read_spec(files[0] if files else path, [*changes, *bundle])) for bundle in chosen]
 
 
 def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, NDArray[np.float64]]]:
@@ -105,8 +106,8 @@ def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, 
     from other mistakes of its kind: look at the images. The way "reference" holds the reference images' own figures.
     """
     first = next(iter(settings.ways.values()))[0]
-    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.size)
-    test = reference_set(settings.work, settings.test_records, TEST_SEED, first.conditions.size)
+    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.pixels)
+    test = reference_set(settings.work, settings.test_records, TEST_SEED, first.conditions.pixels)
     judges = cached_segmenters(settings.work, training.photos, training.seg, settings.judges)
     real = _figures(judges, test, test.photos[:, None])
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in settings.ways}

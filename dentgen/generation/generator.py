@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +17,7 @@ from dentgen.errors import BuildError, ConditionError, OutOfMemoryError, SpecErr
 from dentgen.generation.memory import free_buffers_at_once, free_memory
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import BASE, Bundle, load_bundle
+from dentgen.models.native_size import with_size
 from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoiser
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from dentgen.shards.plan import Plan  # imports pyarrow, which the engine's benchmark must not need
 
 _LOG = logging.getLogger(__name__)
-
-CODEC_BATCH: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +91,7 @@ def load_generator(spec: BuildSpec) -> Generator:
         SpecError: If the bundle cannot do what the spec asks.
     """
     device, dtype = device_and_dtype(spec)
-    return build_generator(spec, load_bundle(spec.model, device=device, dtype=getattr(torch, dtype)))
+    return build_generator(with_size(spec), load_bundle(spec.model, device=device, dtype=getattr(torch, dtype)))
 
 
 def load_planned_generator(plan: Plan) -> Generator:
@@ -114,13 +113,13 @@ def load_planned_generator(plan: Plan) -> Generator:
 
 
 def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:
-    """Combine a spec with loaded networks.
+    """Combine a spec, whose picture size is resolved, with loaded networks.
 
     Raises:
         SpecError: If the bundle cannot do what the spec asks.
     """
     codec = LatentCodec(
-        bundle.vae, CODEC_BATCH,
+        bundle.vae, spec.engine.codec_batch,
         decoder=bundle.tiny_decoder, tile=spec.model.decode_tile, compiled=spec.engine.compile,
     )  # fmt: skip
     generator = Generator(
@@ -209,7 +208,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
     """An engine with the given slots, not warmed up."""
     spec, bundle = generator.spec, generator.bundle
     tokens, width = generator.prompts.shape
-    latent_size = spec.conditions.size // generator.codec.downscale
+    latent_size = spec.conditions.pixels // generator.codec.downscale
     shape = EngineShape(
         slots=slots,
         control_slots=control_slots,

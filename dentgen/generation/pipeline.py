@@ -19,7 +19,7 @@ from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, ConditionError, SpecError, faults_of
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
-from dentgen.generation.generator import CODEC_BATCH, Generator, load_generator, start_engine
+from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import decode_samples
 from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
@@ -225,7 +225,8 @@ class _StreamBatch:
 
     def decode(self) -> list[tuple[str, Image.Image]]:
         """Images of finished canvases, in full batches; all of them once the engine is idle."""
-        count = len(self._sampled) if self._engine.idle else len(self._sampled) // CODEC_BATCH * CODEC_BATCH
+        batch = self._generator.spec.engine.codec_batch
+        count = len(self._sampled) if self._engine.idle else len(self._sampled) // batch * batch
         if not count:
             return []
         keys = list(self._sampled)[:count]
@@ -252,7 +253,7 @@ def _sample_requests(generator: Generator, request: PipelineRequest) -> list[Sam
         raise SpecError(key="num_images_per_prompt", found=request.num_images_per_prompt, expected="at least 1")
     conditions = generator.spec.conditions
     samples = sample_requests(
-        generator, fit_record(_record(request, generator.spec), conditions.size, conditions.fit),
+        generator, fit_record(_record(request, generator.spec), conditions.pixels, conditions.fit),
         prompt=request.prompt, seed=request.seed, variants=request.num_images_per_prompt,
     )  # fmt: skip
     check_request(generator, samples[0])

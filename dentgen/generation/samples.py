@@ -18,6 +18,7 @@ from dentgen.records import (
     ConditionRecord,
     GeneratedSample,
     SampleRequest,
+    light_level,
 )
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import image_bytes, json_bytes, png_bytes
@@ -35,6 +36,7 @@ class RejectedSample:
 def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
     """Members of a sample by extension; the same ones in every sample of a build."""
     spec, record = plan.spec, sample.request.record
+    image_format, level = spec.output.image_format, spec.output.png_level
     blank = np.zeros(record.shape, np.uint8)
     labels = {
         "seg": record.conditions.get("segmentation", blank + IGNORE),
@@ -42,8 +44,8 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
         **{CONDITION_MEMBER[name]: record.conditions[name] for name in spec.conditions.use},
     }
     return {
-        spec.output.image_format: image_bytes(sample.picture, spec.output.image_format, spec.sampling.source_type),
-        **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA) for member, array in labels.items()},
+        image_format: image_bytes(sample.picture, image_format, spec.sampling.source_type, level),
+        **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
         "json": json_bytes(sample_metadata(plan, sample.request).model_dump(mode="json")),
     }
 
@@ -69,8 +71,7 @@ def sample_metadata(plan: Plan, request: SampleRequest) -> SampleMetadata:
         embeddings=model.embeddings,
         decoder=model.decoder,
         control={"use": "+".join(conditions.use), "alpha": conditions.alpha, "fit": conditions.fit},
-        size=conditions.size,
-        bundle=model.bundle,
+        size=conditions.pixels,
         bundle_digest=plan.bundle_digest,
         spec_digest=plan.spec_digest,
         software=plan.environment,
@@ -142,5 +143,4 @@ def _warnings(request: SampleRequest) -> tuple[str, ...]:
 
 
 def _light_level(record: ConditionRecord) -> int | None:
-    lit = record.conditions.get("lighting", np.zeros(0, np.uint8))
-    return round(float(lit[lit > 0].mean())) if (lit > 0).any() else None
+    return light_level(record.conditions.get("lighting", np.zeros(0, np.uint8)))

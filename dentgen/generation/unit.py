@@ -5,11 +5,14 @@ This is what a debugger steps through, and the oracle of the most important test
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -52,6 +55,7 @@ def generate_unit(
     shard: ConditionShard,
     sampler: Sampler,
     quarantine: Quarantine = EMPTY_QUARANTINE,
+    packers: Executor | None = None,
 ) -> UnitResult:
     """Generate one unit: read, prepare, embed, encode, sample, decode, pack.
 
@@ -62,21 +66,32 @@ def generate_unit(
         shard: The condition shard that the unit names.
         sampler: ``engine.run`` or a driver's.
         quarantine: Records that are known to crash their reader; they are rejected unread.
+        packers: Threads that encode samples, which units may share; None: this thread.
 
     Raises:
         BuildError: If the source is not what was planned.
         ControlError: If a control branch failed: the unit can be tried again.
     """
     started, start = time.time(), time.monotonic()  # the wall clock may be set back meanwhile
-    records, unreadable = read_unit(plan.spec, unit, shard, quarantine)
+    source = hashlib.sha256()
+    records, unreadable = read_unit(plan.spec, unit, shard, quarantine, source)
     requests, unusable = _requests(generator, unit, records)
     sampled = sampler(build_canvases(generator, requests))
     samples, failed = decode_samples(generator, requests, sampled)
-    tar = tar_bytes([(sample.request.key, sample_members(plan, sample)) for sample in samples]) if samples else b""
+    tar = _pack(plan, samples, packers) if samples else b""
     statuses = _statuses(samples, chain(unreadable, unusable, failed))
     seconds = time.monotonic() - start
-    timing = UnitTiming(started=started, seconds=seconds, worker=f"{platform.node()}:{os.getpid()}")
-    return UnitResult(tar, _ledger_record(plan, unit, tar, statuses, timing))
+    timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
+    return UnitResult(tar, _ledger_record(plan, unit, source.hexdigest(), tar, statuses, timing))
+
+
+def _pack(plan: Plan, samples: Sequence[GeneratedSample], packers: Executor | None) -> bytes:
+    """Encode samples, with packers several at a time, and archive them in their order.
+
+    Threads are enough: Pillow's encoders release the GIL, where nearly all of the time is spent.
+    """
+    encoded = (map if packers is None else packers.map)(partial(sample_members, plan), samples)
+    return tar_bytes((sample.request.key, members) for sample, members in zip(samples, encoded, strict=True))
 
 
 def decode_samples(
@@ -135,8 +150,13 @@ def _statuses(
     return tuple(chain(written, chain.from_iterable(map(rejected_statuses, rejections))))
 
 
+def _worker() -> str:
+    """A name that tells processes apart and names no machine: ledgers are published with the data."""
+    return hashlib.sha256(f"{platform.node()}:{os.getpid()}".encode()).hexdigest()[:8]
+
+
 def _ledger_record(
-    plan: Plan, unit: Unit, tar: bytes, statuses: tuple[SampleStatus, ...], timing: UnitTiming
+    plan: Plan, unit: Unit, source_sha256: str, tar: bytes, statuses: tuple[SampleStatus, ...], timing: UnitTiming
 ) -> LedgerRecord:
     return LedgerRecord(
         unit=unit.id,
@@ -145,6 +165,7 @@ def _ledger_record(
         shard=layout.shard_file(unit.name) if tar else "",
         bytes=len(tar),
         sha256=digest_of(tar),
+        source_sha256=source_sha256,
         samples=statuses,
         timing=timing,
     )

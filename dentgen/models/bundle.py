@@ -7,10 +7,10 @@ from safetensors only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
@@ -19,10 +19,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen import storage
 from dentgen.errors import BundleError
+from dentgen.models.bundle_files import loaded_files
 from dentgen.models.bundle_source import download, local_copy
 from dentgen.models.control import FullControl, load_control, load_full_control, merge_adapter
 from dentgen.models.embeddings import SUFFIX, add_embeddings
-from dentgen.models.lora import fuse_loras, load_lora
+from dentgen.models.file_digest import file_sha256
+from dentgen.models.lora import Lora, LoraLayer, load_lora, lora_change
 from dentgen.models.parts import (
     ADAPTERS,
     CONTROLNET,
@@ -31,14 +33,18 @@ from dentgen.models.parts import (
     LORAS,
     REQUIRED,
     TINY_DECODER,
-    check_complete,
     chosen_part,
+    empty_text_encoder,
+    empty_unet,
     load_text_encoder,
     load_tiny_decoder,
     load_tokenizer,
     load_unet,
     load_vae,
+    tokenizer_problems,
 )
+from dentgen.models.schedulers import bundled_schedule
+from dentgen.models.weights import Change
 from dentgen.spec.build import ModelSpec
 from dentgen.spec.yaml_file import validate_document
 
@@ -49,8 +55,8 @@ BASE: Final = "base"
 #: Decoder of latents: that of the bundle's autoencoder, or its distilled tiny decoder.
 Decoder = Literal["kl", "tiny"]
 
+_Net = TypeVar("_Net", bound=nn.Module)
 _MINIATURE_FOLDER: Final = Path(__file__).parent / "miniature"
-_DECIDING_SUFFIXES: Final = {".safetensors", ".json", ".txt"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +68,8 @@ class Bundle:
         digest: sha256 over all files that decide samples: the components and the chosen parts.
         folder: Local folder of the files.
         tokenizer, text_encoder, vae, unet: As in Stable Diffusion 1.5.
-        shared: ctrLoRA control nets by adapter, each a copy of the base with the adapter merged in; the bare base under
-            ``base`` if no adapter was chosen; empty if the bundle has no base.
+        shared: ctrLoRA control nets by adapter, each the base with the adapter merged in, sharing what the adapter does
+            not change; the bare base under ``base`` if no adapter was chosen; empty if the bundle has no base.
         full: Chosen full ControlNets, by name.
         tiny_decoder: Distilled decoder of the vae's latents; None unless it was chosen.
         words: Token ids of each chosen embedding, by the id that the tokenizer gives its word.
@@ -97,8 +103,8 @@ def find_bundle(name: str) -> Path:
         folder = _MINIATURE_FOLDER
     elif storage.is_remote(name):
         folder = local_copy(name)
-    elif Path(name).is_dir():
-        folder = Path(name)
+    elif Path(storage.expanded(name)).is_dir():
+        folder = Path(storage.expanded(name))
     else:
         folder = download(name)
     missing = [part for part in REQUIRED if not (folder / part).is_dir()]
@@ -141,20 +147,12 @@ def _digest(model: ModelSpec, folder: Path) -> str:
 
 
 def parts_digest(folder: Path, parts: Sequence[str]) -> str:
-    """sha256 over names and contents of the deciding files (weights, configs, vocabularies) of a bundle's parts."""
+    """sha256 over contents, and names within the bundle, of the files that are loaded of its parts."""
     digest = hashlib.sha256()
     for part in parts:
-        place = folder / part
-        for file in [place] if place.is_file() else sorted(place.rglob("*")):
-            if file.is_file() and file.suffix in _DECIDING_SUFFIXES:
-                digest.update(f"{file.relative_to(folder).as_posix()} {file_sha256(file)}\n".encode())
+        for file in loaded_files(folder, part):
+            digest.update(f"{file.relative_to(folder).as_posix()} {file_sha256(file)}\n".encode())
     return digest.hexdigest()
-
-
-def file_sha256(file: Path) -> str:
-    """sha256 of a file, read in constant memory."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def load_bundle(
@@ -173,7 +171,7 @@ def load_bundle(
     Args:
         model: ``miniature``, a folder, a URL or a hub id; or a spec's model section, whose choices hold where the other
             arguments are None.
-        adapters: ctrLoRA adapters of the bundle's folder ``adapters``, each merged into a copy of the control base.
+        adapters: ctrLoRA adapters of the bundle's folder ``adapters``, each merged into the control base.
         controlnets: Full ControlNets of the folder ``controlnets``.
         loras: LoRAs of the folder ``loras``, with the scales at which they are added into the weights.
         embeddings: Textual inversions of the folder ``embeddings``.
@@ -193,12 +191,10 @@ def load_bundle(
     )
     folder = find_bundle(chosen.bundle)
     try:
-        bundle = _loaded(chosen, folder, dtype)
+        return _loaded(chosen, folder, torch.device(device), dtype)
     except BundleError as error:
         error.file = error.file.replace(str(folder), chosen.bundle, 1)  # the URL or hub id instead of its local copy
         raise
-    prepare_for_inference(bundle, device)
-    return bundle
 
 
 def _chosen(model: ModelSpec | str, **choices: Any) -> ModelSpec:
@@ -211,45 +207,79 @@ def _chosen(model: ModelSpec | str, **choices: Any) -> ModelSpec:
     return validate_document(ModelSpec, values, "")
 
 
-def _loaded(model: ModelSpec, folder: Path, dtype: torch.dtype) -> Bundle:
-    tokenizer, vae = load_tokenizer(folder / "tokenizer"), load_vae(folder / "vae", dtype)
-    text_encoder, unet = _load_fused(model, folder, dtype)
-    tiny_decoder = load_tiny_decoder(folder / TINY_DECODER, vae, dtype) if model.decoder == "tiny" else None
+def _loaded(model: ModelSpec, folder: Path, device: torch.device, dtype: torch.dtype) -> Bundle:
+    """Every network goes to the device before the next one is read."""
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    text_encoder, unet = _load_fused(model, folder, device, dtype)
+    if problems := tokenizer_problems(folder / "tokenizer", tokenizer, text_encoder):
+        raise problems[0]
+    bundled_schedule(folder)
+    vae = _prepared(load_vae(folder / "vae", dtype, channels_last=True), device)
     words = {name: chosen_part(folder, EMBEDDINGS, name, SUFFIX) for name in model.embeddings}
-    bundle = Bundle(
+    return Bundle(
         name=model.bundle,
         digest=_digest(model, folder),
         folder=folder,
         words=add_embeddings(tokenizer, text_encoder, words),
         tokenizer=tokenizer,
-        text_encoder=text_encoder,
+        text_encoder=_prepared(text_encoder, device),
         vae=vae,
         unet=unet,
-        shared=_load_shared(folder, model.adapters, dtype),
-        full={n: load_full_control(chosen_part(folder, CONTROLNETS, n), dtype) for n in model.controlnets},
-        tiny_decoder=tiny_decoder,
+        shared=_load_shared(folder, model.adapters, device, dtype),
+        full={name: _load_full(folder, name, device, dtype) for name in model.controlnets},
+        tiny_decoder=_load_tiny(folder, vae, device, dtype) if model.decoder == "tiny" else None,
     )
-    for net in _networks(bundle):
-        check_complete(str(folder), net)
-    return bundle
 
 
-def _load_fused(model: ModelSpec, folder: Path, dtype: torch.dtype) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+def _load_fused(
+    model: ModelSpec, folder: Path, device: torch.device, dtype: torch.dtype
+) -> tuple[CLIPTextModel, UNet2DConditionModel]:
     """Text encoder and UNet with the chosen LoRAs, which are added in float32 before the cast to ``dtype``."""
-    first = torch.float32 if model.loras else dtype
-    text_encoder, unet = load_text_encoder(folder / "text_encoder", first), load_unet(folder / "unet", first)
-    loras = {name: load_lora(chosen_part(folder, LORAS, name), unet, text_encoder) for name in model.loras}
-    fuse_loras(unet, text_encoder, loras, model.loras)
-    for net in (text_encoder, unet):
-        nn.Module.to(net, dtype)
-    return text_encoder, unet
+    loras = _load_loras(model, folder)
+
+    def change(layers: Mapping[str, Mapping[str, LoraLayer]]) -> Callable[[nn.Module], Change]:
+        return lambda _: lora_change(layers, model.loras)
+
+    text_encoder = load_text_encoder(
+        folder / "text_encoder", dtype, channels_last=True,
+        change=change({name: lora.text_encoder for name, lora in loras.items()}),
+    )  # fmt: skip
+    text_encoder = _prepared(text_encoder, device)
+    unet = load_unet(
+        folder / "unet", dtype, channels_last=True, change=change({name: lora.unet for name, lora in loras.items()})
+    )
+    return text_encoder, _prepared(unet, device)
+
+
+def _load_loras(model: ModelSpec, folder: Path) -> dict[str, Lora]:
+    """The chosen LoRAs, compared with the networks before these are in memory."""
+    if not model.loras:
+        return {}
+    unet, text_encoder = empty_unet(folder), empty_text_encoder(folder)
+    return {name: load_lora(chosen_part(folder, LORAS, name), unet, text_encoder) for name in model.loras}
+
+
+def _load_full(folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> FullControl:
+    full = load_full_control(chosen_part(folder, CONTROLNETS, name), dtype, channels_last=True)
+    for net in (full.network, full.hint):
+        _prepared(net, device)
+    return full
+
+
+def _load_tiny(folder: Path, vae: AutoencoderKL, device: torch.device, dtype: torch.dtype) -> AutoencoderTiny:
+    return _prepared(load_tiny_decoder(folder / TINY_DECODER, vae, dtype, channels_last=True), device)
+
+
+def _prepared(net: _Net, device: torch.device | str) -> _Net:
+    nn.Module.to(net, device)  # diffusers' own ``to`` warns about an empty list of modules
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval().requires_grad_(False)
 
 
 def prepare_for_inference(bundle: Bundle, device: torch.device | str) -> None:
     """Move every network to the device, to channels-last (fastest for convolutions) and to evaluation mode."""
     for net in _networks(bundle):
-        nn.Module.to(net, device)  # diffusers' own ``to`` warns about an empty list of modules
-        net.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+        _prepared(net, device)
 
 
 def _networks(bundle: Bundle) -> list[nn.Module]:
@@ -258,12 +288,15 @@ def _networks(bundle: Bundle) -> list[nn.Module]:
     return nets + ([bundle.tiny_decoder] if bundle.tiny_decoder is not None else [])
 
 
-def _load_shared(folder: Path, adapters: Collection[str], dtype: torch.dtype) -> dict[str, ControlNetModel]:
+def _load_shared(
+    folder: Path, adapters: Collection[str], device: torch.device, dtype: torch.dtype
+) -> dict[str, ControlNetModel]:
+    """Control nets by adapter; parameters that an adapter does not change are the base's own, also on the device."""
     if not (folder / CONTROLNET).is_dir():
         if adapters:
             expected = f"a control base for the adapters {sorted(adapters)}"
             raise BundleError(file=str(folder), found=f"no {CONTROLNET}", expected=expected)
         return {}
-    base = load_control(folder / CONTROLNET, dtype)
+    base = load_control(folder / CONTROLNET, dtype, channels_last=True)
     merged = {adapter: merge_adapter(base, chosen_part(folder, ADAPTERS, adapter)) for adapter in adapters}
-    return merged or {BASE: base}
+    return {name: _prepared(net, device) for name, net in (merged or {BASE: base}).items()}

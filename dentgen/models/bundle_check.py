@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
-from dentgen.errors import BundleError, DentgenError, SpecError
+from dentgen.errors import BundleError, DentgenError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.checkpoints.file import read_tensors
 from dentgen.models.control import load_control, load_full_control, merge_adapter
@@ -32,8 +32,9 @@ from dentgen.models.parts import (
     load_tokenizer,
     load_unet,
     load_vae,
+    tokenizer_problems,
 )
-from dentgen.models.schedulers import make_scheduler
+from dentgen.models.schedulers import bundled_schedule
 
 Part = TypeVar("Part")
 
@@ -72,9 +73,9 @@ class _BundleCheck:
         self._text = self._try(lambda: load_text_encoder(folder / "text_encoder", _PRECISION))
         self._unet = self._try(lambda: load_unet(folder / "unet", _PRECISION))
         vae = self._try(lambda: load_vae(folder / "vae", _PRECISION))
-        self._try(lambda: _check_scheduler(folder))
+        self._try(lambda: bundled_schedule(folder))
         if tokenizer is not None and self._text is not None:
-            self._check_tokens(tokenizer, self._text)
+            self.problems += tokenizer_problems(folder / "tokenizer", tokenizer, self._text)
         if self._text is not None and self._unet is not None:
             self._check_equal("unet", "cross_attention_dim", self._unet.config["cross_attention_dim"],
                               self._text.config.hidden_size, "as the text encoder's width")  # fmt: skip
@@ -123,13 +124,6 @@ class _BundleCheck:
         if found != expected:
             self._report(part, key, found, f"{expected}, {reason}")
 
-    def _check_tokens(self, tokenizer: CLIPTokenizer, text: CLIPTextModel) -> None:
-        rows = text.get_input_embeddings().weight.shape[0]
-        if len(tokenizer) > rows:
-            self._report("tokenizer", "tokens", len(tokenizer), f"at most {rows}, as in the text encoder")
-        self._check_equal("tokenizer", "model_max_length", tokenizer.model_max_length,
-                          text.config.max_position_embeddings, "as in the text encoder")  # fmt: skip
-
     def _check_latents(self, vae: AutoencoderKL, unet: UNet2DConditionModel) -> None:
         channels, inputs = int(vae.config["latent_channels"]), int(unet.config["in_channels"])
         self._check_equal("unet", "out_channels", unet.config["out_channels"], channels, "as the autoencoder's latents")
@@ -144,13 +138,6 @@ class _BundleCheck:
 
 def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
-
-
-def _check_scheduler(folder: Path) -> None:
-    try:
-        make_scheduler("unipc", folder)
-    except (OSError, TypeError, ValueError, SpecError) as error:
-        raise BundleError(f"not a scheduler's config: {error}", file=str(folder / "scheduler")) from error
 
 
 def _check_embedding(file: Path, text: CLIPTextModel) -> None:

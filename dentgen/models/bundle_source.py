@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from dentgen import storage
 from dentgen.errors import BundleError, StorageError
+from dentgen.models.bundle_files import downloaded_names
+from dentgen.models.file_digest import cache_folder
 
 _CHUNK_BYTES: Final = 16 << 20
 
@@ -30,7 +32,7 @@ def local_copy(url: str) -> Path:
     try:
         files = sorted(storage.list_files(url), key=lambda file: file.url)
         state = "\n".join(f"{file.url} {file.size} {file.tag}" for file in files)
-        home = Path(os.environ.get("DENTGEN_CACHE", Path.home() / ".cache" / "dentgen")) / "bundles"
+        home = cache_folder() / "bundles"
         copy = home / hashlib.sha256(state.encode()).hexdigest()
         if not copy.is_dir():
             _fetch_all(url, [file.url for file in files], copy)
@@ -78,7 +80,30 @@ def download(name: str) -> Path:
         BundleError: If there is neither such a folder nor such a model on the hub.
     """
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*/*.safetensors"]))
+        return Path(snapshot_download(name, allow_patterns=[glob.escape(file) for file in _wanted(name)]))
+    except OfflineModeIsEnabled:
+        return _downloaded(name)
     except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-        message = f"neither an existing folder nor a model that can be downloaded from the hub: {error}"
-        raise BundleError(message, file=name) from error
+        raise _no_bundle(name, error) from error
+
+
+def _wanted(name: str) -> list[str]:
+    """Files of a hub model that are loaded: no other variants, formats and parts, which may have many gigabytes."""
+    wanted = downloaded_names(HfApi().list_repo_files(name))
+    if not wanted:
+        expected = "the folders of Stable Diffusion 1.5's layout"
+        raise BundleError(file=name, found="no file of a bundle on the hub", expected=expected)
+    return wanted
+
+
+def _downloaded(name: str) -> Path:
+    """What was downloaded before; what is missing of it is found when it is loaded."""
+    try:
+        return Path(snapshot_download(name, local_files_only=True, allow_patterns=["*/config.json"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
+        raise _no_bundle(name, error) from error
+
+
+def _no_bundle(name: str, error: Exception) -> BundleError:
+    message = f"neither an existing folder nor a model that can be downloaded from the hub: {error}"
+    return BundleError(message, file=name)

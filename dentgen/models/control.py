@@ -2,7 +2,8 @@
 
 ctrLoRA's base net is diffusers' ``ControlNetModel`` without its pixel hint; an adapter is a peft LoRA on its linear
 layers plus own zero convolutions and attention norms (Xu et al. 2024, https://arxiv.org/abs/2410.09400). An adapter is
-merged into a copy of the base, so that switching adapters cannot leave anything behind.
+merged into a net of its own, so that switching adapters cannot leave anything behind; what it does not change is in
+memory once for all adapters.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -21,12 +22,15 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dentgen.errors import BundleError
-from dentgen.models.checkpoints.file import check_tensors, read_shapes
+from dentgen.models.bundle_files import ADAPTER_WEIGHTS, PEFT_CONFIG, faults_of_folder, read_json, weights_files
+from dentgen.models.checkpoints.file import check_tensors, read_shapes, read_tensors
+from dentgen.models.lora_options import LoraOptions, parse_options
+from dentgen.models.parts import load_diffusers
+from dentgen.models.weights import load_network
 
 LORA_TARGETS: Final = (
     "to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2",
@@ -37,7 +41,6 @@ SAVED_WHOLE: Final = re.compile(
     r"^(controlnet_down_blocks\.\d+|controlnet_mid_block|.*transformer_blocks\.\d+\.norm\d|.*attentions\.\d+\.norm)$"
 )
 WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
-ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
 #: Prefix of peft's names for the wrapped modules.
 PEFT: Final = "base_model.model."
 
@@ -106,24 +109,29 @@ def split_hint(control: ControlNetModel) -> FullControl:
     return FullControl(control, hint, is_bgr)
 
 
-def load_full_control(folder: Path, dtype: torch.dtype) -> FullControl:
+def load_full_control(folder: Path, dtype: torch.dtype, *, channels_last: bool = False) -> FullControl:
     """Load a ControlNet in diffusers' layout.
 
     Raises:
         BundleError: If it cannot be read, or its hint does not have three channels.
     """
-    try:
-        control = ControlNetModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
+    control = load_diffusers(ControlNetModel, folder, dtype, channels_last=channels_last)
     channels = control.config["conditioning_channels"]
     if channels != 3:
         raise BundleError(file=str(folder), key="conditioning_channels", found=channels, expected=3)
     return split_hint(control.eval())
 
 
-def _check_base(names: Sequence[str], folder: Path) -> None:
+def base_of_config(config: Mapping[str, Any]) -> ControlNetModel:
+    """A base without weights that are worth anything."""
+    control: ControlNetModel = ControlNetModel.from_config(dict(config))
+    control.controlnet_cond_embedding = NoHint()
+    return control
+
+
+def _check_base(folder: Path) -> None:
     """Reject a full ControlNet in place of a ctrLoRA base."""
+    names = [name for file in weights_files(folder) for name in read_shapes(file)]
     if any(name.startswith("controlnet_cond_embedding.") for name in names):
         expected = "a ctrLoRA base without pixel hint"
         raise BundleError(file=str(folder), found="a ControlNet with a pixel hint", expected=expected)
@@ -137,21 +145,15 @@ def save_control(control: ControlNetModel, folder: Path) -> None:
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def load_control(folder: Path, dtype: torch.dtype) -> ControlNetModel:
+def load_control(folder: Path, dtype: torch.dtype, *, channels_last: bool = False) -> ControlNetModel:
     """Load a base saved by ``save_control``.
 
     Raises:
         BundleError: If it cannot be read, or weights are missing, unexpected or of another shape.
     """
-    try:
-        control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder))
-        control.controlnet_cond_embedding = NoHint()
-        state = load_file(folder / WEIGHTS)
-        _check_base(list(state), folder)
-        control.load_state_dict(state)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
-    return _cast(control, dtype)
+    with faults_of_folder(folder):
+        _check_base(folder)
+    return load_network(folder, base_of_config, dtype, channels_last=channels_last, strict=True)
 
 
 def adapter_config(whole: Sequence[str], rank: int) -> LoraConfig:
@@ -198,7 +200,7 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
     adapted = copy.deepcopy(adapted).half()
     adapted.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card template
-    file = folder / "adapter_config.json"
+    file = folder / PEFT_CONFIG
     config = json.loads(file.read_text())
     # peft writes a set, in an order that differs between processes
     config["target_modules"] = sorted(config["target_modules"])
@@ -206,29 +208,61 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
 
 
 def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
-    """A copy of the base with the adapter in ``folder`` merged in.
+    """The base with the adapter in ``folder`` merged in; it shares with the base what the adapter does not change.
 
     Raises:
         BundleError: If the folder holds no safetensors adapter, or one for another net.
     """
-    if not (folder / ADAPTER_WEIGHTS).is_file():
+    file = folder / ADAPTER_WEIGHTS
+    if not file.is_file():
         raise BundleError(file=str(folder), found=f"no {ADAPTER_WEIGHTS}", expected="an adapter saved by peft")
-    _check_adapter(control, folder / ADAPTER_WEIGHTS)
-    try:
-        adapted = PeftModel.from_pretrained(copy.deepcopy(control), str(folder))
-    except (OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
-        raise BundleError(f"the adapter does not fit the control net: {error}", file=str(folder)) from error
-    merged: ControlNetModel = adapted.merge_and_unload()
-    return _cast(merged, control.dtype)
+    _check_adapter(control, file)
+    described = dict(read_json(folder / PEFT_CONFIG))
+    described.pop("modules_to_save", None)  # the file's other tensors are those modules, whatever they are called here
+    options = parse_options(str(folder / PEFT_CONFIG), described)
+    return _merged(control, file, _without_prefix(read_tensors(file)), options)
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(PEFT): value for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def _merged(
+    control: ControlNetModel, file: Path, tensors: Mapping[str, Tensor], options: LoraOptions
+) -> ControlNetModel:
+    with torch.device("meta"):
+        merged = base_of_config(control.config)
+    for name, parameter in control.named_parameters():
+        path, _, leaf = name.rpartition(".")
+        if f"{path}.lora_A.weight" in tensors and leaf == "weight":
+            changed = _with_lora(parameter, path, file, tensors, options)
+        elif name in tensors:
+            changed = nn.Parameter(torch.empty_like(parameter).copy_(tensors[name]))
+        else:
+            changed = parameter
+        setattr(merged.get_submodule(path), leaf, changed)
+    return merged.eval()
+
+
+def _with_lora(
+    weight: Tensor, path: str, file: Path, tensors: Mapping[str, Tensor], options: LoraOptions
+) -> nn.Parameter:
+    down, up = tensors[f"{path}.lora_A.weight"].float(), tensors[f"{path}.lora_B.weight"].float()
+    rank = down.shape[0]
+    if (wanted := options.rank_of(path)) not in (None, rank):
+        raise BundleError(file=str(file), key=path, found=f"rank {rank}", expected=f"{wanted}, as in {options.source}")
+    described = options.alpha_of(path)
+    changed = weight.detach().clone()
+    changed += (up @ down) * options.scale(rank if described is None else described, rank)
+    return nn.Parameter(changed)
 
 
 def _check_adapter(control: ControlNetModel, file: Path) -> None:
-    """Check that the file has every tensor of an adapter; peft only warns about missing ones."""
-    found = {name.removeprefix(PEFT): value for name, value in read_shapes(file).items()}
+    """Check that the file has every tensor of an adapter."""
+    found = _without_prefix(read_shapes(file))
     ranks = [value.shape[:1].numel() for name, value in found.items() if name.endswith(".lora_A.weight")]
     check_tensors(str(file), found, expected_adapter(control, ranks[0] if ranks else 0))
-
-
-def _cast(control: ControlNetModel, dtype: torch.dtype) -> ControlNetModel:
-    nn.Module.to(control, dtype)  # diffusers' own ``to`` warns about an empty list of modules
-    return control.eval()
+    if strange := [name for name, value in found.items() if not value.is_floating_point() or not value.numel()]:
+        described = f"{list(found[strange[0]].shape)} of {found[strange[0]].dtype}"
+        raise BundleError(file=str(file), key=strange[0], found=described, expected="floating-point numbers")

@@ -30,13 +30,16 @@ def embedding_vectors(source: str, tensors: Mapping[str, Tensor]) -> Float[Tenso
     Raises:
         BundleError: If there is not exactly one embedding for one text encoder.
     """
-    found = {name: value for name, value in tensors.items() if name != "string_to_token"}
+    found = {name: value for name, value in tensors.items() if name.partition(".")[0] != "string_to_token"}
     if len(found) != 1:
         raise BundleError(file=source, found=f"keys {sorted(found)[:4]}", expected="one embedding for one text encoder")
     ((name, vectors),) = found.items()
     vectors = vectors[None] if vectors.ndim == 1 else vectors
     if vectors.ndim != 2 or not len(vectors):
         raise BundleError(file=source, key=name, found=f"shape {list(vectors.shape)}", expected="[vectors, width]")
+    if not vectors.is_floating_point() or not bool(vectors.isfinite().all()):
+        found_values = f"values of {vectors.dtype}" if not vectors.is_floating_point() else "values that are not finite"
+        raise BundleError(file=source, key=name, found=found_values, expected="finite floating-point numbers")
     return vectors.detach()
 
 

@@ -10,10 +10,21 @@ from typing import Final
 
 from torch import Tensor
 
-from dentgen.models.bundle import MINIATURE, bundle_digest, file_sha256, find_bundle
+from dentgen import storage
+from dentgen.models.bundle import MINIATURE, bundle_digest, find_bundle
 from dentgen.models.checkpoints.file import CONTROL, UNET, Kind, kind_of, read_shapes
-from dentgen.models.checkpoints.import_file import PLACES, empty_text_encoder
-from dentgen.models.parts import ADAPTERS, CONTROLNET, CONTROLNETS, EMBEDDINGS, LORAS, REQUIRED, TINY_DECODER
+from dentgen.models.checkpoints.import_file import PLACES
+from dentgen.models.file_digest import file_sha256
+from dentgen.models.parts import (
+    ADAPTERS,
+    CONTROLNET,
+    CONTROLNETS,
+    EMBEDDINGS,
+    LORAS,
+    REQUIRED,
+    TINY_DECODER,
+    empty_text_encoder,
+)  # fmt: skip
 
 #: Model families by the width of their text encoder.
 _FAMILIES: Final = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL, encoder 2",
@@ -59,7 +70,8 @@ def describe_bundle(name: str) -> Iterator[str]:
 
 def is_bundle(name: str) -> bool:
     """Whether a name refers to a bundle rather than to a checkpoint file."""
-    return name == MINIATURE or not (Path(name).is_file() or Path(name).suffix in _SUFFIXES)
+    file = Path(storage.expanded(name))
+    return name == MINIATURE or not (file.is_file() or file.suffix in _SUFFIXES)
 
 
 def _parts(folder: Path) -> Iterator[Path]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from safetensors import SafetensorError
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dentgen.errors import BundleError
 from dentgen.models.autoencoder import downscale_of
+from dentgen.models.weights import Change, empty_network, load_network
 
 TINY_DECODER: Final = "tiny_decoder"
 CONTROLNET: Final = "controlnet"
@@ -23,8 +23,11 @@ LORAS: Final = "loras"
 EMBEDDINGS: Final = "embeddings"
 REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
-_VOCABULARIES: Final = ("tokenizer.json", "vocab.json")
-_LOAD_ERRORS: Final = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+#: Files of a vocabulary: either all in one, or tokens and the merges that make them.
+_VOCABULARIES: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+_SPECIAL_TOKENS: Final = ("bos", "eos", "pad")
+#: Older transformers save the positions as a tensor, and put the network into a module of its own.
+_POSITIONS: Final = "embeddings.position_ids"
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -33,49 +36,126 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     Raises:
         BundleError: If it cannot be read or has no vocabulary.
     """
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
-        raise BundleError(file=str(folder), found=f"no {' or '.join(_VOCABULARIES)}", expected="a CLIP tokenizer")
+    if not any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES):
+        found = " or ".join(" and ".join(names) for names in _VOCABULARIES)
+        raise BundleError(file=str(folder), found=f"no {found}", expected="a CLIP tokenizer")
     try:
-        return CLIPTokenizer.from_pretrained(folder)
-    except _LOAD_ERRORS as error:
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer("a photo of teeth", add_special_tokens=False)  # what is wrong with a vocabulary may show only here
+    except MemoryError:
+        raise
+    except BaseException as error:  # transformers fails anywhere, and Rust's panics are no Exceptions
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
+    return tokenizer
 
 
-def load_text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
+def tokenizer_problems(folder: Path, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel) -> list[BundleError]:
+    """What of a tokenizer does not fit a text encoder, on any device."""
+    rows, window = text_encoder.get_input_embeddings().weight.shape[0], text_encoder.config.max_position_embeddings
+    problems = []
+
+    def report(key: str, found: Any, expected: str) -> None:
+        problems.append(BundleError(file=str(folder), key=key, found=found, expected=expected))
+
+    tokens = max([len(tokenizer), *(token + 1 for token in tokenizer.get_vocab().values())])
+    if tokens > rows:
+        report("tokens", tokens, f"at most {rows}, as in the text encoder")
+    if tokenizer.model_max_length != window:
+        found = "none" if tokenizer.model_max_length > 10**9 else tokenizer.model_max_length
+        report("model_max_length", found, f"{window}, as in the text encoder")
+    for name in _SPECIAL_TOKENS:
+        if getattr(tokenizer, f"{name}_token_id") is None:
+            report(f"{name}_token", "none", "a token of the vocabulary")
+    return problems
+
+
+def load_text_encoder(
+    folder: Path,
+    dtype: torch.dtype,
+    *,
+    channels_last: bool = False,
+    change: Callable[[CLIPTextModel], Change] | None = None,
+) -> CLIPTextModel:
     """Load a text encoder; transformers alone would initialise missing tensors at random.
 
     Raises:
         BundleError: If it cannot be read or lacks a tensor.
     """
-    transformers_logging.disable_progress_bar()
-    try:
-        model, info = CLIPTextModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except _LOAD_ERRORS as error:
-        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
-    if missing := sorted(info["missing_keys"]):
-        raise _missing_tensor(str(folder), missing[0], model)
+    model = load_network(
+        folder, lambda config: _text_encoder(folder, config), dtype,
+        channels_last=channels_last, rename=_text_names, change=change,
+    )  # fmt: skip
+    positions = int(model.config.max_position_embeddings)
+    model.embeddings.position_ids = torch.arange(positions).expand(1, -1)
     return model
 
 
-def load_vae(folder: Path, dtype: torch.dtype) -> AutoencoderKL:
+def empty_unet(folder: Path) -> UNet2DConditionModel:
+    """A bundle's UNet on the meta device.
+
+    Raises:
+        BundleError: If it has none.
+    """
+    return empty_network(folder / "unet", UNet2DConditionModel.from_config)
+
+
+def empty_text_encoder(folder: Path) -> CLIPTextModel:
+    """A bundle's text encoder on the meta device.
+
+    Raises:
+        BundleError: If it has none.
+    """
+    return empty_network(folder / "text_encoder", lambda config: _text_encoder(folder / "text_encoder", config))
+
+
+def _text_encoder(folder: Path, config: Mapping[str, Any]) -> CLIPTextModel:
+    parsed = (
+        CLIPTextConfig.from_pretrained(folder) if "text_config" in config else CLIPTextConfig.from_dict(dict(config))
+    )
+    return CLIPTextModel(parsed)
+
+
+def _text_names(_: nn.Module, names: list[str]) -> dict[str, str]:
+    bare = {name: name.removeprefix("text_model.") for name in names}
+    return {name: short for name, short in bare.items() if short != _POSITIONS}
+
+
+def _diffusers_names(net: Any, names: list[str]) -> dict[str, str]:
+    """Attention blocks had other names in autoencoders of older diffusers."""
+    renamed = dict(zip(names, names, strict=True))
+    net._fix_state_dict_keys_on_load(renamed)  # noqa: SLF001 - what from_pretrained calls
+    return {old: new for new, old in renamed.items()}
+
+
+def load_vae(folder: Path, dtype: torch.dtype, *, channels_last: bool = False) -> AutoencoderKL:
     """Load an autoencoder.
 
     Raises:
         BundleError: If it cannot be read or lacks a tensor.
     """
-    return _load(AutoencoderKL, folder, dtype)
+    return load_diffusers(AutoencoderKL, folder, dtype, channels_last=channels_last)
 
 
-def load_unet(folder: Path, dtype: torch.dtype) -> UNet2DConditionModel:
+def load_unet(
+    folder: Path,
+    dtype: torch.dtype,
+    *,
+    channels_last: bool = False,
+    change: Callable[[UNet2DConditionModel], Change] | None = None,
+) -> UNet2DConditionModel:
     """Load a UNet.
 
     Raises:
         BundleError: If it cannot be read or lacks a tensor.
     """
-    return _load(UNet2DConditionModel, folder, dtype)
+    return load_diffusers(UNet2DConditionModel, folder, dtype, channels_last=channels_last, change=change)
 
 
-def load_tiny_decoder(folder: Path, vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderTiny:
+def load_tiny_decoder(
+    folder: Path, vae: AutoencoderKL, dtype: torch.dtype, *, channels_last: bool = False
+) -> AutoencoderTiny:
     """Load a distilled decoder.
 
     Raises:
@@ -84,7 +164,7 @@ def load_tiny_decoder(folder: Path, vae: AutoencoderKL, dtype: torch.dtype) -> A
     if not folder.is_dir():
         expected = "a folder of diffusers' AutoencoderTiny"
         raise BundleError(file=str(folder.parent), found=f"no {TINY_DECODER}", expected=expected)
-    tiny_decoder: AutoencoderTiny = _load(AutoencoderTiny, folder, dtype)
+    tiny_decoder: AutoencoderTiny = load_diffusers(AutoencoderTiny, folder, dtype, channels_last=channels_last)
     found, expected = _latent_format(tiny_decoder), _latent_format(vae)
     if found != expected:
         raise BundleError(file=str(folder), found=found, expected=f"{expected}, as the autoencoder")
@@ -127,13 +207,13 @@ def _missing_tensor(source: str, name: str, net: nn.Module) -> BundleError:
     return BundleError(file=source, key=name, found="no such tensor in the weights", expected=expected)
 
 
-def _load(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
-    try:
-        model = model_class.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-    except _LOAD_ERRORS as error:
-        raise BundleError(f"cannot be loaded: {error}", file=str(folder)) from error
-    check_complete(str(folder), model)
-    return model
+def load_diffusers(model_class: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
+    """Load a network of one of diffusers' classes; ``options`` are those of ``load_network``.
+
+    Raises:
+        BundleError: If it cannot be read or lacks a tensor.
+    """
+    return load_network(folder, model_class.from_config, dtype, rename=_diffusers_names, **options)
 
 
 def _latent_format(autoencoder: AutoencoderKL | AutoencoderTiny) -> str:

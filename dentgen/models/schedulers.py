@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +24,14 @@ from diffusers import (
 )
 from diffusers.schedulers import KarrasDiffusionSchedulers
 
-from dentgen.errors import SpecError
+from dentgen.errors import BundleError, SpecError
+from dentgen.models.bundle_files import SCHEDULER_CONFIG, faults_of_folder, read_json
 from dentgen.spec.build import SchedulerName
 
 _PINNED: Final = {"clip_sample": False, "thresholding": False, "timestep_spacing": "trailing"}
+_MAY_BE_INFINITE: Final = "lambda_min_clipped"
+#: Published schedules have 1000.
+_MAX_TIMESTEPS: Final = 100_000
 _NOISE_SCHEDULE: Final[tuple[str, ...]] = (
     "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type"
 )  # fmt: skip
@@ -46,8 +51,9 @@ def make_scheduler(scheduler: SchedulerName | Mapping[str, Any], folder: Path, o
 
     Raises:
         SpecError: If the configuration names no scheduler, or a setting is unknown or rejected by the class.
+        BundleError: If the bundle has no noise schedule that can be used.
     """
-    bundled: dict[str, Any] = UniPCMultistepScheduler.load_config(folder / "scheduler")
+    bundled = bundled_schedule(folder)
     if isinstance(scheduler, str):
         kind, settings = _named(scheduler)
         return _construct(kind, {**bundled, **_PINNED, **settings}, options)
@@ -55,6 +61,50 @@ def make_scheduler(scheduler: SchedulerName | Mapping[str, Any], folder: Path, o
     _check_keys(kind, scheduler)
     completed = {key: bundled[key] for key in _NOISE_SCHEDULE if key in bundled and key in _known_options(kind)}
     return _construct(kind, {**completed, **scheduler}, options)
+
+
+def bundled_schedule(folder: Path) -> dict[str, Any]:
+    """The configuration in ``folder/scheduler``, with a noise schedule that can be used.
+
+    Raises:
+        BundleError: If there is none.
+    """
+    place = folder / "scheduler"
+    with faults_of_folder(place):
+        config = read_json(place / SCHEDULER_CONFIG)
+    texts = [
+        (key, repr(value), "a number without quotes") for key, value in config.items() if _is_number_in_quotes(value)
+    ]
+    if (fault := next(iter(texts), _schedule_fault(config))) is not None:
+        raise BundleError(file=str(place), key=fault[0], found=fault[1], expected=fault[2])
+    try:
+        UniPCMultistepScheduler.from_config({**config, **_PINNED})
+    except Exception as error:  # a wrong value fails anywhere in the class
+        raise BundleError(f"not a scheduler's config: {error!r}", file=str(place)) from error
+    return config
+
+
+def _schedule_fault(config: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Key, what was found and what was expected of the first number that no noise schedule has."""
+    for key, value in config.items():
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if len(numbers) > _MAX_TIMESTEPS:
+            return key, f"{len(numbers)} values", f"at most {_MAX_TIMESTEPS}"
+        for number in numbers:
+            if isinstance(number, float) and not math.isfinite(number) and key != _MAY_BE_INFINITE:
+                return key, str(number), "a finite number"
+            if isinstance(number, int) and abs(number) > _MAX_TIMESTEPS:
+                return key, str(number)[:80], f"at most {_MAX_TIMESTEPS}"
+    steps, betas = config.get("num_train_timesteps", 1000), config.get("trained_betas")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        return "num_train_timesteps", repr(steps)[:80], "a positive whole number"
+    if betas is not None and (not isinstance(betas, (list, tuple)) or len(betas) != steps):
+        return "trained_betas", repr(betas)[:80], f"{steps} numbers, one for every timestep"
+    ends = {key: config[key] for key in ("beta_start", "beta_end") if key in config and betas is None}
+    for key, beta in [*ends.items(), *(("trained_betas", beta) for beta in betas or ())]:
+        if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 <= beta < 1:
+            return key, repr(beta)[:80], "a number from 0 to below 1"
+    return None
 
 
 def _named(name: SchedulerName) -> tuple[Any, dict[str, Any]]:
@@ -97,10 +147,12 @@ def _construct(kind: Any, config: Mapping[str, Any], options: Mapping[str, Any])
     if unknown:
         expected = f"options of {kind.__name__}: {', '.join(known)}"
         raise SpecError(key="sampling.scheduler_options", found=", ".join(unknown), expected=expected)
-    texts = [key for key, value in {**config, **options}.items() if isinstance(value, str) and _is_number(value)]
+    texts = [key for key, value in {**config, **options}.items() if _is_number_in_quotes(value)]
     if texts:
         key, expected = "sampling.scheduler", "numbers without quotes"
         raise SpecError(key=key, found=f"text for {', '.join(texts)}", expected=expected)
+    if (fault := _schedule_fault({**config, **options})) is not None:
+        raise SpecError(key=f"sampling.scheduler.{fault[0]}", found=fault[1], expected=fault[2])
     try:
         return kind.from_config({**config, **options})
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
@@ -117,9 +169,11 @@ def _check_keys(kind: Any, config: Mapping[str, Any]) -> None:
         raise SpecError(key="sampling.scheduler", found=", ".join(unknown), expected=expected)
 
 
-def _is_number(text: str) -> bool:
+def _is_number_in_quotes(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
     try:
-        float(text)
+        float(value)
     except ValueError:
         return False
     return True

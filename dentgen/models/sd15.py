@@ -63,7 +63,11 @@ _CONTROL_STD: Final = 0.02
 
 
 def random_sd15(
-    *, decoder: Decoder = "kl", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    *,
+    decoder: Decoder = "kl",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
 ) -> Bundle:
     """A bundle of Stable Diffusion 1.5's networks with random weights, reproducible per device type.
 
@@ -71,9 +75,10 @@ def random_sd15(
         decoder: ``tiny`` adds a tiny decoder.
         device: Device that the weights are drawn on; ``meta`` draws none.
         dtype: Precision of the weights.
+        seed: Seed of the weights.
     """
     folder = find_bundle(MINIATURE)
-    with fresh_weights(SD15), torch.device(device):
+    with fresh_weights(SD15, seed), torch.device(device):
         unet: UNet2DConditionModel = UNet2DConditionModel.from_config(_UNET)
         bundle = Bundle(
             name=SD15,
@@ -92,6 +97,12 @@ def random_sd15(
             nn.Module.to(net, dtype)
     prepare_for_inference(bundle, device)
     return bundle
+
+
+def empty_sd15() -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """UNet and text encoder of Stable Diffusion 1.5 on the meta device."""
+    with torch.device("meta"):
+        return UNet2DConditionModel.from_config(_UNET), CLIPTextModel(CLIPTextConfig(**_TEXT))
 
 
 @torch.no_grad()

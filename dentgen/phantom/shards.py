@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import groupby, islice
@@ -79,6 +80,7 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         raise SpecError(
             key="mirrors", found="mirrors with the look 'scan'", expected="mirrors only with the look 'photo'"
         )
+    storage.require_writable(out)
     claim_parameters(out, PARAMETERS, _parameters(phantoms))
     present = set(storage.list_names(out))
     shards = -(-phantoms.count // phantoms.shard_size)
@@ -86,12 +88,13 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
     if address is None:
         done = map_processes(partial(_write_shard, out, phantoms), missing, workers)
     else:
-        from dentgen.parallel.ray_session import absolute, map_cluster
+        from dentgen.parallel.ray_session import for_workers, map_cluster
 
-        work = partial(_write_claimed_shard, absolute(out), phantoms, claimed=_parameters(phantoms))
+        work = partial(_write_claimed_shard, for_workers(out), phantoms, claimed=_parameters(phantoms))
         done = map_cluster(work, missing, address)
-    for _ in tqdm(done, total=len(missing), unit="shard", desc="phantoms"):
-        pass
+    with closing(done):  # ends the processes whatever ends the loop
+        for _ in tqdm(done, total=len(missing), unit="shard", desc="phantoms"):
+            pass
     return len(missing)
 
 

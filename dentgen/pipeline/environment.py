@@ -1,4 +1,4 @@
-"""What of a machine decides bytes: device, precision, library versions; and how it differs from a plan's."""
+"""What of a machine decides bytes: device, precision, library versions, rounding; and how it differs from a plan's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from dentgen.errors import SpecError
 from dentgen.generation.generator import device_and_dtype
+from dentgen.generation.numerics import numerics_canary
 from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import spec_difference
@@ -19,7 +20,7 @@ _DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "
 
 
 def environment(spec: BuildSpec) -> dict[str, str]:
-    """Device kind, precision, slots, threads and library versions.
+    """Device kind, precision, slots, threads, library versions, and digests of fixed computations.
 
     Raises:
         SpecError: If the spec asks for a GPU feature on a machine without a GPU.
@@ -36,6 +37,7 @@ def environment(spec: BuildSpec) -> dict[str, str]:
         "threads": str(spec.engine.threads),
         "python": ".".join(platform.python_version_tuple()[:2]),
         **{name: version(name) for name in _DECIDING_LIBRARIES},
+        **{f"numerics_{name}": value for name, value in numerics_canary(device, dtype, spec.engine.threads)},
     }
 
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from dentgen import storage
-from dentgen.conditions.readers.raw import ShardIndex
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
 from dentgen.conditions.readers.source import list_shards
+from dentgen.conditions.readers.twins import warn_of_twins
+from dentgen.documents import Unit
 from dentgen.errors import BuildError, SpecChangedError
 from dentgen.generation.generator import solver_table
 from dentgen.models.bundle import bundle_digest, find_bundle
+from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.source_index import (
     IndexProgress,
+    PackedIndexes,
     index_source,
-    is_known,
     read_source_index,
     write_source_index,
 )
 from dentgen.pipeline.units import cut_units, wanted_positions
 from dentgen.shards import layout
-from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import read_plan, write_plan
+from dentgen.shards.ledger import anything_written, committed_units, ledger_url
+from dentgen.shards.plan import Plan, published_plan
+from dentgen.shards.plan_file import plan_exists, read_plan, remove_plan, write_plan
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import spec_difference
@@ -31,36 +36,63 @@ from dentgen.spec.yaml_file import spec_difference
 _LOG = logging.getLogger(__name__)
 
 
-def make_plan(spec: BuildSpec, progress: IndexProgress | None = None, *, keep_index: bool = True) -> Plan:
-    """Index the source and cut it into units.
+@dataclass(frozen=True, slots=True, eq=False)
+class DraftPlan:
+    """A plan that is not stored yet, with its places as they are here, and the indexed source that it was cut from.
+
+    Attributes:
+        plan: The plan.
+        shards: Condition shards of the source, in order.
+        indexes: Their indexes; fewer than shards where ``source.limit`` needs no more.
+    """
+
+    plan: Plan
+    shards: Sequence[ConditionShard]
+    indexes: PackedIndexes
+
+
+def make_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> Plan:
+    """The plan of a spec, without storing anything; for arguments and errors see ``draft_plan``."""
+    return draft_plan(spec, progress).plan
+
+
+def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftPlan:
+    """Index the source and cut it into units; nothing is written.
 
     Args:
         spec: What to build.
         progress: Called while condition shards are indexed.
-        keep_index: Write what was indexed into the output, where the next plan of this build finds it.
 
     Raises:
         ConditionError: If the source has no shard.
         BuildError: If no record is left to use.
+        BundleError: If the bundle cannot be found, lacks what the spec chooses, or tells no picture size that the spec
+            leaves to it.
         SolverError: If the spec's scheduler cannot be used.
     """
+    spec = with_size(spec)
     solver_table(spec, find_bundle(spec.model.bundle))
-    units = _cut(spec, progress, keep_index=keep_index)
+    digest = bundle_digest(spec.model)
+    shards, indexes = _indexed(spec, progress)
+    units = UnitTable.of(cut_units(shards, indexes, spec))
     if not units:
         wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
         raise BuildError(file=storage.without_secrets(spec.source.path), found=f"no {wanted}", expected="at least one")
-    return Plan(
+    plan = Plan(
         segment=0,
         spec=_resolved(spec),
         spec_digest=spec.digest(),
-        bundle_digest=bundle_digest(spec.model),
+        bundle_digest=digest,
         environment=environment(spec),
         units=units,
     )
+    return DraftPlan(plan, shards, indexes)
 
 
-def adopt_plan(out: str, plan: Plan) -> Plan:
-    """Publish a plan, or adopt the one that the output has.
+def adopt_plan(out: str, draft: DraftPlan) -> Plan:
+    """Store a plan, or adopt the one that the output has.
+
+    A stored plan under which nothing was written is replaced: it may be that of a spec with a mistake.
 
     Returns:
         The plan of record.
@@ -69,47 +101,64 @@ def adopt_plan(out: str, plan: Plan) -> Plan:
         SpecChangedError: If the build was started with another spec, bundle, source or environment; the message lists
             every difference.
     """
-    if write_plan(out, plan):
-        return plan
+    if plan_exists(out) and not anything_written(out) and not _is_stored(out, draft.plan):
+        _LOG.info("%s: nothing was written under its plan, which is replaced", storage.without_secrets(out))
+        start_over(out)
+    if not plan_exists(out):
+        write_source_index(storage.join(out, layout.SOURCE_INDEX), draft.shards, draft.indexes)
+        write_plan(out, published_plan(draft.plan, out))
     standing = read_plan(out)
+    _require_same(out, standing, draft.plan)
+    if standing.units != draft.plan.units:  # shards were copied or touched; the next run need not read them again
+        write_source_index(storage.join(out, layout.SOURCE_INDEX), draft.shards, draft.indexes)
+    return standing
+
+
+def start_over(out: str) -> None:
+    """Remove a plan under which nothing was written, and the records of what was rejected."""
+    remove_plan(out)
+    for unit in committed_units(out):
+        storage.remove(ledger_url(out, unit))
+
+
+def _is_stored(out: str, plan: Plan) -> bool:
+    """Whether the stored plan is equal to another; a damaged one is not."""
+    try:
+        difference, _ = _difference(read_plan(out), plan)
+    except BuildError:
+        return False
+    return not difference
+
+
+def _require_same(out: str, standing: Plan, plan: Plan) -> None:
     difference, environment_only = _difference(standing, plan)
     if difference and environment_only and plan.spec.pipeline.environment == "warn":
         _LOG.warning("%s: continuing in another environment:\n  %s", out, "\n  ".join(difference))
-        return standing
-    if difference:
+    elif difference:
         raise SpecChangedError(
             "the build was started differently:\n  " + "\n  ".join(difference),
             file=storage.without_secrets(storage.join(out, layout.plan_head())),
             advice="undo the change, or choose another output.path",
         )
-    return standing
 
 
-def _cut(spec: BuildSpec, progress: IndexProgress | None, *, keep_index: bool) -> UnitTable:
+def _indexed(spec: BuildSpec, progress: IndexProgress | None) -> tuple[Sequence[ConditionShard], PackedIndexes]:
     shards = list_shards(spec.source.path, spec.source.format)
     _LOG.info("%s: indexing %d condition shards", storage.without_secrets(spec.source.path), len(shards))
-    kept = storage.join(spec.output.path, layout.SOURCE_INDEX)
-    known = read_source_index(kept)
-    with_metadata = spec.source.split is not None or bool(spec.source.oversample)
     indexes = index_source(
         shards,
-        known,
-        with_metadata=with_metadata,
+        read_source_index(storage.join(spec.output.path, layout.SOURCE_INDEX)),
+        with_metadata=spec.source.split is not None or bool(spec.source.oversample),
         enough=_enough(spec.source.limit, spec.source.split),
         progress=progress,
     )
-    new = not all(is_known(shard, known, with_metadata=with_metadata) for shard in shards[: len(indexes)])
-    if new and keep_index:
-        write_source_index(kept, shards, indexes)
-    del known  # as large as the indexes, and not needed from here on
-    return UnitTable.of(cut_units(shards, indexes, spec))
+    warn_of_twins(indexes)
+    return shards, indexes
 
 
 def _resolved(spec: BuildSpec) -> BuildSpec:
     engine = spec.engine.model_copy(update={"control_slots": spec.control_slots})
-    source = spec.source.model_copy(update={"path": storage.without_secrets(spec.source.path)})
-    output = spec.output.model_copy(update={"path": storage.without_secrets(spec.output.path)})
-    return spec.model_copy(update={"engine": engine, "source": source, "output": output})
+    return spec.model_copy(update={"engine": engine})
 
 
 def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardIndex]], bool]:
@@ -131,9 +180,22 @@ def _difference(old: Plan, new: Plan) -> tuple[list[str], bool]:
         lines += spec_difference(old.spec.deciding(), new.spec.deciding())
     if old.bundle_digest != new.bundle_digest:
         lines.append(f"bundle digest: {old.bundle_digest} -> {new.bundle_digest}")
-    if old.units != new.units:
-        pairs = zip_longest(old.units, new.units)
-        before, after = next(((x, y) for x, y in pairs if x != y), (None, None))
-        lines.append(f"source: {len(old.units)} units -> {len(new.units)} units, first difference: {before} -> {after}")
+    lines += _unit_difference(old, new)
     environments = spec_difference({"environment": old.environment}, {"environment": new.environment})
     return lines + environments, not lines
+
+
+def _unit_difference(old: Plan, new: Plan) -> list[str]:
+    """What differs in the source: other units, or condition shards of other content."""
+    if old.units.same_units(new.units):
+        return []
+    pairs = zip_longest(old.units, new.units)
+    before, after = next(((x, y) for x, y in pairs if x is None or y is None or not _same_unit(x, y)), (None, None))
+    if before and after and _same_unit(replace(before, shard_content=""), replace(after, shard_content="")):
+        content = f"{before.shard_content} -> {after.shard_content}"
+        return [f"source: the condition shard {before.shard} was replaced since the build was planned: {content}"]
+    return [f"source: {len(old.units)} units -> {len(new.units)} units, first difference: {before} -> {after}"]
+
+
+def _same_unit(one: Unit, other: Unit) -> bool:
+    return replace(one, shard_tag="") == replace(other, shard_tag="")

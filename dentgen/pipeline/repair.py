@@ -1,21 +1,32 @@
-"""Repair: regenerate exactly the units that are damaged or missing, to the bytes that the ledger names."""
+"""Repair: regenerate exactly the units that are damaged or missing, to the bytes that ledger or index names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from dentgen import storage
-from dentgen.conditions.labels import LABEL_VALUES
-from dentgen.errors import SpecChangedError
+from dentgen.conditions.readers.source import list_shards
+from dentgen.documents import Unit
+from dentgen.errors import BuildError, ConditionError, SpecChangedError, StorageError
 from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.actors.dataset import Workers
 from dentgen.pipeline.environment import environment_difference
+from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
+from dentgen.pipeline.plan import draft_plan
 from dentgen.pipeline.run import finish, make_units
+from dentgen.pipeline.source_index import write_source_index
+from dentgen.pipeline.verify import verify
+from dentgen.shards import layout
 from dentgen.shards.lease import Lease, hold_lease
+from dentgen.shards.ledger import digest_of, read_ledger, shard_url
 from dentgen.shards.plan import BuildLocation, Plan
-from dentgen.shards.plan_file import read_plan
-from dentgen.shards.verify import Problem, verify_build
+from dentgen.shards.problem import Problem
+from dentgen.shards.verify_index import sealed_indexes
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,53 +47,125 @@ class RepairOutcome:
 def repair(
     out: str,
     source: str | None = None,
+    bundle: str | None = None,
     *,
     use_ray: bool = True,
     address: str | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> RepairOutcome:
-    """Verify a build, regenerate what is damaged, and verify again.
+    """Verify a build, put back what is damaged from the best witness, and verify again.
+
+    Units are generated again and put back only if their bytes are those that ledger or index names; what is derived
+    from them is sealed again only once every unit is sound, so that nothing gets worse.
 
     Args:
         out: The build.
         source: Where its condition shards are now; None: where the build was planned from.
+        bundle: Where its model bundle is now; None: where it was.
         use_ray: As for ``build``.
         address: As for ``build``.
         progress: Called with the samples done and the samples to do.
 
     Raises:
         SpecChangedError: If this environment or bundle would give other bytes.
-        BuildError: If another build holds the output, or a unit cannot be regenerated; nothing is changed for it.
+        BuildError: If the plan is lost, another build holds the output, or a unit cannot be regenerated; nothing is
+            changed for it.
     """
-    plan = read_plan(out)
-    location = BuildLocation(source or plan.spec.source.path, out)
-    workers = Workers(address, plan.spec.pipeline) if use_ray else None
-    with hold_lease(out, plan.spec.pipeline.lease_seconds) as lease:
-        return _repair(plan, location, workers, lease, progress)
+    found = find_plan(out)
+    settings = found.plan.spec.pipeline
+    workers = Workers(address, settings) if use_ray else None
+    known = BuildLocation.of_plan(found.plan, out)
+    location = BuildLocation(source or known.source, out, bundle or known.bundle)
+    with hold_lease(out, settings.lease_seconds) as lease:
+        return _repair(found, location, workers, lease, progress)
 
 
 def _repair(
-    plan: Plan,
+    found: FoundPlan,
     location: BuildLocation,
     workers: Workers | None,
     lease: Lease,
     progress: Callable[[int, int], None],
 ) -> RepairOutcome:
-    out = location.output
-    problems = tuple(verify_build(out, plan, LABEL_VALUES))
+    out, plan = location.output, found.plan
+    problems = tuple(verify(out))
     if not problems:
         return RepairOutcome((), (), ())
+    _put_plan_back(out, found)
     damaged = sorted({problem.unit for problem in problems if problem.unit is not None})
-    units = [plan.units[number] for number in damaged]
-    if units:
-        _check_environment(plan)
+    if damaged:
+        _check_environment(plan.at(location))
+        _require_source(plan, location)
+        units = [_unpinned(plan.units[number]) for number in damaged]
         planned = sum(unit.samples(plan.spec.sampling.variants) for unit in units)
-        make_units(plan, units, location, workers, lease, restoring=True, progress=lambda done: progress(done, planned))
+        claims = {unit.id: _claims(out, unit) for unit in units}
+        make_units(plan, units, location, workers, lease, claims=claims, progress=lambda n: progress(n, planned))
     lease.check()
-    for name in {problem.derived for problem in problems if problem.derived}:
-        storage.remove(storage.join(out, name))
+    if not any(problem.unit is not None and not problem.derived for problem in verify(out)):
+        _seal_again(plan, location, problems)
+    return RepairOutcome(problems, tuple(damaged), tuple(verify(out)))
+
+
+def _put_plan_back(out: str, found: FoundPlan) -> None:
+    if found.problems and not found.copy:
+        raise BuildError(
+            f"the plan cannot be trusted: {'; '.join(problem.text for problem in found.problems)}",
+            file=storage.without_secrets(storage.join(out, layout.plan_head())),
+            advice="restore the file; nothing was changed",
+        )
+    if found.copy:
+        put_back(out, found)
+
+
+def _unpinned(unit: Unit) -> Unit:
+    """The unit without its shard's tag and content: the bytes that come out decide, so the source may be a copy."""
+    return replace(unit, shard_tag="", shard_content="")
+
+
+def _claims(out: str, unit: Unit) -> set[str]:
+    """What the unit's own record and the sealed indexes say of its sha256, "" for no shard; else its shard itself."""
+    name = layout.shard_file(unit.name)
+    claims = {next((entry.sha256 for entry in index.shards if entry.name == name), "") for index in sealed_indexes(out)}
+    with suppress(StorageError):  # missing or damaged: no witness
+        record = read_ledger(out, unit.name)
+        claims |= {record.sha256} if record.unit == unit.id else set()
+    if not claims and (shard := storage.read_if_exists(shard_url(out, unit.name))):
+        claims = {digest_of(shard)}  # nothing else tells which bytes are right
+    return claims
+
+
+def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]) -> None:
+    """Derive index, table and descriptions from the ledger again, then remove what belongs to nothing."""
+    out = location.output
+    if any(problem.derived == layout.SOURCE_INDEX for problem in problems):
+        _index_again(plan, location)
     finish(out, plan)
-    return RepairOutcome(problems, tuple(damaged), tuple(verify_build(out, plan, LABEL_VALUES)))
+    for stray in {problem.stray for problem in problems if problem.stray}:
+        storage.remove(storage.join(out, stray))
+
+
+def _index_again(plan: Plan, location: BuildLocation) -> None:
+    """Index the source anew, if it is at hand and still gives the units of the plan."""
+    spec = plan.at(location).spec
+    source = spec.source.model_copy(update={"path": location.source})
+    output = spec.output.model_copy(update={"path": location.output})
+    try:
+        draft = draft_plan(spec.model_copy(update={"source": source, "output": output}))
+    except (BuildError, ConditionError, StorageError) as error:
+        _LOG.warning("the source cannot be indexed again: %s", error)
+        return
+    if draft.plan.units.same_units(plan.units):
+        write_source_index(storage.join(location.output, layout.SOURCE_INDEX), draft.shards, draft.indexes)
+
+
+def _require_source(plan: Plan, location: BuildLocation) -> None:
+    try:
+        list_shards(location.source, plan.spec.source.format)
+    except (ConditionError, StorageError) as error:
+        raise BuildError(
+            f"the condition shards are needed to generate units again: {error}", file=error.file,
+            advice="'--source' names where they are now",
+        ) from error  # fmt: skip
 
 
 def _check_environment(plan: Plan) -> None:

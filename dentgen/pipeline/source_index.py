@@ -1,6 +1,6 @@
 """The index of a source: the records of every condition shard, read in parallel and cached beside the plan.
 
-A shard is read again only if its size or its tag (etag or mtime) has changed.
+A shard is read again only if its size or its tag (etag or mtime) has changed, or if it could not be read to its end.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import io
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Final, overload
@@ -20,7 +22,8 @@ import pyarrow.parquet as pq
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
 from dentgen.conditions.readers.source import index_shard
-from dentgen.errors import StorageError
+from dentgen.conditions.shard_content import shard_content
+from dentgen.errors import RefusedFileError, StorageError
 from dentgen.parallel.processes import map_processes
 from dentgen.shards.parquet import UNREADABLE, table_of
 
@@ -37,6 +40,7 @@ _INDEX_SCHEMA: Final = pa.schema(
         ("offsets", pa.list_(pa.int64())),
         ("problem", pa.string()),
         ("problem_key", pa.string()),
+        ("content", pa.string()),
     ]
 )
 _SCHEMA: Final = pa.schema([("name", pa.string()), ("size", pa.int64()), ("tag", pa.string()), *_INDEX_SCHEMA])
@@ -101,11 +105,36 @@ class _StoredIndexes(Known):
     def __getitem__(self, place: Place) -> ShardIndex:
         return _from_row(self._table.slice(self._rows[place], 1).to_pylist()[0])
 
+    def in_order(self) -> Sequence[ShardIndex]:
+        """The indexes by row."""
+        return _Rows(self._table)
+
     def __iter__(self) -> Iterator[Place]:
         return iter(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+class _Rows(Sequence[ShardIndex]):
+    """Indexes of a table, each made when it is asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @overload
+    def __getitem__(self, number: int) -> ShardIndex: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[ShardIndex]: ...
+    def __getitem__(self, number: int | slice) -> ShardIndex | list[ShardIndex]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return _from_row(self._table.slice(number, 1).to_pylist()[0])
 
 
 def index_source(
@@ -146,24 +175,41 @@ def index_source(
 def read_source_index(url: str) -> Known:
     """Cached indexes by shard name, size and tag; empty if there are none or the file cannot be read.
 
-    Page checksums are verified, because a flipped bit would give another key or offset.
+    Shards that could not be read to their end are left out, so that the next plan tries them again.
     """
     try:
-        data = storage.read_bytes(url)
-        table = table_of(data, _SCHEMA.names, checked=True).select(_SCHEMA.names).cast(_SCHEMA)
-        known = _StoredIndexes(table)
+        table = _read_table(url)
+        known = _StoredIndexes(table.filter(pc.equal(table["problem"], "")))
     except (StorageError, *UNREADABLE):
         return {}
     pa.default_memory_pool().release_unused()  # pyarrow keeps the memory of reading otherwise
     return known
 
 
+def read_indexed_shards(url: str) -> tuple[list[Place], Sequence[ShardIndex]]:
+    """Every shard that a plan was cut from, in order, and its index.
+
+    Raises:
+        StorageError: If the file is missing or damaged.
+    """
+    try:
+        table = _read_table(url)
+        stored = _StoredIndexes(table)
+    except UNREADABLE as error:
+        raise StorageError(f"cannot be read: {error}", file=storage.without_secrets(url)) from error
+    return list(stored), stored.in_order()
+
+
+def _read_table(url: str) -> pa.Table:
+    """The stored table; page checksums are verified, because a flipped bit would give another key or offset."""
+    return table_of(storage.read_bytes(url), _SCHEMA.names, checked=True).select(_SCHEMA.names).cast(_SCHEMA)
+
+
 def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]) -> None:
-    """Cache indexes; unreadable shards are left out, so that the next plan tries them again."""
+    """Store the indexes of shards, in order."""
     rows = (
         {"name": shard.name, "size": shard.size, "tag": shard.tag, **_to_row(index)}
         for shard, index in zip(shards, indexes, strict=False)
-        if not index.problem
     )
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
@@ -185,7 +231,14 @@ def is_known(shard: ConditionShard, known: Known, *, with_metadata: bool) -> boo
 def _index_chunk(shards: Sequence[ConditionShard], *, with_metadata: bool) -> list[ShardIndex]:
     """Index shards in threads, which hide the latency of the storage."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda shard: index_shard(shard, with_metadata=with_metadata), shards))
+        return list(pool.map(lambda shard: _index_one(shard, with_metadata=with_metadata), shards))
+
+
+def _index_one(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
+    index = index_shard(shard, with_metadata=with_metadata)
+    with suppress(RefusedFileError):  # then it has a problem, and no content that could be compared
+        return replace(index, content=shard_content(shard))
+    return index
 
 
 def _to_row(index: ShardIndex) -> dict[str, object]:
@@ -197,6 +250,7 @@ def _to_row(index: ShardIndex) -> dict[str, object]:
         "offsets": index.offsets,
         "problem": index.problem,
         "problem_key": index.problem_key,
+        "content": index.content,
     }
 
 
@@ -211,4 +265,5 @@ def _from_row(row: dict[str, object]) -> ShardIndex:
         offsets=tuple(offsets),
         problem=str(row["problem"]),
         problem_key=str(row["problem_key"]),
+        content=str(row["content"]),
     )

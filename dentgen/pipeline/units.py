@@ -86,6 +86,8 @@ def _unit(
         duplicates=duplicates,
         repeats=repeats,
         shard_bytes=shard.size,
+        shard_tag=shard.tag,
+        shard_content=index.content,
         first_byte=first,
         end_byte=end,
     )
@@ -101,6 +103,8 @@ def _unreadable(number: int, shard: ConditionShard, index: ShardIndex) -> Unit:
         stop=end + 1,
         records=1,
         shard_bytes=shard.size,
+        shard_tag=shard.tag,
+        shard_content=index.content,
         problem=index.problem,
         problem_key=short(index.problem_key),
     )

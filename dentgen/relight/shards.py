@@ -7,6 +7,7 @@ so an interrupted run resumes where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,13 +18,14 @@ from dentgen import storage
 from dentgen.conditions.decode import MAX_KEY_BYTES, decode_record, valid_key
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, printable
 from dentgen.conditions.readers.source import index_shard, list_shards, read_records
-from dentgen.errors import ConditionError, SpecError
+from dentgen.errors import ConditionError
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, ConditionRecord
 from dentgen.relight.shading import ClayLighting, draw_lightings, shadings
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
+from dentgen.storage.overlap import require_apart
 
 PARAMETERS: Final = "relit.json"
 MODEL: Final = "plain shading of normals and depth: no cast shadows, no light between surfaces"
@@ -74,18 +76,16 @@ def write_relit(source: str, out: str, relighting: Relighting, workers: int | No
     Raises:
         StorageError: If the source is empty or cannot be listed.
         ConditionError: If the source holds no condition records.
-        SpecError: If ``out`` is inside the source, or holds records relit with other parameters.
+        SpecError: If ``out`` and the source overlap, or ``out`` holds records relit with other parameters.
     """
+    out = storage.absolute(out)  # names that are appended to it must not be taken for parts of a URL
+    require_apart("OUT", out, "SOURCE", source)  # a later run would read its own output as input
     shards = list_shards(source)
-    if storage.relative_name(source, storage.join(out, "a", "b")) != "b":
-        raise SpecError(
-            file=out,
-            found="an output folder inside the source",
-            expected="one outside of it: a later run would read its own output as input",
-        )
+    storage.require_writable(out)
     claim_parameters(out, PARAMETERS, asdict(relighting))
     work = partial(_relight_shard, out, relighting)
-    return list(tqdm(map_processes(work, shards, workers), total=len(shards), unit="shard", desc="relighting"))
+    with closing(map_processes(work, shards, workers)) as done:  # ends the processes whatever ends the loop
+        return list(tqdm(done, total=len(shards), unit="shard", desc="relighting"))
 
 
 def relit_key(key: str, number: int) -> str:

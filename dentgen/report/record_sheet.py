@@ -21,6 +21,7 @@ from dentgen.conditions.readers.source import index_shard, list_shards, read_rec
 from dentgen.errors import ConditionError, SpecError
 from dentgen.records import CONDITION_MEMBER, PILLOW_FORMAT, ConditionRecord
 from dentgen.seeding import numpy_generator
+from dentgen.storage.overlap import require_apart
 
 _FORMATS: Final = {**{f".{name}": kind for name, kind in PILLOW_FORMAT.items()}, ".jpeg": PILLOW_FORMAT["jpg"]}
 _MARGIN: Final = 3
@@ -40,13 +41,15 @@ def write_sheet(source: str, out: str, *, count: int = 24, size: int = 96, colum
         Keys of the drawn records, row by row.
 
     Raises:
-        SpecError: If ``out`` does not have the suffix of an image.
+        SpecError: If ``out`` does not have the suffix of an image, or lies in a folder of loose records.
         ConditionError: If a chosen shard or record is damaged, or a record has no map.
     """
     suffix = PurePosixPath(out).suffix
     kind = _FORMATS.get(suffix.lower())
     if kind is None:
         raise SpecError(file=out, found=f"suffix '{suffix}'", expected=f"one of {', '.join(_FORMATS)}")
+    if any(shard.kind == "folder" for shard in list_shards(source, log=False)):
+        require_apart("OUT", out, "SOURCE", source)  # the picture would replace a map, or become a record
     records = [_drawable(raw, size) for raw in _chosen(source, count)]
     strips = [_strip(record, _columns(records), size) for record in records]
     buffer = io.BytesIO()

@@ -9,13 +9,14 @@ from dentgen.errors import BuildError
 from dentgen.shards import layout
 from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
+from dentgen.shards.verify_index import sealed_indexes
 from dentgen.storage import StoredFile
 
 
 def stray_files(out: str, plan: Plan) -> list[StoredFile]:
     """List leftovers of killed or concurrent attempts.
 
-    Only names that dentgen itself gives to files of a build are listed; whatever else lies in the folder is not ours.
+    Only names that dentgen gives to files of this very build are listed; whatever else lies in the folder is not ours.
 
     Args:
         out: The build.
@@ -33,7 +34,7 @@ def stray_files(out: str, plan: Plan) -> list[StoredFile]:
         )  # fmt: skip
     known = _known_names(out, plan)
     files = ((storage.relative_name(out, file.url), file) for file in storage.list_files(out))
-    strays = (file for name, file in files if name not in known and _is_ours(name))
+    strays = (file for name, file in files if name not in known and _is_of_build(name, plan))
     return sorted(strays, key=lambda file: file.url)
 
 
@@ -50,16 +51,17 @@ def remove_files(files: Collection[StoredFile]) -> None:
 def _known_names(out: str, plan: Plan) -> set[str]:
     names = {layout.plan_head(), layout.plan_units(), layout.SOURCE_INDEX, *layout.TOP}
     names |= {layout.versioned(plan.segment, name) for name in layout.VERSIONED}
+    names |= {f"{layout.SHARDS}/{entry.name}" for index in sealed_indexes(out) for entry in index.shards}
     for record in read_ledgers(out, (unit.name for unit in plan.units)):
         name = f"{record.unit:06d}"
         names |= {layout.ledger(name), layout.shard(name)} if record.shard else {layout.ledger(name)}
     return names
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a name is one of the layout, or the temporary file of a write to one that was cut off."""
+def _is_of_build(name: str, plan: Plan) -> bool:
+    """Whether this build gives a file its name, or that of the temporary file of a write that was cut off."""
     folder, _, last = name.rpartition("/")
     if last.startswith(".") and last.endswith(".tmp"):
         final = last[1:].removesuffix(".tmp").rpartition(".")[0]
         name = f"{folder}/{final}" if folder else final
-    return layout.is_own(name)
+    return layout.is_own(name, len(plan.units), plan.segment)

@@ -5,6 +5,7 @@ Readers use the index and never list folders. The ledger is streamed: memory doe
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry
 from dentgen.errors import BuildError, StorageError, faults_of
 from dentgen.records import ATTRIBUTES
 from dentgen.shards import layout
+from dentgen.shards.key_counter import KeyCounter
 from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
+from dentgen.shards.record_faults import record_faults
 from dentgen.shards.tar import json_bytes
 
 #: Samples in memory while the table is written, and rows of its row groups.
@@ -64,17 +67,26 @@ class IndexBuilder:
         """Start from nothing."""
         self._plan, self._written, self._rejected = plan, 0, 0
         self._shards: list[ShardEntry] = []
+        self._ledger = hashlib.sha256()
 
     def add(self, record: LedgerRecord) -> None:
         """Count a unit."""
         self._written += record.written
         self._rejected += record.rejected
+        self._ledger.update(json_bytes(record.model_dump(mode="json", exclude={"timing"})))
         if record.shard:
-            entry = ShardEntry(name=record.shard, bytes=record.bytes, sha256=record.sha256, samples=record.written)
-            self._shards.append(entry)
+            self._shards.append(
+                ShardEntry(
+                    name=record.shard,
+                    bytes=record.bytes,
+                    sha256=record.sha256,
+                    samples=record.written,
+                    source_sha256=record.source_sha256,
+                )
+            )
 
-    def index(self) -> DatasetIndex:
-        """The index of what was added."""
+    def index(self, samples_sha256: str) -> DatasetIndex:
+        """The index of what was added, beside a table of samples."""
         return DatasetIndex(
             version=self._plan.segment,
             spec_digest=self._plan.spec_digest,
@@ -82,35 +94,73 @@ class IndexBuilder:
             planned=self._plan.planned,
             written=self._written,
             rejected=self._rejected,
+            plan_sha256=self._plan.digest(),
+            ledger_sha256=self._ledger.hexdigest(),
+            samples_sha256=samples_sha256,
             shards=tuple(self._shards),
         )
 
 
 def seal(out: str, plan: Plan) -> DatasetIndex:
-    """Write the version's index, the table of samples and the latest index.
+    """Write the version's index and copy of the plan, the table of samples and the latest index.
 
     Raises:
-        BuildError: If a unit is not done, a shard is missing or truncated, or planned samples are not the sum of
-            written and rejected ones.
+        BuildError: If a unit is not done, a record does not fit the plan, a key occurs twice, a shard is missing or
+            truncated; then nothing is sealed.
     """
     _require_all_done(out, plan)
-    builder = IndexBuilder(plan)
+    builder, keys = IndexBuilder(plan), KeyCounter()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / layout.SAMPLES
-        _write_samples(table, plan, _counted(read_ledgers(out, (unit.name for unit in plan.units)), builder))
-        index = builder.index()
-        if index.planned != index.written + index.rejected:
-            raise BuildError(
-                "the ledger does not add up", file=storage.without_secrets(out),
-                found=f"{index.written} written and {index.rejected} rejected samples",
-                expected=f"{index.planned} in all, as planned",
-            )  # fmt: skip
+        _write_samples(table, plan, _counted(_fitting_records(out, plan), builder, keys))
+        _require_unique(out, plan, keys)
+        with table.open("rb") as opened:
+            index = builder.index(hashlib.file_digest(opened, "sha256").hexdigest())
         _require_shards(out, index)
         content = json_bytes(index.model_dump(mode="json"))
-        storage.put_if_absent(storage.join(out, layout.versioned(index.version, layout.INDEX)), content)
+        stored = (storage.read_if_exists(storage.join(out, name)) for name in (layout.plan_head(), layout.plan_units()))
+        head, units = (found or b"" for found in stored)
+        copies = {layout.INDEX: content, layout.PLAN_COPY: head, layout.UNITS_COPY: units}
+        for name, copied in copies.items():
+            _publish_copy(storage.join(out, layout.versioned(index.version, name)), copied)
         storage.overwrite_from(storage.join(out, layout.SAMPLES), table)
     storage.overwrite(storage.join(out, layout.INDEX), content)
     return index
+
+
+def _publish_copy(url: str, content: bytes) -> None:
+    """Write a version's copy; one that differs was damaged, or is of a seal that was cut off and that this repeats."""
+    if not storage.put_if_absent(url, content) and storage.read_bytes(url) != content:
+        storage.overwrite(url, content)
+
+
+def _fitting_records(out: str, plan: Plan) -> Iterator[LedgerRecord]:
+    """Commit records in the order of the plan.
+
+    Raises:
+        BuildError: If one is not the record of its unit.
+    """
+    records = read_ledgers(out, (unit.name for unit in plan.units))
+    for unit, record in zip(plan.units, records, strict=True):
+        for fault in record_faults(plan, unit, record):
+            raise BuildError(
+                file=storage.without_secrets(storage.join(out, layout.ledger(unit.name))),
+                key=fault.key,
+                found=fault.found,
+                expected=fault.expected,
+                advice=f"'dentgen repair {storage.without_secrets(out)}' makes the record again",
+            )
+        yield record
+
+
+def _require_unique(out: str, plan: Plan, keys: KeyCounter) -> None:
+    repeated = keys.repeated(read_ledgers(out, (unit.name for unit in plan.units)))
+    if repeated:
+        key, count = next(iter(repeated.items()))
+        raise BuildError(
+            file=storage.without_secrets(storage.join(out, layout.LEDGER)), key=key, found=f"{count} samples",
+            expected="one sample of a key",
+        )  # fmt: skip
 
 
 def mark_success(out: str) -> None:
@@ -144,9 +194,10 @@ def sample_rows(plan: Plan, records: Iterable[LedgerRecord]) -> Iterator[dict[st
             }
 
 
-def _counted(records: Iterable[LedgerRecord], builder: IndexBuilder) -> Iterator[LedgerRecord]:
+def _counted(records: Iterable[LedgerRecord], builder: IndexBuilder, keys: KeyCounter) -> Iterator[LedgerRecord]:
     for record in records:
         builder.add(record)
+        keys.add(record)
         yield record
 
 
@@ -200,7 +251,7 @@ def _constants(plan: Plan) -> dict[str, Any]:
         "guidance_scale": sampling.guidance_scale,
         "adapters": json_bytes({**model.adapters, **model.controlnets}).decode().strip(),
         "loras": json_bytes(model.loras).decode().strip(),
-        "bundle": model.bundle,
+        "bundle": plan.bundle_name,
         "bundle_digest": plan.bundle_digest,
         "spec_digest": plan.spec_digest,
         "software": json_bytes(plan.environment).decode().strip(),

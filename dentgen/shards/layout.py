@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 PLAN: Final = "plan"
@@ -21,16 +22,21 @@ REPORT: Final = "report.html"
 CONTACT_SHEET: Final = "contact_sheet.png"
 SUCCESS: Final = "_SUCCESS"
 
+#: A version's copies of its plan's head and units.
+PLAN_COPY: Final = "plan.json"
+UNITS_COPY: Final = "plan.units.parquet"
 #: What each version keeps a copy of.
-VERSIONED: Final = (INDEX, CARD, CROISSANT)
+VERSIONED: Final = (INDEX, CARD, CROISSANT, PLAN_COPY, UNITS_COPY)
 #: Files at the top of a finished build; the lease is there while somebody builds or repairs.
 TOP: Final = (LEASE, INDEX, SAMPLES, CARD, CROISSANT, REPORT, CONTACT_SHEET, SUCCESS)
 
 _OWN: Final = re.compile(
-    rf"{PLAN}/(\d{{6,}}\.json|\d{{6,}}\.units\.parquet|source\.parquet)"
-    rf"|{SHARDS}/\d{{6,}}\.tar|{LEDGER}/\d{{6,}}\.json|{ORPHANS}/\d{{6,}}-[0-9a-f]{{16}}\.tar"
-    rf"|{VERSIONS}/\d+/({'|'.join(map(re.escape, VERSIONED))})"
+    rf"{PLAN}/(?P<plan>\d{{6,}})(\.json|\.units\.parquet)|{PLAN}/source\.parquet"
+    rf"|{SHARDS}/(?P<shard>\d{{6,}})\.tar|{LEDGER}/(?P<record>\d{{6,}})\.json"
+    rf"|{ORPHANS}/(?P<orphan>\d{{6,}})-[0-9a-f]{{16}}\.tar"
+    rf"|{VERSIONS}/(?P<version>\d+)/({'|'.join(map(re.escape, VERSIONED))})"
     rf"|{'|'.join(map(re.escape, TOP))}"
+    r"|\.dentgen-[0-9a-f]{12}"  # with which the storage tries whether a folder is fit for conditional writes
 )
 
 
@@ -69,6 +75,39 @@ def versioned(version: int | str, name: str) -> str:
     return f"{VERSIONS}/{version}/{name}"
 
 
-def is_own(name: str) -> bool:
-    """Whether dentgen itself gives this name to a file of a build, committed or not."""
-    return _OWN.fullmatch(name) is not None
+def is_own(name: str, units: int, segment: int) -> bool:
+    """Whether dentgen itself gives this name to a file, committed or not, of a build.
+
+    Args:
+        name: Name of a file, relative to the build.
+        units: Number of units of the build.
+        segment: Its newest plan segment.
+    """
+    found = _OWN.fullmatch(name)
+    if found is None:
+        return False
+    limits = {"plan": segment, "version": segment, "shard": units - 1, "record": units - 1, "orphan": units - 1}
+    return all(found[group] is None or int(found[group]) <= limit for group, limit in limits.items())
+
+
+def builds_among(urls: Iterable[str]) -> list[str]:
+    """Folders among the files of a listing that are builds, finished or just begun, without those inside others.
+
+    A build has a plan, or a file that stands before the plan and nothing beside it that is not named by dentgen: a
+    record may be called ``lease``, and a folder ``plan``.
+    """
+    urls = set(urls)
+    marks = tuple(f"/{name}" for name in (LEASE, SOURCE_INDEX, plan_units()))
+    folders = sorted({url.removesuffix(mark) for mark in marks for url in urls if url.endswith(mark)})
+    builds: list[str] = []
+    for folder in folders:
+        if not any(folder.startswith(f"{outer}/") for outer in builds) and _is_build(folder, urls):
+            builds.append(folder)
+    return builds
+
+
+def _is_build(folder: str, urls: set[str]) -> bool:
+    if {f"{folder}/{plan_head()}", f"{folder}/{plan_units()}"} <= urls:
+        return True
+    names = (url.removeprefix(f"{folder}/") for url in urls if url.startswith(f"{folder}/"))
+    return all(_OWN.fullmatch(name) is not None or name.rpartition("/")[2].startswith(".") for name in names)

@@ -22,7 +22,7 @@ import psutil
 
 from dentgen import storage
 from dentgen.documents import LeaseRecord
-from dentgen.errors import BuildError
+from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes
 
@@ -134,6 +134,17 @@ def describe_lease(out: str) -> str:
     if _is_gone(record):
         return f"stopped: {_holder(record)} is gone; the next build on that machine takes over at once"
     return f"building: {_holder(record)}; its lease goes stale {record.seconds:g} s after the last renewal"
+
+
+def lease_fault(out: str) -> str:
+    """What is wrong with the lease that is there, "" if it can be read or there is none."""
+    found = storage.read_if_exists(lease_url(out))
+    try:
+        if found is not None:
+            LeaseRecord.model_validate_json(found)
+    except ValueError as error:
+        return f"not a lease: {faults_of(error)}"
+    return ""
 
 
 def lease_url(out: str) -> str:

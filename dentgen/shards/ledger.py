@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, unit_name
+from dentgen.documents import LedgerRecord, unit_name
 from dentgen.errors import DeterminismError, StorageError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes
@@ -88,7 +88,7 @@ def commit(out: str, shard: bytes, record: LedgerRecord) -> bool:
     if storage.exists(ledger_url(out, unit)):
         _require_same(out, record)
         return False
-    replaced = _put_shard(out, unit, shard) if shard else b""
+    replaced, tag = _put_shard(out, unit, shard) if shard else (b"", "")
     if record.timing is not None:
         record = record.model_copy(update={"timing": record.timing.model_copy(update={"committed": time.time()})})
     if not storage.put_if_absent(ledger_url(out, unit), json_bytes(record.model_dump(mode="json"))):
@@ -96,36 +96,53 @@ def commit(out: str, shard: bytes, record: LedgerRecord) -> bool:
         _require_same(out, record)
         return False
     if shard:
-        _require_published(out, unit, shard, record)
+        _require_published(out, unit, shard, record, tag)
     return True
 
 
-def restore(out: str, shard: bytes, record: LedgerRecord) -> None:
-    """Put a unit back as it was committed: only the very bytes that its record, or the sealed index, names.
+def restore(out: str, shard: bytes, record: LedgerRecord, claims: Collection[str]) -> None:
+    """Put a unit back as it was committed: its shard first, then its record; what is right already is left alone.
 
     Args:
         out: The build.
         shard: Tar bytes, generated again.
         record: The commit record, made again.
+        claims: What ledger and indexes say of the unit's sha256, "" for no shard. Whatever was forged, bytes that were
+            generated again and that one of them names are those that were committed. Empty: nothing says anything.
 
     Raises:
-        DeterminismError: If other bytes were committed; nothing is changed.
+        DeterminismError: If none of them names these bytes; nothing is changed.
     """
     unit = unit_name(record.unit)
-    sealed = _sealed_sha256(out, unit)
-    if sealed not in {None, record.sha256}:
-        raise _differs(unit, record.sha256, f"{sealed!r}, as the index says")
-    if not storage.exists(ledger_url(out, unit)):
-        commit(out, shard, record)
-        return
-    try:
-        _require_same(out, record)
-    except (StorageError, DeterminismError):
-        if sealed is None:
-            raise  # nothing else tells which bytes are right
-        storage.overwrite(ledger_url(out, unit), json_bytes(record.model_dump(mode="json")))
-    if shard:
+    if claims and record.sha256 not in claims:
+        raise _differs(unit, record.sha256, f"{' or '.join(repr(claim) for claim in sorted(claims))}, as committed")
+    if shard and _digest_at(shard_url(out, unit)) != record.sha256:
         storage.overwrite(shard_url(out, unit), shard)
+    if not _says(out, record):
+        storage.overwrite(ledger_url(out, unit), json_bytes(record.model_dump(mode="json")))
+
+
+def same_but_timing(one: LedgerRecord, other: LedgerRecord) -> bool:
+    """Whether two records of a unit say the same; when and where it was generated does not matter."""
+    return one.model_copy(update={"timing": None}) == other.model_copy(update={"timing": None})
+
+
+def anything_written(out: str) -> bool:
+    """Whether a unit with a shard was committed; a record that cannot be read counts as one."""
+    try:
+        return any(record.shard for record in read_ledgers(out, sorted(committed_units(out))))
+    except StorageError:
+        return True
+
+
+def first_reasons(out: str, units: Iterable[str], most: int = 3) -> list[str]:
+    """The first different reasons for which samples were rejected."""
+    reasons: dict[str, None] = {}
+    for record in read_ledgers(out, units):
+        reasons |= {sample.reason: None for sample in record.samples if sample.status == "rejected"}
+        if len(reasons) >= most:
+            break
+    return list(reasons)[:most]
 
 
 def digest_of(shard: bytes) -> str:
@@ -133,17 +150,15 @@ def digest_of(shard: bytes) -> str:
     return hashlib.sha256(shard).hexdigest() if shard else ""
 
 
-def _sealed_sha256(out: str, unit: str) -> str | None:
-    """What the index of a sealed build, or a version's copy, says of a unit; None if there is no readable index."""
-    versions = storage.list_names(storage.join(out, layout.VERSIONS))
-    for name in (layout.INDEX, *(layout.versioned(version, layout.INDEX) for version in reversed(versions))):
-        content = storage.read_if_exists(storage.join(out, name))
-        try:
-            index = DatasetIndex.model_validate_json(content or b"")
-        except ValueError:
-            continue
-        return {entry.name: entry.sha256 for entry in index.shards}.get(layout.shard_file(unit), "")
-    return None
+def _digest_at(url: str) -> str:
+    return digest_of(storage.read_if_exists(url) or b"")
+
+
+def _says(out: str, record: LedgerRecord) -> bool:
+    try:
+        return same_but_timing(read_ledger(out, unit_name(record.unit)), record)
+    except StorageError:
+        return False
 
 
 def _require_same(out: str, record: LedgerRecord) -> None:
@@ -153,11 +168,21 @@ def _require_same(out: str, record: LedgerRecord) -> None:
         raise _differs(unit, record.sha256, f"{committed.sha256!r}, as committed")
 
 
-def _require_published(out: str, unit: str, shard: bytes, record: LedgerRecord) -> None:
-    """A concurrent attempt may have overwritten the shard: the record is the truth, and its bytes are at hand."""
-    published = digest_of(storage.read_bytes(shard_url(out, unit)))
+def _require_published(out: str, unit: str, shard: bytes, record: LedgerRecord, tag: str) -> None:
+    """A concurrent attempt may have overwritten the shard: the record is the truth, and its bytes are at hand.
+
+    Such an attempt found our shard before our record, and put another file in its place: another inode, another object.
+    ``tag`` comes from the put that created ours, not from a later look, so a replacement at any time since then shows.
+    As long as the tag holds, the name leads to our bytes, and there is nothing to read. Whoever replaces them after
+    this look finds our record when it tries to put its own, and puts them back. Where we did not create the shard, or
+    the storage has no tags, it is read.
+    """
+    url = shard_url(out, unit)
+    if tag and storage.tag_of(url) == tag:
+        return
+    published = digest_of(storage.read_bytes(url))
     if published != record.sha256:
-        storage.overwrite(shard_url(out, unit), shard)
+        storage.overwrite(url, shard)
         raise DeterminismError(
             "its shard was replaced while it was committed",
             key=f"unit {unit}", found=f"sha256 {published!r}", expected=record.sha256,
@@ -177,16 +202,21 @@ def _put_back(out: str, unit: str, replaced: bytes) -> None:
         storage.overwrite(shard_url(out, unit), replaced)
 
 
-def _put_shard(out: str, unit: str, shard: bytes) -> bytes:
-    """Publish a shard; returns the other bytes that it replaced, b"" if there were none."""
+def _put_shard(out: str, unit: str, shard: bytes) -> tuple[bytes, str]:
+    """Publish a shard.
+
+    Returns:
+        The other bytes that it replaced, b"" if there were none, and the tag of the file if this call created it.
+    """
     url = shard_url(out, unit)
-    if storage.put_if_absent(url, shard):
-        return b""
+    tag = storage.put_tagged(url, shard)
+    if tag is not None:
+        return b"", tag
     found = storage.read_bytes(url)
     if found == shard:
-        return b""
+        return b"", ""
     aside = storage.join(out, layout.orphan(unit, digest_of(found)))
     _LOG.warning("unit %s: %s has no ledger record and other bytes; set aside as %s", unit, url, aside)
     storage.put_if_absent(aside, found)
     storage.overwrite(url, shard)
-    return found
+    return found, ""

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
+from dentgen import storage
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
+
+#: How a stored plan begins the place of something local, which is relative to the output.
+_RELATIVE: Final = "./"
 
 
 @dataclass(frozen=True, slots=True)
 class BuildLocation:
-    """Where a build's source and output are now; never part of a plan, so that both may move.
+    """Where a build's source, output and bundle are now; never part of a plan, so that all of them may move.
 
     Attributes:
         source: Folder, shards or Parquet: local path or fsspec URL.
         output: Folder or fsspec URL.
+        bundle: The model bundle: a name, folder, URL or hub id; "" for the one that the plan names.
     """
 
     source: str
     output: str
+    bundle: str = ""
 
     @classmethod
     def of(cls, spec: BuildSpec) -> BuildLocation:
         """The places that a spec names."""
-        return cls(spec.source.path, spec.output.path)
+        return cls(spec.source.path, spec.output.path, spec.model.bundle)
+
+    @classmethod
+    def of_plan(cls, plan: Plan, output: str) -> BuildLocation:
+        """The places from which a stored plan was made, as seen from where its build is now."""
+        places = (plan.spec.source.path, plan.spec.model.bundle)
+        source, bundle = (storage.join(output, place) if place.startswith(_RELATIVE) else place for place in places)
+        return cls(source, output, bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,51 @@ class Plan:
     environment: dict[str, str]
     units: UnitTable
 
+    def digest(self) -> str:
+        """sha256 of what a plan decides: the same wherever source, output and bundle lie, and however many work."""
+        decided = (self.segment, self.spec_digest, self.bundle_digest, self.environment, self.units.digest())
+        return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+    def at(self, location: BuildLocation) -> Plan:
+        """The plan with the bundle that is at hand, to load it."""
+        if not location.bundle:
+            return self
+        model = self.spec.model.model_copy(update={"bundle": location.bundle})
+        return replace(self, spec=self.spec.model_copy(update={"model": model}))
+
+    @property
+    def bundle_name(self) -> str:
+        """Name of the bundle as it may be published: without the folders of whoever built."""
+        return storage.name_of(self.spec.model.bundle)
+
     @property
     def planned(self) -> int:
         """Samples that the segment plans."""
         return self.units.samples(self.spec.sampling.variants)
+
+
+def published_plan(plan: Plan, output: str) -> Plan:
+    """The plan as it is stored: its places hold no secrets and name no folder of whoever builds.
+
+    A local path is stored relative to a local output, so that both can move together; where the output is remote, only
+    the last folder of an absolute path is kept. The bundle and the source can be named again when they are needed.
+    """
+    spec = plan.spec
+    bundle = spec.model.bundle
+    places = {
+        "source": {"path": _published(spec.source.path, output)},
+        "output": {
+            "path": storage.without_secrets(output) if storage.is_remote(output) else storage.name_of(output) or "."
+        },
+        "model": {"bundle": _published(bundle, output) if Path(bundle).is_dir() else storage.without_secrets(bundle)},
+    }
+    sections = {name: getattr(spec, name).model_copy(update=changes) for name, changes in places.items()}
+    return replace(plan, spec=spec.model_copy(update=sections))
+
+
+def _published(place: str, output: str) -> str:
+    if storage.is_remote(place):
+        return storage.without_secrets(place)
+    if storage.is_remote(output):
+        return storage.name_of(place) if Path(place).is_absolute() else place
+    return _RELATIVE + os.path.relpath(Path(place).absolute(), Path(output).absolute())

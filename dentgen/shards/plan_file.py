@@ -28,14 +28,19 @@ class PlanHead(Document):
     units_sha256: str = Field(description="sha256 of plan/NNNNNN.units.parquet.")
 
 
-def read_plan(out: str) -> Plan:
+def read_plan(out: str, head_name: str = layout.plan_head(), units_name: str = layout.plan_units()) -> Plan:
     """The plan of a build; keys that its spec lacks take their defaults.
+
+    Args:
+        out: The build.
+        head_name: Its JSON head; another name for a version's copy.
+        units_name: Likewise, its units.
 
     Raises:
         BuildError: If there is none, or it is damaged.
     """
-    head, content = _read_head(out), storage.read_if_exists(storage.join(out, layout.plan_units()))
-    file = storage.without_secrets(storage.join(out, layout.plan_units()))
+    head, content = _read_head(out, head_name), storage.read_if_exists(storage.join(out, units_name))
+    file = storage.without_secrets(storage.join(out, units_name))
     if content is None:
         raise BuildError(file=file, found="no file", expected=f"the {head.num_units} units of the plan")
     found = hashlib.sha256(content).hexdigest()
@@ -61,7 +66,10 @@ def write_plan(out: str, plan: Plan) -> bool:
     replaced = _put_units(units_url, units)
     head = plan_head(plan, units)
     if not storage.put_if_absent(head_url, head):
-        if replaced is not None and hashlib.sha256(replaced).hexdigest() == _read_head(out).units_sha256:
+        if (
+            replaced is not None
+            and hashlib.sha256(replaced).hexdigest() == _read_head(out, layout.plan_head()).units_sha256
+        ):
             storage.overwrite(units_url, replaced)  # they belong to a plan that another process published meanwhile
         return False
     storage.require_create_only(head_url, head)
@@ -84,8 +92,19 @@ def plan_head(plan: Plan, units: bytes) -> bytes:
     return json_bytes(head.model_dump(mode="json"))
 
 
-def _read_head(out: str) -> PlanHead:
-    url = storage.join(out, layout.plan_head())
+def plan_exists(out: str) -> bool:
+    """Whether a build has a plan, readable or not."""
+    return storage.exists(storage.join(out, layout.plan_head()))
+
+
+def remove_plan(out: str) -> None:
+    """Remove a plan of which nothing was written: its head, which makes it count, first."""
+    for name in (layout.plan_head(), layout.plan_units(), layout.SOURCE_INDEX):
+        storage.remove(storage.join(out, name))
+
+
+def _read_head(out: str, name: str) -> PlanHead:
+    url = storage.join(out, name)
     content = storage.read_if_exists(url)
     file = storage.without_secrets(url)
     if content is None:

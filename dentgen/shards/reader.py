@@ -40,13 +40,13 @@ def read_shard(out: str, shard: ShardEntry) -> bytes:
         BuildError: If it is damaged or was replaced.
     """
     url = storage.join(out, layout.SHARDS, shard.name)
-    data = storage.read_bytes(url)
+    data = storage.read_range(url, 0, max(shard.bytes, 0) + 1)  # what replaced it may be far larger
     found = hashlib.sha256(data).hexdigest()
     if found != shard.sha256:
         raise BuildError(
             "the shard is damaged or was replaced",
             file=storage.without_secrets(url),
-            found=f"{len(data)} bytes with sha256 {found}",
+            found=f"over {shard.bytes} bytes" if len(data) > shard.bytes else f"{len(data)} bytes with sha256 {found}",
             expected=f"{shard.bytes} bytes with {shard.sha256}",
             advice=f"'dentgen repair {storage.without_secrets(out)}' generates it again",
         )

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-PNG_LEVEL = 6
+#: zlib level of PNG files unless another one is asked for.
+PNG_LEVEL: Final = 6
+_JSON: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, indent=1)
+_PIECES: Final = 4096
 
 
 def tar_bytes(samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> bytes:
@@ -26,24 +30,27 @@ def tar_bytes(samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> bytes:
     return buffer.getvalue()
 
 
-def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16], source_type: str | None = None) -> bytes:
+def png_bytes(
+    image: NDArray[np.uint8] | NDArray[np.uint16], source_type: str | None = None, level: int = PNG_LEVEL
+) -> bytes:
     """Lossless PNG of (H, W) 8 or 16 bit grey or (H, W, 3) RGB.
 
     Args:
         image: The picture.
         source_type: IPTC digital source type to name in XMP; files carry no other metadata.
+        level: zlib level, 0 (none) to 9.
     """
     buffer, text = io.BytesIO(), PngInfo()
     if source_type is not None:
         text.add_itxt("XML:com.adobe.xmp", xmp_packet(source_type).decode())
-    Image.fromarray(image).save(buffer, format="PNG", compress_level=PNG_LEVEL, pnginfo=text)
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=level, pnginfo=text)
     return buffer.getvalue()
 
 
-def image_bytes(image: NDArray[np.uint8], image_format: str, source_type: str) -> bytes:
+def image_bytes(image: NDArray[np.uint8], image_format: str, source_type: str, png_level: int = PNG_LEVEL) -> bytes:
     """Encode a picture (H, W, 3) as ``png``, ``jpg`` (quality 95, no chroma subsampling) or lossless ``webp``."""
     if image_format == "png":
-        return png_bytes(image, source_type)
+        return png_bytes(image, source_type, png_level)
     buffer, xmp = io.BytesIO(), xmp_packet(source_type)
     if image_format == "jpg":
         Image.fromarray(image).save(buffer, format="JPEG", quality=95, subsampling=0, xmp=xmp)
@@ -62,5 +69,12 @@ def xmp_packet(source_type: str) -> bytes:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Canonical JSON: sorted keys, UTF-8, a newline at the end."""
-    return (json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
+    """Canonical JSON: sorted keys, UTF-8, a newline at the end.
+
+    Encoded piece by piece: the indices of large builds have millions of them, which together take ten times the text.
+    """
+    pieces, buffer = _JSON.iterencode(value), io.BytesIO()
+    while part := "".join(islice(pieces, _PIECES)):
+        buffer.write(part.encode())
+    buffer.write(b"\n")
+    return buffer.getvalue()

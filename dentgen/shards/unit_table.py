@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from itertools import islice
@@ -30,9 +32,12 @@ SCHEMA: Final = pa.schema(
         ("end_byte", pa.int64()),
         ("problem", pa.string()),
         ("problem_key", pa.string()),
+        ("shard_tag", pa.string()),
+        ("shard_content", pa.string()),
     ]
 )
 _LISTS: Final = ("duplicates", "repeats")
+_SHARD_IDENTITY: Final = ("shard_tag", "shard_content")
 
 
 class UnitTable(Sequence[Unit]):
@@ -108,6 +113,19 @@ class UnitTable(Sequence[Unit]):
     def __hash__(self) -> int:
         """Of the size alone: tables are compared, not looked up."""
         return len(self)
+
+    def same_units(self, other: UnitTable) -> bool:
+        """Whether two tables hold the same units; a shard's tag may differ where its content is the same."""
+        theirs = other._table.drop_columns(["shard_tag"])
+        return bool(self._table.drop_columns(["shard_tag"]).equals(theirs))
+
+    def digest(self) -> str:
+        """sha256 of the units, but for what identifies the shards they lie in: it is the same from any copy."""
+        digest = hashlib.sha256()
+        for unit in self:
+            row = {name: value for name, value in asdict(unit).items() if name not in _SHARD_IDENTITY}
+            digest.update(json.dumps(row, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def samples(self, variants: int) -> int:
         """Samples planned in all, at ``variants`` per record."""

@@ -1,54 +1,31 @@
-"""Verification of a build: every committed byte against the ledger, the plan and the schemas."""
+"""Verification of a build: every committed byte against plan, ledger, index, table of samples and schemas."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, Unit
+from dentgen.documents import LedgerRecord, Unit
 from dentgen.errors import StorageError
 from dentgen.shards import layout
-from dentgen.shards.index import IndexBuilder, read_index
+from dentgen.shards.index import IndexBuilder
+from dentgen.shards.key_counter import KeyCounter
+from dentgen.shards.lease import lease_fault
 from dentgen.shards.ledger import committed_units, read_ledger, read_ledgers
-from dentgen.shards.parquet import UNREADABLE
 from dentgen.shards.plan import Plan
-from dentgen.shards.tar import json_bytes
+from dentgen.shards.problem import Problem
+from dentgen.shards.record_faults import record_faults
+from dentgen.shards.verify_index import index_problems, sealed_indexes
 from dentgen.shards.verify_samples import sample_problems
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong in a build.
-
-    Attributes:
-        place: File under the build, or file and key.
-        text: What was found and what was expected.
-        unit: Unit whose regeneration would fix it, None if none would.
-        derived: File that sealing again would fix, "" if it would not.
-    """
-
-    place: str
-    text: str
-    unit: int | None = None
-    derived: str = ""
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"{self.place}: {self.text}"
-
+from dentgen.shards.verify_table import TableCheck
 
 #: Allowed values of label members by extension ("seg.png").
 LabelValues = Mapping[str, Collection[int]]
+Checked = tuple[Unit, LedgerRecord | None, list[Problem]]
 
 
 def verify_build(
@@ -65,32 +42,34 @@ def verify_build(
     Yields:
         Problems in the order of the plan; none if the build is intact.
     """
-    done = committed_units(out)
-    duplicates, builder, rows = _Duplicates(out, plan), IndexBuilder(plan), _TableCheck(out)
+    done, indexes = committed_units(out), sealed_indexes(out)
+    keys, builder = KeyCounter(), IndexBuilder(plan)
+    table = TableCheck(out, plan, frozenset(index.samples_sha256 for index in indexes))
+    sealed = [{entry.name: (entry.sha256, entry.source_sha256) for entry in index.shards} for index in indexes]
     complete = True
-    for number, (record, problems) in enumerate(_checked_units(out, plan, done, label_values), 1):
+    for number, (unit, record, problems) in enumerate(_checked_units(out, plan, done, label_values), 1):
         yield from problems
-        if progress is not None:
-            progress(number, len(plan.units))
+        yield from table.unit_problems(unit, record)
         complete = complete and record is not None
         if record is not None:
-            duplicates.add(record)
+            yield from _unwitnessed(unit, record, sealed)
+            keys.add(record)
             builder.add(record)
-            rows.add(record)
+        if progress is not None:
+            progress(number, len(plan.units))
+    yield from _strays(plan, done)
+    yield from _lease_problems(out)
     if complete:
-        yield from duplicates.problems()
-        yield from _sealed_problems(out, builder.index(), rows)
+        yield from _repeated(out, plan, keys)
+        yield from _sealed_problems(out, builder, [index.samples_sha256 for index in indexes], table)
 
 
-def _checked_units(
-    out: str, plan: Plan, done: Collection[str], label_values: LabelValues
-) -> Iterator[tuple[LedgerRecord | None, list[Problem]]]:
+def _checked_units(out: str, plan: Plan, done: Collection[str], label_values: LabelValues) -> Iterator[Checked]:
     """Results in the order of the plan, a bounded number of units ahead of whoever iterates."""
-    remaining = iter(plan.units)
     workers = 2 * (os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[tuple[LedgerRecord | None, list[Problem]]]] = deque()
-        for unit in remaining:
+        pending: deque[Future[Checked]] = deque()
+        for unit in plan.units:
             pending.append(pool.submit(_check_unit, out, plan, unit, done, label_values))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
@@ -98,116 +77,26 @@ def _checked_units(
             yield pending.popleft().result()
 
 
-class _Duplicates:
-    """Sample keys that occur more than once; until the end, a key is 8 bytes of hash."""
-
-    def __init__(self, out: str, plan: Plan) -> None:
-        self._out, self._plan = out, plan
-        self._hashes: list[NDArray[np.int64]] = []
-
-    def add(self, record: LedgerRecord) -> None:
-        codes = (hash(sample.key) for sample in record.samples)
-        self._hashes.append(np.fromiter(codes, np.int64, len(record.samples)))
-
-    def problems(self) -> Iterator[Problem]:
-        values, counts = np.unique(np.concatenate([*self._hashes, np.zeros(0, np.int64)]), return_counts=True)
-        suspects = set(values[counts > 1].tolist())
-        if not suspects:
-            return
-        records = read_ledgers(self._out, (unit.name for unit in self._plan.units))
-        keys = Counter(s.key for record in records for s in record.samples if hash(s.key) in suspects)
-        for key, count in keys.items():
-            if count > 1:
-                yield Problem(layout.LEDGER, f"found the sample {key!r} {count} times, expected once")
-
-
-class _TableCheck:
-    """Compares the table of samples with the ledger, row group by row group as commit records come in."""
-
-    def __init__(self, out: str) -> None:
-        self._problem = ""
-        self._rows: Iterator[tuple[str, str, str, str]] = iter(())
-        self._count = 0
-        try:
-            self._rows = _table_rows(storage.join(out, layout.SAMPLES))
-        except (StorageError, *UNREADABLE) as error:
-            self._problem = f"cannot be read: {error}"
-
-    def add(self, record: LedgerRecord) -> None:
-        for sample in record.samples:
-            self._count += 1
-            wanted = (sample.key, sample.status, sample.reason, record.shard if sample.status == "written" else "")
-            self._compare(wanted)
-
-    def problems(self) -> Iterator[Problem]:
-        if not self._problem and next(self._rows, None) is not None:
-            self._problem = f"found more rows than the ledger's {self._count} samples"
-        if self._problem:
-            yield Problem(layout.SAMPLES, self._problem, derived=layout.SAMPLES)
-
-    def _compare(self, wanted: tuple[str, str, str, str]) -> None:
-        if self._problem:
-            return
-        try:
-            found = next(self._rows, None)
-        except UNREADABLE as error:
-            self._problem = f"cannot be read: {error}"
-            return
-        if found != wanted:
-            self._problem = f"found {found} in row {self._count}, expected {wanted}, as the ledger says"
-
-
-def _table_rows(url: str) -> Iterator[tuple[str, str, str, str]]:
-    """Key, status, reason and shard of every row of the table of samples.
-
-    Raises:
-        StorageError: If the file cannot be opened; pyarrow's errors if it is no such table.
-    """
-    columns = ["key", "status", "reason", "shard"]
-    file = pq.ParquetFile(storage.open_read(url))
-    missing = sorted(set(columns) - set(file.schema_arrow.names))
-    if missing:
-        raise pa.ArrowInvalid(f"found columns {file.schema_arrow.names}, expected {missing} too")
-    batches = file.iter_batches(columns=columns, use_threads=False)
-    return (row for batch in batches for row in zip(*(batch[name].to_pylist() for name in columns), strict=True))
-
-
-def _check_unit(
-    out: str, plan: Plan, unit: Unit, done: Collection[str], label_values: LabelValues
-) -> tuple[LedgerRecord | None, list[Problem]]:
+def _check_unit(out: str, plan: Plan, unit: Unit, done: Collection[str], label_values: LabelValues) -> Checked:
     place = layout.ledger(unit.name)
     if unit.name not in done:
-        return None, [Problem(place, "missing: the unit is not done", unit.id)]
+        return unit, None, [Problem(place, "missing: the unit is not done", unit.id)]
     try:
         record = read_ledger(out, unit.name)
     except StorageError as error:
-        return None, [Problem(place, str(error), unit.id)]
-    problems = list(_record_problems(place, plan, unit, record))
-    if record.shard:
+        return unit, None, [Problem(place, str(error), unit.id)]
+    problems = [Problem(place, str(fault), unit.id) for fault in record_faults(plan, unit, record)]
+    if record.shard and record.shard == layout.shard_file(unit.name):  # never follow another name
         problems += _shard_problems(out, plan, unit, record, label_values)
-    return record, problems
-
-
-def _record_problems(place: str, plan: Plan, unit: Unit, record: LedgerRecord) -> Iterator[Problem]:
-    planned = unit.samples(plan.spec.sampling.variants)
-    expected = {
-        "unit": (record.unit, unit.id),
-        "samples": (len(record.samples), planned),
-        "shard": (record.shard, layout.shard_file(unit.name) if record.written else ""),
-        "spec_digest": (record.spec_digest, plan.spec_digest),
-        "bundle_digest": (record.bundle_digest, plan.bundle_digest),
-    }
-    for field, (found, wanted) in expected.items():
-        if found != wanted:
-            yield Problem(place, f"found {field} {found!r}, expected {wanted!r}")
+    return unit, record, problems
 
 
 def _shard_problems(
     out: str, plan: Plan, unit: Unit, record: LedgerRecord, label_values: LabelValues
 ) -> Iterator[Problem]:
-    place = f"{layout.SHARDS}/{record.shard}"
+    place = layout.shard(unit.name)
     try:
-        data = storage.read_if_exists(storage.join(out, layout.SHARDS, record.shard))
+        data = storage.read_if_exists(storage.join(out, place))
     except StorageError as error:
         yield Problem(place, str(error))  # no unit: an outage is nothing to repair
         return
@@ -215,44 +104,61 @@ def _shard_problems(
         yield Problem(place, f"missing, expected {record.bytes} bytes", unit.id)
         return
     found = hashlib.sha256(data).hexdigest()
-    if found != record.sha256:
+    if (len(data), found) != (record.bytes, record.sha256):
         expected = f"{record.bytes} with {record.sha256}"
         yield Problem(place, f"found {len(data)} bytes with sha256 {found}, expected {expected}", unit.id)
         return
     for key, text in sample_problems(data, record, plan, label_values):
-        yield Problem(f"{place}: {key}", text)
+        yield Problem(f"{place}: {key}", text, unit.id)
 
 
-def _sealed_problems(out: str, expected: DatasetIndex, rows: _TableCheck) -> Iterator[Problem]:
+def _unwitnessed(unit: Unit, record: LedgerRecord, sealed: list[dict[str, tuple[str, str]]]) -> Iterator[Problem]:
+    """A record whose hashes no index names: it was replaced, perhaps together with its shard, or the indexes were."""
+    claims = [entries.get(layout.shard_file(unit.name), ("", "")) for entries in sealed]
+    found = (record.sha256, record.source_sha256) if record.shard else ("", "")
+    if claims and found not in claims:
+        expected = " or ".join(repr(claim) for claim in sorted(set(claims)))
+        text = f"found hashes of shard and source {found!r}, expected {expected}, as indexes say"
+        yield Problem(layout.ledger(unit.name), text, unit.id, derived=layout.INDEX)
+
+
+def _strays(plan: Plan, done: Collection[str]) -> Iterator[Problem]:
+    """Commit records of units that nobody planned."""
+    for name in sorted(done):
+        number = int(name) if name.isdecimal() else -1
+        if not (0 <= number < len(plan.units) and plan.units[number].name == name):
+            place = layout.ledger(name)
+            yield Problem(place, f"found a record of no unit, expected {len(plan.units)} units", stray=place)
+
+
+def _lease_problems(out: str) -> Iterator[Problem]:
+    fault = lease_fault(out)
+    if fault:
+        yield Problem(layout.LEASE, fault)
+
+
+def _repeated(out: str, plan: Plan, keys: KeyCounter) -> Iterator[Problem]:
+    for key, count in keys.repeated(read_ledgers(out, (unit.name for unit in plan.units))).items():
+        yield Problem(layout.LEDGER, f"found the sample {key!r} {count} times, expected once")
+
+
+def _sealed_problems(out: str, builder: IndexBuilder, digests: list[str], table: TableCheck) -> Iterator[Problem]:
     if not storage.exists(storage.join(out, layout.SUCCESS)):
         yield Problem(layout.SUCCESS, "missing: the build was not sealed", derived=layout.SUCCESS)
         return
+    expected = builder.index(table.digest if table.digest in digests else next(iter(digests), ""))
     if expected.planned != expected.written + expected.rejected:
         text = f"found {expected.written} written and {expected.rejected} rejected, expected {expected.planned} in all"
         yield Problem(layout.LEDGER, text)
     for name in (layout.INDEX, layout.versioned(expected.version, layout.INDEX)):
-        yield from _index_problems(out, name, expected)
-    yield from rows.problems()
+        yield from index_problems(out, name, expected)
+    yield from table.problems()
+    yield from _copy_problems(out, expected.version)
 
 
-def _index_problems(out: str, name: str, expected: DatasetIndex) -> Iterator[Problem]:
-    try:
-        found = storage.read_if_exists(storage.join(out, name))
-    except StorageError as error:
-        yield Problem(name, str(error))
-        return
-    if found is None:
-        yield Problem(name, "missing, expected an index of the ledger's shards", derived=name)
-        return
-    if found != json_bytes(expected.model_dump(mode="json")):
-        yield Problem(name, _index_difference(out, name, expected), derived=name)
-
-
-def _index_difference(out: str, name: str, expected: DatasetIndex) -> str:
-    try:
-        index = read_index(out, name)
-    except StorageError as error:
-        return str(error)
-    listed, wanted = ({shard.name: shard.sha256 for shard in one.shards} for one in (index, expected))
-    differing = sorted(shard for shard in listed.keys() | wanted.keys() if listed.get(shard) != wanted.get(shard))
-    return f"disagrees with the ledger on the shards {differing[:5]}" if differing else "disagrees with the ledger"
+def _copy_problems(out: str, version: int) -> Iterator[Problem]:
+    """The version's copies of the plan must be the plan."""
+    for name, copied in ((layout.plan_head(), layout.PLAN_COPY), (layout.plan_units(), layout.UNITS_COPY)):
+        place = layout.versioned(version, copied)
+        if storage.read_if_exists(storage.join(out, place)) != storage.read_if_exists(storage.join(out, name)):
+            yield Problem(place, f"differs, expected a copy of {name}", derived=place)

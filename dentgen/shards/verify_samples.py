@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from dentgen.documents import LedgerRecord, SampleMetadata
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, PILLOW_FORMAT
+from dentgen.documents import LedgerRecord, SampleMetadata, SampleStatus
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, PILLOW_FORMAT, light_level
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, tar_samples
 
 _MAP_MODES: Final = {"depth.png": ("I;16",), "normal.png": ("RGB",)}
+
+_LIGHT: Final = f"{CONDITION_MEMBER['lighting']}.png"
+#: What metadata and ledger both say of a sample.
+_SHARED_FIELDS: Final = (
+    "source_key", "group", "split", "variant", "prompt", "source_license", "attributes", "teeth", "warnings",
+)  # fmt: skip
 
 #: Found problems: key and text.
 Found = Iterator[tuple[str, str]]
@@ -39,8 +46,9 @@ def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mappi
         yield key, "missing from the shard, listed as written in the ledger"
     for key in sorted(samples.keys() - expected):
         yield key, "in the shard, but not listed as written in the ledger"
+    statuses = {sample.key: sample for sample in record.samples}
     for key, members in samples.items():
-        for text in _problems(key, members, plan, labels):
+        for text in chain(_problems(key, members, plan, labels), _status_problems(members, statuses.get(key))):
             yield key, text
 
 
@@ -68,7 +76,7 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
 def _image_problems(
     extension: str, data: bytes, image_format: str, modes: tuple[str, ...], plan: Plan, values: Collection[int] | None
 ) -> Iterator[str]:
-    size = plan.spec.conditions.size
+    size = plan.spec.conditions.pixels
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -81,6 +89,30 @@ def _image_problems(
         yield f"{extension}: found {found}, expected {(image_format, modes[0], (size, size))}"
     if values is not None and not present <= set(values):
         yield f"{extension}: found values {sorted(present - set(values))}, expected only {sorted(values)}"
+
+
+def _status_problems(members: Members, status: SampleStatus | None) -> Iterator[str]:
+    """What the ledger says of a sample and its own metadata and lighting map do not."""
+    try:
+        metadata = SampleMetadata.model_validate_json(members.get("json", b""))
+    except ValidationError:
+        return  # reported already
+    if status is None:
+        return
+    for field in _SHARED_FIELDS:
+        found, expected = getattr(status, field), getattr(metadata, field)
+        if found != expected:
+            yield f"the ledger has {field} {found!r}, the sample {expected!r}"
+    if _LIGHT in members and status.light_level != (level := _light_level(members[_LIGHT])):
+        yield f"the ledger has light_level {status.light_level!r}, the sample {level!r}"
+
+
+def _light_level(content: bytes) -> int | None:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return light_level(np.asarray(image))
+    except (OSError, SyntaxError, ValueError):
+        return None  # reported already
 
 
 def _metadata_problems(key: str, content: bytes, plan: Plan) -> Iterator[str]:

@@ -10,9 +10,20 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
-from dentgen.documents import as_word
+from dentgen import storage
+from dentgen.documents import as_word, attribute_word
+from dentgen.errors import SpecError, StorageError
 from dentgen.records import (
     ATTRIBUTES,
     COMPOSITE_MEDIA,
@@ -26,8 +37,13 @@ from dentgen.records import (
 SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
 ]
+Fill = Literal["auto", "continuous", "unit"]
 ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance"]
 
+
+#: Keys that joined later, with the values that stand for what was done before: at these, digests stay as they were, and
+#: builds from before resume.
+_JOINED_LATER: Final = (("output", "png_level", 6), ("engine", "codec_batch", 8))
 
 #: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
 MAX_OVERSAMPLE: Final = 100
@@ -38,6 +54,23 @@ _KNOWN_MEMBERS: Final = {*(f"{member}.png" for member in (*CONDITION_MEMBER.valu
 _Value = Annotated[str, BeforeValidator(as_word)]
 
 
+def expand_place(place: str) -> str:
+    """A place with ``~`` and ``file://`` resolved where the spec is read, so that it is the same in every process.
+
+    Raises:
+        ValueError: If it holds a password, or is a ``file://`` URL of another host.
+    """
+    try:
+        storage.require_no_password(place)
+        return storage.expanded(place)
+    except StorageError as error:
+        raise ValueError(f"found {error.found}, expected {error.expected}") from error
+
+
+#: A path or URL of a spec.
+Place = Annotated[str, AfterValidator(expand_place)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -45,7 +78,7 @@ class _Section(BaseModel):
 class SourceSpec(_Section):
     """Where condition records come from."""
 
-    path: str = Field(
+    path: Place = Field(
         default="conditions/", min_length=1, description="Folder, shards or Parquet; local path or any fsspec URL."
     )
     format: Literal["auto", "webdataset", "parquet", "folder"] = Field(
@@ -75,6 +108,7 @@ class SourceSpec(_Section):
         unknown = sorted(oversample.keys() - set(ATTRIBUTES))
         if unknown:
             raise ValueError(f"found attributes {unknown}, expected some of {list(ATTRIBUTES)}")
+        oversample = {name: _by_word(name, values) for name, values in oversample.items()}
         times = [(f"{name}.{value}", n) for name, values in oversample.items() for value, n in values.items()]
         wrong = [f"{place}: {n}" for place, n in times if not 1 <= n <= MAX_OVERSAMPLE]
         if wrong:
@@ -92,6 +126,19 @@ class SourceSpec(_Section):
         return max(wanted, default=1)
 
 
+def _by_word(attribute: str, factors: Mapping[str, int]) -> dict[str, int]:
+    """Factors by words as records have them: ``true`` and ``1`` are yes.
+
+    Raises:
+        ValueError: If a word means that the value is unknown, or two are the same.
+    """
+    words = {value: attribute_word(attribute, value) for value in factors}
+    wrong = [value for value, word in words.items() if not word or list(words.values()).count(word) > 1]
+    if wrong:
+        raise ValueError(f"found {attribute}: {wrong}, expected different words of known values")
+    return {words[value]: factor for value, factor in factors.items()}
+
+
 def _fits(wanted: str, found: str) -> bool:
     return found not in {"", "0", "no", "none"} if wanted == "any" else found == wanted
 
@@ -99,16 +146,21 @@ def _fits(wanted: str, found: str) -> bool:
 class OutputSpec(_Section):
     """Where the dataset goes."""
 
-    path: str = Field(default="out/", min_length=1, description="Folder or any fsspec URL.")
+    path: Place = Field(default="out/", min_length=1, description="Folder or any fsspec URL.")
     image_format: ImageFormat = Field(
         default="png", description="Format of generated images; label maps are always PNG."
+    )
+    png_level: int = Field(
+        default=6, ge=0, le=9, description="zlib level of PNG files: 0 none, 1 fast, 9 small; pixels are the same."
     )
 
 
 class ModelSpec(_Section):
     """The model."""
 
-    bundle: str = Field(default="miniature", description="The embedded miniature, a bundle folder or URL, or a hub id.")
+    bundle: Place = Field(
+        default="miniature", description="The embedded miniature, a bundle folder or URL, or a hub id."
+    )
     adapters: dict[str, float] = Field(
         default={"blended": 1.0},
         description="ctrLoRA adapters and the scales of their residuals; {} uses the bare base.",
@@ -134,7 +186,7 @@ class ModelSpec(_Section):
     @field_validator("bundle")
     @classmethod
     def _holds_no_signature(cls, bundle: str) -> str:
-        if "://" in bundle and "?" in bundle:  # it would end up in every sample's metadata
+        if storage.is_remote(bundle) and "?" in bundle:  # it would end up in every sample's metadata
             raise ValueError("found a query in the URL, expected credentials in the environment")
         return bundle
 
@@ -151,12 +203,29 @@ class ConditionsSpec(_Section):
         "ControlNet of its name, or through the bare base, and residuals are added.",
     )
     alpha: float = Field(default=0.3, ge=0, le=1, description="Weight of segmentation colours over lighting.")
-    size: int = Field(default=128, ge=8, le=4096, multiple_of=8, description="Edge of the image, pixels.")
+    size: int | None = Field(
+        default=None,
+        ge=8,
+        le=4096,
+        multiple_of=8,
+        description="Edge of the image, pixels; null: what the bundle's UNet was trained at.",
+    )
     fit: Literal["pad", "crop", "stretch"] = Field(default="pad", description="How other shapes are fitted.")
     control_start: float = Field(
         default=0.0, ge=0, le=1, description="Fraction of the steps before which control is off."
     )
     control_end: float = Field(default=1.0, ge=0, le=1, description="Fraction of the steps after which control is off.")
+
+    @property
+    def pixels(self) -> int:
+        """Edge of the image in a spec whose size is resolved, as that of every plan and generator.
+
+        Raises:
+            SpecError: If it is not.
+        """
+        if self.size is None:
+            raise SpecError(key="conditions.size", found="null", expected="a number, once the bundle is known")
+        return self.size
 
     @model_validator(mode="after")
     def _blendable(self) -> ConditionsSpec:
@@ -259,19 +328,23 @@ class SamplingSpec(_Section):
 
 
 class EngineSpec(_Section):
-    """The stream engine. Slots and threads decide bits, so they are part of the digest."""
+    """The stream engine. Batch shapes and threads decide bits, so they are part of the digest."""
 
     slots: int = Field(default=16, ge=1, description="UNet rows per tick.")
     control_slots: int | None = Field(
         default=None, ge=1, description="Control net rows per tick; null: as many as keep the slots busy."
     )
+    codec_batch: int = Field(
+        default=8, ge=1, description="Images per call of the autoencoder; the engine ticks between two calls."
+    )
     threads: int = Field(default=1, ge=1, description="CPU threads per process.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         default="auto", description="Precision of the networks; auto: float32 on CPU, float16 on GPU."
     )
-    fill: Literal["auto", "continuous", "unit"] = Field(
+    fill: Fill = Field(
         default="auto",
-        description="continuous: several units are in the engine at once; unit: one at a time; auto: unit on GPU.",
+        description="continuous: samples of several units are in the engine at once; unit: of one at a time, while "
+        "other units are read, decoded and packed; auto: unit on GPU.",
     )
     compile: bool = Field(default=False, description="torch.compile the UNet, control nets and decoder.")
     cuda_graph: bool = Field(default=False, description="Capture the tick as a CUDA graph; GPU only.")
@@ -285,6 +358,12 @@ class PipelineSpec(_Section):
         default=64,
         ge=1,
         description="Maximum samples per output shard; a record with more variants gets its own.",
+    )
+    packers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads per actor that encode and pack samples; null: on GPU one fewer than the CPUs, at most 8, "
+        "otherwise 1.",
     )
     stall_seconds: float = Field(
         default=30.0, ge=5, description="An actor without heartbeat or engine progress for this long is restarted."
@@ -348,9 +427,14 @@ class BuildSpec(_Section):
         values = self.model_dump(mode="json")
         values["source"].pop("path")
         values["output"].pop("path")
+        values["model"].pop("bundle")  # its content counts, which the plan's bundle digest names
         values["quality"].pop("max_rejected")
         values["pipeline"] = {"samples_per_shard": self.pipeline.samples_per_shard}
         values["engine"].pop("fill")
+        values["engine"]["control_slots"] = self.control_slots
+        for section, key, before in _JOINED_LATER:
+            if values[section][key] == before:
+                del values[section][key]
         return values
 
     def digest(self) -> str:

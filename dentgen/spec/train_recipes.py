@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from dentgen.spec.build import Place
 from dentgen.spec.train_sections import (
     CONTROL_KINDS,
     RECIPE,
@@ -21,7 +22,7 @@ from dentgen.spec.train_sections import (
 
 _Conditions = Annotated[ConditionsSpec, Field(description="How records become images and control images.")]
 _Start = Annotated[
-    str | None,
+    Place | None,
     Field(
         min_length=1,
         description="Bundle to start from ('miniature': the embedded one); null starts from fresh weights.",
@@ -46,7 +47,7 @@ class AutoencoderSpec(CommonSpec):
     recipe: Literal["autoencoder"] = RECIPE
     conditions: _Conditions = ConditionsSpec()
     start: _Start = None
-    align: str | None = Field(
+    align: Place | None = Field(
         default=None,
         min_length=1,
         description="Bundle whose latents the encoder stays close to, so that networks trained on them remain usable; "
@@ -102,7 +103,7 @@ class ControlBaseSpec(DiffusionSpec):
 
     recipe: Literal["control-base"] = RECIPE
     conditions: _Conditions = ConditionsSpec()
-    start: str | None = Field(
+    start: Place | None = Field(
         default=None,
         min_length=1,
         description="Bundle whose control base to start from; null copies the UNet's encoder.",

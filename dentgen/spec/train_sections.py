@@ -7,6 +7,9 @@ from typing import Any, Final, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from dentgen import storage
+from dentgen.spec.build import Place
+
 #: What a control image shows: one condition, or segmentation colours over lighting. ``blended-teeth`` has light on
 #: teeth only, as maps rendered from tooth scans do.
 ControlKind = Literal["segmentation", "lighting", "normal", "curvature", "depth", "blended", "blended-teeth"]
@@ -26,7 +29,7 @@ class _Section(BaseModel):
 class SourceSpec(_Section):
     """Where condition records come from."""
 
-    path: str = Field(
+    path: Place = Field(
         default="conditions/",
         min_length=1,
         description="Condition records with a photo member: shards, Parquet or a folder; local path or any fsspec URL.",
@@ -85,8 +88,10 @@ class CommonSpec(_Section):
     recipe: str = RECIPE
     source: SourceSpec = Field(default=SourceSpec(), description="Where condition records come from.")
     conditions: ImageSpec = Field(default=ImageSpec(), description="How records become images.")
-    bundle: str = Field(min_length=1, description="Bundle folder that is read and that the trained part is written to.")
-    checkpoints: str = Field(
+    bundle: Place = Field(
+        min_length=1, description="Bundle folder that is read and that the trained part is written to."
+    )
+    checkpoints: Place = Field(
         min_length=1, description="Folder or fsspec URL for checkpoint, losses and previews; a run resumes from it."
     )
     stream: bool = Field(default=False, description="Read records from the shards as needed, not into memory.")
@@ -117,7 +122,7 @@ class CommonSpec(_Section):
         default="validation", min_length=1, description="Split to validate on; null takes all records."
     )
     validate_records: int = Field(default=8, gt=0, description="Number of records to validate on.")
-    tensorboard: str | None = Field(
+    tensorboard: Place | None = Field(
         default=None, min_length=1, description="Folder for TensorBoard events; null: none."
     )
 
@@ -129,7 +134,7 @@ class CommonSpec(_Section):
     @field_validator("bundle")
     @classmethod
     def _is_folder(cls, bundle: str) -> str:
-        if "://" in bundle:
+        if storage.is_remote(bundle):
             raise ValueError("expected a folder that all workers share, not a URL")
         return bundle
 

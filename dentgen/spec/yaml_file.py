@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from dentgen import storage
-from dentgen.errors import DentgenError, SpecError
+from dentgen.errors import DentgenError, SpecError, found_and_expected
 from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_scalars import misread_scalars, yaml_reader
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
@@ -38,6 +37,19 @@ def read_spec(path: str | Path, overrides: Sequence[str] = ()) -> BuildSpec:
     return validate_document(BuildSpec, read_values(path, overrides), path, overrides)
 
 
+def require_places(spec: BuildSpec, file: str | Path) -> None:
+    """Require that a spec says where records come from and where samples go: an empty one must not start a build.
+
+    Raises:
+        SpecError: If ``source.path`` or ``output.path`` was not given.
+    """
+    sections: dict[str, BaseModel] = {"source": spec.source, "output": spec.output}
+    missing = [f"{name}.path" for name, section in sections.items() if "path" not in section.model_fields_set]
+    if missing:
+        raise SpecError(file=str(file), key=" and ".join(missing), found="nothing", expected="folders or URLs",
+                        advice="add the keys, or --set KEY=VALUE")  # fmt: skip
+
+
 def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a YAML mapping and apply overrides to it, before any validation.
 
@@ -45,9 +57,17 @@ def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
         SpecError: If the file cannot be read, is not a mapping, or an override names no key.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
         raise SpecError(str(error), file=str(path)) from error
+    if len(content) > _MAX_BYTES:
+        raise SpecError(file=str(path), found=f"over {_MAX_BYTES} bytes", expected=f"at most {_MAX_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = f"the byte {content[error.start]:#04x} at {error.start}"
+        raise SpecError(file=str(path), found=found, expected="text in UTF-8") from error
     values = _parse_yaml(str(path), text)
     values = {} if values is None else values
     if not isinstance(values, dict):
@@ -72,9 +92,20 @@ def validate_document(
         SpecError: If a key is unknown or a value is wrong.
     """
     try:
-        return kind.model_validate(values)
+        spec = kind.model_validate(values)
     except ValidationError as error:
-        raise SpecError.of_faults(str(file), [_fault(kind, found, overrides) for found in error.errors()]) from error
+        faults: dict[str, DentgenError] = {}
+        for found in error.errors():  # one for every kind of value that a key may have: the first says it best
+            fault = _fault(kind, found, overrides)
+            faults.setdefault(fault.key, fault)
+        raise SpecError.of_faults(str(file), list(faults.values())) from error
+    misread = [
+        SpecError(key=_blamed(key, overrides), found=found, expected=expected)
+        for key, found, expected in misread_scalars(values, spec)
+    ]
+    if misread:
+        raise SpecError.of_faults(str(file), misread)
+    return spec
 
 
 def preview_spec(spec: BuildSpec, limit: int, *, beside: bool) -> BuildSpec:
@@ -103,10 +134,10 @@ def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
 
 def _parse_yaml(file: str, text: str) -> Any:
     """Plain values of one YAML 1.2 document: ``1e-4`` is a number, ``no`` is text, a repeated key is an error."""
-    if len(text.encode()) > _MAX_BYTES:
-        raise SpecError(file=file, found=f"{len(text.encode())} bytes", expected=f"a spec of at most {_MAX_BYTES}")
+    if len(text) > _MAX_BYTES:
+        raise SpecError(file=file, found=f"{len(text)} characters", expected=f"at most {_MAX_BYTES}")
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        values = yaml_reader().load(text)
         if _count(values, _MAX_VALUES) > _MAX_VALUES:
             raise SpecError(file=file, found=f"over {_MAX_VALUES} values, aliases expanded", expected="a spec")
         json.dumps(values, ensure_ascii=False, default=str, skipkeys=True).encode()  # broken Unicode fails here
@@ -137,23 +168,32 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise SpecError(key=option, found=f"the value {values!r} at {section}", expected="a section")
-    values[key] = _parse_yaml(option, text)
+    values[key] = text.strip() if _is_plain_text(text) else _parse_yaml(option, text)
+
+
+def _is_plain_text(text: str) -> bool:
+    """Whether an override is a text that YAML would cut at a comment or split at a colon, outside quotes and braces."""
+    is_yaml = text.lstrip().startswith(("{", "[", "'", '"', "!", "&", "*", "|", ">"))
+    return not is_yaml and (" #" in text or ": " in text or text.strip().startswith("#") or text.strip().endswith(":"))
 
 
 def _fault(kind: type[BaseModel], fault: ErrorDetails, overrides: Sequence[str]) -> DentgenError:
     """One wrong key; an override that set it is named as such."""
     parts = [part for part in map(str, fault["loc"]) if "[" not in part]  # pydantic names the members of a union, too
-    key = ".".join(parts) or "spec"
-    if any(_within(override.partition("=")[0].strip(), key) for override in overrides):
-        key = f"--set {key}"
+    key = _blamed(".".join(parts) or "spec", overrides)
     known = _known_keys(kind, fault["loc"][:-1]) if fault["type"] == "extra_forbidden" else None
     if known is not None:
         return SpecError(key=key, found="an unknown key", expected=f"one of {', '.join(known)}")
-    found = fault["input"]
-    found = storage.without_secrets(found) if isinstance(found, str) else found
-    expected = fault.get("ctx", {}).get("expected", "")
-    message = "" if expected else fault["msg"].removeprefix("Value error, ")
-    return SpecError(message, key=key, found=reprlib.repr(found), expected=expected)
+    if isinstance(fault["input"], str):
+        fault["input"] = storage.without_secrets(fault["input"])
+    message, found, expected = found_and_expected(fault)
+    return SpecError(message, key=key, found=found, expected=expected)
+
+
+def _blamed(key: str, overrides: Sequence[str]) -> str:
+    """The key; an override that set it is named as such."""
+    is_set = any(_within(override.partition("=")[0].strip(), key) for override in overrides)
+    return f"--set {key}" if is_set else key
 
 
 def _within(key: str, other: str) -> bool:

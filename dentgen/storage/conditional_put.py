@@ -6,40 +6,72 @@ the one that says that the condition did not hold.
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final
 
 from fsspec.implementations.local import LocalFileSystem
 
+from dentgen.storage.local_files import give_name, lock, require_fit, sync_folder, write_temporary
+
+#: Size of the parts in which s3fs uploads objects of at least twice that; another size costs reading them back.
+_PART_BYTES: Final = 50 * 2**20
+
 
 def put_if_absent(fs: Any, path: str, data: bytes) -> bool:
-    """Create a file unless it exists: by a hard link on a disk, elsewhere by one create-only PUT.
+    """Create a file unless it exists: by a new name on a disk, elsewhere by one create-only PUT.
 
     Returns:
         True if this call created the file, False if it existed.
     """
+    return put_tagged(fs, path, data) is not None
+
+
+def put_tagged(fs: Any, path: str, data: bytes) -> str | None:
+    """As ``put_if_absent``.
+
+    Returns:
+        What ``tag_of`` says as long as the file is the one that this call created, "" if the storage does not tell;
+        None if a file existed.
+    """
     if isinstance(fs, LocalFileSystem):
         return _link_if_absent(Path(path), data)
     try:
-        fs.pipe_file(path, data, mode="create")
+        answer = fs.pipe_file(path, data, mode="create")
     except OSError as error:
         if _already_exists(error):
-            return False
+            return None
         raise
-    return True
+    if not _is_s3(fs):
+        return ""
+    return str(answer["ETag"]) if isinstance(answer, dict) and "ETag" in answer else _multipart_tag(data)
+
+
+def tag_of(fs: Any, path: str) -> str:
+    """Which file has a name now: on a disk its inode, size and time of writing, in S3 its ETag, elsewhere ""."""
+    if isinstance(fs, LocalFileSystem):
+        with Path(path).open("rb") as file:  # opening makes a network file system ask its server
+            return _tag(os.fstat(file.fileno()))
+    if not _is_s3(fs):
+        return ""
+    fs.invalidate_cache(path)
+    return str(fs.info(path).get("ETag", ""))
+
+
+def require_fit_folder(fs: Any, path: str) -> None:
+    """Check before the first write that a local folder takes conditional writes; others are asked by that write."""
+    if isinstance(fs, LocalFileSystem):
+        require_fit(Path(path))
 
 
 def overwrite(fs: Any, path: str, data: bytes) -> None:
     """Write, replacing whatever is there."""
     if isinstance(fs, LocalFileSystem):
-        _write_temporary(Path(path), data).replace(path)
-        _sync_folder(Path(path).parent)
+        write_temporary(Path(path), data).replace(path)
+        sync_folder(Path(path).parent)
     else:
         fs.pipe_file(path, data)
 
@@ -48,8 +80,8 @@ def overwrite_from(fs: Any, path: str, file: Path) -> None:
     """Write a local file's content, replacing whatever is there, without reading it into memory."""
     if isinstance(fs, LocalFileSystem):
         with file.open("rb") as source:
-            _write_temporary(Path(path), source).replace(path)
-        _sync_folder(Path(path).parent)
+            write_temporary(Path(path), source).replace(path)
+        sync_folder(Path(path).parent)
     else:
         fs.put_file(str(file), path)
 
@@ -91,6 +123,17 @@ def remove_if_unchanged(fs: Any, path: str, expected: bytes) -> bool:
     return found is not None
 
 
+def _tag(found: os.stat_result) -> str:
+    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+
+
+def _multipart_tag(data: bytes) -> str:
+    """ETag of an object that s3fs uploaded in parts, unless it is encrypted with a key of the customer's."""
+    parts = [data[start : start + _PART_BYTES] for start in range(0, len(data), _PART_BYTES)]
+    digests = b"".join(hashlib.md5(part, usedforsecurity=False).digest() for part in parts)
+    return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"'
+
+
 def _is_s3(fs: Any) -> bool:
     return "s3" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
@@ -116,37 +159,15 @@ def _tag_if_same(fs: Any, path: str, expected: bytes) -> str | None:
     return tag if fs.cat_file(path) == expected else None
 
 
-def _write_temporary(final: Path, data: bytes | IO[bytes]) -> Path:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if isinstance(data, bytes):
-                file.write(data)
-            else:
-                shutil.copyfileobj(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-    except OSError:
-        temporary.unlink()  # on a full disk it would block every later write
-        raise
-    return temporary
-
-
-def _link_if_absent(final: Path, data: bytes) -> bool:
+def _link_if_absent(final: Path, data: bytes) -> str | None:
     if final.exists():
-        return False
-    temporary = _write_temporary(final, data)
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    _sync_folder(final.parent)
-    return True
+        return None
+    temporary = write_temporary(final, data)
+    tag = _tag(temporary.stat())
+    if not give_name(temporary, final):
+        return None
+    sync_folder(final.parent)
+    return tag
 
 
 @contextmanager
@@ -159,7 +180,7 @@ def _locked(final: Path) -> Iterator[bytes | None]:
             yield None
             return
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file, final)
             if _is_still(final, file.fileno()):
                 yield file.read()
                 return
@@ -175,7 +196,7 @@ def _is_still(final: Path, handle: int) -> bool:
 
 
 def _rename_if_same(final: Path, expected: bytes, data: bytes) -> bool:
-    temporary = _write_temporary(final, data)  # before the lock, which others wait for
+    temporary = write_temporary(final, data)  # before the lock, which others wait for
     try:
         with _locked(final) as found:
             if found != expected:
@@ -183,7 +204,7 @@ def _rename_if_same(final: Path, expected: bytes, data: bytes) -> bool:
             temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(final.parent)
+    sync_folder(final.parent)
     return True
 
 
@@ -192,11 +213,3 @@ def _unlink_if_same(final: Path, expected: bytes) -> bool:
         if found == expected:
             final.unlink()
     return found == expected
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

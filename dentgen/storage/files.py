@@ -8,23 +8,22 @@ environment alone. Transient S3 errors (500, 503, slow down, resets) are retried
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import IO, Any, Concatenate, Final, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from dentgen.errors import RefusedFileError, StorageError
+from dentgen.redaction import redacted
 from dentgen.storage import conditional_put
+from dentgen.storage.places import is_web, locate, without_secrets
 
-#: Attempts at one request to S3; AWS_MAX_ATTEMPTS and AWS_RETRY_MODE of the environment win.
-S3_ATTEMPTS: Final = 8
-#: A password before a host, or anything before a web server's: a token. ``github`` has OWNER:REPOSITORY there.
-_PASSWORD: Final = re.compile(r"^(?!github:)(https?://[^/@]*@|[a-z0-9+.-]+://[^/@]*:[^/@]*@)", re.IGNORECASE)
+#: Libraries whose errors say that a store or a server failed, though they are no OSErrors.
+_CLIENTS: Final = frozenset({"botocore", "aiohttp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,12 @@ def _maps_errors(action: str) -> Callable[[_Operation[_Arguments, _Result]], _Op
             try:
                 return operation(url, *args, **kwargs)
             except Exception as error:
-                if not isinstance(error, OSError) and type(error).__module__ != "botocore.exceptions":
+                if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
                     raise
-                raise StorageError(f"cannot be {action}: {error}", file=without_secrets(url)) from error
+                kind = RefusedFileError if action == "read" and isinstance(error, PermissionError) else StorageError
+                # tracebacks show the text of the cause as it is
+                cause = error if redacted(str(error)) == str(error) else None
+                raise kind(f"cannot be {action}: {error}", file=without_secrets(url)) from cause
 
         return mapped
 
@@ -79,7 +81,9 @@ def list_files(url: str) -> list[StoredFile]:
     Raises:
         StorageError: If nothing is there or it cannot be listed.
     """
-    fs, path = _resolve(url)
+    fs, path = locate(url)
+    if is_web(url):
+        return [_web_file(url, fs)]
     fs.invalidate_cache()  # another process may just have written something
     local = isinstance(fs, LocalFileSystem) and fs.isdir(path)
     try:
@@ -99,9 +103,22 @@ def exists(url: str) -> bool:
     Raises:
         StorageError: If the storage cannot be reached.
     """
-    fs, path = _resolve(url)
+    fs, path = locate(url)
     fs.invalidate_cache()  # another process may just have written it
     return bool(fs.exists(path))
+
+
+@_maps_errors("read")
+def file_state(url: str) -> StoredFile:
+    """One file as ``list_files`` would list it now.
+
+    Raises:
+        StorageError: If it is not there or the storage cannot be reached.
+    """
+    fs, path = locate(url)
+    fs.invalidate_cache(path)
+    info = fs.info(path)
+    return StoredFile(url, int(info["size"]), _tag(info))
 
 
 @_maps_errors("listed")
@@ -111,7 +128,9 @@ def list_names(url: str) -> list[str]:
     Raises:
         StorageError: If the storage cannot be reached.
     """
-    fs, path = _resolve(url)
+    fs, path = locate(url)
+    if is_web(url):
+        raise StorageError(file=without_secrets(url), found="a web server", expected="a folder: servers list none")
     try:
         fs.invalidate_cache(path)
         return sorted(name_of(name) for name in fs.ls(path, detail=False))
@@ -127,11 +146,8 @@ def open_read(url: str) -> IO[bytes]:
         RefusedFileError: If access to this file is denied.
         StorageError: If it cannot be opened.
     """
-    fs, path = _resolve(url)
-    try:
-        handle: IO[bytes] = fs.open(path, "rb")
-    except PermissionError as error:
-        raise RefusedFileError(f"permission denied: {error}", file=without_secrets(url)) from error
+    fs, path = locate(url)
+    handle: IO[bytes] = fs.open(path, "rb")
     return handle
 
 
@@ -142,7 +158,7 @@ def read_bytes(url: str) -> bytes:
     Raises:
         StorageError: If the file cannot be read.
     """
-    fs, path = _resolve(url)
+    fs, path = locate(url)
     content: bytes = fs.cat_file(path)
     return content
 
@@ -154,7 +170,7 @@ def read_if_exists(url: str) -> bytes | None:
     Raises:
         StorageError: If the storage cannot be reached.
     """
-    fs, path = _resolve(url)
+    fs, path = locate(url)
     fs.invalidate_cache(path)  # another process may just have written or removed it
     try:
         content: bytes = fs.cat_file(path)
@@ -170,9 +186,9 @@ def read_range(url: str, start: int, stop: int) -> bytes:
     Raises:
         StorageError: If the file cannot be read.
     """
-    fs, path = _resolve(url)
+    fs, path = locate(url)
     content: bytes = fs.cat_file(path, start=start, end=stop)
-    return content
+    return content if len(content) <= stop - start else content[start:stop]  # a web server may send the whole file
 
 
 @_maps_errors("written")
@@ -188,8 +204,34 @@ def put_if_absent(url: str, data: bytes) -> bool:
     Raises:
         StorageError: If nothing could be written.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     return conditional_put.put_if_absent(fs, path, data)
+
+
+@_maps_errors("written")
+def put_tagged(url: str, data: bytes) -> str | None:
+    """As ``put_if_absent``, for a caller who wants to know later, without reading, whether the file is still its own.
+
+    Returns:
+        What ``tag_of`` says as long as nothing has replaced the file that this call created; "" if the storage does not
+        tell; None if a file existed.
+
+    Raises:
+        StorageError: If nothing could be written.
+    """
+    fs, path = _locate_to_write(url)
+    return conditional_put.put_tagged(fs, path, data)
+
+
+@_maps_errors("read")
+def tag_of(url: str) -> str:
+    """What tells the file at ``url`` from one that replaces it, by one look at its name; "" if the storage has no such.
+
+    Raises:
+        StorageError: If there is no file, or the storage cannot be reached.
+    """
+    fs, path = locate(url)
+    return conditional_put.tag_of(fs, path)
 
 
 @_maps_errors("written")
@@ -199,7 +241,7 @@ def require_create_only(url: str, data: bytes) -> None:
     Raises:
         StorageError: If the second write succeeded: a build there could overwrite what another process committed.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     if isinstance(fs, LocalFileSystem):
         return
     went_through = conditional_put.put_if_absent(fs, path, data)
@@ -211,13 +253,27 @@ def require_create_only(url: str, data: bytes) -> None:
 
 
 @_maps_errors("written")
+def require_writable(url: str) -> None:
+    """Check that conditional writes into a folder are possible, before anything stands there; it need not exist yet.
+
+    Tried on local disks, where links and locks may be missing. Of other stores only those are refused that nobody can
+    write to; ``require_create_only`` asks the rest.
+
+    Raises:
+        StorageError: If they are not.
+    """
+    fs, path = _locate_to_write(url)
+    conditional_put.require_fit_folder(fs, path)
+
+
+@_maps_errors("written")
 def overwrite(url: str, data: bytes) -> None:
     """Publish ``data`` under ``url``, replacing what is there, atomically.
 
     Raises:
         StorageError: If nothing could be written.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     conditional_put.overwrite(fs, path, data)
 
 
@@ -228,7 +284,7 @@ def overwrite_from(url: str, file: Path) -> None:
     Raises:
         StorageError: If nothing could be written.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     conditional_put.overwrite_from(fs, path, file)
 
 
@@ -246,7 +302,7 @@ def replace_if_unchanged(url: str, expected: bytes, data: bytes) -> bool:
     Raises:
         StorageError: If nothing could be written.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     return conditional_put.replace_if_unchanged(fs, path, expected, data)
 
 
@@ -257,7 +313,7 @@ def remove_if_unchanged(url: str, expected: bytes) -> bool:
     Raises:
         StorageError: If it could not be removed.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     return conditional_put.remove_if_unchanged(fs, path, expected)
 
 
@@ -268,61 +324,51 @@ def remove(url: str) -> None:
     Raises:
         StorageError: If it cannot be removed.
     """
-    fs, path = _resolve(url)
+    fs, path = _locate_to_write(url)
     try:
         fs.rm_file(path)
     except FileNotFoundError:
         return
 
 
-def is_remote(url: str) -> bool:
-    """Whether a URL names something that is not a path on this machine."""
-    return "://" in url and not url.startswith(("file://", "local://"))
+@_maps_errors("removed")
+def remove_empty_folders(url: str) -> None:
+    """Remove the empty folders in a local folder, and the folder itself if nothing is left; elsewhere there are none.
+
+    Raises:
+        StorageError: If one cannot be removed.
+    """
+    fs, path = locate(url)
+    if not isinstance(fs, LocalFileSystem) or not Path(path).is_dir():
+        return
+    for folder, _, _ in os.walk(path, topdown=False):
+        if not any(os.scandir(folder)):
+            Path(folder).rmdir()
 
 
 def relative_name(root: str, url: str) -> str:
     """Name of a file under ``root``, so that moving a folder renames nothing; its last segment if it is ``root``."""
-    folder, path = _resolve(root)[1].rstrip("/"), _resolve(url)[1]
+    if is_web(url):
+        return name_of(urlsplit(url).path)
+    folder, path = locate(root)[1].rstrip("/"), locate(url)[1]
     return path.removeprefix(folder + "/") if path.startswith(folder + "/") else name_of(path)
 
 
-def without_secrets(url: str) -> str:
-    """The URL for logs and metadata: without user, password and query."""
-    scheme, found, rest = url.partition("://")
-    if not found or scheme.lower() == "github":
-        return url
-    host, slash, path = rest.split("?")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+def _locate_to_write(url: str) -> tuple[Any, str]:
+    if is_web(url):
+        raise StorageError(file=without_secrets(url), found="a web server", expected="storage that can be written")
+    return locate(url)
 
 
-def _resolve(url: str) -> tuple[Any, str]:
-    if _PASSWORD.match(url):
-        raise StorageError(file=without_secrets(url), found="a password in the URL", expected="it in the environment")
-    options = _s3_options() if _is_s3(url) else {}
-    try:
-        fs, path = fsspec.core.url_to_fs(url, **options)
-    except (ValueError, ImportError) as error:
-        raise StorageError(str(error), file=without_secrets(url)) from error
-    return fs, path
-
-
-def _is_s3(url: str) -> bool:
-    return url.startswith(("s3://", "s3a://"))
-
-
-def _s3_options() -> Mapping[str, Any]:
-    """Retries of botocore, and of s3fs where two create-only PUTs collide (409, which AWS asks to retry)."""
-    from s3fs.core import set_custom_error_handler
-
-    set_custom_error_handler(lambda error: "ConditionalRequestConflict" in str(error))
-    attempts = os.environ.get("AWS_MAX_ATTEMPTS", str(S3_ATTEMPTS))
-    if not attempts.isdecimal():
-        raise StorageError(key="AWS_MAX_ATTEMPTS", found=repr(attempts), expected="a whole number")
-    retries = {
-        "max_attempts": int(attempts),
-        "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
-    }
-    return {"config_kwargs": {"retries": retries}}
+def _web_file(url: str, fs: Any) -> StoredFile:
+    """The one file that the address of a web server names."""
+    place, name = without_secrets(url), urlsplit(url).path.rpartition("/")[2]
+    if "." not in name:
+        raise StorageError(file=place, found="a folder of a web server", expected="one file: such folders have no list")
+    info = fs.info(url)
+    if info.get("size") is None:
+        raise StorageError(file=place, found="an answer without its size", expected="a file")
+    return StoredFile(url, int(info["size"]), str(info.get("ETag") or info.get("Last-Modified") or ""))
 
 
 def _url_of(fs: Any, name: str) -> str:
@@ -332,9 +378,12 @@ def _url_of(fs: Any, name: str) -> str:
 def _file(info: dict[str, Any]) -> bool:
     """Whether a listing's entry is a file or a link to one; any other link would be lost silently."""
     if info.get("islink") and not Path(info["name"]).is_file():
-        raise StorageError(file=info["name"], found="a broken link", expected="files or links to files")
+        found = "a link to a folder" if Path(info["name"]).is_dir() else "a broken link"
+        raise StorageError(file=info["name"], found=found, expected="files, folders, or links to files")
     return bool(info["type"] == "file" or info.get("islink"))
 
 
 def _tag(info: dict[str, Any]) -> str:
+    if info.get("islink"):  # whose own time says nothing about the file that it names
+        return str(Path(info["name"]).stat().st_mtime)
     return str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "")

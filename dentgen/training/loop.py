@@ -90,7 +90,8 @@ def _run(
                 training.save(step, journal)
                 saved = time.monotonic()
             if interrupt.requested:
-                _stop(training, journal, step)
+                _keep(training, journal, step)
+                interrupt.stop()
 
 
 def _step(training: TrainingState, data: TrainingData, step: int) -> dict[str, float]:
@@ -102,18 +103,16 @@ def _step(training: TrainingState, data: TrainingData, step: int) -> dict[str, f
     return training.losses.means() | {"learning_rate": rate}
 
 
-def _stop(training: TrainingState, journal: Journal, step: int) -> None:
+def _keep(training: TrainingState, journal: Journal, step: int) -> None:
     """Save what an interrupted run has done; of several workers, which would have to agree on it, nothing.
 
     Raises:
         TrainingError: If its losses are not finite; the earlier checkpoint stays.
-        KeyboardInterrupt: Otherwise.
     """
     if training.worker.count == 1:
         training.losses.current()
         training.save(step, journal)
         _LOG.info("interrupted after step %d of %d; the next run resumes there", step, training.spec.steps)
-    raise KeyboardInterrupt
 
 
 def _piece(data: TrainingData, spec: TrainSpec, worker: Worker, step: int, part: int) -> Batch:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +17,10 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from dentgen import storage
 from dentgen.errors import SpecError, TrainingError
-from dentgen.parallel.ray_session import absolute, ray_session, require_lasting
+from dentgen.parallel.ray_session import ray_session, require_lasting
+from dentgen.redaction import protect_logs
 from dentgen.spec.train import TRAIN_SPEC, TrainSpec
 
 _LOG = logging.getLogger(__name__)
@@ -35,9 +39,25 @@ def train_with_ray(spec: TrainSpec) -> None:
     spec = _absolute(spec)
     try:
         with ray_session(), tempfile.TemporaryDirectory() as folder:
-            _trainer(spec, folder).fit()
+            _fit(_trainer(spec, folder))
     except TrainingFailedError as error:
         raise TrainingError(f"the workers failed: {_cause(error)}", key="workers") from error
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    """Fit in a thread: in the main thread Ray Train takes over Ctrl-C, and an interrupted run would look finished."""
+    done: Future[None] = Future()
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=fit, name="dentgen-fit", daemon=True).start()
+    done.result()
 
 
 def _trainer(spec: TrainSpec, folder: str) -> TorchTrainer:
@@ -75,6 +95,7 @@ def _work(values: dict[str, Any]) -> None:
 
     context = get_context()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    protect_logs()
     worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
     train_worker(TRAIN_SPEC.validate_python(values), worker)
 
@@ -91,8 +112,8 @@ def _absolute(spec: TrainSpec) -> TrainSpec:
     used = {name: path for name, path in paths.items() if path}
     for name, path in {**used, "source.path": spec.source.path}.items():
         require_lasting(name, path)
-    source = spec.source.model_copy(update={"path": absolute(spec.source.path)})
-    return spec.model_copy(update={"source": source, **{name: absolute(path) for name, path in used.items()}})
+    source = spec.source.model_copy(update={"path": storage.absolute(spec.source.path)})
+    return spec.model_copy(update={"source": source, **{name: storage.absolute(path) for name, path in used.items()}})
 
 
 def _cause(error: Exception) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.benchmark.build import _check, _enlarge_source, _steady_rate, benchmark_build, count_flops
+from dentgen.benchmark.build import _check, _steady_rate, benchmark_build, count_flops, enlarge_source
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import SpecError
 from dentgen.spec.yaml_file import read_spec
@@ -42,7 +42,7 @@ def test_steady_rate_leaves_out_the_first_quarter() -> None:
 
 
 def test_a_source_is_copied_under_other_keys(tmp_path: Path) -> None:
-    spec = _enlarge_source(read_spec(DEMO_SPEC, [f"source.path={DEMO}"]), tmp_path / "work")
+    spec = enlarge_source(read_spec(DEMO_SPEC, [f"source.path={DEMO}"]), tmp_path / "work")
     own = [raw for shard in list_shards(str(DEMO)) for raw in read_records(shard)]
     copies = [raw for shard in list_shards(spec.source.path) for raw in read_records(shard)]
     assert len({raw.key for raw in copies}) == len(copies) == 4 * len(own)

@@ -10,7 +10,7 @@ from dentgen.benchmark.overhead import InstantBackend, benchmark_overhead
 from dentgen.documents import Unit
 from dentgen.errors import SpecError
 from dentgen.pipeline.actors.dataset import Workers
-from dentgen.pipeline.plan import adopt_plan, make_plan
+from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import read_index, seal
 from dentgen.shards.lease import hold_lease
@@ -55,7 +55,7 @@ def test_units_are_committed_while_others_are_generated(tmp_path: Path, ray_loca
     spec = small_spec(
         tmp_path / "conditions", tmp_path / "out", sampling={"variants": 1}, pipeline={"samples_per_shard": 1}
     )
-    plan = adopt_plan(out, make_plan(spec))
+    plan = adopt_plan(out, draft_plan(spec))
     workers = Workers(settings=spec.pipeline, backend=InstantBackend)
     with hold_lease(out, spec.pipeline.lease_seconds) as lease:
         make_units(plan, plan.units, BuildLocation.of(spec), workers, lease)

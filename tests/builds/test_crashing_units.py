@@ -47,9 +47,9 @@ def test_a_record_that_crashes_its_process_is_rejected_and_its_neighbours_are_wr
         write_tar(tmp_path / name / "a.tar", records)
     build(small_spec(tmp_path / "damage", tmp_path / "whole"), use_ray=False)
     copy, path = package_that_kills(tmp_path / "copy"), tmp_path / "spec.yaml"
-    for number in range(2):
+    for number, fill in enumerate(("unit", "continuous")):
         out = tmp_path / f"out{number}"
-        spec = small_spec(tmp_path / "poison", out, quality={"max_rejected": 0.5})
+        spec = small_spec(tmp_path / "poison", out, quality={"max_rejected": 0.5}, engine={"slots": 4, "fill": fill})
         path.write_text(yaml.safe_dump(spec.model_dump(mode="json")))
         run = generate(copy, path)
         assert run.returncode == 0, run.stderr[-3000:]

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 
 from dentgen.conditions.decode import MAX_PIXELS
 from dentgen.documents import SampleStatus
+from dentgen.errors import BuildError
 from dentgen.pipeline.run import build
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan_file import read_plan
@@ -78,8 +79,11 @@ def damaged_records(good: Members) -> dict[str, tuple[Members, tuple[str, ...]]]
         "unknown-tooth": (changed(fdi_png=png(strange)), ("fdi.png", "77", "FDI")),
         "missing": (without("light.png"), ("light.png",)),
         "extra": (changed(notes_txt=b"x"), ("notes.txt",)),
-        "sixteen-bit": (changed(seg_png=png(seg.astype(np.uint16))), ("seg.png", "I;16", "mode L")),
-        "palette": (changed(seg_png=png(as_image(good["seg.png"]).convert("P"))), ("seg.png", "mode P", "mode L")),
+        "sixteen-bit": (changed(seg_png=png(seg.astype(np.uint16) * 257)), ("seg.png", "[257, 514")),
+        "palette": (
+            changed(light_png=png(as_image(good["light.png"]).convert("P"))),
+            ("light.png", "mode P", "mode L"),
+        ),
         "rgba": (changed(light_png=png(as_image(good["light.png"]).convert("RGBA"))), ("light.png", "mode RGBA")),
         "turned": (changed(seg_png=turned(good["seg.png"])), ("seg.png", "orientation 6")),
         "bomb": (changed(normal_png=bomb()), ("normal.png", "131072 x 131072", str(MAX_PIXELS))),
@@ -189,9 +193,11 @@ def statuses(out: Path) -> list[SampleStatus]:
     return [sample for record in read_ledgers(str(out), units) for sample in record.samples]
 
 
-def test_a_source_of_damage_alone_is_a_build_without_samples(tmp_path: Path) -> None:
+def test_a_source_of_damage_alone_gives_no_build(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "x.tar").write_bytes(b"no archive " * 1000)
-    index = build(small_spec(tmp_path / "s", tmp_path / "out", **ONE_VARIANT), use_ray=False).index
-    assert (index.planned, index.written, index.rejected) == (1, 0, 1)
-    assert problems(tmp_path / "out") == []
+    with pytest.raises(BuildError) as caught:
+        build(small_spec(tmp_path / "s", tmp_path / "out", **ONE_VARIANT), use_ray=False)
+    assert "1 rejected samples" in caught.value.found
+    assert "x.tar" in caught.value.found
+    assert not (tmp_path / "out").exists()

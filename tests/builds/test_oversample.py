@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ import pytest
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.errors import BuildError, SpecChangedError, SpecError
-from dentgen.pipeline.plan import adopt_plan, make_plan
+from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import build
 from dentgen.report.html.counts import read_summary
 from dentgen.shards.ledger import read_ledger
@@ -101,7 +102,8 @@ def test_unknown_attributes_and_other_factors_are_refused(value: str) -> None:
 def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_path: Path) -> None:
     """The published plan is compared with the source; a unit compares its records once more as it reads them."""
     spec = oversampled(source, tmp_path / "out")
-    plan = adopt_plan(str(tmp_path / "out"), make_plan(spec))
+    plan = adopt_plan(str(tmp_path / "out"), draft_plan(spec))
+    build(spec, use_ray=False)
     tar = source / "a.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"lighting": "harsh"', b'"lighting": "horsh"', 1))
     with pytest.raises(SpecChangedError) as changed:
@@ -110,7 +112,11 @@ def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_pa
     (shard,) = list_shards(str(source))
     with pytest.raises(BuildError) as caught:
         read_unit(spec, plan.units[0], shard)
-    assert "horsh" in str(caught.value)
+    assert caught.value.file == str(tar)
+    unpinned = replace(plan.units[0], shard_tag="", shard_content="")
+    with pytest.raises(BuildError) as caught:
+        read_unit(spec, unpinned, shard)
+    assert "horsh" in caught.value.found
 
 
 def test_variants_between_two_prompts_are_divided_more_finely(source: Path, tmp_path: Path) -> None:

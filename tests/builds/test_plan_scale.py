@@ -20,7 +20,7 @@ SHARDS, RECORDS, RECORD_BYTES = 2500, 1000, 20480
 SCRIPT = """
 import re, sys, time
 from pathlib import Path
-from dentgen.pipeline.plan import adopt_plan, make_plan
+from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.spec.build import BuildSpec
 
 def kilobytes(name):  # getrusage counts the parent's too
@@ -28,7 +28,7 @@ def kilobytes(name):  # getrusage counts the parent's too
 
 spec = BuildSpec.model_validate({"source": {"path": sys.argv[1]}, "output": {"path": sys.argv[2]}})
 imported, began = kilobytes("VmRSS"), time.process_time()
-plan = adopt_plan(spec.output.path, make_plan(spec))
+plan = adopt_plan(spec.output.path, draft_plan(spec))
 print(plan.planned, len(plan.units), time.process_time() - began, 1024 * imported, 1024 * kilobytes("VmHWM"))
 """
 

@@ -41,7 +41,9 @@ def test_a_frozen_actor_is_replaced(
     build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
     frozen: list[int] = []
     threading.Thread(target=freeze_a_working_actor, args=(frozen,), daemon=True).start()
-    build(small_spec(small_source, tmp_path / "out", pipeline={"stall_seconds": 6}))
+    build(
+        small_spec(small_source, tmp_path / "out", pipeline={"stall_seconds": 6}, engine={"slots": 4, "fill": "unit"})
+    )
     assert frozen
     assert any(f"process {frozen[0]} " in record.getMessage() for record in caplog.records)
     assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "whole")
@@ -49,7 +51,8 @@ def test_a_frozen_actor_is_replaced(
 
 TICK = "                outcomes = self._engine.tick()\n"
 HANGS, DIES = "while True: time.sleep(1)", "raise MemoryError('planted')"
-#: Whether the fault happens every time, the fault, the exit code, and facts that the log must hold.
+#: Whether the fault happens every time (then units share the engine, otherwise they take turns), the fault, the exit
+#: code, and facts that the log must hold.
 FAULTS: dict[str, tuple[bool, str, int, str]] = {
     "hangs once": (False, HANGS, 0, r"engine on .* process \d+ hangs"),
     "hangs for ever": (True, HANGS, 1, r"error: .*engine on .* process \d+ hangs.* 2 restarts"),
@@ -75,7 +78,8 @@ def test_a_build_recovers_or_ends_with_the_reason(fault: str, small_source: Path
     text = text.replace(TICK, f"{planted}                    {what}\n{TICK}")
     driver.write_text(text.replace("import queue\n", "import os\nimport queue\n"))
     out, spec = tmp_path / "out", tmp_path / "spec.yaml"
-    sections = small_spec(small_source, out, pipeline={"stall_seconds": 6}).model_dump(mode="json")
+    engine: dict[str, object] = {"slots": 4, "fill": "continuous" if every_time else "unit"}
+    sections = small_spec(small_source, out, pipeline={"stall_seconds": 6}, engine=engine).model_dump(mode="json")
     spec.write_text(yaml.safe_dump(sections))
     run = subprocess.run(
         [sys.executable, "-m", "dentgen", "generate", str(spec)], cwd=tmp_path / "copy", capture_output=True, text=True,

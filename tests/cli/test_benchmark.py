@@ -16,7 +16,7 @@ from dentgen.cli.benchmark import app
 from dentgen.errors import SpecError
 from tests.conftest import ROOT
 
-COMMANDS = ("engine", "build", "overhead", "conditions")
+COMMANDS = ("engine", "build", "packing", "overhead", "conditions")
 #: What a machine that only measures the engine need not have.
 ABSENT = ("ray", "webdataset", "s3fs", "pyarrow", "scipy", "pandas", "boto3", "pygal", "torchvision")
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from dentgen.cli.progress import ConsoleProgress
+from tests.conftest import ROOT
 
 
 def test_a_log_gets_the_first_and_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,3 +31,41 @@ def test_a_log_gets_a_line_per_interval(capsys: pytest.CaptureFixture[str], monk
             progress(done, 100)
     counts = [int(found) for found in re.findall(r"(\d+)/100", capsys.readouterr().err)]
     assert counts == [1, 4, 7], "every 12 of the simulated seconds, the first multiple of 4 past 10"
+
+
+#: Runs commands where everything that takes seconds to import ends the process instead.
+GUARDED = """
+import sys
+from dentgen.cli.app import main
+
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name in {"torch", "ray", "numpy", "scipy", "transformers", "diffusers", "pyarrow"}:
+            raise KeyboardInterrupt
+
+assert not {"torch", "ray", "numpy", "scipy", "pyarrow"} & set(sys.modules), "before any command"
+sys.meta_path.insert(0, Guard())
+for command in sys.argv[1:]:
+    sys.argv = ["dentgen", *command.split()]
+    print("#", command, file=sys.stderr)
+    try:
+        main()
+    except SystemExit:
+        pass
+"""
+LONG = (
+    "phantom p", "relight s r", "sheet s o.png", "generate demo", "plan demo", "verify o", "repair o", "report o",
+    "gc o", "train t.yaml", "models import f o", "models inspect miniature", "models verify miniature",
+    "evaluate fidelity", "evaluate tstr", "evaluate conditioning", "evaluate phantoms", "compare T1",
+    "benchmark engine", "benchmark build", "benchmark packing", "benchmark overhead", "benchmark conditions",
+)  # fmt: skip
+
+
+def test_long_commands_say_what_they_do_before_they_import(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", GUARDED, *LONG, "--version", "--help"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    said = {part.splitlines()[0].strip(): part.splitlines()[1:] for part in run.stderr.split("#")[1:]}
+    assert [command for command in LONG if not said[command][0].startswith(command.split()[0])] == []
+    assert said["--version"] == said["--help"] == []

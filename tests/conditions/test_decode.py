@@ -79,10 +79,10 @@ DAMAGED: dict[str, tuple[dict[str, bytes], str, str, str]] = {
         {"light_png": encoded(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))}, "k.light.png", "RGB", "mode L",
     ),
     "JPEG labels": ({"seg_png": encoded(NOISE, "JPEG")}, "k.seg.png", "", "PNG"),
-    "16 bits": ({"seg_png": encoded(NOISE.astype(np.uint16))}, "k.seg.png", "I;16", "mode L"),
-    "palette image": ({"seg_png": encoded(Image.fromarray(NOISE).convert("P"))}, "k.seg.png", "mode P", "mode L"),
+    "16 bits": ({"seg_png": encoded(NOISE.astype(np.uint16) * 257)}, "k.seg.png", "[257, 514]", "[0, 1, 2"),
+    "palette image": ({"light_png": encoded(Image.fromarray(NOISE).convert("P"))}, "k.light.png", "mode P", "mode L"),
     "alpha channel": ({"light_png": encoded(Image.new("RGBA", (64, 64)))}, "k.light.png", "RGBA", "mode L"),
-    "one bit": ({"seg_png": encoded(Image.new("1", (64, 64)))}, "k.seg.png", "mode 1", "mode L"),
+    "one bit": ({"light_png": encoded(Image.new("1", (64, 64)))}, "k.light.png", "1-bit", "mode L"),
     "grey normals": ({"normal_png": full(1)}, "k.normal.png", "mode L", "RGB"),
     "colour depth": ({"depth_png": encoded(Image.new("RGB", (8, 8)))}, "k.depth.png", "RGB", "16-bit"),
     "EXIF rotation": ({"light_png": rotated()}, "k.light.png", "6", "EXIF"),
@@ -193,7 +193,9 @@ def test_photo_with_another_aspect_ratio_is_rejected() -> None:
     assert "8 x 8" in caught.value.expected
 
 
-@pytest.mark.parametrize("key", ["p.1", "../x", "/x", "a/../b", "", "k" * 81, "ä" * 41, "a\nb", "a\\b", "a\udcff"])
+@pytest.mark.parametrize(
+    "key", ["p.1", "../x", "/x", "a/../b", "", "k" * 81, "ä" * 41, "a\nb", "a\\b", "a\udcff", "__x", "a/__b", "__x__/a"]
+)
 def test_keys_that_cannot_be_member_names_are_rejected(key: str) -> None:
     assert not valid_key(key)
     with pytest.raises(ConditionError) as caught:
@@ -201,7 +203,7 @@ def test_keys_that_cannot_be_member_names_are_rejected(key: str) -> None:
     assert caught.value.found.isprintable()
 
 
-@pytest.mark.parametrize("key", ["patient 1/left", "k" * 80, "ä" * 40])
+@pytest.mark.parametrize("key", ["patient 1/left", "k" * 80, "ä" * 40, "a__b", "_x", "a/_b__", "#1"])
 def test_keys_that_can_be_member_names_are_accepted(key: str) -> None:
     assert valid_key(key)
     assert decode_record(RawRecord(key, "x", record().members), WANTED).key == key

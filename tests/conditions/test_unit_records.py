@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ def test_records_are_decoded_and_fitted(tmp_path: Path, records: Records) -> Non
     assert rejected == []
     assert [record.key for record in accepted] == list(records)
     for record, raw in zip(accepted, read_records(shard), strict=True):
-        expected = fit_record(decode_record(raw, spec.conditions.use), spec.conditions.size, spec.conditions.fit)
+        expected = fit_record(decode_record(raw, spec.conditions.use), spec.conditions.pixels, spec.conditions.fit)
         assert record.prompt == expected.prompt
         for name, array in record.conditions.items():
             assert np.array_equal(array, expected.conditions[name])
@@ -151,3 +153,43 @@ def test_dry_run_reports_every_record_before_decoding_it(tmp_path: Path, records
     check_records(spec, unit, shard, (1, 3), lambda position, key: reported.append((position, key)))
     assert reported == [(1, keys[1]), (2, keys[2])]
     assert [raw.key for s in list_shards(str(tmp_path)) for raw in read_records(s)] == keys
+
+
+def test_scattered_records_are_rejected_once_by_name(tmp_path: Path, records: Records) -> None:
+    """Planned = written + rejected, also where a split is asked for, which scattered records hide."""
+    *apart, whole = records
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        members = [(key, name) for name in sorted(records[whole]) for key in apart]
+        for key, name in [*members, *((whole, name) for name in sorted(records[whole]))]:
+            info = tarfile.TarInfo(f"{key}.{name}")
+            info.size = len(records[key][name])
+            archive.addfile(info, io.BytesIO(records[key][name]))
+    for split in (None, json.loads(records[whole]["json"])["split"]):
+        spec, unit, shard = one_unit(tmp_path, split=split)
+        accepted, rejected = read_unit(spec, unit, shard)
+        assert ([record.key for record in accepted], [one.source_key for one in rejected]) == ([whole], apart)
+        assert all("together" in one.reason for one in rejected)
+
+
+@pytest.mark.parametrize("kind", ["tar", "folder"])
+def test_ignored_members_may_be_anything(kind: str, tmp_path: Path, records: Records) -> None:
+    """Spelt in any case, too large or a link; alike in tars and folders."""
+    key = min(records)
+    members = {**records[key], "notes.txt": b"n"}
+    if kind == "folder":
+        for extension, content in members.items():
+            (tmp_path / f"{key}.{extension}").write_bytes(content)
+    else:
+        write_tar(tmp_path / "a.tar", {key: records[key]})
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            for extension, content in members.items():
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.type = tarfile.SYMTYPE if extension == "notes.txt" else tarfile.REGTYPE
+                info.size = 0 if extension == "notes.txt" else len(content)
+                archive.addfile(info, io.BytesIO(content))
+    spec, unit, shard = one_unit(tmp_path)
+    _, (rejected,) = read_unit(spec, unit, shard)
+    assert "notes.txt" in rejected.reason
+    source = spec.source.model_copy(update={"ignore_members": ("Notes.TXT",)})
+    (accepted,), none = read_unit(spec.model_copy(update={"source": source}), unit, shard)
+    assert (accepted.key, none) == (key, [])

@@ -95,6 +95,48 @@ def test_closing_finishes_what_was_submitted(miniature: Bundle) -> None:
     assert all(isinstance(sampled, torch.Tensor) for sampled in found.values())
 
 
+def test_callers_that_race_with_closing_get_a_result_or_an_error(miniature: Bundle) -> None:
+    """None is left waiting: what was taken is done, and what comes later fails."""
+    driver, done, failed = EngineDriver(build_engine(miniature)), list[int](), list[EngineError]()
+
+    def ask() -> None:
+        try:
+            while True:
+                done.append(driver.call(lambda: 7))
+        except EngineError as error:
+            failed.append(error)
+
+    callers = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    while not done:
+        time.sleep(0.001)
+    driver.close()
+    for caller in callers:
+        caller.join(20)
+    assert len(failed) == len(callers)
+    assert set(done) == {7}
+    assert not driver.dead
+
+
+def test_the_time_between_ticks_is_counted_from_the_first_one(miniature: Bundle) -> None:
+    """Other work in between is busy time, waiting is not, and nothing before the first tick counts."""
+    driver = EngineDriver(build_engine(miniature))
+    driver.call(lambda: time.sleep(0.05))
+    assert driver.between_ticks == (0.0, 0.0)
+    driver.run(canvases(miniature, 0, 1))
+    began, busy_before = driver.between_ticks, driver.busy_seconds
+    assert began[1] <= began[0] < driver.busy_seconds
+    driver.call(lambda: time.sleep(0.05))
+    time.sleep(0.05)
+    driver.run(canvases(miniature, 0, 1))
+    driver.close()
+    seconds, busy = driver.between_ticks
+    assert busy - began[1] == pytest.approx(driver.busy_seconds - busy_before)
+    assert busy - began[1] >= 0.05
+    assert seconds - busy >= 0.05
+
+
 def test_a_closed_driver_fails_calls_at_once(miniature: Bundle) -> None:
     driver, waiting = EngineDriver(build_engine(miniature)), canvases(miniature, 0, 1)
     driver.close()

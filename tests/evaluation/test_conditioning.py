@@ -19,15 +19,16 @@ from dentgen.evaluation.conditioning import (
     read_ways,
 )
 from dentgen.evaluation.reference_set import ReferenceSet
+from dentgen.models.bundle import find_bundle
 from tests.evaluation.small_evaluation import DEMO_SPEC, FEW, RECORDS
 
 
-def test_ways_are_specs_with_one_bundle_each() -> None:
-    ways = read_ways(DEMO_SPEC, ["sampling.seed=3"], [], [["A", "x", "y"], ["D", "z"]])
-    assert {name: [spec.model.bundle for spec in specs] for name, specs in ways.items()} == {
-        "A": ["x", "y"],
-        "D": ["z"],
-    }
+def test_ways_are_specs_with_one_bundle_each(tmp_path: Path) -> None:
+    x, y, z = (str(tmp_path / name) for name in "xyz")
+    for name in (x, y, z):
+        Path(name).symlink_to(find_bundle("miniature"))
+    ways = read_ways(DEMO_SPEC, ["sampling.seed=3"], [], [["A", x, y], ["D", z]])
+    assert {name: [spec.model.bundle for spec in specs] for name, specs in ways.items()} == {"A": [x, y], "D": [z]}
     assert {spec.sampling.seed for specs in ways.values() for spec in specs} == {3}
     assert ways["A"][0].conditions.combine == "sum"
     assert ways["A"][0].model.adapters == {"segmentation": 1.0, "lighting": 1.0}

@@ -37,6 +37,7 @@ def figures() -> list[Figure]:
     return survey_mouths(TEST_SEED, 150)
 
 
+@pytest.mark.slow
 def test_means_agree_with_published_surveys(figures: list[Figure]) -> None:
     for figure in figures:
         tolerance = DIFFERS.get(figure.name)
@@ -45,6 +46,7 @@ def test_means_agree_with_published_surveys(figures: list[Figure]) -> None:
         assert abs(figure.found - figure.published) < tolerance, figure
 
 
+@pytest.mark.slow
 def test_mouths_vary(figures: list[Figure]) -> None:
     """Widths with the coefficients of variation of the literature (4 to 8 %), colours by more than 1.5 units."""
     for figure in figures:

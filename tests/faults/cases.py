@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def _map(rng: np.random.Generator, _: Path) -> int:
     member = str(rng.choice([*MAPS, "photo"]))
     side = (int(rng.integers(1, 40)), int(rng.integers(1, 40)))
     truth: Pixels | None = map_pixels(rng, member, side)
-    data = map_png(rng, truth) if truth is not None else b""
+    data = map_png(rng, truth, labels=member in {"seg", "fdi"}) if truth is not None else b""
     laws.check_map(member, data, truth)
     way, bad = damaged(rng, data, map_png(rng, map_pixels(rng, member, side)))
     laws.check_map(member, bad, None if way in _MAY_FIT else truth)
@@ -90,7 +91,8 @@ def _parquet(rng: np.random.Generator, folder: Path) -> int:
     data = parquet_of(rng, content, wrong=wrong)
     (folder / "x.parquet").write_bytes(data)
     spec = _spec(rng, folder)
-    count = len(content) if spec.source.split is None and spec.source.limit is None else None
+    rows = pq.ParquetFile(io.BytesIO(data)).metadata.num_rows
+    count = rows if spec.source.split is None and spec.source.limit is None else None
     laws.check_source(folder, spec, (), count)
     way, bad = damaged(rng, data, parquet_of(rng, records(rng, wrong=False), wrong=False))
     (folder / "x.parquet").write_bytes(bad)

@@ -7,6 +7,7 @@ that its seed reproduces.
 from __future__ import annotations
 
 import faulthandler
+import json
 import logging
 import os
 import resource
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -41,13 +43,14 @@ class SlowInputError(BaseException):
     """The inputs of a seed took too long; a BaseException, so that no handler swallows it."""
 
 
-def find(first: int, count: int) -> tuple[int, list[Finding]]:
+def find(first: int, count: int) -> tuple[int, list[Finding], dict[str, int]]:
     """Run seeds in worker processes; one that dies is replaced.
 
     Returns:
-        Number of inputs, and findings.
+        Number of inputs, findings, and inputs by kind and outcome with the peak memory of a process, kB.
     """
     inputs, findings, seed, stop = 0, [], first, first + count
+    outcomes: Counter[str] = Counter()
     while seed < stop:
         # C code of a library cannot be interrupted, but it ends with its process
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
@@ -56,18 +59,23 @@ def find(first: int, count: int) -> tuple[int, list[Finding]]:
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         lines = run.stdout.splitlines()
-        tried = [line.split() for line in lines if line.startswith("tried ")]
+        tried = [line.split(maxsplit=3) for line in lines if line.startswith("tried ")]
+        for words in tried:
+            found = json.loads(words[3])
+            peak = max(outcomes.pop("peak kB", 0), found.pop("peak kB"))
+            outcomes.update({**found, "peak kB": peak})
         inputs += sum(int(words[2]) for words in tried)
         seed = int(tried[-1][1]) + 1 if tried else seed
         if run.returncode:
             findings.append(Finding(seed, run.stderr[-3000:] or f"the process ended with {run.returncode}"))
             seed += 1
-    return inputs, findings
+    return inputs, findings, dict(sorted(outcomes.items()))
 
 
 def main(first: int, count: int) -> None:
     """Run seeds in this process, a line for each; the first finding ends it."""
     from tests.faults.cases import name_of_case, run_seed
+    from tests.faults.laws import OUTCOMES
 
     logging.disable(logging.CRITICAL)
     _limit_memory()
@@ -84,7 +92,9 @@ def main(first: int, count: int) -> None:
             sys.exit(1)
         signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
-        print("tried", seed, inputs, flush=True)  # noqa: T201
+        outcomes = {**OUTCOMES, "peak kB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        print("tried", seed, inputs, json.dumps(outcomes), flush=True)  # noqa: T201
+        OUTCOMES.clear()
 
 
 def _limit_memory() -> None:

@@ -49,6 +49,37 @@ def dies_at(number: int, counted: Path | None = None) -> Fault:
     return fault
 
 
+#: Functions of ``storage`` that change something, on a disk or in an object store.
+CHANGES = (
+    "put_if_absent", "put_tagged", "overwrite", "overwrite_from", "replace_if_unchanged", "remove_if_unchanged",
+    "remove",
+)  # fmt: skip
+
+
+def dies_around(number: int) -> Fault:
+    """SIGKILL before or, if NUMBER is even, after change NUMBER // 2 of the storage."""
+
+    def fault() -> None:
+        numbers = itertools.count(1)
+
+        def around(change: Callable[..., Any]) -> Callable[..., Any]:
+            def changed(*args: Any, **kwargs: Any) -> Any:
+                now = next(numbers)
+                if 2 * now - 1 == number:
+                    die()
+                done = change(*args, **kwargs)
+                if 2 * now == number:
+                    die()
+                return done
+
+            return changed
+
+        for name in CHANGES:
+            setattr(storage, name, around(getattr(storage, name)))
+
+    return fault
+
+
 def after_put(name: str, then: Callable[[], None]) -> Fault:
     """Call ``then`` after a file of the build was written."""
 
@@ -74,7 +105,7 @@ def before_put(name: str, then: Callable[[], None]) -> Fault:
 
 def _around_puts(around: Callable[[str, Callable[[], Any]], Any]) -> Fault:
     def fault() -> None:
-        for name in ("put_if_absent", "overwrite", "overwrite_from"):
+        for name in ("put_if_absent", "put_tagged", "overwrite", "overwrite_from"):
             put = getattr(storage, name)
             setattr(storage, name, lambda url, data, put=put: around(url, lambda: put(url, data)))
 

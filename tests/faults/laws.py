@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -36,6 +37,8 @@ from dentgen.spec.yaml_file import read_spec
 from tests.faults.pictures import Pixels
 
 _LONGEST_MESSAGE = 5000
+#: Inputs by kind and outcome in this process; the command that runs seeds prints and empties it.
+OUTCOMES: Counter[str] = Counter()
 
 
 class LawBrokenError(AssertionError):
@@ -49,8 +52,9 @@ def require(holds: object, what: str) -> None:
 
 
 def require_message(error: DentgenError, place: str) -> None:
-    """A rejection names the file, and its text is short and printable."""
+    """A rejection names the file, says what was found and expected, and its text is short and printable."""
     text = str(error)
+    require(error.message or (error.found != "" and error.expected != ""), f"{text!r} says neither found nor expected")
     require(place in text, f"{text!r} does not name {place}")
     require(len(text) <= _LONGEST_MESSAGE, f"a message of {len(text)} characters: {text[:300]}")
     require(text.isprintable() or "\n" in text, f"{text!r} cannot be shown")
@@ -64,8 +68,10 @@ def check_map(member: str, data: bytes, truth: Pixels | None) -> None:
     try:
         record = decode_record(raw, [name] if name else [], with_photo=True)
     except ConditionError as error:
+        OUTCOMES["map refused"] += 1
         require_message(error, "x.tar: key")
         return
+    OUTCOMES["map accepted"] += 1
     check_record(record, None)
     found = record.fdi if member == "fdi" else record.photo if member == "photo" else record.conditions[name or "depth"]
     if found is None:
@@ -106,6 +112,7 @@ def check_source(folder: Path, spec: BuildSpec, intact: Collection[str], num_rec
     try:
         shards = list_shards(spec.source.path, spec.source.format)
     except (ConditionError, StorageError) as error:
+        OUTCOMES["source refused"] += 1
         require_message(error, str(folder))
         return
     indexes = []
@@ -131,7 +138,8 @@ def _check_index(shard: ConditionShard, index: ShardIndex) -> None:
     require(index.splits is None or len(index.splits) == len(index.keys), "as many splits as keys")
     require(len(index.offsets) in {0, len(index.keys) + 1}, "no offsets, or one more than records")
     require(list(index.offsets) == sorted(index.offsets), f"offsets that decrease: {index.offsets}")
-    require(index.keys or index.problem, f"{shard.name} is empty and has no problem")
+    empty = shard.kind == "parquet"  # Spark writes parts without a row
+    require(index.keys or index.problem or empty, f"{shard.name} is empty and has no problem")
     require(not index.problem or shard.place in index.problem, f"{index.problem!r} does not name {shard.place}")
     require(len(index.problem) <= _LONGEST_MESSAGE, f"a problem of {len(index.problem)} characters")
 
@@ -146,8 +154,10 @@ def _read_units(
     for unit in cut_units(shards, indexes, spec):
         accepted, rejected = read_unit(spec, unit, by_name[unit.shard])
         require(len(accepted) + len(rejected) == unit.records, f"unit {unit.name} does not add up")
+        OUTCOMES[f"{by_name[unit.shard].kind} record accepted"] += len(accepted)
+        OUTCOMES[f"{by_name[unit.shard].kind} record refused"] += len(rejected)
         for record in accepted:
-            check_record(record, spec.conditions.size)
+            check_record(record, spec.conditions.pixels)
         for one in rejected:
             require(one.variants == spec.sampling.variants, f"a rejection of {one.variants} samples")
             _check_rejection(one, by_name[unit.shard])
@@ -172,9 +182,11 @@ def check_metadata(data: bytes) -> None:
     try:
         found = read_metadata("x.tar: key", data)
     except ConditionError as error:
+        OUTCOMES["metadata refused"] += 1
         require_message(error, "x.tar: key.json")
         require(split_and_attributes(data)[0] is None, "planning reads a split that generation rejects")
         return
+    OUTCOMES["metadata accepted"] += 1
     require(split_and_attributes(data)[0] == found.split, "planning and generation disagree on the split")
     found.model_dump_json()
 
@@ -247,10 +259,12 @@ def check_spec(folder: Path, data: bytes, overrides: tuple[str, ...] = ()) -> No
     try:
         spec = read_spec(path, overrides)
     except SpecError as error:
+        OUTCOMES["spec refused"] += 1
         text = str(error)
         require(str(path) in text or "--set" in text, f"{text[:300]!r} does not name {path}")
         require(len(text) <= 10 * _LONGEST_MESSAGE, f"a message of {len(text)} characters")
         return
+    OUTCOMES["spec accepted"] += 1
     require(
         BuildSpec.model_validate_json(spec.model_dump_json()).digest() == spec.digest(), "another digest when read back"
     )

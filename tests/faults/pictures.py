@@ -37,24 +37,37 @@ def chunks(png: bytes) -> Iterator[tuple[int, int]]:
 
 
 def png_of(
-    pixels: Pixels, colour_type: int, *, interlaced: bool = False, extra: Sequence[bytes] = (), level: int = 6
+    pixels: Pixels,
+    colour_type: int,
+    *,
+    bits: int | None = None,
+    interlaced: bool = False,
+    extra: Sequence[bytes] = (),
+    palette: bytes = bytes(range(256)) * 3,
+    level: int = 6,
 ) -> bytes:
-    """A PNG of pixels (H, W) or (H, W, channels), 8 or 16 bit; ``extra`` chunks come before palette and data."""
+    """A PNG of pixels (H, W) or (H, W, channels) of 1, 2, 4, 8 or 16 bits (by default those of the array).
+
+    ``extra`` chunks come after the palette, if there is one, and before the data.
+    """
     height, width = pixels.shape[:2]
-    bits = 16 if pixels.dtype == np.uint16 else 8
+    bits = bits or 8 * pixels.dtype.itemsize
     head = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, int(interlaced))
     parts = [pixels[y::dy, x::dx] for y, x, dy, dx in _PASSES] if interlaced else [pixels]
-    data = zlib.compress(b"".join(_lines(part) for part in parts if part.size), level)
-    palette = [chunk(b"PLTE", bytes(range(256)) * 3)] if colour_type == PALETTE else []
+    data = zlib.compress(b"".join(_lines(part, bits) for part in parts if part.size), level)
+    colours = [chunk(b"PLTE", palette)] if colour_type == PALETTE else []
     cut = len(data) // 2
     body = [chunk(b"IDAT", data[:cut]), chunk(b"IDAT", data[cut:])]
-    return b"".join([SIGNATURE, chunk(b"IHDR", head), *extra, *palette, *body, chunk(b"IEND", b"")])
+    return b"".join([SIGNATURE, chunk(b"IHDR", head), *colours, *extra, *body, chunk(b"IEND", b"")])
 
 
-def _lines(part: Pixels) -> bytes:
+def _lines(part: Pixels, bits: int) -> bytes:
     """Scan lines, each preceded by a filter byte of 0."""
-    rows = part.astype(part.dtype.newbyteorder(">"))
-    return b"".join(b"\0" + row.tobytes() for row in rows)
+    rows = part.reshape(len(part), -1)
+    if bits < 8:
+        places = np.arange(bits - 1, -1, -1)
+        return b"".join(b"\0" + np.packbits(row[:, None] >> places & 1).tobytes() for row in rows)
+    return b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in rows)
 
 
 def extra_chunks(rng: np.random.Generator) -> list[bytes]:
@@ -92,11 +105,15 @@ def map_pixels(rng: np.random.Generator, member: str, shape: tuple[int, int]) ->
     return coarse.repeat(4, 0).repeat(4, 1)[: shape[0], : shape[1]]
 
 
-def map_png(rng: np.random.Generator, pixels: Pixels) -> bytes:
-    """A map in one of the encodings that hold exactly these pixels."""
+def map_png(rng: np.random.Generator, pixels: Pixels, *, labels: bool = False) -> bytes:
+    """A map in one of the encodings that hold exactly these pixels; ``labels`` may be indices."""
     colour_type = RGB if pixels.ndim == 3 else GREY
     if pixels.ndim == 2 and pixels.dtype == np.uint8 and rng.random() < 0.2:
         pixels, colour_type = np.repeat(pixels[..., None], 3, -1).astype(np.uint8), RGB
+    if pixels.dtype == np.uint8 and rng.random() < 0.2:  # an 8-bit image in 16 bits, scaled as all software does
+        pixels = pixels.astype(np.uint16) * np.uint16(1 if labels else 257)
+    if pixels.ndim == 2 and labels and rng.random() < 0.1:
+        pixels, colour_type = pixels.astype(np.uint8), PALETTE
     extra = extra_chunks(rng) if rng.random() < 0.3 else ()
     return png_of(pixels, colour_type, interlaced=rng.random() < 0.2, extra=extra, level=int(rng.integers(0, 10)))
 
@@ -105,10 +122,11 @@ def strange_png(rng: np.random.Generator, shape: tuple[int, int]) -> bytes:
     """A complete PNG that is no valid map: palette, alpha, too many bits, or a size far beyond its bytes."""
     colour_type = int(rng.choice([GREY, RGB, PALETTE, GREY_ALPHA, RGBA]))
     channels = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}[colour_type]
-    deep = colour_type != PALETTE and rng.random() < 0.5
-    values = rng.integers(0, 65536 if deep else 256, (*shape, channels))
-    pixels = values.astype(np.uint16) if deep else values.astype(np.uint8)
-    png = png_of(pixels, colour_type, interlaced=rng.random() < 0.3, extra=extra_chunks(rng))
+    depths = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}.get(colour_type, (8, 16))
+    bits = int(rng.choice(depths))
+    values = rng.integers(0, 2 ** int(rng.integers(1, bits + 1)), (*shape, channels))
+    pixels = values.astype(np.uint16) if bits == 16 else values.astype(np.uint8)
+    png = png_of(pixels, colour_type, bits=bits, interlaced=rng.random() < 0.3, extra=extra_chunks(rng))
     if rng.random() < 0.2:
         sides = [int(side) for side in rng.choice([0, 1, 5000, 8192, 2**31 - 1, 2**32 - 1], 2)]
         head = struct.pack(">II", *sides) + png[24:29]

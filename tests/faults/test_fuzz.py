@@ -10,17 +10,26 @@ import pytest
 from tests.faults.fuzz import find
 
 
+def test_some_inputs_keep_the_laws() -> None:
+    """A small sample for every change: each kind of input once or twice."""
+    inputs, findings, outcomes = find(0, 20)
+    assert not findings, "\n\n".join(map(str, findings))
+    assert inputs >= 80
+    assert outcomes["map accepted"] > 0
+    assert outcomes["map refused"] > 0
+
+
 @pytest.mark.slow
 def test_a_few_hundred_inputs_keep_the_laws() -> None:
-    inputs, findings = find(0, 60)
-    print(f"seeds 0 to 59: {inputs} inputs")  # noqa: T201
+    inputs, findings, outcomes = find(0, 60)
+    print(f"seeds 0 to 59: {inputs} inputs, {outcomes}")  # noqa: T201
     assert not findings, "\n\n".join(map(str, findings))
     assert inputs >= 300
 
 
 @pytest.mark.long
-def test_ten_thousand_inputs_keep_the_laws() -> None:
-    inputs, findings = find(1000, 2000)
-    print(f"seeds 1000 to 2999: {inputs} inputs")  # noqa: T201
+def test_twenty_thousand_inputs_keep_the_laws() -> None:
+    inputs, findings, outcomes = find(1000, 4000)
+    print(f"seeds 1000 to 4999: {inputs} inputs, {outcomes}")  # noqa: T201
     assert not findings, "\n\n".join(map(str, findings))
-    assert inputs >= 10_000
+    assert inputs >= 20_000

@@ -129,15 +129,15 @@ FAULTS = {
         "tests/pipeline/test_repair.py::test_a_lost_record_lets_no_other_bytes_in",
     ),
     "a name that is written before its content is synced": (
-        "dentgen/storage/conditional_put.py",
+        "dentgen/storage/local_files.py",
         "            os.fsync(file.fileno())\n",
         "",
         "tests/storage/test_files.py::test_content_is_synced_before_its_name",
     ),
     "a name that is not synced": (
         "dentgen/storage/conditional_put.py",
-        "        temporary.unlink()\n    _sync_folder(final.parent)\n",
-        "        temporary.unlink()\n",
+        "        return False\n    sync_folder(final.parent)\n",
+        "        return False\n",
         "tests/storage/test_files.py::test_content_is_synced_before_its_name",
     ),
     "an object written without a condition": (
@@ -148,16 +148,22 @@ FAULTS = {
     ),
     "a record before its shard": (
         "dentgen/shards/ledger.py",
-        '    replaced = _put_shard(out, unit, shard) if shard else b""\n',
-        '    storage.put_if_absent(ledger_url(out, unit.name), json_bytes(record.model_dump(mode="json")))\n'
-        '    replaced = _put_shard(out, unit, shard) if shard else b""\n',
+        '    replaced, tag = _put_shard(out, unit, shard) if shard else (b"", "")\n',
+        '    storage.put_if_absent(ledger_url(out, unit), json_bytes(record.model_dump(mode="json")))\n'
+        '    replaced, tag = _put_shard(out, unit, shard) if shard else (b"", "")\n',
         "tests/shards/test_ledger.py::test_the_record_is_put_last",
     ),
     "a published shard that is not checked": (
         "dentgen/shards/ledger.py",
         "    if published != record.sha256:",
         "    if False:",
-        "tests/shards/test_ledger.py::test_a_shard_replaced_during_its_commit_is_restored_and_reported",
+        "tests/shards/test_ledger.py::test_a_shard_replaced_during_its_commit_is_restored_and_reported[ledger-disk]",
+    ),
+    "a tag that is looked at after the put, when another attempt may have been there": (
+        "dentgen/shards/ledger.py",
+        '    if tag is not None:\n        return b"", tag',
+        '    if tag is not None:\n        return b"", storage.tag_of(url)',
+        "tests/shards/test_ledger.py::test_a_shard_replaced_during_its_commit_is_restored_and_reported[shard-disk]",
     ),
     "a retry with consumed canvases": (
         "dentgen/pipeline/actors/restarting_engine.py",
@@ -200,6 +206,18 @@ FAULTS = {
         "threading.Lock() if drain_per_call else nullcontext()",
         "nullcontext()",
         "tests/pipeline/actors/test_restarting_engine.py::test_calls_share_the_engine_unless_it_is_drained[True]",
+    ),
+    "a turn that lasts until a unit is packed": (
+        "dentgen/pipeline/actors/unit_maker.py",
+        "        return generate_unit(",
+        "        with self._engine._rebuilding:\n         return generate_unit(",
+        "tests/pipeline/actors/test_unit_maker.py::test_units_that_are_being_packed_leave_the_engine_another_one",
+    ),
+    "too few units at once, so that one that is packed leaves the engine none": (
+        "dentgen/pipeline/actors/unit_maker.py",
+        "UNITS_AT_ONCE: Final = 4",
+        "UNITS_AT_ONCE: Final = 2",
+        "tests/pipeline/actors/test_unit_maker.py::test_units_that_are_being_packed_leave_the_engine_another_one",
     ),
     "a call that is not retried because another one replaced its engine": (
         "dentgen/pipeline/actors/restarting_engine.py",

@@ -208,6 +208,7 @@ def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniatu
         assert bool(canvas.repaint.keep[y, x]) == (not teeth[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].any())
 
 
+@pytest.mark.slow
 def test_guidance_without_a_second_row(source: Path) -> None:
     plain = pictures(source)
     found = {}
@@ -228,6 +229,7 @@ def test_guidance_without_a_second_row(source: Path) -> None:
     assert away(pictures(source, sampling=gentle), found["self"]) > 0.5
 
 
+@pytest.mark.slow
 def test_controls_side_by_side(source: Path, bundle: Path) -> None:
     """Adapters and ControlNets are added; a condition each, or one image for all."""
     model = {"bundle": str(bundle)}
@@ -252,6 +254,7 @@ def test_controls_side_by_side(source: Path, bundle: Path) -> None:
         pictures(source, model=model, conditions=each)
 
 
+@pytest.mark.slow
 def test_the_tiny_decoder_and_tiles(source: Path, bundle: Path) -> None:
     made = samples(source, model={"bundle": str(bundle), "decoder": "tiny"})
     assert all(metadata["decoder"] == "tiny" for _, metadata in made.values())

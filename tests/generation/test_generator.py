@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from dentgen.errors import BundleError, SpecError
 from dentgen.generation.generator import (
@@ -68,6 +71,20 @@ def test_engines_have_the_specs_shape() -> None:
     shape = build_engine(generator, 6, generator.spec.control_slots).shape
     assert (shape.slots, shape.control_slots, shape.latent_size) == (6, 2, 8)
     assert shape.columns == generator.table.num_columns
+
+
+def test_the_codec_works_in_the_specs_batches() -> None:
+    """A call each, between which an engine's thread is free for others; the last one is padded."""
+    generator, calls = load_generator(spec_of(engine={"codec_batch": 3})), list[int]()
+
+    def counted(work: Callable[[], Any], /) -> Any:
+        calls.append(1)
+        return work()
+
+    codec = generator.codec.through(counted)
+    assert len(codec.decode([torch.zeros(4, 4, 4)] * 7)) == 7
+    assert len(codec.encode_pictures([np.zeros((32, 32, 3), np.uint8)] * 4)) == 4
+    assert len(calls) == 3 + 2
 
 
 def test_tables_have_the_specs_steps() -> None:

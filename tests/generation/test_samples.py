@@ -67,6 +67,14 @@ def test_members_hold_the_arrays_bit_for_bit() -> None:
     assert json.loads(members["json"])["key"] == "jaw-v001"
 
 
+def test_every_png_has_the_level_of_the_spec() -> None:
+    sample = GeneratedSample(request_of(), np.full((SIZE, SIZE, 3), 90, np.uint8))
+    small, large = (sample_members(plan_of(output={"png_level": level}), sample) for level in (9, 0))
+    for name in ("png", "seg.png", "fdi.png", "light.png"):
+        assert len(large[name]) > len(small[name]), name
+        assert (pixels(large[name]) == pixels(small[name])).all(), name
+
+
 def test_missing_labels_are_ignore_and_none_with_a_warning() -> None:
     request = request_of(fdi=None, conditions={"lighting": np.zeros((SIZE, SIZE), np.uint8)})
     plan = plan_of(conditions={"size": SIZE, "use": ["lighting"]})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,34 @@ JOB = ("submit", "--working-dir", ".", "--", "python", "jobs/generate.py", DEMO_
 
 def test_it_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     require_same_as_command("generate", monkeypatch, capsys)
+
+
+#: What the commands of README and guide leave in a checkout.
+LEFT = (
+    "out/demo/shards/000000.tar", "out/demo-preview-4/index.json", "work/phantoms/a.tar", "conditions/a.tar",
+    "relit/a.tar", "children/a.tar", "mirrors/a.tar", "scans/a.tar", "maps/a.png", "sheet.png", "wheels/a.whl",
+    "site/index.html", "dist/a.whl", "build/lib/a.py", "dentgen.egg-info/PKG-INFO", ".venv/bin/python", ".cache/x",
+    "dentgen/__pycache__/a.pyc", ".pytest_cache/x", ".mypy_cache/x", ".ruff_cache/x", ".hypothesis/x",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_a_job_takes_along_the_repository_and_nothing_that_other_commands_left_in_it(tmp_path: Path) -> None:
+    """What Ray's own function packs, from a copy of the checkout without contents."""
+    from ray._private.runtime_env.packaging import create_package
+
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tracked = set(listed.splitlines())
+    for name in (*tracked, *LEFT):
+        file = tmp_path / "checkout" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    shutil.copy(ROOT / ".gitignore", tmp_path / "checkout")
+    create_package(str(tmp_path / "checkout"), tmp_path / "package.zip", include_gitignore=True)
+    with zipfile.ZipFile(tmp_path / "package.zip") as package:
+        packed = {name for name in package.namelist() if not name.endswith("/")}
+    assert packed == tracked
+    assert sum((ROOT / name).stat().st_size for name in tracked) < 200 * 2**20, "Ray takes 500 MiB at most"
 
 
 @pytest.mark.ray

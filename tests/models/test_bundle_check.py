@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from dentgen.errors import DentgenError
-from dentgen.models.bundle import Bundle
+from dentgen.errors import BundleError, DentgenError
+from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.bundle_check import bundle_problems
 from dentgen.models.control import control_from_unet, save_control
 from tests.diffusion.parts import full_control
@@ -150,3 +151,36 @@ def test_a_text_encoder_for_another_unet_is_a_problem(bundle_copy: Path) -> None
 def test_a_folder_that_is_no_bundle_is_one_problem(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path)
     assert (problem.file, problem.found) == (str(tmp_path), "no tokenizer, text_encoder, vae, unet, scheduler")
+
+
+def test_odd_tokenizers_and_schedules_are_the_same_error_when_loading(bundle_copy: Path) -> None:
+    """What verification finds first is what loading raises."""
+    config = bundle_copy / "tokenizer" / "tokenizer_config.json"
+    before = json.loads(config.read_text())
+    schedule = bundle_copy / "scheduler" / "scheduler_config.json"
+    for values, key, found in (
+        ({**before, "model_max_length": None}, "model_max_length", "none"),
+        ({name: value for name, value in before.items() if name != "model_max_length"}, "model_max_length", "none"),
+        ({**before, "model_max_length": 99}, "model_max_length", 99),
+        ({**before, "pad_token": "<|new|>"}, "tokens", 715),
+    ):
+        config.write_text(json.dumps(values))
+        verified = problems(bundle_copy)
+        with pytest.raises(BundleError) as caught:
+            load_bundle(str(bundle_copy))
+        assert str(caught.value) == str(verified[0])
+        assert (caught.value.file, caught.value.key, caught.value.found) == (str(config.parent), key, found)
+    config.unlink()
+    assert [problem.key for problem in problems(bundle_copy)][:1] == ["model_max_length"], "a vocabulary alone"
+    config.write_text(json.dumps(before))
+    schedule.unlink()
+    (problem,) = problems(bundle_copy)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle_copy))
+    assert str(problem) == str(caught.value)
+    assert problem.file == str(schedule.parent)
+
+
+def test_a_vocabulary_without_merges_is_an_error(bundle_copy: Path) -> None:
+    (bundle_copy / "tokenizer" / "tokenizer.json").rename(bundle_copy / "tokenizer" / "vocab.json")
+    assert places(bundle_copy, problems(bundle_copy)) == {("tokenizer", "")}

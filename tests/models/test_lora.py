@@ -148,6 +148,28 @@ PLAIN = {
         ),
         ({"lora_unet_conv_in.lora_down.weight": torch.tensor(1.0)}, "unet conv_in", "shapes [] and [64, 4]"),
         ({"lora_unet_conv_in.alpha": torch.zeros(2)}, "unet conv_in alpha", "shape [2]"),
+        ({"lora_unet_conv_in.alpha": torch.tensor(float("nan"))}, "unet conv_in alpha", "nan"),
+        (
+            {"lora_unet_conv_in.lora_down.weight": torch.ones(4, 3, 3, 4)},
+            "unet conv_in",
+            "shapes [4, 3, 3, 4] and [64, 4]",
+        ),
+        ({"lora_unet_conv_in.lora_down.weight": torch.ones(4, 36)}, "unet conv_in", "shapes [4, 36] and [64, 4]"),
+        (
+            {"lora_unet_conv_in.lora_down.weight": torch.ones(0, 4, 3, 3)},
+            "unet conv_in",
+            "shapes [0, 4, 3, 3] and [64, 4]",
+        ),
+        (
+            {"lora_unet_conv_in.lora_down.weight": torch.ones(4, 4, 3, 3, dtype=torch.int8)},
+            "unet conv_in",
+            "values of torch.int8",
+        ),
+        (
+            {"unet.conv_in.lora_A.weight": torch.ones(4, 4, 3, 3)},
+            "unet.conv_in.lora_A.weight",
+            "a second down of unet conv_in",
+        ),
     ],
 )
 def test_loras_that_do_not_fit_are_an_error(
@@ -157,6 +179,19 @@ def test_loras_that_do_not_fit_are_an_error(
     file = save_lora(folder, "look", tensors) / "weights.safetensors"
     error = load_error(folder)
     assert (error.file, error.key, error.found) == (str(file), key, found)
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [("dora_scale", "DoRA"), ("lora_magnitude_vector", "DoRA"), ("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"),
+     ("oft_blocks", "OFT"), ("lora_mid.weight", "Tucker"), ("lora_B.bias", "biases"), ("diff", "differences")],
+)  # fmt: skip
+def test_other_kinds_of_training_are_named(miniature: Bundle, end: str, kind: str) -> None:
+    key = f"lora_unet_conv_in.{end}"
+    with pytest.raises(BundleError) as caught:
+        parse_lora("here", {**PLAIN, key: torch.ones(4, 4)}, miniature.unet, miniature.text_encoder)
+    assert (caught.value.file, caught.value.key) == ("here", key)
+    assert kind in caught.value.message
 
 
 def test_unknown_loras_are_an_error(folder: Path) -> None:

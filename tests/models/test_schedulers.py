@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 
-from dentgen.errors import SpecError
+from dentgen.errors import BundleError, SpecError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.schedulers import make_scheduler
 from dentgen.spec.build import SchedulerName
@@ -136,3 +136,32 @@ def test_misspelt_keys_are_an_error() -> None:
         make_scheduler({"_class_name": "UniPCMultistepScheduler", "solver_oder": 3}, FOLDER)
     assert (caught.value.key, caught.value.found) == ("sampling.scheduler", "solver_oder")
     assert "solver_order" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_train_timesteps", 10**9), ("num_train_timesteps", 0), ("num_train_timesteps", 1.5),
+        ("beta_end", float("nan")),
+        ("beta_end", 1), ("beta_start", -1e-3), ("beta_start", "small"), ("trained_betas", 3), ("trained_betas", [0.1]),
+        ("trained_betas", [0.1] * 999 + ["x"]), ("steps_offset", 10**400),
+    ],
+)  # fmt: skip
+def test_noise_schedules_that_no_model_has_are_refused(tmp_path: Path, key: str, value: object) -> None:
+    """In a bundle's config and in a spec's."""
+    config = json.loads((FOLDER / "scheduler" / "scheduler_config.json").read_text())
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(BundleError) as caught:
+        make_scheduler("unipc", tmp_path)
+    assert (caught.value.file, caught.value.key) == (str(tmp_path / "scheduler"), key)
+    with pytest.raises(SpecError) as wrong:
+        make_scheduler({"_class_name": "DDIMScheduler", key: value}, FOLDER)
+    assert wrong.value.key == f"sampling.scheduler.{key}"
+
+
+def test_a_bundle_without_a_noise_schedule_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "scheduler").mkdir()
+    with pytest.raises(BundleError) as caught:
+        make_scheduler("unipc", tmp_path)
+    assert caught.value.file == str(tmp_path / "scheduler")

@@ -28,6 +28,7 @@ def test_parameter_counts_are_those_of_stable_diffusion(bundle: Bundle) -> None:
     assert millions(bundle.control) == 360.19, "361.28 without the pixel hint"
 
 
+@pytest.mark.slow
 def test_operation_counts_are_known(bundle: Bundle) -> None:
     """TFLOP per call: 0.803 for a UNet row with attention, 0.269 for a control row, 0.141 for the tiny decoder."""
     flops = count_networks(bundle, SIZE, 77, 768)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dentgen.parallel.processes import map_processes
+
+ROOT = Path(__file__).parents[2]
 
 
 def pid_and_square(number: int) -> tuple[int, int]:
@@ -52,9 +58,63 @@ def test_results_are_yielded_before_all_items_are_done() -> None:
     assert next(results) == (os.getpid(), 9)
 
 
-def test_the_first_exception_is_raised_and_cancels_what_has_not_started(tmp_path: Path) -> None:
+def test_the_first_exception_is_raised_and_ends_the_processes(tmp_path: Path) -> None:
+    before = set(multiprocessing.active_children())
     with pytest.raises(KeyError):
         list(map_processes(partial(leave_trace, str(tmp_path)), range(40), workers=2))
-    for child in multiprocessing.active_children():
-        child.join(10)
+    assert set(multiprocessing.active_children()) <= before
     assert len(list(tmp_path.iterdir())) < 20
+
+
+def test_a_map_that_is_closed_ends_its_processes() -> None:
+    results = map_processes(pid_and_sleep, range(4), workers=2)
+    pid = next(results)
+    results.close()
+    assert not psutil.pid_exists(pid)
+
+
+def pid_and_sleep(number: int) -> int:
+    time.sleep(60.0 if number else 0.0)
+    return os.getpid()
+
+
+#: Ctrl-C reaches all processes of the terminal: some while they start, others in the middle of an item.
+DRIVER = """
+import sys, time
+from dentgen.parallel.processes import map_processes
+
+def announce_and_sleep(number):
+    print("working", flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    print("started", flush=True)
+    try:
+        list(map_processes(announce_and_sleep, range(4), workers=2))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", ["started", "working"])
+def test_ctrl_c_ends_all_processes_without_a_word_of_theirs(moment: str, tmp_path: Path) -> None:
+    driver = tmp_path / "driver.py"
+    driver.write_text(DRIVER)
+    with subprocess.Popen(
+        [sys.executable, str(driver)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert f"{moment}\n" in process.stdout  # reads up to that line
+        if moment == "started":
+            time.sleep(0.1)  # into the start of the workers
+        children = psutil.Process(process.pid).children(recursive=True)
+        began = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        rest, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert rest.splitlines()[-1] == "interrupted"
+    assert errors == ""
+    psutil.wait_procs(children, timeout=5)
+    assert not [child for child in children if child.is_running()]

@@ -99,6 +99,7 @@ def test_decay_is_counted_and_darkens_the_picture(restored: dict[str, Phantom]) 
         assert picture[decayed & (fdi == tooth)].mean() < 0.92 * picture[sound].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("film", ["plaque", "stain"])
 def test_films_are_mentioned_if_they_change_the_picture(film: str) -> None:
     """A film that is mentioned changes the picture, one that is not hardly does."""
@@ -121,6 +122,7 @@ def test_films_are_mentioned_if_they_change_the_picture(film: str) -> None:
     assert mentioned >= 2
 
 
+@pytest.mark.slow
 def test_appliances_have_a_class_of_their_own() -> None:
     """Brackets hide their teeth and are in every map."""
     for phantom in views_of(BRACED).values():

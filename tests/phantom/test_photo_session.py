@@ -119,6 +119,7 @@ def violations(seed: int, dentition: Dentition, number: int) -> list[str]:
     return [f"{group}-{view}: {problem}" for problem in found]
 
 
+@pytest.mark.slow
 def test_random_records_are_consistent() -> None:
     assert [problem for number in range(10) for problem in violations(811, "permanent", number)] == []
     assert [problem for number in range(3) for problem in violations(812, "deciduous", number)] == []

@@ -79,6 +79,7 @@ def test_casts_show_more_gum_than_lips_leave(photos: dict[str, Phantom], scans: 
         assert (scans[view].maps["seg"] == GINGIVA).sum() > (photos[view].maps["seg"] == GINGIVA).sum()
 
 
+@pytest.mark.slow
 def test_inflamed_margins_are_redder_on_casts_too() -> None:
     redness: dict[bool, list[float]] = {True: [], False: []}
     for number in range(12):

@@ -165,6 +165,7 @@ def test_a_mirror_flips_occlusal_views_and_keeps_tooth_numbers(view: View) -> No
     assert (np.arange(SIZE) * patients_right).sum() / patients_right.sum() > SIZE / 2
 
 
+@pytest.mark.slow
 def test_words_for_shade_and_gum_agree_with_the_pictures() -> None:
     """Yellow teeth have a higher b* in the picture than white ones."""
     yellowness: dict[str, list[float]] = {}

@@ -84,6 +84,7 @@ def test_sets_traced_by_the_grid_say_so(monkeypatch: pytest.MonkeyPatch) -> None
     assert _parameters(RELIT)["rays"] == "grid"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_cluster_renders_the_same_set(relit: Path, tmp_path: Path, ray_local: None) -> None:
     assert write_phantoms(str(tmp_path), RELIT, address="auto") == 5

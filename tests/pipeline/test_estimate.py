@@ -15,7 +15,7 @@ from tests.conftest import small_spec
 
 
 def plan_of(source: Path, out: Path, **sampling: object) -> Plan:
-    return make_plan(small_spec(source, out, sampling={"variants": 2, "steps": 1, **sampling}), keep_index=False)
+    return make_plan(small_spec(source, out, sampling={"variants": 2, "steps": 1, **sampling}))
 
 
 def test_duration_and_size_are_extrapolated() -> None:

@@ -29,13 +29,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict
 
 @pytest.fixture
 def out(sound: Path, tmp_path: Path) -> Path:
+    shutil.copytree(sound / "conditions", tmp_path / "conditions")
     shutil.copytree(sound / "out", tmp_path / "out")
     return tmp_path / "out"
 
 
 def rewrite_plan(out: Path, **changes: Any) -> None:
     plan, units = replace(read_plan(str(out)), **changes), out / "plan" / "000000.units.parquet"
-    (out / "plan" / "000000.json").write_bytes(plan_head(plan, units.read_bytes()))
+    for head in (out / "plan" / "000000.json", out / "versions" / "0" / "plan.json"):
+        head.write_bytes(plan_head(plan, units.read_bytes()))
 
 
 def times(out: Path) -> dict[str, int]:
@@ -98,11 +100,11 @@ def test_a_sound_build_is_left_alone(out: Path) -> None:
 
 
 def test_a_moved_source_can_be_named(sound: Path, out: Path, tmp_path: Path) -> None:
-    shutil.copytree(sound / "conditions", tmp_path / "moved")
+    (tmp_path / "conditions").rename(tmp_path / "moved")
     (out / "shards" / "000000.tar").unlink()
-    plan = read_plan(str(out))
-    source = plan.spec.source.model_copy(update={"path": str(tmp_path / "gone")})
-    rewrite_plan(out, spec=plan.spec.model_copy(update={"source": source}))
+    with pytest.raises(BuildError) as caught:
+        repair(str(out), use_ray=False)
+    assert "--source" in caught.value.advice
     assert repair(str(out), str(tmp_path / "moved"), use_ray=False).left == ()
     assert shard_bytes(out) == shard_bytes(sound / "out")
 
@@ -151,6 +153,7 @@ def test_a_record_with_a_damaged_hash_is_restored_from_the_index(sound: Path, ou
 def test_a_damaged_plan_is_an_error_that_names_it(out: Path) -> None:
     head = out / "plan" / "000000.json"
     head.write_text("{")
+    (out / "versions" / "0" / "plan.json").unlink()
     with pytest.raises(BuildError) as caught:
         repair(str(out), use_ray=False)
     assert caught.value.file == str(head)

@@ -12,7 +12,7 @@ from dentgen.errors import BuildError
 from dentgen.generation.generator import Generator
 from dentgen.pipeline import run
 from dentgen.pipeline.actors.commit_stage import UnitOutcome
-from dentgen.pipeline.plan import adopt_plan, make_plan
+from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import build, finish, make_units
 from dentgen.shards.index import read_index
 from dentgen.shards.lease import Lease, hold_lease
@@ -72,7 +72,7 @@ def test_units_run_with_the_threads_of_the_plan(
 
 def test_failed_units_are_named_and_the_others_committed(small_source: Path, tmp_path: Path, lease: Lease) -> None:
     spec = quick_spec(small_source, tmp_path / "out")
-    plan = adopt_plan(str(tmp_path / "out"), make_plan(spec))
+    plan = adopt_plan(str(tmp_path / "out"), draft_plan(spec))
     (small_source / "a.tar").unlink()
     with pytest.raises(BuildError) as caught:
         make_units(plan, plan.units, BuildLocation.of(spec), None, lease)

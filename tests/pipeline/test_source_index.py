@@ -10,7 +10,7 @@ import pytest
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.pipeline import source_index
-from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.plan import draft_plan
 from dentgen.pipeline.source_index import (
     PackedIndexes,
     index_source,
@@ -19,6 +19,8 @@ from dentgen.pipeline.source_index import (
     read_source_index,
     write_source_index,
 )
+from dentgen.shards.plan import Plan
+from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
@@ -37,20 +39,27 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def kept_plan(spec: BuildSpec) -> Plan:
+    """Plan, and store the index of the source as a build does."""
+    draft = draft_plan(spec)
+    write_source_index(f"{spec.output.path}/plan/source.parquet", draft.shards, draft.indexes)
+    return draft.plan
+
+
 def test_only_changed_shards_are_opened_again(
     small_source: Path, tmp_path: Path, opened: list[str], demo_members: Members
 ) -> None:
     spec = small_spec(small_source, tmp_path / "out")
-    plan = make_plan(spec)
+    plan = kept_plan(spec)
     assert sorted(opened) == ["a.tar", "b.tar"]
-    assert make_plan(spec) == plan
+    assert kept_plan(spec) == plan
     assert len(opened) == 2, "the second plan opened nothing"
     key = sorted(demo_members)[7]
     write_tar(small_source / "b.tar", {key: demo_members[key]})
-    assert make_plan(spec) != plan
+    assert kept_plan(spec) != plan
     assert opened[2:] == ["b.tar"]
     split = str(json.loads(demo_members[key]["json"])["split"])
-    make_plan(small_spec(small_source, tmp_path / "out", source={"split": split}))
+    kept_plan(small_spec(small_source, tmp_path / "out", source={"split": split}))
     assert sorted(opened[3:]) == ["a.tar", "b.tar"], "splits had not been read"
 
 
@@ -58,8 +67,8 @@ def test_unreadable_shards_are_tried_again(small_source: Path, tmp_path: Path, o
     whole = (small_source / "b.tar").read_bytes()
     (small_source / "b.tar").write_bytes(b"x" * len(whole))
     spec = small_spec(small_source, tmp_path / "out")
-    assert sum(bool(unit.problem) for unit in make_plan(spec).units) == 1
-    make_plan(spec)
+    assert sum(bool(unit.problem) for unit in kept_plan(spec).units) == 1
+    kept_plan(spec)
     assert sorted(opened) == ["a.tar", "b.tar", "b.tar"]
 
 

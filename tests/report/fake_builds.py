@@ -17,6 +17,7 @@ from dentgen.shards import layout
 from dentgen.shards.index import seal
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.plan import Plan
+from dentgen.shards.plan_file import write_plan
 from dentgen.shards.tar import json_bytes, tar_bytes
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
@@ -61,13 +62,14 @@ def members(sample: SampleStatus, size: int = 16, plan: Plan | None = None) -> d
     picture = np.random.default_rng(list(sample.key.encode())).integers(0, 255, (size, size, 3), np.uint8)
     stripes = np.zeros((size, size), np.uint8)
     stripes[size // 4 : size // 2], stripes[size // 2 : 3 * size // 4] = 1, 2
+    teeth = np.where(stripes == 2, np.resize(np.array(sample.teeth or (0,), np.uint8), size), 0).astype(np.uint8)
     record = ConditionRecord(
         key=sample.source_key,
         group=sample.group,
         split=sample.split,
         prompt=sample.prompt,
-        conditions={"segmentation": stripes, "lighting": picture[..., 0].copy()},
-        fdi=np.where(stripes == 2, 11, 0).astype(np.uint8),
+        conditions={"segmentation": stripes, "lighting": np.full((size, size), sample.light_level or 0, np.uint8)},
+        fdi=teeth,
         photo=None,
         license=sample.source_license,
         attributes=sample.attributes,
@@ -81,10 +83,11 @@ def fake_plan(units: Sequence[int] = (1,), **sections: Mapping[str, Any]) -> Pla
     """A plan of units with these numbers of records; ``sections`` are keys of the build spec."""
     values: dict[str, Mapping[str, Any]] = {"sampling": {"variants": 2}, "conditions": {"size": 16}}
     values |= {name: {**values.get(name, {}), **keys} for name, keys in sections.items()}
+    spec = BuildSpec.model_validate(values)
     return Plan(
         segment=0,
-        spec=BuildSpec.model_validate(values),
-        spec_digest="5" * 64,
+        spec=spec,
+        spec_digest=spec.digest(),
         bundle_digest="b" * 64,
         environment={"dentgen": "0.1.0", "device": "cpu"},
         units=UnitTable.of(
@@ -104,6 +107,7 @@ def fake_build(
     plan = fake_plan([len(samples) // 2 for samples in units], **sections)
     for number, samples in enumerate(units):
         _write_unit(out, plan, plan.units[number], samples, timings[number] if timings else None)
+    write_plan(str(out), plan)
     seal(str(out), plan)
     return plan
 

@@ -84,3 +84,17 @@ def test_damaged_shard_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConditionError) as caught:
         write_sheet(str(tmp_path / "photos"), str(tmp_path / "sheet.png"))
     assert caught.value.file.endswith("a.tar")
+
+
+def test_a_sheet_never_replaces_or_joins_loose_records(
+    tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
+) -> None:
+    key = min(demo_members)
+    for name, content in demo_members[key].items():
+        (tmp_path / f"{key}.{name}").write_bytes(content)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in (f"{key}.seg.png", "sheet.png", "../" + tmp_path.name + "/sheet.png"):
+        with pytest.raises(SpecError) as caught:
+            write_sheet(str(tmp_path), f"{tmp_path}/{name}", size=32)
+        assert caught.value.key == "OUT"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

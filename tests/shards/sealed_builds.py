@@ -11,7 +11,6 @@ from dentgen.documents import LedgerRecord, SampleStatus, Unit, sample_key
 from dentgen.shards import layout
 from dentgen.shards.index import mark_success
 from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import write_plan
 from dentgen.shards.tar import json_bytes
 from dentgen.shards.unit_table import UnitTable
 from tests.report.fake_builds import fake_build, fake_plan
@@ -20,7 +19,6 @@ from tests.report.fake_builds import fake_build, fake_plan
 def finished_build(out: Path, units: Sequence[list[SampleStatus]]) -> Plan:
     """Write, seal and finish a build of these samples, two variants a record."""
     plan = fake_build(out, units)
-    write_plan(str(out), plan)
     mark_success(str(out))
     return plan
 

@@ -16,17 +16,17 @@ from tests.report.fake_builds import fake_build, rejected, written
 
 #: What killed and concurrent attempts leave behind.
 STRAYS = (
+    "..dentgen-0123456789ab.0123456789ab.tmp",
+    ".dentgen-0123456789ab",
     ".lease.json.k3_x9a1z.tmp",
-    "ledger/000009.json",
     "orphans/000001-0123456789abcdef.tar",
-    "plan/000001.units.parquet",
     "shards/.000001.tar.k3_x9a1z.tmp",
     "shards/000001.tar",  # of a unit that was rejected as a whole
-    "shards/000009.tar",
-    "versions/9/index.json",
 )
 #: Names that dentgen never gives.
 FOREIGN = ("notes.txt", "shards/notes.txt", "shards/.hidden", "shards/.notes.txt.abc.tmp", "shards/sub/000000.tar")
+#: Names of another build: of more units, or of a later plan.
+OTHERS = ("ledger/000009.json", "plan/000001.units.parquet", "shards/000009.tar", "versions/9/index.json")
 
 
 @pytest.fixture
@@ -49,12 +49,14 @@ def test_a_finished_build_has_no_strays(tmp_path: Path, plan: Plan) -> None:
 
 def test_leftovers_are_listed_and_foreign_files_are_not(tmp_path: Path, plan: Plan) -> None:
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    for name in (*STRAYS, *FOREIGN):
+    for name in (*STRAYS, *FOREIGN, *OTHERS):
         storage.overwrite(str(tmp_path / name), b"x")
     assert listed(tmp_path, plan) == sorted(STRAYS)
     remove_files(stray_files(str(tmp_path), plan))
     assert listed(tmp_path, plan) == []
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before | {tmp_path / name for name in FOREIGN}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before | {
+        tmp_path / name for name in (*FOREIGN, *OTHERS)
+    }
 
 
 def test_the_lease_and_its_holder_are_left_alone(tmp_path: Path, plan: Plan) -> None:

@@ -73,7 +73,8 @@ def test_a_ledger_that_does_not_add_up_is_not_sealed(tmp_path: Path, plan: Plan)
         rewrite_record(tmp_path, "000002", samples=changed)
         with pytest.raises(BuildError) as caught:
             seal(str(tmp_path), plan)
-        assert str(plan.planned) in caught.value.expected
+        assert caught.value.file == str(tmp_path / "ledger" / "000002.json")
+        assert (caught.value.key, caught.value.found, caught.value.expected) == ("samples", len(changed), len(samples))
 
 
 @pytest.mark.parametrize("content", [None, b"short"])

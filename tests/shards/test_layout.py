@@ -39,12 +39,23 @@ FOREIGN = (
 
 @pytest.mark.parametrize("name", OWN)
 def test_names_that_dentgen_gives_are_its_own(name: str) -> None:
-    assert layout.is_own(name)
+    assert layout.is_own(name, 1_234_568, 12)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_other_names_are_not(name: str) -> None:
-    assert not layout.is_own(name)
+    assert not layout.is_own(name, 1_234_568, 12)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [layout.shard("000003"), layout.ledger("000003"), layout.orphan("000003", SHA256), layout.plan_head(2),
+     layout.plan_units(2), layout.versioned(2, layout.INDEX)],
+)  # fmt: skip
+def test_names_of_another_build_are_not(name: str) -> None:
+    """Of a build of three units and two plan segments."""
+    assert not layout.is_own(name, 3, 1)
+    assert layout.is_own(name, 4, 2)
 
 
 def test_no_two_files_share_a_name() -> None:

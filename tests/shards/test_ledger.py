@@ -14,9 +14,11 @@ from dentgen import storage
 from dentgen.documents import LedgerRecord, SampleStatus, unit_name
 from dentgen.errors import DeterminismError, StorageError
 from dentgen.shards.ledger import (
+    anything_written,
     commit,
     committed_units,
     digest_of,
+    first_reasons,
     ledger_url,
     read_ledger,
     read_ledgers,
@@ -45,35 +47,72 @@ def test_commit_is_shard_then_record(tmp_path: Path) -> None:
 
 def test_the_record_is_put_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever finds the record finds the shard."""
-    put, names = storage.put_if_absent, list[str]()
+    names = list[str]()
 
-    def noted(url: str, data: bytes) -> bool:
-        names.append(storage.relative_name(str(tmp_path), url))
-        return put(url, data)
+    def note(name: str) -> None:
+        put = getattr(storage, name)
 
-    monkeypatch.setattr(storage, "put_if_absent", noted)
+        def noted(url: str, data: bytes) -> object:
+            names.append(storage.relative_name(str(tmp_path), url))
+            return put(url, data)
+
+        monkeypatch.setattr(storage, name, noted)
+
+    note("put_if_absent")
+    note("put_tagged")
     commit(str(tmp_path), b"data", record(b"data"))
     assert names == ["shards/000003.tar", "ledger/000003.json"]
 
 
+@pytest.mark.parametrize("place", ["disk", "s3"])
+@pytest.mark.parametrize("after", ["shard", "ledger"])
 def test_a_shard_replaced_during_its_commit_is_restored_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    after: str, place: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = storage.put_if_absent
+    """By other bytes of the same length, as soon as it was put, or as soon as its record was."""
+    out = str(tmp_path) if place == "disk" else storage.join(request.getfixturevalue("s3_root"), f"replaced-{after}")
+    name = {"shard": "put_tagged", "ledger": "put_if_absent"}[after]
+    put = getattr(storage, name)
 
-    def overtaken(url: str, data: bytes) -> bool:
+    def overtaken(url: str, data: bytes) -> object:
         done = put(url, data)
-        if "ledger" in url:
-            storage.overwrite(shard_url(str(tmp_path), UNIT), b"other")
+        storage.overwrite(shard_url(out, UNIT), b"atad")
         return done
 
-    monkeypatch.setattr(storage, "put_if_absent", overtaken)
+    monkeypatch.setattr(storage, name, overtaken)
     with pytest.raises(DeterminismError) as caught:
-        commit(str(tmp_path), b"data", record(b"data"))
+        commit(out, b"data", record(b"data"))
     assert caught.value.key == "unit 000003"
-    assert digest_of(b"other") in caught.value.found
+    assert digest_of(b"atad") in caught.value.found
     assert caught.value.expected == digest_of(b"data")
-    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data", "the record is the truth"
+    assert storage.read_bytes(shard_url(out, UNIT)) == b"data", "the record is the truth"
+
+
+@pytest.mark.parametrize("place", ["disk", "s3"])
+def test_a_shard_that_its_commit_created_is_not_read_back(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path) if place == "disk" else storage.join(request.getfixturevalue("s3_root"), "not-read")
+    read, names = storage.read_bytes, list[str]()
+
+    def noted(url: str) -> bytes:
+        names.append(url)
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_bytes", noted)
+    assert commit(out, b"data", record(b"data"))
+    assert names == []
+    storage.overwrite(shard_url(out, unit_name(4)), b"data")
+    assert commit(out, b"data", record(b"data", 4)), "the orphan of a kill"
+    assert set(names) == {shard_url(out, unit_name(4))}
+
+
+def test_a_storage_without_tags_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or one whose tags change by themselves."""
+    for number, tag in enumerate(("", "another")):
+        monkeypatch.setattr(storage, "tag_of", lambda url, tag=tag: tag)
+        assert commit(str(tmp_path), b"data", record(b"data", number))
+        assert read_ledger(str(tmp_path), unit_name(number)).sha256 == digest_of(b"data")
 
 
 def test_other_bytes_are_refused_and_change_nothing(tmp_path: Path) -> None:
@@ -152,13 +191,13 @@ def test_restore_writes_a_lost_or_damaged_shard_again(tmp_path: Path) -> None:
         (tmp_path / "shards" / "000003.tar").unlink()
         if damage is not None:
             (tmp_path / "shards" / "000003.tar").write_bytes(damage)
-        restore(str(tmp_path), b"data", record(b"data"))
+        restore(str(tmp_path), b"data", record(b"data"), {digest_of(b"data")})
         assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
         assert (tmp_path / "ledger" / "000003.json").read_bytes() == ledger
 
 
 def test_restore_commits_a_unit_whose_record_is_lost(tmp_path: Path) -> None:
-    restore(str(tmp_path), b"data", record(b"data"))
+    restore(str(tmp_path), b"data", record(b"data"), set())
     assert read_ledger(str(tmp_path), UNIT).sha256 == digest_of(b"data")
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
@@ -166,20 +205,38 @@ def test_restore_commits_a_unit_whose_record_is_lost(tmp_path: Path) -> None:
 def test_restore_refuses_other_bytes_than_were_committed(tmp_path: Path) -> None:
     commit(str(tmp_path), b"data", record(b"data"))
     with pytest.raises(DeterminismError) as caught:
-        restore(str(tmp_path), b"other", record(b"other"))
+        restore(str(tmp_path), b"other", record(b"other"), {digest_of(b"data")})
     assert caught.value.key == "unit 000003"
     assert digest_of(b"data") in caught.value.expected
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
 
-def test_a_damaged_record_cannot_vouch_for_new_bytes(tmp_path: Path) -> None:
-    """Without a sealed index nothing says which bytes are right."""
+def test_restore_makes_a_forged_record_again_and_touches_no_sound_shard(tmp_path: Path) -> None:
     commit(str(tmp_path), b"data", record(b"data"))
-    (tmp_path / "ledger" / "000003.json").write_text("{")
-    with pytest.raises(StorageError) as caught:
-        restore(str(tmp_path), b"other", record(b"other"))
-    assert caught.value.file == ledger_url(str(tmp_path), UNIT)
-    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+    shard, ledger = tmp_path / "shards" / "000003.tar", tmp_path / "ledger" / "000003.json"
+    before = shard.stat().st_mtime_ns
+    ledger.write_bytes(ledger.read_bytes().replace(b'"k-v000"', b'"forged"'))
+    restore(str(tmp_path), b"data", record(b"data"), {digest_of(b"data"), "0" * 64})
+    assert read_ledger(str(tmp_path), UNIT) == record(b"data")
+    assert shard.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_whether_anything_was_written(written: bool, tmp_path: Path) -> None:
+    assert not anything_written(str(tmp_path))
+    commit(str(tmp_path), b"", record(b"", 1))
+    if written:
+        commit(str(tmp_path), b"data", record(b"data", 2))
+    assert anything_written(str(tmp_path)) is written
+    (tmp_path / "ledger" / "000001.json").write_text("{")
+    assert anything_written(str(tmp_path)), "what cannot be read may be a sample"
+
+
+def test_first_reasons_are_different_ones(tmp_path: Path) -> None:
+    for unit, reason in enumerate(("b", "a", "b", "c", "d")):
+        status = SampleStatus(key="k-v000", source_key="k", variant=0, status="rejected", reason=reason)
+        commit(str(tmp_path), b"", record(b"", unit).model_copy(update={"samples": (status,)}))
+    assert first_reasons(str(tmp_path), map(unit_name, range(5))) == ["b", "a", "c"]
 
 
 def test_records_come_in_the_order_asked_for_and_few_are_read_ahead(tmp_path: Path) -> None:

@@ -15,4 +15,4 @@ def test_planned_samples_are_records_times_variants() -> None:
 
 def test_a_location_starts_as_the_places_of_the_spec(tmp_path: Path) -> None:
     spec = small_spec(tmp_path / "in", tmp_path / "out")
-    assert BuildLocation.of(spec) == BuildLocation(str(tmp_path / "in"), str(tmp_path / "out"))
+    assert BuildLocation.of(spec) == BuildLocation(str(tmp_path / "in"), str(tmp_path / "out"), "miniature")

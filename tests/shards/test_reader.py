@@ -44,6 +44,10 @@ def test_a_damaged_shard_is_an_error_that_names_it(tmp_path: Path) -> None:
         assert caught.value.file == str(shard)
         assert entry.sha256 in caught.value.expected
         assert str(len(damaged)) in caught.value.found
+    shard.write_bytes(whole + bytes(10**6))
+    with pytest.raises(BuildError) as caught:
+        read_shard(str(tmp_path), entry)
+    assert caught.value.found == f"over {len(whole)} bytes"
     shard.unlink()
     with pytest.raises(StorageError) as missing:
         read_shard(str(tmp_path), entry)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from dentgen.errors import SpecError
 from dentgen.spec.build import BuildSpec
+from dentgen.spec.yaml_file import validate_document
 
 
 def test_digest_covers_what_decides_bytes() -> None:
@@ -17,7 +19,8 @@ def test_digest_covers_what_decides_bytes() -> None:
     same = digest()
     assert digest(output={"path": "elsewhere"}) == same
     assert digest(source={"path": "elsewhere"}) == same
-    assert digest(pipeline={"actors": 9}) == same
+    assert digest(pipeline={"actors": 9, "packers": 3}) == same
+    assert digest(engine={"fill": "unit"}) == same
     assert digest(quality={"max_rejected": 0.9}) == same
     for section, values in (
         ("sampling", {"seed": 1}),
@@ -26,9 +29,18 @@ def test_digest_covers_what_decides_bytes() -> None:
         ("pipeline", {"samples_per_shard": 32}),
         ("conditions", {"alpha": 0.31}),
         ("output", {"image_format": "jpg"}),
+        ("output", {"png_level": 1}),
+        ("engine", {"codec_batch": 4}),
         ("source", {"split": "train"}),
     ):
         assert digest(**{section: values}) != same, (section, values)
+
+
+def test_keys_that_joined_later_leave_the_digests_of_earlier_builds() -> None:
+    """Written out, their defaults are what was done before they existed."""
+    deciding = BuildSpec.model_validate({"output": {"png_level": 6}, "engine": {"codec_batch": 8}}).deciding()
+    assert sorted(deciding["output"]) == ["image_format"]
+    assert "codec_batch" not in deciding["engine"]
 
 
 def test_control_slots_follow_variants() -> None:
@@ -70,3 +82,27 @@ def test_oversampling_takes_the_largest_factor() -> None:
     assert source.repeats({"lighting": "harsh", "caries": "2"}) == 3
     assert source.repeats({"lighting": "ring", "caries": "1"}) == 2
     assert source.repeats({"lighting": "ring", "caries": "0"}) == source.repeats({}) == 1
+
+
+def test_places_are_resolved_where_the_spec_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they are the same in workers, whose home folder is another one."""
+    monkeypatch.setenv("HOME", "/home/x")
+    values = {"source": {"path": "~/src"}, "output": {"path": "file:///a%20b"}, "model": {"bundle": "~/bundle"}}
+    spec = BuildSpec.model_validate(values)
+    assert (spec.source.path, spec.output.path, spec.model.bundle) == ("/home/x/src", "/a b", "/home/x/bundle")
+    monkeypatch.setenv("HOME", "/elsewhere")
+    assert BuildSpec.model_validate(spec.model_dump()) == spec
+    assert BuildSpec.model_validate({"output": {"path": "thesis::v2"}}).output.path == "thesis::v2"
+    same = BuildSpec.model_validate({"model": {"bundle": "file:///home/x/bundle"}})
+    assert same.digest() == BuildSpec.model_validate({"model": {"bundle": "/home/x/bundle"}}).digest()
+
+
+@pytest.mark.parametrize("section", ["source", "output", "model"])
+@pytest.mark.parametrize(
+    "place", ["https://hunter2@host/x", "s3://KEY:a/hunter2@bucket/x", "ftp://user:hunter2@host/x", "file://host/x"]
+)
+def test_passwords_and_foreign_hosts_are_refused_and_never_shown(section: str, place: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        validate_document(BuildSpec, {section: {"bundle" if section == "model" else "path": place}}, "s.yaml")
+    assert caught.value.key.startswith(f"{section}.")
+    assert "hunter2" not in str(caught.value)

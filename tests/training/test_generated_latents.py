@@ -15,6 +15,7 @@ from dentgen.training.generated_latents import GeneratedLatents
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
 
+@pytest.mark.slow
 def test_a_share_of_latents_is_generated(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     spec = train_spec(phantoms, folder, "decoder", generated=0.5, adapter="blended", batch=10)

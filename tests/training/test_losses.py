@@ -100,6 +100,7 @@ def test_area_reduction_keeps_a_narrow_gap() -> None:
     assert float(weights_for(seg, tooth=5.0, normalise="none")[0, 0, 0, 0]) == pytest.approx(1 + 4 * 0.75)
 
 
+@pytest.mark.slow
 def test_workers_share_the_mean_of_a_batch(tmp_path: Path) -> None:
     """Two processes with two samples each get the weights of one with four."""
     seg = torch.randint(0, 3, (4, 64, 64), generator=torch.Generator().manual_seed(0))

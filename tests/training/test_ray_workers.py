@@ -71,6 +71,7 @@ def test_workers_restart_when_one_dies(phantoms: str, family: Path, tmp_path: Pa
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_workers_are_not_sent_to_cpus_silently() -> None:
     """In a cluster that claims one GPU, started by another process because this one may be connected to a Ray."""

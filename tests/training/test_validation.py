@@ -27,6 +27,7 @@ def test_validation_writes_previews_and_losses(phantoms: str, family: Path, tmp_
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_validation_prepares_no_rows_that_nobody_reads(
     phantoms: str, family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

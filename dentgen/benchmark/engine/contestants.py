@@ -15,7 +15,6 @@ from dentgen.benchmark.engine.work import Work
 from dentgen.diffusion.canvas import Finished
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.generation.canvases import build_canvases
-from dentgen.generation.generator import CODEC_BATCH
 from dentgen.models.networks import ControlBranch, UNetDenoiser
 
 
@@ -44,7 +43,7 @@ class EngineContestant:
             self._tick()
             yield "tick"
         keys = list(self.latents)
-        batch = CODEC_BATCH if generator.bundle.unet.device.type == "cpu" else len(keys)
+        batch = work.spec.engine.codec_batch if generator.bundle.unet.device.type == "cpu" else len(keys)
         for part in (keys[i : i + batch] for i in range(0, len(keys), batch)):
             decoded = generator.codec.decode([self.latents[key] for key in part])
             self.pictures.update(zip(part, decoded, strict=True))
@@ -78,7 +77,8 @@ class NetworkContestant:
         decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
         decode = torch.compile(decoder.decode, dynamic=False) if compiled else decoder.decode
         slots, control_slots = work.spec.engine.slots, work.spec.control_slots
-        rows, control_rows, latents = inputs.rows(slots), inputs.rows(control_slots), inputs.latents(CODEC_BATCH)
+        rows, control_rows = inputs.rows(slots), inputs.rows(control_slots)
+        latents = inputs.latents(work.spec.engine.codec_batch)
         residuals = [r.repeat(-(-slots // control_slots), 1, 1, 1)[:slots] for r in control(*control_rows)]
         pixels, tokens = inputs.pixels(), inputs.tokens()
         return cls(
@@ -98,9 +98,10 @@ class NetworkContestant:
 
     def _calls(self, work: Work) -> Iterator[str]:
         yield from ["text"] * work.records
-        yield from ["encode"] * -(-work.records // CODEC_BATCH)
+        batch = work.spec.engine.codec_batch
+        yield from ["encode"] * -(-work.records // batch)
         yield from ["control", "unet"] * work.ticks
-        yield from ["decode"] * -(-len(work.requests) // CODEC_BATCH)
+        yield from ["decode"] * -(-len(work.requests) // batch)
 
 
 class _Inputs:
@@ -120,8 +121,8 @@ class _Inputs:
         return _channels_last(torch.randn(count, 4, edge, edge, **self._like))
 
     def pixels(self) -> Tensor:
-        edge = self._work.spec.conditions.size
-        return _channels_last(torch.rand(CODEC_BATCH, 3, edge, edge, **self._like))
+        batch, edge = self._work.spec.engine.codec_batch, self._work.spec.conditions.pixels
+        return _channels_last(torch.rand(batch, 3, edge, edge, **self._like))
 
     def tokens(self) -> Tensor:
         length = int(self._work.generator.bundle.tokenizer.model_max_length)

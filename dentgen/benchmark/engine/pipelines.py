@@ -20,7 +20,6 @@ from torch import Tensor
 
 from dentgen.benchmark.engine.clock import Pieces
 from dentgen.benchmark.engine.work import Work, batches
-from dentgen.generation.generator import CODEC_BATCH
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import NoHint
 from dentgen.models.schedulers import make_scheduler
@@ -62,14 +61,15 @@ class PipelineContestant:
     @classmethod
     def of(cls, work: Work, recipe: Recipe) -> Self:
         """Build the pipeline from the work's networks, with the work's compile setting."""
-        bundle, compiled = work.generator.bundle, work.spec.engine.compile
+        bundle, settings = work.generator.bundle, work.spec.engine
+        compiled, guided = settings.compile, recipe.guidance_scale != 1
         decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
         pipeline = StableDiffusionControlNetPipeline(
-            vae=_in_batches(decoder, compiled),
+            vae=_in_batches(decoder, settings.codec_batch, compiled=compiled),
             text_encoder=bundle.text_encoder,
             tokenizer=bundle.tokenizer,
             unet=torch.compile(bundle.unet, dynamic=False) if compiled else bundle.unet,
-            controlnet=LatentControlNet.of(bundle, guided=recipe.guidance_scale != 1, compiled=compiled),
+            controlnet=LatentControlNet.of(bundle, settings.codec_batch, guided=guided, compiled=compiled),
             scheduler=make_scheduler(recipe.scheduler, bundle.folder),
             safety_checker=None,
             feature_extractor=None,
@@ -111,15 +111,18 @@ class LatentControlNet(ControlNetModel):  # type: ignore[misc]
     _image: Tensor | None
 
     @classmethod
-    def of(cls, bundle: Bundle, *, guided: bool, compiled: bool) -> Self:
-        """Share a bundle's control net and encoder; with guidance the pipeline passes every control image twice."""
+    def of(cls, bundle: Bundle, batch: int, *, guided: bool, compiled: bool) -> Self:
+        """Share a bundle's control net and its encoder, which is called with ``batch`` images.
+
+        With guidance the pipeline passes every control image twice.
+        """
         assert bundle.control is not None
         with torch.device("meta"):
             net: Self = cls.from_config(bundle.control.config)
         net.controlnet_cond_embedding = NoHint()
         net.load_state_dict(bundle.control.state_dict(), assign=True)
         net.eval().requires_grad_(False)
-        net._encode, net._image, net._copies = _encoder(bundle.vae), None, 2 if guided else 1
+        net._encode, net._image, net._copies = _encoder(bundle.vae, batch), None, 2 if guided else 1
         net._inner = torch.compile(super(cls, net).forward, dynamic=False) if compiled else super(cls, net).forward
         return net
 
@@ -131,26 +134,28 @@ class LatentControlNet(ControlNetModel):  # type: ignore[misc]
         return self._inner(self._latents, timestep, controlnet_cond=sample.new_zeros(1), **options)
 
 
-def _encoder(vae: AutoencoderKL) -> Callable[[Tensor], Tensor]:
+def _encoder(vae: AutoencoderKL, size: int) -> Callable[[Tensor], Tensor]:
     """Encode images in [0, 1] to scaled latents at the posterior's mode.
 
     A closure, because ``nn.Module`` would register the autoencoder as a submodule of the control net.
     """
 
     def encode(images: Tensor) -> Tensor:
-        batches = [vae.encode(batch).latent_dist.mode() for batch in images.split(CODEC_BATCH)]
+        batches = [vae.encode(batch).latent_dist.mode() for batch in images.split(size)]
         return torch.cat(batches) * float(vae.config["scaling_factor"])
 
     return encode
 
 
-def _in_batches(decoder: AutoencoderKL | AutoencoderTiny, compiled: bool) -> AutoencoderKL | AutoencoderTiny:
+def _in_batches(
+    decoder: AutoencoderKL | AutoencoderTiny, size: int, *, compiled: bool
+) -> AutoencoderKL | AutoencoderTiny:
     """A view of the decoder with shared weights that decodes in the engine's batches."""
     decode = torch.compile(decoder.decode, dynamic=False) if compiled else decoder.decode
 
     def decode_all(latents: Tensor, **options: Any) -> tuple[Tensor]:
         options.pop("generator", None)
-        return (torch.cat([decode(batch, **options)[0] for batch in latents.split(CODEC_BATCH)]),)
+        return (torch.cat([decode(batch, **options)[0] for batch in latents.split(size)]),)
 
     view = copy.copy(decoder)
     view.decode = decode_all

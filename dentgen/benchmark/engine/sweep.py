@@ -16,6 +16,7 @@ from dentgen.benchmark.engine.machine import describe_machine, matmul_tflops, re
 from dentgen.errors import EngineError, is_out_of_memory
 from dentgen.generation.threads import torch_threads
 from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.models.native_size import with_size
 from dentgen.models.sd15 import SD15, SIZE, random_sd15
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
@@ -47,10 +48,11 @@ def combinations(
     own += ["model.adapters={}", f"conditions.size={SIZE}"] if model == SD15 else []
     axes = {"model.decoder": decoders, "sampling.variants": variants, "engine.slots": slots}
     choices = [[f"{key}={value}" for value in values] or [""] for key, values in axes.items()]
-    return [
+    specs = [
         read_spec(spec, [*own, *overrides, *(override for override in chosen if override)])
         for chosen in product(*choices)
     ]
+    return specs if model == SD15 else [with_size(each) for each in specs]
 
 
 def run_sweep(

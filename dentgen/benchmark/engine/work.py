@@ -15,7 +15,7 @@ from torch import Tensor
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
 from dentgen.generation.canvases import sample_requests
-from dentgen.generation.generator import CODEC_BATCH, Generator, build_engine, build_generator, prompt_encoder
+from dentgen.generation.generator import Generator, build_engine, build_generator, prompt_encoder
 from dentgen.models.bundle import Bundle
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.seeding import NoiseKey, numpy_generator
@@ -55,7 +55,7 @@ class Work:
     @property
     def latent_size(self) -> int:
         """Edge of the latents, latent pixels."""
-        return self.spec.conditions.size // self.generator.codec.downscale
+        return self.spec.conditions.pixels // self.generator.codec.downscale
 
     def first(self, pictures: int) -> Work:
         """Only the first images."""
@@ -103,7 +103,7 @@ def make_work(spec: BuildSpec, bundle: Bundle, times: int) -> Work:
 
 def _full_batches(spec: BuildSpec, times: int) -> int:
     """Smallest number of images that fills all slots and codec batches."""
-    multiple = math.lcm(spec.engine.slots, CODEC_BATCH * spec.sampling.variants)
+    multiple = math.lcm(spec.engine.slots, spec.engine.codec_batch * spec.sampling.variants)
     return multiple * -(-times * spec.engine.slots // multiple)
 
 
@@ -142,7 +142,7 @@ def _check(spec: BuildSpec, bundle: Bundle) -> None:
 
 def _record(spec: BuildSpec, number: int) -> ConditionRecord:
     generator = numpy_generator("benchmark", number)
-    cells = spec.conditions.size // _SQUARE
+    cells = spec.conditions.pixels // _SQUARE
     square = np.ones((_SQUARE, _SQUARE), np.uint8)
     return ConditionRecord(
         key=f"record-{number:05d}",

@@ -18,7 +18,7 @@ from dentgen.conditions.readers.raw import (
     short,
     split_member,
 )
-from dentgen.errors import ConditionError
+from dentgen.errors import ConditionError, RefusedFileError
 
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".json")
 #: Names of maps without their image format, such as "seg.".
@@ -27,19 +27,30 @@ _MAP_PREFIXES: Final = tuple(f"{name.partition('.')[0]}." for name in KNOWN_MEMB
 Files = dict[str, storage.StoredFile]
 
 
-def loose_files(files: list[storage.StoredFile]) -> list[storage.StoredFile]:
+def loose_files(files: list[storage.StoredFile], source: str) -> list[storage.StoredFile]:
     """Select the files of a listing that belong to records; a folder may also hold a license or notes.
 
     A file belongs to a record if it is named like a map, in whatever format, or shares its key with a member. If such a
     file cannot be read, its record is rejected instead of losing a member silently.
+
+    Args:
+        files: The listing.
+        source: Folder that was listed.
     """
-    split_files = [(file, *parts) for file in files if (parts := split_member(file.url))]
+    names = [(file, storage.relative_name(source, file.url)) for file in files]
+    split_files = [(file, *parts) for file, name in names if (parts := split_member(name))]
     keys = {
         key
         for file, key, member in split_files
         if file.url.lower().endswith(_SUFFIXES) or member.startswith(_MAP_PREFIXES)
     }
     return [file for file, key, _ in split_files if key in keys]
+
+
+def is_map(file: storage.StoredFile) -> bool:
+    """Whether a file is named like a map or photo of a record, as ``KEY.seg.png``."""
+    parts = split_member(storage.name_of(file.url))
+    return parts is not None and parts[1].startswith(_MAP_PREFIXES)
 
 
 def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
@@ -50,7 +61,7 @@ def index_folder(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
         with_metadata: Also read the records' splits and attributes.
 
     Raises:
-        StorageError: If a file cannot be read.
+        StorageError: If the storage fails; a file to which access is denied costs its record alone.
     """
     records = _records(shard)
     keys = tuple(sorted(records))
@@ -62,7 +73,10 @@ def _metadata(files: Files) -> bytes | None:
     file = files.get("json")
     if file is None:
         return None
-    return storage.read_bytes(file.url) if file.size <= MAX_METADATA_BYTES else b""
+    try:
+        return storage.read_bytes(file.url) if file.size <= MAX_METADATA_BYTES else b""
+    except RefusedFileError:
+        return b""  # unreadable metadata; the record is rejected when it is read
 
 
 def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
@@ -73,7 +87,7 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
         wanted: Positions in the order of ``index_folder``.
 
     Raises:
-        StorageError: If a file cannot be read.
+        StorageError: If the storage fails; a file to which access is denied costs its record alone.
     """
     records = _records(shard)
     for key in sorted(records)[wanted.start : wanted.stop]:
@@ -84,8 +98,17 @@ def read_folder(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecor
                 place = f"{record.place}.{extension}"
                 record.problem = ConditionError(place, f"{file.size} bytes", f"at most {MAX_MEMBER_BYTES} bytes")
             else:
-                record.members[extension] = storage.read_bytes(file.url)
+                _read_member(record, extension, file.url)
         yield record
+
+
+def _read_member(record: RawRecord, extension: str, url: str) -> None:
+    """Read a member; one to which access is denied costs its record, as a shard costs its records."""
+    try:
+        record.members[extension] = storage.read_bytes(url)
+    except RefusedFileError:
+        place = f"{record.place}.{extension}"
+        record.problem = ConditionError(place, "a file to which access is denied", "one that can be read")
 
 
 def _records(shard: ConditionShard) -> dict[str, Files]:

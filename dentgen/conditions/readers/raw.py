@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,17 @@ from typing import Final, Literal
 
 from dentgen import storage
 from dentgen.errors import ConditionError
+from dentgen.redaction import escaped
 
 ShardKind = Literal["tar", "parquet", "folder"]
 
 _KEY_AND_EXTENSION: Final = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$", re.DOTALL)
 MAX_MEMBER_BYTES: Final = 256 * 2**20
+#: Longer keys, all of them invalid, are cut: an archive may name a million keys of a megabyte.
+_MAX_KEY_CHARS: Final = 1000
+#: Names that file managers, archivers and Spark leave behind; editors' are told by their first and last characters.
+_LEFTOVERS: Final = frozenset({"thumbs.db", "desktop.ini"})
+_LEFTOVER_FOLDERS: Final = frozenset({"__macosx", "_temporary"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class ShardIndex:
         problem: Why the shard could not be read to its end, "" if it could.
         problem_key: Key of the record at which reading stopped, "" if unknown.
         attributes: Attributes of every record as JSON; None if metadata were not requested.
+        content: What identifies the shard's content, "" if it was not asked for.
     """
 
     keys: tuple[str, ...]
@@ -82,6 +90,7 @@ class ShardIndex:
     problem: str = ""
     problem_key: str = ""
     attributes: tuple[str, ...] | None = None
+    content: str = ""
 
     @classmethod
     def of(
@@ -116,18 +125,39 @@ class RawRecord:
     problem: ConditionError | None = None
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a name belongs to no record: hidden, in a hidden folder, or left behind by an editor or archiver.
+
+    Args:
+        name: Name relative to the source; a folder above the source may be hidden.
+    """
+    *folders, last = [part for part in name.split("/") if part not in {"", ".", ".."}] or [""]
+    if any(part.startswith(".") or part.lower() in _LEFTOVER_FOLDERS for part in folders):
+        return True
+    edited = last.endswith("~") or (last.startswith("#") and last.endswith("#"))
+    return last.startswith(".") or edited or last.lower() in _LEFTOVERS | _LEFTOVER_FOLDERS
+
+
 def split_member(name: str) -> tuple[str, str] | None:
-    """Split a member name at the first dot of its last path segment.
+    """Split a member name, relative to its source or archive, at the first dot of its last path segment.
 
     Returns:
         ``(key, extension)`` with the extension in lower case; a name without a dot is a key with the extension "", so
-        that its record is rejected by name. None for hidden files, which archivers leave behind.
+        that its record is rejected by name. None for what archivers and editors leave behind.
     """
     name = name.removeprefix("./")
-    if storage.name_of(name).startswith("."):
+    if is_leftover(name):
         return None
     match = _KEY_AND_EXTENSION.match(name)
-    return (match[1], match[2].lower()) if match else (name, "")
+    return (bounded_key(match[1]), bounded_key(match[2].lower())) if match else (bounded_key(name), "")
+
+
+def bounded_key(key: str) -> str:
+    """The key, or a short substitute for one that is far too long to be valid; different keys stay different."""
+    if len(key) <= _MAX_KEY_CHARS:
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{key[:_MAX_KEY_CHARS]}... {len(key)} characters, sha256 {digest}"
 
 
 def short(text: str) -> str:
@@ -137,4 +167,4 @@ def short(text: str) -> str:
 
 def printable(text: str) -> str:
     """Escape control characters and lone surrogates, so that text is safe in terminals, JSON and any encoding."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return escaped(text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from dentgen import storage
-from dentgen.conditions.readers.folder import index_folder, loose_files, read_folder
+from dentgen.conditions.readers.folder import index_folder, is_map, loose_files, read_folder
 from dentgen.conditions.readers.parquet import index_parquet, read_parquet
 from dentgen.conditions.readers.raw import (
     EVERYTHING,
@@ -16,10 +17,13 @@ from dentgen.conditions.readers.raw import (
     RecordRange,
     ShardIndex,
     ShardKind,
+    is_leftover,
     printable,
 )
 from dentgen.conditions.readers.tar import index_tar, read_tar
 from dentgen.errors import ConditionError, RefusedFileError, StorageError
+from dentgen.shards import layout
+from dentgen.storage import StoredFile
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,41 +37,85 @@ _KINDS: Final[tuple[tuple[str, ShardKind, SourceFormat], ...]] = (
 )
 
 
-def list_shards(source: str, source_format: SourceFormat = "auto") -> list[ConditionShard]:
+def list_shards(source: str, source_format: SourceFormat = "auto", *, log: bool = True) -> list[ConditionShard]:
     """List the condition shards of a source.
+
+    Builds inside the source are passed over, because they may have been made from it; a source may itself be a build.
 
     Args:
         source: Path or URL of a folder or of one shard.
-        source_format: Format to look for; ``auto`` takes shards, or loose files where there are none.
+        source_format: Format to look for; ``auto`` takes shards or loose files, whichever are there.
+        log: Name what is passed over in the log.
 
     Returns:
         Shards sorted by name, whatever order the storage lists them in.
 
     Raises:
-        ConditionError: If no shard and no loose record is found.
+        ConditionError: If no shard and no loose record is found, or, with ``auto``, both.
         StorageError: If the source cannot be listed.
     """
-    files = storage.list_files(source)
+    listed, builds = _without_builds(source, storage.list_files(source))
+    for build in builds if log else ():
+        _LOG.warning(
+            "%s: passing over the build in %s", storage.without_secrets(source), storage.without_secrets(build)
+        )
+    is_file = len(listed) == 1 and storage.name_of(source) == storage.name_of(listed[0].url)
+    files = [file for file in listed if is_file or not is_leftover(storage.relative_name(source, file.url))]
     shards = [
-        ConditionShard(printable(storage.relative_name(source, file.url)), file.url, kind, file.size, file.tag)
+        ConditionShard(_shard_name(source, file), file.url, kind, file.size, file.tag)
         for suffix, kind, wanted in _KINDS
         for file in files
-        if source_format in {"auto", wanted} and file.url.lower().endswith(suffix)
+        if source_format in {"auto", wanted} and storage.without_secrets(file.url).lower().endswith(suffix)
     ]
-    loose = loose_files(files)
+    loose = loose_files(files, source)
+    if shards and source_format == "auto":
+        _require_one_form(source, shards, loose)
     if not shards and loose and source_format in {"auto", "folder"}:
-        tag = "/".join(sorted(file.tag for file in loose))
+        tag = _common_tag(source, loose)
         shards = [ConditionShard(".", source, "folder", sum(file.size for file in loose), tag, tuple(loose))]
     if not shards:
+        hidden = f" ({len(listed) - len(files)} of them hidden or left behind by editors)" if files != listed else ""
         raise ConditionError(
             storage.without_secrets(source),
-            f"{len(files)} files, none of them a condition shard of format {source_format!r}",
+            f"{len(listed)} files{hidden}, none of them a condition shard of format {source_format!r}"
+            + (f", besides {len(builds)} builds, first {builds[0]}" if builds else ""),
             "*.tar or *.parquet shards, or files named KEY.seg.png, KEY.light.png, ...",
         )
-    others = len(files) - (len(loose) if shards[0].kind == "folder" else len(shards))
-    if others:
+    others = len(listed) - (len(loose) if shards[0].kind == "folder" else len(shards))
+    if others and log:
         _LOG.info("%s: ignoring %d files that are not condition shards", storage.without_secrets(source), others)
     return sorted(shards, key=lambda shard: shard.name)
+
+
+def _common_tag(folder: str, files: list[storage.StoredFile]) -> str:
+    """A tag of many files, which changes with every name, size and tag."""
+    lines = sorted(f"{storage.relative_name(folder, file.url)} {file.size} {file.tag}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _without_builds(source: str, files: list[StoredFile]) -> tuple[list[StoredFile], list[str]]:
+    """The files of a listing that are in no build strictly inside the source, and those builds."""
+    builds = [
+        build
+        for build in layout.builds_among(file.url for file in files)
+        if "/" in storage.relative_name(source, storage.join(build, layout.LEASE))
+    ]
+    inside = tuple(f"{build}/" for build in builds)
+    return [file for file in files if not file.url.startswith(inside)] if inside else files, builds
+
+
+def _shard_name(source: str, file: StoredFile) -> str:
+    """Name of a shard, unique and on one line: a line break and a backslash before an "n" are two names."""
+    return printable(storage.relative_name(source, file.url).replace("\\", "\\\\"))
+
+
+def _require_one_form(source: str, shards: Sequence[ConditionShard], loose: Sequence[storage.StoredFile]) -> None:
+    """Refuse maps beside shards: whichever of the two is read, the other would be lost silently."""
+    maps = sorted(printable(storage.relative_name(source, file.url)) for file in loose if is_map(file))
+    if maps:
+        found = f"{len(shards)} shards ({shards[0].name}, ...) beside {len(maps)} loose maps ({maps[0]}, ...)"
+        expected = "either; set source.format to the one to read, or move the other away"
+        raise ConditionError(storage.without_secrets(source), found, expected)
 
 
 def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:

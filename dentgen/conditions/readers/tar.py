@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Final
@@ -23,11 +24,21 @@ from dentgen.conditions.readers.raw import (
     short,
     split_member,
 )
+from dentgen.conditions.readers.scattered import ScatteredKeys
 from dentgen.errors import ConditionError
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 #: Archivers pad to 10 kB; more data than this after the end-of-archive block is not padding.
 _MAX_PADDING: Final = 2**20
+#: Headers that hold the name or attributes of the next one; archivers write some hundred bytes.
+_EXTENSION_TYPES: Final = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+_MAX_EXTENSION: Final = 2**20
+#: Attributes of one member; set for all, they would be lost where a range of the tar is read.
+_OWN: Final = ("path", "linkpath", "size", "hdrcharset", "GNU.sparse")
+#: Members of a record that are looked at; what follows makes it a scattered one.
+_MAX_MEMBERS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +66,10 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
     offsets = [0]
     problem = problem_key = ""
     with storage.open_read(shard.url) as handle:
-        groups = _Groups(_members(handle, shard))
+        groups, scattered = _Groups(_members(handle, shard)), ScatteredKeys()
         try:
             for group in groups:
+                scattered.note(group[0].key, [member.extension for member in group])
                 keys.append(group[0].key)
                 offsets.append(group[-1].end)
                 if with_metadata:
@@ -66,6 +78,10 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
             problem, problem_key = str(error), groups.last_key
     if not keys and not problem:
         problem = str(ConditionError(shard.place, "no record", "at least one"))
+    if scattered.keys:
+        kept = list(scattered.once(range(len(keys)), keys.__getitem__))
+        named = [(None, "{}") if keys[n] in scattered.keys else named[n] for n in kept] if with_metadata else []
+        keys, offsets = [keys[n] for n in kept], []
     return ShardIndex.of(keys, named if with_metadata else None, offsets, problem, problem_key)
 
 
@@ -82,8 +98,10 @@ def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
     """
     if wanted.byte_range is None or wanted.byte_range[1] - wanted.byte_range[0] > MAX_MEMBER_BYTES:
         with storage.open_read(shard.url) as handle:
-            groups = islice(_Groups(_members(handle, shard)), wanted.start, wanted.stop)
-            yield from (_record(handle, shard, group) for group in groups)
+            scattered = _scattered(handle, shard) if wanted.byte_range is None else ScatteredKeys()
+            groups = scattered.once(_Groups(_members(handle, shard)), lambda group: group[0].key)
+            for group in islice(groups, wanted.start, wanted.stop):
+                yield _record(handle, shard, group, scattered)
         return
     # the range holds complete records, so with an end-of-archive block appended it is an archive of its own
     handle = io.BytesIO(storage.read_range(shard.url, *wanted.byte_range) + bytes(2 * _BLOCK))
@@ -112,10 +130,35 @@ class _Groups:
             self.last_key = member.key if member is not None else ""
 
 
+def _scattered(handle: IO[bytes], shard: ConditionShard) -> ScatteredKeys:
+    """Look for scattered keys in the whole tar, up to the first damage."""
+    found = ScatteredKeys()
+    with suppress(ConditionError):
+        for group in _Groups(_members(handle, shard)):
+            found.note(group[0].key, [member.extension for member in group])
+    return found
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is read in bounded memory: tarfile would read names, attributes and sparse maps of gigabytes."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """Called by tarfile for every header, with the archive behind it."""
+        if self.type in _EXTENSION_TYPES and self.size > _MAX_EXTENSION:
+            raise tarfile.ReadError(f"a header extension of {self.size} bytes, at most {_MAX_EXTENSION} are read")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _proc_gnusparse_10(self, member: tarfile.TarInfo, *_: object) -> None:
+        """Leave the map of a sparse file, which lies in its data, unread: its record is rejected anyway."""
+        member.__dict__["sparse"] = []
+
+
 def _continues(group: list[_Member], member: _Member | None) -> bool:
     return (
         member is not None
         and member.key == group[0].key
+        and len(group) < _MAX_MEMBERS
         and all(member.extension != earlier.extension for earlier in group)
     )
 
@@ -130,8 +173,11 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
     handle.seek(0)
     reached = 0  # end of what has been read without error
     try:
-        with tarfile.open(fileobj=handle, mode="r:") as archive:
-            for info in archive:
+        with tarfile.open(fileobj=handle, mode="r:", tarinfo=_Header) as archive:
+            while (info := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # or it keeps every header
+                if own := [name for name in archive.pax_headers if name.startswith(_OWN)]:
+                    raise _damage(shard, f"a global header that sets {short(own[0])} of every member")
                 if info.size < 0 or info.offset < reached:
                     raise _damage(shard, f"a header that points backwards at byte {info.offset}")
                 reached = info.offset_data
@@ -142,7 +188,8 @@ def _members(handle: IO[bytes], shard: ConditionShard) -> Iterator[_Member | Non
                 if (archive.offset if info.issparse() else info.offset_data + info.size) > size:
                     raise _damage(shard, f"the member {short(info.name)!r} cut off at byte {size}")
             reached = archive.offset
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+    # tarfile raises an IndexError where a sparse header is cut off
+    except (tarfile.TarError, ValueError, IndexError, OverflowError, RecursionError, MemoryError) as error:
         raise _damage(shard, f"{str(error) or type(error).__name__} at byte {reached}") from error
     handle.seek(reached)
     if handle.read(_BLOCK) != bytes(_BLOCK):
@@ -173,8 +220,14 @@ def _damage(shard: ConditionShard, found: str) -> ConditionError:
     return ConditionError(shard.place, found, "a complete, uncompressed tar")
 
 
-def _record(handle: IO[bytes], shard: ConditionShard, group: list[_Member]) -> RawRecord:
+def _record(
+    handle: IO[bytes], shard: ConditionShard, group: list[_Member], scattered: ScatteredKeys | None = None
+) -> RawRecord:
     record = RawRecord(group[0].key, f"{storage.name_of(shard.url)}: {short(group[0].key)}")
+    if scattered is not None and record.key in scattered.keys:
+        record.members["json"] = b""  # its split, too, is unknown
+        record.problem = scattered.problem(record.place)
+        return record
     for member in group:
         place = f"{record.place}.{member.extension}"
         record.members[member.extension] = b""

@@ -16,10 +16,10 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from dentgen.errors import BundleError
+from dentgen.models.bundle_files import ADAPTER_WEIGHTS
 from dentgen.models.checkpoints.file import CONTROL, check_tensors, write_tensors
 from dentgen.models.checkpoints.ldm_keys import Layout, LdmNames, control_names, layout_of_config, layout_of_control
 from dentgen.models.control import (
-    ADAPTER_WEIGHTS,
     PEFT,
     SAVED_WHOLE,
     WEIGHTS,

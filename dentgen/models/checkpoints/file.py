@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dentgen.errors import BundleError
 
@@ -27,6 +27,10 @@ CONTROL: Final = "control_model."
 UNET: Final = "model.diffusion_model."
 #: The command line's option, for error messages.
 PICKLE_FLAG: Final = "--unsafe-pickle"
+#: What old textual inversions hold beside tensors; it runs nothing.
+_HARMLESS: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [nn.ParameterDict]
+_MAX_SHARING: Final = 8
+_MAX_DEPTH: Final = 16
 _PICKLES: Final = (b"PK\x03\x04", b"\x80")
 _LORA: Final = re.compile(r"^lora_(unet|te\d?)_|\.lora(_A|_B|\.down|\.up|_linear_layer)\.|_lora\.(down|up)\.")
 _EMBEDDING: Final = re.compile(r"^(emb_params|string_to_param\..*|<[^>]+>|clip_l)$")
@@ -97,24 +101,41 @@ def _read_pickle(file: Path, *, unsafe_pickle: bool) -> dict[str, Tensor]:
         advice = f"{PICKLE_FLAG} reads it, tensors only, if you trust its source"
         raise BundleError(file=str(file), found="a pickle", expected="safetensors", advice=advice)
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        with torch.serialization.safe_globals(_HARMLESS):
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle fails anywhere in torch
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run it
+            first = "damage, or objects that could run code"
         raise BundleError(file=str(file), found=first, expected="a complete pickle of tensors alone") from error
     if not isinstance(loaded, Mapping):
         found = f"a pickled {type(loaded).__name__}"
         raise BundleError(file=str(file), found=found, expected="a dictionary of tensors")
+    tensors = _flat(loaded.get("state_dict", loaded) if isinstance(loaded.get("state_dict"), Mapping) else loaded)
+    _check_amount(file, tensors)
     # Clones, because pickled tensors may share memory, which safetensors does not allow.
-    return {name: value.detach().clone() for name, value in _flat(loaded.get("state_dict", loaded)).items()}
+    return {name: value.detach().clone() for name, value in tensors.items()}
 
 
-def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Tensor]:
+def _check_amount(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A view of few values may stand for terabytes, and a tensor on no device for any number."""
+    stored = file.stat().st_size
+    for name, value in tensors.items():
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise BundleError(file=str(file), key=name, found="a special kind of tensor", expected="plain tensors")
+        if (size := value.numel() * value.element_size()) > stored:
+            raise BundleError(file=str(file), key=name, found=f"{size} bytes", expected=f"at most the file's {stored}")
+    if (total := sum(value.numel() * value.element_size() for value in tensors.values())) > _MAX_SHARING * stored:
+        raise BundleError(file=str(file), found=f"tensors of {total} bytes", expected=f"a file of more than {stored}")
+
+
+def _flat(values: Mapping[Any, Any] | nn.ParameterDict, prefix: str = "") -> dict[str, Tensor]:
     """The tensors of nested dictionaries, under dotted names."""
     flat: dict[str, Tensor] = {}
-    for key, value in values.items():
+    for key, value in values.items() if prefix.count(".") < _MAX_DEPTH else ():
         if isinstance(value, Tensor):
             flat[f"{prefix}{key}"] = value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, (Mapping, nn.ParameterDict)):
             flat |= _flat(value, f"{prefix}{key}.")
     return flat
 
@@ -138,7 +159,8 @@ def kind_of(names: Collection[str], source: str) -> Kind:
         raise BundleError(message, file=source, key=min(peft))
     if any(_LORA.search(name) for name in names):
         return "lora"
-    if names and any(_EMBEDDING.match(name) for name in names):
+    # diffusers names the one tensor of a textual inversion by its word, which may be any.
+    if names and (any(_EMBEDDING.match(name) for name in names) or (len(names) == 1 and "." not in next(iter(names)))):
         return "embedding"
     expected = (
         f"a ctrLoRA base ({CONTROL}*), a ctrLoRA adapter ({CONTROL}*.lora_layer.*), a LoRA (lora_unet_*, *.lora_A.*), "

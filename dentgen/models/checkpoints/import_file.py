@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
-from safetensors import safe_open
+from diffusers import ControlNetModel
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from dentgen.errors import BundleError
-from dentgen.models.bundle import find_bundle
+from dentgen.models.bundle import MINIATURE, find_bundle
 from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
 from dentgen.models.checkpoints.file import (
     Kind,
@@ -28,10 +25,13 @@ from dentgen.models.checkpoints.file import (
     write_tensors,
 )
 from dentgen.models.checkpoints.single_file import single_file
-from dentgen.models.control import NoHint
+from dentgen.models.control import base_of_config
 from dentgen.models.embeddings import SUFFIX, VECTORS, check_width, embedding_vectors
-from dentgen.models.lora import CONFIG, lora_options, parse_lora
-from dentgen.models.parts import CONTROLNET
+from dentgen.models.lora import check_lora, parse_lora
+from dentgen.models.lora_options import CONFIG, read_header, read_lora_options
+from dentgen.models.parts import CONTROLNET, empty_text_encoder, empty_unet
+from dentgen.models.sd15 import empty_sd15
+from dentgen.models.weights import empty_network
 
 #: Path of each kind in a bundle.
 PLACES: Final[Mapping[Kind, str]] = {
@@ -100,68 +100,35 @@ def import_checkpoint(
     return Imported(kind, len(tensors), like is not None)
 
 
-def empty_unet(folder: Path) -> UNet2DConditionModel:
-    """A bundle's UNet on the meta device.
-
-    Raises:
-        BundleError: If it has none.
-    """
-    try:
-        with torch.device("meta"):
-            return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"no valid config: {error}", file=str(folder / "unet")) from error
-
-
 def empty_control(folder: Path) -> ControlNetModel:
     """A bundle's control base on the meta device.
 
     Raises:
         BundleError: If it has none.
     """
-    try:
-        with torch.device("meta"):
-            control: ControlNetModel = ControlNetModel.from_config(ControlNetModel.load_config(folder / CONTROLNET))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"no valid config: {error}", file=str(folder / CONTROLNET)) from error
-    control.controlnet_cond_embedding = NoHint()
-    return control
-
-
-def empty_text_encoder(folder: Path) -> CLIPTextModel:
-    """A bundle's text encoder on the meta device.
-
-    Raises:
-        BundleError: If it has none.
-    """
-    try:
-        with torch.device("meta"):
-            return CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"no valid config: {error}", file=str(folder / "text_encoder")) from error
+    return empty_network(folder / CONTROLNET, base_of_config)
 
 
 def _import_lora(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
     """Import a LoRA with its keys unchanged; loading it resolves them against the bundle's UNet."""
     pickled = is_pickle(file)
+    options = {} if pickled else read_lora_options(file)
     if like is not None:
-        options = {} if pickled else lora_options(file)
         parse_lora(str(file), tensors, empty_unet(like), empty_text_encoder(like), options)
+    else:
+        miniature = find_bundle(MINIATURE)
+        families = [empty_sd15(), (empty_unet(miniature), empty_text_encoder(miniature))]
+        check_lora(str(file), tensors, families, options)
 
     def fill(folder: Path) -> None:
         folder.mkdir()
-        header = {} if pickled else _header(file)
+        header = {} if pickled else read_header(file)
         ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
         save_file(ordered, folder / _LORA_WEIGHTS, metadata={**header, "format": "pt"})
         if (file.parent / CONFIG).is_file():
             shutil.copyfile(file.parent / CONFIG, folder / CONFIG)
 
     write_new(out, fill)
-
-
-def _header(file: Path) -> dict[str, str]:
-    with safe_open(file, "pt") as opened:
-        return dict(opened.metadata() or {})
 
 
 def _import_embedding(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:

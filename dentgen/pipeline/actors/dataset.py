@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Final, cast
 
 import ray
 import ray.data
@@ -14,16 +15,19 @@ import ray.data
 from dentgen import storage
 from dentgen.documents import Unit
 from dentgen.errors import BuildError
-from dentgen.parallel.ray_session import absolute, in_submitted_job, ray_session, require_lasting
-from dentgen.pipeline.actors.commit_stage import UnitOutcome, commit_made
+from dentgen.parallel.ray_session import for_workers, ray_session, require_lasting
+from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome, commit_made
 from dentgen.pipeline.actors.heartbeat import ActorReport, Watchdog
-from dentgen.pipeline.actors.unit_maker import EngineBackend, UnitBackend, UnitMaker
+from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, EngineBackend, UnitBackend, UnitMaker
 from dentgen.pipeline.actors.unit_rows import unit_rows
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.unit_table import UnitTable
-from dentgen.spec.build import BuildSpec, PipelineSpec
+from dentgen.spec.build import BuildSpec, Fill, PipelineSpec
 
 _LOG = logging.getLogger(__name__)
+
+#: Units that wait in front of an actor, so that it need not wait for the scheduler; no other actor can take them.
+_QUEUED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,14 @@ class Workers:
 
     Attributes:
         address: Ray cluster to join; None: that of ``RAY_ADDRESS``, or a new one on this machine.
-        settings: Number of actors, timeouts.
+        settings: Number of actors, timeouts, packers; not those of the plan, because a resumed build may change them.
+        fill: How units share an engine; None: as the plan says.
         backend: Generates units inside an actor; benchmarks replace it.
     """
 
     address: str | None = None
     settings: PipelineSpec = field(default_factory=PipelineSpec)
+    fill: Fill | None = None
     backend: Callable[[Plan, BuildLocation], UnitBackend] = EngineBackend
 
 
@@ -47,7 +53,7 @@ def make_with_ray(
     location: BuildLocation,
     workers: Workers,
     *,
-    restoring: bool,
+    claims: Claims | None = None,
     collect: Callable[[Iterator[UnitOutcome]], None],
 ) -> tuple[ActorReport, ...]:
     """Generate and commit units in Ray.
@@ -57,7 +63,7 @@ def make_with_ray(
         units: Units to generate.
         location: Where source and output are now.
         workers: The actors.
-        restoring: The units were committed before; only their own bytes may be put back.
+        claims: Of units that were committed before, what is known of their bytes; only those are put back.
         collect: Takes the outcome of every unit.
 
     Returns:
@@ -68,8 +74,8 @@ def make_with_ray(
         BuildError: If the actors cannot continue.
     """
     require_lasting("output.path", location.output)
-    if not in_submitted_job():  # whose nodes each have their own copy of the working directory
-        location = BuildLocation(absolute(location.source), absolute(location.output))
+    bundle = for_workers(location.bundle) if Path(location.bundle).is_dir() else location.bundle
+    location = BuildLocation(for_workers(location.source), for_workers(location.output), bundle)
     with (
         build_session(plan.spec, workers.address),
         _quiet_ray_data(),
@@ -77,7 +83,7 @@ def make_with_ray(
     ):
         _warn_of_local_paths(location)
         try:
-            dataset = unit_dataset(plan, units, location, workers, watchdog.monitor, restoring=restoring)
+            dataset = unit_dataset(plan, units, location, workers, watchdog.monitor, claims)
             with closing(_outcomes(dataset)) as outcomes:  # the execution has to end before Ray does
                 collect(outcomes)
         except ray.exceptions.RayError as error:
@@ -93,8 +99,7 @@ def make_with_ray(
 
 def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContextManager[None]:
     """A Ray session whose workers run with the spec's number of threads."""
-    variables = {"OMP_NUM_THREADS": str(spec.engine.threads), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    return ray_session(address, variables)
+    return ray_session(address, {"OMP_NUM_THREADS": str(spec.engine.threads)})
 
 
 def unit_dataset(
@@ -103,8 +108,7 @@ def unit_dataset(
     location: BuildLocation,
     workers: Workers,
     monitor: Any,
-    *,
-    restoring: bool = False,
+    claims: Claims | None = None,
 ) -> ray.data.Dataset:
     """The Ray Dataset of a build: a row per unit, an async actor pool, commit tasks.
 
@@ -114,23 +118,32 @@ def unit_dataset(
         location: Where source and output are, as workers reach them.
         workers: The actors.
         monitor: The actor that receives heartbeats.
-        restoring: As for ``make_with_ray``.
+        claims: As for ``make_with_ray``.
     """
     actors = workers.settings.actors
     on_gpu = plan.environment["device"] == "cuda"
     made = unit_rows(units).map_batches(
         UnitMaker,
-        fn_constructor_args=(replace(plan, units=UnitTable.of(())), location, monitor, workers.backend),
+        fn_constructor_args=(_for_actors(plan, workers), location, monitor, workers.backend),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            size=actors, max_tasks_in_flight_per_actor=4, max_concurrent_calls_per_actor=2
+            size=actors,
+            max_tasks_in_flight_per_actor=UNITS_AT_ONCE + _QUEUED,
+            max_concurrent_calls_per_actor=UNITS_AT_ONCE,
         ),
         num_cpus=0 if on_gpu else _actor_cpus(actors),
         num_gpus=1 if on_gpu else 0,
     )
     committing: Callable[..., Any] = commit_made
-    arguments = {"out": location.output, "restoring": restoring}
+    arguments = {"out": location.output, "claims": claims}
     return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
+
+
+def _for_actors(plan: Plan, workers: Workers) -> Plan:
+    """The plan without its units, with what may change from run to run as it is in this one."""
+    engine = plan.spec.engine.model_copy(update={"fill": workers.fill or plan.spec.engine.fill})
+    spec = plan.spec.model_copy(update={"engine": engine, "pipeline": workers.settings})
+    return replace(plan, spec=spec, units=UnitTable.of(()))
 
 
 @contextmanager
@@ -139,7 +152,7 @@ def _quiet_ray_data() -> Iterator[None]:
     context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     before = context.max_errored_blocks, context.enable_progress_bars, logger.level
     context.max_errored_blocks, context.enable_progress_bars = 0, False
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)  # its warnings are about settings that are made on purpose
     try:
         yield
     finally:

@@ -40,6 +40,11 @@ class RestartingEngine:
         """Whether the current engine is dead."""
         return self._driver.dead
 
+    @property
+    def between_ticks(self) -> tuple[float, float]:
+        """As of the current engine's driver."""
+        return self._driver.between_ticks
+
     def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
         """Sample canvases.
 

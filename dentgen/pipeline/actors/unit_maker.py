@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -23,11 +25,19 @@ from dentgen.pipeline.actors.heartbeat import Beat, Heartbeat
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
 from dentgen.pipeline.actors.unit_rows import unit_of_row
 from dentgen.pipeline.environment import environment_difference
+from dentgen.redaction import protect_logs
 from dentgen.shards.plan import BuildLocation, Plan
 
 _LOG = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+
+#: Units that an actor works on at once: one in the engine, one ready to follow it, and two of which one may still be
+#: packed while the other is decoded. With fewer, a unit that is being packed takes the place of the one that the engine
+#: needs next; more would only take memory.
+UNITS_AT_ONCE: Final = 4
+#: One core encodes six to ten images of 512 pixels a second at PNG level 6; eight keep up with a fast GPU.
+_MAX_PACKERS: Final = 8
 
 
 class UnitBackend(Protocol):
@@ -54,6 +64,7 @@ class UnitMaker:
         self, plan: Plan, location: BuildLocation, monitor: Any, backend: Callable[[Plan, BuildLocation], UnitBackend]
     ) -> None:
         """Start the heartbeat, then the backend, once per actor."""
+        protect_logs()
         self._heartbeat = Heartbeat(monitor)
         self._backend = backend(plan, location)
         self._gate = UnitGate()
@@ -86,15 +97,18 @@ class UnitMaker:
 class EngineBackend:
     """Models and one engine. While it samples one unit, others are read, decoded and packed."""
 
-    def __init__(self, plan: Plan, location: BuildLocation) -> None:
+    def __init__(self, plan: Plan, location: BuildLocation, packers: Executor | None = None) -> None:
         """Load the models; an actor's process is the build's own, so torch's threads are set for good."""
         torch.set_num_threads(plan.spec.engine.threads)
+        plan = plan.at(location)
         self._plan, self._location = plan, location
-        self._shards = {shard.name: shard for shard in list_shards(location.source, plan.spec.source.format)}
+        shards = list_shards(location.source, plan.spec.source.format, log=False)
+        self._shards = {shard.name: shard for shard in shards}
         # a node with other libraries or another processor would produce other bytes under the same names
-        self._difference = environment_difference(plan)
+        self._difference = environment_difference(plan) if plan.spec.pipeline.environment == "refuse" else []
         generator = load_planned_generator(plan)
         self._engine = RestartingEngine(generator, drain_per_call=_drains_per_unit(plan))
+        self._packers = packers or ThreadPoolExecutor(num_packers(plan), thread_name_prefix="dentgen-packer")
         self._generator = replace(generator, codec=generator.codec.through(self._engine.call))
 
     @property
@@ -102,11 +116,16 @@ class EngineBackend:
         """Whether the engine is."""
         return self._engine.dead
 
+    @property
+    def between_ticks(self) -> tuple[float, float]:
+        """Seconds from the engine's first tick to its last one, and how many of them it was busy."""
+        return self._engine.between_ticks
+
     def make(self, unit: Unit, crashes: int) -> UnitResult:
         """Generate a unit; records that crashed their readers are found first and rejected."""
         shard = self._shard(unit)
         quarantine = quarantine_after_crashes(self._plan.spec, unit, shard, crashes)
-        return generate_unit(self._plan, self._generator, unit, shard, self._engine.run, quarantine)
+        return generate_unit(self._plan, self._generator, unit, shard, self._engine.run, quarantine, self._packers)
 
     def describe(self, beat: Beat) -> Beat:
         """Add the engine's progress."""
@@ -118,6 +137,16 @@ class EngineBackend:
         if unit.shard not in self._shards:
             raise BuildError(file=self._location.source, found=f"no condition shard {unit.shard}", expected="it there")
         return self._shards[unit.shard]
+
+
+def num_packers(plan: Plan) -> int:
+    """Threads that encode samples: the spec's, or those that leave a GPU's own thread a core.
+
+    Without a GPU the networks need the cores, and an image costs far more to generate than to encode.
+    """
+    chosen, on_gpu = plan.spec.pipeline.packers, plan.environment["device"] != "cpu"
+    available = min(_MAX_PACKERS, max(1, len(os.sched_getaffinity(0)) - 1)) if on_gpu else 1
+    return available if chosen is None else chosen
 
 
 def _drains_per_unit(plan: Plan) -> bool:

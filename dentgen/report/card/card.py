@@ -50,7 +50,7 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
         conditions=plan.spec.conditions.model_dump(mode="json"),
         sampling=sampling,
         samples=samples,
-        size=plan.spec.conditions.size,
+        size=plan.spec.conditions.pixels,
         members=sample_members(plan),
         image_format=plan.spec.output.image_format,
         total_bytes=sum(shard.bytes for shard in index.shards),

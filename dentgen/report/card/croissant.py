@@ -107,7 +107,7 @@ def _licenses(samples: SampleSummary) -> str | list[str]:
 def _provenance(index: DatasetIndex, plan: Plan) -> Node:
     """What the dataset was generated from and with, in PROV-O."""
     sampling = plan.spec.sampling
-    bundle = _entity(f"model bundle {plan.spec.model.bundle}, sha256 {index.bundle_digest}")
+    bundle = _entity(f"model bundle {plan.bundle_name}, sha256 {index.bundle_digest}")
     shards = len({unit.shard for unit in plan.units})
     source = _entity(f"{sum(unit.records for unit in plan.units)} condition records in {shards} shards")
     label = f"dentgen build: {sampling.scheduler_name}, {sampling.steps} steps, spec sha256 {index.spec_digest}"

@@ -71,6 +71,8 @@ def _render(
     out: str, plan: Plan, spec: BuildSpec, summary: Summary, records: list[RecordPictures], speed: Speed | None
 ) -> str:
     place = storage.without_secrets(out)
+    if not storage.is_remote(place):  # the page is published; the folders above the build are nobody's business
+        place = storage.name_of(storage.absolute(place)) or place
     script = (_FOLDER / _SCRIPT).read_text(encoding="utf-8")
     return _environment().get_template(_TEMPLATE).render(
         name=storage.name_of(place) or place,

@@ -35,7 +35,7 @@ def test_guidance_changes_images(work: Work) -> None:
 
 
 def test_a_control_image_is_encoded_once_per_call(work: Work) -> None:
-    net = LatentControlNet.of(work.generator.bundle, guided=False, compiled=False)
+    net = LatentControlNet.of(work.generator.bundle, work.spec.engine.codec_batch, guided=False, compiled=False)
     encoded: list[int] = []
     encode = net._encode
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
@@ -48,7 +49,7 @@ def test_unrelated_files_are_ignored_and_misnamed_members_rejected(tmp_path: Pat
 def test_files_of_records_are_selected_from_a_listing(tmp_path: Path) -> None:
     for name in ("a.seg.png", "a.txt", "b.txt", "c.depth.exr", "README", "d.json"):
         (tmp_path / name).write_bytes(b"x")
-    selected = loose_files(storage.list_files(str(tmp_path)))
+    selected = loose_files(storage.list_files(str(tmp_path)), str(tmp_path))
     assert {storage.name_of(file.url) for file in selected} == {"a.seg.png", "a.txt", "c.depth.exr", "d.json"}
 
 
@@ -79,3 +80,28 @@ def test_splits_come_from_the_records_metadata(tmp_path: Path) -> None:
     assert found.splits == ("train", "", None)
     assert found.attributes == ('{"view": "left"}', "{}", "{}")
     assert index(tmp_path).splits is None
+
+
+def test_a_denied_file_costs_its_record_alone(
+    tmp_path: Path, demo_members: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions do not bind the superuser that tests may run as, so opening fails instead."""
+    a, b, c = sorted(demo_members)[:3]
+    source = write_source("folder", tmp_path / "s", {key: demo_members[key] for key in (a, b, c)})
+    shard, opened = only_shard(source), LocalFileSystem.open
+    denied = {str(source / f"{a}.json"), str(source / f"{b}.seg.png")}
+
+    def deny(self: LocalFileSystem, path: str, *args: object, **kwargs: object) -> object:
+        if path in denied:
+            raise PermissionError(13, "Permission denied", path)
+        return opened(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(LocalFileSystem, "open", deny)
+    found = index_folder(shard, with_metadata=True)
+    assert found.keys == (a, b, c)
+    assert found.splits is not None
+    assert [split is None for split in found.splits] == [True, False, False]
+    problems = {raw.key: raw.problem for raw in read_folder(shard, RecordRange(0, 3))}
+    assert {key: problem and problem.file for key, problem in problems.items()} == {
+        a: f"{source}/{a}.json", b: f"{source}/{b}.seg.png", c: None,
+    }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dentgen.conditions.readers.raw import ConditionShard, ShardIndex, printable, short, split_member
+from dentgen.conditions.readers.raw import ConditionShard, ShardIndex, bounded_key, printable, short, split_member
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,13 @@ from dentgen.conditions.readers.raw import ConditionShard, ShardIndex, printable
         ("no-extension", ("no-extension", "")),
         ("a/._c.seg.png", None),
         (".hidden", None),
+        ("a/.hidden/c.seg.png", None),
+        ("a/__MacOSX/c.seg.png", None),
+        ("c.seg.png~", None),
+        ("#c.seg.png#", None),
+        ("a/THUMBS.DB", None),
+        ("old~/c.seg.png", ("old~/c", "seg.png")),
+        ("a/../c.seg.png", ("a/../c", "seg.png")),
     ],
 )
 def test_keys_end_at_the_first_dot_of_the_last_segment(name: str, parts: tuple[str, str] | None) -> None:
@@ -49,6 +56,14 @@ def test_printable_text_fits_every_encoding(text: str) -> None:
 def test_long_names_are_shortened() -> None:
     assert short("k" * 100_000) == "k" * 200
     assert len(short("\x00" * 100_000)) == 200
+
+
+def test_long_keys_are_cut_and_stay_different() -> None:
+    (one, member), (other, _) = (split_member("k" * 10**6 + f"{n}.seg.png") or ("", "") for n in (1, 2))
+    assert member == "seg.png"
+    assert one != other
+    assert len(one) < 2000
+    assert bounded_key("k" * 1000) == "k" * 1000
 
 
 def test_index_separates_splits_and_attributes() -> None:

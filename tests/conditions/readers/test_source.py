@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from dentgen import storage
 from dentgen.conditions.readers.raw import RecordRange
 from dentgen.conditions.readers.source import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError, StorageError
-from tests.conditions.readers.sources import KINDS, Records, index, only_shard, read_members, write_source
+from tests.conditions.readers.sources import KINDS, Records, index, only_shard, read_members, tar_of, write_source
 from tests.conftest import write_tar
 
 
@@ -58,13 +59,73 @@ def test_shards_are_sorted_and_selected_by_format(tmp_path: Path, demo_members: 
     write_source("parquet", tmp_path / "s", demo_members)
     for name in ("y.tar", "b.tar", "sub/c.tar"):
         write_tar(tmp_path / "s" / name, demo_members)
-    (tmp_path / "s" / "k.seg.png").write_bytes(b"x")
     source = str(tmp_path / "s")
     assert [shard.name for shard in list_shards(source)] == ["b.tar", "sub/c.tar", "x.parquet", "y.tar"]
+    (tmp_path / "s" / "k.seg.png").write_bytes(b"x")
     assert [shard.name for shard in list_shards(source, "webdataset")] == ["b.tar", "sub/c.tar", "y.tar"]
     assert [shard.name for shard in list_shards(source, "parquet")] == ["x.parquet"]
     (folder,) = list_shards(source, "folder")
     assert (folder.kind, folder.size, len(folder.files)) == ("folder", 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_loose_records_beside_shards_are_refused(kind: str, tmp_path: Path, demo_members: Records) -> None:
+    """Whichever was read, the other would be lost silently; a format chooses."""
+    key = min(demo_members)
+    source = write_source(kind, tmp_path / "s", {key: demo_members[key]})
+    for name in ("LICENSE", "README.md", "preview.png", "about.json"):
+        (source / name).write_bytes(b"x")
+    assert [shard.kind for shard in list_shards(str(source))] == [kind]
+    (source / "deep").mkdir()
+    (source / "deep" / "loose.photo.jpg").write_bytes(b"x")
+    with pytest.raises(ConditionError) as caught:
+        list_shards(str(source))
+    assert caught.value.file == str(source)
+    assert "deep/loose.photo.jpg" in caught.value.found
+    assert f"x.{kind}" in caught.value.found
+    assert "source.format" in caught.value.expected
+    assert [shard.kind for shard in list_shards(str(source), "folder")] == ["folder"]
+    assert [shard.kind for shard in list_shards(str(source), "parquet" if kind == "parquet" else "webdataset")] == [
+        kind
+    ]
+
+
+LEFTOVERS = (
+    ".hidden.seg.png", "._a.seg.png", ".ipynb_checkpoints/a.seg.png", ".cache/deep/a.seg.png", "__MACOSX/a.seg.png",
+    "#a.seg.png#", "a.seg.png~", ".~lock.a.seg.png#", ".DS_Store", "deep/Thumbs.db", "_temporary/0/a.seg.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["tar", "folder"])
+def test_what_editors_and_archivers_leave_behind_is_passed_over(
+    kind: str, tmp_path: Path, demo_members: Records
+) -> None:
+    """Alike in tars and folders, whatever folder the source is in."""
+    key = min(demo_members)
+    few = {key: demo_members[key]}
+    source = tmp_path / ".hidden" / "__MACOSX" / "s"
+    source.mkdir(parents=True)
+    if kind == "folder":
+        for extension, content in few[key].items():
+            (source / f"{key}.{extension}").write_bytes(content)
+        for name in LEFTOVERS:
+            (source / name).parent.mkdir(exist_ok=True, parents=True)
+            (source / name).write_bytes(b"x")
+    else:
+        members = [(f"{key}.{extension}", content) for extension, content in few[key].items()]
+        tar_of(source / "x.tar", *members, *((name, b"x") for name in LEFTOVERS))
+    assert read_members(source) == few
+
+
+def test_hidden_shards_are_passed_over_unless_they_are_the_source(tmp_path: Path, demo_members: Records) -> None:
+    for name in ("x.tar", "._x.tar", ".trash/y.tar", "__MACOSX/._x.tar"):
+        write_tar(tmp_path / name, demo_members)
+    assert [shard.name for shard in list_shards(str(tmp_path))] == ["x.tar"]
+    assert [shard.name for shard in list_shards(str(tmp_path / "._x.tar"))] == ["._x.tar"]
+    (tmp_path / "x.tar").unlink()
+    with pytest.raises(ConditionError) as caught:
+        list_shards(str(tmp_path))
+    assert "3 files (3 of them hidden" in caught.value.found
 
 
 def test_source_without_records_is_rejected(tmp_path: Path) -> None:
@@ -152,3 +213,69 @@ def test_storage_that_fails_while_reading_is_an_error(
     with pytest.raises(StorageError) as caught:
         list(read_records(shard))
     assert caught.value.file == shard.place
+
+
+def test_names_of_shards_are_unique_and_on_one_line(tmp_path: Path, demo_members: Records) -> None:
+    """A line break and a backslash before an "n" are two files, and two names."""
+    key = min(demo_members)
+    for name in ("a\nb.tar", "a\\nb.tar", "a\\\\nb.tar", "scan::2.tar", "caf\u00e9.tar", "cafe\u0301.tar"):
+        write_tar(tmp_path / name, {key: demo_members[key]})
+    shards = list_shards(str(tmp_path))
+    assert [shard.name for shard in shards] == sorted(
+        ["a\\nb.tar", "a\\\\nb.tar", "a\\\\\\\\nb.tar", "scan::2.tar", "caf\u00e9.tar", "cafe\u0301.tar"]
+    )
+    assert all(index_shard(shard, with_metadata=False).keys == (key,) for shard in shards)
+
+
+BEGUN = ("lease.json", "plan/source.parquet")
+BUILD = (*BEGUN, "plan/000000.json", "plan/000000.units.parquet", "shards/000000.tar", "ledger/000000.json",
+         "index.json", "versions/0/index.json", "_SUCCESS", "exported/x.seg.png")  # fmt: skip
+
+
+def lay(root: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+@pytest.mark.parametrize("names", [BEGUN[:1], BEGUN[1:], (*BEGUN, ".lease.json.ab.tmp"), BUILD])
+@pytest.mark.parametrize("kind", ["tar", "folder"])
+def test_builds_inside_a_source_are_passed_over_by_name(
+    kind: str, names: tuple[str, ...], tmp_path: Path, demo_members: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the first file of a build on, so that every run of it sees the same source."""
+    key = min(demo_members)
+    source = write_source(kind, tmp_path / "s", {key: demo_members[key]})
+    source = source.parent if source.is_file() else source
+    alone = list_shards(f"{source}/")
+    lay(source / "deep" / "out", names)
+    with caplog.at_level("INFO"):
+        assert list_shards(f"{source}/") == alone
+    named = [record.args for record in caplog.records if record.levelname == "WARNING"]
+    assert named == [(f"{source}/", str(source / "deep" / "out"))]
+
+
+def test_a_build_is_a_source_and_records_are_no_build(tmp_path: Path, demo_members: Records) -> None:
+    lay(tmp_path / "out", BUILD[:-1])
+    for source in (tmp_path / "out", tmp_path / "out" / "shards"):
+        assert "000000.tar" in {shard.name.rpartition("/")[2] for shard in list_shards(str(source))}
+    with pytest.raises(ConditionError) as caught:
+        list_shards(str(tmp_path))
+    assert f"1 builds, first {tmp_path / 'out'}" in caught.value.found
+    members = {f"{key}.{name}" for key in ("sub/lease", "plan/000000") for name in ("json", "seg.png")}
+    lay(tmp_path / "records", tuple(members))
+    (folder,) = list_shards(str(tmp_path / "records"))
+    assert len(folder.files) == len(members), "records may be called as files of builds are"
+
+
+def test_odd_names_are_read_from_s3_as_from_disk(tmp_path: Path, demo_members: Records, s3_root: str) -> None:
+    key = min(demo_members)
+    for name in ("tars::1/scan::2.tar", "tars::1/a%41[x]*?.tar", "loose/a::b.seg.png", "loose/2023::run/c.seg.png"):
+        file = write_tar(tmp_path / name, {key: demo_members[key]})
+        storage.put_if_absent(storage.join(s3_root, "odd", name), file.read_bytes())
+    for source in ("tars::1", "tars::1/scan::2.tar", "loose"):
+        local, remote = (list_shards(storage.join(root, source)) for root in (str(tmp_path), f"{s3_root}/odd"))
+        assert [shard.name for shard in local] == [shard.name for shard in remote] != []
+        assert [index_shard(shard, with_metadata=False) for shard in local] == [
+            index_shard(shard, with_metadata=False) for shard in remote
+        ]

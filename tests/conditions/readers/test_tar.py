@@ -135,6 +135,80 @@ def test_links_are_members_that_cannot_be_read(tmp_path: Path) -> None:
     assert second.problem.file == "x.tar: b.seg.png"
 
 
+def test_unsorted_members_are_refused_and_counted_once(tmp_path: Path, demo_members: Records) -> None:
+    """Members of three records in turns, and one record that stands together."""
+    few = {key: demo_members[key] for key in sorted(demo_members)[:4]}
+    *apart, whole = few
+    names = sorted(few[whole])
+    members = [(f"{key}.{name}", few[key][name]) for name in names for key in apart]
+    path = tar_of(tmp_path / "x.tar", *members, *((f"{whole}.{name}", few[whole][name]) for name in names))
+    found = index(path, with_metadata=True)
+    assert (found.keys, found.offsets, found.problem) == (tuple(few), (), "")
+    assert found.splits is not None
+    assert found.splits[:3] == (None, None, None)
+    records = read(path)
+    assert [raw.key for raw in records] == list(few)
+    for raw in records[:3]:
+        assert raw.problem is not None
+        assert raw.problem.file == f"x.tar: {raw.key}"
+        assert "together" in raw.problem.expected
+    assert (records[3].problem, records[3].members) == (None, few[whole])
+    assert [raw.key for raw in read_records(only_shard(path), RecordRange(2, 4))] == list(few)[2:]
+
+
+def test_a_record_of_a_million_members_does_not_hang(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", *((f"a.{n}", b"") for n in range(3000)))
+    assert index(path).keys == ("a",)
+    (raw,) = read(path)
+    assert raw.problem is not None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        (tarfile.GNUTYPE_SPARSE, b""),
+        (tarfile.GNUTYPE_SPARSE, b"0" * 300),
+        (tarfile.GNUTYPE_LONGNAME, b"n" * (2**20 + 1)),
+        (tarfile.XHDTYPE, b"30 path=" + b"n" * (2**20 + 1)),
+        (tarfile.XGLTYPE, b"999999999 path=x\n"),
+        (tarfile.XHDTYPE, b"12 size=-77\n"),
+        (tarfile.XHDTYPE, b"40 size=9999999999999999999999999999999\n"),
+        (tarfile.XHDTYPE, b"99 GNU.sparse.major=1\n"),
+    ],
+)
+def test_exotic_headers_that_end_or_grow_without_bounds_are_damage(
+    content: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    kind, data = content
+    info = tarfile.TarInfo("x.seg.png")
+    info.type, info.size = kind, len(data)
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    if kind == tarfile.GNUTYPE_SPARSE:
+        header[482] = 1  # more of the map follows
+        header[148:156] = header_checksum(header)
+    path = tar_of(tmp_path / "x.tar", ("a.seg.png", b"x"), ("b.seg.png", b"x"))
+    path.write_bytes(
+        path.read_bytes()[:2048] + bytes(header) + data + bytes(-len(data) % 512 if data != b"0" * 300 else 0)
+    )
+    found = index(path)
+    assert found.keys[0] == "a"
+    assert "x.tar" in found.problem
+    records = read_records(only_shard(path))
+    assert next(records).key == "a"
+    with pytest.raises(ConditionError):
+        list(records)
+
+
+@pytest.mark.parametrize("header", [{"path": "x.seg.png"}, {"size": "77"}, {"GNU.sparse.size": "9"}])
+def test_a_global_header_that_renames_every_member_is_damage(header: dict[str, str], tmp_path: Path) -> None:
+    for name, common in (("bad.tar", header), ("good.tar", {"comment": "a commit", "mtime": "1"})):
+        with tarfile.open(tmp_path / name, "w", format=tarfile.PAX_FORMAT, pax_headers=common) as archive:
+            archive.addfile(tarfile.TarInfo("a.seg.png"))
+    bad, good = (index_shard(shard, with_metadata=False) for shard in list_shards(str(tmp_path)))
+    assert next(iter(header)) in bad.problem
+    assert (good.keys, good.problem) == (("a",), "")
+
+
 def test_sparse_file_costs_only_its_record(tmp_path: Path, demo_members: Records) -> None:
     """The size in its header includes holes that are not stored, so it does not lead to the next header."""
     write_tar(tmp_path / "x.tar", {key: demo_members[key] for key in sorted(demo_members)[:2]})

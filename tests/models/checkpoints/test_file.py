@@ -107,6 +107,13 @@ def test_damaged_files_are_an_error(tmp_path: Path, keep: int) -> None:
     assert caught.value.file == str(tmp_path / "nowhere")
 
 
+def test_views_that_stand_for_terabytes_are_an_error(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1).expand(10**12)}, tmp_path / "x.ckpt")
+    with pytest.raises(BundleError) as caught:
+        read_tensors(tmp_path / "x.ckpt", unsafe_pickle=True)
+    assert (caught.value.key, caught.value.found) == ("a", f"{4 * 10**12} bytes")
+
+
 def test_a_pickle_must_hold_a_dictionary(tmp_path: Path) -> None:
     torch.save([torch.zeros(1)], tmp_path / "x.ckpt")
     with pytest.raises(BundleError) as caught:

@@ -16,10 +16,10 @@ from dentgen.models.bundle import Bundle, find_bundle, load_bundle
 from dentgen.models.checkpoints.file import Kind, write_tensors
 from dentgen.models.checkpoints.import_file import (
     empty_control,
-    empty_text_encoder,
-    empty_unet,
     import_checkpoint,
 )
+from dentgen.models.parts import empty_text_encoder, empty_unet
+from tests.models.checkpoints.inversions import TOOLS
 from tests.models.checkpoints.ldm_net import MINIATURE_SHAPE, LdmShape, checkpoint, random_control, trained
 from tests.models.part_files import kohya_lora
 
@@ -68,6 +68,39 @@ def test_a_lora_keeps_keys_and_header(bundle: Path, tmp_path: Path, miniature: B
     load_bundle(str(bundle), loras={"look": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("change", "key", "found"),
+    [
+        ({"lora_unet_nowhere.alpha": torch.ones(1)}, "lora_unet_nowhere.alpha", "no such module in the bundle"),
+        ({"lora_te2_text_model_final.alpha": torch.ones(1)}, "lora_te2_text_model_final.alpha", "no such module"),
+        ({"lora_unet_conv_in.dora_scale": torch.ones(1)}, "lora_unet_conv_in.dora_scale", "an unknown kind of tensor"),
+        ({"lora_unet_conv_in.lora_up.weight": None}, "unet conv_in", "no up half"),
+        ({"lora_unet_conv_in.lora_up.weight": torch.ones(64, 3)}, "unet conv_in", "shapes [4, 4, 3, 3] and [64, 3]"),
+    ],
+)
+@pytest.mark.parametrize("like", ["miniature", None])
+def test_loras_that_cannot_be_placed_are_refused_with_and_without_a_bundle(
+    tmp_path: Path, change: dict[str, torch.Tensor | None], key: str, found: str, like: str | None
+) -> None:
+    plain = {"lora_down.weight": torch.ones(4, 4, 3, 3), "lora_up.weight": torch.ones(64, 4)}
+    changed = {**{f"lora_unet_conv_in.{name}": value for name, value in plain.items()}, **change}
+    save_file({name: value for name, value in changed.items() if value is not None}, tmp_path / "look.safetensors")
+    with pytest.raises(BundleError) as caught:
+        import_checkpoint(tmp_path / "look.safetensors", tmp_path / "loras" / "look", "lora", bundle=like)
+    assert (caught.value.file, caught.value.key) == (str(tmp_path / "look.safetensors"), key)
+    assert str(caught.value.found).startswith(found)
+    assert not (tmp_path / "loras" / "look").exists()
+
+
+def test_options_that_are_not_supported_are_refused_without_a_bundle(tmp_path: Path, miniature: Bundle) -> None:
+    save_file(kohya_lora(miniature), tmp_path / "look.safetensors")
+    assert not import_checkpoint(tmp_path / "look.safetensors", tmp_path / "out").checked
+    (tmp_path / "adapter_config.json").write_text('{"init_lora_weights": "pissa"}')
+    with pytest.raises(BundleError) as caught:
+        import_checkpoint(tmp_path / "look.safetensors", tmp_path / "again")
+    assert (caught.value.key, caught.value.found) == ("init_lora_weights", "'pissa'")
+
+
 def test_a_lora_in_pefts_layout_keeps_its_description(bundle: Path, tmp_path: Path) -> None:
     layer = "base_model.model.conv_in"
     tensors = {f"{layer}.lora_A.weight": torch.ones(2, 4, 3, 3), f"{layer}.lora_B.weight": torch.ones(64, 2, 1, 1)}
@@ -92,6 +125,18 @@ def test_an_embedding_becomes_one_file(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError) as caught:
         import_checkpoint(tmp_path / "e.pt", bundle / "embeddings" / "smile", unsafe_pickle=True)
     assert (caught.value.file, caught.value.found) == (str(bundle / "embeddings" / "smile"), "suffix ''")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_textual_inversions_of_every_tool_are_imported(tmp_path: Path, tool: str) -> None:
+    vectors = torch.randn(1 if "one" in tool else 2, 128, generator=torch.Generator().manual_seed(0))
+    TOOLS[tool](vectors.clone(), tmp_path / "e.bin")
+    with pytest.raises(BundleError) as caught:
+        import_checkpoint(tmp_path / "e.bin", tmp_path / "smile.safetensors")
+    assert caught.value.found == "a pickle"
+    done = import_checkpoint(tmp_path / "e.bin", tmp_path / "smile.safetensors", bundle="miniature", unsafe_pickle=True)
+    assert done.kind == "embedding"
+    assert torch.equal(load_file(tmp_path / "smile.safetensors")["emb_params"], vectors)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,7 @@ def test_gum_equals_that_of_embree(arch: str, monkeypatch: pytest.MonkeyPatch) -
     assert np.abs(found.part.vertices - expected.part.vertices).max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_process_without_embree_renders_phantoms(tmp_path: Path) -> None:
     """As on a platform without an embreex wheel; worker processes included."""
     (tmp_path / "site" / "embreex").mkdir(parents=True)

@@ -113,6 +113,7 @@ class Worker:
         return os.getpid()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_silent_actor_is_killed_and_its_work_is_retried(
     tmp_path: Path, ray_local: None, caplog: pytest.LogCaptureFixture

@@ -136,6 +136,20 @@ def test_a_call_whose_engine_another_call_has_replaced_is_retried(
     assert all(equal(one, wanted) for one, wanted in zip(found, expected, strict=True))
 
 
+def test_other_work_whose_engine_a_run_has_replaced_is_done(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine dies and is replaced between the choice of a driver and the question to it."""
+    engine, died, call = RestartingEngine(units.generator), dies(monkeypatch, 1), EngineDriver.call
+
+    def late(driver: EngineDriver, work: Callable[[], int]) -> int:
+        if not died:
+            engine.run(units.canvases(0))
+        return call(driver, work)
+
+    monkeypatch.setattr(EngineDriver, "call", late)
+    assert engine.call(lambda: 7) == 7
+    assert len(died) == 1
+
+
 @pytest.mark.parametrize("drain", [True, False])
 def test_calls_share_the_engine_unless_it_is_drained(
     drain: bool, units: TwoUnits, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from dentgen.generation import unit as unit_module
 from dentgen.generation.unit import UnitResult
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
-from dentgen.pipeline.actors.unit_maker import EngineBackend, _drains_per_unit
-from dentgen.shards.plan import BuildLocation
+from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, EngineBackend, _drains_per_unit, num_packers
+from dentgen.records import GeneratedSample
+from dentgen.shards.plan import BuildLocation, Plan
 from tests.pipeline.actors.two_units import SECONDS, EngineWatch, TwoUnits, at_once
 from tests.report.fake_builds import fake_plan
 
@@ -90,6 +93,49 @@ def test_one_unit_is_packed_while_the_engine_samples_another(
     made = at_once(makers(units, backend))
     assert [future.result().shard for future in made] == expected
     assert {len(records) for records in watch.held} == {1}
+
+
+def test_units_that_are_being_packed_leave_the_engine_another_one(
+    tmp_path: Path, demo_members: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sample is encoded before the engine has ticked for a third unit; one thread encodes, and all are made."""
+    units = TwoUnits.of(tmp_path, demo_members, count=3, fill="unit")
+    expected = [units.whole(number).shard for number in range(3)]
+    third, watch, sample_members = threading.Event(), EngineWatch(), vars(unit_module)["sample_members"]
+
+    def encode(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
+        assert third.wait(SECONDS / 4), "the engine has nothing to do while units are packed"
+        assert threading.current_thread().name.startswith("dentgen-packer")
+        return sample_members(plan, sample)
+
+    def tick(records: frozenset[str]) -> None:
+        if len(frozenset().union(*watch.held)) == 3:
+            third.set()
+
+    backend = EngineBackend(with_packers(units.plan, 1), units.location)
+    watch.before_tick = tick
+    watch.install(monkeypatch)
+    monkeypatch.setattr(unit_module, "sample_members", encode)
+    with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
+        made = list(pool.map(lambda unit: backend.make(unit, crashes=0), units.plan.units))
+    assert [unit.shard for unit in made] == expected
+
+
+def with_packers(plan: Plan, packers: int | None) -> Plan:
+    pipeline = plan.spec.pipeline.model_copy(update={"packers": packers})
+    return replace(plan, spec=plan.spec.model_copy(update={"pipeline": pipeline}))
+
+
+@pytest.mark.parametrize(
+    ("packers", "device", "cpus", "threads"),
+    [(None, "cpu", 16, 1), (None, "cuda", 16, 8), (None, "cuda", 4, 3), (None, "cuda", 1, 1), (5, "cpu", 2, 5)],
+)
+def test_packers_leave_a_core_to_the_engine(
+    packers: int | None, device: str, cpus: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+    plan = replace(with_packers(fake_plan(), packers), environment={"device": device})
+    assert num_packers(plan) == threads
 
 
 def test_canvases_of_two_units_are_never_in_the_engine_at_once(

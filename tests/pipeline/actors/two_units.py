@@ -1,4 +1,4 @@
-"""Two units of one small plan, their models, and a watch over whose canvases an engine holds."""
+"""Two or more units of one small plan, their models, and a watch over whose canvases an engine holds."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Result = TypeVar("Result")
 
 @dataclass
 class TwoUnits:
-    """A plan of two units of one record in two variants each."""
+    """A plan of two units, or more, of one record in two variants each."""
 
     plan: Plan
     location: BuildLocation
     generator: Generator
 
     @classmethod
-    def of(cls, folder: Path, demo_members: dict[str, dict[str, bytes]], **engine: object) -> TwoUnits:
+    def of(cls, folder: Path, demo_members: dict[str, dict[str, bytes]], count: int = 2, **engine: object) -> TwoUnits:
         """Write the source and load the models; ``engine`` are keys of the spec's section."""
-        keys = sorted(demo_members)[:2]
+        keys = sorted(demo_members)[:count]
         write_tar(folder / "conditions" / "a.tar", {key: demo_members[key] for key in keys})
         spec = small_spec(
             folder / "conditions", folder / "out", pipeline={"samples_per_shard": 2}, engine={"slots": 4, **engine}

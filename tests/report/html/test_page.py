@@ -52,6 +52,7 @@ def test_report_of_a_real_build_loads_nothing(two_split_build: Path) -> None:
     page = report_of(out, read_plan(str(out)))
     assert totals(page)[:4] == ["10", "0", "10", "5"]
     assert_loads_nothing(page)
+    assert str(out.parent) not in (out / "report.html").read_text(), "no folder of this machine"
     images = [image for image in page.root.all("img") if "src" in image.attributes]
     assert len(images) == 5 * (2 + 2), "five records: two conditions, two variants"
     assert all(image.attributes["alt"] for image in images)

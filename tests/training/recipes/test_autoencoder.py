@@ -26,6 +26,7 @@ def test_exported_latents_have_unit_variance(phantoms: str, family: Path) -> Non
     assert float(latents.std() * vae.config["scaling_factor"]) == pytest.approx(1, rel=0.05)
 
 
+@pytest.mark.slow
 def test_an_aligned_encoder_stays_close_to_the_other(phantoms: str, family: Path, tmp_path: Path) -> None:
     known = load_bundle(str(family / "bundle")).vae
     images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

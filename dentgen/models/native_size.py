@@ -1,0 +1,61 @@
+"""The picture size that a bundle's UNet was trained at, which builds take unless they choose another."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+from dentgen.errors import BundleError
+from dentgen.models.bundle import find_bundle
+from dentgen.models.bundle_files import CONFIG, read_json
+from dentgen.spec.build import BuildSpec
+
+_LOG = logging.getLogger(__name__)
+
+_MAX_SIZE: Final = 4096
+
+
+def native_size(folder: Path) -> int:
+    """Edge, pixels, of the pictures that the UNet in a bundle's folder was trained at.
+
+    Raises:
+        BundleError: If its configs do not tell.
+    """
+    edge = read_json(folder / "unet" / CONFIG).get("sample_size")
+    blocks = read_json(folder / "vae" / CONFIG).get("block_out_channels")
+    depth = len(blocks) - 1 if isinstance(blocks, list) else -1
+    if not _is_size(edge) or not 0 <= depth < 8 or not 8 <= (size := edge * 2**depth) <= _MAX_SIZE or size % 8:
+        raise BundleError(
+            file=str(folder / "unet"), key="sample_size", found=f"{edge!r}, with {depth + 1} blocks in the autoencoder",
+            expected=f"pictures of 8 to {_MAX_SIZE} pixels", advice="name conditions.size in the spec",
+        )  # fmt: skip
+    return size
+
+
+def with_size(spec: BuildSpec) -> BuildSpec:
+    """The spec with its picture size resolved; says so if it is not the one that its bundle was trained at.
+
+    Raises:
+        BundleError: If the spec names no size, and the bundle cannot be found or tells none.
+    """
+    chosen = spec.conditions.size
+    if chosen is None:
+        conditions = spec.conditions.model_copy(update={"size": native_size(find_bundle(spec.model.bundle))})
+        return spec.model_copy(update={"conditions": conditions})
+    try:
+        native = native_size(find_bundle(spec.model.bundle))
+    except BundleError:
+        return spec  # loading says what is wrong
+    if chosen != native:
+        _LOG.warning(
+            "conditions.size is %d, but the UNet of bundle %s was trained at %d pixels",
+            chosen,
+            spec.model.bundle,
+            native,
+        )
+    return spec
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

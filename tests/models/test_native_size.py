@@ -1,0 +1,61 @@
+"""The picture size of a bundle: taken by default, also by digests; another one is said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from dentgen.errors import BundleError, SpecError
+from dentgen.models.bundle import find_bundle
+from dentgen.models.native_size import native_size, with_size
+from dentgen.spec.build import BuildSpec
+
+
+def spec(**conditions: object) -> BuildSpec:
+    return BuildSpec.model_validate({"conditions": conditions})
+
+
+def configure(bundle: Path, part: str, **values: object) -> None:
+    file = bundle / part / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_null_and_the_native_size_are_the_same_build(caplog: pytest.LogCaptureFixture) -> None:
+    assert native_size(find_bundle("miniature")) == 128
+    resolved = with_size(spec())
+    assert (resolved.conditions.size, resolved.conditions.pixels) == (128, 128)
+    assert resolved.digest() == with_size(spec(size=128)).digest() == spec(size=128).digest()
+    assert not caplog.records
+
+
+def test_another_size_is_said_and_used(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert with_size(spec(size=64)).conditions.pixels == 64
+    (record,) = caplog.records
+    assert record.args == (64, "miniature", 128)
+
+
+def test_the_size_is_that_of_the_unet_and_the_autoencoder(bundle_copy: Path) -> None:
+    configure(bundle_copy, "unet", sample_size=64)
+    assert native_size(bundle_copy) == 512
+    configure(bundle_copy, "vae", block_out_channels=[8, 8])
+    assert native_size(bundle_copy) == 128
+
+
+@pytest.mark.parametrize("size", [None, [16, 16], 0, -16, 10**9, True, "16", 16.0])
+def test_a_unet_that_tells_no_size_is_an_error_only_if_it_is_asked(bundle_copy: Path, size: object) -> None:
+    configure(bundle_copy, "unet", sample_size=size)
+    model = {"bundle": str(bundle_copy)}
+    with pytest.raises(BundleError) as caught:
+        with_size(BuildSpec.model_validate({"model": model}))
+    assert (caught.value.file, caught.value.key) == (str(bundle_copy / "unet"), "sample_size")
+    assert with_size(BuildSpec.model_validate({"model": model, "conditions": {"size": 64}})).conditions.pixels == 64
+
+
+def test_a_size_that_is_not_resolved_is_no_number() -> None:
+    with pytest.raises(SpecError) as caught:
+        _ = spec().conditions.pixels
+    assert caught.value.key == "conditions.size"
