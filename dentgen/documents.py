@@ -183,6 +183,9 @@ class Unit:
         return variants * (sum(self.repeats) if self.repeats else self.records)
 
 
+_Tooth = Annotated[int, Field(ge=0, le=255)]
+
+
 class SampleStatus(Document):
     """One planned sample in the ledger, written or rejected."""
 
@@ -190,23 +193,25 @@ class SampleStatus(Document):
     source_key: str = Field(description="Key of the condition record.")
     group: str = ""
     split: str = ""
-    variant: int = Field(ge=0)
+    variant: int = Field(ge=0, lt=2**31)
     prompt: str = ""
     status: Literal["written", "rejected"]
     reason: str = Field(default="", description="Why it was rejected: file, key, found, expected.")
     source_license: str = Field(default="", description='Licence of the condition record, "" where unknown.')
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
-    teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
-    light_level: int | None = Field(default=None, description="Mean level of the lighting map where it is not empty.")
+    teeth: tuple[_Tooth, ...] = Field(default=(), description="FDI numbers in the picture.")
+    light_level: int | None = Field(
+        default=None, ge=0, le=255, description="Mean level of the lighting map where it is not empty."
+    )
     warnings: tuple[str, ...] = ()
 
 
 class UnitTiming(Document):
     """When and how fast a unit was generated, for reports."""
 
-    started: float = Field(description="Unix time, seconds.")
-    seconds: float = Field(description="Duration from reading to packing.")
-    committed: float = Field(default=0.0, description="Unix time of the commit, seconds.")
+    started: float = Field(ge=0, lt=1e11, description="Unix time, seconds.")
+    seconds: float = Field(ge=0, lt=1e11, description="Duration from reading to packing.")
+    committed: float = Field(default=0.0, ge=0, lt=1e11, description="Unix time of the commit, seconds.")
     worker: str = Field(description="Anonymous name of the process that generated it.")
 
 

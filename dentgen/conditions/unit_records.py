@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from dentgen import storage
 from dentgen.conditions.decode import decode_record, valid_key
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.prepare import fit_record
-from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short
+from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short, split_member
 from dentgen.conditions.readers.source import read_records
 from dentgen.conditions.shard_content import has_content
 from dentgen.documents import Unit
@@ -77,14 +77,14 @@ def read_unit(
         return [], [_rejection(unit, unit.start, unit.problem_key, unit.problem, spec.sampling.variants)]
     records: list[ConditionRecord] = []
     rejected: list[RejectedRecord] = []
-    found = 0
+    planned_seen = 0
     for position, raw in _raw_records_around(unit, shard, quarantine):
         if digest is not None:
             _add_to(digest, raw)
-        repeats = unit.repeats[found] if found < len(unit.repeats) else 1
+        repeats = unit.repeats[planned_seen] if planned_seen < len(unit.repeats) else 1
         if position in quarantine:
             rejected.append(_rejection(unit, position, raw.key, str(raw.problem), repeats * spec.sampling.variants))
-            found += 1
+            planned_seen += 1
             continue
         try:
             record = _usable_record(raw, spec, is_duplicate=position in unit.duplicates)
@@ -97,9 +97,9 @@ def read_unit(
                 found_attributes = f"{raw.key} with {record.attributes}"
                 raise _changed(unit, shard, found_attributes, f"attributes that give {repeats} repeats")
             records.append(record)
-        found += 1
-    if found != unit.records:
-        raise _changed(unit, shard, f"{found} records", f"{unit.records} records")
+        planned_seen += 1
+    if planned_seen != unit.records:
+        raise _changed(unit, shard, f"{planned_seen} records", f"{unit.records} records")
     return records, rejected
 
 
@@ -139,11 +139,16 @@ def _raw_records(unit: Unit, shard: ConditionShard, start: int, stop: int) -> It
         return
     _require_planned(unit, shard)
     byte_range = (unit.first_byte, unit.end_byte) if unit.end_byte else None
+    keys: set[str] = set()
     try:
-        yield from enumerate(read_records(shard, RecordRange(start, stop, byte_range, start - unit.start)), start)
+        for position, raw in enumerate(
+            read_records(shard, RecordRange(start, stop, byte_range, start - unit.start)), start
+        ):
+            keys.add(raw.key)
+            yield position, raw
     except ConditionError as error:
         raise _changed(unit, shard, error.found, error.expected) from error
-    _require_untouched(unit, shard)
+    _require_untouched(unit, shard, keys)
 
 
 def _require_planned(unit: Unit, shard: ConditionShard) -> None:
@@ -154,9 +159,11 @@ def _require_planned(unit: Unit, shard: ConditionShard) -> None:
         raise _changed(unit, shard, "other content of the same size", unit.shard_content)
 
 
-def _require_untouched(unit: Unit, shard: ConditionShard) -> None:
-    """Require that nobody replaced the shard since it was listed: its records would be of two versions."""
-    for file in shard.files or (storage.StoredFile(shard.url, shard.size, shard.tag),):
+def _require_untouched(unit: Unit, shard: ConditionShard, keys: Collection[str]) -> None:
+    """Require that nobody replaced what was read since it was listed: records would be of two versions."""
+    names = ((file, split_member(storage.relative_name(shard.url, file.url))) for file in shard.files)
+    read = [file for file, parts in names if parts is not None and parts[0] in keys]
+    for file in read if shard.kind == "folder" else (storage.StoredFile(shard.url, shard.size, shard.tag),):
         if unit.shard_content and storage.file_state(file.url) != file:
             raise _changed(unit, shard, f"{file.url} replaced while it was read", "the file that was listed")
 

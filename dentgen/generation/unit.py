@@ -64,7 +64,7 @@ def generate_unit(
         generator: Models and settings.
         unit: Which records.
         shard: The condition shard that the unit names.
-        sampler: ``engine.run`` or a driver's.
+        sampler: ``engine.run``, or that of an engine that units share.
         quarantine: Records that are known to crash their reader; they are rejected unread.
         packers: Threads that encode samples, which units may share; None: this thread.
 
@@ -73,8 +73,8 @@ def generate_unit(
         ControlError: If a control branch failed: the unit can be tried again.
     """
     started, start = time.time(), time.monotonic()  # the wall clock may be set back meanwhile
-    source = hashlib.sha256()
-    records, unreadable = read_unit(plan.spec, unit, shard, quarantine, source)
+    source_digest = hashlib.sha256()
+    records, unreadable = read_unit(plan.spec, unit, shard, quarantine, source_digest)
     requests, unusable = _requests(generator, unit, records)
     sampled = sampler(build_canvases(generator, requests))
     samples, failed = decode_samples(generator, requests, sampled)
@@ -82,7 +82,7 @@ def generate_unit(
     statuses = _statuses(samples, chain(unreadable, unusable, failed))
     seconds = time.monotonic() - start
     timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
-    return UnitResult(tar, _ledger_record(plan, unit, source.hexdigest(), tar, statuses, timing))
+    return UnitResult(tar, _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing))
 
 
 def _pack(plan: Plan, samples: Sequence[GeneratedSample], packers: Executor | None) -> bytes:

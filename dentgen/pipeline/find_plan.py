@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dentgen import storage
-from dentgen.errors import BuildError
+from dentgen.errors import BuildError, StorageError
 from dentgen.shards import layout
+from dentgen.shards.index import sealed_indexes, sealed_versions
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.problem import Problem
-from dentgen.shards.verify_index import sealed_indexes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def find_plan(out: str) -> FoundPlan:
     if not faults:
         return FoundPlan(read_plan(out))
     problems = tuple(Problem(layout.plan_head(), fault) for fault in faults)
-    for version in reversed(storage.list_names(storage.join(out, layout.VERSIONS))):
+    for version in sealed_versions(out):
         names = _copy_names(version)
         if not _faults(out, *names):
             return FoundPlan(read_plan(out, *names), problems, f"{layout.VERSIONS}/{version}")
@@ -57,7 +57,7 @@ def _faults(out: str, head_name: str, units_name: str) -> list[str]:
     """What is wrong with a plan: it cannot be read, disagrees with itself, or is not the one that was sealed."""
     try:
         plan = read_plan(out, head_name, units_name)
-    except BuildError as error:
+    except (BuildError, StorageError) as error:
         return [str(error)]
     faults = []
     if (digest := plan.spec.digest()) != plan.spec_digest:
@@ -71,11 +71,11 @@ def _faults(out: str, head_name: str, units_name: str) -> list[str]:
 def _copies(out: str) -> set[str]:
     """Digests of the copies of the plan that were sealed with versions."""
     digests: set[str] = set()
-    for version in storage.list_names(storage.join(out, layout.VERSIONS)):
-        with suppress(BuildError):  # missing or damaged: no witness
+    for version in sealed_versions(out):
+        with suppress(BuildError, StorageError):  # missing or damaged: no witness
             digests.add(read_plan(out, *_copy_names(version)).digest())
     return digests
 
 
-def _copy_names(version: str) -> tuple[str, str]:
+def _copy_names(version: int) -> tuple[str, str]:
     return layout.versioned(version, layout.PLAN_COPY), layout.versioned(version, layout.UNITS_COPY)

@@ -19,6 +19,7 @@ from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.source_index import (
     IndexProgress,
+    Known,
     PackedIndexes,
     index_source,
     read_source_index,
@@ -73,7 +74,7 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
     spec = with_size(spec)
     solver_table(spec, find_bundle(spec.model.bundle))
     digest = bundle_digest(spec.model)
-    shards, indexes = _indexed(spec, progress)
+    shards, indexes = indexed(spec, progress)
     units = UnitTable.of(cut_units(shards, indexes, spec))
     if not units:
         wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
@@ -116,9 +117,9 @@ def adopt_plan(out: str, draft: DraftPlan) -> Plan:
 
 def start_over(out: str) -> None:
     """Remove a plan under which nothing was written, and the records of what was rejected."""
-    remove_plan(out)
-    for unit in committed_units(out):
+    for unit in committed_units(out):  # first: a plan without records does no harm, records without a plan would count
         storage.remove(ledger_url(out, unit))
+    remove_plan(out)
 
 
 def _is_stored(out: str, plan: Plan) -> bool:
@@ -142,12 +143,15 @@ def _require_same(out: str, standing: Plan, plan: Plan) -> None:
         )
 
 
-def _indexed(spec: BuildSpec, progress: IndexProgress | None) -> tuple[Sequence[ConditionShard], PackedIndexes]:
+def indexed(
+    spec: BuildSpec, progress: IndexProgress | None = None, known: Known | None = None
+) -> tuple[Sequence[ConditionShard], PackedIndexes]:
+    """The condition shards of a spec's source and their indexes; ``known`` None takes those that its output keeps."""
     shards = list_shards(spec.source.path, spec.source.format)
     _LOG.info("%s: indexing %d condition shards", storage.without_secrets(spec.source.path), len(shards))
     indexes = index_source(
         shards,
-        read_source_index(storage.join(spec.output.path, layout.SOURCE_INDEX)),
+        read_source_index(storage.join(spec.output.path, layout.SOURCE_INDEX)) if known is None else known,
         with_metadata=spec.source.split is not None or bool(spec.source.oversample),
         enough=_enough(spec.source.limit, spec.source.split),
         progress=progress,
@@ -176,6 +180,10 @@ def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardInd
 def _difference(old: Plan, new: Plan) -> tuple[list[str], bool]:
     """What differs between two plans, and whether that is the environment alone."""
     lines = []
+    if old.spec.digest() != old.spec_digest:
+        lines.append(f"stored plan: its spec was changed, its digest is {old.spec.digest()}, not {old.spec_digest}")
+    if old.segment != new.segment:
+        lines.append(f"plan segment: {old.segment} -> {new.segment}")
     if old.spec_digest != new.spec_digest:
         lines += spec_difference(old.spec.deciding(), new.spec.deciding())
     if old.bundle_digest != new.bundle_digest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,16 +15,18 @@ from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.actors.dataset import Workers
 from dentgen.pipeline.environment import environment_difference
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
-from dentgen.pipeline.plan import draft_plan
+from dentgen.pipeline.plan import indexed
 from dentgen.pipeline.run import finish, make_units
 from dentgen.pipeline.source_index import write_source_index
+from dentgen.pipeline.units import cut_units
 from dentgen.pipeline.verify import verify
 from dentgen.shards import layout
+from dentgen.shards.index import sealed_indexes
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import digest_of, read_ledger, shard_url
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.problem import Problem
-from dentgen.shards.verify_index import sealed_indexes
+from dentgen.shards.unit_table import UnitTable
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,7 +100,8 @@ def _repair(
         _require_source(plan, location)
         units = [_unpinned(plan.units[number]) for number in damaged]
         planned = sum(unit.samples(plan.spec.sampling.variants) for unit in units)
-        claims = {unit.id: _claims(out, unit) for unit in units}
+        sealed = [{entry.name: entry.sha256 for entry in index.shards} for index in sealed_indexes(out)]
+        claims = {unit.id: _claims(out, unit, sealed) for unit in units}
         make_units(plan, units, location, workers, lease, claims=claims, progress=lambda n: progress(n, planned))
     lease.check()
     if not any(problem.unit is not None and not problem.derived for problem in verify(out)):
@@ -122,10 +125,9 @@ def _unpinned(unit: Unit) -> Unit:
     return replace(unit, shard_tag="", shard_content="")
 
 
-def _claims(out: str, unit: Unit) -> set[str]:
+def _claims(out: str, unit: Unit, sealed: Sequence[Mapping[str, str]]) -> set[str]:
     """What the unit's own record and the sealed indexes say of its sha256, "" for no shard; else its shard itself."""
-    name = layout.shard_file(unit.name)
-    claims = {next((entry.sha256 for entry in index.shards if entry.name == name), "") for index in sealed_indexes(out)}
+    claims = {entries.get(layout.shard_file(unit.name), "") for entries in sealed}
     with suppress(StorageError):  # missing or damaged: no witness
         record = read_ledger(out, unit.name)
         claims |= {record.sha256} if record.unit == unit.id else set()
@@ -139,23 +141,22 @@ def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]
     out = location.output
     if any(problem.derived == layout.SOURCE_INDEX for problem in problems):
         _index_again(plan, location)
-    finish(out, plan)
+    finish(out, plan, again=True)
     for stray in {problem.stray for problem in problems if problem.stray}:
         storage.remove(storage.join(out, stray))
 
 
 def _index_again(plan: Plan, location: BuildLocation) -> None:
     """Index the source anew, if it is at hand and still gives the units of the plan."""
-    spec = plan.at(location).spec
+    spec = plan.spec
     source = spec.source.model_copy(update={"path": location.source})
-    output = spec.output.model_copy(update={"path": location.output})
     try:
-        draft = draft_plan(spec.model_copy(update={"source": source, "output": output}))
-    except (BuildError, ConditionError, StorageError) as error:
+        shards, indexes = indexed(spec.model_copy(update={"source": source}), known={})
+    except (ConditionError, StorageError) as error:
         _LOG.warning("the source cannot be indexed again: %s", error)
         return
-    if draft.plan.units.same_units(plan.units):
-        write_source_index(storage.join(location.output, layout.SOURCE_INDEX), draft.shards, draft.indexes)
+    if UnitTable.of(cut_units(shards, indexes, spec)).same_units(plan.units):
+        write_source_index(storage.join(location.output, layout.SOURCE_INDEX), shards, indexes)
 
 
 def _require_source(plan: Plan, location: BuildLocation) -> None:

@@ -22,7 +22,7 @@ from dentgen.pipeline.safe_places import require_safe_places
 from dentgen.report.card.write import write_description
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.html.page import write_report
-from dentgen.shards.index import mark_success, seal
+from dentgen.shards.index import mark_success, require_all_done, seal
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import anything_written, committed_units, first_reasons
 from dentgen.shards.plan import BuildLocation, Plan
@@ -123,14 +123,20 @@ def _build(spec: BuildSpec, workers: Workers | None, lease: Lease, progress: Pro
     return BuildOutcome(index, page, len(pending), tuple(reasons), actors)
 
 
-def finish(out: str, plan: Plan) -> tuple[DatasetIndex, str]:
+def finish(out: str, plan: Plan, *, again: bool = False) -> tuple[DatasetIndex, str]:
     """Seal a build of which no unit is pending; write card, contact sheet and report.
+
+    Args:
+        out: The build.
+        plan: Its plan.
+        again: As for ``seal``.
 
     Raises:
         BuildError: If nothing was written, or the ledger does not fit the plan; then nothing is sealed.
     """
+    require_all_done(out, plan)
     _require_written(out, plan)
-    index = seal(out, plan)
+    index = seal(out, plan, again=again)
     write_description(out, plan, index)
     write_contact_sheet(out)
     report = write_report(out, plan)

@@ -93,12 +93,19 @@ class _StoredIndexes(Known):
         """Note which shards are there.
 
         Raises:
-            ValueError: If a shard has no keys, or offsets that do not fit them.
+            ValueError: If a shard has no keys, or others than its offsets, splits and attributes.
         """
         lengths = (pc.list_value_length(table[name]).to_pylist() for name in ("keys", "offsets"))
         for keys, offsets in zip(*lengths, strict=True):
             if keys is None or offsets not in {0, keys + 1}:
                 raise ValueError(f"found {offsets} offsets for {keys} keys, expected none or one more than keys")
+        for name in ("keys", "offsets", "attributes"):
+            if any(chunk.flatten().null_count for chunk in table[name].chunks):
+                raise ValueError(f"found nulls in {name}")
+        for name in ("splits", "attributes"):
+            lengths = (pc.list_value_length(table[column]).to_pylist() for column in (name, "keys"))
+            if any(found not in {None, keys} for found, keys in zip(*lengths, strict=True)):
+                raise ValueError(f"found other numbers of {name} than of keys")
         columns = (table[name].to_pylist() for name in ("name", "size", "tag"))
         self._table, self._rows = table, {place: row for row, place in enumerate(zip(*columns, strict=True))}
 
@@ -108,6 +115,9 @@ class _StoredIndexes(Known):
     def in_order(self) -> Sequence[ShardIndex]:
         """The indexes by row."""
         return _Rows(self._table)
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._rows
 
     def __iter__(self) -> Iterator[Place]:
         return iter(self._rows)

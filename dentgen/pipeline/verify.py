@@ -40,12 +40,17 @@ def verify(out: str, progress: Callable[[int, int], None] | None = None) -> Iter
 def source_index_problems(out: str, plan: Plan) -> Iterator[Problem]:
     """Cut the indexed source into units once more, and compare them with those of the plan."""
     try:
-        places, indexes = read_indexed_shards(storage.join(out, layout.SOURCE_INDEX))
-    except StorageError as error:
-        yield Problem(layout.SOURCE_INDEX, str(error), derived=layout.SOURCE_INDEX)
+        units = _indexed_units(out, plan)
+    except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:  # of values that nobody wrote
+        yield Problem(layout.SOURCE_INDEX, f"cannot be read: {error}", derived=layout.SOURCE_INDEX)
         return
-    shards = [ConditionShard(name, "", "tar", size, tag) for name, size, tag in places]
-    units = UnitTable.of(cut_units(shards, indexes, plan.spec))
     if not units.same_units(plan.units):
         text = f"gives {len(units)} units that are not the {len(plan.units)} of the plan"
         yield Problem(layout.SOURCE_INDEX, text, derived=layout.SOURCE_INDEX)
+
+
+def _indexed_units(out: str, plan: Plan) -> UnitTable:
+    places, indexes = read_indexed_shards(storage.join(out, layout.SOURCE_INDEX))
+    # cutting looks at neither URL nor kind
+    shards = [ConditionShard(name, "", "tar", size, tag) for name, size, tag in places]
+    return UnitTable.of(cut_units(shards, indexes, plan.spec))

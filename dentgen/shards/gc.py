@@ -7,9 +7,10 @@ from collections.abc import Collection
 from dentgen import storage
 from dentgen.errors import BuildError
 from dentgen.shards import layout
+from dentgen.shards.index import sealed_indexes
 from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
-from dentgen.shards.verify_index import sealed_indexes
+from dentgen.shards.record_faults import record_faults
 from dentgen.storage import StoredFile
 
 
@@ -23,7 +24,8 @@ def stray_files(out: str, plan: Plan) -> list[StoredFile]:
         plan: Its plan.
 
     Raises:
-        BuildError: If units are pending: what looks like a leftover may be a unit about to be committed.
+        BuildError: If a record does not fit the plan, or units are pending: what looks like a leftover may be a unit
+            about to be committed.
     """
     done = committed_units(out)
     pending = [unit.name for unit in plan.units if unit.name not in done]
@@ -52,9 +54,13 @@ def _known_names(out: str, plan: Plan) -> set[str]:
     names = {layout.plan_head(), layout.plan_units(), layout.SOURCE_INDEX, *layout.TOP}
     names |= {layout.versioned(plan.segment, name) for name in layout.VERSIONED}
     names |= {f"{layout.SHARDS}/{entry.name}" for index in sealed_indexes(out) for entry in index.shards}
-    for record in read_ledgers(out, (unit.name for unit in plan.units)):
-        name = f"{record.unit:06d}"
-        names |= {layout.ledger(name), layout.shard(name)} if record.shard else {layout.ledger(name)}
+    for unit, record in zip(plan.units, read_ledgers(out, (unit.name for unit in plan.units)), strict=True):
+        for fault in record_faults(plan, unit, record):
+            raise BuildError(
+                file=storage.without_secrets(storage.join(out, layout.ledger(unit.name))), key=fault.key,
+                found=fault.found, expected=fault.expected, advice="repair the build first",
+            )  # fmt: skip
+        names |= {layout.ledger(unit.name)} | ({layout.shard(unit.name)} if record.shard else set())
     return names
 
 

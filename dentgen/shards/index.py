@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from dentgen.shards import layout
 from dentgen.shards.key_counter import KeyCounter
 from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.record_faults import record_faults
 from dentgen.shards.tar import json_bytes
 
@@ -101,14 +103,19 @@ class IndexBuilder:
         )
 
 
-def seal(out: str, plan: Plan) -> DatasetIndex:
+def seal(out: str, plan: Plan, *, again: bool = False) -> DatasetIndex:
     """Write the version's index and copy of the plan, the table of samples and the latest index.
+
+    Args:
+        out: The build.
+        plan: Its plan.
+        again: Every unit was verified, so what was sealed before may be replaced.
 
     Raises:
         BuildError: If a unit is not done, a record does not fit the plan, a key occurs twice, a shard is missing or
             truncated; then nothing is sealed.
     """
-    _require_all_done(out, plan)
+    require_all_done(out, plan)
     builder, keys = IndexBuilder(plan), KeyCounter()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / layout.SAMPLES
@@ -116,16 +123,59 @@ def seal(out: str, plan: Plan) -> DatasetIndex:
         _require_unique(out, plan, keys)
         with table.open("rb") as opened:
             index = builder.index(hashlib.file_digest(opened, "sha256").hexdigest())
+        if not again:
+            _require_as_sealed(out, index)
         _require_shards(out, index)
         content = json_bytes(index.model_dump(mode="json"))
         stored = (storage.read_if_exists(storage.join(out, name)) for name in (layout.plan_head(), layout.plan_units()))
         head, units = (found or b"" for found in stored)
-        copies = {layout.INDEX: content, layout.PLAN_COPY: head, layout.UNITS_COPY: units}
+        copies = {layout.INDEX: content}
+        if not plan_copy_is_sound(out, index.version, plan):
+            copies |= {layout.PLAN_COPY: head, layout.UNITS_COPY: units}
         for name, copied in copies.items():
             _publish_copy(storage.join(out, layout.versioned(index.version, name)), copied)
         storage.overwrite_from(storage.join(out, layout.SAMPLES), table)
     storage.overwrite(storage.join(out, layout.INDEX), content)
     return index
+
+
+def sealed_indexes(out: str) -> list[DatasetIndex]:
+    """The latest index and every version's copy, the newest first, as far as they can be read."""
+    names = [layout.INDEX, *(layout.versioned(version, layout.INDEX) for version in sealed_versions(out))]
+    found: list[DatasetIndex] = []
+    for name in names:
+        with suppress(StorageError):
+            found.append(read_index(out, name))
+    return found
+
+
+def plan_copy_is_sound(out: str, version: int, plan: Plan) -> bool:
+    """Whether a version's copy of the plan can be read and decides the same."""
+    names = [layout.versioned(version, name) for name in (layout.PLAN_COPY, layout.UNITS_COPY)]
+    try:
+        copied = read_plan(out, *names)
+        return copied.digest() == plan.digest() and copied.spec.digest() == copied.spec_digest
+    except (BuildError, StorageError):
+        return False
+
+
+def sealed_versions(out: str) -> list[int]:
+    """Numbers of the versions, the newest first; other names in their folder are not of a build."""
+    names = storage.list_names(storage.join(out, layout.VERSIONS))
+    return sorted((int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True)
+
+
+def _require_as_sealed(out: str, index: DatasetIndex) -> None:
+    """Refuse to seal a ledger that is not the one that was sealed before: its witnesses would be lost."""
+    sealed = {found.ledger_sha256 for found in sealed_indexes(out) if found.ledger_sha256}
+    if sealed and index.ledger_sha256 not in sealed:
+        raise BuildError(
+            "the ledger was changed since the build was sealed",
+            file=storage.without_secrets(storage.join(out, layout.LEDGER)),
+            found=index.ledger_sha256,
+            expected=" or ".join(sorted(sealed)),
+            advice=f"'dentgen repair {storage.without_secrets(out)}' finds what is right",
+        )
 
 
 def _publish_copy(url: str, content: bytes) -> None:
@@ -201,7 +251,12 @@ def _counted(records: Iterable[LedgerRecord], builder: IndexBuilder, keys: KeyCo
         yield record
 
 
-def _require_all_done(out: str, plan: Plan) -> None:
+def require_all_done(out: str, plan: Plan) -> None:
+    """Require that every unit is committed.
+
+    Raises:
+        BuildError: If one is not.
+    """
     done = committed_units(out)
     missing = [unit.name for unit in plan.units if unit.name not in done]
     if missing:

@@ -22,6 +22,8 @@ from dentgen.shards.tar import json_bytes
 _LOG = logging.getLogger(__name__)
 
 _THREADS: Final = 16
+#: Units whose records are asked for by name where a listing shows none.
+_ASKED_BY_NAME: Final = 16
 #: Records read ahead of whoever iterates over a ledger.
 _READ_AHEAD: Final = 64
 
@@ -128,9 +130,17 @@ def same_but_timing(one: LedgerRecord, other: LedgerRecord) -> bool:
 
 
 def anything_written(out: str) -> bool:
-    """Whether a unit with a shard was committed; a record that cannot be read counts as one."""
+    """Whether a unit with a shard was committed; a record that cannot be read counts as one.
+
+    A store may list late, so the first units and the index are also asked for by name: a wrong no would lose a plan.
+    """
+    first = (unit_name(number) for number in range(_ASKED_BY_NAME))
+    present = (unit for unit in first if storage.exists(ledger_url(out, unit)))
+    units = sorted(committed_units(out) | set(present))
     try:
-        return any(record.shard for record in read_ledgers(out, sorted(committed_units(out))))
+        return any(record.shard for record in read_ledgers(out, units)) or storage.exists(
+            storage.join(out, layout.INDEX)
+        )
     except StorageError:
         return True
 

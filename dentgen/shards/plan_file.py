@@ -50,6 +50,8 @@ def read_plan(out: str, head_name: str = layout.plan_head(), units_name: str = l
         units = UnitTable.from_parquet(content)
     except ValueError as error:
         raise BuildError(str(error), file=file) from error
+    if len(units) != head.num_units:
+        raise BuildError(file=file, found=f"{len(units)} units", expected=f"{head.num_units}, as the plan says")
     return Plan(head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units)
 
 

@@ -1,4 +1,4 @@
-"""Deterministic bytes: tar archives (USTAR, mtime 0, one owner), images and canonical JSON."""
+"""Deterministic bytes: tar archives (PAX, for ASCII names the same as USTAR), images and canonical JSON."""
 
 from __future__ import annotations
 

@@ -52,6 +52,8 @@ class UnitTable(Sequence[Unit]):
         if not table.schema.equals(SCHEMA):
             raise ValueError(f"found columns {table.schema.names}, expected {SCHEMA.names}")
         self._table = table.combine_chunks()
+        if nulls := [name for name in SCHEMA.names if table[name].null_count]:
+            raise ValueError(f"found nulls in {nulls}")
         columns = [table[name].to_pylist() for name in ("id", "start", "stop")]
         for number, (unit, start, stop) in enumerate(zip(*columns, strict=True)):
             if unit != number or start is None or stop is None or start >= stop:

@@ -7,23 +7,9 @@ from collections.abc import Iterator
 from dentgen import storage
 from dentgen.documents import DatasetIndex
 from dentgen.errors import StorageError
-from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.problem import Problem
 from dentgen.shards.tar import json_bytes
-
-
-def sealed_indexes(out: str) -> list[DatasetIndex]:
-    """The latest index and every version's copy, as far as they can be read."""
-    versions = storage.list_names(storage.join(out, layout.VERSIONS))
-    names = [layout.INDEX, *(layout.versioned(version, layout.INDEX) for version in reversed(versions))]
-    found: list[DatasetIndex] = []
-    for name in names:
-        try:
-            found.append(read_index(out, name))
-        except StorageError:
-            continue
-    return found
 
 
 def index_problems(out: str, name: str, expected: DatasetIndex) -> Iterator[Problem]:

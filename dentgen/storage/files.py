@@ -116,6 +116,8 @@ def file_state(url: str) -> StoredFile:
         StorageError: If it is not there or the storage cannot be reached.
     """
     fs, path = locate(url)
+    if is_web(url):
+        return _web_file(url, fs)
     fs.invalidate_cache(path)
     info = fs.info(path)
     return StoredFile(url, int(info["size"]), _tag(info))

@@ -21,6 +21,7 @@ def test_slow_packers_keep_the_order_and_take_their_time() -> None:
         assert time.perf_counter() - began >= 0.04
 
 
+@pytest.mark.slow
 def test_an_engine_that_packing_locks_waits_for_it(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     keys = sorted(demo_members)[:4]
     write_tar(tmp_path / "conditions" / "a.tar", {key: demo_members[key] for key in keys})

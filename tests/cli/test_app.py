@@ -131,7 +131,8 @@ def test_too_many_rejected_samples_are_no_success(
     assert tolerant.stdout.startswith("2 samples written, 2 rejected, of 4 planned\n")
 
 
-@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=[pytest.mark.ray, pytest.mark.slow])])
+@pytest.mark.slow
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.ray)])
 def test_ctrl_c_ends_with_one_clean_line_and_resumes(ray: bool, tmp_path: Path) -> None:
     out = tmp_path / "out"
     few = ("source.limit=6", "sampling.variants=1", "sampling.steps=2", "pipeline.samples_per_shard=1",
@@ -171,6 +172,7 @@ def test_wrong_use_is_exit_code_2(tmp_path: Path, here: Callable[..., Finished])
     assert here("generate", str(tmp_path / "not-there.yaml")).returncode == 2
 
 
+@pytest.mark.slow
 def test_phantoms_are_rendered_once_and_never_mixed(tmp_path: Path, here: Callable[..., Finished]) -> None:
     arguments = ("phantom", str(tmp_path / "p"), "--count", "6", "--seed", "2026", "--size", "48", "--shard-size", "3")
     assert "2 shards rendered now" in here(*arguments).stdout

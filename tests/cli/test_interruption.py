@@ -115,6 +115,7 @@ def _session_of(leader: int) -> Iterator[psutil.Process]:
                 yield process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "times", "code"), [(signal.SIGINT, 3, 130), (signal.SIGTERM, 1, 143)])
 def test_phantoms_end_and_keep_finished_shards(number: signal.Signals, times: int, code: int, tmp_path: Path) -> None:
     arguments = ["phantom", str(tmp_path / "p"), "--count", "60", "--size", "16", "--shard-size", "1"]

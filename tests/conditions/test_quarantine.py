@@ -55,6 +55,7 @@ def test_crashing_records_are_found_and_their_neighbours_used(
     assert accepted == [key for n, key in enumerate(keys) if n not in where]
 
 
+@pytest.mark.slow
 def test_crashing_pages_cost_only_their_row_group(
     tmp_path: Path, demo_members: dict[str, Members], crashing_children: None
 ) -> None:

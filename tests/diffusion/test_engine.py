@@ -138,6 +138,7 @@ def test_bits_do_not_depend_on_neighbours_or_order(miniature: Bundle, unipc: Sol
     assert torch.equal(latents(alone["c4"]), latents(together["c4"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6))
 def test_bits_do_not_depend_on_arrival_times(miniature: Bundle, seed: int) -> None:

@@ -18,6 +18,9 @@ from dentgen.shards.reader import read_samples
 from dentgen.shards.verify import verify_build
 from tests.faults.drivers import Ended, Rig
 
+#: Exit codes after SIGINT and SIGTERM.
+_INTERRUPTED, _TERMINATED = 130, 143
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -72,6 +75,9 @@ def tells_the_truth(ended: Ended) -> None:
     """Exit code 0 and a summary, or one error line; a killed driver may say nothing."""
     if ended.code == 0:
         assert ended.error == "", ended.text[-3000:]
+    elif ended.code in {_INTERRUPTED, _TERMINATED}:
+        assert "interrupted; finished work stays" in ended.text, ended.text[-3000:]
+        assert "Traceback" not in ended.text, ended.text[-3000:]
     elif ended.code > 0:
         assert ended.error, f"no single error line: {ended.text[-3000:]}"
         shown = ended.text.rpartition("\nerror: ")[2] if "\nerror: " in ended.text else ended.text

@@ -289,7 +289,8 @@ def test_files_that_are_damaged_missing_or_foreign(rig: Rig, tell: Tell) -> None
     (out / "shards/000002.tar").unlink()
     (out / "ledger/000003.json").write_text("{")
     (out / "ledger/000004.json").unlink()
-    (out / "shards/000099.tar").write_bytes(b"foreign")
+    (out / "orphans").mkdir()
+    (out / "orphans/000001-0123456789abcdef.tar").write_bytes(b"left")
     found = rig.command("verify", rig.out)
     rig.runs.pop()
     assert found.code == 1
@@ -300,7 +301,7 @@ def test_files_that_are_damaged_missing_or_foreign(rig: Rig, tell: Tell) -> None
     assert "4 problems" in repaired.text
     assert "4 units" in repaired.text
     listed = rig.command("gc", rig.out)
-    assert "shards/000099.tar" in listed.text
+    assert "orphans/000001-0123456789abcdef.tar" in listed.text
     verdict = judge(rig, hidden=4)
     assert verdict.strays == 1
     tell("files damaged, missing, foreign", "verify names them, repair restores, gc lists", verdict)

@@ -124,7 +124,7 @@ FAULTS = {
     ),
     "a repair that writes other bytes than were committed": (
         "dentgen/shards/ledger.py",
-        "    if sealed not in {None, record.sha256}:",
+        "    if claims and record.sha256 not in claims:",
         "    if False:",
         "tests/pipeline/test_repair.py::test_a_lost_record_lets_no_other_bytes_in",
     ),
@@ -136,8 +136,8 @@ FAULTS = {
     ),
     "a name that is not synced": (
         "dentgen/storage/conditional_put.py",
-        "        return False\n    sync_folder(final.parent)\n",
-        "        return False\n",
+        "        return None\n    sync_folder(final.parent)\n",
+        "        return None\n",
         "tests/storage/test_files.py::test_content_is_synced_before_its_name",
     ),
     "an object written without a condition": (
@@ -184,9 +184,9 @@ FAULTS = {
         "tests/shards/test_index.py::test_a_pending_unit_is_not_sealed",
     ),
     "a seal that does not add up the samples": (
-        "dentgen/shards/index.py",
-        "    if index.planned != index.written + index.rejected:",
-        "    if False:",
+        "dentgen/shards/record_faults.py",
+        '"samples": (len(record.samples), unit.samples(plan.spec.sampling.variants)),',
+        "",
         "tests/shards/test_index.py::test_a_ledger_that_does_not_add_up_is_not_sealed",
     ),
     "a seal that does not look for the shards": (
@@ -235,9 +235,21 @@ FAULTS = {
     ),
     "a seal that holds the whole ledger": (
         "dentgen/shards/index.py",
-        "_counted(read_ledgers(out, (unit.name for unit in plan.units)), builder))",
-        "_counted(list(read_ledgers(out, (unit.name for unit in plan.units))), builder))",
+        "_counted(_fitting_records(out, plan), builder, keys))",
+        "_counted(list(_fitting_records(out, plan)), builder, keys))",
         "tests/shards/test_index.py::test_memory_of_sealing_does_not_grow_with_the_ledger",
+    ),
+    "a second run that seals whatever the ledger says": (
+        "dentgen/shards/index.py",
+        "    if sealed and index.ledger_sha256 not in sealed:",
+        "    if False:",
+        "tests/pipeline/test_verify.py::test_a_second_run_does_not_seal_a_forged_ledger",
+    ),
+    "a ledger that is not compared with the samples of its shards": (
+        "dentgen/shards/verify_samples.py",
+        "        if found != expected:",
+        "        if False:",
+        "tests/pipeline/test_verify.py::test_tampering_is_named[ledger with another split]",
     ),
     "a plan whose units another attempt replaced": (
         "dentgen/shards/plan_file.py",

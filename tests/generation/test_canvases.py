@@ -126,6 +126,7 @@ def test_schedulers_by_name_config_and_options(source: Path) -> None:
     assert away(pictures(source, sampling={**own, "timesteps": [899, 299]}), two) > 0.5
 
 
+@pytest.mark.slow
 def test_a_photo_is_started_from_and_partly_kept(source: Path, demo_members: Members) -> None:
     photo = {key: image(members["photo.png"]).astype(np.int16) for key, members in demo_members.items()}
 
@@ -266,6 +267,7 @@ def test_the_tiny_decoder_and_tiles(source: Path, bundle: Path) -> None:
         pictures(source, model={"bundle": str(bundle), "decoder": "tiny"})
 
 
+@pytest.mark.slow
 def test_prompts_and_noise_on_the_way_to_others(source: Path) -> None:
     far = {"variants": 3, "seed": 5, "seed_to": 9, "prompt": "white teeth", "prompt_to": "yellow teeth, inflamed gum"}
     made = samples(source, sampling=far)

@@ -153,6 +153,7 @@ def test_a_folder_that_is_no_bundle_is_one_problem(tmp_path: Path) -> None:
     assert (problem.file, problem.found) == (str(tmp_path), "no tokenizer, text_encoder, vae, unet, scheduler")
 
 
+@pytest.mark.slow
 def test_odd_tokenizers_and_schedules_are_the_same_error_when_loading(bundle_copy: Path) -> None:
     """What verification finds first is what loading raises."""
     config = bundle_copy / "tokenizer" / "tokenizer_config.json"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from dentgen.conditions.labels import FDI_NUMBERS, RESTORATION, TOOTH, mirror_normal
-from dentgen.phantom.anatomy import DENTITIONS
+from dentgen.phantom.anatomy import DENTITIONS, Dentition
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, VIEWS, View
 from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.prompt import ARCH_OF_VIEW, LIGHT_WORD, SCAN_LIGHT_WORD
@@ -35,9 +36,15 @@ def relit() -> list[Phantom]:
 @pytest.fixture(scope="module", params=DENTITIONS)
 def records(request: pytest.FixtureRequest) -> dict[View, list[Phantom]]:
     """Records of three patients by view."""
+    return _rendered(request.param)
+
+
+@lru_cache
+def _rendered(dentition: Dentition) -> dict[View, list[Phantom]]:
+    """Rendered once: pytest sets a fixture with parameters up again for every test."""
     found: dict[View, list[Phantom]] = {view: [] for view in VIEWS}
     for number in range(40, 43):
-        for view, phantom in zip(VIEWS, render_patient(5, number, SIZE, dentition=request.param), strict=True):
+        for view, phantom in zip(VIEWS, render_patient(5, number, SIZE, dentition=dentition), strict=True):
             found[view].append(phantom)
     return found
 

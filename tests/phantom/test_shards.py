@@ -63,6 +63,7 @@ def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
     assert list(written(tmp_path)) == [f"s5-p000000-{VIEWS[0]}"]
 
 
+@pytest.mark.slow
 def test_other_options_are_another_set(relit: Path) -> None:
     with pytest.raises(SpecError) as caught:
         write_phantoms(str(relit), PhantomSet(count=13, seed=5, size=24, shard_size=3), workers=1)

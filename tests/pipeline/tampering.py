@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,6 +104,22 @@ def _replaced_with_its_record(out: Path) -> None:
     _edited("ledger/000001.json", lambda record: record.update(changes))(out)
 
 
+def _no_archive(out: Path) -> None:
+    """A shard that is no archive, and a record that fits it."""
+    (out / "shards" / "000001.tar").write_bytes(b"x")
+    _record(bytes=1, sha256=hashlib.sha256(b"x").hexdigest())(out)
+
+
+def _source_index(change: Callable[[list[dict[str, Any]]], object]) -> Tamper:
+    def tamper(out: Path) -> None:
+        table = pq.read_table(out / "plan" / "source.parquet")
+        rows = table.to_pylist()
+        change(rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), out / "plan" / "source.parquet")
+
+    return tamper
+
+
 def _plan_spec(section: str, **changes: Any) -> Tamper:
     return _edited("plan/000000.json", lambda head: head["spec"][section].update(changes))
 
@@ -142,6 +159,10 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
     "ledger with another group": (_status(group="forged"), "shards/000001.tar"),
     "ledger with another prompt": (_status(prompt="forged"), "shards/000001.tar"),
     "ledger with another licence": (_status(source_license="forged"), "shards/000001.tar"),
+    "ledger with an absurd light": (_status(light_level=10**30), "ledger/000001.json"),
+    "ledger with an absurd tooth": (_status(teeth=[-1]), "ledger/000001.json"),
+    "ledger with a warning of a rejected sample": (
+        _edited("ledger/000002.json", lambda r: r["samples"][-1].update(warnings=["forged"])), "ledger/000002.json"),
     "ledger with another light": (_status(light_level=3), "shards/000001.tar"),
     "ledger with another reason": (_edited("ledger/000002.json", lambda r: r["samples"][-1].update(reason="forged")),
                                    "ledger/000002.json"),
@@ -180,6 +201,13 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
     "a copy of the plan that is none": (_text("versions/0/plan.json", "{"), "versions/0/plan.json"),
     "units that are none": (_text("plan/000000.units.parquet", "PAR1"), "plan/000000.json"),
     "source index that is none": (_text("plan/source.parquet", "PAR1"), "plan/source.parquet"),
+    "source index with a key twice": (
+        _source_index(lambda rows: rows[0]["keys"].__setitem__(1, rows[0]["keys"][0])), "plan/source.parquet"),
+    "source index with another offset": (_source_index(lambda rows: rows[0]["offsets"].__setitem__(2, 1)),
+                                         "plan/source.parquet"),
+    "source index without a key": (_source_index(lambda rows: rows[0]["keys"].__setitem__(0, None)),
+                                   "plan/source.parquet"),
+    "a shard that is no archive with its record": (_no_archive, "shards/000001.tar"),
     "a bit flipped": (_flipped, "shards/000001.tar"),
     "a shard cut off": (_cut, "shards/000001.tar"),
     "shards exchanged": (_swapped, "shards/000001.tar"),

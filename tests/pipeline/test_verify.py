@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.errors import BuildError
+from dentgen.errors import BuildError, SpecChangedError
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.pipeline.verify import verify
@@ -67,6 +67,44 @@ def test_tampering_is_mended(case: str, sound: Path, out: Path) -> None:
     assert outcome.left == ()
     assert records(out) == records(sound)
     assert content(out) == content(sound)
+
+
+FORGED = ["ledger with another hash", "ledger with another split", "ledger with another light"]
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_a_second_run_does_not_seal_a_forged_ledger(case: str, sound: Path, out: Path) -> None:
+    """Its witnesses would be lost."""
+    TAMPERINGS[case][0](out)
+    before = content(out)
+    with pytest.raises(BuildError) as caught:
+        build(small_spec(out.parent / "conditions", out, sampling={"steps": 1}), use_ray=False)
+    assert "dentgen repair" in caught.value.advice
+    assert content(out) == before
+    assert list(verify(str(sound))) == []
+
+
+def test_a_run_does_not_continue_under_a_forged_plan(out: Path) -> None:
+    (out / "ledger" / "000002.json").unlink()
+    TAMPERINGS["plan with another seed"][0](out)
+    with pytest.raises(SpecChangedError) as caught:
+        build(small_spec(out.parent / "conditions", out, sampling={"steps": 1}), use_ray=False)
+    assert "stored plan" in caught.value.message
+
+
+def test_other_names_among_the_versions_do_no_harm(out: Path) -> None:
+    (out / "versions" / ".DS_Store").write_bytes(b"")
+    assert list(verify(str(out))) == []
+
+
+def test_a_head_that_decides_the_same_is_named_and_no_copy_is_lost(out: Path) -> None:
+    copied = (out / "versions" / "0" / "plan.json").read_bytes()
+    head = json.loads((out / "plan" / "000000.json").read_bytes())
+    head["spec"]["source"]["path"] = "./elsewhere"
+    (out / "plan" / "000000.json").write_text(json.dumps(head))
+    assert [problem.place for problem in verify(str(out))] == ["versions/0/plan.json"]
+    repair(str(out), use_ray=False)
+    assert (out / "versions" / "0" / "plan.json").read_bytes() == copied
 
 
 @pytest.mark.parametrize("case", LEASES)

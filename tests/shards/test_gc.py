@@ -79,3 +79,11 @@ def test_a_file_that_is_gone_already_is_no_error(tmp_path: Path, plan: Plan) -> 
     remove_files(strays)
     remove_files(strays)
     assert listed(tmp_path, plan) == []
+
+
+def test_nothing_is_listed_while_a_record_does_not_fit(tmp_path: Path, plan: Plan) -> None:
+    record = tmp_path / "ledger" / "000002.json"
+    record.write_bytes((tmp_path / "ledger" / "000000.json").read_bytes())
+    with pytest.raises(BuildError) as caught:
+        stray_files(str(tmp_path), plan)
+    assert (caught.value.file, caught.value.key) == (str(record), "unit")

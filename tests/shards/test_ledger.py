@@ -232,6 +232,13 @@ def test_whether_anything_was_written(written: bool, tmp_path: Path) -> None:
     assert anything_written(str(tmp_path)), "what cannot be read may be a sample"
 
 
+def test_a_listing_that_is_late_hides_nothing_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(str(tmp_path), b"data", record(b"data", 2))
+    monkeypatch.setattr(storage, "list_names", lambda _: [])
+    assert committed_units(str(tmp_path)) == set()
+    assert anything_written(str(tmp_path))
+
+
 def test_first_reasons_are_different_ones(tmp_path: Path) -> None:
     for unit, reason in enumerate(("b", "a", "b", "c", "d")):
         status = SampleStatus(key="k-v000", source_key="k", variant=0, status="rejected", reason=reason)

@@ -29,6 +29,14 @@ def test_the_same_members_give_the_same_bytes() -> None:
     assert hashlib.sha256(first).hexdigest() == "9a17658fe5134eba569602158bf04fd6720b28ad39512d05f5a0441ff0fbfc44"
 
 
+def test_a_name_that_is_not_ascii_is_read_by_others(tmp_path: Path) -> None:
+    """It is in a header of PAX."""
+    (tmp_path / "x.tar").write_bytes(tar_bytes([("zähne", {"json": b"{}"})]))
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        assert archive.getnames() == ["zähne.json"]
+    assert [key for key, _ in tar_samples((tmp_path / "x.tar").read_bytes())] == ["zähne"]
+
+
 def test_headers_hold_nothing_of_this_machine() -> None:
     with tarfile.open(fileobj=BytesIO(tar_bytes(SAMPLES))) as archive:
         for info in archive:

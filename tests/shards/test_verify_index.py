@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dentgen.documents import DatasetIndex
-from dentgen.shards.index import read_index
-from dentgen.shards.verify_index import index_problems, sealed_indexes
+from dentgen.shards.index import read_index, sealed_indexes
+from dentgen.shards.verify_index import index_problems
 from tests.report.fake_builds import fake_build, written
 
 

@@ -348,6 +348,7 @@ def test_odd_names_are_names(root: str) -> None:
         assert sum(files.exists(files.join(root, other)) for other in odd_names) == left
 
 
+@pytest.mark.slow
 def test_thousands_of_keys_are_listed(s3_root: str) -> None:
     """S3 lists a thousand keys at a time."""
     import boto3

@@ -115,6 +115,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(phantoms: str, famil
         assert float(a["gradient_norm"]) == pytest.approx(float(b["gradient_norm"]), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2e-2), ("float16", 2e-3)])
 def test_mixed_precision_follows_full_precision(
     phantoms: str, family: Path, tmp_path: Path, dtype: str, tolerance: float

@@ -13,6 +13,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import linked_bundle, losses_of, train_spec, weights_of
 
 
+@pytest.mark.slow
 def test_validation_writes_previews_and_losses(phantoms: str, family: Path, tmp_path: Path) -> None:
     """And changes nothing in the run."""
     plain, seen = linked_bundle(family, tmp_path / "plain"), linked_bundle(family, tmp_path / "seen")

@@ -90,13 +90,13 @@ def test_settings_of_ray_data_are_restored() -> None:
     context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     before = context.max_errored_blocks, context.enable_progress_bars, logger.level
     context.max_errored_blocks, context.enable_progress_bars = 7, True
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.DEBUG)
     try:
         with dataset._quiet_ray_data():
             assert (context.max_errored_blocks, context.enable_progress_bars) == (0, False)
-            assert logger.level == logging.WARNING
+            assert logger.level == logging.ERROR
         assert (context.max_errored_blocks, context.enable_progress_bars) == (7, True)
-        assert logger.level == logging.ERROR
+        assert logger.level == logging.DEBUG
     finally:
         context.max_errored_blocks, context.enable_progress_bars = before[:2]
         logger.setLevel(before[2])

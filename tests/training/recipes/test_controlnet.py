@@ -13,6 +13,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["controlnet", "control-lora"])
 def test_control_nets_load_and_control(phantoms: str, family: Path, tmp_path: Path, recipe: str) -> None:
     folder = copied_bundle(family, tmp_path)

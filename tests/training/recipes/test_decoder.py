@@ -26,6 +26,7 @@ def test_a_tiny_decoder_loads(phantoms: str, family: Path, tmp_path: Path, value
     assert load_bundle(str(folder / "bundle"), decoder="tiny").tiny_decoder is not None
 
 
+@pytest.mark.slow
 def test_sharpening_the_decoder_leaves_the_encoder(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     run_training(train_spec(phantoms, folder, "decoder", decoder="kl"))

@@ -16,6 +16,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
 
+@pytest.mark.slow
 def test_an_lcm_lora_loads_and_changes_the_unet(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     run_training(train_spec(phantoms, folder, "lcm-lora", learning_rate=0.01, validate_steps=4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from dentgen.models.bundle import find_bundle, load_bundle
@@ -13,6 +14,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
 
+@pytest.mark.slow
 def test_text_to_image_trains_without_control(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     control = (folder / "bundle" / "controlnet" / "diffusion_pytorch_model.safetensors").read_bytes()
