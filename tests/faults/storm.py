@@ -100,7 +100,7 @@ class Storm:
             package(rig)
             self._one_build(rig)
             judge(rig)
-            disturbed_commands(rig, self._seed, self._builds, lambda n: self._count(f"another command at change {n}"))
+            disturbed_commands(rig, self._seed, self._builds, self._count)
             verdicts.append(judge(rig, hidden=_REPAIRED))
             say(f"build {self._builds}: {len(rig.runs)} runs, {verdicts[-1]}")
         return verdicts
@@ -109,13 +109,9 @@ class Storm:
         whole, cut = self._folder / "whole-training", self._folder / "cut-training"
         spec = self._folder / "train.yaml"
         spec.write_text(self._training("cut").model_dump_json())
-        disturbed_relight(
-            rig, self._folder / "conditions", self._folder / "whole-relit", self._seed,
-            lambda n: self._count(f"relight at change {n}"),
-        )  # fmt: skip
-        disturbed_training(
-            rig, spec, cut / "adapter", whole / "adapter", self._seed, lambda n: self._count(f"train at change {n}")
-        )
+        conditions, relit = self._folder / "conditions", self._folder / "whole-relit"
+        disturbed_relight(rig, conditions, relit, self._seed, self._count)
+        disturbed_training(rig, spec, cut / "adapter", whole / "adapter", self._seed, self._count)
 
     def _one_build(self, rig: Rig) -> None:
         """Disturb one build until it is finished or no kills are left."""

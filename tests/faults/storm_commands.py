@@ -17,10 +17,10 @@ from tests.faults.drivers import Rig, nothing
 from tests.faults.kills import dies_around, dies_at
 from tests.training.runs import weights_of
 
-#: Runs a command until it ends by itself; killed at drawn points before.
-Kill = Callable[[int], None]
-#: Changes of the storage in a command; a kill that is drawn too late lets it finish.
-CHANGES = 40
+#: Notes a kill: of which command, and where.
+Kill = Callable[[str], None]
+#: About as many changes as a command makes; a kill that is drawn too late lets it finish.
+CHANGES = {"repair": 30, "gc": 5, "report": 4, "relight": 8, "train": 30}
 
 Damage = Callable[[str], object]
 
@@ -56,7 +56,7 @@ def disturbed_commands(rig: Rig, seed: int, number: int, count: Kill) -> None:
         rig: The build.
         seed: Seed of the storm.
         number: Number of the build.
-        count: Called with the number of the command that was killed.
+        count: Called for every kill.
     """
     draw = numpy_generator("storm-commands", seed, number)
     DAMAGES[number % len(DAMAGES)](rig.out)
@@ -86,13 +86,13 @@ def disturbed_training(rig: Rig, spec: Path, run: Path, whole: Path, seed: int, 
 def _until_done(rig: Rig, draw: np.random.Generator, count: Kill, *words: str, most: int = 3) -> None:
     """Run a command until it ends by itself, killed at most a few times before."""
     for kill in range(most + 1):
-        point = int(draw.integers(1, CHANGES))
+        point = int(draw.integers(1, CHANGES[words[0]]))
         fault = dies_around(point) if draw.integers(2) or storage.is_remote(rig.out) else dies_at(point)
         ended = rig.command(*words, fault=fault if kill < most else nothing)
         assert ended.code in {0, -9}, f"{words}: {ended.text[-3000:]}"
         if ended.code == 0:
             return
-        count(point)
+        count(f"{words[0]} at change {point}")
 
 
 def _digests(folder: Path) -> dict[str, str]:
