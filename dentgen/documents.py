@@ -210,7 +210,7 @@ class UnitTiming(Document):
     """When and how fast a unit was generated, for reports."""
 
     started: float = Field(ge=0, lt=1e11, description="Unix time, seconds.")
-    seconds: float = Field(ge=0, lt=1e11, description="Duration from reading to packing.")
+    seconds: float = Field(gt=-1e11, lt=1e11, description="Duration from reading to packing.")
     committed: float = Field(default=0.0, ge=0, lt=1e11, description="Unix time of the commit, seconds.")
     worker: str = Field(description="Anonymous name of the process that generated it.")
 
