@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA, YES_NO_ATTRIBUTES
+from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA
+from dentgen.words import as_word, attribute_word, checked_text
 
 
 class Document(BaseModel):
@@ -18,67 +17,8 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_MAX_WORD: Final = 200
 _MAX_NAME: Final = 1000
 _MAX_PROMPT: Final = 10_000
-#: What tables and spreadsheets write where nothing is known.
-_UNKNOWN: Final = frozenset({"", "nan", "null", "n/a", "none", "unknown"})
-_YES_NO: Final = {"true": "yes", "1": "yes", "yes": "yes", "false": "no", "0": "no", "no": "no"}
-
-
-def as_word(value: object) -> str:
-    """Numbers and booleans as text, because attributes are words; "" for NaN and anything that is not a scalar.
-
-    Raises:
-        ValueError: If a number is infinite or has more digits than a word may have letters.
-    """
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            if abs(value) >= 10**_MAX_WORD:
-                raise ValueError(f"found a number of over {_MAX_WORD} digits, expected a word")
-            return str(value)
-        case float() if not math.isfinite(value):
-            if math.isinf(value):
-                raise ValueError(f"found {value}, expected a finite number")
-            return ""
-        case float():
-            return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
-        case str():
-            return value
-        case _:
-            return ""
-
-
-def attribute_word(name: str, value: object) -> str:
-    """Value of an attribute as it is compared and stored: "" if it is unknown, yes or no where that is the question.
-
-    Args:
-        name: Name of the attribute.
-        value: Text, number or boolean, as a record's JSON or a spec's ``oversample`` has it.
-
-    Raises:
-        ValueError: If it is too long or has control characters.
-    """
-    word = _text(as_word(value).strip(), _MAX_WORD)
-    if word.lower() in _UNKNOWN:
-        return ""
-    return _YES_NO.get(word.lower(), word) if name in YES_NO_ATTRIBUTES else word
-
-
-def _text(text: str, most: int, allowed: str = "") -> str:
-    """The text, unless it is longer than ``most`` or has control characters or halves of characters.
-
-    Raises:
-        ValueError: If it is or has.
-    """
-    if len(text) > most:
-        raise ValueError(f"found {len(text)} characters, expected at most {most}")
-    wrong = next((c for c in text if unicodedata.category(c) in {"Cc", "Cs"} and c not in allowed), "")
-    if wrong:
-        raise ValueError(f"found the character {wrong!a}, expected text without control characters")
-    return text
 
 
 def _word(value: object, info: ValidationInfo) -> str:
@@ -89,11 +29,11 @@ def _name(value: object) -> object:
     """A text or number as text; anything else is left to pydantic to refuse."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return value
-    return _text(as_word(value), _MAX_NAME)
+    return checked_text(as_word(value), _MAX_NAME)
 
 
 def _prompt(value: object) -> object:
-    return _text(value, _MAX_PROMPT, "\t\n\r") if isinstance(value, str) else value
+    return checked_text(value, _MAX_PROMPT, "\t\n\r") if isinstance(value, str) else value
 
 
 _Word = Annotated[str, BeforeValidator(_word, json_schema_input_type=str | int | float | bool | None)]

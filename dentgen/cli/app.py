@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
@@ -361,13 +362,17 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
     """
     announce(f"gc: {out}")
     from dentgen.shards.gc import remove_files, stray_files
+    from dentgen.shards.lease import hold_lease
     from dentgen.shards.plan_file import read_plan
 
-    strays = stray_files(out, read_plan(out))
-    for file in strays:
-        typer.echo(f"{file.size:>12} {shown_name(file.url)}")
-    if remove:
-        remove_files(strays)
+    standing = read_plan(out)
+    # what looks like a leftover may be what somebody is repairing right now
+    with hold_lease(out, standing.spec.pipeline.lease_seconds) if remove else nullcontext():
+        strays = stray_files(out, standing)
+        for file in strays:
+            typer.echo(f"{file.size:>12} {shown_name(file.url)}")
+        if remove:
+            remove_files(strays)
     typer.echo(f"{len(strays)} files, {sum(file.size for file in strays)} bytes{' removed' if remove else ''}")
 
 

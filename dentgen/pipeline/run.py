@@ -22,6 +22,8 @@ from dentgen.pipeline.safe_places import require_safe_places
 from dentgen.report.card.write import write_description
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.html.page import write_report
+from dentgen.report.sample_table import stream_samples
+from dentgen.shards import layout
 from dentgen.shards.index import mark_success, require_all_done, seal
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import anything_written, committed_units, first_reasons
@@ -81,12 +83,14 @@ def build(
 
 @contextmanager
 def _no_empty_folders(out: str) -> Iterator[None]:
-    """If the block fails, remove the empty folders that it leaves."""
+    """If the block fails, remove the empty folders that it leaves: those of a build, and the output if it is new."""
+    names = [layout.PLAN, layout.SHARDS, layout.LEDGER, layout.ORPHANS, *([] if storage.exists(out) else [""])]
     try:
         yield
     except BaseException:
         with suppress(StorageError):  # must not hide the error that ended the build
-            storage.remove_empty_folders(out)
+            for name in names:
+                storage.remove_if_empty(storage.join(out, name) if name else out)
         raise
 
 
@@ -119,7 +123,7 @@ def _build(spec: BuildSpec, workers: Workers | None, lease: Lease, progress: Pro
     actors = make_units(plan, pending, location, workers, lease, progress=report)
     lease.check()
     index, page = finish(location.output, plan)
-    reasons = first_reasons(location.output, (unit.name for unit in plan.units)) if index.rejected else []
+    reasons = _first_reasons(location.output) if index.rejected else []
     return BuildOutcome(index, page, len(pending), tuple(reasons), actors)
 
 
@@ -142,6 +146,16 @@ def finish(out: str, plan: Plan, *, again: bool = False) -> tuple[DatasetIndex, 
     report = write_report(out, plan)
     mark_success(out)
     return index, report
+
+
+def _first_reasons(out: str, most: int = 3) -> list[str]:
+    """The first different reasons for which samples of a sealed build were rejected."""
+    reasons: dict[str, None] = {}
+    for batch in stream_samples(out, ["reason"]):
+        reasons |= dict.fromkeys(batch.rejected["reason"].unique().to_pylist())
+        if len(reasons) >= most:
+            break
+    return list(reasons)[:most]
 
 
 def _require_written(out: str, plan: Plan) -> None:

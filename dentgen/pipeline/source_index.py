@@ -63,11 +63,21 @@ class PackedIndexes(Sequence[ShardIndex]):
         self._chunks: list[pa.RecordBatch] = []
         self._ends: list[int] = []
 
+    @classmethod
+    def of(cls, table: pa.Table) -> PackedIndexes:
+        """The indexes in a stored table, in its order."""
+        packed = cls()
+        for batch in table.select(_INDEX_SCHEMA.names).to_batches():
+            packed._append(batch)
+        return packed
+
     def pack(self, indexes: Sequence[ShardIndex]) -> None:
         """Append indexes."""
-        rows = [_to_row(index) for index in indexes]
-        self._chunks.append(pa.RecordBatch.from_pylist(rows, schema=_INDEX_SCHEMA))
-        self._ends.append(len(self) + len(rows))
+        self._append(pa.RecordBatch.from_pylist([_to_row(index) for index in indexes], schema=_INDEX_SCHEMA))
+
+    def _append(self, batch: pa.RecordBatch) -> None:
+        self._chunks.append(batch)
+        self._ends.append(len(self) + batch.num_rows)
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -112,10 +122,6 @@ class _StoredIndexes(Known):
     def __getitem__(self, place: Place) -> ShardIndex:
         return _from_row(self._table.slice(self._rows[place], 1).to_pylist()[0])
 
-    def in_order(self) -> Sequence[ShardIndex]:
-        """The indexes by row."""
-        return _Rows(self._table)
-
     def __contains__(self, place: object) -> bool:
         return place in self._rows
 
@@ -124,27 +130,6 @@ class _StoredIndexes(Known):
 
     def __len__(self) -> int:
         return len(self._rows)
-
-
-class _Rows(Sequence[ShardIndex]):
-    """Indexes of a table, each made when it is asked for."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-
-    def __len__(self) -> int:
-        return int(self._table.num_rows)
-
-    @overload
-    def __getitem__(self, number: int) -> ShardIndex: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[ShardIndex]: ...
-    def __getitem__(self, number: int | slice) -> ShardIndex | list[ShardIndex]:
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return _from_row(self._table.slice(number, 1).to_pylist()[0])
 
 
 def index_source(
@@ -207,7 +192,7 @@ def read_indexed_shards(url: str) -> tuple[list[Place], Sequence[ShardIndex]]:
         stored = _StoredIndexes(table)
     except UNREADABLE as error:
         raise StorageError(f"cannot be read: {error}", file=storage.without_secrets(url)) from error
-    return list(stored), stored.in_order()
+    return list(stored), PackedIndexes.of(table)
 
 
 def _read_table(url: str) -> pa.Table:

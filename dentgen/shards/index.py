@@ -87,6 +87,11 @@ class IndexBuilder:
                 )
             )
 
+    @property
+    def ledger_sha256(self) -> str:
+        """Digest of the records that were added."""
+        return self._ledger.hexdigest()
+
     def index(self, samples_sha256: str) -> DatasetIndex:
         """The index of what was added, beside a table of samples."""
         return DatasetIndex(
@@ -97,7 +102,7 @@ class IndexBuilder:
             written=self._written,
             rejected=self._rejected,
             plan_sha256=self._plan.digest(),
-            ledger_sha256=self._ledger.hexdigest(),
+            ledger_sha256=self.ledger_sha256,
             samples_sha256=samples_sha256,
             shards=tuple(self._shards),
         )

@@ -132,17 +132,24 @@ def same_but_timing(one: LedgerRecord, other: LedgerRecord) -> bool:
 def anything_written(out: str) -> bool:
     """Whether a unit with a shard was committed; a record that cannot be read counts as one.
 
-    A store may list late, so the first units and the index are also asked for by name: a wrong no would lose a plan.
+    A store may list late, so that where the listing shows nothing, the index and the first units are asked for by name:
+    a wrong no would lose a plan.
     """
-    first = (unit_name(number) for number in range(_ASKED_BY_NAME))
-    present = (unit for unit in first if storage.exists(ledger_url(out, unit)))
-    units = sorted(committed_units(out) | set(present))
     try:
-        return any(record.shard for record in read_ledgers(out, units)) or storage.exists(
-            storage.join(out, layout.INDEX)
-        )
+        return _has_shard(out, sorted(committed_units(out))) or _has_shard(out, _present(out))
     except StorageError:
         return True
+
+
+def _has_shard(out: str, units: Iterable[str]) -> bool:
+    return any(record.shard for record in read_ledgers(out, units))
+
+
+def _present(out: str) -> Iterator[str]:
+    """Units that are there by name, among the first ones; all of them if the build was sealed."""
+    sealed = storage.exists(storage.join(out, layout.INDEX))
+    names = (unit_name(number) for number in range(_ASKED_BY_NAME))
+    return (name for name in names if sealed or storage.exists(ledger_url(out, name)))
 
 
 def first_reasons(out: str, units: Iterable[str], most: int = 3) -> list[str]:

@@ -49,11 +49,11 @@ def verify_build(
     complete, blamed, rejecting = True, False, list[Unit]()
     for number, (unit, record, problems) in enumerate(_checked_units(out, plan, done, label_values), 1):
         found = [*problems, *table.unit_problems(unit, record)]
+        found += _unwitnessed(unit, record, sealed) if record is not None else []
         blamed = blamed or bool(found)
         yield from found
         complete = complete and record is not None
         if record is not None:
-            yield from _unwitnessed(unit, record, sealed)
             keys.add(record)
             builder.add(record)
             rejecting += [unit] if record.rejected else []
@@ -100,8 +100,8 @@ def _shard_problems(
 ) -> Iterator[Problem]:
     place = layout.shard(unit.name)
     try:
-        url = storage.join(out, place)
-        data = storage.read_range(url, 0, record.bytes + 1) if storage.exists(url) else None
+        # what replaced a shard may be far larger
+        data = storage.read_if_exists(storage.join(out, place), most=record.bytes + 1)
     except StorageError as error:
         yield Problem(place, str(error))  # no unit: an outage is nothing to repair
         return
@@ -134,7 +134,7 @@ def _unwitnessed(unit: Unit, record: LedgerRecord, sealed: list[dict[str, tuple[
 def _unnamed_change(builder: IndexBuilder, indexes: list[DatasetIndex], rejecting: list[Unit]) -> Iterator[Problem]:
     """A ledger that no index knows though shards and table agree with it: rejected samples were changed."""
     sealed = {index.ledger_sha256 for index in indexes}
-    if len(indexes) > 1 and len(sealed) == 1 and builder.index("").ledger_sha256 not in sealed:
+    if len(indexes) > 1 and len(sealed) == 1 and builder.ledger_sha256 not in sealed:
         for unit in rejecting:
             yield Problem(layout.ledger(unit.name), "the ledger is not the one that was sealed", unit.id)
 

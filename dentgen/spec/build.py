@@ -22,7 +22,6 @@ from pydantic import (
 )
 
 from dentgen import storage
-from dentgen.documents import as_word, attribute_word
 from dentgen.errors import SpecError, StorageError
 from dentgen.records import (
     ATTRIBUTES,
@@ -33,6 +32,7 @@ from dentgen.records import (
     ConditionName,
     ImageFormat,
 )
+from dentgen.words import as_word, attribute_word
 
 SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"

@@ -166,8 +166,12 @@ def read_bytes(url: str) -> bytes:
 
 
 @_maps_errors("read")
-def read_if_exists(url: str) -> bytes | None:
-    """Whole content of a file, None if there is none.
+def read_if_exists(url: str, most: int | None = None) -> bytes | None:
+    """Content of a file, None if there is none.
+
+    Args:
+        url: The file.
+        most: Bytes that are read of a larger file; None reads all.
 
     Raises:
         StorageError: If the storage cannot be reached.
@@ -175,7 +179,7 @@ def read_if_exists(url: str) -> bytes | None:
     fs, path = locate(url)
     fs.invalidate_cache(path)  # another process may just have written or removed it
     try:
-        content: bytes = fs.cat_file(path)
+        content: bytes = fs.cat_file(path, start=0 if most else None, end=most)
     except FileNotFoundError:
         return None
     return content
@@ -334,18 +338,15 @@ def remove(url: str) -> None:
 
 
 @_maps_errors("removed")
-def remove_empty_folders(url: str) -> None:
-    """Remove the empty folders in a local folder, and the folder itself if nothing is left; elsewhere there are none.
+def remove_if_empty(url: str) -> None:
+    """Remove a local folder if it is there and empty; object stores have no folders.
 
     Raises:
-        StorageError: If one cannot be removed.
+        StorageError: If it cannot be removed.
     """
     fs, path = locate(url)
-    if not isinstance(fs, LocalFileSystem) or not Path(path).is_dir():
-        return
-    for folder, _, _ in os.walk(path, topdown=False):
-        if not any(os.scandir(folder)):
-            Path(folder).rmdir()
+    if isinstance(fs, LocalFileSystem) and Path(path).is_dir() and not any(os.scandir(path)):
+        Path(path).rmdir()
 
 
 def relative_name(root: str, url: str) -> str:

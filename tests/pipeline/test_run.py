@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dentgen.errors import BuildError
+from dentgen.errors import BuildError, BundleError
 from dentgen.generation.generator import Generator
 from dentgen.pipeline import run
 from dentgen.pipeline.actors.commit_stage import UnitOutcome
@@ -19,7 +19,7 @@ from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import committed_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.build import BuildSpec
-from tests.conftest import problems, small_spec
+from tests.conftest import problems, small_spec, write_tar
 
 
 def quick_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> BuildSpec:
@@ -126,3 +126,24 @@ def test_finishing_again_gives_the_same_dataset(small_source: Path, tmp_path: Pa
     index, _ = finish(str(tmp_path / "out"), make_plan(spec))
     assert index == read_index(str(tmp_path / "out"))
     assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
+
+
+def test_a_failed_start_leaves_nothing_of_its_own_and_everything_of_others(small_source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    spec = quick_spec(small_source, out, model={"adapters": {"misspelt": 1.0}})
+    with pytest.raises(BundleError):
+        build(spec, use_ray=False)
+    assert not out.exists()
+    (out / "mine" / "empty").mkdir(parents=True)
+    with pytest.raises(BundleError):
+        build(spec, use_ray=False)
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == ["mine", "mine/empty"]
+
+
+def test_the_first_reasons_of_rejections_are_told(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+    whole, *torn = sorted(demo_members)[:3]
+    members = {key: {**demo_members[key], "seg.png": b"torn"} for key in torn}
+    write_tar(tmp_path / "s" / "a.tar", {whole: demo_members[whole], **members})
+    outcome = build(quick_spec(tmp_path / "s", tmp_path / "out"), use_ray=False)
+    assert len(outcome.reasons) == 2
+    assert all(key in reason for key, reason in zip(torn, outcome.reasons, strict=True))

@@ -416,3 +416,18 @@ def test_a_web_server_serves_single_files_for_reading(web: str) -> None:
             operation()
         assert caught.value.found == found
         assert "hunter2" not in str(caught.value)
+
+
+def test_a_folder_is_removed_if_it_is_empty(tmp_path: Path) -> None:
+    for name in ("full/inside", "empty"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("full", "empty", "none"):
+        files.remove_if_empty(str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "inside"]
+
+
+def test_of_a_large_file_a_part_may_be_read(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"0123456789")
+    assert files.read_if_exists(str(tmp_path / "x"), most=3) == b"012"
+    assert files.read_if_exists(str(tmp_path / "x"), most=30) == b"0123456789"
+    assert files.read_if_exists(str(tmp_path / "none"), most=3) is None

@@ -9,7 +9,7 @@ import os
 import pickle
 import re
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -215,7 +215,8 @@ def write_new(out: Path, fill: Callable[[Path], None]) -> None:
     """
     check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    temporary = out.parent / f".{out.name}.{uuid.uuid4().hex[:12]}"
+    temporary.mkdir()  # with the permissions that new folders get here, unlike those of tempfile
     try:
         written = temporary / out.name
         fill(written)
