@@ -127,6 +127,7 @@ def random_bundle(
 
     Example: dentgen benchmark random-bundle work/random-sd15 --dtype float16
     """
+    announce(f"benchmark random-bundle: {folder}")
     import torch
 
     from dentgen.benchmark.random_bundle import write_random_bundle

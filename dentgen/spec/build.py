@@ -40,11 +40,6 @@ SchedulerName = Literal[
 Fill = Literal["auto", "continuous", "unit"]
 ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance"]
 
-
-#: Keys that joined later, with the values that stand for what was done before: at these, digests stay as they were, and
-#: builds from before resume.
-_JOINED_LATER: Final = (("output", "png_level", 6), ("engine", "codec_batch", 8))
-
 #: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
 MAX_OVERSAMPLE: Final = 100
 
@@ -432,9 +427,6 @@ class BuildSpec(_Section):
         values["pipeline"] = {"samples_per_shard": self.pipeline.samples_per_shard}
         values["engine"].pop("fill")
         values["engine"]["control_slots"] = self.control_slots
-        for section, key, before in _JOINED_LATER:
-            if values[section][key] == before:
-                del values[section][key]
         return values
 
     def digest(self) -> str:

@@ -58,6 +58,7 @@ LONG = (
     "gc o", "train t.yaml", "models import f o", "models inspect miniature", "models verify miniature",
     "evaluate fidelity", "evaluate tstr", "evaluate conditioning", "evaluate phantoms", "compare T1",
     "benchmark engine", "benchmark build", "benchmark packing", "benchmark overhead", "benchmark conditions",
+    "benchmark random-bundle r",
 )  # fmt: skip
 
 

@@ -36,13 +36,6 @@ def test_digest_covers_what_decides_bytes() -> None:
         assert digest(**{section: values}) != same, (section, values)
 
 
-def test_keys_that_joined_later_leave_the_digests_of_earlier_builds() -> None:
-    """Written out, their defaults are what was done before they existed."""
-    deciding = BuildSpec.model_validate({"output": {"png_level": 6}, "engine": {"codec_batch": 8}}).deciding()
-    assert sorted(deciding["output"]) == ["image_format"]
-    assert "codec_batch" not in deciding["engine"]
-
-
 def test_control_slots_follow_variants() -> None:
     def slots(**sections: object) -> int:
         return BuildSpec.model_validate(sections).control_slots
