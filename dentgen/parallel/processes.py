@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import multiprocessing.resource_tracker
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -80,9 +82,24 @@ def _blocked_interrupt() -> Iterator[None]:
 
 
 def _end(processes: Sequence[SpawnProcess]) -> None:
+    """Return once all processes have ended and their exit codes are known."""
     for process in processes:
         process.terminate()
-    for process in processes:
-        process.join(_SECONDS_TO_END)
-        if process.is_alive():
-            process.kill()
+    for process in _alive_after(_SECONDS_TO_END, processes):
+        process.kill()
+    _alive_after(_SECONDS_TO_END, processes)
+    # The pool's thread waits for the same processes; who comes second is told nothing until the first has noted
+    # the exit code.
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while any(process.exitcode is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _alive_after(seconds: float, processes: Sequence[SpawnProcess]) -> list[SpawnProcess]:
+    """The processes that have not ended within that time; their exit codes are left to others."""
+    deadline = time.monotonic() + seconds
+    alive = {process.sentinel: process for process in processes}
+    while alive and (remaining := deadline - time.monotonic()) > 0:
+        for sentinel in multiprocessing.connection.wait(list(alive), remaining):
+            del alive[sentinel]  # type: ignore[arg-type]
+    return list(alive.values())
