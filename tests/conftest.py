@@ -30,6 +30,7 @@ FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "relig
         "test_redaction.py", "test_seeding.py"}  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file stay in one of several processes, and all files that start Ray in the same one.
 

@@ -14,6 +14,7 @@ from dentgen.models.bundle_check import bundle_problems
 from tests.models.part_files import same_bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_written_bundle_loads_and_has_no_problem(tmp_path: Path, dtype: torch.dtype) -> None:
     bundle, names = load_bundle("miniature"), ("one", "other")

@@ -117,6 +117,7 @@ def test_the_order_of_a_listing_changes_nothing(
     assert shard_bytes(tmp_path) == shard_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_build_in_steps_from_a_moved_source_changes_nothing(source: Path, tmp_path: Path, whole: Path) -> None:
     """Interrupted after two units, and resumed in another place."""
     moved = tmp_path / "elsewhere"

@@ -149,6 +149,7 @@ def add(archive: tarfile.TarFile, key: str, members: Members) -> None:
         archive.addfile(info, io.BytesIO(content))
 
 
+@pytest.mark.slow
 def test_every_kind_of_damage_is_named_and_nothing_else_is_touched(
     good: Records, clean: dict[str, Members], tmp_path: Path
 ) -> None:

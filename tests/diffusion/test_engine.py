@@ -84,6 +84,7 @@ def check_pictures(
         assert picture.std() > 1, f"{case.canvas.key}: a picture without contrast proves nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["text", "image", "inpaint"])
 def test_pictures_without_control_are_those_of_diffusers(miniature: Bundle, served: list[Canvas], mode: str) -> None:
     unet = miniature.unet
@@ -105,6 +106,7 @@ def test_pictures_with_ctrlora_are_those_of_diffusers(miniature: Bundle, served:
     check_pictures(miniature, cases, lambda case: diffusers_picture(miniature, case, controlnet, unet), served)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["text", "image", "inpaint"])
 def test_pictures_with_a_full_controlnet_are_those_of_diffusers(
     miniature: Bundle, served: list[Canvas], mode: str

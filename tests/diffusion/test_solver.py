@@ -149,6 +149,7 @@ def test_table_equals_scheduler_at_every_step_count(name: SchedulerName, counts:
         assert not bool(table.coefficients[:, 1 : table.first_noise].triu(1).any()), "a step uses a later prediction"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("solver_type", ["bh1", "bh2"])
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
@@ -163,6 +164,7 @@ def test_table_equals_unipc_with_other_settings(order: int, solver_type: str, fi
             assert_table_equals("unipc", steps, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "drawn_as"),
     [
@@ -197,6 +199,7 @@ def test_table_equals_scheduler_with_explicit_timesteps(name: SchedulerName, tim
     assert list(dict.fromkeys(table.timesteps.tolist())) == timesteps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strength", [0.3, 0.5, 0.8])
 def test_table_equals_scheduler_at_lower_strength(name: SchedulerName, strength: float) -> None:
@@ -210,6 +213,7 @@ def test_table_equals_scheduler_at_lower_strength_of_explicit_timesteps() -> Non
     assert_table_equals("lcm", 4, timesteps=LCM_TIMESTEPS, strength=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_table_equals_scheduler_in_inpainting(name: SchedulerName, strength: float) -> None:

@@ -60,6 +60,7 @@ def check_fields(seed: int, error: DentgenError | None) -> None:
         assert error.message or (error.found != "" and error.expected != ""), (seed, error)
 
 
+@pytest.mark.slow
 def test_a_hundred_damaged_files(tmp_path: Path) -> None:
     check(complete_bundle(tmp_path), range(105))
 

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.fuzz import find
 
 
+@pytest.mark.slow
 def test_some_inputs_keep_the_laws() -> None:
     """A small sample for every change: each kind of input once or twice."""
     inputs, findings, outcomes = find(0, 20)

@@ -38,6 +38,7 @@ def test_precisions_differ() -> None:
     assert all(one != other for one, other in pairs)
 
 
+@pytest.mark.slow
 def test_a_process_with_other_kernels_is_told_apart() -> None:
     """These variables change pictures by a level; of a processor without AVX-512, the second may change nothing."""
     here = canary()

@@ -80,6 +80,7 @@ def distance(found: nn.Module, expected: nn.Module) -> float:
     return max(float((value - other[name]).abs().max()) for name, value in found.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GRID)
 def test_the_weights_are_those_that_diffusers_fuses(bundle_copy: Path, miniature: Bundle, kind: str) -> None:
     unet, text = GRID[kind]

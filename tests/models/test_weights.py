@@ -101,6 +101,7 @@ ABSURD: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ABSURD)
 def test_absurd_configs_are_refused_before_anything_is_allocated(bundle_copy: Path, kind: str) -> None:
     part, values = ABSURD[kind]

@@ -140,6 +140,7 @@ def test_sockets_fit_under_the_temporary_folder_of_ray(tmp_path: Path, monkeypat
     assert not Path(folder).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_session_stops_the_ray_that_it_started_and_sets_its_workers_environment(tmp_path: Path) -> None:
     """Under a temporary folder that is too long for its sockets, without a word; the caller's handler is kept."""

@@ -153,7 +153,7 @@ def flaky_s3(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultPro
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "reset"])
+@pytest.mark.parametrize("fault", ["reset", *(pytest.param(code, marks=pytest.mark.slow) for code in ("500", "503"))])
 def test_transient_errors_are_retried(fault: str, flaky_s3: FaultProxy, s3_root: str) -> None:
     url = files.join(s3_root, f"bad-{fault}", "x")
     operations: list[tuple[Callable[[], object], object]] = [
@@ -318,6 +318,7 @@ ODD_NAMES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_odd_names_are_names(root: str) -> None:
     """Every operation touches the file of exactly this name, on disk and on S3; moto knows no keys with line breaks."""
     odd_names = [name for name in ODD_NAMES if "\n" not in name or not root.startswith("s3://")]

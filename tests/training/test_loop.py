@@ -58,6 +58,7 @@ def same_weights(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted_at", [2, 3])
 def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(
     phantoms: str, family: Path, tmp_path: Path, interrupted_at: int, monkeypatch: pytest.MonkeyPatch,
@@ -175,6 +176,7 @@ def test_a_diverging_run_keeps_its_weights_to_itself(
         assert not (folder / "adapter" / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_spec_leaves_the_bundle_alone(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = linked_bundle(family, tmp_path / "own")
     run_training(train_spec(phantoms, folder, "adapter", name="own", steps=1))

@@ -33,6 +33,7 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "values", "kind"), RECIPES)
 def test_a_spec_gets_its_recipe_which_trains_and_registers_no_frozen_network(
     phantoms: str, family: Path, recipe: str, values: dict[str, Any], kind: type

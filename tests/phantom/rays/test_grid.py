@@ -138,6 +138,7 @@ def use_embree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RayMesh, "accelerator", embree.EmbreeRayMesh)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["frontal", "upper-occlusal"])
 def test_maps_equal_embree_s_up_to_outlines(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Label maps differ only on outlines, the other maps elsewhere only by rounding."""

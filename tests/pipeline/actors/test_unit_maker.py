@@ -95,6 +95,7 @@ def test_one_unit_is_packed_while_the_engine_samples_another(
     assert {len(records) for records in watch.held} == {1}
 
 
+@pytest.mark.slow
 def test_units_that_are_being_packed_leave_the_engine_another_one(
     tmp_path: Path, demo_members: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

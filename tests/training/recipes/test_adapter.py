@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from dentgen.models.bundle import load_bundle
@@ -29,6 +30,7 @@ def test_an_adapter_trains_loras_zero_convolutions_and_norms(phantoms: str, fami
     assert any("controlnet_mid_block" in name for name in trained)
 
 
+@pytest.mark.slow
 def test_a_share_of_blended_rows_shows_bare_teeth(phantoms: str, family: Path) -> None:
     def kinds(**values: object) -> set[str]:
         recipe = AdapterRecipe(train_spec(phantoms, family, "adapter", **values), CPU)
@@ -40,6 +42,7 @@ def test_a_share_of_blended_rows_shows_bare_teeth(phantoms: str, family: Path) -
     assert kinds(control_image="normal") == {"normal"}
 
 
+@pytest.mark.slow
 def test_a_control_base_keeps_its_tasks_apart(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     before = load_control(folder / "bundle" / "controlnet", torch.float32).state_dict()

@@ -17,6 +17,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values", [{}, {"detail": False}, {"adversarial": 0.1}, {"generated": 0.5, "adapter": "blended"}]
 )
