@@ -20,6 +20,8 @@ CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
     "depth": "depth",
 }
 FDI_MEMBER: Final = "fdi"
+#: Decay, damage and restorations of teeth; records may have it, builds do not carry it on.
+LESION_MEMBER: Final = "lesion"
 PHOTO_MEMBER: Final = "photo"
 ImageFormat = Literal["png", "jpg", "webp"]
 IMAGE_FORMATS: Final[tuple[ImageFormat, ...]] = get_args(ImageFormat)

@@ -88,6 +88,13 @@ def phantom(
         Literal["permanent", "deciduous"], typer.Option(help="Adults, or children with their deciduous teeth.")
     ] = "permanent",
     mirrors: Annotated[bool, typer.Option("--mirrors", help="Photograph occlusal views in a mirror.")] = False,
+    mix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="varied|FILE",
+            help="Close-ups, faces, instruments and disease as a YAML file weighs them, or the built-in mix.",
+        ),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to render on; default: this machine.")] = None,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures.
@@ -98,10 +105,11 @@ def phantom(
     from dentgen.phantom.rays.grid import GridRayMesh
     from dentgen.phantom.rays.mesh import RayMesh
     from dentgen.phantom.shards import PhantomSet, write_phantoms
+    from dentgen.phantom.surroundings.mix import read_mix
 
     if RayMesh.accelerator is GridRayMesh:
         typer.echo("embreex cannot be imported: rays are traced without Embree, several times slower", err=True)
-    phantoms = PhantomSet(count, seed, size, shard_size, lightings, look, dentition, mirrors)
+    phantoms = PhantomSet(count, seed, size, shard_size, lightings, look, dentition, mirrors, read_mix(mix))
     rendered = write_phantoms(out, phantoms, address=address)
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 

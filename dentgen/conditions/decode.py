@@ -28,6 +28,7 @@ from dentgen.records import (
     CONDITION_NAMES,
     FDI_MEMBER,
     IMAGE_FORMATS,
+    LESION_MEMBER,
     PHOTO_MEMBER,
     ConditionName,
     ConditionRecord,
@@ -47,6 +48,7 @@ KNOWN_MEMBERS: Final = frozenset(
     {
         *(f"{member}.png" for member in CONDITION_MEMBER.values()),
         f"{FDI_MEMBER}.png",
+        f"{LESION_MEMBER}.png",
         *(f"{PHOTO_MEMBER}.{extension}" for extension in _PHOTO_EXTENSIONS),
         *_PHOTO_EXTENSIONS,
         "json",

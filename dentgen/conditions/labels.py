@@ -14,7 +14,8 @@ from dentgen.errors import ConditionError, SpecError
 from dentgen.records import ConditionName, ConditionRecord, MapArray
 
 Colour = tuple[int, int, int]
-BACKGROUND, GINGIVA, TOOTH, SOFT_TISSUE, RESTORATION, APPLIANCE, IGNORE = 0, 1, 2, 3, 4, 5, 255
+BACKGROUND, GINGIVA, TOOTH, SOFT_TISSUE, RESTORATION, APPLIANCE, SKIN, INSTRUMENT, DAM = range(9)
+IGNORE = 255
 SEG_CLASSES: Final[dict[int, str]] = {
     BACKGROUND: "background",
     GINGIVA: "gingiva",
@@ -22,10 +23,14 @@ SEG_CLASSES: Final[dict[int, str]] = {
     SOFT_TISSUE: "other soft tissue",
     RESTORATION: "restoration",
     APPLIANCE: "appliance",
+    SKIN: "lip or skin",
+    INSTRUMENT: "instrument",
+    DAM: "rubber dam",
     IGNORE: "ignore",
 }
 BACKGROUND_RGB, GUM_RGB, TOOTH_RGB = (59, 59, 59), (202, 71, 47), (198, 193, 119)
 RESTORATION_RGB, APPLIANCE_RGB = (96, 158, 206), (122, 72, 168)
+SKIN_RGB, INSTRUMENT_RGB, DAM_RGB = (224, 150, 118), (150, 214, 214), (40, 120, 80)
 
 #: Colour of every class value in a segmentation image. Soft tissue other than gum is drawn as background, because maps
 #: rendered from scans do not have it.
@@ -34,6 +39,7 @@ SEG_PALETTE[GINGIVA] = GUM_RGB
 SEG_PALETTE[TOOTH] = TOOTH_RGB
 SEG_PALETTE[RESTORATION] = RESTORATION_RGB
 SEG_PALETTE[APPLIANCE] = APPLIANCE_RGB
+SEG_PALETTE[SKIN], SEG_PALETTE[INSTRUMENT], SEG_PALETTE[DAM] = SKIN_RGB, INSTRUMENT_RGB, DAM_RGB
 #: Classes with a colour of their own.
 DRAWN_CLASSES: Final[dict[int, Colour]] = {
     BACKGROUND: BACKGROUND_RGB,
@@ -41,6 +47,9 @@ DRAWN_CLASSES: Final[dict[int, Colour]] = {
     TOOTH: TOOTH_RGB,
     RESTORATION: RESTORATION_RGB,
     APPLIANCE: APPLIANCE_RGB,
+    SKIN: SKIN_RGB,
+    INSTRUMENT: INSTRUMENT_RGB,
+    DAM: DAM_RGB,
 }
 
 #: Permanent (11-48) and deciduous (51-85) FDI numbers.
@@ -95,9 +104,10 @@ def labels_from_palette(image: NDArray[np.uint8], palette: Mapping[int, Colour] 
 def tissue_classes(seg: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Reduce a class map of any shape to background, gingiva, tooth and ``IGNORE``.
 
-    Restorations count as tooth, other soft tissue as background; appliances, which hide teeth, become ``IGNORE``.
+    Restorations count as tooth; other soft tissue, skin, instruments and rubber dam as background; appliances, which
+    hide teeth, become ``IGNORE``.
     """
-    folded = np.array([BACKGROUND, GINGIVA, TOOTH, BACKGROUND, TOOTH, IGNORE], np.uint8)
+    folded = np.array([BACKGROUND, GINGIVA, TOOTH, BACKGROUND, TOOTH, IGNORE, *[BACKGROUND] * 3], np.uint8)
     return np.where(seg < len(folded), folded[np.minimum(seg, len(folded) - 1)], IGNORE).astype(np.uint8)
 
 

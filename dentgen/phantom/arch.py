@@ -79,6 +79,7 @@ class Slot:
         outward_mm: Outward shift of the crown centre from the arch line.
         crown: Mesh in the tooth's own frame; None if the tooth is missing.
         vertices: (V, 3) mm, the mesh posed in the world; None if the tooth is missing.
+        broken: (V,) 1 where the crown is broken off; None if it is whole.
     """
 
     fdi: int
@@ -91,6 +92,7 @@ class Slot:
     outward_mm: float
     crown: Crown | None
     vertices: FloatArray | None
+    broken: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ def _tooth_part(slot: Slot) -> Part:
             "mesial": crown.mesial,
             "outward": crown.outward,
             "edge": crown.edge,
+            **({} if slot.broken is None else {"broken": slot.broken}),
         },
         centre=slot.vertices.mean(0),
     )

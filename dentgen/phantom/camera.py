@@ -63,14 +63,15 @@ def sample_camera(view: View, front_mm: float, rng: np.random.Generator, scale: 
         case _:
             yaw, pitch, width = 0.0, rng.normal(70, 4), rng.normal(69, 2.5)
             target = np.array([rng.normal(0, 1), 1.0, -23.0])
-    axes = _axes(np.deg2rad(yaw), np.deg2rad(pitch), np.deg2rad(rng.normal(0, 2)))
+    axes = camera_axes(np.deg2rad(yaw), np.deg2rad(pitch), np.deg2rad(rng.normal(0, 2)))
     distance = rng.uniform(200, 320)
     centre = target * [scale, scale, scale**3]  # a child's arch is shorter than it is narrow
     eye = centre + [0.0, 0.0, front_mm] + axes[2] * distance
     return Camera(view, axes, eye, distance, scale * max(float(width), 35.0))
 
 
-def _axes(yaw: float, pitch: float, roll: float) -> FloatArray:
+def camera_axes(yaw: float, pitch: float, roll: float) -> FloatArray:
+    """Unit rows (3, 3) right, up and back of a camera that is turned by angles in radians."""
     back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
     right = np.cross([0.0, 1.0, 0.0], back)
     right /= np.linalg.norm(right)

@@ -5,12 +5,23 @@ Layers are painted from the inside out; their colours (linear RGB) and extents w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.phantom.anatomy import FloatArray, IntArray
+from dentgen.phantom.lesion_map import (
+    AMALGAM,
+    CALCULUS,
+    CARIES,
+    CAVITY,
+    CERAMIC_CROWN,
+    COMPOSITE,
+    FRACTURE,
+    GOLD_CROWN,
+    WHITE_SPOT,
+)
 from dentgen.phantom.lesions import Caries, Filling, Spot, spot_distance
 from dentgen.phantom.material import Material
 from dentgen.phantom.noise import LatticeNoise
@@ -25,6 +36,9 @@ _CERAMIC = np.array([0.80, 0.78, 0.70])
 _GOLD = np.array([0.72, 0.47, 0.17])
 _DECAY, _HOLE = np.array([0.30, 0.17, 0.08]), np.array([0.045, 0.03, 0.02])
 _PLAQUE = np.array([0.62, 0.53, 0.29])
+_CALCULUS = np.array([0.66, 0.55, 0.33])
+#: Depth of decay from which it is a cavity and not a brown spot.
+_CAVITY_FROM = 0.3
 
 
 @dataclass(slots=True)
@@ -37,6 +51,7 @@ class Enamel:
         sheen: (n, 3) factor on reflected light.
         wrap: (n,) width of the wrapped diffuse term, which stands for translucency.
         restored, decayed, plaque, stain: (n,) coverage by filling or crown, caries, plaque and stain, 0..1.
+        lesion: (n,) uint8 values of ``lesion_map.LESIONS``: what covers at least half of a point.
     """
 
     albedo: FloatArray
@@ -47,6 +62,7 @@ class Enamel:
     decayed: FloatArray
     plaque: FloatArray
     stain: FloatArray
+    lesion: NDArray[np.uint8]
 
     def cover(self, share: FloatArray, colour: FloatArray, roughness: float) -> None:
         """Cover a ``share`` (n,), 0..1, of every point with an opaque layer."""
@@ -65,6 +81,7 @@ class _Crowns:
     mesial: FloatArray
     outward: FloatArray
     edge: FloatArray
+    broken: FloatArray
 
     def cover(self, spot: Spot, noise: LatticeNoise, softness: float) -> FloatArray:
         """Coverage (n,) by a spot with an uneven outline."""
@@ -85,13 +102,21 @@ def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: La
     Returns:
         The values of the n points, in the order of ``here``.
     """
-    names = ("height", "fissure", "mesial", "outward", "edge")
+    names = ("height", "fissure", "mesial", "outward", "edge", "broken")
     at = _Crowns(surface.position[here], surface.fdi[here], *(surface.attributes[name][here] for name in names))
     n = len(here)
-    enamel = Enamel(*_clean(at, material, noise), np.ones((n, 3)), np.full(n, 0.38), *(np.zeros(n) for _ in range(4)))
+    albedo, roughness = _clean(at, material, noise)
+    enamel = Enamel(
+        albedo, roughness, np.ones((n, 3)), np.full(n, 0.38), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
+        np.zeros(n, np.uint8),
+    )  # fmt: skip
+    _break(enamel, at, material, noise)
+    for spot in material.lesions.white_spots:
+        _chalk(enamel, at, spot, noise)
     for caries in material.lesions.caries:
         _decay(enamel, at, caries, noise)
     _soil(enamel, at, material, noise)
+    _calcify(enamel, at, material, noise)
     _wet(enamel, at, material, noise)
     for filling in material.lesions.fillings:
         _fill(enamel, at, filling, material, noise)
@@ -128,6 +153,41 @@ def _decay(enamel: Enamel, at: _Crowns, caries: Caries, noise: LatticeNoise) -> 
     enamel.cover(share * (0.55 + 0.4 * caries.depth), _DECAY, 0.5)
     enamel.cover(np.clip(1.6 * core, 0, 1), _HOLE, 0.6)
     enamel.decayed = np.maximum(enamel.decayed, share)
+    enamel.restored *= 1 - share
+    enamel.lesion[share >= 0.5] = CARIES
+    enamel.lesion[core >= _CAVITY_FROM] = CAVITY
+
+
+def _chalk(enamel: Enamel, at: _Crowns, spot: Spot, noise: LatticeNoise) -> None:
+    """White and matt, fading out at its rim."""
+    share = at.cover(spot, noise, 0.16)
+    enamel.cover(0.85 * share, _CHALK, 0.5)
+    enamel.lesion[share >= 0.5] = WHITE_SPOT
+
+
+def _break(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
+    """Dentine, brown in places, where a crown broke."""
+    if not at.broken.any():
+        return
+    share = np.clip((at.broken - 0.35) / 0.3, 0, 1)
+    brown = np.clip(0.4 + noise.octaves(at.point, 0.5, 2), 0, 1)[:, None]
+    dentine = material.enamel * [0.80, 0.62, 0.38] * (1 - 0.65 * brown) + 0.65 * brown * _DECAY
+    enamel.cover(share, dentine, 0.45)
+    enamel.lesion[share >= 0.5] = FRACTURE
+
+
+def _calcify(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
+    """Calculus: rough, yellow to brown, thickest at the necks of the lower front teeth."""
+    if not material.lesions.calculus:
+        return
+    inside = (at.outward < 0) & (at.fdi >= 30) & (at.fdi % 10 <= 3) & (at.fdi < 50)
+    place = np.where(inside, 1.0, 0.35) * material.lesions.calculus
+    rim = 0.12 + 0.42 * place * (0.8 + 0.5 * noise.octaves(at.point, 0.35, 2))
+    share = np.clip((rim - at.height) / 0.05, 0, 1) * (place > 0.2) * (0.3 + noise.octaves(at.point + 5, 0.3, 2) > 0)
+    brown = np.clip(0.5 + noise.octaves(at.point + 3, 0.2, 2), 0, 1)[:, None]
+    enamel.cover(0.95 * share, _CALCULUS * (1 - 0.5 * brown * [0.6, 0.75, 0.85]), 0.6)
+    enamel.sheen *= (1 - 0.5 * share)[:, None]
+    enamel.lesion[share >= 0.5] = CALCULUS
 
 
 def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
@@ -153,11 +213,14 @@ def _wet(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -
 def _fill(enamel: Enamel, at: _Crowns, filling: Filling, material: Material, noise: LatticeNoise) -> None:
     share = at.cover(filling.spot, noise, 0.05)
     amalgam = filling.kind == "amalgam"
+    if filling.spot.fdi in material.lesions.leaking:
+        _decay(enamel, at, Caries(replace(filling.spot, radius=filling.spot.radius + 0.10), 0.15), noise)
     enamel.cover(share, _AMALGAM if amalgam else material.enamel * _COMPOSITE, 0.32 if amalgam else 0.2)
     enamel.restored = np.maximum(enamel.restored, share)
     enamel.decayed *= 1 - share
     enamel.plaque *= 1 - share
     enamel.stain *= 1 - share
+    enamel.lesion[share >= 0.5] = AMALGAM if amalgam else COMPOSITE
 
 
 def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
@@ -168,4 +231,5 @@ def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
         if kind == "gold":  # metal reflects in its own colour and is opaque
             enamel.sheen[here], enamel.wrap[here] = 9 * _GOLD, 0.05
         enamel.restored[here] = 1
+        enamel.lesion[here] = CERAMIC_CROWN if kind == "ceramic" else GOLD_CROWN
         enamel.decayed[here] = enamel.plaque[here] = enamel.stain[here] = 0

@@ -65,6 +65,21 @@ class Caries:
 
 
 @dataclass(frozen=True, slots=True)
+class Fracture:
+    """A broken crown.
+
+    Attributes:
+        fdi: FDI number of the tooth.
+        lost: Share of the crown's height that is lost in the middle, 0..1.
+        slope: (along the arch, across it) rise of the broken face, mm per mm.
+    """
+
+    fdi: int
+    lost: float
+    slope: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Lesions:
     """Lesions and restorations of one patient.
 
@@ -73,6 +88,10 @@ class Lesions:
         crowns: Kind of crown by FDI number.
         caries: All carious lesions.
         plaque, stain: Amount on all teeth, 0..1.
+        white_spots: Chalky beginnings of decay.
+        leaking: FDI numbers of the teeth whose fillings have brown margins.
+        calculus: Amount at the necks of the teeth, 0..1.
+        fractures: Broken crowns.
     """
 
     fillings: tuple[Filling, ...]
@@ -80,6 +99,10 @@ class Lesions:
     caries: tuple[Caries, ...]
     plaque: float
     stain: float
+    white_spots: tuple[Spot, ...] = ()
+    leaking: frozenset[int] = frozenset()
+    calculus: float = 0.0
+    fractures: tuple[Fracture, ...] = ()
 
 
 def sample_lesions(dentition: Dentition, rng: np.random.Generator) -> Lesions:

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.conditions.labels import APPLIANCE, GINGIVA, RESTORATION, TOOTH, mirror_normal
+from dentgen.conditions.labels import (
+    APPLIANCE,
+    DAM,
+    GINGIVA,
+    INSTRUMENT,
+    RESTORATION,
+    SKIN,
+    SOFT_TISSUE,
+    TOOTH,
+    mirror_normal,
+)
 from dentgen.phantom.camera import Camera
 from dentgen.phantom.light import Lighting
 from dentgen.phantom.mesh import Tissue
@@ -18,6 +28,10 @@ from dentgen.phantom.scene import Surface
 from dentgen.phantom.shading import Painted
 from dentgen.records import MapArray
 
+_WORLD = {
+    SOFT_TISSUE: (Tissue.TONGUE, Tissue.MUCOSA, Tissue.THROAT), SKIN: (Tissue.LIP, Tissue.SKIN, Tissue.FINGER),
+    INSTRUMENT: (Tissue.INSTRUMENT,), DAM: (Tissue.DAM,),
+}  # fmt: skip
 _SOLID = (Tissue.GUM, Tissue.PALATE, Tissue.TOOTH, Tissue.APPLIANCE)
 
 
@@ -30,6 +44,23 @@ def segmentation_map(centres: Painted, size: int) -> NDArray[np.uint8]:
     seg[(tissue == Tissue.TOOTH) & (centres.coat.restored >= 0.5)] = RESTORATION
     seg[tissue == Tissue.APPLIANCE] = APPLIANCE
     return seg.reshape(size, size)
+
+
+def world_segmentation_map(centres: Painted, size: int) -> NDArray[np.uint8]:
+    """(H, W) classes of a varied set.
+
+    As ``segmentation_map``, and 3 tongue, cheek and floor, 6 lip, skin and finger, 7 instrument, 8 rubber dam.
+    """
+    tissue = centres.surface.tissue.reshape(size, size)
+    seg = segmentation_map(centres, size)
+    for classes, tissues in _WORLD.items():
+        seg[np.isin(tissue, tissues)] = classes
+    return seg
+
+
+def lesion_map(centres: Painted, size: int) -> NDArray[np.uint8]:
+    """(H, W) values of ``lesion_map.LESIONS``, 0 off the teeth."""
+    return np.where(centres.surface.tissue == Tissue.TOOTH, centres.coat.lesion, 0).astype(np.uint8).reshape(size, size)
 
 
 def fdi_map(surface: Surface, size: int) -> NDArray[np.uint8]:

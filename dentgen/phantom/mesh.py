@@ -23,13 +23,19 @@ class Tissue(IntEnum):
     LIP = 5
     MUCOSA = 6
     APPLIANCE = 7
+    SKIN = 8
+    FINGER = 9
+    INSTRUMENT = 10
+    DAM = 11
+    THROAT = 12
+    GROUND = 13
 
 
 #: Per-vertex values used for colouring. ``margin_mm``: distance rootwards from the gum margin (lips: share of the way
 #: outwards); ``height``: share of crown height (palate: nearness to the midline; lips: steepness; appliances: 1 on
 #: elastic, 0 on metal); ``fissure``: 1 in a groove; ``buccal``: 1 on the cheek side; ``mesial``, ``outward``: place on
-#: a crown in half widths and depths; ``edge``: 1 on the biting edge of a front tooth.
-ATTRIBUTES: Final = ("margin_mm", "height", "fissure", "buccal", "mesial", "outward", "edge")
+#: a crown in half widths and depths; ``edge``: 1 on the biting edge of a front tooth; ``broken``: 1 where it broke.
+ATTRIBUTES: Final = ("margin_mm", "height", "fissure", "buccal", "mesial", "outward", "edge", "broken")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.appliance import build_appliance
 from dentgen.phantom.arch import DentalArch, build_arch
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, View
+from dentgen.phantom.fracture import break_teeth
 from dentgen.phantom.gum import Gum, build_gum
+from dentgen.phantom.lesions import Fracture
 from dentgen.phantom.mesh import Part
 from dentgen.phantom.mouth import build_cheeks, build_floor, build_palate, build_tongue
 from dentgen.phantom.plaster_cast import build_cast
@@ -71,24 +73,30 @@ class Patient:
         """Largest z of any tooth, mm."""
         return max(self.upper.teeth.front_mm, self.lower.teeth.front_mm)
 
-    def visible_parts(self, view: View) -> list[Part]:
-        """Meshes that a view can see: both jaws, or for occlusal views one jaw with the cheeks behind it."""
+    def visible_parts(self, view: View, opening_mm: float | None = None) -> list[Part]:
+        """Meshes that a view can see: both jaws, or for occlusal views one jaw with the cheeks behind it.
+
+        Args:
+            view: Standard view.
+            opening_mm: Distance by which the lower jaw is lowered; None for the patient's own bite.
+        """
         if view in OCCLUSAL_VIEWS:
-            jaw = self._occlusal_jaw(view)
+            jaw = self.occlusal_jaw(view)
             return [*jaw.parts(), self._cheeks(jaw)]
-        return self._occluding(self.upper.parts(), self.lower.parts())
+        return self._occluding(self.upper.parts(), self.lower.parts(), opening_mm)
 
     def cast_parts(self, view: View) -> list[Part]:
         """Meshes that a view of the scan model can see: casts of both jaws, or for occlusal views of one."""
         if view in OCCLUSAL_VIEWS:
-            return self._occlusal_jaw(view).cast_parts()
+            return self.occlusal_jaw(view).cast_parts()
         return self._occluding(self.upper.cast_parts(), self.lower.cast_parts())
 
-    def _occlusal_jaw(self, view: View) -> Jaw:
+    def occlusal_jaw(self, view: View) -> Jaw:
+        """The jaw that an occlusal view shows."""
         return self.upper if view == "upper-occlusal" else self.lower
 
-    def _occluding(self, upper: list[Part], lower: list[Part]) -> list[Part]:
-        opening = np.array([0.0, -self.shape.opening_mm, 0.0])
+    def _occluding(self, upper: list[Part], lower: list[Part], opening_mm: float | None = None) -> list[Part]:
+        opening = np.array([0.0, -self.shape.opening_mm if opening_mm is None else -opening_mm, 0.0])
         return [*upper, *(part.moved(opening) for part in lower)]
 
     def _cheeks(self, jaw: Jaw) -> Part:
@@ -96,8 +104,10 @@ class Patient:
         return build_cheeks(jaw.teeth.arch, self.front_mm, jaw.teeth.rootwards, rng)
 
 
-def build_patient(seed: int, group: str, dentition: Dentition = "permanent") -> Patient:
-    """Build the mouth determined by ``(seed, group)``."""
+def build_patient(
+    seed: int, group: str, dentition: Dentition = "permanent", fractures: tuple[Fracture, ...] = ()
+) -> Patient:
+    """Build the mouth determined by ``(seed, group)``, with broken crowns."""
     shapes = numpy_generator(seed, group, "shape")
     if dentition == "permanent":
         shape = sample_shape(shapes, numpy_generator(seed, group, "braces"))
@@ -109,14 +119,15 @@ def build_patient(seed: int, group: str, dentition: Dentition = "permanent") -> 
     return Patient(
         group,
         shape,
-        _jaw(upper, shape, numpy_generator(seed, group, "upper gum")),
-        _jaw(lower, shape, numpy_generator(seed, group, "lower gum")),
+        _jaw(upper, shape, fractures, numpy_generator(seed, group, "upper gum")),
+        _jaw(lower, shape, fractures, numpy_generator(seed, group, "lower gum")),
     )
 
 
-def _jaw(teeth: DentalArch, shape: Shape, rng: np.random.Generator) -> Jaw:
+def _jaw(teeth: DentalArch, shape: Shape, fractures: tuple[Fracture, ...], rng: np.random.Generator) -> Jaw:
     gum = build_gum(teeth, shape, rng)
-    appliance = build_appliance(teeth) if teeth.arch in shape.braced else ()
+    appliance = build_appliance(teeth) if teeth.arch in shape.braced and not fractures else ()
+    teeth = break_teeth(teeth, fractures)
     if teeth.arch == "upper":
         return Jaw(teeth, gum, (build_palate(gum.lingual_edge, teeth.rootwards, rng),), appliance)
     floor = build_floor(gum.lingual_edge, teeth.rootwards)

@@ -36,6 +36,7 @@ from dentgen.phantom.prompt import ARCH_OF_VIEW, Look, SceneFacts
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene, Surface
 from dentgen.phantom.shading import Painted, paint
+from dentgen.phantom.surroundings.exposure import Exposure
 from dentgen.phantom.tissue import coat
 from dentgen.phantom.visible_surface import Sight, see
 from dentgen.records import MapArray
@@ -54,6 +55,7 @@ class Shot:
         sight: Painted surface that the camera sees.
         maps: All maps except ``light``, as in ``Phantom.maps``.
         texture: Random stream after drawing the patient's texture; the grain of the first picture continues it.
+        exposure: Faults of the camera; None for none.
     """
 
     seed: int
@@ -63,6 +65,7 @@ class Shot:
     sight: Sight
     maps: dict[str, MapArray]
     texture: np.random.Generator
+    exposure: Exposure | None = None
 
     def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
         """(H, W) lighting map: clay under the given lamps."""
@@ -74,7 +77,7 @@ class Shot:
         if self.facts.look == "scan":
             return scan_render(self.sight, neutral(lighting))
         grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
-        picture = photograph(self.sight, lighting, grain)
+        picture = photograph(self.sight, lighting, grain, self.exposure)
         return picture[:, ::-1].copy() if self.facts.mirrored else picture
 
 
@@ -114,7 +117,7 @@ class PhotoSession:
         facts = self._facts(view, sight)
         kind = "mirror" if facts.mirrored else self._look
         key = name if kind == "photo" else f"{group}-{kind}-{view}"
-        maps = _geometry_maps(sight.centres, camera, self._size)
+        maps = geometry_maps(sight.centres, camera, self._size)
         return Shot(seed, name, key, facts, sight, mirror_image(maps) if facts.mirrored else maps, texture)
 
     def _facts(self, view: View, sight: Sight) -> SceneFacts:
@@ -148,7 +151,8 @@ class PhotoSession:
         return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, self._size)
 
 
-def _geometry_maps(centres: Painted, camera: Camera, size: int) -> dict[str, MapArray]:
+def geometry_maps(centres: Painted, camera: Camera, size: int) -> dict[str, MapArray]:
+    """All maps that do not depend on the light, as in ``Phantom.maps``."""
     surface = centres.surface
     return {
         "seg": segmentation_map(centres, size),

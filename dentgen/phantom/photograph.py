@@ -15,6 +15,7 @@ from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.light import Lighting
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.scene import Surface
+from dentgen.phantom.surroundings.exposure import Exposure, blurred, compressed, exposed
 from dentgen.phantom.visible_surface import Sight
 
 #: Grey behind scan models, measured on the published renders of the original dental-image-generation project.
@@ -36,22 +37,29 @@ _SHARED_NOISE, _CHANNEL_NOISE = 0.85, 0.5
 _SHOULDER, _SHOULDER_WIDTH = 0.6, 0.45
 
 
-def photograph(sight: Sight, lighting: Lighting, rng: np.random.Generator) -> NDArray[np.uint8]:
+def photograph(
+    sight: Sight, lighting: Lighting, rng: np.random.Generator, exposure: Exposure | None = None
+) -> NDArray[np.uint8]:
     """Develop a photograph of what a camera sees.
 
     Args:
         sight: Painted surface.
         lighting: Lamps and exposure.
         rng: Source of the grain.
+        exposure: Faults of the camera; None for the well exposed pictures of a clinic.
 
     Returns:
         (H, W, 3) uint8 sRGB.
     """
     centres = sight.centres.surface
+    if exposure is not None:
+        lighting = exposed(lighting, exposure)
     image = _expose(sight.radiance(lighting), centres, lighting).reshape(sight.size, sight.size, 3)
-    image = _tone(_lens(image, centres, lighting))
+    image = _lens(image, centres, lighting)
+    image = _tone(image if exposure is None else blurred(image, exposure))
     image = image + _sensor_noise(image, rng)
-    return (255 * np.clip(image, 0, 1)).astype(np.uint8)
+    picture = (255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return picture if exposure is None else compressed(picture, exposure, rng)
 
 
 def scan_render(sight: Sight, lighting: Lighting) -> NDArray[np.uint8]:

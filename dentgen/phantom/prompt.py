@@ -10,6 +10,7 @@ from dentgen.phantom.camera import View
 from dentgen.phantom.findings import Findings
 from dentgen.phantom.light import LightKind
 from dentgen.phantom.material import GUM_LAB, SHADE_WORDS
+from dentgen.phantom.surroundings.mix import Framing
 
 ARCH_OF_VIEW: Final[dict[View, str]] = {
     "frontal": "both", "left": "both", "right": "both", "upper-occlusal": "upper", "lower-occlusal": "lower",
@@ -35,6 +36,17 @@ RESTORATION_WORDS: Final[dict[str, str]] = {
     "amalgam": "amalgam filling", "composite": "tooth-coloured filling",
     "ceramic": "ceramic crown", "gold": "gold crown",
 }  # fmt: skip
+FRAMING_WORD: Final[dict[Framing, str]] = {
+    "close-up": "close-up", "quadrant": "one side", "smile": "smile", "face": "lower face",
+}  # fmt: skip
+THING_WORD: Final[dict[str, str]] = {
+    "dam": "rubber dam", "probe": "dental probe", "mirror": "dental mirror", "suction": "suction tube",
+    "finger": "finger", "cotton": "cotton roll",
+}  # fmt: skip
+#: Words for lesions that no other phrase names.
+LESION_WORD: Final[dict[str, str]] = {
+    "white spot": "white spots", "cavity": "cavity", "fracture": "broken tooth", "calculus": "calculus",
+}  # fmt: skip
 SIGN_WORDS: Final = {"braces": "braces", "plaque": "plaque", "stain": "stained teeth"}
 
 #: Phrase for a light of which nothing is known.
@@ -53,6 +65,9 @@ class SceneFacts:
         shade: Word for the tooth shade, from ``Material.shade_word``.
         gum: Word for the gum, from ``Material.gum_word``.
         findings: Missing teeth, restorations, caries, films and braces in the picture.
+        framing: What a picture of a varied set takes in; None for the other sets, which know only their views.
+        things: What lies before the teeth: keys of ``THING_WORD``.
+        lesions: Visible values of ``lesion_map.LESIONS``, as words.
     """
 
     view: View
@@ -62,6 +77,9 @@ class SceneFacts:
     shade: str
     gum: str
     findings: Findings
+    framing: Framing | None = None
+    things: tuple[str, ...] = ()
+    lesions: tuple[str, ...] = ()
 
     @property
     def attributes(self) -> dict[str, str | int]:
@@ -76,6 +94,14 @@ class SceneFacts:
             **self.findings.counts,
             **self.findings.signs,
             "mirrored": "yes" if self.mirrored else "no",
+            **({} if self.framing is None else self._varied_attributes(self.framing)),
+        }
+
+    def _varied_attributes(self, framing: Framing) -> dict[str, str | int]:
+        return {
+            "framing": framing,
+            "things": ", ".join(self.things) or "none",
+            "lesions": ", ".join(self.lesions) or "none",
         }
 
 
@@ -86,7 +112,15 @@ def scene_prompt(facts: SceneFacts, light: LightKind) -> str:
     view = f"{VIEW_WORD[facts.view]} view{' in a mirror' if facts.mirrored else ''}"
     head = f"{LOOK_WORD[facts.look]} of {ARCH_OF_VIEW[facts.view]} {teeth}"
     colours = (f"{facts.shade} teeth", f"{facts.gum} gums")
-    return ", ".join((head, view, GENRE[facts.look], *colours, *_finding_phrases(facts.findings), light_word[light]))
+    found = (*_finding_phrases(facts.findings), *_varied_phrases(facts))
+    return ", ".join((head, view, GENRE[facts.look], *colours, *found, light_word[light]))
+
+
+def _varied_phrases(facts: SceneFacts) -> list[str]:
+    """Phrases for framing, things before the teeth and lesions of a varied set's picture."""
+    framing = [FRAMING_WORD[facts.framing]] if facts.framing in FRAMING_WORD else []
+    lesions = [LESION_WORD[name] for name in facts.lesions if name in LESION_WORD]
+    return framing + [THING_WORD[thing] for thing in facts.things] + lesions
 
 
 def _finding_phrases(findings: Findings) -> list[str]:
@@ -134,5 +168,6 @@ _VIEWS: Final = frozenset(f"{view} view{mirror}" for view in VIEW_WORD.values() 
 _ATTRIBUTES: Final = frozenset({
     *(f"{shade} teeth" for shade in SHADE_WORDS), *(f"{gum} gums" for gum in (*GUM_LAB, "inflamed")),
     *RESTORATION_WORDS.values(), "missing tooth", "missing teeth", "caries", *SIGN_WORDS.values(),
+    *FRAMING_WORD.values(), *THING_WORD.values(), *LESION_WORD.values(),
     *LIGHT_WORD.values(), *SCAN_LIGHT_WORD.values(), NEUTRAL_LIGHT,
 })  # fmt: skip

@@ -17,6 +17,8 @@ from dentgen.phantom.light import Lighting, sample_lightings
 from dentgen.phantom.patient import build_patient
 from dentgen.phantom.photo_session import PhotoSession, Shot
 from dentgen.phantom.prompt import Look, scene_prompt
+from dentgen.phantom.surroundings.mix import Mix
+from dentgen.phantom.surroundings.varied_session import VariedSession
 from dentgen.records import MapArray
 from dentgen.seeding import derive_seed, numpy_generator
 
@@ -34,9 +36,9 @@ class Phantom:
         prompt: Description of the picture.
         attributes: ``view``, ``arch``, ``look``, ``dentition``, ``shade``, ``gum`` and ``lighting`` as words; counts
             ``missing_teeth``, ``restorations`` and ``caries``; ``braces``, ``plaque``, ``stain`` and ``mirrored`` as
-            "yes" or "no".
+            "yes" or "no". A varied set adds ``framing``, ``things`` and ``lesions``.
         maps: ``seg``, ``fdi``, ``light``, ``curvature`` (H, W) uint8; ``normal`` (H, W, 3) uint8; ``depth`` (H, W)
-            uint16.
+            uint16; of a varied set also ``lesion`` (H, W) uint8.
         picture: (H, W, 3) uint8 sRGB reference picture.
     """
 
@@ -74,6 +76,7 @@ def render_patient(
     look: Look = "photo",
     dentition: Dentition = "permanent",
     mirrors: bool = False,
+    mix: Mix | None = None,
 ) -> Iterator[Phantom]:
     """Render views of one patient; equal arguments give equal bytes with the same ray accelerator.
 
@@ -89,12 +92,21 @@ def render_patient(
         dentition: Adults, or children with deciduous teeth.
         mirrors: Take occlusal photographs in a mirror, as clinics do (keys ``GROUP-mirror-VIEW``): flipped left to
             right, while every tooth keeps its FDI number.
+        mix: Take the pictures in settings that this decides (keys ``GROUP-FRAMING-VIEW``), from diseased mouths too,
+            with classes for what lies before the teeth and a ``lesion`` map; ``look``, ``dentition`` and ``mirrors``
+            are then left at their defaults.
 
     Yields:
         The records, view by view and lighting by lighting.
     """
-    group = phantom_group(seed, number, dentition)
-    session = PhotoSession(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
+    session: PhotoSession | VariedSession
+    if mix is None:
+        group = phantom_group(seed, number, dentition)
+        session = PhotoSession(seed, build_patient(seed, group, dentition), size, look, mirrors=mirrors)
+    else:
+        dentition = "deciduous" if numpy_generator(seed, number, "age").random() < mix.children else "permanent"
+        group = phantom_group(seed, number, dentition)
+        session = VariedSession(seed, group, dentition, size, mix)
     for view in views:
         shot = session.shoot(view)
         suffixes = [f"-l{light}" if light else "" for light in range(lightings)]

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import groupby, islice
-from typing import Final
+from typing import Any, Final
 
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from dentgen.phantom.prompt import Look
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.render import Phantom, render_patient
+from dentgen.phantom.surroundings.mix import Mix
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
@@ -47,6 +48,7 @@ class PhantomSet:
         look: Intra-oral photographs, or renders of scan models.
         dentition: Adults, or children with deciduous teeth.
         mirrors: Take occlusal photographs in a mirror.
+        mix: What a varied set shows how often; None for the standard views alone.
     """
 
     count: int
@@ -57,6 +59,7 @@ class PhantomSet:
     look: Look = "photo"
     dentition: Dentition = "permanent"
     mirrors: bool = False
+    mix: Mix | None = None
 
 
 def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, address: str | None = None) -> int:
@@ -76,6 +79,14 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, or mirrors are
             combined with scan models.
     """
+    if phantoms.mix is not None and (phantoms.mirrors, phantoms.look, phantoms.dentition) != (
+        False,
+        "photo",
+        "permanent",
+    ):
+        raise SpecError(
+            key="mix", found="look, dentition or mirrors beside it", expected="a mix alone, which decides them itself"
+        )
     if phantoms.mirrors and phantoms.look == "scan":
         raise SpecError(
             key="mirrors", found="mirrors with the look 'scan'", expected="mirrors only with the look 'photo'"
@@ -98,7 +109,7 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
     return len(missing)
 
 
-def _parameters(phantoms: PhantomSet) -> dict[str, int | str | bool]:
+def _parameters(phantoms: PhantomSet) -> dict[str, Any]:
     """Content of the parameters file: the edition and all fields that differ from their defaults.
 
     Leaving out defaults keeps existing sets valid when an option is added. The grid's rays differ from Embree's in a
@@ -106,6 +117,8 @@ def _parameters(phantoms: PhantomSet) -> dict[str, int | str | bool]:
     """
     defaults = {field.name: field.default for field in fields(phantoms)}
     set_fields = {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
+    if phantoms.mix is not None:
+        set_fields["mix"] = phantoms.mix.model_dump()
     rays: dict[str, str] = {"rays": "grid"} if RayMesh.accelerator is GridRayMesh else {}
     return {"edition": EDITION, **set_fields, **rays}
 
@@ -114,7 +127,7 @@ def _shard_name(shard: int) -> str:
     return f"phantoms-{shard:06d}.tar"
 
 
-def _write_claimed_shard(out: str, phantoms: PhantomSet, shard: int, claimed: dict[str, int | str | bool]) -> None:
+def _write_claimed_shard(out: str, phantoms: PhantomSet, shard: int, claimed: dict[str, Any]) -> None:
     """Render a shard unless this node would render other bytes: it may run another edition, or lack Embree."""
     if _parameters(phantoms) != claimed:
         raise SpecError(
@@ -145,7 +158,7 @@ def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> 
     views = VIEWS[first : last + 1]
     rendered = render_patient(
         phantoms.seed, patient, phantoms.size, views, lightings=phantoms.lightings, look=phantoms.look,
-        dentition=phantoms.dentition, mirrors=phantoms.mirrors,
+        dentition=phantoms.dentition, mirrors=phantoms.mirrors, mix=phantoms.mix,
     )  # fmt: skip
     skipped = places[0] - first * phantoms.lightings
     yield from islice(rendered, skipped, skipped + len(places))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.enamel import paint_crowns
@@ -27,6 +28,7 @@ class Coat:
         wrap: (n,) width of the wrapped diffuse term, which stands for translucency.
         bump: (n,) strength of the fine relief.
         restored, decayed, plaque, stain: (n,) coverage by filling or crown, caries, plaque and stain, 0..1.
+        lesion: (n,) uint8 values of ``lesion_map.LESIONS``.
     """
 
     albedo: FloatArray
@@ -38,6 +40,7 @@ class Coat:
     decayed: FloatArray
     plaque: FloatArray
     stain: FloatArray
+    lesion: NDArray[np.uint8]
 
 
 def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
@@ -49,8 +52,11 @@ def coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat:
         noise: The patient's texture.
     """
     n = len(surface.hit)
-    zeros = [np.zeros(n) for _ in range(5)]
-    result = Coat(np.zeros((n, 3)), np.full(n, 0.3), np.ones((n, 3)), np.full(n, 0.25), *zeros)
+    bump, restored, decayed, plaque, stain = (np.zeros(n) for _ in range(5))
+    result = Coat(
+        np.zeros((n, 3)), np.full(n, 0.3), np.ones((n, 3)), np.full(n, 0.25), bump, restored, decayed, plaque, stain,
+        np.zeros(n, np.uint8),
+    )  # fmt: skip
     for tissues, paint in (
         ((Tissue.TOOTH,), _paint_teeth),
         ((Tissue.GUM, Tissue.PALATE, Tissue.MUCOSA), _paint_gum),
@@ -70,6 +76,7 @@ def _paint_teeth(result: Coat, here: np.ndarray, surface: Surface, material: Mat
     result.wrap[here], result.bump[here] = enamel.wrap, 0.016
     result.restored[here], result.decayed[here] = enamel.restored, enamel.decayed
     result.plaque[here], result.stain[here] = enamel.plaque, enamel.stain
+    result.lesion[here] = enamel.lesion
 
 
 def _paint_appliance(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:

@@ -25,6 +25,7 @@ def test_a_written_bundle_loads_and_has_no_problem(tmp_path: Path, dtype: torch.
     assert list(bundle_problems(str(tmp_path / "bundle"))) == []
 
 
+@pytest.mark.slow
 def test_seeds_decide_the_adapters(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_parts(load_bundle("miniature"), tmp_path / name, seed=seed, dtype=torch.float16, adapters=["one"])

@@ -103,6 +103,7 @@ def test_a_build_shuts_down_the_ray_that_it_started_and_restores_what_it_set(
     assert shard_bytes(tmp_path / "out") == shard_bytes(whole)
 
 
+@pytest.mark.slow
 def test_the_order_of_a_listing_changes_nothing(
     source: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ def quick_spec(source: Path, out: Path, **sections: dict[str, object]) -> BuildS
     return small_spec(source, out, **values)
 
 
+@pytest.mark.slow
 def test_a_prompt_may_say_what_the_plan_says(source: Path, tmp_path: Path) -> None:
     spec = quick_spec(source, tmp_path, sampling={"prompt": "units of this plan"})
     assert build(spec, use_ray=False).index.written == 4

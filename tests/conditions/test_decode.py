@@ -72,7 +72,7 @@ def test_good_record_is_decoded() -> None:
 DAMAGED: dict[str, tuple[dict[str, bytes], str, str, str]] = {
     "not an image": ({"seg_png": b"junk"}, "k.seg.png", "", "PNG"),
     "truncated": ({"seg_png": encoded(NOISE)[:80]}, "k.seg.png", "", "PNG"),
-    "unknown class": ({"seg_png": full(9)}, "k.seg.png", "[9]", "[0, 1, 2, 3, 4, 5, 255]"),
+    "unknown class": ({"seg_png": full(9)}, "k.seg.png", "[9]", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 255]"),
     "unknown tooth": ({"fdi_png": full(99)}, "k.fdi.png", "[99]", "FDI"),
     "another size": ({"light_png": encoded(SMALL)}, "k", "'light': (4, 8)", ""),
     "colour as grey": (

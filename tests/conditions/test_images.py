@@ -280,6 +280,7 @@ def test_orientations_0_and_1_are_upright(orientation: int) -> None:
     assert str(orientation) in caught.value.found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads peak memory from /proc")
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
 def test_a_compressed_text_may_not_expand_without_end(kind: bytes) -> None:

@@ -219,7 +219,7 @@ def test_label_image_must_be_rgb_bytes(image: NDArray[np.uint8]) -> None:
 
 
 def test_tissue_classes_by_hand() -> None:
-    """Background, gum, tooth, other soft tissue, restoration, appliance, unused values, ignore."""
-    seg = np.array([[0, 1, 2, 3, 4, 5, 6, 254, 255]], np.uint8)
-    assert tissue_classes(seg).tolist() == [[0, 1, 2, 0, 2, 255, 255, 255, 255]]
-    assert tissue_classes(seg[None]).shape == (1, 1, 9)
+    """Background, gum, tooth, other soft tissue, restoration, appliance, skin, instrument, dam, unused, ignore."""
+    seg = np.array([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 254, 255]], np.uint8)
+    assert tissue_classes(seg).tolist() == [[0, 1, 2, 0, 2, 255, 0, 0, 0, 255, 255, 255]]
+    assert tissue_classes(seg[None]).shape == (1, 1, 12)

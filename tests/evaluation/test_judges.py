@@ -35,6 +35,7 @@ def blocks(count: int, edge: int = 32) -> NDArray[np.uint8]:
     return np.kron(RNG.integers(0, 3, (count, edge // 8, edge // 8)), np.ones((8, 8))).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "steps"), [(Segmenter, 60), (DilatedSegmenter, 100)])
 def test_a_segmenter_learns_flat_colours(kind: Callable[[], Segmenter | DilatedSegmenter], steps: int) -> None:
     seg = blocks(24)

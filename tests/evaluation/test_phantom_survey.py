@@ -65,12 +65,14 @@ def test_lights_come_from_all_directions() -> None:
     assert lights["off_axis_deg_p95"] > 40
 
 
+@pytest.mark.slow
 def test_the_table_names_every_source(figures: list[Figure]) -> None:
     table = figure_table(figures).splitlines()
     assert len(table) == len(figures) + 2
     assert all(figure.source in line for figure, line in zip(figures, table[2:], strict=True))
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_survey(figures: list[Figure]) -> None:
     readme = (ROOT / "dentgen" / "phantom" / "README.md").read_text()
     assert figure_table(figures) in readme

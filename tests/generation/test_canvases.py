@@ -181,6 +181,7 @@ def test_what_the_way_of_sampling_needs_is_named(tmp_path: Path, demo_members: M
     assert all(fact in reason for fact in ("x.tar", key, "photo", "sampling.start_from"))
 
 
+@pytest.mark.slow
 def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle) -> None:
     inpainting_unet(miniature).save_pretrained(bundle / "unet")
     way = {"start_from": "photo", "repaint": ["tooth"]}

@@ -90,6 +90,7 @@ def load_error(folder: Path, word: str) -> BundleError:
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tensors", "key", "found"),
     [

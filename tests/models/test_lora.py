@@ -69,6 +69,7 @@ def test_fused_weights_equal_diffusers_unfused_layers(folder: Path, miniature: B
     assert close(fused.unet(LATENTS, TIMES, CONTEXT)[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["ldm", "diffusers", "peft"])
 def test_every_spelling_gives_the_same_weights(folder: Path, miniature: Bundle, spelling: str) -> None:
     expected = load_bundle(str(folder), loras={"look": 1.0})

@@ -97,6 +97,7 @@ def test_the_weights_are_those_that_diffusers_fuses(bundle_copy: Path, miniature
         assert (distance(net, base) > 1e-3) == (config is not None), "the LoRA has an effect"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["unet", "text_encoder"])
 @pytest.mark.parametrize("stabilised", [False, True])
 def test_a_folder_of_peft_is_merged_as_by_peft(

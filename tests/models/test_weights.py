@@ -25,6 +25,7 @@ FOLDER = find_bundle("miniature")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_networks_are_those_of_the_libraries(dtype: torch.dtype) -> None:
     for found, expected in (

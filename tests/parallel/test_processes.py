@@ -84,7 +84,8 @@ import sys, time
 from dentgen.parallel.processes import map_processes
 
 def announce_and_sleep(number):
-    print("working", flush=True)
+    sys.stdout.write("working\\n")  # one write: two processes may print at once
+    sys.stdout.flush()
     time.sleep(60)
 
 if __name__ == "__main__":

@@ -303,6 +303,7 @@ def test_plain_webdataset_reads_the_same_samples(out: Path) -> None:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_card", [False, True])
 def test_hugging_face_reads_the_same_samples(out: Path, tmp_path: Path, by_card: bool) -> None:
     def digest(data: bytes) -> str:

@@ -160,6 +160,7 @@ def dying_at(last: int, line: Callable[..., None]) -> Callable[..., None]:
     return dying
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_steps", [1, 50])
 def test_a_diverging_run_keeps_its_weights_to_itself(
     phantoms: str, family: Path, tmp_path: Path, log_steps: int

@@ -14,6 +14,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import copied_bundle, train_spec
 
 
+@pytest.mark.slow
 def test_a_run_leaves_threads_and_loggers_as_they_were(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     handlers = list(logging.getLogger().handlers)

@@ -44,6 +44,7 @@ def test_contestants_generate_the_same_images_and_are_compared(tmp_path: Path) -
     assert set(found["latency_ms"]) == {"in_one_slot", "in_all_slots"}
 
 
+@pytest.mark.slow
 def test_a_combination_without_memory_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def experiment(spec: Any, bundle: Any, **options: Any) -> dict[str, Any]:
         if spec.engine.slots == 64:

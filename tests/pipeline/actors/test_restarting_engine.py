@@ -150,6 +150,7 @@ def test_other_work_whose_engine_a_run_has_replaced_is_done(units: TwoUnits, mon
     assert len(died) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drain", [True, False])
 def test_calls_share_the_engine_unless_it_is_drained(
     drain: bool, units: TwoUnits, monkeypatch: pytest.MonkeyPatch

@@ -139,6 +139,7 @@ def test_packers_leave_a_core_to_the_engine(
     assert num_packers(plan) == threads
 
 
+@pytest.mark.slow
 def test_canvases_of_two_units_are_never_in_the_engine_at_once(
     units: TwoUnits, backend: EngineBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

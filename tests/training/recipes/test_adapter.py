@@ -57,6 +57,7 @@ def test_a_control_base_keeps_its_tasks_apart(phantoms: str, family: Path, tmp_p
     assert all("controlnet" not in name and "conv" not in name for name in differing), "LoRAs are on linear layers"
 
 
+@pytest.mark.slow
 def test_a_task_trains_its_own_lora_and_the_base(phantoms: str, family: Path) -> None:
     bundle = str(family / "bundle")
     spec = train_spec(phantoms, family, "control-base", tasks=["segmentation", "normal"], start=bundle)

@@ -1,0 +1,114 @@
+"""What one picture of a varied set shows: framing, camera, and everything before and around the teeth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera, View, sample_camera
+from dentgen.phantom.mesh import Part, Tissue
+from dentgen.phantom.mouth import build_lips
+from dentgen.phantom.patient import Patient
+from dentgen.phantom.surroundings.dam import build_dam, isolated_teeth
+from dentgen.phantom.surroundings.face import Smile, build_face, sample_smile
+from dentgen.phantom.surroundings.framing import framed_camera
+from dentgen.phantom.surroundings.mix import Framing, Mix
+from dentgen.phantom.surroundings.props import build_prop
+from dentgen.seeding import numpy_generator
+
+#: Share of smiles with parted teeth, and the widest gap, mm.
+_PARTED_SHARE, _WIDEST_MM = 0.45, 16.0
+#: Gum farther behind the edge of a lip than this is left out, mm.
+_COVERED_MM = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One picture's framing and scene.
+
+    Attributes:
+        framing: What the picture takes in.
+        camera: The camera.
+        opening_mm: Distance by which the lower jaw is lowered.
+        parts: All meshes in view.
+        things: Names of what lies before the teeth: props, "dam".
+        mirrored: Whether the picture is taken in a mirror.
+    """
+
+    framing: Framing
+    camera: Camera
+    opening_mm: float
+    parts: tuple[Part, ...]
+    things: tuple[str, ...]
+    mirrored: bool
+
+
+def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str, *, bare: bool = False) -> Setting:
+    """Draw the setting of a picture.
+
+    Args:
+        mix: Weights and shares.
+        patient: The mouth.
+        view: Standard view from whose side the picture is taken.
+        seed: Seed of the set.
+        name: Patient and view, naming the random streams.
+        bare: Leave out whatever may hide the teeth, for a picture in which too few are seen.
+    """
+    rng = numpy_generator(seed, name, "setting")
+    framing = _framing(mix, view, rng)
+    outside = framing in ("smile", "face")
+    opening = _opening(patient, rng) if outside else patient.shape.opening_mm
+    camera = framed_camera(framing, view, patient, opening, numpy_generator(seed, name, "camera"))
+    mirrored = view in OCCLUSAL_VIEWS and bool(rng.random() < mix.mirrored)
+    if outside:
+        face = numpy_generator(seed, name, "face")
+        smile = sample_smile(opening, face)
+        jaws = [_behind_lips(part, smile) for part in patient.visible_parts(view, opening)]
+        return Setting(framing, camera, opening, (*jaws, *build_face(patient, smile, face)), (), False)
+    props = tuple(prop for prop, share in mix.props.items() if rng.random() < share and not bare)
+    near = framing in ("close-up", "quadrant")
+    things = [part for prop in props for part in build_prop(prop, camera, numpy_generator(seed, name, prop))]
+    if near and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
+        sheet = _under_dam(patient, view, camera, numpy_generator(seed, name, "dam"))
+        return Setting(framing, camera, opening, (*sheet, *things), ("dam", *props), mirrored)
+    lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
+    mouth = patient.visible_parts(view)
+    return Setting(framing, camera, opening, (*mouth, *lips, *things), props, mirrored)
+
+
+def _framing(mix: Mix, view: View, rng: np.random.Generator) -> Framing:
+    names = list(mix.framings)
+    weights = np.array([mix.framings[name] for name in names])
+    framing = names[rng.choice(len(names), p=weights / weights.sum())]
+    return "clinical" if framing in ("smile", "face") and view in OCCLUSAL_VIEWS else framing
+
+
+def _opening(patient: Patient, rng: np.random.Generator) -> float:
+    parted = rng.random() < _PARTED_SHARE
+    return float(rng.uniform(2, _WIDEST_MM) * patient.scale) if parted else patient.shape.opening_mm
+
+
+def _lips(patient: Patient, view: View, camera: Camera, framing: Framing, seed: int, name: str) -> Part:
+    """Retracted lips that fit the camera, or for near cameras one that would take in the whole mouth."""
+    if framing != "clinical":
+        camera = sample_camera(view, patient.front_mm, numpy_generator(seed, name, "lip camera"), patient.scale)
+    return build_lips(camera, numpy_generator(seed, name, "lips"))
+
+
+def _behind_lips(part: Part, smile: Smile) -> Part:
+    """A part without the mucosa beyond the gum and the gum that lips cover, which they press flat."""
+    tissue = np.broadcast_to(np.asarray(part.tissue), len(part.faces))
+    height = part.vertices[part.faces, 1].mean(1)
+    covered = (height > smile.upper_mm + _COVERED_MM) | (height < smile.lower_mm - _COVERED_MM)
+    buccal = part.attributes["buccal"][part.faces].mean(1) > 0.5 if "buccal" in part.attributes else False
+    kept = (tissue != Tissue.MUCOSA) & ~((tissue == Tissue.GUM) & covered & buccal)
+    return Part(part.vertices, part.faces[kept], tissue[kept], part.fdi, part.attributes, part.facing, part.centre)
+
+
+def _under_dam(patient: Patient, view: View, camera: Camera, rng: np.random.Generator) -> list[Part]:
+    """Some teeth of an occlusal view's arch and the sheet out of which they stand."""
+    arch = patient.occlusal_jaw(view).teeth
+    teeth = isolated_teeth(arch, camera, rng)
+    numbers = {slot.fdi for slot in teeth}
+    return [*(part for part in arch.tooth_parts() if part.fdi in numbers), build_dam(arch, teeth, rng)]

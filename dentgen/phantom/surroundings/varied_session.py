@@ -1,0 +1,109 @@
+"""Photographs of one patient as people take them: any framing, with everything that comes between lens and teeth."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dentgen.phantom.anatomy import Dentition
+from dentgen.phantom.camera import View
+from dentgen.phantom.findings import tell_findings
+from dentgen.phantom.lesion_map import LESIONS
+from dentgen.phantom.maps import lesion_map, mirror_image, world_segmentation_map
+from dentgen.phantom.material import sample_material
+from dentgen.phantom.mesh import Tissue, join_parts
+from dentgen.phantom.noise import LatticeNoise
+from dentgen.phantom.patient import Patient, build_patient
+from dentgen.phantom.photo_session import Shot, geometry_maps
+from dentgen.phantom.prompt import SceneFacts
+from dentgen.phantom.rays.mesh import RayMesh
+from dentgen.phantom.scene import Scene, Surface
+from dentgen.phantom.shading import Painted, paint
+from dentgen.phantom.surroundings.disease import sample_disease
+from dentgen.phantom.surroundings.exposure import sample_exposure
+from dentgen.phantom.surroundings.mix import Mix
+from dentgen.phantom.surroundings.outside import Outside, paint_outside, sample_outside
+from dentgen.phantom.surroundings.setting import Setting, sample_setting
+from dentgen.phantom.tissue import coat
+from dentgen.phantom.visible_surface import see
+from dentgen.seeding import numpy_generator
+
+#: Share of the picture from which a lesion is mentioned: 3 pixels at 128.
+_LESION_SHARE: Final = 2e-4
+#: Share of teeth below which a picture is taken again, and how often it is tried.
+_TOOTH_SHARE, _ATTEMPTS = 0.02, 3
+
+
+class VariedSession:
+    """A patient, ready to be photographed at one size in settings that a mix decides."""
+
+    def __init__(self, seed: int, group: str, dentition: Dentition, size: int, mix: Mix) -> None:
+        """Draw the patient.
+
+        Args:
+            seed: Seed of the set.
+            group: Name of the patient.
+            dentition: Permanent or deciduous teeth.
+            size: Edge of the square pictures and maps, pixels.
+            mix: What is drawn how often.
+        """
+        disease = numpy_generator(seed, group, "disease")
+        lesions = sample_disease(dentition, bool(disease.random() < mix.disease), disease)
+        self._seed, self._size, self._mix, self._group = seed, size, mix, group
+        self._patient: Patient = build_patient(seed, group, dentition, lesions.fractures)
+        self._material = sample_material(numpy_generator(seed, group, "material"), lesions, dentition)
+
+    def shoot(self, view: View) -> Shot:
+        """Trace and paint one picture, taken from the side of a standard view."""
+        seed, size, name = self._seed, self._size, f"{self._group}-{view}"
+        setting, scene = self._scene(view, name)
+        outside = sample_outside(numpy_generator(seed, name, "outside"))
+        texture = numpy_generator(seed, self._group, "texture")
+        noise = LatticeNoise(texture)
+        sight = see(scene, scene.trace_centres(), lambda surface: self._painted(surface, outside, noise))
+        maps = geometry_maps(sight.centres, setting.camera, size)
+        maps["seg"] = world_segmentation_map(sight.centres, size)
+        maps["lesion"] = lesion_map(sight.centres, size)
+        return Shot(
+            seed, name, f"{self._group}-{setting.framing}-{view}", self._facts(view, setting, sight.centres), sight,
+            mirror_image(maps) if setting.mirrored else maps, texture,
+            sample_exposure(self._mix.faults, self._mix.black, numpy_generator(seed, name, "exposure")),
+        )  # fmt: skip
+
+    def _scene(self, view: View, name: str) -> tuple[Setting, Scene]:
+        """The setting and its traced scene; drawn again without obstacles if it shows hardly any tooth."""
+        found: tuple[Setting, Scene] | None = None
+        for attempt in range(_ATTEMPTS):
+            again = f"{name}-{attempt}" if attempt else name
+            setting = sample_setting(self._mix, self._patient, view, self._seed, again, bare=attempt > 0)
+            mesh = join_parts(list(setting.parts))
+            scene = Scene(mesh, RayMesh(mesh.vertices, mesh.faces), setting.camera, self._size)
+            found = setting, scene
+            if (scene.trace_centres().tissue == Tissue.TOOTH).mean() >= _TOOTH_SHARE:
+                break
+        assert found is not None
+        return found
+
+    def _painted(self, surface: Surface, outside: Outside, noise: LatticeNoise) -> Painted:
+        material = self._material
+        painted = paint_outside(coat(surface, material, noise), surface, outside, material, noise)
+        return paint(surface, painted, material.grain, noise)
+
+    def _facts(self, view: View, setting: Setting, centres: Painted) -> SceneFacts:
+        counts = np.bincount(lesion_map(centres, self._size).ravel(), minlength=len(LESIONS))
+        seen = tuple(
+            name for value, name in LESIONS.items() if value and counts[value] >= _LESION_SHARE * self._size**2
+        )
+        return SceneFacts(
+            view=view,
+            look="photo",
+            dentition=self._patient.shape.dentition,
+            mirrored=setting.mirrored,
+            shade=self._material.shade_word,
+            gum=self._material.gum_word,
+            findings=tell_findings(self._patient, self._material, centres),
+            framing=setting.framing,
+            things=setting.things,
+            lesions=seen,
+        )

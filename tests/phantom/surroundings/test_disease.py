@@ -1,0 +1,31 @@
+"""Diseased mouths have every kind of lesion; healthy ones follow the surveys."""
+
+from __future__ import annotations
+
+from dentgen.phantom.anatomy import DENTITIONS
+from dentgen.phantom.lesions import sample_lesions
+from dentgen.phantom.surroundings.disease import sample_disease
+from dentgen.seeding import numpy_generator
+
+
+def test_every_kind_occurs_and_fits_its_dentition() -> None:
+    for dentition in DENTITIONS:
+        mouths = [sample_disease(dentition, True, numpy_generator("ill", dentition, n)) for n in range(60)]
+        digits = {1, 2, 3, 4} if dentition == "permanent" else {5, 6, 7, 8}
+        for kind in ("fillings", "crowns", "caries", "white_spots", "fractures", "leaking"):
+            assert any(getattr(mouth, kind) for mouth in mouths), kind
+        for mouth in mouths:
+            teeth = {caries.spot.fdi for caries in mouth.caries} | {f.fdi for f in mouth.fractures} | set(mouth.crowns)
+            assert {fdi // 10 for fdi in teeth} <= digits
+            assert not {fracture.fdi for fracture in mouth.fractures} & set(mouth.crowns)
+        sizes = [caries.spot.radius for mouth in mouths for caries in mouth.caries]
+        assert min(sizes) < 0.15
+        assert max(sizes) > 0.6
+
+
+def test_a_healthy_mouth_is_one_of_the_survey() -> None:
+    found = sample_disease("permanent", False, numpy_generator("well"))
+    expected = sample_lesions("permanent", numpy_generator("well"))
+    assert (found.fillings, found.crowns, found.caries) == (expected.fillings, expected.crowns, expected.caries)
+    assert not found.fractures
+    assert not found.white_spots

@@ -1,0 +1,54 @@
+"""Settings follow the shares of their mix and never hide a smile behind instruments."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from dentgen.phantom.camera import OCCLUSAL_VIEWS, VIEWS
+from dentgen.phantom.mesh import Tissue
+from dentgen.phantom.surroundings.mix import Mix
+from dentgen.phantom.surroundings.setting import Setting, sample_setting
+from tests.phantom.surroundings.patients import patient
+
+
+def settings(mix: Mix, count: int, view: int | None = None, *, bare: bool = False) -> list[Setting]:
+    views = [VIEWS[n % 5] if view is None else VIEWS[view] for n in range(count)]
+    return [sample_setting(mix, patient(), each, 5, f"set{n}", bare=bare) for n, each in enumerate(views)]
+
+
+def test_framings_follow_their_weights() -> None:
+    mix = Mix(framings={"close-up": 3.0, "smile": 1.0}, props={}, dam=0)
+    found = Counter(setting.framing for setting in settings(mix, 120, 0))
+    assert 70 < found["close-up"] < 110
+    assert found["close-up"] + found["smile"] == 120
+
+
+def test_occlusal_views_have_no_faces() -> None:
+    for setting in settings(Mix(framings={"face": 1.0}), 10):
+        occlusal = setting.camera.view in OCCLUSAL_VIEWS
+        assert setting.framing == ("clinical" if occlusal else "face")
+        tissues = {int(part.tissue) for part in setting.parts if part.fdi == 0 and isinstance(part.tissue, Tissue)}
+        assert (Tissue.SKIN in tissues) != occlusal
+        if not occlusal:
+            assert setting.things == ()
+
+
+def test_dam_leaves_only_isolated_teeth() -> None:
+    found = settings(Mix(framings={"close-up": 1.0}, dam=1.0, props={}), 10)
+    for setting in found:
+        under = setting.camera.view in OCCLUSAL_VIEWS
+        assert setting.things == (("dam",) if under else ())
+        if under:
+            assert all(part.fdi or part.tissue == Tissue.DAM for part in setting.parts)
+            assert 1 <= sum(part.fdi > 0 for part in setting.parts) <= 6
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_bare_setting_hides_no_tooth(bare: bool) -> None:
+    mix = Mix(framings={"close-up": 1.0}, props={"finger": 1.0}, dam=1.0, lips=1.0)
+    for setting in settings(mix, 10, bare=bare):
+        tissues = {part.tissue for part in setting.parts if isinstance(part.tissue, Tissue)}
+        assert (Tissue.FINGER in tissues) != bare
+        assert (bool({Tissue.LIP, Tissue.DAM} & tissues)) != bare

@@ -1,0 +1,93 @@
+"""Records of varied sets: reproducible, exact in all maps, and truly described."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from dentgen.conditions.labels import DAM, GINGIVA, INSTRUMENT, RESTORATION, SEG_CLASSES, SKIN, TOOTH
+from dentgen.phantom.lesion_map import CARIES, CAVITY, COMPOSITE, FRACTURE, GOLD_CROWN, LESIONS
+from dentgen.phantom.prompt import LESION_WORD, THING_WORD, phantom_phrases
+from dentgen.phantom.render import Phantom, render_patient
+from dentgen.phantom.surroundings.mix import Mix
+
+SIZE = 64
+MIX = Mix(props={"probe": 0.3, "mirror": 0.3, "suction": 0.3, "finger": 0.3, "cotton": 0.3}, dam=0.5, disease=1.0)
+
+
+@cache
+def records() -> tuple[Phantom, ...]:
+    return tuple(phantom for number in range(4) for phantom in render_patient(5, number, SIZE, mix=MIX))
+
+
+def test_a_record_is_the_same_alone_and_again() -> None:
+    (again,) = render_patient(5, 2, SIZE, ("lower-occlusal",), mix=MIX)
+    first = next(phantom for phantom in records() if phantom.group == again.group and again.key == phantom.key)
+    assert (again.picture == first.picture).all()
+    assert all((again.maps[name] == first.maps[name]).all() for name in first.maps)
+    assert again.prompt == first.prompt
+
+
+def test_keys_name_group_framing_and_view() -> None:
+    for phantom in records():
+        assert phantom.key == f"{phantom.group}-{phantom.attributes['framing']}-{phantom.attributes['view']}"
+
+
+def test_maps_agree_with_each_other() -> None:
+    seen: set[int] = set()
+    for phantom in records():
+        seg, fdi, lesion = (phantom.maps[name] for name in ("seg", "fdi", "lesion"))
+        crown = np.isin(seg, (TOOTH, RESTORATION))
+        assert ((fdi > 0) == crown).all()
+        assert crown[lesion > 0].all()
+        assert (np.isin(lesion, range(COMPOSITE - 1, GOLD_CROWN + 1)) == (seg == RESTORATION)).all()
+        solid = crown | (seg == GINGIVA) | (seg == 5)
+        for name in ("light", "depth"):
+            assert (phantom.maps[name][~solid] == 0).all()
+        assert ((phantom.maps["normal"] > 0).any(-1) == solid).all()
+        assert set(np.unique(seg).tolist()) <= set(SEG_CLASSES)
+        assert set(np.unique(lesion).tolist()) <= set(LESIONS)
+        seen |= set(np.unique(seg).tolist())
+    assert {SKIN, INSTRUMENT, DAM} <= seen
+
+
+def test_teeth_are_in_every_picture() -> None:
+    assert all(np.isin(phantom.maps["seg"], (TOOTH, RESTORATION)).mean() >= 0.02 for phantom in records())
+
+
+def test_prompts_name_what_is_there_and_nothing_else() -> None:
+    for phantom in records():
+        phrases = phantom_phrases(phantom.prompt)
+        assert phrases is not None
+        seg, lesion = phantom.maps["seg"], phantom.maps["lesion"]
+        assert (THING_WORD["dam"] in phrases) == (seg == DAM).any()
+        things = str(phantom.attributes["things"])
+        assert {THING_WORD[thing] for thing in things.split(", ") if thing != "none"} <= set(phrases)
+        for value, word in ((CAVITY, LESION_WORD["cavity"]), (FRACTURE, LESION_WORD["fracture"])):
+            assert (word in phrases) == ((lesion == value).mean() >= 2e-4)
+
+
+def test_decay_is_darker_than_the_tooth_around_it() -> None:
+    darker = []
+    for phantom in records():
+        fdi, lesion = phantom.maps["fdi"], phantom.maps["lesion"]
+        for tooth in np.unique(fdi[np.isin(lesion, (CARIES, CAVITY))]):
+            decayed = (fdi == tooth) & np.isin(lesion, (CARIES, CAVITY))
+            sound = (fdi == tooth) & (lesion == 0)
+            if decayed.sum() >= 12 and sound.sum() >= 12:
+                darker.append(phantom.picture[decayed].mean() < phantom.picture[sound].mean())
+    assert len(darker) >= 3
+    assert np.mean(darker) > 0.8
+
+
+@pytest.mark.parametrize("framing", ["smile", "face"])
+def test_faces_show_skin_around_teeth(framing: str) -> None:
+    mix = Mix(framings={framing: 1.0})  # type: ignore[dict-item]
+    (phantom,) = render_patient(5, 1, SIZE, ("frontal",), mix=mix)
+    seg = phantom.maps["seg"]
+    assert (seg == SKIN).mean() > 0.4
+    assert np.isin(seg, (TOOTH, RESTORATION)).any()
+    edge = np.concatenate([seg[0], seg[-1], seg[:, 0], seg[:, -1]])
+    assert not np.isin(edge, (TOOTH, RESTORATION, GINGIVA)).any()
