@@ -10,12 +10,15 @@ from dentgen.conditions.labels import DRAWN_CLASSES, SEG_CLASSES
 
 #: What belongs to each class.
 _EXTENT: Final = {
-    "background": "Everything that no other class names, such as mirrors, gloves and the ground of a scan.",
+    "background": "Everything that no other class names, such as the ground of a scan.",
     "gingiva": "Gum and palate.",
     "tooth": "Teeth, with plaque, stain and decay on them.",
-    "other soft tissue": "Lips, cheeks and tongue, where a source labels them.",
+    "other soft tissue": "Cheeks, tongue and floor of the mouth, where a source labels them; in some also lips.",
     "restoration": "Fillings and crowns of any material.",
     "appliance": "Brackets, ligatures and wires.",
+    "lip or skin": "Lips, the skin of faces, fingers and gloves, where a source labels them.",
+    "instrument": "Probes, mirrors, suction tubes, cotton rolls, where a source labels them.",
+    "rubber dam": "Rubber dam, where a source labels it.",
     "ignore": "Undecided pixels: neither trained on nor counted.",
 }
 

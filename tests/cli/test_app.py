@@ -225,6 +225,7 @@ def test_records_are_relit_and_nothing_else_changes(
     assert "choose another folder" in other.stderr
 
 
+@pytest.mark.slow
 def test_relit_records_can_be_built_from(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     from dentgen.relight.shards import Relighting, write_relit
 

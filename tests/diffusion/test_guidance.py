@@ -80,6 +80,7 @@ def predict(bundle: Bundle, canvas: Canvas, x: torch.Tensor, t: torch.Tensor, em
     return found.double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["self", "initialize"])
 @pytest.mark.parametrize(("strength", "delta"), [(1.0, 1.0), (0.75, 1.0), (0.5, 0.8)])
 def test_residual_guidance_equals_its_recurrence(

@@ -105,6 +105,7 @@ def bundle(tmp_path: Path, miniature: Bundle) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_schedulers_by_name_config_and_options(source: Path) -> None:
     by_name = samples(source, sampling={"scheduler": "dpmpp_2m_karras", "steps": 3})
     config = {

@@ -256,7 +256,7 @@ def test_a_prompt_that_is_too_long_rejects_its_record(tmp_path: Path, demo_membe
 @pytest.mark.parametrize(
     "sections",
     [
-        {"sampling": {"scheduler": "lcm", "guidance_scale": 2.0}},
+        pytest.param({"sampling": {"scheduler": "lcm", "guidance_scale": 2.0}}, marks=pytest.mark.slow),
         {
             "sampling": {"scheduler": "ddim", "steps": 6, "prompt": "a photo of upper teeth"},
             "output": {"image_format": "jpg"},

@@ -63,6 +63,7 @@ FORMS: dict[str, Callable[[Path, str], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_in_every_form_load(bundle_copy: Path, miniature: Bundle, form: str) -> None:
     for part, stem in NETWORKS.items():

@@ -30,6 +30,7 @@ def remote(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.mark.slow
 def test_a_bundle_in_an_object_store_is_the_one_on_disk(s3_root: str, cache: Path) -> None:
     folder, url = find_bundle("miniature"), storage.join(s3_root, "bundles", "mine")
     for path in folder.rglob("*"):

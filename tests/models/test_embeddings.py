@@ -34,6 +34,7 @@ def encoder(bundle: Bundle, **options: object) -> PromptEncoder:
     return PromptEncoder(bundle.tokenizer, bundle.text_encoder, words=bundle.words, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_prompts_with_custom_words_are_embedded_as_by_diffusers(folder: Path, miniature: Bundle) -> None:
     loaded, base = load_bundle(str(folder), embeddings=["Smile", "plain"]), load_bundle(str(folder))
     pipeline = StableDiffusionPipeline(
@@ -71,6 +72,7 @@ def test_words_are_case_sensitive(folder: Path) -> None:
     assert ids == [[first] for first in loaded.words]
 
 
+@pytest.mark.slow
 def test_the_digest_covers_chosen_embeddings(folder: Path) -> None:
     base, chosen = bundle_digest(str(folder)), load_bundle(str(folder), embeddings=["Smile"]).digest
     save_file({"emb_params": SMILE + 1}, folder / "embeddings" / "Smile.safetensors")
@@ -78,6 +80,7 @@ def test_the_digest_covers_chosen_embeddings(folder: Path) -> None:
     assert len({base, chosen, load_bundle(str(folder), embeddings=["Smile"]).digest}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_vectors_take_the_text_encoders_precision(folder: Path, dtype: torch.dtype) -> None:
     loaded = load_bundle(str(folder), embeddings=["plain"], dtype=dtype)

@@ -102,6 +102,7 @@ def test_alpha_is_read_from_diffusers_header(folder: Path, miniature: Bundle) ->
     assert {layer.alpha for layer in lora.unet.values()} == {3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_scale_of_zero_changes_no_bit(folder: Path, dtype: torch.dtype) -> None:
     zero, base = load_bundle(str(folder), loras={"look": 0.0}, dtype=dtype), load_bundle(str(folder), dtype=dtype)
@@ -110,6 +111,7 @@ def test_a_scale_of_zero_changes_no_bit(folder: Path, dtype: torch.dtype) -> Non
     assert zero.digest != base.digest, "the LoRA is chosen all the same"
 
 
+@pytest.mark.slow
 def test_loras_are_added_in_float32_and_in_one_order(folder: Path, miniature: Bundle) -> None:
     save_lora(folder, "light", kohya_lora(miniature, seed=2))
     one = load_bundle(str(folder), loras={"look": 0.5, "light": -1.0})

@@ -56,6 +56,7 @@ def test_the_patients_have_the_lesions_that_the_tests_rely_on() -> None:
     assert build_patient(7, "s7-p000002").shape.braced == {"upper", "lower"}
 
 
+@pytest.mark.slow
 def test_gaps_are_counted_between_visible_neighbours(gapped: dict[str, Phantom]) -> None:
     pairs = [{13, 15}, {23, 25}, {25, 27}, {45, 47}]
     for phantom in gapped.values():
@@ -69,6 +70,7 @@ def test_gaps_are_counted_between_visible_neighbours(gapped: dict[str, Phantom])
     assert gapped["lower-occlusal"].attributes["missing_teeth"] == 1
 
 
+@pytest.mark.slow
 def test_visible_restorations_are_counted_named_and_labelled(restored: dict[str, Phantom]) -> None:
     """Biting surfaces are visible in occlusal views and hidden between closed arches."""
     for view, teeth, words in (

@@ -68,6 +68,7 @@ def test_the_vignette_darkens_corners_and_not_the_middle(shot: Shot) -> None:
     assert np.abs(dark[middle] - plain[middle]).max() <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_scan_models_stand_on_flat_grey_and_nothing_else_is_flat(scans: dict[View, Shot], view: View) -> None:
     shot = scans[view]

@@ -48,6 +48,7 @@ def test_the_base_closes_the_cast_and_faces_outward(patient: Patient) -> None:
         assert (inner.vertices[points:] == floor.vertices[points:]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_map_shows_the_cast_and_nothing_else(scans: dict[str, Phantom], view: View) -> None:
     maps = scans[view].maps
@@ -58,6 +59,7 @@ def test_every_map_shows_the_cast_and_nothing_else(scans: dict[str, Phantom], vi
     assert (maps["curvature"][~solid] == 128).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_casts_agree_with_the_photograph_where_nothing_soft_is_in_the_way(
     photos: dict[str, Phantom], scans: dict[str, Phantom], view: View

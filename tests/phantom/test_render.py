@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.labels import FDI_NUMBERS, RESTORATION, TOOTH, mirror_normal
-from dentgen.phantom.anatomy import DENTITIONS, Dentition
+from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, VIEWS, View
 from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.prompt import ARCH_OF_VIEW, LIGHT_WORD, SCAN_LIGHT_WORD
@@ -33,7 +33,7 @@ def relit() -> list[Phantom]:
     return list(render_patient(3, 8, 64, RELIT_VIEWS, lightings=3))
 
 
-@pytest.fixture(scope="module", params=DENTITIONS)
+@pytest.fixture(scope="module", params=["permanent", pytest.param("deciduous", marks=pytest.mark.slow)])
 def records(request: pytest.FixtureRequest) -> dict[View, list[Phantom]]:
     """Records of two patients by view."""
     return _rendered(request.param)

@@ -71,6 +71,7 @@ def test_other_options_are_another_set(relit: Path) -> None:
     assert caught.value.found == {**caught.value.expected, "lightings": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "value"), [("look", "scan"), ("dentition", "deciduous"), ("mirrors", True)])
 def test_every_option_reaches_the_renderer_and_the_parameters(tmp_path: Path, field: str, value: Any) -> None:
     phantoms = replace(PhantomSet(count=1, seed=5, size=24, shard_size=5), **{field: value})

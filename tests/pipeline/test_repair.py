@@ -75,6 +75,7 @@ def test_derived_files_are_derived_again(name: str, sound: Path, out: Path) -> N
     assert (out / name).read_bytes() == (sound / "out" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "truncated", "of other bytes"])
 def test_a_build_with_damaged_shards_is_not_finished(damage: str, sound: Path, out: Path) -> None:
     (out / "_SUCCESS").unlink()

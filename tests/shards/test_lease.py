@@ -141,6 +141,7 @@ def test_a_reused_process_id_is_not_the_owner(out: str) -> None:
         assert time.monotonic() - began < 60, "its ten minutes are not waited for"
 
 
+@pytest.mark.slow
 def test_the_lease_of_a_living_process_is_not_taken_over(tmp_path: Path) -> None:
     owners: list[int] = []
 
@@ -184,6 +185,7 @@ def test_a_lease_removed_by_hand_is_written_again(out: str) -> None:
         lease.check()
 
 
+@pytest.mark.slow
 def test_jumps_of_the_clock_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, now = str(tmp_path), time.time
     with hold_lease(out, 3) as lease:

@@ -41,7 +41,7 @@ def with_member(name: str, content: bytes) -> Callable[[dict[str, Members]], obj
 
 #: What is done to the samples, the keys that are named, and facts that the text must hold.
 DAMAGE: dict[str, tuple[Callable[[dict[str, Members]], object], set[str], tuple[str, ...]]] = {
-    "a class that does not exist": (with_member("seg.png", png(7)), {KEY}, ("seg.png", "[7]")),
+    "a class that does not exist": (with_member("seg.png", png(9)), {KEY}, ("seg.png", "[9]")),
     "a tooth that does not exist": (with_member("fdi.png", png(19)), {KEY}, ("fdi.png", "[19]")),
     "a map of another size": (with_member("light.png", png(0, 8)), {KEY}, ("light.png", "(8, 8)", "(16, 16)")),
     "a map of 16 bits": (with_member("light.png", png(9, dtype=np.uint16)), {KEY}, ("light.png", "I;16", "'L'")),

@@ -38,6 +38,7 @@ def test_a_share_of_latents_is_generated(phantoms: str, family: Path, tmp_path: 
         GeneratedLatents(spec, encoder, CPU)
 
 
+@pytest.mark.slow
 def test_shares_of_none_and_all(phantoms: str, family: Path) -> None:
     for share, expected in ((0.0, 0), (1.0, 3)):
         spec = train_spec(phantoms, family, "decoder", generated=share, adapter="blended", batch=3)

@@ -188,6 +188,7 @@ def test_a_run_of_another_spec_leaves_the_bundle_alone(phantoms: str, family: Pa
     assert not (folder / "bundle" / "adapters" / "normal").exists()
 
 
+@pytest.mark.slow
 def test_export_writes_the_checkpoint_or_nothing(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     adapter = folder / "bundle" / "adapters" / "blended" / "adapter_model.safetensors"

@@ -61,6 +61,7 @@ def test_residuals_reach_the_unet(tmp_path: Path) -> None:
     assert not torch.allclose(predict_noise(unet, latents, steps, embeds, residuals), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controlled", [False, True])
 def test_a_preview_shows_the_control_image_if_there_is_one(phantoms: str, tmp_path: Path, controlled: bool) -> None:
     spec = train_spec(phantoms, tmp_path, "adapter", bundle=str(BUNDLE), conditions={"size": 128})

@@ -68,6 +68,7 @@ def test_a_lora_keeps_keys_and_header(bundle: Path, tmp_path: Path, miniature: B
     load_bundle(str(bundle), loras={"look": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "key", "found"),
     [

@@ -19,7 +19,7 @@ MIX = Mix(props={"probe": 0.3, "mirror": 0.3, "suction": 0.3, "finger": 0.3, "co
 
 @cache
 def records() -> tuple[Phantom, ...]:
-    return tuple(phantom for number in range(4) for phantom in render_patient(5, number, SIZE, mix=MIX))
+    return tuple(phantom for number in (0, 2) for phantom in render_patient(5, number, SIZE, mix=MIX))
 
 
 def test_a_record_is_the_same_alone_and_again() -> None:

@@ -57,6 +57,7 @@ def test_a_unit_has_the_bytes_of_one_process(units: TwoUnits, backend: EngineBac
     assert backend.describe(Beat("here process 1")).ticks >= units.plan.spec.sampling.steps
 
 
+@pytest.mark.slow
 def test_one_unit_is_packed_while_the_engine_samples_another(
     units: TwoUnits, backend: EngineBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

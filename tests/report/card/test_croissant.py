@@ -24,6 +24,7 @@ def document(out: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_validator_accepts_it(two_split_build: Path) -> None:
     context = opened(two_split_build).metadata.ctx
     assert not context.issues.errors

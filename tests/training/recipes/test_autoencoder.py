@@ -18,6 +18,7 @@ from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
 
+@pytest.mark.slow
 def test_exported_latents_have_unit_variance(phantoms: str, family: Path) -> None:
     vae = load_vae(family / "bundle" / "vae", torch.float32)
     data = training_data(train_spec(phantoms, family, "autoencoder", batch=20))

@@ -37,6 +37,7 @@ def test_a_base_trains_its_control_too(phantoms: str, family: Path) -> None:
     assert TextToImageRecipe(train_spec(phantoms, family, "text-to-image"), CPU).control is None
 
 
+@pytest.mark.slow
 def test_fresh_weights_are_named_by_the_seed(phantoms: str, family: Path) -> None:
     def first_weight(seed: int) -> torch.Tensor:
         recipe = TextToImageRecipe(train_spec(phantoms, family, "text-to-image", seed=seed), CPU)

@@ -1,0 +1,1 @@
+"""What synthetic images are worth on a user's own labelled photographs."""

@@ -1,0 +1,143 @@
+"""Images with labels of teeth and lesions, as the networks of this study learn and are scored on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import grey_dilation, grey_erosion
+
+from dentgen import storage
+from dentgen.conditions.images import opaque_colours, read_image
+from dentgen.conditions.labels import APPLIANCE, IGNORE, RESTORATION, TOOTH
+from dentgen.conditions.readers.raw import RawRecord
+from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.errors import ConditionError
+from dentgen.phantom.lesion_map import CARIES, CAVITY, FRACTURE
+from dentgen.shards import layout
+from dentgen.shards.dataset import open_dataset
+
+#: Values of label maps: no, yes, not annotated.
+NO, YES = 0, 1
+#: What Dentalai and similar sets call a lesion.
+_DISEASED: Final = (CARIES, CAVITY, FRACTURE)
+#: Half width of the border between touching teeth, pixels.
+_BORDER_PX: Final = 1
+_MAX_PIXELS: Final = 64_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """n square images of one size with their labels.
+
+    Attributes:
+        keys: Names of the images.
+        images: (n, S, S, 3) uint8.
+        tooth: (n, S, S) uint8, ``NO``, ``YES`` or ``IGNORE``.
+        instances: (n, S, S) uint8: a number for every tooth, 0 for none.
+        lesion: (n, S, S) uint8, ``NO``, ``YES`` or ``IGNORE``.
+    """
+
+    keys: tuple[str, ...]
+    images: NDArray[np.uint8]
+    tooth: NDArray[np.uint8]
+    instances: NDArray[np.uint8]
+    lesion: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.keys)
+
+    def take(self, index: NDArray[np.intp]) -> LabelledImages:
+        """The images at ``index`` (m,)."""
+        keys = tuple(self.keys[place] for place in index.tolist())
+        return LabelledImages(keys, *(maps[index] for maps in (self.images, self.tooth, self.instances, self.lesion)))
+
+    def borders(self) -> NDArray[np.uint8]:
+        """(n, S, S) ``YES`` where two teeth touch, ``IGNORE`` where teeth are not annotated."""
+        size = (1, 2 * _BORDER_PX + 1, 2 * _BORDER_PX + 1)
+        highest = grey_dilation(self.instances, size)
+        none_as_highest = np.where(self.instances > 0, self.instances, 255).astype(np.uint8)
+        lowest = grey_erosion(none_as_highest, size)
+        touching = (highest > 0) & (lowest < 255) & (highest != lowest)
+        return np.where(self.tooth == IGNORE, IGNORE, np.where(touching, YES, NO)).astype(np.uint8)
+
+
+def read_synthetic(place: str, limit: int, size: int) -> LabelledImages:
+    """Read synthetic images: a finished build, or condition records with reference pictures.
+
+    Args:
+        place: Folder or URL.
+        limit: Largest number of images, the first ones.
+        size: Edge of the images; others are resized.
+
+    Raises:
+        ConditionError: If a record has no picture or segmentation.
+    """
+    if storage.exists(storage.join(place, layout.INDEX)):
+        return stacked([_of_sample(sample, size) for sample in islice(open_dataset(place), limit)], place)
+    raws = (raw for shard in list_shards(place) for raw in read_records(shard))
+    return stacked([_of_record(raw, size) for raw in islice(raws, limit)], place)
+
+
+Labelled = tuple[str, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def labelled(
+    key: str, image: NDArray[np.uint8], seg: NDArray[np.uint8], fdi: NDArray[np.uint8], lesion: NDArray[np.uint8] | None
+) -> Labelled:
+    """Labels of one synthetic image from its class, tooth and lesion maps, each (S, S)."""
+    tooth = np.isin(seg, (TOOTH, RESTORATION)).astype(np.uint8)
+    tooth[np.isin(seg, (APPLIANCE, IGNORE))] = IGNORE
+    diseased = np.full(seg.shape, IGNORE, np.uint8) if lesion is None else np.isin(lesion, _DISEASED).astype(np.uint8)
+    return key, image, tooth, fdi, diseased
+
+
+def resized(values: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square label map (S, S) at another size, by nearest neighbour."""
+    place = ((np.arange(size) + 0.5) * len(values) / size).astype(int)
+    return values[place][:, place]
+
+
+def resized_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square image (S, S, 3) at another size, by area."""
+    from PIL import Image
+
+    if len(image) == size:
+        return image
+    method = Image.Resampling.BOX if len(image) > size else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(image).resize((size, size), method, reducing_gap=None))
+
+
+def _of_sample(sample: dict[str, object], size: int) -> Labelled:
+    image, seg, fdi = (np.asarray(sample[name]) for name in ("image", "seg", "fdi"))
+    image = resized_image(np.ascontiguousarray(image.transpose(1, 2, 0)), size)
+    return labelled(str(sample["key"]), image, resized(seg, size), resized(fdi, size), None)
+
+
+def _of_record(raw: RawRecord, size: int) -> Labelled:
+    photo = _member(raw, "photo.png")
+    lesion = resized(_grey(raw, "lesion.png"), size) if "lesion.png" in raw.members else None
+    image = resized_image(opaque_colours(read_image(f"{raw.place}.photo.png", photo, ("PNG",), _MAX_PIXELS)), size)
+    return labelled(raw.key, image, resized(_grey(raw, "seg.png"), size), resized(_grey(raw, "fdi.png"), size), lesion)
+
+
+def _member(raw: RawRecord, name: str) -> bytes:
+    if name not in raw.members:
+        raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", f"a member {name!r}")
+    return raw.members[name]
+
+
+def _grey(raw: RawRecord, name: str) -> NDArray[np.uint8]:
+    return read_image(f"{raw.place}.{name}", _member(raw, name), ("PNG",), _MAX_PIXELS).values
+
+
+def stacked(found: list[Labelled], place: str) -> LabelledImages:
+    """Join labelled images of one size; ``place`` names them in the error if there is none."""
+    if not found:
+        raise ConditionError(place, "no images", "a finished build, or condition records with reference pictures")
+    keys, images, tooth, instances, lesion = zip(*found, strict=True)
+    return LabelledImages(keys, np.stack(images), np.stack(tooth), np.stack(instances), np.stack(lesion))

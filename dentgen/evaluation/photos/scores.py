@@ -1,0 +1,102 @@
+"""Scores of predictions on labelled photographs: tooth pixels, single teeth, lesions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, label
+
+from dentgen.conditions.labels import IGNORE
+from dentgen.evaluation.photos.labelled_images import YES, LabelledImages
+
+#: Smallest predicted tooth, as a share of the picture.
+_SMALLEST_TOOTH = 5e-4
+_MATCHING_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of n photographs.
+
+    Attributes:
+        tooth_iou: (n,) IoU of tooth pixels.
+        matched, found, true: (n,) teeth that match one of the labels with an IoU of at least 0.5, predicted teeth, and
+            labelled ones.
+        lesion_hits, lesion_union: (n,) pixels in both prediction and label, and in either.
+    """
+
+    tooth_iou: NDArray[np.float64]
+    matched: NDArray[np.int64]
+    found: NDArray[np.int64]
+    true: NDArray[np.int64]
+    lesion_hits: NDArray[np.int64]
+    lesion_union: NDArray[np.int64]
+
+    def figures(self) -> dict[str, float]:
+        """Means over the photographs.
+
+        Returns:
+            ``tooth_iou``; ``instance_f1``, the F1 of single teeth at an IoU of 0.5 over all photographs, and
+            ``instance_count_error``, the mean difference in number; ``lesion_iou`` over all pixels.
+        """
+        matched = int(self.matched.sum())
+        return {
+            "tooth_iou": float(self.tooth_iou.mean()),
+            "instance_f1": 2 * matched / max(int(self.found.sum() + self.true.sum()), 1),
+            "instance_count_error": float(np.abs(self.found - self.true).mean()),
+            "lesion_iou": float(self.lesion_hits.sum() / max(int(self.lesion_union.sum()), 1)),
+        }
+
+
+def score(probabilities: NDArray[np.float32], truth: LabelledImages) -> Scores:
+    """Score predictions.
+
+    Args:
+        probabilities: (n, 3, S, S) of tooth, border and lesion.
+        truth: The n labelled photographs.
+    """
+    rows = [_score_one(each, truth, place) for place, each in enumerate(probabilities)]
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return Scores(*columns)
+
+
+def _score_one(
+    probability: NDArray[np.float32], truth: LabelledImages, place: int
+) -> tuple[float, int, int, int, int, int]:
+    known = truth.tooth[place] != IGNORE
+    tooth = (probability[0] > 0.5) & known
+    real = truth.tooth[place] == YES
+    iou = (tooth & real).sum() / max((tooth | real).sum(), 1)
+    instances = separate_teeth(probability[0] * known, probability[1])
+    matched = _matches(instances, truth.instances[place])
+    lesion, diseased = (probability[2] > 0.5) & known, truth.lesion[place] == YES
+    count = int(instances.max()), len(np.unique(truth.instances[place])) - int((truth.instances[place] == 0).any())
+    return float(iou), matched, *count, int((lesion & diseased).sum()), int((lesion | diseased).sum())
+
+
+def separate_teeth(tooth: NDArray[np.float32], border: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Number the teeth (S, S) of a picture: connected cores without borders, grown back to the outline."""
+    mask = tooth > 0.5
+    cores, count = label(mask & (border < 0.35))
+    sizes = np.bincount(cores.ravel(), minlength=count + 1)
+    kept = np.flatnonzero(sizes >= _SMALLEST_TOOTH * mask.size)
+    kept = kept[kept > 0]
+    number = np.zeros(count + 1, np.int32)
+    number[kept] = np.arange(1, len(kept) + 1)
+    cores = number[cores]
+    if not len(kept):
+        return cores
+    nearest = distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    grown: NDArray[np.int32] = np.where(mask, cores[tuple(nearest)], 0).astype(np.int32)
+    return grown
+
+
+def _matches(found: NDArray[np.int32], true: NDArray[np.uint8]) -> int:
+    """Number of pairs of a predicted and a labelled tooth with an IoU above 0.5, of which each has at most one."""
+    together = np.zeros((int(found.max()) + 1, 256), np.int64)
+    np.add.at(together, (found.ravel(), true.ravel()), 1)
+    union = together.sum(1, keepdims=True) + together.sum(0, keepdims=True) - together
+    iou = together[1:, 1:] / np.maximum(union[1:, 1:], 1)
+    return int((iou > _MATCHING_IOU).sum())

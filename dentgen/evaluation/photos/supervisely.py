@@ -1,0 +1,118 @@
+"""A small reader of photographs with polygons in Supervisely's format: ``ann/NAME.json`` beside ``img/NAME``.
+
+Polygons named "Tooth" are teeth, one each; all others are lesions within teeth.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
+from dentgen.conditions.images import opaque_colours, read_image
+from dentgen.conditions.labels import IGNORE
+from dentgen.errors import ConditionError, found_and_expected
+from dentgen.evaluation.photos.labelled_images import Labelled, LabelledImages, resized, resized_image, stacked
+
+_TOOTH: Final = "Tooth"
+_MAX_BYTES: Final = 64 * 2**20
+_MAX_PIXELS: Final = 64_000_000
+#: More instances than a mouth has teeth, fewer than a byte holds.
+_MAX_TEETH: Final = 200
+_MAX_POINTS: Final = 20_000
+
+Point = tuple[FiniteFloat, FiniteFloat]
+
+
+class _Points(BaseModel):
+    exterior: list[Point] = Field(max_length=_MAX_POINTS)
+    interior: list[list[Point]] = Field(default_factory=list, max_length=100)
+
+
+class _Polygon(BaseModel):
+    class_title: str = Field(alias="classTitle", max_length=200)
+    kind: Literal["polygon"] = Field(alias="geometryType")
+    points: _Points
+
+
+class _Annotation(BaseModel):
+    objects: list[_Polygon] = Field(max_length=5000)
+
+
+def read_photos(folder: str, size: int) -> LabelledImages:
+    """Read all photographs of a folder, padded to squares; padding is ``IGNORE``.
+
+    Args:
+        folder: Local folder with ``ann`` and ``img``.
+        size: Edge of the images.
+
+    Raises:
+        ConditionError: If an annotation has no image, or one of the two is damaged.
+    """
+    annotations = sorted((Path(folder) / "ann").glob("*.json"))
+    return stacked(
+        [_photo(file, Path(folder) / "img" / file.name.removesuffix(".json"), size) for file in annotations], folder
+    )
+
+
+def _photo(annotation: Path, image: Path, size: int) -> Labelled:
+    if not image.is_file():
+        raise ConditionError(str(annotation), "no image of that name", f"the file {image}")
+    pixels = opaque_colours(read_image(str(image), _content(image), ("JPEG", "PNG", "WEBP"), _MAX_PIXELS))
+    polygons = _polygons(annotation)
+    shape = pixels.shape[:2]
+    instances = np.zeros(shape, np.uint8)
+    lesion = np.zeros(shape, np.uint8)
+    number = 0
+    for polygon in polygons:
+        mask = _filled(polygon.points, shape)
+        if polygon.class_title == _TOOTH:
+            number += 1
+            instances[mask] = number
+        else:
+            lesion[mask] = 1
+    tooth = ((instances > 0) | (lesion > 0)).astype(np.uint8)
+    tooth, lesion = (resized(_square(values, IGNORE), size) for values in (tooth, lesion))
+    return annotation.stem, resized_image(_square(pixels, 0), size), tooth, resized(_square(instances, 0), size), lesion
+
+
+def _polygons(file: Path) -> list[_Polygon]:
+    try:
+        polygons = _Annotation.model_validate_json(_content(file)).objects
+    except ValidationError as error:
+        message, found, expected = found_and_expected(error.errors()[0])
+        raise ConditionError(str(file), str(found)[:200], expected or message) from error
+    teeth = sum(polygon.class_title == _TOOTH for polygon in polygons)
+    if teeth > _MAX_TEETH:
+        raise ConditionError(str(file), f"{teeth} teeth", f"at most {_MAX_TEETH}")
+    return polygons
+
+
+def _content(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ConditionError(str(file), f"over {_MAX_BYTES} bytes", f"at most {_MAX_BYTES} bytes")
+    return content
+
+
+def _filled(points: _Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mask (H, W) of a polygon without its holes."""
+    image = Image.new("1", (shape[1], shape[0]))
+    draw = ImageDraw.Draw(image)
+    for ring, value in ((points.exterior, 1), *((hole, 0) for hole in points.interior)):
+        if len(ring) >= 3:
+            draw.polygon(ring, fill=value)
+    return np.asarray(image)
+
+
+def _square(values: NDArray[np.uint8], fill: int) -> NDArray[np.uint8]:
+    """Pad (H, W) or (H, W, 3) to a square, the picture in the middle."""
+    height, width = values.shape[:2]
+    edge = max(height, width)
+    padding = [((edge - length) // 2, edge - length - (edge - length) // 2) for length in (height, width)]
+    return np.pad(values, (*padding, *[(0, 0)] * (values.ndim - 2)), constant_values=fill)

@@ -1,0 +1,69 @@
+"""Synthetic records and builds are read with their labels; borders lie between touching teeth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dentgen.conditions.labels import IGNORE
+from dentgen.errors import ConditionError
+from dentgen.evaluation.photos.labelled_images import LabelledImages, labelled, read_synthetic, resized, resized_image
+from dentgen.phantom.render import render_patient
+from dentgen.phantom.shards import phantom_members
+from dentgen.phantom.surroundings.mix import Mix
+from tests.conftest import write_tar
+
+
+def test_records_of_a_varied_set(tmp_path: Path) -> None:
+    phantoms = list(render_patient(5, 2, 48, ("frontal", "upper-occlusal"), mix=Mix(disease=1.0)))
+    write_tar(tmp_path / "x.tar", {phantom.key: phantom_members(phantom) for phantom in phantoms})
+    found = read_synthetic(str(tmp_path), 10, 48)
+    by_key = {phantom.key: phantom for phantom in phantoms}
+    for place, key in enumerate(found.keys):
+        maps = by_key[key].maps
+        assert (found.images[place] == by_key[key].picture).all()
+        assert ((found.tooth[place] == 1) == np.isin(maps["seg"], (2, 4))).all()
+        assert (found.instances[place] == maps["fdi"]).all()
+        assert ((found.lesion[place] == 1) == np.isin(maps["lesion"], (2, 3, 4))).all()
+    assert len(read_synthetic(str(tmp_path), 1, 48)) == 1
+
+
+def test_without_a_lesion_map_lesions_are_unknown_and_appliances_hide_teeth() -> None:
+    seg = np.array([[0, 2], [4, 5]], np.uint8)
+    _, _, tooth, _, lesion = labelled("k", np.zeros((2, 2, 3), np.uint8), seg, seg, None)
+    assert tooth.tolist() == [[0, 1], [1, IGNORE]]
+    assert (lesion == IGNORE).all()
+
+
+def test_borders_lie_where_teeth_touch_and_nowhere_else() -> None:
+    instances = np.zeros((1, 12, 12), np.uint8)
+    instances[0, 2:8, 1:5], instances[0, 2:8, 5:8], instances[0, 2:8, 9:11] = 7, 9, 3
+    tooth = (instances > 0).astype(np.uint8)
+    tooth[0, 11] = IGNORE
+    images = LabelledImages(("k",), np.zeros((1, 12, 12, 3), np.uint8), tooth, instances, tooth)
+    border = images.borders()[0]
+    assert (border[11] == IGNORE).all()
+    assert (border[3:7, 4:6] == 1).all()
+    assert (border[3:7, 8] == 1).all(), "a gap of a pixel parts teeth, too"
+    assert (border[:, [0, 1, 2, 11]][:11] == 0).all()
+    assert (border[[0, 9, 10]] == 0).all()
+
+
+def test_resizing() -> None:
+    labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert resized(labels, 2).tolist() == [[5, 7], [13, 15]]
+    assert (resized(labels, 4) == labels).all()
+    image = np.repeat((16 * labels)[..., None], 3, 2)
+    assert resized_image(image, 2)[0, 0, 0] == round((0 + 16 + 64 + 80) / 4)
+    assert resized_image(image, 4) is image
+
+
+def test_records_without_a_picture_are_named(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
+    key, members = next(iter(demo_members.items()))
+    kept = {name: content for name, content in members.items() if not name.startswith("photo")}
+    write_tar(tmp_path / "x.tar", {key: kept})
+    with pytest.raises(ConditionError) as caught:
+        read_synthetic(str(tmp_path), 5, 48)
+    assert "photo.png" in caught.value.expected
