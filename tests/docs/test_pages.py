@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dentgen.phantom.surroundings.mix import read_mix
 from dentgen.shards import layout
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import RECIPES, read_train_spec
@@ -63,7 +64,8 @@ def test_specs_are_valid(page: Path, tmp_path: Path) -> None:
     for block in blocks(page, "yaml"):
         values = yaml.safe_load(block)
         (tmp_path / "spec.yaml").write_text(block)
-        (read_train_spec if "recipe" in values else read_spec)(tmp_path / "spec.yaml")
+        read = read_train_spec if "recipe" in values else read_mix if "framings" in values else read_spec
+        read(str(tmp_path / "spec.yaml"))
 
 
 @every_page
