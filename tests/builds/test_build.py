@@ -199,6 +199,7 @@ def test_another_environment_is_a_warning_with_ray_too(source: Path, tmp_path: P
     assert problems(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_every_sample_says_what_decided_it(whole: Path) -> None:
     samples, plan = dict(read_samples(str(whole))), read_plan(str(whole))
     assert len(samples) == 24

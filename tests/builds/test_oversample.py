@@ -45,6 +45,7 @@ def oversampled(source: Path, out: Path, **sampling: object) -> BuildSpec:
     return small_spec(source, out, source={"oversample": OVERSAMPLE}, sampling={"steps": 1, **sampling})
 
 
+@pytest.mark.slow
 def test_wanted_records_get_more_variants_and_the_others_do_not_change(source: Path, tmp_path: Path) -> None:
     more = oversampled(source, tmp_path / "more")
     plan = make_plan(more)
@@ -99,6 +100,7 @@ def test_unknown_attributes_and_other_factors_are_refused(value: str) -> None:
     assert "source.oversample" in caught.value.key
 
 
+@pytest.mark.slow
 def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_path: Path) -> None:
     """The published plan is compared with the source; a unit compares its records once more as it reads them."""
     spec = oversampled(source, tmp_path / "out")

@@ -76,6 +76,7 @@ def test_strength_one_is_text_to_image(miniature: Bundle, unipc: SolverTable) ->
     assert not torch.equal(text, sample_one(miniature, simple(miniature, 0, 0, weaker, image=random_latents(5))))
 
 
+@pytest.mark.slow
 def test_kept_latents_are_the_image_and_repainted_ones_see_them(miniature: Bundle, unipc: SolverTable) -> None:
     image = random_latents(5)
 

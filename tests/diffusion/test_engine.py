@@ -94,7 +94,9 @@ def test_pictures_without_control_are_those_of_diffusers(miniature: Bundle, serv
     check_pictures(miniature, cases, lambda case: diffusers_picture(miniature, case, None, unet), served)
 
 
-@pytest.mark.parametrize("mode", ["text", "image", "inpaint"])
+@pytest.mark.parametrize(
+    "mode", ["text", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("image", "inpaint"))]
+)
 def test_pictures_with_ctrlora_are_those_of_diffusers(miniature: Bundle, served: list[Canvas], mode: str) -> None:
     controlnet, unet = CtrLoRA.of(miniature), miniature.unet
     (encoded,) = LatentCodec(miniature.vae, 1).encode_control([HINT])
@@ -201,6 +203,7 @@ def test_swapping_two_conditions_swaps_exactly_their_pictures(miniature: Bundle,
     assert not torch.equal(straight[0], straight[1])
 
 
+@pytest.mark.slow
 def test_switching_adapters_leaves_nothing_behind(miniature: Bundle, unipc: SolverTable) -> None:
     """Adapter, bare base and adapter again in one engine: the first and the last have the same bits."""
     base = load_bundle("miniature").shared["base"]

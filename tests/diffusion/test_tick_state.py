@@ -62,6 +62,7 @@ def check(bundle: Bundle, plans: list[tuple[SchedulerName, int, Canvas]], noise:
         assert error < 1e-4, f"{canvas.key}: {name} {steps}: {error:.1e}"
 
 
+@pytest.mark.slow
 def test_a_mixed_batch_equals_diffusers_one_by_one(miniature: Bundle, keyed_noise: KeyedNoise) -> None:
     """Keys, prompts, conditions, scales, schedulers, step counts and guidance all differ within one batch."""
     plans: list[tuple[SchedulerName, int, int | None, str, float, float]] = [
@@ -112,6 +113,7 @@ def test_shared_control_equals_control_per_row(miniature: Bundle, unipc: SolverT
         assert float((latents(sampled) - latents(other_size[key])).abs().max()) < 1e-4, "another batch, other rounding"
 
 
+@pytest.mark.slow
 def test_branches_are_added_with_their_scales(miniature: Bundle, unipc: SolverTable) -> None:
     """The same network twice at half scale equals the network once; a full ControlNet adds to it."""
     twice = Branches(shared=dict.fromkeys(("first", "second"), ControlBranch(miniature.shared[BLENDED])))

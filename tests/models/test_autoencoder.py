@@ -128,6 +128,7 @@ def test_pictures_no_larger_than_a_tile_are_decoded_whole(
     assert all(np.array_equal(a, b) for a, b in zip(whole, tiled, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (256, 184), (72, 256)])
 def test_tiled_decoding_is_close_to_whole_decoding(
     miniature: Bundle, decoder: Decoder, photos: list[NDArray[np.uint8]], height: int, width: int

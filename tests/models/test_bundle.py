@@ -161,6 +161,7 @@ def test_pickled_weights_are_not_read(bundle_copy: Path) -> None:
     assert caught.value.file == f"{bundle_copy}/unet"
 
 
+@pytest.mark.slow
 def test_the_tiny_decoder_is_loaded_only_if_chosen(bundle_copy: Path, miniature: Bundle) -> None:
     save_tiny_decoder(bundle_copy)
     name = str(bundle_copy)

@@ -84,6 +84,7 @@ def test_a_cluster_maps_partial_functions(ray_local: None) -> None:
     assert sorted(results) == [1, 11, 21, 31, 41]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_an_existing_connection_is_left_open(ray_local: None) -> None:
     import ray

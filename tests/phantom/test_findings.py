@@ -87,6 +87,7 @@ def test_visible_restorations_are_counted_named_and_labelled(restored: dict[str,
     assert ((restored["frontal"].maps["fdi"] == 11) == (restored["frontal"].maps["seg"] == RESTORATION)).all()
 
 
+@pytest.mark.slow
 def test_decay_is_counted_and_darkens_the_picture(restored: dict[str, Phantom]) -> None:
     found = {view: phantom.attributes["caries"] for view, phantom in restored.items()}
     assert found["upper-occlusal"] == 1

@@ -76,6 +76,7 @@ def test_casts_agree_with_the_photograph_where_nothing_soft_is_in_the_way(
     assert (photo["normal"] == scan["normal"])[teeth].all(-1).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_casts_show_more_gum_than_lips_leave(photos: dict[str, Phantom], scans: dict[str, Phantom]) -> None:
     for view in ("frontal", "left", "right", "lower-occlusal"):
         assert (scans[view].maps["seg"] == GINGIVA).sum() > (photos[view].maps["seg"] == GINGIVA).sum()

@@ -154,6 +154,7 @@ def test_children_are_named_in_key_and_prompt(records: dict[View, list[Phantom]]
         assert ("milk teeth" in phantom.prompt) == child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["left", "upper-occlusal", "lower-occlusal"])
 def test_a_mirror_flips_occlusal_views_and_keeps_tooth_numbers(view: View) -> None:
     (direct,) = render_patient(5, 40, SIZE, (view,), lightings=1)
@@ -197,6 +198,7 @@ def test_keys_number_the_lightings(relit: list[Phantom]) -> None:
     assert {phantom.group for phantom in relit} == {"s3-p000008"}
 
 
+@pytest.mark.slow
 def test_further_lightings_change_no_earlier_record(relit: list[Phantom]) -> None:
     plain = render_patient(3, 8, 64, RELIT_VIEWS)
     assert all(same(a, b) for a, b in zip(relit[::3], plain, strict=True))

@@ -41,6 +41,7 @@ def relit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_records_are_views_times_lightings(relit: Path) -> None:
     """Shard borders may cut through patients and views without changing a record."""
     expected = [phantom for n in range(2) for phantom in render_patient(5, n, 24, lightings=2)][:13]

@@ -59,6 +59,7 @@ def test_missing_and_damaged_shards_are_restored_and_nothing_else_is_touched(sou
     assert {p.name: p.read_bytes() for p in (out / "ledger").iterdir()} == ledger
 
 
+@pytest.mark.slow
 def test_damaged_and_missing_ledger_records_are_restored(sound: Path, out: Path) -> None:
     (out / "ledger" / "000000.json").write_text("{")
     (out / "ledger" / "000001.json").unlink()

@@ -78,6 +78,7 @@ def test_a_build_that_raises_releases_its_lease(out: str) -> None:
     assert not storage.exists(lease_url(out))
 
 
+@pytest.mark.slow
 def test_a_lease_of_another_host_is_taken_over_once_it_is_stale(out: str) -> None:
     put_lease_of_another_host(out)
     began = time.monotonic()

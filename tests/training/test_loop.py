@@ -94,6 +94,7 @@ def interrupting(step: int, advance: Callable[[Journal], None]) -> Callable[[Jou
     return advance_and_interrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_that_diverged_leaves_no_checkpoint(
     phantoms: str, family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

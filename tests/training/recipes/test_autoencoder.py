@@ -43,6 +43,7 @@ def test_an_aligned_encoder_stays_close_to_the_other(phantoms: str, family: Path
     assert distance[True] < 0.8 * distance[False], distance
 
 
+@pytest.mark.slow
 def test_an_encoder_with_other_latents_cannot_be_aligned_with(phantoms: str, family: Path, tmp_path: Path) -> None:
     other = copied_bundle(family, tmp_path) / "bundle"
     AutoencoderKL(latent_channels=8, norm_num_groups=8).save_pretrained(other / "vae")

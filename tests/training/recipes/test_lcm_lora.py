@@ -36,6 +36,7 @@ def test_boundary_scalings_are_those_of_the_scheduler() -> None:
     assert (float(skip), float(out)) == (1.0, 0.0), "at timestep 0 the prediction is the input"
 
 
+@pytest.mark.slow
 def test_timesteps_are_rungs_of_the_ladder(phantoms: str, family: Path) -> None:
     spec = train_spec(phantoms, family, "lcm-lora", batch=20, ladder=20, guidance=[2, 3])
     start, end, guidance = LcmLoraRecipe(spec, CPU)._draw(training_data(spec).batch(0, 0, 20))
