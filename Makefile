@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two test processes; the tests of one file run in the same one, and so do all that start Ray.
-BOTH := -n 2 --dist loadgroup
+# Two test processes; tests.conftest.FileScheduling says what runs in the same one.
+BOTH := -n 2 --dist loadscope
 
 .PHONY: demo test test-fast test-slow test-long test-faults check docs setup schemas wheels
 

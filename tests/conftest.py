@@ -15,6 +15,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.models.bundle import Bundle, load_bundle
@@ -30,25 +32,36 @@ FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "relig
         "test_redaction.py", "test_seeding.py"}  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file stay in one of several processes, and all files that start Ray in the same one.
-
-    Planted faults share nothing and go wherever there is time.
-    """
+    """Mark fast tests by their folder."""
     for item in items:
         if item.path.relative_to(ROOT / "tests").parts[0] in FAST:
             item.add_marker(pytest.mark.fast)
-    with_ray = {item.path for item in items if item.get_closest_marker("ray") or "ray_local" in _fixtures(item)}
-    for item in items:
-        if item.path in with_ray:
-            item.add_marker(pytest.mark.xdist_group("ray"))
-        elif not item.get_closest_marker("faults"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
-def _fixtures(item: pytest.Item) -> list[str]:
-    return list(getattr(item, "fixturenames", ()))
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests of one file run in one of several processes, and all files that start Ray in the same one.
+
+    Planted faults share nothing and go wherever there is time. Groups of pytest-xdist itself are lost on the way: it
+    writes them into names that pytest 9 no longer reads.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        if file.startswith("tests/faults/"):
+            return nodeid
+        return "ray" if _starts_ray(file) else file
+
+
+@cache
+def _starts_ray(file: str) -> bool:
+    text = (ROOT / file).read_text()
+    return "pytest.mark.ray" in text or "ray_local" in text
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    """Called by pytest-xdist."""
+    return FileScheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
