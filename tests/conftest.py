@@ -27,9 +27,8 @@ from dentgen.spec.build import BuildSpec, ModelSpec
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
 #: Folders and files whose tests need neither the model nor Ray; 'make test-fast' runs them.
-FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "relight",
-        "test_documents.py", "test_errors.py", "test_layout.py", "test_records.py",
-        "test_redaction.py", "test_seeding.py"}  # fmt: skip
+FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "test_documents.py", "test_errors.py",
+        "test_layout.py", "test_records.py", "test_redaction.py", "test_seeding.py", "test_words.py"}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from dentgen.cli.schemas import schema_documents
 from dentgen.shards import layout
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
-from tests.conftest import ROOT
+from tests.conftest import FAST, ROOT
 
 TESTS: Final = ROOT / "tests"
 #: Whole builds, planted faults, the jobs and the documentation: they exercise no single module.
@@ -40,6 +40,12 @@ def test_every_test_file_names_its_module() -> None:
     known = {path.parent / f"test_{path.name}" for path in modules()} | {Path("test_layout.py")}
     files = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
     assert {str(path) for path in files - known if path.parts[0] not in SUITES} == set()
+
+
+def test_fast_tests_are_collected_by_their_command() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (listed,) = [line for line in makefile.splitlines() if line.startswith("FAST := ")]
+    assert set(listed.split()[2:]) == FAST | {"docs"}, "docs are marked test by test"
 
 
 def test_exported_schemas_are_current() -> None:

@@ -92,6 +92,7 @@ def test_changed_source_is_not_blamed_on_a_record(tmp_path: Path, demo_members: 
     assert f"found {shard.size} bytes, expected 5 bytes" in caught.value.message, "what the child reported"
 
 
+@pytest.mark.slow
 def test_record_that_crashes_before_its_split_is_known_fails_the_unit(
     tmp_path: Path, demo_members: dict[str, Members], crashing_children: None
 ) -> None:

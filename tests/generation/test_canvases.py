@@ -192,6 +192,7 @@ def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle
     assert caught.value.key == "sampling.repaint"
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniature: Bundle) -> None:
     """The masked picture lacks what is painted, and a latent is kept only if every pixel of it is."""
     inpainting_unet(miniature).save_pretrained(bundle / "unet")

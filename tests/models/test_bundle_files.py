@@ -74,6 +74,7 @@ def test_weights_in_every_form_load(bundle_copy: Path, miniature: Bundle, form: 
     assert loaded.digest == bundle_digest(str(bundle_copy), ["blended"])
 
 
+@pytest.mark.slow
 def test_plain_weights_come_first_and_the_digest_covers_what_is_loaded(bundle_copy: Path, miniature: Bundle) -> None:
     for part, stem in NETWORKS.items():
         save_file({"other": torch.ones(1)}, bundle_copy / part / f"{stem}.fp16.safetensors")

@@ -134,6 +134,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "key", "found"),
     [

@@ -116,6 +116,7 @@ def test_a_folder_of_peft_is_merged_as_by_peft(
     assert distance(found, base) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_networks_own_description_holds_for_it(bundle_copy: Path, miniature: Bundle) -> None:
     """As ``unet.save_lora_adapter`` writes it: no prefix in names or description."""
     unet = copy.deepcopy(miniature.unet)

@@ -48,6 +48,7 @@ def test_records_are_views_times_lightings(relit: Path) -> None:
     assert written(relit) == {phantom.key: phantom_members(phantom) for phantom in expected}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_bytes(relit: Path) -> None:
     before = {path.name: path.read_bytes() for path in relit.iterdir()}
     (relit / "phantoms-000001.tar").unlink()

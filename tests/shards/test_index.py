@@ -115,6 +115,7 @@ def test_an_unreadable_index_is_an_error_that_names_it(content: bytes | None, tm
     assert caught.value.file == str(tmp_path / "index.json")
 
 
+@pytest.mark.slow
 def test_memory_of_sealing_does_not_grow_with_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three times the units take the same memory; smaller buffers than in production keep the test small."""
     monkeypatch.setattr(index_module, "_ROW_GROUP", 256)

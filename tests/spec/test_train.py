@@ -102,6 +102,7 @@ def test_a_spec_survives_json() -> None:
         assert TRAIN_SPEC.validate_python(spec.model_dump(mode="json")) == spec
 
 
+@pytest.mark.slow
 def test_the_schema_accepts_what_it_describes() -> None:
     schema = TRAIN_SPEC.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)

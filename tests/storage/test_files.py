@@ -54,6 +54,7 @@ def test_the_tag_of_a_put_holds_until_the_file_is_replaced(root: str) -> None:
     assert caught.value.file == url
 
 
+@pytest.mark.slow
 def test_an_object_that_is_uploaded_in_parts_has_a_tag(s3_root: str) -> None:
     """S3 makes it of the parts' digests, and the upload's last answer does not tell it."""
     url, content = files.join(s3_root, "in-parts"), bytes(101 * 2**20)

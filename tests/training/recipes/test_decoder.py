@@ -37,6 +37,7 @@ def test_sharpening_the_decoder_leaves_the_encoder(phantoms: str, family: Path, 
     assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)
 
 
+@pytest.mark.slow
 def test_a_decoder_starts_from_another_bundles(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     run_training(train_spec(phantoms, folder, "decoder", steps=1))

@@ -46,6 +46,7 @@ def test_timesteps_are_rungs_of_the_ladder(phantoms: str, family: Path) -> None:
     assert len(set(start.tolist())) > 5
 
 
+@pytest.mark.slow
 def test_an_exact_student_is_consistent(phantoms: str, family: Path) -> None:
     """Before training the student is the teacher; without guidance and at timestep 0 the prediction is the input."""
     spec = train_spec(phantoms, family, "lcm-lora")

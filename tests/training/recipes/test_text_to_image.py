@@ -66,6 +66,7 @@ def test_a_missing_control_base_begins_as_the_unets_encoder(phantoms: str, famil
     assert torch.equal(recipe.control.get_parameter("conv_in.weight"), recipe.unet.conv_in.weight)
 
 
+@pytest.mark.slow
 def test_what_is_written_names_no_path(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     run_training(train_spec(phantoms, folder, "base", start=str(folder / "bundle"), steps=1))
