@@ -17,9 +17,9 @@ from dentgen.evaluation.photos.labelled_images import LabelledImages
 from dentgen.evaluation.photos.network import Encoder, PhotoNetwork
 from dentgen.seeding import fresh_weights, numpy_generator
 
-#: Weights of the losses of tooth, border and lesion; lesions are rare, their pixels count more.
-_LOSS_WEIGHTS = (1.0, 0.5, 0.7)
-_LESION_WEIGHT = 4.0
+#: Weights of the losses of tooth, border and lesion, and of pixels that are one: borders and lesions are rare.
+_LOSS_WEIGHTS = (1.0, 0.5, 0.5)
+_PIXEL_WEIGHTS = (1.0, 8.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of all maps, and the Dice loss of teeth, over annotated pixels."""
     known = (labels != IGNORE).float()
     truth = (labels == 1).float()
-    weight = logits.new_tensor([1.0, 2.0, _LESION_WEIGHT])[:, None, None]
+    weight = logits.new_tensor(_PIXEL_WEIGHTS)[:, None, None]
     each = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none") * known
     mean = each.sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp_min(1)
     share = torch.sigmoid(logits[:, 0]) * known[:, 0]
