@@ -49,7 +49,7 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.split("::")[0]
         if file.startswith("tests/faults/"):
             return nodeid
-        return "ray" if _starts_ray(file) else file
+        return "ray" if "not ray" not in self.config.option.markexpr and _starts_ray(file) else file
 
 
 @cache
@@ -58,6 +58,7 @@ def _starts_ray(file: str) -> bool:
     return "pytest.mark.ray" in text or "ray_local" in text
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
     """Called by pytest-xdist."""
     return FileScheduling(config, log)

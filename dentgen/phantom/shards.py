@@ -118,7 +118,7 @@ def _parameters(phantoms: PhantomSet) -> dict[str, Any]:
     defaults = {field.name: field.default for field in fields(phantoms)}
     set_fields = {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
     if phantoms.mix is not None:
-        set_fields["mix"] = phantoms.mix.model_dump()
+        set_fields["mix"] = phantoms.mix.model_dump(exclude_defaults=True)
     rays: dict[str, str] = {"rays": "grid"} if RayMesh.accelerator is GridRayMesh else {}
     return {"edition": EDITION, **set_fields, **rays}
 

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import grey_dilation, grey_erosion
 
 from dentgen import storage
-from dentgen.conditions.images import opaque_colours, read_image
+from dentgen.conditions.decode import MAX_PIXELS, decode_record
+from dentgen.conditions.images import label_values, read_image
 from dentgen.conditions.labels import APPLIANCE, IGNORE, RESTORATION, TOOTH
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError
-from dentgen.phantom.lesion_map import CARIES, CAVITY, FRACTURE
+from dentgen.phantom.lesion_map import CARIES, CAVITY, FRACTURE, LESIONS
+from dentgen.records import LESION_MEMBER
 from dentgen.shards import layout
 from dentgen.shards.dataset import open_dataset
 
@@ -26,7 +28,6 @@ NO, YES = 0, 1
 _DISEASED: Final = (CARIES, CAVITY, FRACTURE)
 #: Half width of the border between touching teeth, pixels.
 _BORDER_PX: Final = 1
-_MAX_PIXELS: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +94,7 @@ def labelled(
     tooth = np.isin(seg, (TOOTH, RESTORATION)).astype(np.uint8)
     tooth[np.isin(seg, (APPLIANCE, IGNORE))] = IGNORE
     diseased = np.full(seg.shape, IGNORE, np.uint8) if lesion is None else np.isin(lesion, _DISEASED).astype(np.uint8)
+    diseased[tooth == IGNORE] = IGNORE
     return key, image, tooth, fdi, diseased
 
 
@@ -114,30 +116,44 @@ def resized_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _of_sample(sample: dict[str, object], size: int) -> Labelled:
     image, seg, fdi = (np.asarray(sample[name]) for name in ("image", "seg", "fdi"))
+    _require_square(str(sample["key"]), seg, fdi)
     image = resized_image(np.ascontiguousarray(image.transpose(1, 2, 0)), size)
     return labelled(str(sample["key"]), image, resized(seg, size), resized(fdi, size), None)
 
 
 def _of_record(raw: RawRecord, size: int) -> Labelled:
-    photo = _member(raw, "photo.png")
-    lesion = resized(_grey(raw, "lesion.png"), size) if "lesion.png" in raw.members else None
-    image = resized_image(opaque_colours(read_image(f"{raw.place}.photo.png", photo, ("PNG",), _MAX_PIXELS)), size)
-    return labelled(raw.key, image, resized(_grey(raw, "seg.png"), size), resized(_grey(raw, "fdi.png"), size), lesion)
+    if raw.problem is not None:
+        raise raw.problem
+    record = decode_record(raw, ["segmentation"], with_photo=True)
+    if record.photo is None or record.fdi is None:
+        raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", "a photo and a map 'fdi.png'")
+    seg, fdi = record.conditions["segmentation"].astype(np.uint8), record.fdi
+    lesion = _lesions(raw)
+    _require_square(raw.place, record.photo, seg, fdi, *([] if lesion is None else [lesion]))
+    lesion = None if lesion is None else resized(lesion, size)
+    return labelled(raw.key, resized_image(record.photo, size), resized(seg, size), resized(fdi, size), lesion)
 
 
-def _member(raw: RawRecord, name: str) -> bytes:
+def _lesions(raw: RawRecord) -> NDArray[np.uint8] | None:
+    name = f"{LESION_MEMBER}.png"
     if name not in raw.members:
-        raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", f"a member {name!r}")
-    return raw.members[name]
+        return None
+    image = read_image(f"{raw.place}.{name}", raw.members[name], ("PNG",), MAX_PIXELS)
+    values, unknown = label_values(image, LESIONS)
+    if unknown:
+        raise ConditionError(image.place, f"values {unknown[:20]}", f"only {sorted(LESIONS)}")
+    return values
 
 
-def _grey(raw: RawRecord, name: str) -> NDArray[np.uint8]:
-    return read_image(f"{raw.place}.{name}", _member(raw, name), ("PNG",), _MAX_PIXELS).values
+def _require_square(place: str, *images: NDArray[np.uint8]) -> None:
+    for image in images:
+        if image.shape[0] != image.shape[1]:
+            raise ConditionError(place, f"{image.shape[1]} x {image.shape[0]} pixels", "square images")
 
 
 def stacked(found: list[Labelled], place: str) -> LabelledImages:
     """Join labelled images of one size; ``place`` names them in the error if there is none."""
     if not found:
-        raise ConditionError(place, "no images", "a finished build, or condition records with reference pictures")
+        raise ConditionError(place, "no images", "at least one image with its labels")
     keys, images, tooth, instances, lesion = zip(*found, strict=True)
     return LabelledImages(keys, np.stack(images), np.stack(tooth), np.stack(instances), np.stack(lesion))

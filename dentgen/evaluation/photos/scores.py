@@ -22,7 +22,7 @@ class Scores:
 
     Attributes:
         tooth_iou: (n,) IoU of tooth pixels.
-        matched, found, true: (n,) teeth that match one of the labels with an IoU of at least 0.5, predicted teeth, and
+        matched, found, true: (n,) teeth that match one of the labels with an IoU above 0.5, predicted teeth, and
             labelled ones.
         lesion_hits, lesion_union: (n,) pixels in both prediction and label, and in either.
     """
@@ -68,7 +68,8 @@ def _score_one(
     known = truth.tooth[place] != IGNORE
     tooth = (probability[0] > 0.5) & known
     real = truth.tooth[place] == YES
-    iou = (tooth & real).sum() / max((tooth | real).sum(), 1)
+    union = (tooth | real).sum()
+    iou = (tooth & real).sum() / union if union else 1.0
     instances = separate_teeth(probability[0] * known, probability[1])
     matched = _matches(instances, truth.instances[place])
     lesion, diseased = (probability[2] > 0.5) & known, truth.lesion[place] == YES
@@ -89,7 +90,9 @@ def separate_teeth(tooth: NDArray[np.float32], border: NDArray[np.float32]) -> N
     if not len(kept):
         return cores
     nearest = distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
-    grown: NDArray[np.int32] = np.where(mask, cores[tuple(nearest)], 0).astype(np.int32)
+    whole, _ = label(mask)
+    held = np.isin(whole, np.unique(whole[cores > 0]))  # a speck far from all cores belongs to no tooth
+    grown: NDArray[np.int32] = np.where(mask & held, cores[tuple(nearest)], 0).astype(np.int32)
     return grown
 
 

@@ -90,17 +90,26 @@ def measure_photos(study: PhotoStudy) -> list[Arm]:
     if study.size % 32:
         raise SpecError(key="size", found=study.size, expected="a multiple of 32")
     real, test = read_photos(study.train, study.size), read_photos(study.test, study.size)
-    synthetic = read_synthetic(study.synthetic, study.images, study.size)
     wanted = max([count for count in study.counts if count is not None], default=0)
     if wanted > len(real):
         raise SpecError(key="counts", file=study.train, found=f"{len(real)} photographs", expected=f"at least {wanted}")
+    _require_apart(study, real, test)
+    synthetic = read_synthetic(study.synthetic, study.images, study.size)
     return list(_arms(study, synthetic, real, test))
+
+
+def _require_apart(study: PhotoStudy, real: LabelledImages, test: LabelledImages) -> None:
+    """No photograph may be learnt from and be scored on."""
+    learnt = {image.tobytes(): key for key, image in zip(real.keys, real.images, strict=True)}
+    for key, image in zip(test.keys, test.images, strict=True):
+        if image.tobytes() in learnt:
+            found = f"{key}, which is {learnt[image.tobytes()]} of {study.train}"
+            raise SpecError(key="test", file=study.test, found=found, expected="other photographs")
 
 
 def _arms(study: PhotoStudy, synthetic: LabelledImages, real: LabelledImages, test: LabelledImages) -> Iterator[Arm]:
     yield _arm("synthetic", 0, study, test, partial(_sets, lambda _: synthetic, ()))
-    for count in study.counts:
-        number = len(real) if count is None else count
+    for number in dict.fromkeys(len(real) if count is None else count for count in study.counts):
         some = partial(_some, real, number)
         yield _arm(f"real {number}", number, study, test, partial(_sets, some, ()))
         yield _arm(f"both {number}", number, study, test, partial(_sets, some, (synthetic,)))

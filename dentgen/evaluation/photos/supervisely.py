@@ -6,12 +6,12 @@ Polygons named "Tooth" are teeth, one each; all others are lesions within teeth.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from dentgen.conditions.images import opaque_colours, read_image
 from dentgen.conditions.labels import IGNORE
@@ -20,17 +20,21 @@ from dentgen.evaluation.photos.labelled_images import Labelled, LabelledImages, 
 
 _TOOTH: Final = "Tooth"
 _MAX_BYTES: Final = 64 * 2**20
-_MAX_PIXELS: Final = 64_000_000
+#: More than cameras have; a picture is padded to a square of its longer edge.
+_MAX_EDGE: Final = 10_000
+#: Coordinates far beyond would overflow Pillow's integers.
+_FARTHEST: Final = 1e6
 #: More instances than a mouth has teeth, fewer than a byte holds.
 _MAX_TEETH: Final = 200
 _MAX_POINTS: Final = 20_000
 
-Point = tuple[FiniteFloat, FiniteFloat]
+Coordinate = Annotated[float, Field(ge=-_FARTHEST, le=_FARTHEST, allow_inf_nan=False)]
+Point = tuple[Coordinate, Coordinate]
 
 
 class _Points(BaseModel):
     exterior: list[Point] = Field(max_length=_MAX_POINTS)
-    interior: list[list[Point]] = Field(default_factory=list, max_length=100)
+    interior: list[Annotated[list[Point], Field(max_length=_MAX_POINTS)]] = Field(default_factory=list, max_length=100)
 
 
 class _Polygon(BaseModel):
@@ -40,7 +44,7 @@ class _Polygon(BaseModel):
 
 
 class _Annotation(BaseModel):
-    objects: list[_Polygon] = Field(max_length=5000)
+    objects: list[_Polygon] = Field(max_length=1000)
 
 
 def read_photos(folder: str, size: int) -> LabelledImages:
@@ -54,15 +58,19 @@ def read_photos(folder: str, size: int) -> LabelledImages:
         ConditionError: If an annotation has no image, or one of the two is damaged.
     """
     annotations = sorted((Path(folder) / "ann").glob("*.json"))
-    return stacked(
-        [_photo(file, Path(folder) / "img" / file.name.removesuffix(".json"), size) for file in annotations], folder
-    )
+    images = Path(folder) / "img"
+    found = stacked([_photo(file, images / file.name.removesuffix(".json"), size) for file in annotations], folder)
+    if not found.instances.any():
+        raise ConditionError(folder, "no polygon named 'Tooth'", "teeth under that name; all other names are lesions")
+    return found
 
 
 def _photo(annotation: Path, image: Path, size: int) -> Labelled:
     if not image.is_file():
         raise ConditionError(str(annotation), "no image of that name", f"the file {image}")
-    pixels = opaque_colours(read_image(str(image), _content(image), ("JPEG", "PNG", "WEBP"), _MAX_PIXELS))
+    pixels = opaque_colours(read_image(str(image), _content(image), ("JPEG", "PNG", "WEBP"), _MAX_EDGE**2))
+    if max(pixels.shape) > _MAX_EDGE:
+        raise ConditionError(str(image), f"{pixels.shape[1]} x {pixels.shape[0]} pixels", f"at most {_MAX_EDGE} a side")
     polygons = _polygons(annotation)
     shape = pixels.shape[:2]
     instances = np.zeros(shape, np.uint8)
@@ -84,8 +92,10 @@ def _polygons(file: Path) -> list[_Polygon]:
     try:
         polygons = _Annotation.model_validate_json(_content(file)).objects
     except ValidationError as error:
-        message, found, expected = found_and_expected(error.errors()[0])
-        raise ConditionError(str(file), str(found)[:200], expected or message) from error
+        first = error.errors()[0]
+        message, found, expected = found_and_expected(first)
+        place = ".".join(map(str, first["loc"]))
+        raise ConditionError(str(file), f"{place}: {found}"[:200], expected or message) from error
     teeth = sum(polygon.class_title == _TOOTH for polygon in polygons)
     if teeth > _MAX_TEETH:
         raise ConditionError(str(file), f"{teeth} teeth", f"at most {_MAX_TEETH}")

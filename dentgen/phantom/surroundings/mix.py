@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -35,7 +36,9 @@ class Mix(BaseModel):
     dam: Share = Field(default=0.2, description="Share of occlusal close-ups and quadrants under rubber dam.")
     mirrored: Share = Field(default=0.5, description="Share of occlusal views that are taken in a mirror.")
     lips: Share = Field(default=0.45, description="Share of close-ups and quadrants with retracted lips in reach.")
-    black: Share = Field(default=0.3, description="Share of pictures before black: contrastor or a dark room.")
+    black: Share = Field(
+        default=0.3, description="Share of pictures before black: contrastor or a dark room; not of faces."
+    )
     children: Share = Field(default=0.12, description="Share of children with deciduous teeth.")
     disease: Share = Field(default=0.6, description="Share of patients with decayed, broken and filled teeth.")
     faults: Share = Field(
@@ -45,8 +48,8 @@ class Mix(BaseModel):
     @field_validator("framings")
     @classmethod
     def _some_framing(cls, framings: dict[Framing, float]) -> dict[Framing, float]:
-        if not sum(framings.values()):
-            raise ValueError("at least one weight above 0")
+        if not 0 < sum(framings.values()) < inf:
+            raise ValueError("at least one weight above 0, and a finite sum")
         return framings
 
 

@@ -33,6 +33,7 @@ _DAMS: Final = (
 #: Linear RGB of plastic tubes: clear, white, blue, green.
 _PLASTICS: Final = ((0.62, 0.66, 0.66), (0.82, 0.82, 0.80), (0.10, 0.30, 0.70), (0.12, 0.48, 0.34))
 #: Linear RGB of what holds the lips: skin is added; black and clear retractors, steel, cotton.
+_FIRST_RETRACTOR: Final = 3
 _RETRACTORS: Final = ((0.02, 0.02, 0.022), (0.45, 0.42, 0.40), (0.33, 0.33, 0.34), (0.78, 0.72, 0.66))
 #: Linear RGB of grounds: white, grey, blue, black, wood.
 _GROUNDS: Final = np.array(
@@ -50,7 +51,8 @@ class Outside:
         beard: Amount of beard shadow, 0..1.
         blotches: Amount of uneven skin colour, 0..1.
         finger: Glove, or another person's skin.
-        holder: What holds the lips away: fingers, cotton or a retractor.
+        holder: What holds the lips away: fingers, or cotton or a retractor.
+        retractor: Whether that is an instrument.
         plastic, dam: Tubes and rubber dam.
         ground: What is behind a head.
     """
@@ -61,6 +63,7 @@ class Outside:
     blotches: float
     finger: FloatArray
     holder: FloatArray
+    retractor: bool
     plastic: FloatArray
     dam: FloatArray
     ground: FloatArray
@@ -74,13 +77,15 @@ def sample_outside(rng: np.random.Generator) -> Outside:
     gloved = np.array(_GLOVES[rng.choice(6, p=(0.34, 0.28, 0.14, 0.06, 0.1, 0.08))]) * rng.uniform(0.8, 1.1)
     finger = gloved if rng.random() < _GLOVED_SHARE else _skin(rng)
     holders = (natural, skin, gloved, *map(np.array, _RETRACTORS))
+    held = int(rng.choice(7, p=(0.34, 0.12, 0.12, 0.12, 0.14, 0.06, 0.1)))
     return Outside(
         skin=skin,
         red=lipstick if rng.random() < _LIPSTICK_SHARE else natural,
         beard=rng.uniform(0.2, 1.0) if rng.random() < _BEARD_SHARE else 0.0,
         blotches=rng.uniform(0.3, 1.0),
         finger=finger,
-        holder=np.asarray(holders[rng.choice(7, p=(0.34, 0.12, 0.12, 0.12, 0.14, 0.06, 0.1))]),
+        holder=np.asarray(holders[held]),
+        retractor=held >= _FIRST_RETRACTOR,
         plastic=np.array(_PLASTICS[rng.integers(len(_PLASTICS))]),
         ground=_GROUNDS[rng.integers(len(_GROUNDS))] * rng.uniform(0.3, 1.2, 3),
         dam=np.array(_DAMS[rng.choice(6, p=(0.3, 0.3, 0.12, 0.08, 0.12, 0.08))]) * rng.uniform(0.75, 1.25),
@@ -102,6 +107,11 @@ def paint_outside(coat: Coat, surface: Surface, outside: Outside, material: Mate
         if len(here):
             paint(coat, here, surface, outside, material, noise)
     return coat
+
+
+def held_share(outwards: FloatArray, material: Material) -> FloatArray:
+    """Share (n,) of the holder's colour on a sheet of lips, at shares (n,) of the way outwards."""
+    return np.clip((outwards - material.lip_edge - 0.05) / 0.06, 0, 1)
 
 
 def _skin(rng: np.random.Generator) -> FloatArray:
@@ -146,8 +156,7 @@ def _paint_lips(
     coat: Coat, here: IntArray, surface: Surface, outside: Outside, material: Material, noise: LatticeNoise
 ) -> None:
     """The sheet around a retracted mouth in the holder's colour; its inner rim stays mucosa."""
-    outwards = surface.attributes["margin_mm"][here]
-    share = np.clip((outwards - material.lip_edge - 0.05) / 0.06, 0, 1)[:, None]
+    share = held_share(surface.attributes["margin_mm"][here], material)[:, None]
     cloud = noise.octaves(surface.position[here], 0.06, 3)
     held = outside.holder * (1 + 0.08 * cloud)[:, None]
     coat.albedo[here] = np.clip(coat.albedo[here] * (1 - share) + held * share, 0, 1)

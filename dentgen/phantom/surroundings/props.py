@@ -17,6 +17,13 @@ from dentgen.phantom.surroundings.solids import disc, smooth_path, tube
 STEEL, GLASS, PLASTIC, COTTON = 0.0, 1.0, 2.0, 3.0
 
 
+#: What each prop is made of; fingers have a tissue of their own.
+MADE_OF: Final[dict[Prop, frozenset[float]]] = {
+    "probe": frozenset({STEEL}), "mirror": frozenset({STEEL, GLASS}), "suction": frozenset({STEEL, PLASTIC}),
+    "cotton": frozenset({COTTON}),
+}  # fmt: skip
+
+
 def build_prop(prop: Prop, camera: Camera, rng: np.random.Generator) -> list[Part]:
     """Build a thing between the camera and the teeth, its near end off the picture.
 

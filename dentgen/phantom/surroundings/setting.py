@@ -13,7 +13,7 @@ from dentgen.phantom.patient import Patient
 from dentgen.phantom.surroundings.dam import build_dam, isolated_teeth
 from dentgen.phantom.surroundings.face import Smile, build_face, sample_smile
 from dentgen.phantom.surroundings.framing import framed_camera
-from dentgen.phantom.surroundings.mix import Framing, Mix
+from dentgen.phantom.surroundings.mix import FRAMINGS, PROPS, Framing, Mix
 from dentgen.phantom.surroundings.props import build_prop
 from dentgen.seeding import numpy_generator
 
@@ -66,7 +66,7 @@ def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str,
         smile = sample_smile(opening, face)
         jaws = [_behind_lips(part, smile) for part in patient.visible_parts(view, opening)]
         return Setting(framing, camera, opening, (*jaws, *build_face(patient, smile, face)), (), False)
-    props = tuple(prop for prop, share in mix.props.items() if rng.random() < share and not bare)
+    props = tuple(prop for prop in PROPS if rng.random() < mix.props.get(prop, 0.0) and not bare)
     near = framing in ("close-up", "quadrant")
     things = [part for prop in props for part in build_prop(prop, camera, numpy_generator(seed, name, prop))]
     if near and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
@@ -78,7 +78,7 @@ def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str,
 
 
 def _framing(mix: Mix, view: View, rng: np.random.Generator) -> Framing:
-    names = list(mix.framings)
+    names = [name for name in FRAMINGS if name in mix.framings]  # the order in a file decides nothing
     weights = np.array([mix.framings[name] for name in names])
     framing = names[rng.choice(len(names), p=weights / weights.sum())]
     return "clinical" if framing in ("smile", "face") and view in OCCLUSAL_VIEWS else framing

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dentgen.conditions.labels import INSTRUMENT
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
 from dentgen.phantom.findings import tell_findings
@@ -23,13 +25,14 @@ from dentgen.phantom.shading import Painted, paint
 from dentgen.phantom.surroundings.disease import sample_disease
 from dentgen.phantom.surroundings.exposure import sample_exposure
 from dentgen.phantom.surroundings.mix import Mix
-from dentgen.phantom.surroundings.outside import Outside, paint_outside, sample_outside
+from dentgen.phantom.surroundings.outside import Outside, held_share, paint_outside, sample_outside
+from dentgen.phantom.surroundings.props import MADE_OF
 from dentgen.phantom.surroundings.setting import Setting, sample_setting
 from dentgen.phantom.tissue import coat
 from dentgen.phantom.visible_surface import see
 from dentgen.seeding import numpy_generator
 
-#: Share of the picture from which a lesion is mentioned: 3 pixels at 128.
+#: Share of the picture from which a lesion is mentioned: 4 pixels at 128.
 _LESION_SHARE: Final = 2e-4
 #: Share of teeth below which a picture is taken again, and how often it is tried.
 _TOOTH_SHARE, _ATTEMPTS = 0.02, 3
@@ -63,7 +66,7 @@ class VariedSession:
         noise = LatticeNoise(texture)
         sight = see(scene, scene.trace_centres(), lambda surface: self._painted(surface, outside, noise))
         maps = geometry_maps(sight.centres, setting.camera, size)
-        maps["seg"] = world_segmentation_map(sight.centres, size)
+        maps["seg"] = self._classes(sight.centres, outside)
         maps["lesion"] = lesion_map(sight.centres, size)
         return Shot(
             seed, name, f"{self._group}-{setting.framing}-{view}", self._facts(view, setting, sight.centres), sight,
@@ -90,6 +93,15 @@ class VariedSession:
         painted = paint_outside(coat(surface, material, noise), surface, outside, material, noise)
         return paint(surface, painted, material.grain, noise)
 
+    def _classes(self, centres: Painted, outside: Outside) -> NDArray[np.uint8]:
+        """Classes (H, W); what holds the lips away is an instrument unless it is a hand."""
+        seg = world_segmentation_map(centres, self._size)
+        if outside.retractor:
+            surface = centres.surface
+            held = held_share(surface.attributes["margin_mm"], self._material) >= 0.5
+            seg[((surface.tissue == Tissue.LIP) & held).reshape(seg.shape)] = INSTRUMENT
+        return seg
+
     def _facts(self, view: View, setting: Setting, centres: Painted) -> SceneFacts:
         counts = np.bincount(lesion_map(centres, self._size).ravel(), minlength=len(LESIONS))
         seen = tuple(
@@ -104,6 +116,16 @@ class VariedSession:
             gum=self._material.gum_word,
             findings=tell_findings(self._patient, self._material, centres),
             framing=setting.framing,
-            things=setting.things,
+            things=tuple(thing for thing in setting.things if _is_seen(thing, centres.surface)),
             lesions=seen,
         )
+
+
+def _is_seen(thing: str, surface: Surface) -> bool:
+    """Whether rubber dam or a prop, told by its material, is in a picture."""
+    if thing == "dam":
+        return bool((surface.tissue == Tissue.DAM).any())
+    if thing == "finger":
+        return bool((surface.tissue == Tissue.FINGER).any())
+    materials = np.round(surface.attributes["height"][surface.tissue == Tissue.INSTRUMENT])
+    return any(thing == prop and np.isin(materials, list(kinds)).any() for prop, kinds in MADE_OF.items())

@@ -60,4 +60,5 @@ def test_specks_are_no_teeth() -> None:
     tooth[50, 50] = 1
     numbers = separate_teeth(tooth, np.zeros_like(tooth))
     assert numbers.max() == 1
+    assert (numbers > 0).sum() == 400, "a speck is no part of a tooth far from it, either"
     assert (separate_teeth(np.zeros_like(tooth), np.zeros_like(tooth)) == 0).all()

@@ -61,6 +61,12 @@ def test_counts_are_read() -> None:
         assert caught.value.found == text
 
 
+def test_photographs_may_not_be_learnt_and_scored(places: PhotoStudy) -> None:
+    with pytest.raises(SpecError) as caught:
+        measure_photos(replace(places, test=places.train))
+    assert (caught.value.key, caught.value.file) == ("test", places.train)
+
+
 def test_too_few_photographs_and_odd_sizes_are_refused(places: PhotoStudy) -> None:
     with pytest.raises(SpecError) as few:
         measure_photos(replace(places, counts=(4,)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.errors import ConditionError
@@ -51,6 +52,7 @@ def test_order_is_that_of_names(tmp_path: Path) -> None:
         [{"classTitle": "Tooth", "geometryType": "bitmap", "points": {"exterior": []}}],
         [polygon("Tooth", [[0, 0], [float("nan"), 1], [2, 2]])],
         [polygon("Tooth", DECAY)] * 201,
+        [polygon("Tooth", [[-3e9, 0], [3e9, 0], [0, 9]])],
     ],
 )
 def test_wrong_annotations_are_named(objects: object, tmp_path: Path) -> None:
@@ -77,6 +79,21 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConditionError) as caught:
         read_photos(str(tmp_path), 64)
     assert caught.value.file == str(tmp_path)
+
+
+def test_teeth_under_another_name_are_no_lesions(tmp_path: Path) -> None:
+    write_photo(tmp_path, "a", [polygon("tooth", TEETH[0])])
+    with pytest.raises(ConditionError) as caught:
+        read_photos(str(tmp_path), 64)
+    assert (caught.value.file, caught.value.found) == (str(tmp_path), "no polygon named 'Tooth'")
+
+
+def test_a_line_of_pixels_is_not_padded_to_a_huge_square(tmp_path: Path) -> None:
+    write_photo(tmp_path, "a")
+    Image.new("RGB", (20_000, 1)).save(tmp_path / "img" / "a.png")
+    with pytest.raises(ConditionError) as caught:
+        read_photos(str(tmp_path), 64)
+    assert caught.value.found == "20000 x 1 pixels"
 
 
 def test_labels_are_never_blended(tmp_path: Path) -> None:

@@ -25,6 +25,18 @@ def test_framings_follow_their_weights() -> None:
     assert found["close-up"] + found["smile"] == 120
 
 
+def test_the_order_of_a_file_decides_nothing() -> None:
+    mixes = [
+        Mix.model_validate({"framings": dict(framings), "props": dict(props)})
+        for framings, props in (
+            ((("face", 1.0), ("close-up", 2.0)), (("cotton", 0.5), ("probe", 0.5))),
+            ((("close-up", 2.0), ("face", 1.0)), (("probe", 0.5), ("cotton", 0.5))),
+        )
+    ]
+    first, second = ([(each.framing, each.things) for each in settings(mix, 20)] for mix in mixes)
+    assert first == second
+
+
 def test_occlusal_views_have_no_faces() -> None:
     for setting in settings(Mix(framings={"face": 1.0}), 10):
         occlusal = setting.camera.view in OCCLUSAL_VIEWS

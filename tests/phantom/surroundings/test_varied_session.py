@@ -12,6 +12,8 @@ from dentgen.phantom.lesion_map import CARIES, CAVITY, COMPOSITE, FRACTURE, GOLD
 from dentgen.phantom.prompt import LESION_WORD, THING_WORD, phantom_phrases
 from dentgen.phantom.render import Phantom, render_patient
 from dentgen.phantom.surroundings.mix import Mix
+from dentgen.phantom.surroundings.outside import sample_outside
+from dentgen.seeding import numpy_generator
 
 SIZE = 64
 MIX = Mix(props={"probe": 0.3, "mirror": 0.3, "suction": 0.3, "finger": 0.3, "cotton": 0.3}, dam=0.5, disease=1.0)
@@ -64,6 +66,7 @@ def test_prompts_name_what_is_there_and_nothing_else() -> None:
         seg, lesion = phantom.maps["seg"], phantom.maps["lesion"]
         assert (THING_WORD["dam"] in phrases) == (seg == DAM).any()
         things = str(phantom.attributes["things"])
+        assert not set(things.split(", ")) & {"probe", "mirror", "suction", "cotton"} or (seg == INSTRUMENT).any()
         assert {THING_WORD[thing] for thing in things.split(", ") if thing != "none"} <= set(phrases)
         for value, word in ((CAVITY, LESION_WORD["cavity"]), (FRACTURE, LESION_WORD["fracture"])):
             assert (word in phrases) == ((lesion == value).mean() >= 2e-4)
@@ -80,6 +83,17 @@ def test_decay_is_darker_than_the_tooth_around_it() -> None:
                 darker.append(phantom.picture[decayed].mean() < phantom.picture[sound].mean())
     assert len(darker) >= 3
     assert np.mean(darker) > 0.8
+
+
+def test_retractors_are_instruments_and_hands_are_skin() -> None:
+    mix = Mix(framings={"clinical": 1.0}, props={}, dam=0)
+    seen = set()
+    for number in range(6):
+        (phantom,) = render_patient(6, number, 32, ("frontal",), mix=mix)
+        outside = sample_outside(numpy_generator(6, f"{phantom.group}-frontal", "outside"))
+        assert (phantom.maps["seg"] == INSTRUMENT).any() == outside.retractor
+        seen.add(outside.retractor)
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("framing", ["smile", "face"])
