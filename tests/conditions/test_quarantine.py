@@ -37,7 +37,8 @@ def read_keys(
 
 
 @pytest.mark.parametrize(
-    "where", [(1, 2), *(pytest.param(each, marks=pytest.mark.slow) for each in ((0,), (2,), (4,), (0, 1, 2, 3, 4)))]
+    "where",
+    [(1,), *(pytest.param(each, marks=pytest.mark.slow) for each in ((0,), (2,), (4,), (1, 2), (0, 1, 2, 3, 4)))],
 )
 def test_crashing_records_are_found_and_their_neighbours_used(
     where: tuple[int, ...], tmp_path: Path, demo_members: dict[str, Members], crashing_children: None

@@ -97,7 +97,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("moment", ["started", "working"])
+@pytest.mark.parametrize("moment", ["working", pytest.param("started", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_all_processes_without_a_word_of_theirs(moment: str, tmp_path: Path) -> None:
     driver = tmp_path / "driver.py"
     driver.write_text(DRIVER)

@@ -168,6 +168,7 @@ def test_a_plan_with_a_unit_more_is_found(tmp_path: Path, plan: Plan) -> None:
     assert places(tmp_path, longer) == [("ledger/000004.json", 4, "")]
 
 
+@pytest.mark.slow
 def test_memory_of_verifying_is_far_below_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is compared in batches of 65,536 rows, which bound its memory; this ledger fits into one of them."""
     monkeypatch.setattr(ledger_module, "_READ_AHEAD", 8)
