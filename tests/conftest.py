@@ -9,20 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default of 15 starves its workers on a busy machine
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
-import torch
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from dentgen.conditions.labels import LABEL_VALUES
-from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import verify_build
 from dentgen.spec.build import BuildSpec, ModelSpec
+
+if TYPE_CHECKING:  # heavy, and of no use to the fast tier
+    import torch
+
+    from dentgen.models.bundle import Bundle
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
@@ -65,13 +69,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileSch
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _one_thread(request: pytest.FixtureRequest) -> None:
+    if not _only_fast(request):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def _only_fast(request: pytest.FixtureRequest) -> bool:
+    """Whether no test of this run needs the model, whose libraries take seconds to import."""
+    return all(item.get_closest_marker("fast") for item in request.session.items)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _miniature_is_loaded_once() -> Iterator[None]:
+def _miniature_is_loaded_once(request: pytest.FixtureRequest) -> Iterator[None]:
     """Generators of one process share the embedded bundle; its networks are never written to after loading."""
+    if _only_fast(request):
+        yield
+        return
+    from dentgen.models.bundle import load_bundle
 
     @cache
     def load(chosen: str, device: str, dtype: torch.dtype) -> Bundle:
@@ -104,6 +120,8 @@ def demo_members() -> dict[str, dict[str, bytes]]:
 @pytest.fixture(scope="session")
 def miniature() -> Bundle:
     """The embedded bundle with its first adapter."""
+    from dentgen.models.bundle import load_bundle
+
     return load_bundle("miniature", ["blended"])
 
 
