@@ -36,11 +36,11 @@ def fit_record(record: ConditionRecord, size: int, fit: Fit) -> ConditionRecord:
         The record with maps of (size, size), dtypes unchanged; metadata as they were.
     """
     conditions = {
-        name: _fit(array, size, fit, nearest=name == "segmentation", empty=_EMPTY[name])
+        name: fit_map(array, size, fit, nearest=name == "segmentation", empty=_EMPTY[name])
         for name, array in record.conditions.items()
     }
-    fdi = None if record.fdi is None else _fit(record.fdi, size, fit, nearest=True, empty=0)
-    photo = None if record.photo is None else _fit(record.photo, size, fit, nearest=False, empty=0)
+    fdi = None if record.fdi is None else fit_map(record.fdi, size, fit, nearest=True, empty=0)
+    photo = None if record.photo is None else fit_map(record.photo, size, fit, nearest=False, empty=0)
     return replace(record, conditions=conditions, fdi=fdi, photo=photo)
 
 
@@ -87,7 +87,19 @@ def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.
             return np.repeat(array.astype(np.uint8)[..., None], 3, -1)
 
 
-def _fit(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> Any:
+def fit_map(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> Any:
+    """Resize one map or picture to a square, as ``fit_record`` does.
+
+    Args:
+        array: (H, W) or (H, W, 3), uint8 or uint16.
+        size: Edge of the square, pixels.
+        fit: As for ``fit_record``.
+        nearest: Whether values are labels, which are never interpolated.
+        empty: Value of padding.
+
+    Returns:
+        (size, size) or (size, size, 3) of the same dtype.
+    """
     if array.shape[:2] == (size, size):
         return array
     height, width = array.shape[:2]

@@ -73,7 +73,8 @@ def control_routes(spec: BuildSpec) -> tuple[ControlRoute, ...]:
     named, use = {**spec.model.adapters, **spec.model.controlnets}, spec.conditions.use
     if spec.conditions.combine == "sum":
         return tuple(ControlRoute(c, c if c in named else BASE, (c,), named.get(c, 1.0)) for c in use)
-    return tuple(ControlRoute(name, name, use, scale) for name, scale in (named or {BASE: 1.0}).items())
+    # sorted: the digest does not tell orders of a mapping apart, but sums of three residuals would
+    return tuple(ControlRoute(name, name, use, scale) for name, scale in sorted((named or {BASE: 1.0}).items()))
 
 
 def device_and_dtype(spec: BuildSpec) -> tuple[str, str]:

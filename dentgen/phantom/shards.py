@@ -79,14 +79,10 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, or mirrors are
             combined with scan models.
     """
-    if phantoms.mix is not None and (phantoms.mirrors, phantoms.look, phantoms.dentition) != (
-        False,
-        "photo",
-        "permanent",
-    ):
-        raise SpecError(
-            key="mix", found="look, dentition or mirrors beside it", expected="a mix alone, which decides them itself"
-        )
+    decided = {name: getattr(phantoms, name) for name in ("look", "dentition", "mirrors")}
+    changed = {name: value for name, value in decided.items() if value != getattr(PhantomSet, name)}
+    if phantoms.mix is not None and changed:
+        raise SpecError(key="mix", found=f"{changed} beside it", expected="a mix alone, which decides these itself")
     if phantoms.mirrors and phantoms.look == "scan":
         raise SpecError(
             key="mirrors", found="mirrors with the look 'scan'", expected="mirrors only with the look 'photo'"

@@ -60,6 +60,14 @@ def test_control_routes_follow_the_spec(sections: dict[str, Any], routes: list[C
     assert list(control_routes(spec_of(**sections))) == routes
 
 
+def test_the_order_of_adapters_in_a_file_decides_nothing() -> None:
+    """Three residuals sum to other bits in another order, and the digest knows no order."""
+    names = ["c", "a", "b"]
+    forwards, backwards = (spec_of(model={"adapters": dict.fromkeys(order, 1.0)}) for order in (names, names[::-1]))
+    assert forwards.digest() == backwards.digest()
+    assert control_routes(forwards) == control_routes(backwards)
+
+
 def test_precision_follows_the_device_unless_the_spec_says() -> None:
     device, auto = device_and_dtype(spec_of())
     assert auto == {"cpu": "float32", "cuda": "float16"}[device]

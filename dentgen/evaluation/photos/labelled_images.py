@@ -14,6 +14,7 @@ from dentgen import storage
 from dentgen.conditions.decode import MAX_PIXELS, decode_record
 from dentgen.conditions.images import label_values, read_image
 from dentgen.conditions.labels import APPLIANCE, IGNORE, RESTORATION, TOOTH
+from dentgen.conditions.prepare import fit_map
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError
@@ -79,9 +80,9 @@ def read_synthetic(place: str, limit: int, size: int) -> LabelledImages:
         ConditionError: If a record has no picture or segmentation.
     """
     if storage.exists(storage.join(place, layout.INDEX)):
-        return stacked([_of_sample(sample, size) for sample in islice(open_dataset(place), limit)], place)
+        return stacked([fitted(_of_sample(sample), size) for sample in islice(open_dataset(place), limit)], place)
     raws = (raw for shard in list_shards(place) for raw in read_records(shard))
-    return stacked([_of_record(raw, size) for raw in islice(raws, limit)], place)
+    return stacked([fitted(_of_record(raw), size) for raw in islice(raws, limit)], place)
 
 
 Labelled = tuple[str, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -90,7 +91,7 @@ Labelled = tuple[str, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], N
 def labelled(
     key: str, image: NDArray[np.uint8], seg: NDArray[np.uint8], fdi: NDArray[np.uint8], lesion: NDArray[np.uint8] | None
 ) -> Labelled:
-    """Labels of one synthetic image from its class, tooth and lesion maps, each (S, S)."""
+    """Labels of one synthetic image from its class, tooth and lesion maps, each (H, W)."""
     tooth = np.isin(seg, (TOOTH, RESTORATION)).astype(np.uint8)
     tooth[np.isin(seg, (APPLIANCE, IGNORE))] = IGNORE
     diseased = np.full(seg.shape, IGNORE, np.uint8) if lesion is None else np.isin(lesion, _DISEASED).astype(np.uint8)
@@ -98,40 +99,33 @@ def labelled(
     return key, image, tooth, fdi, diseased
 
 
-def resized(values: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square label map (S, S) at another size, by nearest neighbour."""
-    place = ((np.arange(size) + 0.5) * len(values) / size).astype(int)
-    return values[place][:, place]
+def fitted(found: Labelled, size: int) -> Labelled:
+    """The same image and labels as squares of one size; padding is ``IGNORE``.
+
+    Args:
+        found: Image (H, W, 3) and maps (h, w) of one aspect ratio.
+        size: Edge of the squares, pixels.
+    """
+    key, image, tooth, instances, lesion = found
+    image = fit_map(image, size, "pad", nearest=False, empty=0)
+    tooth, lesion = (fit_map(values, size, "pad", nearest=True, empty=IGNORE) for values in (tooth, lesion))
+    return key, image, tooth, fit_map(instances, size, "pad", nearest=True, empty=0), lesion
 
 
-def resized_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square image (S, S, 3) at another size, by area."""
-    from PIL import Image
-
-    if len(image) == size:
-        return image
-    method = Image.Resampling.BOX if len(image) > size else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(image).resize((size, size), method, reducing_gap=None))
-
-
-def _of_sample(sample: dict[str, object], size: int) -> Labelled:
+def _of_sample(sample: dict[str, object]) -> Labelled:
     image, seg, fdi = (np.asarray(sample[name]) for name in ("image", "seg", "fdi"))
-    _require_square(str(sample["key"]), seg, fdi)
-    image = resized_image(np.ascontiguousarray(image.transpose(1, 2, 0)), size)
-    return labelled(str(sample["key"]), image, resized(seg, size), resized(fdi, size), None)
+    return labelled(str(sample["key"]), np.ascontiguousarray(image.transpose(1, 2, 0)), seg, fdi, None)
 
 
-def _of_record(raw: RawRecord, size: int) -> Labelled:
+def _of_record(raw: RawRecord) -> Labelled:
     if raw.problem is not None:
         raise raw.problem
     record = decode_record(raw, ["segmentation"], with_photo=True)
     if record.photo is None or record.fdi is None:
         raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", "a photo and a map 'fdi.png'")
-    seg, fdi = record.conditions["segmentation"].astype(np.uint8), record.fdi
-    lesion = _lesions(raw)
-    _require_square(raw.place, record.photo, seg, fdi, *([] if lesion is None else [lesion]))
-    lesion = None if lesion is None else resized(lesion, size)
-    return labelled(raw.key, resized_image(record.photo, size), resized(seg, size), resized(fdi, size), lesion)
+    return labelled(
+        raw.key, record.photo, record.conditions["segmentation"].astype(np.uint8), record.fdi, _lesions(raw)
+    )
 
 
 def _lesions(raw: RawRecord) -> NDArray[np.uint8] | None:
@@ -143,12 +137,6 @@ def _lesions(raw: RawRecord) -> NDArray[np.uint8] | None:
     if unknown:
         raise ConditionError(image.place, f"values {unknown[:20]}", f"only {sorted(LESIONS)}")
     return values
-
-
-def _require_square(place: str, *images: NDArray[np.uint8]) -> None:
-    for image in images:
-        if image.shape[0] != image.shape[1]:
-            raise ConditionError(place, f"{image.shape[1]} x {image.shape[0]} pixels", "square images")
 
 
 def stacked(found: list[Labelled], place: str) -> LabelledImages:

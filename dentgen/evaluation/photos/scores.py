@@ -38,12 +38,12 @@ class Scores:
         """Means over the photographs.
 
         Returns:
-            ``tooth_iou``; ``instance_f1``, the F1 of single teeth at an IoU of 0.5 over all photographs, and
+            ``iou`` of teeth; ``instance_f1``, the F1 of single teeth at an IoU of 0.5 over all photographs, and
             ``instance_count_error``, the mean difference in number; ``lesion_iou`` over all pixels.
         """
         matched = int(self.matched.sum())
         return {
-            "tooth_iou": float(self.tooth_iou.mean()),
+            "iou": float(self.tooth_iou.mean()),
             "instance_f1": 2 * matched / max(int(self.found.sum() + self.true.sum()), 1),
             "instance_count_error": float(np.abs(self.found - self.true).mean()),
             "lesion_iou": float(self.lesion_hits.sum() / max(int(self.lesion_union.sum()), 1)),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dentgen.conditions.labels import IGNORE
 from dentgen.errors import SpecError
 from dentgen.evaluation.photos.labelled_images import LabelledImages, read_synthetic
 from dentgen.evaluation.photos.scores import Scores, score
@@ -15,6 +18,11 @@ from dentgen.evaluation.photos.supervisely import read_photos
 from dentgen.evaluation.photos.training import TrainingSettings, predict, train_network
 from dentgen.seeding import numpy_generator
 
+#: Columns of the table by figure.
+_COLUMNS: Final = {
+    "iou": "tooth IoU", "instance_f1": "single teeth F1", "instance_count_error": "error in number",
+    "lesion_iou": "lesion IoU",
+}  # fmt: skip
 #: Training images for a seed.
 _Sets = Callable[[int], list[LabelledImages]]
 
@@ -51,21 +59,28 @@ class Arm:
         name: "synthetic", "real N" or "both N".
         real: Number of real photographs, 0 for none.
         scores: One per seed.
+        lesions: Whether its images are annotated with lesions; a build's are not.
     """
 
     name: str
     real: int
     scores: tuple[Scores, ...]
+    lesions: bool
 
     def figures(self) -> dict[str, float]:
-        """Means over seeds, by the names of ``Scores.figures``."""
-        runs = [each.figures() for each in self.scores]
-        return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+        """Means over seeds, by the names of ``Scores.figures``; of lesions only if there was something to learn."""
+        return {name: float(values.mean()) for name, values in self._runs().items()}
 
     def spread(self) -> dict[str, float]:
-        """Standard deviations over seeds."""
+        """Standard deviations over seeds; empty for a single one."""
+        if len(self.scores) == 1:
+            return {}
+        return {name: float(values.std(ddof=1)) for name, values in self._runs().items()}
+
+    def _runs(self) -> dict[str, NDArray[np.float64]]:
         runs = [each.figures() for each in self.scores]
-        return {name: float(np.std([run[name] for run in runs])) for name in runs[0]}
+        names = [name for name in runs[0] if self.lesions or name != "lesion_iou"]
+        return {name: np.array([run[name] for run in runs]) for name in names}
 
 
 def parse_counts(text: str) -> tuple[int | None, ...]:
@@ -92,7 +107,7 @@ def measure_photos(study: PhotoStudy) -> list[Arm]:
     real, test = read_photos(study.train, study.size), read_photos(study.test, study.size)
     wanted = max([count for count in study.counts if count is not None], default=0)
     if wanted > len(real):
-        raise SpecError(key="counts", file=study.train, found=f"{len(real)} photographs", expected=f"at least {wanted}")
+        raise SpecError(key="--real", file=study.train, found=f"{len(real)} photographs", expected=f"at least {wanted}")
     _require_apart(study, real, test)
     synthetic = read_synthetic(study.synthetic, study.images, study.size)
     return list(_arms(study, synthetic, real, test))
@@ -116,11 +131,13 @@ def _arms(study: PhotoStudy, synthetic: LabelledImages, real: LabelledImages, te
 
 
 def _arm(name: str, number: int, study: PhotoStudy, test: LabelledImages, sets: _Sets) -> Arm:
-    scores = []
+    scores, lesions = [], False
     for seed in study.seeds:
-        network = train_network(sets(seed), study.training, seed, f"{name}, seed {seed}")
+        learnt = sets(seed)
+        network = train_network(learnt, study.training, seed, f"{name}, seed {seed}")
         scores.append(score(predict(network, test.images), test))
-    return Arm(name, number, tuple(scores))
+        lesions = any((images.lesion != IGNORE).any() for images in learnt)
+    return Arm(name, number, tuple(scores), lesions)
 
 
 def _sets(some: Callable[[int], LabelledImages], others: tuple[LabelledImages, ...], seed: int) -> list[LabelledImages]:
@@ -137,7 +154,7 @@ def study_figures(arms: list[Arm]) -> dict[str, float]:
 
     Returns:
         ``FIGURE_synthetic``, and ``FIGURE_real_N`` and ``FIGURE_both_N`` per number of photographs, with their
-        deviations over seeds as ``..._sd``; FIGURE is one of ``Scores.figures``.
+        deviations over several seeds as ``..._sd``; FIGURE is one of ``Scores.figures``.
     """
     figures: dict[str, float] = {}
     for arm in arms:
@@ -149,9 +166,15 @@ def study_figures(arms: list[Arm]) -> dict[str, float]:
 
 def study_table(arms: list[Arm]) -> list[str]:
     """Lines of a Markdown table, one per arm."""
-    lines = ["| learnt from | tooth IoU | single teeth F1 | error in number | lesion IoU |", "|---|---|---|---|---|"]
+    lines = [f"| learnt from | {' | '.join(_COLUMNS.values())} |", "|---|---|---|---|---|"]
     for arm in arms:
         mean, spread = arm.figures(), arm.spread()
-        cells = [f"{mean[name]:.3f} ± {spread[name]:.3f}" for name in mean]
+        cells = [_cell(mean.get(name), spread.get(name)) for name in _COLUMNS]
         lines.append(f"| {arm.name} | {' | '.join(cells)} |")
     return lines
+
+
+def _cell(mean: float | None, spread: float | None) -> str:
+    if mean is None:
+        return "not learnt"
+    return f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"

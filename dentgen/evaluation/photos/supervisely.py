@@ -14,13 +14,12 @@ from PIL import Image, ImageDraw
 from pydantic import BaseModel, Field, ValidationError
 
 from dentgen.conditions.images import opaque_colours, read_image
-from dentgen.conditions.labels import IGNORE
 from dentgen.errors import ConditionError, found_and_expected
-from dentgen.evaluation.photos.labelled_images import Labelled, LabelledImages, resized, resized_image, stacked
+from dentgen.evaluation.photos.labelled_images import Labelled, LabelledImages, fitted, stacked
 
 _TOOTH: Final = "Tooth"
 _MAX_BYTES: Final = 64 * 2**20
-#: More than cameras have; a picture is padded to a square of its longer edge.
+#: More than cameras have; every polygon is drawn at the picture's own size.
 _MAX_EDGE: Final = 10_000
 #: Coordinates far beyond would overflow Pillow's integers.
 _FARTHEST: Final = 1e6
@@ -84,8 +83,7 @@ def _photo(annotation: Path, image: Path, size: int) -> Labelled:
         else:
             lesion[mask] = 1
     tooth = ((instances > 0) | (lesion > 0)).astype(np.uint8)
-    tooth, lesion = (resized(_square(values, IGNORE), size) for values in (tooth, lesion))
-    return annotation.stem, resized_image(_square(pixels, 0), size), tooth, resized(_square(instances, 0), size), lesion
+    return fitted((annotation.stem, pixels, tooth, instances, lesion), size)
 
 
 def _polygons(file: Path) -> list[_Polygon]:
@@ -118,11 +116,3 @@ def _filled(points: _Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         if len(ring) >= 3:
             draw.polygon(ring, fill=value)
     return np.asarray(image)
-
-
-def _square(values: NDArray[np.uint8], fill: int) -> NDArray[np.uint8]:
-    """Pad (H, W) or (H, W, 3) to a square, the picture in the middle."""
-    height, width = values.shape[:2]
-    edge = max(height, width)
-    padding = [((edge - length) // 2, edge - length - (edge - length) // 2) for length in (height, width)]
-    return np.pad(values, (*padding, *[(0, 0)] * (values.ndim - 2)), constant_values=fill)

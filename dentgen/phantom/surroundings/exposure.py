@@ -25,7 +25,7 @@ class Exposure:
 
     Attributes:
         target: Median luminance of teeth, 0..1.
-        surround: Factor on the light of what is behind the mouth, 0 for black.
+        surround: Factor on the light of what is behind the mouth, near 0 before black.
         gains: (3,) factors of red, green and blue.
         blur_px, motion_px: Sigma of the blur, and the way of a shake, (2,), at 256 pixels.
         noise: Standard deviation of additional noise, 0..1.

@@ -30,7 +30,6 @@ class Setting:
     Attributes:
         framing: What the picture takes in.
         camera: The camera.
-        opening_mm: Distance by which the lower jaw is lowered.
         parts: All meshes in view.
         things: Names of what lies before the teeth: props, "dam".
         mirrored: Whether the picture is taken in a mirror.
@@ -38,7 +37,6 @@ class Setting:
 
     framing: Framing
     camera: Camera
-    opening_mm: float
     parts: tuple[Part, ...]
     things: tuple[str, ...]
     mirrored: bool
@@ -65,16 +63,16 @@ def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str,
         face = numpy_generator(seed, name, "face")
         smile = sample_smile(opening, face)
         jaws = [_behind_lips(part, smile) for part in patient.visible_parts(view, opening)]
-        return Setting(framing, camera, opening, (*jaws, *build_face(patient, smile, face)), (), False)
+        return Setting(framing, camera, (*jaws, *build_face(patient, smile, face)), (), False)
     props = tuple(prop for prop in PROPS if rng.random() < mix.props.get(prop, 0.0) and not bare)
     near = framing in ("close-up", "quadrant")
     things = [part for prop in props for part in build_prop(prop, camera, numpy_generator(seed, name, prop))]
     if near and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
         sheet = _under_dam(patient, view, camera, numpy_generator(seed, name, "dam"))
-        return Setting(framing, camera, opening, (*sheet, *things), ("dam", *props), mirrored)
+        return Setting(framing, camera, (*sheet, *things), ("dam", *props), mirrored)
     lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
     mouth = patient.visible_parts(view)
-    return Setting(framing, camera, opening, (*mouth, *lips, *things), props, mirrored)
+    return Setting(framing, camera, (*mouth, *lips, *things), props, mirrored)
 
 
 def _framing(mix: Mix, view: View, rng: np.random.Generator) -> Framing:

@@ -9,7 +9,7 @@ import pytest
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.errors import ConditionError
-from dentgen.evaluation.photos.labelled_images import LabelledImages, labelled, read_synthetic, resized, resized_image
+from dentgen.evaluation.photos.labelled_images import LabelledImages, fitted, labelled, read_synthetic
 from dentgen.phantom.render import render_patient
 from dentgen.phantom.shards import phantom_members
 from dentgen.phantom.surroundings.mix import Mix
@@ -51,13 +51,16 @@ def test_borders_lie_where_teeth_touch_and_nowhere_else() -> None:
     assert (border[[0, 9, 10]] == 0).all()
 
 
-def test_resizing() -> None:
-    labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    assert resized(labels, 2).tolist() == [[5, 7], [13, 15]]
-    assert (resized(labels, 4) == labels).all()
-    image = np.repeat((16 * labels)[..., None], 3, 2)
-    assert resized_image(image, 2)[0, 0, 0] == round((0 + 16 + 64 + 80) / 4)
-    assert resized_image(image, 4) is image
+def test_maps_of_any_aspect_are_padded_like_their_image() -> None:
+    seg = np.zeros((16, 32), np.uint8)
+    seg[:, :16] = 2
+    image = np.repeat((seg * 100)[..., None], 3, 2)
+    _, square, tooth, instances, lesion = fitted(labelled("k", image, seg, seg, None), 32)
+    assert square.shape == (32, 32, 3)
+    assert (tooth[[0, -1]] == IGNORE).all()
+    assert (lesion == IGNORE).all()
+    assert ((tooth == 1) == (square[..., 0] == 200)).all()
+    assert ((instances == 2) == (tooth == 1)).all()
 
 
 def test_records_without_a_picture_are_named(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:

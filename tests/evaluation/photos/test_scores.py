@@ -28,7 +28,7 @@ def probabilities(labels: LabelledImages) -> np.ndarray:
 def test_the_truth_scores_one() -> None:
     labels = truth()
     assert score(probabilities(labels), labels).figures() == {
-        "tooth_iou": 1.0, "instance_f1": 1.0, "instance_count_error": 0.0, "lesion_iou": 1.0,
+        "iou": 1.0, "instance_f1": 1.0, "instance_count_error": 0.0, "lesion_iou": 1.0,
     }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_merged_teeth_lose_their_matches() -> None:
     found = probabilities(labels)
     found[0, 1] = 0.1
     figures = score(found, labels).figures()
-    assert figures["tooth_iou"] == 1.0
+    assert figures["iou"] == 1.0
     assert figures["instance_f1"] == 0.0, "one tooth of twice the size has an IoU of a half, which is no match"
     assert figures["instance_count_error"] == 1.0
 
@@ -49,7 +49,7 @@ def test_half_a_tooth_and_what_is_not_annotated() -> None:
     found[0, 0, 30:] = 0.9
     found[0, 2, 6:10, 8:12] = 0.9
     figures = score(found, labels).figures()
-    assert figures["tooth_iou"] == pytest.approx(0.5)
+    assert figures["iou"] == pytest.approx(0.5)
     assert figures["instance_f1"] == pytest.approx(2 / 3)
     assert figures["lesion_iou"] == pytest.approx(0.5)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.photos import study as module
 from dentgen.evaluation.photos.labelled_images import LabelledImages
 from dentgen.evaluation.photos.network import PhotoNetwork
-from dentgen.evaluation.photos.study import PhotoStudy, measure_photos, parse_counts, study_figures, study_table
+from dentgen.evaluation.photos.scores import Scores
+from dentgen.evaluation.photos.study import Arm, PhotoStudy, measure_photos, parse_counts, study_figures, study_table
 from dentgen.evaluation.photos.training import TrainingSettings, train_network
 from dentgen.phantom.render import render_patient
 from dentgen.phantom.shards import phantom_members
@@ -48,9 +50,18 @@ def test_arms_and_their_images(places: PhotoStudy, monkeypatch: pytest.MonkeyPat
     assert set(seen["real 1, seed 0"][0]) < set(seen["real 3, seed 0"][0]) == {"p0.png", "p1.png", "p2.png"}
     assert len(study_table(arms)) == 2 + len(arms)
     figures = study_figures(arms)
-    names = [f"tooth_iou_{name}{end}" for name in ("synthetic", "real_1", "both_3") for end in ("", "_sd")]
+    names = [f"iou_{name}{end}" for name in ("synthetic", "real_1", "both_3") for end in ("", "_sd")]
     assert set(names) <= set(figures)
-    assert figures["tooth_iou_real_1"] == pytest.approx(arms[1].figures()["tooth_iou"])
+    assert figures["iou_real_1"] == pytest.approx(arms[1].figures()["iou"])
+
+
+def test_what_is_not_annotated_has_no_figure(places: PhotoStudy) -> None:
+    none = np.zeros(1, np.int64)
+    scores = Scores(np.ones(1), none, none, none, none, none)
+    arm, learnt = (Arm("synthetic", 0, (scores,), lesions) for lesions in (False, True))
+    assert "lesion_iou_synthetic" not in study_figures([arm])
+    assert "lesion_iou_synthetic" in study_figures([learnt])
+    assert study_table([arm])[-1] == "| synthetic | 1.000 | 0.000 | 0.000 | not learnt |"
 
 
 def test_counts_are_read() -> None:
@@ -70,7 +81,7 @@ def test_photographs_may_not_be_learnt_and_scored(places: PhotoStudy) -> None:
 def test_too_few_photographs_and_odd_sizes_are_refused(places: PhotoStudy) -> None:
     with pytest.raises(SpecError) as few:
         measure_photos(replace(places, counts=(4,)))
-    assert (few.value.key, few.value.found, few.value.file) == ("counts", "3 photographs", places.train)
+    assert (few.value.key, few.value.found, few.value.file) == ("--real", "3 photographs", places.train)
     with pytest.raises(SpecError) as odd:
         measure_photos(replace(places, size=100))
     assert (odd.value.key, odd.value.found) == ("size", 100)

@@ -26,7 +26,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> LabelledImages:
 @pytest.mark.slow
 def test_it_learns_white_teeth(photos: LabelledImages) -> None:
     network = train_network([photos], TrainingSettings(steps=60, batch=4), 0, "test")
-    assert score(predict(network, photos.images), photos).figures()["tooth_iou"] > 0.8
+    assert score(predict(network, photos.images), photos).figures()["iou"] > 0.8
 
 
 def test_equal_arguments_give_equal_weights(photos: LabelledImages) -> None:
