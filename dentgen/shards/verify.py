@@ -117,7 +117,7 @@ def _shard_problems(
         for key, text in sample_problems(data, record, plan, label_values):
             yield Problem(f"{place}: {key}", text, unit.id)
     except Exception as error:  # noqa: BLE001 - whatever an archive that nobody here wrote makes its readers raise
-        yield Problem(place, f"cannot be read: {error}", unit.id)
+        yield Problem(place, f"cannot be read: {type(error).__name__}: {error}", unit.id)
 
 
 def _unwitnessed(unit: Unit, record: LedgerRecord, sealed: list[dict[str, tuple[str, str]]]) -> Iterator[Problem]:

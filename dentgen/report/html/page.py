@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dentgen import storage
-from dentgen.conditions.labels import APPLIANCE_RGB, BACKGROUND_RGB, GUM_RGB, RESTORATION_RGB, TOOTH_RGB
+from dentgen.conditions.labels import BACKGROUND, DRAWN_CLASSES, SEG_CLASSES
 from dentgen.report.card.statements import provenance
 from dentgen.report.html import formatting
 from dentgen.report.html.counts import Summary, read_summary
@@ -33,15 +33,10 @@ _FOLDER: Final = Path(__file__).parent
 #: Maximum rows of the long tables; the page names the files that hold the rest.
 _MAX_ROWS: Final = {"shards": 50, "workers": 20, "runs": 20, "reasons": 20}
 _MAX_LENGTH: Final = {"label": 200, "text": 2000}
-_LEGEND: Final = tuple(
-    (name, f"rgb{colour}")
-    for name, colour in (
-        ("gum", GUM_RGB),
-        ("tooth", TOOTH_RGB),
-        ("restoration", RESTORATION_RGB),
-        ("appliance", APPLIANCE_RGB),
-        ("everything else", BACKGROUND_RGB),
-    )
+#: Names and colours of the drawn classes; background, in whose colour all others are drawn, comes last.
+_LEGEND: Final = (
+    *((SEG_CLASSES[value], f"rgb{colour}") for value, colour in DRAWN_CLASSES.items() if value != BACKGROUND),
+    ("everything else", f"rgb{DRAWN_CLASSES[BACKGROUND]}"),
 )
 
 
