@@ -16,10 +16,10 @@ test: $(READY)
 	$(BIN)/pytest -q $(BOTH) -m "not slow and not long and not faults"
 
 # Neither the model nor Ray: under a minute. Other folders are not even collected, which would import their libraries.
-FAST := conditions docs parallel quality shards spec storage test_documents.py test_errors.py test_layout.py \
+FAST := conditions parallel quality shards spec storage test_documents.py test_errors.py test_layout.py \
 	test_records.py test_redaction.py test_seeding.py test_words.py
 test-fast: $(READY)
-	$(BIN)/pytest -q $(BOTH) -m "fast and not ray and not slow and not long and not faults" $(addprefix tests/,$(FAST))
+	$(BIN)/pytest -q $(BOTH) -m "not ray and not slow and not long and not faults" $(addprefix tests/,$(FAST))
 
 test-slow: $(READY)
 	$(BIN)/pytest -q $(BOTH) -m slow

@@ -30,16 +30,9 @@ if TYPE_CHECKING:  # heavy, and of no use to the fast tier
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
-#: Folders and files whose tests need neither the model nor Ray; 'make test-fast' runs them.
+#: Folders and files whose tests need neither the model nor Ray, as in the Makefile; 'make test-fast' runs them.
 FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "test_documents.py", "test_errors.py",
         "test_layout.py", "test_records.py", "test_redaction.py", "test_seeding.py", "test_words.py"}  # fmt: skip
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark fast tests by their folder."""
-    for item in items:
-        if item.path.relative_to(ROOT / "tests").parts[0] in FAST:
-            item.add_marker(pytest.mark.fast)
 
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -78,7 +71,7 @@ def _one_thread(request: pytest.FixtureRequest) -> None:
 
 def _only_fast(request: pytest.FixtureRequest) -> bool:
     """Whether no test of this run needs the model, whose libraries take seconds to import."""
-    return all(item.get_closest_marker("fast") for item in request.session.items)
+    return all(item.path.relative_to(ROOT / "tests").parts[0] in FAST for item in request.session.items)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,12 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ROOT
 from tests.docs.commands import blocks
-
-pytestmark = pytest.mark.fast
 
 PAGE = ROOT / "CONTRIBUTING.md"
 

@@ -17,8 +17,6 @@ from docs.generate import commands, includes, labels, tables
 from docs.hooks import generated
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.fast
-
 
 class Inner(BaseModel):
     share: float = Field(default=0.5, ge=0, le=1, description="A share.")

@@ -6,9 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -23,10 +21,7 @@ from tests.conftest import ROOT
 from tests.docs.commands import DOCS, PAGES, blocks, dentgen_words, page_name, parse, shell_commands
 from tests.faults.test_mutations import FAULTS
 
-
-def every_page(test: Callable[..., None]) -> Any:
-    """Run a test on every page; it needs neither the model nor Ray."""
-    return pytest.mark.fast(pytest.mark.parametrize("page", PAGES, ids=page_name)(test))
+every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
 
 #: Programs of others that pages call.
@@ -106,19 +101,16 @@ def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> No
     assert run.returncode == 0, run.stderr[-3000:]
 
 
-@pytest.mark.fast
 def test_python_that_no_test_runs_is_on_no_page() -> None:
     pages = {page_name(page) for page in PAGES if blocks(page, "python")}
     assert pages == {"README.md", "docs/quickstart.md", "docs/guide/conditions.md", "docs/guide/datasets.md"}
 
 
-@pytest.mark.fast
 def test_every_key_of_the_build_spec_is_in_the_guide() -> None:
     marks = re.findall(r"<!-- build-spec: (\w+) -->", (DOCS / "guide" / "spec.md").read_text())
     assert marks == list(BuildSpec.model_fields)
 
 
-@pytest.mark.fast
 def test_every_recipe_is_in_the_guide() -> None:
     text = (DOCS / "guide" / "training.md").read_text()
     assert [recipe for recipe in RECIPES if f"`{recipe}`" not in text] == []
@@ -126,21 +118,18 @@ def test_every_recipe_is_in_the_guide() -> None:
     assert specs == {name for name in specs if name in text}
 
 
-@pytest.mark.fast
 def test_every_command_is_used_in_the_guide() -> None:
     lines = [line for page in (DOCS / "guide").glob("*.md") for line in shell_commands(page)]
     used = {parse(words).name for line in lines if (words := dentgen_words(line)) is not None}
     assert {command.name.removeprefix("dentgen ") for command in visible_commands()} <= used
 
 
-@pytest.mark.fast
 def test_every_file_of_a_build_is_in_the_reference() -> None:
     text = (DOCS / "reference" / "output.md").read_text()
     names = [*layout.TOP, layout.SOURCE_INDEX, layout.plan_head(), layout.plan_units(), layout.shard("000000")]
     assert [name for name in [*names, layout.ledger("000000")] if f"OUT/{name}" not in text] == []
 
 
-@pytest.mark.fast
 def test_figures_are_those_of_the_model_card() -> None:
     card = (ROOT / "dentgen" / "models" / "miniature" / "README.md").read_text().splitlines()
     results = (DOCS / "results.md").read_text().splitlines()
@@ -150,7 +139,6 @@ def test_figures_are_those_of_the_model_card() -> None:
     assert results[begin : begin + len(table)] == table
 
 
-@pytest.mark.fast
 def test_there_are_as_many_planted_faults_as_promised() -> None:
     promised = re.search(r"on purpose in more than (\d+) places", (DOCS / "how" / "promises.md").read_text())
     assert promised is not None
