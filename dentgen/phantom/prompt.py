@@ -12,7 +12,8 @@ from dentgen.phantom.light import LightKind
 from dentgen.phantom.material import GUM_LAB, SHADE_WORDS
 from dentgen.phantom.surroundings.mix import Framing
 
-ARCH_OF_VIEW: Final[dict[View, str]] = {
+Arch = Literal["both", "upper", "lower"]
+ARCH_OF_VIEW: Final[dict[View, Arch]] = {
     "frontal": "both", "left": "both", "right": "both", "upper-occlusal": "upper", "lower-occlusal": "lower",
 }  # fmt: skip
 VIEW_WORD: Final[dict[View, str]] = {
@@ -31,6 +32,9 @@ SCAN_LIGHT_WORD: Final[dict[LightKind, str]] = {
     "soft": "soft light", "harsh": "harsh light",
 }  # fmt: skip
 GENRE: Final[dict[Look, str]] = {"photo": "intraoral dental photography", "scan": "dental cast render"}
+#: Genre of photographs that are taken from outside the mouth.
+OUTSIDE_GENRE: Final = "extraoral dental photography"
+_OUTSIDE: Final[tuple[Framing, ...]] = ("smile", "face")
 
 RESTORATION_WORDS: Final[dict[str, str]] = {
     "amalgam": "amalgam filling", "composite": "tooth-coloured filling",
@@ -68,6 +72,7 @@ class SceneFacts:
         framing: What a picture of a varied set takes in; None for the other sets, which know only their views.
         things: What lies before the teeth: keys of ``THING_WORD``.
         lesions: Visible values of ``lesion_map.LESIONS``, as words.
+        seen_arch: Which teeth a picture of a varied set shows; None for the other sets, whose views decide it.
     """
 
     view: View
@@ -80,13 +85,24 @@ class SceneFacts:
     framing: Framing | None = None
     things: tuple[str, ...] = ()
     lesions: tuple[str, ...] = ()
+    seen_arch: Arch | None = None
+
+    @property
+    def arch(self) -> Arch:
+        """Which teeth the picture shows."""
+        return self.seen_arch or ARCH_OF_VIEW[self.view]
+
+    @property
+    def genre(self) -> str:
+        """Where the picture is taken from."""
+        return OUTSIDE_GENRE if self.framing in _OUTSIDE else GENRE[self.look]
 
     @property
     def attributes(self) -> dict[str, str | int]:
         """The facts under their metadata names; counts are integers, everything else is a word."""
         return {
             "view": self.view,
-            "arch": ARCH_OF_VIEW[self.view],
+            "arch": self.arch,
             "look": self.look,
             "dentition": self.dentition,
             "shade": self.shade,
@@ -110,10 +126,10 @@ def scene_prompt(facts: SceneFacts, light: LightKind) -> str:
     teeth = "teeth" if facts.dentition == "permanent" else "milk teeth"
     light_word = LIGHT_WORD if facts.look == "photo" else SCAN_LIGHT_WORD
     view = f"{VIEW_WORD[facts.view]} view{' in a mirror' if facts.mirrored else ''}"
-    head = f"{LOOK_WORD[facts.look]} of {ARCH_OF_VIEW[facts.view]} {teeth}"
+    head = f"{LOOK_WORD[facts.look]} of {facts.arch} {teeth}"
     colours = (f"{facts.shade} teeth", f"{facts.gum} gums")
     found = (*_finding_phrases(facts.findings), *_varied_phrases(facts))
-    return ", ".join((head, view, GENRE[facts.look], *colours, *found, light_word[light]))
+    return ", ".join((head, view, facts.genre, *colours, *found, light_word[light]))
 
 
 def _varied_phrases(facts: SceneFacts) -> list[str]:
@@ -154,7 +170,7 @@ def phantom_phrases(prompt: str) -> tuple[str, ...] | None:
     if len(phrases) < 3:
         return None
     *leading, genre = phrases[:3]
-    is_phantom = leading[0] in _HEADS and leading[1] in _VIEWS and genre in GENRE.values()
+    is_phantom = leading[0] in _HEADS and leading[1] in _VIEWS and genre in _GENRES
     return phrases if is_phantom and _ATTRIBUTES.issuperset(phrases[3:]) else None
 
 
@@ -164,6 +180,7 @@ _HEADS: Final = frozenset(
     for arch in ARCH_OF_VIEW.values()
     for teeth in ("teeth", "milk teeth")
 )
+_GENRES: Final = frozenset({*GENRE.values(), OUTSIDE_GENRE})
 _VIEWS: Final = frozenset(f"{view} view{mirror}" for view in VIEW_WORD.values() for mirror in ("", " in a mirror"))
 _ATTRIBUTES: Final = frozenset({
     *(f"{shade} teeth" for shade in SHADE_WORDS), *(f"{gum} gums" for gum in (*GUM_LAB, "inflamed")),

@@ -33,6 +33,7 @@ LICENSE = "CC0-1.0"
 PARAMETERS = "phantoms.json"
 #: Incremented by every change of the renderer that changes pictures or maps, so that one set never mixes two versions.
 EDITION: Final = 2
+_DECIDED_BY_MIX: Final = ("look", "dentition", "mirrors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, or mirrors are
             combined with scan models.
     """
-    decided = {name: getattr(phantoms, name) for name in ("look", "dentition", "mirrors")}
-    changed = {name: value for name, value in decided.items() if value != getattr(PhantomSet, name)}
+    decided = [field for field in fields(PhantomSet) if field.name in _DECIDED_BY_MIX]
+    values = {field.name: getattr(phantoms, field.name) for field in decided}
+    changed = {field.name: values[field.name] for field in decided if values[field.name] != field.default}
     if phantoms.mix is not None and changed:
         raise SpecError(key="mix", found=f"{changed} beside it", expected="a mix alone, which decides these itself")
     if phantoms.mirrors and phantoms.look == "scan":

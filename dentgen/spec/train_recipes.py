@@ -58,6 +58,20 @@ class AutoencoderSpec(CommonSpec):
         default=PixelWeights(), description="Weights of an extra L1 loss; all ones leaves it out."
     )
     detail: bool = Field(default=True, description="Add the L1 loss at tissue boundaries.")
+    crop: int | None = Field(
+        default=None, gt=0, multiple_of=8,
+        description="Edge of the square that is cut from every image at random, pixels; null: whole images.",
+    )  # fmt: skip
+    perceptual: float = Field(
+        default=0.0, ge=0,
+        description="Weight of the distance between features of an ImageNet encoder (extra 'photos'); 0: none.",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop is not None and self.crop > self.conditions.size:
+            raise wrong_value("crop", self.crop, f"at most conditions.size = {self.conditions.size}")
+        return self
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
@@ -78,14 +92,17 @@ class DiffusionSpec(LatentSpec):
 
 
 class TextToImageSpec(DiffusionSpec):
-    """Trains text encoder and UNet."""
+    """Trains text encoder and UNet; a start for images of half the size grows by an outer level."""
 
     recipe: Literal["text-to-image"] = RECIPE
     start: _Start = None
 
 
 class BaseSpec(DiffusionSpec):
-    """Trains text encoder, UNet and control base together, for models trained from scratch."""
+    """Trains text encoder, UNet and control base together, for models trained from scratch.
+
+    A start for images of half the size grows by an outer level.
+    """
 
     recipe: Literal["base"] = RECIPE
     conditions: _Conditions = ConditionsSpec()

@@ -10,11 +10,14 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
+from dentgen.models.imagenet import ImageNetEncoder
 from dentgen.spec.train_sections import LossSpec, PixelWeights
 
 _BOUNDARY_PIXELS: Final = 2
 #: Frequency bands of fine detail, cycles per pixel: wavelengths of 8 to 4 pixels, and below 4.
 _BANDS: Final = ((1 / 8, 1 / 4), (1 / 4, 1.0))
+#: Resolutions whose features are compared: 1/2, 1/4 and 1/8.
+_PERCEPTUAL_DEPTH: Final = 3
 _MIN_ENERGY: Final = 1e-7
 
 
@@ -54,6 +57,26 @@ def region_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"], s
     """
     weights = _normalised(_class_weights(seg.to(images.device), spec).clamp_min(spec.floor), spec.normalise)
     return ((decoded - images).abs() * weights).mean()
+
+
+def perceptual_error(encoder: ImageNetEncoder, decoded: Tensor, images: Tensor) -> Tensor:
+    """Distance of deep features, which keeps what a recogniser needs: brackets, fillings, margins.
+
+    Zhang et al. 2018 (arXiv 1801.03924), eq. 1, without learnt weights: features of every position are scaled to unit
+    length, their squared distances averaged over positions and summed over the first resolutions.
+
+    Args:
+        encoder: Frozen.
+        decoded: (b, 3, H, W) in [-1, 1].
+        images: (b, 3, H, W) in [-1, 1].
+    """
+    found, wanted = (
+        encoder(encoder.normalised(batch.float() / 2 + 0.5), _PERCEPTUAL_DEPTH) for batch in (decoded, images.detach())
+    )
+    distance = decoded.new_zeros(())
+    for one, other in zip(found, wanted, strict=True):
+        distance = distance + (F.normalize(one) - F.normalize(other)).square().sum(1).mean()
+    return distance
 
 
 def texture_error(decoded: Tensor, images: Tensor) -> Tensor:

@@ -17,13 +17,25 @@ from dentgen.phantom.camera import VIEWS
 from dentgen.phantom.findings import NO_FINDINGS
 from dentgen.phantom.light import LIGHT_KINDS
 from dentgen.phantom.material import GUM_LAB, SHADE_WORDS
-from dentgen.phantom.prompt import LOOKS, RESTORATION_WORDS, SIGN_WORDS, SceneFacts, scene_prompt
+from dentgen.phantom.prompt import (
+    FRAMING_WORD,
+    LESION_WORD,
+    LOOKS,
+    OUTSIDE_GENRE,
+    RESTORATION_WORDS,
+    SIGN_WORDS,
+    THING_WORD,
+    SceneFacts,
+    scene_prompt,
+)
+from dentgen.training.growth import grown_unet
 
 TOKENS: Final = 77
 WIDTH: Final = 128
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END: Final = "</w>"
 _MERGES: Final = 512
+_LARGEST_WITHOUT_OUTER_LEVEL: Final = 128
 
 #: Stable Diffusion 1.5's noise schedule, as in its scheduler_config.json.
 SCHEDULER_CONFIG: Final[dict[str, object]] = {
@@ -57,7 +69,9 @@ def new_autoencoder(size: int) -> AutoencoderKL:
 
 
 def new_unet(size: int) -> UNet2DConditionModel:
-    """A UNet of about 7 M parameters on (size / 8) latents."""
+    """A UNet of about 7 M parameters on (size / 8) latents, with an outer level for images above 128 px."""
+    if size > _LARGEST_WITHOUT_OUTER_LEVEL:
+        return grown_unet(new_unet(size // 2))
     return UNet2DConditionModel(
         sample_size=size // 8,
         block_out_channels=(64, 128, 160),
@@ -173,8 +187,9 @@ def _corpus() -> list[str]:
         )
     ]
     findings = ", ".join([*RESTORATION_WORDS.values(), "missing tooth, missing teeth, caries", *SIGN_WORDS.values()])
+    varied = ", ".join([OUTSIDE_GENRE, *FRAMING_WORD.values(), *THING_WORD.values(), *LESION_WORD.values()])
     extras = "clinical lighting, professional lighting, high quality, detailed, 3d dental model, in a mirror"
-    return [*prompts, *[findings] * len(VIEWS), extras]
+    return [*prompts, *[findings] * len(VIEWS), *[varied] * len(VIEWS), extras]
 
 
 def write_scheduler(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -15,6 +16,7 @@ from dentgen.phantom.prompt import (
     SCAN_LIGHT_WORD,
     Look,
     SceneFacts,
+    phantom_phrases,
     replace_light_words,
     scene_prompt,
 )
@@ -81,3 +83,17 @@ def test_replacing_the_light_leaves_no_word_of_it_and_all_others(look: Look, lig
 )
 def test_foreign_prompts_lose_only_the_phrase_of_their_own_light(prompt: str, light: str, expected: str) -> None:
     assert replace_light_words(prompt, light) == expected
+
+
+def test_varied_pictures_say_what_they_show() -> None:
+    close = replace(facts(), framing="close-up", seen_arch="lower", things=("dam",), lesions=("cavity", "amalgam"))
+    assert scene_prompt(close, "ring") == (
+        "a photo of lower milk teeth, top view, intraoral dental photography, white teeth, pink gums, "
+        "close-up, rubber dam, cavity, ring flash"
+    )
+    face = replace(facts(), view="frontal", framing="face", seen_arch="both")
+    assert scene_prompt(face, "soft").startswith("a photo of both milk teeth, front view, extraoral dental photography")
+    for each in (close, face):
+        assert each.attributes["arch"] == each.seen_arch
+        prompt = scene_prompt(each, "ring")
+        assert phantom_phrases(prompt) == tuple(prompt.split(", "))

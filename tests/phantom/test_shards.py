@@ -26,6 +26,7 @@ from dentgen.phantom.shards import (
     phantom_members,
     write_phantoms,
 )
+from dentgen.phantom.surroundings.mix import Mix
 
 RELIT = PhantomSet(count=13, seed=5, size=24, shard_size=3, lightings=2)
 
@@ -121,3 +122,20 @@ def test_metadata_hold_the_attributes_as_readers_take_them() -> None:
     assert (read.group, read.split, read.prompt, read.license) == (
         phantom.group, phantom.split, phantom.prompt, LICENSE,
     )  # fmt: skip
+
+
+def test_a_varied_set_is_written_with_its_mix(tmp_path: Path) -> None:
+    phantoms = PhantomSet(count=5, seed=5, size=16, shard_size=3, mix=Mix())
+    assert write_phantoms(str(tmp_path), phantoms, workers=1) == 2
+    expected = list(render_patient(5, 0, 16, mix=Mix()))
+    assert written(tmp_path) == {phantom.key: phantom_members(phantom) for phantom in expected}
+    assert Mix.model_validate(json.loads((tmp_path / PARAMETERS).read_text())["mix"]) == Mix()
+
+
+@pytest.mark.parametrize("own", [{"look": "scan"}, {"dentition": "deciduous"}, {"mirrors": True}])
+def test_a_mix_decides_look_dentition_and_mirrors(own: dict[str, Any], tmp_path: Path) -> None:
+    phantoms = replace(PhantomSet(count=5, seed=5, size=16, shard_size=3, mix=Mix()), **own)
+    with pytest.raises(SpecError) as caught:
+        write_phantoms(str(tmp_path), phantoms, workers=1)
+    assert (caught.value.key, caught.value.found) == ("mix", f"{own} beside it")
+    assert not list(tmp_path.iterdir())

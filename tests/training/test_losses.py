@@ -14,6 +14,7 @@ from scipy.fft import dctn
 from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional as F
 
+from dentgen.models.imagenet import ImageNetEncoder
 from dentgen.quality.metrics import luminance
 from dentgen.spec.train_sections import LossSpec, PixelWeights
 from dentgen.training.losses import (
@@ -22,6 +23,7 @@ from dentgen.training.losses import (
     consistency_loss,
     kl_loss,
     noise_loss,
+    perceptual_error,
     pixel_weights,
     reconstruction_loss,
     region_error,
@@ -193,3 +195,22 @@ def test_perfect_reconstruction_costs_nothing() -> None:
     assert float(reconstruction_loss(image, image)) == 0
     assert float(reconstruction_loss(image, other)) > float(F.l1_loss(image, other))
     assert float(kl_loss(torch.zeros(3), torch.zeros(3))) == 0
+
+
+def test_perceptual_error_is_that_of_unit_features() -> None:
+    encoder = ImageNetEncoder(pretrained=True).eval().requires_grad_(False)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    blurred = F.avg_pool2d(images, 3, 1, 1)
+    expected = 0.0
+    for one, other in zip(*(encoder(encoder.normalised((batch + 1) / 2)) for batch in (blurred, images)), strict=True):
+        if one.shape[-1] < 8:
+            break
+        first, second = (each.double().numpy() for each in (one, other))
+        first, second = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (first, second))
+        expected += float(((first - second) ** 2).sum(1).mean())
+    assert float(perceptual_error(encoder, blurred, images)) == pytest.approx(expected, rel=1e-4)
+    assert float(perceptual_error(encoder, images, images)) == 0
+    shifted = images.clone().requires_grad_()
+    perceptual_error(encoder, shifted + 0.1, images).backward()
+    assert shifted.grad is not None
+    assert float(shifted.grad.abs().sum()) > 0

@@ -50,7 +50,7 @@ def test_an_extended_vocabulary_keeps_its_tokens() -> None:
         assert torch.allclose(weight[number], start.get_input_embeddings().weight[pieces].mean(0))
 
 
-@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("size", [64, 128, 256])
 def test_networks_fit_together_at_their_size(size: int) -> None:
     vae, unet = new_autoencoder(size), new_unet(size)
     assert unet.config["sample_size"] * 2 ** (len(vae.config["block_out_channels"]) - 1) == size

@@ -18,7 +18,7 @@ from dentgen.phantom.mesh import Tissue, join_parts
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.patient import Patient, build_patient
 from dentgen.phantom.photo_session import Shot, geometry_maps
-from dentgen.phantom.prompt import SceneFacts
+from dentgen.phantom.prompt import ARCH_OF_VIEW, Arch, SceneFacts
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene, Surface
 from dentgen.phantom.shading import Painted, paint
@@ -36,6 +36,8 @@ from dentgen.seeding import numpy_generator
 _LESION_SHARE: Final = 2e-4
 #: Share of teeth below which a picture is taken again, and how often it is tried.
 _TOOTH_SHARE, _ATTEMPTS = 0.02, 3
+#: Share of the visible teeth from which a jaw is mentioned.
+_ARCH_SHARE: Final = 0.05
 
 
 class VariedSession:
@@ -118,7 +120,17 @@ class VariedSession:
             framing=setting.framing,
             things=tuple(thing for thing in setting.things if _is_seen(thing, centres.surface)),
             lesions=seen,
+            seen_arch=_seen_arch(centres.surface.fdi, view),
         )
+
+
+def _seen_arch(fdi: NDArray[np.uint8], view: View) -> Arch:
+    """The jaws whose teeth make up a part of all teeth that is worth a word."""
+    quadrant = fdi[fdi > 0] // 10
+    if not len(quadrant):
+        return ARCH_OF_VIEW[view]
+    upper = float(np.isin(quadrant, (1, 2, 5, 6)).mean())
+    return "both" if _ARCH_SHARE <= upper <= 1 - _ARCH_SHARE else "upper" if upper > 0.5 else "lower"
 
 
 def _is_seen(thing: str, surface: Surface) -> bool:

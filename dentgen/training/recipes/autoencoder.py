@@ -6,24 +6,26 @@ Control images are encoded as [0, 1], ctrLoRA's range for conditions.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 from diffusers import AutoencoderKL
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dentgen.errors import SpecError
 from dentgen.models.autoencoder import downscale_of
 from dentgen.models.bundle import find_bundle
+from dentgen.models.imagenet import ImageNetEncoder
 from dentgen.models.parts import load_vae
 from dentgen.seeding import derive_seed, fresh_weights, numpy_generator
 from dentgen.spec.train_recipes import AutoencoderSpec
 from dentgen.training.data.rows import Batch, TrainingData, TrainingRow
 from dentgen.training.export import save_network
 from dentgen.training.frozen_networks import Unregistered, control_tensor, freeze, image_tensor
-from dentgen.training.losses import boundary_error, kl_loss, reconstruction_loss, region_error
+from dentgen.training.losses import boundary_error, kl_loss, perceptual_error, reconstruction_loss, region_error
 from dentgen.training.miniature import new_autoencoder
 from dentgen.training.recipes.recipe import Recipe
 
@@ -47,7 +49,7 @@ class AutoencoderRecipe(Recipe):
             device: Where it trains.
 
         Raises:
-            SpecError: If the latents to align with have another shape.
+            SpecError: If the latents to align with have another shape, or the perceptual loss has no encoder.
         """
         super().__init__()
         self._spec, self._data, self._device = spec, data, device
@@ -59,11 +61,13 @@ class AutoencoderRecipe(Recipe):
         self.vae: AutoencoderKL = vae.to(device, memory_format=layout).train()
         known = None if spec.align is None else _load_aligned(spec.align, vae)
         self._aligned = None if known is None else Unregistered(freeze(known, device))
+        self._features = None
+        if spec.perceptual:
+            self._features = Unregistered(freeze(ImageNetEncoder(pretrained=True), device))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction errors and KL of one batch, and the distance of its latents from those of ``align``."""
-        images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
-        images = images.to(self._device)
+        images, seg = self._shown(batch)
         posterior = self.vae.encode(images).latent_dist
         decoded = self.vae.decode(posterior.mean + posterior.std * self._noise(batch, posterior.mean)).sample
         reconstruction = reconstruction_loss(decoded, images)
@@ -71,11 +75,14 @@ class AutoencoderRecipe(Recipe):
         mse = (decoded - images).square().mean().detach()
         losses = {"loss": reconstruction + _KL_WEIGHT * kl, "mse": mse, "kl": kl.detach()}
         if self._spec.detail:
-            losses["boundary"] = boundary_error(decoded, images, torch.from_numpy(batch.seg).to(self._device))
+            losses["boundary"] = boundary_error(decoded, images, seg)
             losses["loss"] = losses["loss"] + losses["boundary"]
         if not self._spec.loss.is_plain:
-            losses["weighted"] = region_error(decoded, images, torch.from_numpy(batch.seg), self._spec.loss)
+            losses["weighted"] = region_error(decoded, images, seg, self._spec.loss)
             losses["loss"] = losses["loss"] + losses["weighted"]
+        if self._features is not None:
+            losses["perceptual"] = perceptual_error(self._features.net, decoded, images)
+            losses["loss"] = losses["loss"] + self._spec.perceptual * losses["perceptual"]
         if self._aligned is not None:
             distance = _distance(posterior.mean, self._aligned.net, images)
             losses["loss"] = losses["loss"] + _ALIGN_WEIGHT * distance
@@ -101,6 +108,20 @@ class AutoencoderRecipe(Recipe):
         images = image_tensor(batch.photos).to(self._device)
         return [images, self.vae.decode(self.vae.encode(images).latent_dist.mode()).sample]
 
+    def _shown(self, batch: Batch) -> tuple[Float[Tensor, "b 3 h w"], UInt8[Tensor, "b h w"]]:
+        """Images and label maps that the batch is trained on, cut to ``crop``."""
+        images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
+        seg = torch.from_numpy(batch.seg)
+        if self._spec.crop is not None:
+            corners = [self._corner(batch, number, self._spec.crop) for number in range(len(batch))]
+            images, seg = _cut(images, corners, self._spec.crop), _cut(seg, corners, self._spec.crop)
+        return images.to(self._device), seg.to(self._device)
+
+    def _corner(self, batch: Batch, number: int, crop: int) -> tuple[int, int]:
+        rng = numpy_generator(self._spec.seed, "crop", batch.step, batch.first + number)
+        down, right = rng.integers(self._spec.conditions.size - crop + 1, size=2)
+        return int(down), int(right)
+
     def _image(self, batch: Batch, number: int, row: TrainingRow) -> Tensor:
         rng = numpy_generator(self._spec.seed, "shown", batch.step, batch.first + number)
         if rng.random() >= _CONTROL_SHARE:
@@ -112,6 +133,12 @@ class AutoencoderRecipe(Recipe):
         seeds = [derive_seed(self._spec.seed, "posterior", batch.step, batch.first + i) for i in range(len(batch))]
         noise = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(noise).to(like)
+
+
+def _cut(maps: Tensor, corners: Sequence[tuple[int, int]], edge: int) -> Tensor:
+    """Squares (b, ..., edge, edge) of maps (b, ..., H, W) from their upper left corners."""
+    pairs = zip(maps, corners, strict=True)
+    return torch.stack([part[..., down : down + edge, right : right + edge] for part, (down, right) in pairs])
 
 
 def _load_aligned(bundle: str, vae: AutoencoderKL) -> AutoencoderKL:

@@ -38,21 +38,24 @@ def test_keys_name_group_framing_and_view() -> None:
 
 
 def test_maps_agree_with_each_other() -> None:
-    seen: set[int] = set()
-    for phantom in records():
-        seg, fdi, lesion = (phantom.maps[name] for name in ("seg", "fdi", "lesion"))
-        crown = np.isin(seg, (TOOTH, RESTORATION))
-        assert ((fdi > 0) == crown).all()
-        assert crown[lesion > 0].all()
-        assert (np.isin(lesion, range(COMPOSITE - 1, GOLD_CROWN + 1)) == (seg == RESTORATION)).all()
-        solid = crown | (seg == GINGIVA) | (seg == 5)
-        for name in ("light", "depth"):
-            assert (phantom.maps[name][~solid] == 0).all()
-        assert ((phantom.maps["normal"] > 0).any(-1) == solid).all()
-        assert set(np.unique(seg).tolist()) <= set(SEG_CLASSES)
-        assert set(np.unique(lesion).tolist()) <= set(LESIONS)
-        seen |= set(np.unique(seg).tolist())
+    seen = set.union(*(classes_of_exact(phantom) for phantom in records()))
     assert {SKIN, INSTRUMENT, DAM} <= seen
+
+
+def classes_of_exact(phantom: Phantom) -> set[int]:
+    """The classes of a record whose maps obey all laws."""
+    seg, fdi, lesion = (phantom.maps[name] for name in ("seg", "fdi", "lesion"))
+    crown = np.isin(seg, (TOOTH, RESTORATION))
+    assert ((fdi > 0) == crown).all()
+    assert crown[lesion > 0].all()
+    assert (np.isin(lesion, range(COMPOSITE - 1, GOLD_CROWN + 1)) == (seg == RESTORATION)).all()
+    solid = crown | (seg == GINGIVA) | (seg == 5)
+    for name in ("light", "depth"):
+        assert (phantom.maps[name][~solid] == 0).all()
+    assert ((phantom.maps["normal"] > 0).any(-1) == solid).all()
+    assert set(np.unique(seg).tolist()) <= set(SEG_CLASSES)
+    assert set(np.unique(lesion).tolist()) <= set(LESIONS)
+    return set(np.unique(seg).tolist())
 
 
 def test_teeth_are_in_every_picture() -> None:
@@ -61,15 +64,34 @@ def test_teeth_are_in_every_picture() -> None:
 
 def test_prompts_name_what_is_there_and_nothing_else() -> None:
     for phantom in records():
-        phrases = phantom_phrases(phantom.prompt)
-        assert phrases is not None
-        seg, lesion = phantom.maps["seg"], phantom.maps["lesion"]
-        assert (THING_WORD["dam"] in phrases) == (seg == DAM).any()
-        things = str(phantom.attributes["things"])
-        assert not set(things.split(", ")) & {"probe", "mirror", "suction", "cotton"} or (seg == INSTRUMENT).any()
-        assert {THING_WORD[thing] for thing in things.split(", ") if thing != "none"} <= set(phrases)
-        for value, word in ((CAVITY, LESION_WORD["cavity"]), (FRACTURE, LESION_WORD["fracture"])):
-            assert (word in phrases) == ((lesion == value).mean() >= 2e-4)
+        assert_told_truly(phantom)
+
+
+def assert_told_truly(phantom: Phantom) -> None:
+    phrases = phantom_phrases(phantom.prompt)
+    assert phrases is not None
+    seg, fdi, lesion = (phantom.maps[name] for name in ("seg", "fdi", "lesion"))
+    assert (THING_WORD["dam"] in phrases) == (seg == DAM).any()
+    things = str(phantom.attributes["things"])
+    assert not set(things.split(", ")) & {"probe", "mirror", "suction", "cotton"} or (seg == INSTRUMENT).any()
+    assert {THING_WORD[thing] for thing in things.split(", ") if thing != "none"} <= set(phrases)
+    for value, word in ((CAVITY, LESION_WORD["cavity"]), (FRACTURE, LESION_WORD["fracture"])):
+        assert (word in phrases) == ((lesion == value).mean() >= 2e-4)
+    upper = np.isin(fdi[fdi > 0] // 10, (1, 2, 5, 6)).mean()
+    assert phantom.attributes["arch"] == ("lower" if upper < 0.05 else "upper" if upper > 0.95 else "both")
+
+
+@pytest.mark.long
+def test_a_thousand_records_obey_all_laws() -> None:
+    classes: set[int] = set()
+    count = 0
+    for number in range(200):
+        for phantom in render_patient(11, number, SIZE, mix=MIX):
+            classes |= classes_of_exact(phantom)
+            assert_told_truly(phantom)
+            count += 1
+    assert count == 1000
+    assert classes == set(SEG_CLASSES)
 
 
 def test_decay_is_darker_than_the_tooth_around_it() -> None:

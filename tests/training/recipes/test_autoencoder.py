@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from pydantic import ValidationError
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
@@ -89,3 +90,41 @@ def test_a_preview_shows_image_and_reconstruction(phantoms: str, tmp_path: Path)
     assert torch.equal(image, image_tensor(batch.photos))
     assert reconstruction.shape == image.shape
     assert float(boundary_error(reconstruction, image, torch.from_numpy(batch.seg))) > 0
+
+
+def test_crops_cut_image_and_labels_alike(phantoms: str, tmp_path: Path) -> None:
+    whole = train_spec(phantoms, tmp_path, "autoencoder", batch=4)
+    spec = train_spec(phantoms, tmp_path, "autoencoder", batch=4, crop=24)
+    data = training_data(spec)
+    batch = data.batch(0, 0, 4)
+    images, seg = AutoencoderRecipe(whole, data, CPU)._shown(batch)
+    crops, labels = AutoencoderRecipe(spec, data, CPU)._shown(batch)
+    corners = [place_of(crop, image) for crop, image in zip(crops, images, strict=True)]
+    assert len(set(corners)) > 1
+    for (down, right), found, full in zip(corners, labels, seg, strict=True):
+        assert torch.equal(found, full[down : down + 24, right : right + 24])
+
+
+def place_of(crop: torch.Tensor, image: torch.Tensor) -> tuple[int, int]:
+    """The corner at which an image shows a crop."""
+    windows = image.unfold(1, 24, 1).unfold(2, 24, 1).movedim(0, 2)
+    down, right = torch.nonzero((windows == crop).all(-1).all(-1).all(-1))[0].tolist()
+    return down, right
+
+
+def test_a_crop_is_no_larger_than_the_image(phantoms: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as caught:
+        train_spec(phantoms, tmp_path, "autoencoder", crop=512)
+    assert [error["loc"][-1] for error in caught.value.errors()] == ["crop"]
+
+
+def test_the_perceptual_loss_is_weighted_and_its_encoder_is_not_trained(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "autoencoder", batch=2, detail=False, perceptual=2.0)
+    data = training_data(spec)
+    recipe = AutoencoderRecipe(spec, data, CPU)
+    batch = data.batch(0, 0, 2)
+    with_it = recipe(batch)
+    plain = AutoencoderRecipe(spec.model_copy(update={"perceptual": 0.0}), data, CPU)(batch)
+    expected = plain["loss"] + 2 * with_it["perceptual"]
+    assert float(with_it["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert not any("network" in name for name, _ in recipe.named_parameters())
