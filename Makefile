@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two test processes; tests.conftest.FileScheduling says what runs in the same one.
 BOTH := -n 2 --dist loadscope
 
-.PHONY: demo test test-fast test-slow test-long test-faults check docs setup schemas wheels
+.PHONY: demo test test-fast test-slow test-long test-faults check docs setup schemas wheels gpu-kit
 
 demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
@@ -54,10 +54,20 @@ WHEELS ?= accelerate annotated-doc annotated-types anyio certifi charset-normali
 	typing-inspection typing_extensions urllib3 wadler_lindig zipp
 WHEELS_FOR ?= --python-version 3.12 --implementation cp $(foreach glibc,2_28 2_27 2_17,--platform manylinux_$(glibc)_x86_64) \
 	--platform manylinux2014_x86_64
+WHEELS_IN ?= wheels
 
 wheels:
-	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: $(WHEELS_FOR) --dest wheels \
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: $(WHEELS_FOR) --dest $(WHEELS_IN) \
 		$(foreach name,$(WHEELS),$(or $(shell grep -i "^$(name)==" constraints.txt),$(error constraints.txt has no $(name))))
+
+# A few minutes on a GPU machine that can fetch nothing: this repository and the wheels that a machine with torch,
+# transformers, peft and scipy lacks, in gpu-kit/. Copy it there and run 'sh jobs/gpu.sh RESULTS SECONDS' in it.
+GPU_WHEELS ?= annotated-types diffusers embreex pydantic pydantic_core ruamel.yaml typing-inspection
+gpu-kit:
+	rm -rf gpu-kit && mkdir gpu-kit
+	git archive HEAD dentgen jobs pyproject.toml constraints.txt README.md LICENSE | tar -x -C gpu-kit
+	$(MAKE) --no-print-directory wheels WHEELS="$(GPU_WHEELS)" WHEELS_IN=gpu-kit/wheels
+	du -sh gpu-kit
 
 setup: $(READY)
 

@@ -217,3 +217,66 @@ def conditions(
     edges = parse_numbers("--sizes", sizes)
     with ConsoleProgress("benchmark", "measurement") as progress:
         print_figures(benchmark_conditions(edges, rounds, progress), json)
+
+
+@app.command()
+def training(
+    specs: Annotated[Path, typer.Option(help="Folder of training specs, or one.")] = Path("jobs/miniature"),
+    source: Annotated[str, typer.Option(help="Condition records with pictures.")] = "work/phantoms",
+    size: Annotated[int, typer.Option(min=16, help="Edge of the images, pixels.")] = 256,
+    dtypes: Annotated[str, typer.Option(metavar="NAME,NAME", help="Precisions.")] = "float32,bfloat16",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where networks train.")] = "cpu",
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps of every recipe and precision.")] = 5,
+    work: Work = "work/benchmark-training",
+    json: JsonFile = None,
+) -> None:
+    """Measure training steps of every recipe of the miniature under each precision.
+
+    float16 uses a gradient scaler. Every recipe reads what those before it
+    exported, so a step that does not train or cannot be written shows too.
+
+    Takes about five minutes on two cores.
+
+    Example: dentgen benchmark training --source work/phantoms --steps 3
+    """
+    announce(f"benchmark training: {specs}")
+    import torch
+
+    from dentgen.benchmark.gpu.phases import MINIATURE_SPECS
+    from dentgen.benchmark.training import benchmark_training, clean
+
+    prepare_folder(json)
+    clean(Path(work))
+    files = [specs / f"{name}.yaml" for name in MINIATURE_SPECS] if specs.is_dir() else [specs]
+    figures = benchmark_training(
+        files, (f"source.path={source}", f"conditions.size={size}", "stream=true"), dtypes.split(","),
+        device=torch.device(device), steps=steps, work=Path(work), log=log_line,
+    )  # fmt: skip
+    print_figures(figures, json)
+    if figures["failures"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def gpu(
+    out: Annotated[Path, typer.Argument(help="Folder for figures, logs and the trained miniature.")],
+    seconds: Annotated[float, typer.Option(min=30, help="Time for everything.")] = 560,
+    specs: Annotated[Path, typer.Option(help="Folder of the miniature's training specs.")] = Path("jobs/miniature"),
+    work: Annotated[Path, typer.Option(help="Intermediate data.")] = Path("work/gpu"),
+    *,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="The same at toy size on the processor.")] = False,
+) -> None:
+    """Use a few minutes of a GPU: measure engine and training, then train the miniature.
+
+    Phases run in order of their worth, each with a time limit, and write
+    their figures as they end. The trained miniature comes in pieces of 15
+    MiB; 'dentgen models join' puts them together.
+
+    Example: dentgen benchmark gpu results --seconds 560
+    """
+    announce(f"benchmark gpu: {out}")
+    from dentgen.benchmark.gpu.phases import GPU, REHEARSAL
+    from dentgen.benchmark.gpu.run import run_gpu_minutes
+
+    if not run_gpu_minutes(REHEARSAL if rehearse else GPU, specs, out, work, seconds, log_line):
+        raise typer.Exit(1)

@@ -46,6 +46,22 @@ def import_(
 
 
 @app.command()
+def join(
+    pieces: Annotated[Path, typer.Argument(help="Folder with bundle.tar.00, bundle.tar.01, ... and bundle.sha256.")],
+    bundle: Annotated[Path, typer.Argument(help="New bundle folder.")],
+) -> None:
+    """Put together a bundle that came in pieces.
+
+    Example: dentgen models join results my-bundle
+    """
+    announce(f"models join: {pieces}")
+    from dentgen.models.pieces import join_pieces
+
+    join_pieces(pieces, bundle)
+    typer.echo(f"bundle: {bundle}")
+
+
+@app.command()
 def inspect(
     what: Annotated[str, typer.Argument(metavar="FILE|BUNDLE", help="Checkpoint file, or a bundle.")],
     *,

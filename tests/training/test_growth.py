@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
 
 from dentgen.models.bundle import MINIATURE, find_bundle
 from dentgen.models.control import control_from_unet, control_residuals, load_control
@@ -13,7 +14,7 @@ from dentgen.training.preview import predict_noise
 
 
 @pytest.fixture(scope="module")
-def known() -> tuple:
+def known() -> tuple[UNet2DConditionModel, ControlNetModel]:
     folder = find_bundle(MINIATURE)
     unet, control = (load(folder / name, torch.float32) for load, name in LOADERS)
     return unet, control
@@ -22,7 +23,7 @@ def known() -> tuple:
 LOADERS = ((load_unet, "unet"), (load_control, "controlnet"))
 
 
-def test_a_grown_unet_and_control_fit_each_other(known: tuple) -> None:
+def test_a_grown_unet_and_control_fit_each_other(known: tuple[UNet2DConditionModel, ControlNetModel]) -> None:
     unet, control = grown_unet(known[0]), grown_control(known[1])
     latents, times, words = torch.randn(2, 4, 32, 32), torch.tensor([10, 900]), torch.randn(2, 77, 128)
     with torch.no_grad():
@@ -32,7 +33,7 @@ def test_a_grown_unet_and_control_fit_each_other(known: tuple) -> None:
     assert [tuple(each.shape) for each in residuals] == shapes
 
 
-def test_inner_levels_compute_what_they_did(known: tuple) -> None:
+def test_inner_levels_compute_what_they_did(known: tuple[UNet2DConditionModel, ControlNetModel]) -> None:
     """What enters the second level leaves the middle as from the smaller network."""
     small, grown = known[0].eval(), grown_unet(known[0]).eval()
     features, time, words = torch.randn(1, 64, 16, 16), torch.randn(1, 256), torch.randn(1, 77, 128)
@@ -50,7 +51,9 @@ def test_inner_levels_compute_what_they_did(known: tuple) -> None:
         assert all(torch.equal(before[key], after[key]) for key in before), name
 
 
-def test_residuals_of_the_outer_level_begin_at_zero_and_the_others_are_kept(known: tuple) -> None:
+def test_residuals_of_the_outer_level_begin_at_zero_and_the_others_are_kept(
+    known: tuple[UNet2DConditionModel, ControlNetModel],
+) -> None:
     grown = grown_control(known[1])
     outer, inner = grown.controlnet_down_blocks[:2], grown.controlnet_down_blocks[2:]
     assert all(not bool(layer.weight.any()) and not bool(layer.bias.any()) for layer in outer)
@@ -58,5 +61,5 @@ def test_residuals_of_the_outer_level_begin_at_zero_and_the_others_are_kept(know
         assert torch.equal(before.weight, after.weight)
 
 
-def test_the_grown_size(known: tuple) -> None:
+def test_the_grown_size(known: tuple[UNet2DConditionModel, ControlNetModel]) -> None:
     assert grown_unet(known[0]).config["sample_size"] == 2 * known[0].config["sample_size"]

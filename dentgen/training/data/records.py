@@ -63,11 +63,10 @@ class KeptRecords:
     """Every record of a split, decoded and in memory."""
 
     def __init__(self, shards: Sequence[ConditionShard], spec: TrainSpec, split: str | None) -> None:
-        """Read them all."""
-        self._records = [
-            list(_decode(read_records(shard), spec, split))
-            for shard in tqdm(shards, desc="reading", unit="shard", disable=None)
-        ]
+        """Read them all, several shards at a time; decoding images leaves Python's lock."""
+        with ThreadPoolExecutor(_READERS, "shards") as readers:
+            decoded = readers.map(lambda shard: list(_decode(read_records(shard), spec, split)), shards)
+            self._records = list(tqdm(decoded, total=len(shards), desc="reading", unit="shard", disable=None))
         self.sizes = [len(records) for records in self._records]
 
     def record(self, place: Place) -> ConditionRecord:

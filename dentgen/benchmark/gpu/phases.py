@@ -1,0 +1,108 @@
+"""The phases of a few minutes on a GPU, the most valuable first, and the same at toy size for a rehearsal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+#: Training specs of the miniature, in the order in which its parts depend on each other.
+MINIATURE_SPECS: Final = ("autoencoder", "base", "blended", "lcm-lora", "decoder", "segmentation", "lighting")
+#: How the time left for training is divided.
+_SHARES: Final = (0.34, 0.34, 0.1, 0.05, 0.09, 0.04, 0.04)
+#: Records that the miniature is trained on, and that a rehearsal renders.
+_RECORDS, _FEW = 3000, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One command with a time limit.
+
+    Attributes:
+        name: Its name; its figures are in NAME.json.
+        arguments: Arguments of ``dentgen``.
+        seconds: Time limit.
+        figures: Whether the command writes ``--json`` figures.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    seconds: float
+    figures: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Size of a run.
+
+    Attributes:
+        device: Where networks compute.
+        model: Model of the engine's phases.
+        size: Edge of the miniature's images, pixels.
+        records: Phantoms to render.
+        slots: Values of ``engine.slots``; the first is used where only one is measured.
+        settings: Further settings of the engine's phases.
+        steps: Timed training steps of every recipe and precision.
+    """
+
+    device: str
+    model: str
+    size: int
+    records: int
+    slots: tuple[int, ...]
+    settings: tuple[str, ...]
+    steps: int
+
+
+GPU: Final = Scale("cuda", "sd15", 256, _RECORDS, (16, 32, 48), (), 12)
+REHEARSAL: Final = Scale(
+    "cpu", "miniature", 64, _FEW, (1, 2), ("sampling.steps=2", "conditions.size=64", "engine.threads=1"), 1
+)
+
+
+def rendering(scale: Scale, folder: Path) -> Phase:
+    """The phantoms that are trained on; rendered by the processor while the GPU is measured."""
+    size, count = str(scale.size), str(scale.records)
+    options = ("--count", count, "--size", size, "--seed", "31", "--mix", "varied", "--shard-size", "10")
+    return Phase("phantoms", ("phantom", str(folder / "phantoms"), *options), 240, figures=False)
+
+
+def engine_phases(scale: Scale) -> list[Phase]:
+    """Throughput, latency, share of the matrix peak, peak memory, and whether bits depend on neighbours."""
+    first, rest = str(scale.slots[0]), ",".join(map(str, scale.slots[1:]))
+    return [
+        _engine(scale, "engine-eager", 45, "--slots", first, "--variants", "4,1", "--decoder", "kl"),
+        _engine(scale, "engine-graph", 35, "--slots", first, "--variants", "4", "--decoder", "kl", "--cuda-graph"),
+        _engine(scale, "engine-sweep", 60, "--slots", rest, "--variants", "4,1", "--decoder", "kl,tiny"),
+        _engine(scale, "engine-compiled", 80, "--slots", first, "--variants", "4", "--decoder", "kl", "--compile"),
+    ]
+
+
+def _engine(scale: Scale, name: str, seconds: float, *options: str) -> Phase:
+    common = ("--model", scale.model, "--device", scale.device, "--times", "1", "--rounds", "1")
+    settings = (part for setting in scale.settings for part in ("--set", setting))
+    return Phase(name, ("benchmark", "engine", *common, *options, *settings), seconds)
+
+
+def precision_phase(scale: Scale, specs: Path, folder: Path) -> Phase:
+    """Seconds per step of every training spec under every precision."""
+    options = ("--specs", str(specs), "--source", str(folder / "phantoms"), "--size", str(scale.size))
+    steps = ("--device", scale.device, "--steps", str(scale.steps), "--work", str(folder / "precision"))
+    return Phase("training-steps", ("benchmark", "training", *options, *steps), 75)
+
+
+def training_phase(scale: Scale, spec: Path, folder: Path, *, steps: int, dtype: str, seconds: float) -> Phase:
+    """One part of the miniature, trained for as many steps as fit into its time."""
+    settings = {
+        "source.path": folder / "phantoms", "bundle": folder / "miniature", "checkpoints": folder / "train" / spec.stem,
+        "conditions.size": scale.size, "steps": steps, "warmup": min(100, max(1, steps // 10)), "dtype": dtype,
+        "device": scale.device, "validate_steps": "null", "log_steps": max(1, min(50, steps // 4)),
+        "checkpoint_seconds": 30,
+    }  # fmt: skip
+    overrides = (part for key, value in settings.items() for part in ("--set", f"{key}={value}"))
+    return Phase(f"train-{spec.stem}", ("train", str(spec), *overrides), seconds, figures=False)
+
+
+def divided(seconds: float) -> dict[str, float]:
+    """Seconds for the training of every part, of all that are left."""
+    return {name: seconds * share for name, share in zip(MINIATURE_SPECS, _SHARES, strict=True)}
