@@ -62,7 +62,7 @@ wheels:
 
 # A few minutes on a GPU machine that can fetch nothing: this repository and the wheels that a machine with torch,
 # transformers, peft and scipy lacks, in gpu-kit/. Copy it there and run 'sh jobs/gpu.sh RESULTS SECONDS' in it.
-GPU_WHEELS ?= annotated-types diffusers embreex pydantic pydantic_core ruamel.yaml typing-inspection
+GPU_WHEELS ?= annotated-types braceexpand diffusers embreex pydantic pydantic_core ruamel.yaml typing-inspection webdataset
 gpu-kit:
 	rm -rf gpu-kit && mkdir gpu-kit
 	git archive HEAD dentgen jobs pyproject.toml constraints.txt README.md LICENSE | tar -x -C gpu-kit

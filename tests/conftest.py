@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ DEMO = ROOT / "jobs" / "demo"
 #: Folders and files whose tests need neither the model nor Ray, as in the Makefile; 'make test-fast' runs them.
 FAST = {"storage", "spec", "parallel", "conditions", "quality", "shards", "test_documents.py", "test_errors.py",
         "test_layout.py", "test_records.py", "test_redaction.py", "test_seeding.py", "test_words.py"}  # fmt: skip
+
+
+#: A shell ignores Ctrl-C for what it runs in the background; tests send it to themselves and to their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]

@@ -188,7 +188,6 @@ def test_another_environment_is_refused_or_a_warning(
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="an actor refuses every unit of a plan of another environment")
 def test_another_environment_is_a_warning_with_ray_too(source: Path, tmp_path: Path, ray_local: None) -> None:
     from dentgen.pipeline.plan import make_plan
     from dentgen.shards.plan_file import write_plan

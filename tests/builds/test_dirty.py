@@ -75,7 +75,7 @@ def damaged_records(good: Members) -> dict[str, tuple[Members, tuple[str, ...]]]
         "truncated": (changed(light_png=good["light.png"][:200]), ("light.png", "PNG")),
         "no-image": (changed(seg_png=b"this is text"), ("seg.png", "PNG")),
         "wrong-size": (changed(light_png=png(light[:64])), ("'light': (64, 128)",)),
-        "unknown-class": (changed(seg_png=png(strange)), ("seg.png", "[77]", "[0, 1, 2, 3, 4, 5, 255]")),
+        "unknown-class": (changed(seg_png=png(strange)), ("seg.png", "[77]", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 255]")),
         "unknown-tooth": (changed(fdi_png=png(strange)), ("fdi.png", "77", "FDI")),
         "missing": (without("light.png"), ("light.png",)),
         "extra": (changed(notes_txt=b"x"), ("notes.txt",)),

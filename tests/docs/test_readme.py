@@ -22,6 +22,7 @@ SHORTENED = {"--count 1000": "--count 2"}
 #: What each command of the README prints, in its order.
 PRINTS = {
     "phantom conditions/": "2 records in conditions/, 1 shards rendered now",
+    "phantom varied/": "2 records in varied/, 1 shards rendered now",
     "sheet conditions/": "2 records in sheet.png",
     "plan jobs/specs/demo.yaml": "6 units, 80 samples",
     "generate jobs/specs/demo.yaml --limit": (
