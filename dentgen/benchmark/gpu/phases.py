@@ -11,7 +11,7 @@ MINIATURE_SPECS: Final = ("autoencoder", "base", "blended", "lcm-lora", "decoder
 #: How the time left for training is divided.
 _SHARES: Final = (0.34, 0.34, 0.1, 0.05, 0.09, 0.04, 0.04)
 #: Records that the miniature is trained on, and that a rehearsal renders.
-_RECORDS, _FEW = 3000, 20
+_RECORDS, _FEW = 1500, 20
 
 
 @dataclass(frozen=True, slots=True)

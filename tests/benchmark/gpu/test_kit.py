@@ -12,77 +12,27 @@ import pytest
 from tests.conftest import ROOT
 
 #: Distributions of a machine that is set up for torch and transformers.
-PRESENT = frozenset(
-    [
-        "accelerate",
-        "annotated-doc",
-        "anyio",
-        "certifi",
-        "charset-normalizer",
-        "click",
-        "colorama",
-        "filelock",
-        "fsspec",
-        "h11",
-        "hf-xet",
-        "httpcore",
-        "httpx",
-        "huggingface-hub",
-        "idna",
-        "jaxtyping",
-        "jinja2",
-        "markdown-it-py",
-        "markupsafe",
-        "mdurl",
-        "mpmath",
-        "networkx",
-        "numpy",
-        "packaging",
-        "peft",
-        "pillow",
-        "psutil",
-        "pygments",
-        "pyyaml",
-        "regex",
-        "requests",
-        "rich",
-        "safetensors",
-        "scikit-learn",
-        "scipy",
-        "setuptools",
-        "shellingham",
-        "sympy",
-        "tokenizers",
-        "torch",
-        "tqdm",
-        "transformers",
-        "triton",
-        "typer",
-        "typing-extensions",
-        "urllib3",
-        "wadler-lindig",
-        "joblib",
-        "threadpoolctl",
-        "six",
-        "importlib-metadata",
-        "zipp",
-        "httpcore2",
-        "httpx2",
-        "truststore",
-    ]
-)
+PRESENT = frozenset((  # noqa: SIM905
+    "accelerate annotated-doc anyio certifi charset-normalizer click colorama filelock fsspec h11 hf-xet httpcore "
+    "httpcore2 httpx httpx2 huggingface-hub idna importlib-metadata jaxtyping jinja2 joblib markdown-it-py pyarrow "
+    "markupsafe mdurl mpmath networkx numpy packaging peft pillow psutil pygments pyyaml regex requests rich "
+    "safetensors scikit-learn scipy setuptools shellingham six sympy threadpoolctl tokenizers torch tqdm "
+    "transformers triton truststore typer typing-extensions urllib3 wadler-lindig zipp"
+).split())  # fmt: skip
 #: Runs dentgen with all other distributions out of reach.
 PROGRAM = """
 import importlib.metadata, sys
+from importlib.machinery import PathFinder
 allowed = set({allowed!r})
 def normal(name): return name.lower().replace("_", "-")
 owners = importlib.metadata.packages_distributions()
-class Absent:
-    def find_spec(self, name, path=None, target=None):
+class Present(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top != "dentgen" and top in owners and not any(normal(owner) in allowed for owner in owners[top]):
-            raise ModuleNotFoundError(name=name)
-sys.meta_path.insert(0, Absent())
+        absent = top != "dentgen" and top in owners and not any(normal(owner) in allowed for owner in owners[top])
+        return None if absent else PathFinder.find_spec(name, path, target)
+sys.meta_path[:] = [Present if finder is PathFinder else finder for finder in sys.meta_path]
 sys.argv = {command!r}
 from dentgen.cli.app import main
 main()
