@@ -66,6 +66,9 @@ class ConditionMetadata(BaseModel):
     plaque: _Word = Field(default="", description="Plaque can be seen: yes, no.")
     stain: _Word = Field(default="", description="Stain can be seen: yes, no.")
     mirrored: _Word = Field(default="", description="Photographed in a mirror, so flipped left to right: yes, no.")
+    framing: _Word = Field(default="", description="What is taken in: clinical, close-up, quadrant, smile, face.")
+    things: _Word = Field(default="", description="What lies before the teeth, such as: probe, finger, dam.")
+    lesions: _Word = Field(default="", description="Visible decay, damage and restorations, such as: caries, cavity.")
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +230,7 @@ class SampleMetadata(Document):
     source_license: str = Field(default="", description='"" where unknown.')
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
+    augment: dict[str, float] = Field(default={}, description="Drawn values of the spec's augment, by its keys.")
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")
     digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC digital source type.")

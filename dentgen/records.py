@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -33,7 +33,7 @@ MEDIA_TYPE: Final[dict[ImageFormat, str]] = {"png": "image/png", "jpg": "image/j
 #: name, for example) is ever copied.
 ATTRIBUTES: Final = (
     "view", "arch", "look", "dentition", "shade", "gum", "lighting", "missing_teeth", "restorations", "caries",
-    "braces", "plaque", "stain", "mirrored",
+    "braces", "plaque", "stain", "mirrored", "framing", "things", "lesions",
 )  # fmt: skip
 #: Attributes that are yes or no.
 YES_NO_ATTRIBUTES: Final = ("braces", "plaque", "stain", "mirrored")
@@ -108,10 +108,17 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedSample:
-    """A generated picture, (H, W, 3) uint8, and its request."""
+    """One generated picture.
+
+    Attributes:
+        request: What was asked for; its record's maps are the sample's labels.
+        picture: (H, W, 3) uint8.
+        augment: Values of the changes that were made to the finished picture, by name.
+    """
 
     request: SampleRequest
     picture: NDArray[np.uint8]
+    augment: Mapping[str, float] = field(default_factory=dict)
 
 
 def light_level(lighting: MapArray) -> int | None:

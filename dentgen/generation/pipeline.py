@@ -18,6 +18,7 @@ from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, ConditionError, SpecError, faults_of
+from dentgen.generation.augment import augment
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
@@ -88,7 +89,7 @@ class Pipeline:
     """
 
     def __init__(self, spec: BuildSpec) -> None:
-        """Take the model, conditions, sampling and engine sections of a build spec; nothing is loaded yet.
+        """Take the model, conditions, sampling, engine and augment sections of a build spec; nothing is loaded yet.
 
         ``sampling.seed``, ``sampling.variants`` and ``sampling.prompt`` are given per request instead.
         """
@@ -234,7 +235,8 @@ class _StreamBatch:
         samples, rejected = decode_samples(self._generator, requests, {key: self._sampled.pop(key) for key in keys})
         if rejected:
             raise CanvasError(rejected[0].reason)
-        return [(sample.request.key, Image.fromarray(sample.picture)) for sample in samples]
+        changed = (augment(sample, self.spec.augment) for sample in samples)
+        return [(sample.request.key, Image.fromarray(sample.picture)) for sample in changed]
 
     def cancel(self) -> None:
         """Empty the engine of canvases that nobody waits for any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,11 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
     return {
         image_format: image_bytes(sample.picture, image_format, spec.sampling.source_type, level),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
-        "json": json_bytes(sample_metadata(plan, sample.request).model_dump(mode="json")),
+        "json": json_bytes(sample_metadata(plan, sample.request, sample.augment).model_dump(mode="json")),
     }
 
 
-def sample_metadata(plan: Plan, request: SampleRequest) -> SampleMetadata:
+def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, float] | None = None) -> SampleMetadata:
     """Content of ``KEY.json``; ``spec_digest`` names the whole spec, which is in the build's plan."""
     spec = plan.spec
     model, conditions, sampling = spec.model, spec.conditions, spec.sampling
@@ -72,6 +73,7 @@ def sample_metadata(plan: Plan, request: SampleRequest) -> SampleMetadata:
         decoder=model.decoder,
         control={"use": "+".join(conditions.use), "alpha": conditions.alpha, "fit": conditions.fit},
         size=conditions.pixels,
+        augment=dict(augment or {}),
         bundle_digest=plan.bundle_digest,
         spec_digest=plan.spec_digest,
         software=plan.environment,

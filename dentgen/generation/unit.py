@@ -9,12 +9,12 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, Reject
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
 from dentgen.errors import ConditionError, ControlError
+from dentgen.generation.augment import augment
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
 from dentgen.generation.generator import Generator
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
@@ -35,6 +36,9 @@ from dentgen.shards.plan import Plan
 from dentgen.shards.tar import tar_bytes
 
 _NOT_FINITE: Final = "values that are not finite"
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 
 #: Samples canvases to clean latents, or an error, by key: an engine's ``run``, or that of an engine shared by units.
 Sampler = Callable[[Sequence[Canvas]], Mapping[str, Sampled]]
@@ -57,7 +61,7 @@ def generate_unit(
     quarantine: Quarantine = EMPTY_QUARANTINE,
     packers: Executor | None = None,
 ) -> UnitResult:
-    """Generate one unit: read, prepare, embed, encode, sample, decode, pack.
+    """Generate one unit: read, prepare, embed, encode, sample, decode, augment, pack.
 
     Args:
         plan: The plan; its units are not read.
@@ -77,7 +81,8 @@ def generate_unit(
     records, unreadable = read_unit(plan.spec, unit, shard, quarantine, source_digest)
     requests, unusable = _requests(generator, unit, records)
     sampled = sampler(build_canvases(generator, requests))
-    samples, failed = decode_samples(generator, requests, sampled)
+    decoded, failed = decode_samples(generator, requests, sampled)
+    samples = list(_each(partial(augment, spec=plan.spec.augment), decoded, packers))
     tar = _pack(plan, samples, packers) if samples else b""
     statuses = _statuses(samples, chain(unreadable, unusable, failed))
     seconds = time.monotonic() - start
@@ -90,8 +95,13 @@ def _pack(plan: Plan, samples: Sequence[GeneratedSample], packers: Executor | No
 
     Threads are enough: Pillow's encoders release the GIL, where nearly all of the time is spent.
     """
-    encoded = (map if packers is None else packers.map)(partial(sample_members, plan), samples)
+    encoded = _each(partial(sample_members, plan), samples, packers)
     return tar_bytes((sample.request.key, members) for sample, members in zip(samples, encoded, strict=True))
+
+
+def _each(work: Callable[[_Item], _Made], items: Iterable[_Item], packers: Executor | None) -> Iterator[_Made]:
+    """``work`` on every item, in their order."""
+    return map(work, items) if packers is None else packers.map(work, items)
 
 
 def decode_samples(

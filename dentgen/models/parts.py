@@ -23,6 +23,11 @@ LORAS: Final = "loras"
 EMBEDDINGS: Final = "embeddings"
 REQUIRED: Final = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
+#: Numbers of configs that dentgen computes with; diffusers takes any value for some of them.
+_NUMBERS: Final = frozenset({
+    "latent_channels", "in_channels", "out_channels", "scaling_factor", "upsampling_scaling_factor",
+})  # fmt: skip
+_LARGEST_NUMBER: Final = 10_000
 #: Files of a vocabulary: either all in one, or tokens and the merges that make them.
 _VOCABULARIES: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _SPECIAL_TOKENS: Final = ("bos", "eos", "pad")
@@ -211,9 +216,19 @@ def load_diffusers(model_class: Any, folder: Path, dtype: torch.dtype, **options
     """Load a network of one of diffusers' classes; ``options`` are those of ``load_network``.
 
     Raises:
-        BundleError: If it cannot be read or lacks a tensor.
+        BundleError: If it cannot be read, lacks a tensor, or its config has no number where one is needed.
     """
-    return load_network(folder, model_class.from_config, dtype, rename=_diffusers_names, **options)
+    network = load_network(folder, model_class.from_config, dtype, rename=_diffusers_names, **options)
+    _check_numbers(folder, network.config)
+    return network
+
+
+def _check_numbers(folder: Path, config: Mapping[str, Any]) -> None:
+    for key in _NUMBERS & config.keys():
+        value = config[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGEST_NUMBER:
+            expected = f"a number above 0 and below {_LARGEST_NUMBER}"
+            raise BundleError(file=str(folder / "config.json"), key=key, found=repr(value)[:100], expected=expected)
 
 
 def _latent_format(autoencoder: AutoencoderKL | AutoencoderTiny) -> str:

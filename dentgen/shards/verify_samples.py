@@ -129,3 +129,5 @@ def _metadata_problems(key: str, content: bytes, plan: Plan) -> Iterator[str]:
     }.items():
         if getattr(metadata, field) != wanted:
             yield f"json: found {field} {getattr(metadata, field)!r}, expected {wanted!r}"
+    if unknown := metadata.augment.keys() - plan.spec.augment.used.keys():
+        yield f"json: found augment {sorted(unknown)}, expected only {sorted(plan.spec.augment.used)}"

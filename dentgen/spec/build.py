@@ -32,6 +32,7 @@ from dentgen.records import (
     ConditionName,
     ImageFormat,
 )
+from dentgen.spec.augment import AugmentSpec
 from dentgen.words import as_word, attribute_word
 
 SchedulerName = Literal[
@@ -392,6 +393,7 @@ class BuildSpec(_Section):
     engine: EngineSpec = EngineSpec()
     pipeline: PipelineSpec = PipelineSpec()
     quality: QualitySpec = QualitySpec()
+    augment: AugmentSpec = Field(default=AugmentSpec(), description="Random changes of the finished images.")
 
     @model_validator(mode="after")
     def _fits_slots(self) -> BuildSpec:
@@ -426,6 +428,8 @@ class BuildSpec(_Section):
         values["quality"].pop("max_rejected")
         values["pipeline"] = {"samples_per_shard": self.pipeline.samples_per_shard}
         values["engine"].pop("fill")
+        if self.augment == AugmentSpec():
+            values.pop("augment")
         values["engine"]["control_slots"] = self.control_slots
         return values
 

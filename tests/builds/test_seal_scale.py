@@ -55,7 +55,7 @@ def prepare(out, units, per_unit):
     for unit in range(units):
         statuses = [
             SampleStatus(
-                key=f"patient-{unit:09d}-v{v:03d}", source_key=f"patient-{unit:09d}-{v}", variant=v, status="written",
+                key=f"patient-{unit:09d}-v{v:03d}", source_key=f"patient-{unit:09d}", variant=v, status="written",
                 group=f"group-{unit:09d}-{v}", split="train", prompt=f"a photo of teeth, {unit} {v}, frontal view",
                 attributes={"view": "frontal"}, teeth=(11, 21, 36), light_level=v,
             )

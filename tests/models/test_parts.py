@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,3 +110,14 @@ def test_names_that_are_unknown_or_paths_are_an_error(name: str) -> None:
     with pytest.raises(BundleError) as caught:
         chosen_part(FOLDER, "adapters", name)
     assert (caught.value.file, caught.value.found) == (str(FOLDER / "adapters"), f"no {name!r}")
+
+
+@pytest.mark.parametrize("value", [[10**9] * 4, "2", 0, -1.0, True, 1e308, float("nan")])
+def test_a_config_without_a_number_where_one_is_needed_is_refused(tmp_path: Path, value: object) -> None:
+    folder = Path(shutil.copytree(find_bundle("miniature") / "tiny_decoder", tmp_path / "tiny_decoder"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"upsampling_scaling_factor": value}))
+    with pytest.raises(BundleError) as caught:
+        load_tiny_decoder(folder, load_vae(find_bundle("miniature") / "vae", torch.float32), torch.float32)
+    assert caught.value.key == "upsampling_scaling_factor"
+    assert Path(str(caught.value.file)).parent == folder

@@ -90,6 +90,7 @@ def _metadata(plan: Plan) -> list[Feature]:
         "adapters": _scales({**model.adapters, **model.controlnets}),
         "loras": _scales(model.loras),
         "attributes": [_text(name) for name in ATTRIBUTES],
+        "augment": _scales(plan.spec.augment.used),
         "control": [_text("use"), {"name": "alpha", "dtype": "float64"}, _text("fit")],
         "software": [_text(name) for name in sorted(plan.environment)],
     }
