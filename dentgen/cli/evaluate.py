@@ -168,13 +168,17 @@ def photos(
     encoder: Annotated[
         Literal["pretrained", "scratch"], typer.Option(help="Encoder: pretrained on ImageNet, or from scratch.")
     ] = "pretrained",
+    numbered: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="Photographs with FDI maps, as condition records.")
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Measure what synthetic images are worth on your own photographs.
 
     Trains networks on synthetic images, on some of your labelled
     photographs and on both, and scores them on others: tooth pixels,
-    single teeth and lesions. Photographs and weights stay where they are.
+    single teeth and lesions, and with --numbered tooth numbers, which
+    photographs hardly ever have. Photographs stay where they are.
 
     Takes about an hour on two cores. Needs pip install 'dentgen[photos]'.
 
@@ -188,7 +192,7 @@ def photos(
     prepare_folder(json)
     training = TrainingSettings(steps=steps, encoder=encoder)
     counts = study.parse_counts(real)
-    settings = study.PhotoStudy(train, test, synthetic, counts, images, size, tuple(range(seeds)), training)
+    settings = study.PhotoStudy(train, test, synthetic, counts, images, size, tuple(range(seeds)), training, numbered)
     arms = study.measure_photos(settings)
     _echo(study.study_table(arms))
     if json is not None:

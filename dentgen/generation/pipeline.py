@@ -235,7 +235,7 @@ class _StreamBatch:
         samples, rejected = decode_samples(self._generator, requests, {key: self._sampled.pop(key) for key in keys})
         if rejected:
             raise CanvasError(rejected[0].reason)
-        changed = (augment(sample, self.spec.augment) for sample in samples)
+        changed = (augment(sample, self._generator.spec.augment) for sample in samples)
         return [(sample.request.key, Image.fromarray(sample.picture)) for sample in changed]
 
     def cancel(self) -> None:

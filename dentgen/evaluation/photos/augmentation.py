@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.labels import IGNORE, mirror_fdi
 
 _LARGEST_TURN_DEG, _ZOOM = 29.0, (0.6, 1.5)
+#: FDI numbers by those that they have in a mirror image; other values stay.
+_OTHER_SIDE = torch.from_numpy(mirror_fdi(np.arange(256, dtype=np.uint8)[None, ::-1])[0].copy())
 
 
 def augmented(images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -17,16 +19,20 @@ def augmented(images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple
 
     Args:
         images: (b, 3, H, W) in 0..1.
-        labels: (b, maps, H, W) uint8.
+        labels: (b, maps, H, W) uint8, the last one FDI tooth numbers.
         rng: Source of all changes.
 
     Returns:
-        Both, changed alike; what enters from outside is black and ``IGNORE``.
+        Both, changed alike; what enters from outside is black and ``IGNORE``. Numbers of mirrored teeth change sides.
     """
-    grid = F.affine_grid(_turns(len(images), rng), list(images.shape), align_corners=False)
+    turns = _turns(len(images), rng)
+    grid = F.affine_grid(turns, list(images.shape), align_corners=False)
     turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     shifted = F.grid_sample(labels.float() - IGNORE, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return _coloured(turned, rng), (shifted + IGNORE).round().to(torch.uint8)
+    moved = (shifted + IGNORE).round().to(torch.uint8)
+    mirrored = torch.linalg.det(turns[:, :, :2]) < 0
+    moved[mirrored, -1] = _OTHER_SIDE[moved[mirrored, -1].long()]
+    return _coloured(turned, rng), moved
 
 
 def _turns(count: int, rng: np.random.Generator) -> Tensor:

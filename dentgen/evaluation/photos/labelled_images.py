@@ -13,7 +13,7 @@ from scipy.ndimage import grey_dilation, grey_erosion
 from dentgen import storage
 from dentgen.conditions.decode import MAX_PIXELS, decode_record
 from dentgen.conditions.images import label_values, read_image
-from dentgen.conditions.labels import APPLIANCE, IGNORE, RESTORATION, TOOTH
+from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, TOOTH
 from dentgen.conditions.prepare import fit_map
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
@@ -41,6 +41,7 @@ class LabelledImages:
         tooth: (n, S, S) uint8, ``NO``, ``YES`` or ``IGNORE``.
         instances: (n, S, S) uint8: a number for every tooth, 0 for none.
         lesion: (n, S, S) uint8, ``NO``, ``YES`` or ``IGNORE``.
+        numbers: (n, S, S) uint8: FDI numbers, 0 for none, ``IGNORE`` where no tooth has one.
     """
 
     keys: tuple[str, ...]
@@ -48,6 +49,7 @@ class LabelledImages:
     tooth: NDArray[np.uint8]
     instances: NDArray[np.uint8]
     lesion: NDArray[np.uint8]
+    numbers: NDArray[np.uint8]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -56,7 +58,13 @@ class LabelledImages:
     def take(self, index: NDArray[np.intp]) -> LabelledImages:
         """The images at ``index`` (m,)."""
         keys = tuple(self.keys[place] for place in index.tolist())
-        return LabelledImages(keys, *(maps[index] for maps in (self.images, self.tooth, self.instances, self.lesion)))
+        maps = (self.images, self.tooth, self.instances, self.lesion, self.numbers)
+        return LabelledImages(keys, *(each[index] for each in maps))
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any tooth has an FDI number."""
+        return bool(np.isin(self.numbers, list(FDI_NUMBERS)).any())
 
     def borders(self) -> NDArray[np.uint8]:
         """(n, S, S) ``YES`` where two teeth touch, ``IGNORE`` where teeth are not annotated."""
@@ -85,7 +93,9 @@ def read_synthetic(place: str, limit: int, size: int) -> LabelledImages:
     return stacked([fitted(_of_record(raw), size) for raw in islice(raws, limit)], place)
 
 
-Labelled = tuple[str, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+_Map = NDArray[np.uint8]
+#: Key, image, tooth, instances, lesion, numbers.
+Labelled = tuple[str, _Map, _Map, _Map, _Map, _Map]
 
 
 def labelled(
@@ -96,7 +106,7 @@ def labelled(
     tooth[np.isin(seg, (APPLIANCE, IGNORE))] = IGNORE
     diseased = np.full(seg.shape, IGNORE, np.uint8) if lesion is None else np.isin(lesion, _DISEASED).astype(np.uint8)
     diseased[tooth == IGNORE] = IGNORE
-    return key, image, tooth, fdi, diseased
+    return key, image, tooth, fdi, diseased, fdi
 
 
 def fitted(found: Labelled, size: int) -> Labelled:
@@ -106,10 +116,11 @@ def fitted(found: Labelled, size: int) -> Labelled:
         found: Image (H, W, 3) and maps (h, w) of one aspect ratio.
         size: Edge of the squares, pixels.
     """
-    key, image, tooth, instances, lesion = found
+    key, image, tooth, instances, lesion, numbers = found
     image = fit_map(image, size, "pad", nearest=False, empty=0)
-    tooth, lesion = (fit_map(values, size, "pad", nearest=True, empty=IGNORE) for values in (tooth, lesion))
-    return key, image, tooth, fit_map(instances, size, "pad", nearest=True, empty=0), lesion
+    labels = (fit_map(values, size, "pad", nearest=True, empty=IGNORE) for values in (tooth, lesion, numbers))
+    tooth, lesion, numbers = labels
+    return key, image, tooth, fit_map(instances, size, "pad", nearest=True, empty=0), lesion, numbers
 
 
 def _of_sample(sample: dict[str, object]) -> Labelled:
@@ -143,5 +154,5 @@ def stacked(found: list[Labelled], place: str) -> LabelledImages:
     """Join labelled images of one size; ``place`` names them in the error if there is none."""
     if not found:
         raise ConditionError(place, "no images", "at least one image with its labels")
-    keys, images, tooth, instances, lesion = zip(*found, strict=True)
-    return LabelledImages(keys, np.stack(images), np.stack(tooth), np.stack(instances), np.stack(lesion))
+    keys, *maps = zip(*found, strict=True)
+    return LabelledImages(tuple(map(str, keys)), *(np.stack(each) for each in maps))

@@ -1,4 +1,4 @@
-"""A U-Net on the EfficientNet-Lite0 encoder: per pixel a tooth, a border between teeth, and a lesion."""
+"""A U-Net on the EfficientNet-Lite0 encoder: per pixel a tooth, a border between teeth, a lesion, a tooth number."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dentgen.evaluation.photos.tooth_numbers import CHANNELS
 from dentgen.models.imagenet import EXITS, ImageNetEncoder
 
 Encoder = Literal["pretrained", "scratch"]
-#: Channels of the logits.
-TOOTH, BORDER, LESION = 0, 1, 2
+#: Channels of the logits; those of tooth numbers follow.
+TOOTH, BORDER, LESION, NUMBERS = 0, 1, 2, 3
 _DECODER: Final = (64, 48, 32, 24, 16)
 #: The stem and the first blocks stay frozen where they are pretrained, and so do all batch norms.
 _FROZEN_BLOCKS: Final = 3
+#: Of batch norms from scratch: the published network's 0.01 needs more steps than a short training has.
+_MOMENTUM: Final = 0.1
 
 
 class PhotoNetwork(nn.Module):
-    """Logits (b, 3, H, W) of images (b, 3, H, W) in 0..1; H and W are multiples of 32."""
+    """Logits (b, NUMBERS + CHANNELS, H, W) of images (b, 3, H, W) in 0..1; H and W are multiples of 32."""
 
     def __init__(self, encoder: Encoder) -> None:
         """Build the network; weights that are not pretrained come from torch's generator."""
@@ -32,9 +35,13 @@ class PhotoNetwork(nn.Module):
         for skip, out in zip([*widths[1:], 3], _DECODER, strict=True):
             self.up.append(_block(x + skip, out))
             x = out
-        self.head = nn.Conv2d(x, 3, 1)
+        self.head = nn.Conv2d(x, NUMBERS + CHANNELS, 1)
         if self.pretrained:
             self.encoder.freeze_first(_FROZEN_BLOCKS)
+        else:
+            for module in self.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = _MOMENTUM
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits."""

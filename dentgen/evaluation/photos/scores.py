@@ -14,6 +14,7 @@ from dentgen.evaluation.photos.labelled_images import YES, LabelledImages
 #: Smallest predicted tooth, as a share of the picture.
 _SMALLEST_TOOTH = 5e-4
 _MATCHING_IOU = 0.5
+_CLOSE_UP_TEETH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,15 @@ class Scores:
         """Means over the photographs.
 
         Returns:
-            ``iou`` of teeth; ``instance_f1``, the F1 of single teeth at an IoU of 0.5 over all photographs, and
+            ``iou`` of teeth; ``iou_close_ups``, the same over photographs of at most four teeth, if there are any;
+            ``instance_f1``, the F1 of single teeth at an IoU of 0.5 over all photographs, and
             ``instance_count_error``, the mean difference in number; ``lesion_iou`` over all pixels.
         """
         matched = int(self.matched.sum())
+        close = (self.true > 0) & (self.true <= _CLOSE_UP_TEETH)
         return {
             "iou": float(self.tooth_iou.mean()),
+            **({"iou_close_ups": float(self.tooth_iou[close].mean())} if close.any() else {}),
             "instance_f1": 2 * matched / max(int(self.found.sum() + self.true.sum()), 1),
             "instance_count_error": float(np.abs(self.found - self.true).mean()),
             "lesion_iou": float(self.lesion_hits.sum() / max(int(self.lesion_union.sum()), 1)),
@@ -54,7 +58,7 @@ def score(probabilities: NDArray[np.float32], truth: LabelledImages) -> Scores:
     """Score predictions.
 
     Args:
-        probabilities: (n, 3, S, S) of tooth, border and lesion.
+        probabilities: (n, channels, S, S), the first three of tooth, border and lesion.
         truth: The n labelled photographs.
     """
     rows = [_score_one(each, truth, place) for place, each in enumerate(probabilities)]

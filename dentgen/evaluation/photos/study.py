@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from dentgen.conditions.labels import IGNORE
 from dentgen.errors import SpecError
 from dentgen.evaluation.photos.labelled_images import LabelledImages, read_synthetic
-from dentgen.evaluation.photos.scores import Scores, score
+from dentgen.evaluation.photos.network import NUMBERS, PhotoNetwork
+from dentgen.evaluation.photos.scores import score
 from dentgen.evaluation.photos.supervisely import read_photos
+from dentgen.evaluation.photos.tooth_numbers import number_figures
 from dentgen.evaluation.photos.training import TrainingSettings, predict, train_network
 from dentgen.seeding import numpy_generator
 
 #: Columns of the table by figure.
 _COLUMNS: Final = {
-    "iou": "tooth IoU", "instance_f1": "single teeth F1", "instance_count_error": "error in number",
-    "lesion_iou": "lesion IoU",
+    "iou": "tooth IoU", "iou_close_ups": "in close-ups", "instance_f1": "single teeth F1",
+    "instance_count_error": "error in their count", "lesion_iou": "lesion IoU", "number_accuracy": "tooth numbers told",
+    "number_type_accuracy": "types told",
 }  # fmt: skip
+_MOST_NUMBERED: Final = 1000
 #: Training images for a seed.
 _Sets = Callable[[int], list[LabelledImages]]
 
@@ -39,6 +43,7 @@ class PhotoStudy:
         size: Edge of all images, a multiple of 32.
         seeds: Seeds of weights, batches and the choice of photographs.
         training: Length of every training.
+        numbered: Photographs with FDI maps to be scored on, as condition records; None for none.
     """
 
     train: str
@@ -49,6 +54,7 @@ class PhotoStudy:
     size: int = 128
     seeds: tuple[int, ...] = (0, 1, 2)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    numbered: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +64,26 @@ class Arm:
     Attributes:
         name: "synthetic", "real N" or "both N".
         real: Number of real photographs, 0 for none.
-        scores: One per seed.
-        lesions: Whether its images are annotated with lesions; a build's are not.
+        runs: Figures of one training per seed, by name, as ``Scores.figures`` and ``number_figures`` give them. Those
+            of lesions and numbers are left out where no image is annotated with them.
     """
 
     name: str
     real: int
-    scores: tuple[Scores, ...]
-    lesions: bool
+    runs: tuple[Mapping[str, float], ...]
 
     def figures(self) -> dict[str, float]:
-        """Means over seeds, by the names of ``Scores.figures``; of lesions only if there was something to learn."""
+        """Means over seeds."""
         return {name: float(values.mean()) for name, values in self._runs().items()}
 
     def spread(self) -> dict[str, float]:
         """Standard deviations over seeds; empty for a single one."""
-        if len(self.scores) == 1:
+        if len(self.runs) == 1:
             return {}
         return {name: float(values.std(ddof=1)) for name, values in self._runs().items()}
 
     def _runs(self) -> dict[str, NDArray[np.float64]]:
-        runs = [each.figures() for each in self.scores]
-        names = [name for name in runs[0] if self.lesions or name != "lesion_iou"]
-        return {name: np.array([run[name] for run in runs]) for name in names}
+        return {name: np.array([run[name] for run in self.runs]) for name in self.runs[0]}
 
 
 def parse_counts(text: str) -> tuple[int | None, ...]:
@@ -110,7 +113,8 @@ def measure_photos(study: PhotoStudy) -> list[Arm]:
         raise SpecError(key="--real", file=study.train, found=f"{len(real)} photographs", expected=f"at least {wanted}")
     _require_apart(study, real, test)
     synthetic = read_synthetic(study.synthetic, study.images, study.size)
-    return list(_arms(study, synthetic, real, test))
+    numbered = None if study.numbered is None else read_synthetic(study.numbered, _MOST_NUMBERED, study.size)
+    return list(_arms(study, synthetic, real, _Tests(test, numbered)))
 
 
 def _require_apart(study: PhotoStudy, real: LabelledImages, test: LabelledImages) -> None:
@@ -122,22 +126,39 @@ def _require_apart(study: PhotoStudy, real: LabelledImages, test: LabelledImages
             raise SpecError(key="test", file=study.test, found=found, expected="other photographs")
 
 
-def _arms(study: PhotoStudy, synthetic: LabelledImages, real: LabelledImages, test: LabelledImages) -> Iterator[Arm]:
-    yield _arm("synthetic", 0, study, test, partial(_sets, lambda _: synthetic, ()))
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    """What networks are scored on: photographs of teeth and lesions, and others with tooth numbers."""
+
+    photos: LabelledImages
+    numbered: LabelledImages | None
+
+
+def _arms(study: PhotoStudy, synthetic: LabelledImages, real: LabelledImages, tests: _Tests) -> Iterator[Arm]:
+    yield _arm("synthetic", 0, study, tests, partial(_sets, lambda _: synthetic, ()))
     for number in dict.fromkeys(len(real) if count is None else count for count in study.counts):
         some = partial(_some, real, number)
-        yield _arm(f"real {number}", number, study, test, partial(_sets, some, ()))
-        yield _arm(f"both {number}", number, study, test, partial(_sets, some, (synthetic,)))
+        yield _arm(f"real {number}", number, study, tests, partial(_sets, some, ()))
+        yield _arm(f"both {number}", number, study, tests, partial(_sets, some, (synthetic,)))
 
 
-def _arm(name: str, number: int, study: PhotoStudy, test: LabelledImages, sets: _Sets) -> Arm:
-    scores, lesions = [], False
+def _arm(name: str, number: int, study: PhotoStudy, tests: _Tests, sets: _Sets) -> Arm:
+    runs = []
     for seed in study.seeds:
         learnt = sets(seed)
         network = train_network(learnt, study.training, seed, f"{name}, seed {seed}")
-        scores.append(score(predict(network, test.images), test))
-        lesions = any((images.lesion != IGNORE).any() for images in learnt)
-    return Arm(name, number, tuple(scores), lesions)
+        runs.append(_figures(network, learnt, tests))
+    return Arm(name, number, tuple(runs))
+
+
+def _figures(network: PhotoNetwork, learnt: Sequence[LabelledImages], tests: _Tests) -> dict[str, float]:
+    figures = score(predict(network, tests.photos.images), tests.photos).figures()
+    if not any((images.lesion != IGNORE).any() for images in learnt):
+        figures.pop("lesion_iou")
+    if tests.numbered is not None and any(images.has_numbers for images in learnt):
+        found = predict(network, tests.numbered.images)
+        figures |= number_figures(found[:, NUMBERS:], tests.numbered.numbers)
+    return figures
 
 
 def _sets(some: Callable[[int], LabelledImages], others: tuple[LabelledImages, ...], seed: int) -> list[LabelledImages]:
@@ -154,7 +175,7 @@ def study_figures(arms: list[Arm]) -> dict[str, float]:
 
     Returns:
         ``FIGURE_synthetic``, and ``FIGURE_real_N`` and ``FIGURE_both_N`` per number of photographs, with their
-        deviations over several seeds as ``..._sd``; FIGURE is one of ``Scores.figures``.
+        deviations over several seeds as ``..._sd``; FIGURE is one of ``Arm.runs``.
     """
     figures: dict[str, float] = {}
     for arm in arms:
@@ -166,10 +187,11 @@ def study_figures(arms: list[Arm]) -> dict[str, float]:
 
 def study_table(arms: list[Arm]) -> list[str]:
     """Lines of a Markdown table, one per arm."""
-    lines = [f"| learnt from | {' | '.join(_COLUMNS.values())} |", "|---|---|---|---|---|"]
+    columns = {name: title for name, title in _COLUMNS.items() if any(name in arm.figures() for arm in arms)}
+    lines = [f"| learnt from | {' | '.join(columns.values())} |", "|---" * (len(columns) + 1) + "|"]
     for arm in arms:
         mean, spread = arm.figures(), arm.spread()
-        cells = [_cell(mean.get(name), spread.get(name)) for name in _COLUMNS]
+        cells = [_cell(mean.get(name), spread.get(name)) for name in columns]
         lines.append(f"| {arm.name} | {' | '.join(cells)} |")
     return lines
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from pydantic import BaseModel, Field, ValidationError
 
 from dentgen.conditions.images import opaque_colours, read_image
+from dentgen.conditions.labels import IGNORE
 from dentgen.errors import ConditionError, found_and_expected
 from dentgen.evaluation.photos.labelled_images import Labelled, LabelledImages, fitted, stacked
 
@@ -83,7 +84,8 @@ def _photo(annotation: Path, image: Path, size: int) -> Labelled:
         else:
             lesion[mask] = 1
     tooth = ((instances > 0) | (lesion > 0)).astype(np.uint8)
-    return fitted((annotation.stem, pixels, tooth, instances, lesion), size)
+    unknown = np.full(shape, IGNORE, np.uint8)
+    return fitted((annotation.stem, pixels, tooth, instances, lesion, unknown), size)
 
 
 def _polygons(file: Path) -> list[_Polygon]:

@@ -14,12 +14,14 @@ from tqdm import tqdm
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.photos.augmentation import augmented
 from dentgen.evaluation.photos.labelled_images import LabelledImages
-from dentgen.evaluation.photos.network import Encoder, PhotoNetwork
+from dentgen.evaluation.photos.network import NUMBERS, Encoder, PhotoNetwork
+from dentgen.evaluation.photos.tooth_numbers import mirrored_back, number_loss, number_probabilities
 from dentgen.seeding import fresh_weights, numpy_generator
 
 #: Weights of the losses of tooth, border and lesion, and of pixels that are one: borders and lesions are rare.
 _LOSS_WEIGHTS = (1.0, 0.5, 0.5)
 _PIXEL_WEIGHTS = (1.0, 8.0, 10.0)
+_NUMBER_WEIGHT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,14 @@ def train_network(sets: list[LabelledImages], settings: TrainingSettings, seed: 
 
 @torch.no_grad()
 def predict(network: PhotoNetwork, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Probabilities (n, 3, S, S) of tooth, border and lesion, the mean of every image and its mirror image."""
+    """Probabilities (n, channels, S, S) by ``network``'s channels, the mean of every image and its mirror image."""
     found = []
     for start in range(0, len(images), 16):
         batch = _tensor(images[start : start + 16])
-        there, mirrored = (torch.sigmoid(network(each)) for each in (batch, batch.flip(-1)))
-        found.append(((there + mirrored.flip(-1)) / 2).numpy())
+        there, mirrored = network(batch), network(batch.flip(-1))
+        maps = torch.sigmoid(there[:, :NUMBERS]) + torch.sigmoid(mirrored[:, :NUMBERS]).flip(-1)
+        numbers = number_probabilities(there[:, NUMBERS:]) + mirrored_back(number_probabilities(mirrored[:, NUMBERS:]))
+        found.append((torch.cat([maps, numbers], 1) / 2).numpy())
     return np.concatenate(found)
 
 
@@ -83,7 +87,7 @@ def _batch(
     for part, border in zip(sets, borders, strict=True):
         index = rng.integers(len(part), size=count // len(sets))
         images.append(part.images[index])
-        labels.append(np.stack([part.tooth[index], border[index], part.lesion[index]], 1))
+        labels.append(np.stack([part.tooth[index], border[index], part.lesion[index], part.numbers[index]], 1))
     return augmented(_tensor(np.concatenate(images)), torch.from_numpy(np.concatenate(labels)), rng)
 
 
@@ -92,7 +96,9 @@ def _tensor(images: NDArray[np.uint8]) -> Tensor:
 
 
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of all maps, and the Dice loss of teeth, over annotated pixels."""
+    """Cross-entropy of all maps and of tooth numbers, and the Dice loss of teeth, over annotated pixels."""
+    numbers = _NUMBER_WEIGHT * number_loss(logits[:, NUMBERS:], labels[:, -1])
+    logits, labels = logits[:, :NUMBERS], labels[:, :-1]
     known = (labels != IGNORE).float()
     truth = (labels == 1).float()
     weight = logits.new_tensor(_PIXEL_WEIGHTS)[:, None, None]
@@ -100,4 +106,4 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     mean = each.sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp_min(1)
     share = torch.sigmoid(logits[:, 0]) * known[:, 0]
     overlap = (2 * (share * truth[:, 0]).sum() + 1) / (share.sum() + truth[:, 0].sum() + 1)
-    return (mean * logits.new_tensor(_LOSS_WEIGHTS)).sum() + 0.5 * (1 - overlap)
+    return (mean * logits.new_tensor(_LOSS_WEIGHTS)).sum() + 0.5 * (1 - overlap) + numbers

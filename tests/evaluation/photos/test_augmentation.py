@@ -32,3 +32,17 @@ def test_the_generator_decides() -> None:
     first, again, other = (augmented(images, labels, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_mirrored_teeth_change_sides() -> None:
+    images, labels = torch.zeros(24, 3, 64, 64), torch.zeros(24, 1, 64, 64, dtype=torch.uint8)
+    images[:, :, 24:40, 36:48] = 1.0  # on the right of the picture
+    labels[:, 0, 24:40, 36:48] = 23
+    found, moved = augmented(images, labels, np.random.default_rng(3))
+    columns = torch.arange(64.0)
+    sides = set()
+    for image, numbers in zip(found, moved[:, 0], strict=True):
+        (number,) = set(torch.unique(numbers).tolist()) - {0, IGNORE}
+        centre = float((image.mean((0, 1)) * columns).sum() / image.mean((0, 1)).sum())
+        sides.add((number, centre > 32))
+    assert sides == {(23, True), (13, False)}

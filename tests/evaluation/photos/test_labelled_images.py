@@ -26,13 +26,14 @@ def test_records_of_a_varied_set(tmp_path: Path) -> None:
         assert (found.images[place] == by_key[key].picture).all()
         assert ((found.tooth[place] == 1) == np.isin(maps["seg"], (2, 4))).all()
         assert (found.instances[place] == maps["fdi"]).all()
+        assert (found.numbers[place] == maps["fdi"]).all()
         assert ((found.lesion[place] == 1) == np.isin(maps["lesion"], (2, 3, 4))).all()
     assert len(read_synthetic(str(tmp_path), 1, 48)) == 1
 
 
 def test_without_a_lesion_map_lesions_are_unknown_and_appliances_hide_teeth() -> None:
     seg = np.array([[0, 2], [4, 5]], np.uint8)
-    _, _, tooth, _, lesion = labelled("k", np.zeros((2, 2, 3), np.uint8), seg, seg, None)
+    _, _, tooth, _, lesion, _ = labelled("k", np.zeros((2, 2, 3), np.uint8), seg, seg, None)
     assert tooth.tolist() == [[0, 1], [1, IGNORE]]
     assert (lesion == IGNORE).all()
 
@@ -42,7 +43,7 @@ def test_borders_lie_where_teeth_touch_and_nowhere_else() -> None:
     instances[0, 2:8, 1:5], instances[0, 2:8, 5:8], instances[0, 2:8, 9:11] = 7, 9, 3
     tooth = (instances > 0).astype(np.uint8)
     tooth[0, 11] = IGNORE
-    images = LabelledImages(("k",), np.zeros((1, 12, 12, 3), np.uint8), tooth, instances, tooth)
+    images = LabelledImages(("k",), np.zeros((1, 12, 12, 3), np.uint8), tooth, instances, tooth, tooth)
     border = images.borders()[0]
     assert (border[11] == IGNORE).all()
     assert (border[3:7, 4:6] == 1).all()
@@ -55,12 +56,13 @@ def test_maps_of_any_aspect_are_padded_like_their_image() -> None:
     seg = np.zeros((16, 32), np.uint8)
     seg[:, :16] = 2
     image = np.repeat((seg * 100)[..., None], 3, 2)
-    _, square, tooth, instances, lesion = fitted(labelled("k", image, seg, seg, None), 32)
+    _, square, tooth, instances, lesion, numbers = fitted(labelled("k", image, seg, seg, None), 32)
     assert square.shape == (32, 32, 3)
     assert (tooth[[0, -1]] == IGNORE).all()
     assert (lesion == IGNORE).all()
     assert ((tooth == 1) == (square[..., 0] == 200)).all()
     assert ((instances == 2) == (tooth == 1)).all()
+    assert (numbers[tooth == 1] == 2).all()
 
 
 def test_records_without_a_picture_are_named(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:

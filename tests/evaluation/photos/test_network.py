@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dentgen.evaluation.photos.network import PhotoNetwork
+from dentgen.evaluation.photos.network import NUMBERS, PhotoNetwork
+from dentgen.evaluation.photos.tooth_numbers import CHANNELS
 from dentgen.seeding import fresh_weights
 
 
@@ -16,7 +17,7 @@ def network() -> PhotoNetwork:
 
 
 def test_shapes_and_frozen_parts(network: PhotoNetwork) -> None:
-    assert network(torch.rand(2, 3, 64, 32)).shape == (2, 3, 64, 32)
+    assert network(torch.rand(2, 3, 64, 32)).shape == (2, NUMBERS + CHANNELS, 64, 32)
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     assert any("_conv_stem" in name for name in frozen)
     assert any("_blocks.2." in name for name in frozen)

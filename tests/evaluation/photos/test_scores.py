@@ -17,7 +17,7 @@ def truth() -> LabelledImages:
     lesion = np.zeros_like(tooth)
     lesion[0, 6:10, 4:8] = 1
     tooth[0, 30:] = lesion[0, 30:] = IGNORE
-    return LabelledImages(("k",), np.zeros((1, 32, 32, 3), np.uint8), tooth, instances, lesion)
+    return LabelledImages(("k",), np.zeros((1, 32, 32, 3), np.uint8), tooth, instances, lesion, np.zeros_like(tooth))
 
 
 def probabilities(labels: LabelledImages) -> np.ndarray:
@@ -28,7 +28,7 @@ def probabilities(labels: LabelledImages) -> np.ndarray:
 def test_the_truth_scores_one() -> None:
     labels = truth()
     assert score(probabilities(labels), labels).figures() == {
-        "iou": 1.0, "instance_f1": 1.0, "instance_count_error": 0.0, "lesion_iou": 1.0,
+        "iou": 1.0, "iou_close_ups": 1.0, "instance_f1": 1.0, "instance_count_error": 0.0, "lesion_iou": 1.0,
     }  # fmt: skip
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.photos import study as module
 from dentgen.evaluation.photos.labelled_images import LabelledImages
 from dentgen.evaluation.photos.network import PhotoNetwork
-from dentgen.evaluation.photos.scores import Scores
 from dentgen.evaluation.photos.study import Arm, PhotoStudy, measure_photos, parse_counts, study_figures, study_table
 from dentgen.evaluation.photos.training import TrainingSettings, train_network
 from dentgen.phantom.render import render_patient
@@ -56,12 +54,23 @@ def test_arms_and_their_images(places: PhotoStudy, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_not_annotated_has_no_figure(places: PhotoStudy) -> None:
-    none = np.zeros(1, np.int64)
-    scores = Scores(np.ones(1), none, none, none, none, none)
-    arm, learnt = (Arm("synthetic", 0, (scores,), lesions) for lesions in (False, True))
-    assert "lesion_iou_synthetic" not in study_figures([arm])
-    assert "lesion_iou_synthetic" in study_figures([learnt])
-    assert study_table([arm])[-1] == "| synthetic | 1.000 | 0.000 | 0.000 | not learnt |"
+    arm = Arm("synthetic", 0, ({"iou": 1.0, "instance_f1": 0.5},))
+    learnt = Arm("real 3", 3, ({"iou": 1.0, "instance_f1": 0.5, "lesion_iou": 0.25},))
+    assert study_figures([arm]) == {"iou_synthetic": 1.0, "instance_f1_synthetic": 0.5}
+    assert study_table([arm, learnt]) == [
+        "| learnt from | tooth IoU | single teeth F1 | lesion IoU |",
+        "|---|---|---|---|",
+        "| synthetic | 1.000 | 0.500 | not learnt |",
+        "| real 3 | 1.000 | 0.500 | 0.250 |",
+    ]
+
+
+def test_numbers_are_told_only_by_what_has_learnt_them(places: PhotoStudy) -> None:
+    numbered = replace(places, numbered=places.synthetic, counts=(1,), seeds=(0,))
+    synthetic, real, both = measure_photos(numbered)
+    for arm, learnt in ((synthetic, True), (real, False), (both, True)):
+        assert ("number_accuracy" in arm.figures()) == learnt, arm.name
+        assert "lesion_iou" in arm.figures() or arm.name == "synthetic", "the standard views have no lesion map"
 
 
 def test_counts_are_read() -> None:
