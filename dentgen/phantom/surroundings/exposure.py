@@ -67,7 +67,7 @@ def sample_exposure(strength: float, black: float, rng: np.random.Generator) -> 
         motion_px=(rng.uniform(2, 7) if shaken else 0.0) * np.array([np.sin(angle), np.cos(angle)]),
         noise=float(abs(rng.normal(0, 0.012)) * strength),
         fog=float(rng.uniform(0.05, 0.3) * (rng.random() < 0.07) * strength),
-        contrast=float(np.exp(rng.normal(0, 0.14) * strength)),
+        contrast=float(np.exp(rng.normal(0.06, 0.14) * strength)),
         quality=int(rng.integers(45, 96)) if rng.random() < 0.6 * strength else 100,
     )
 

@@ -21,6 +21,8 @@ _SIDE_OF: Final[dict[View, int]] = {"left": 1, "right": -1}
 _LARGEST_YAW_DEG: Final = 72.0
 #: Share of close-ups that are turned by any angle; others are held about level.
 _TURNED_SHARE: Final = 0.15
+#: How much more often a molar is looked at than another tooth.
+_MOLAR_WEIGHT: Final = 2.5
 
 
 def framed_camera(
@@ -85,10 +87,11 @@ def _in_reach(view: View, arch: DentalArch) -> list[Slot]:
 
 
 def _close_up(slots: Sequence[Slot], rng: np.random.Generator) -> tuple[Sequence[Slot], float]:
-    """One to six neighbours and the width of the picture, mm; small numbers are more frequent."""
-    count = min(len(slots), 1 + int(rng.choice(6, p=(0.22, 0.24, 0.2, 0.14, 0.1, 0.1))))
-    first = int(rng.integers(len(slots) - count + 1))
-    chosen = slots[first : first + count]
+    """One to six neighbours and the width of the picture, mm; few teeth and molars are more frequent."""
+    count = min(len(slots), 1 + int(rng.choice(6, p=(0.14, 0.28, 0.24, 0.16, 0.1, 0.08))))
+    groups = [slots[first : first + count] for first in range(len(slots) - count + 1)]
+    weights = np.array([np.mean([_MOLAR_WEIGHT if slot.form >= 6 else 1.0 for slot in group]) for group in groups])
+    chosen = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
     return chosen, float(np.clip(sum(slot.width_mm for slot in chosen) + rng.uniform(1.0, 9.0), 8.0, 50.0))
 
 
@@ -119,7 +122,7 @@ def _outside(framing: Framing, view: View, patient: Patient, opening_mm: float, 
     side = _SIDE_OF.get(view, 0)
     yaw = rng.normal(0, 6) if side == 0 else side * rng.uniform(8, 38)
     axes = camera_axes(*np.deg2rad([yaw, rng.normal(2, 6), rng.normal(0, 3)]))
-    width = rng.uniform(62, 88) if framing == "smile" else rng.uniform(96, 150)
+    width = rng.uniform(48, 80) if framing == "smile" else rng.uniform(84, 150)
     centre = np.array([side * 5.0, -0.5 * opening_mm + rng.normal(1, 2), patient.front_mm - 6])
     if framing == "face":
         centre[1] += rng.normal(-2, 7)

@@ -26,7 +26,7 @@ class Mix(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     framings: dict[Framing, Annotated[float, Field(ge=0)]] = Field(
-        default={"clinical": 0.26, "close-up": 0.34, "quadrant": 0.12, "smile": 0.14, "face": 0.14},
+        default={"clinical": 0.2, "close-up": 0.36, "quadrant": 0.08, "smile": 0.22, "face": 0.14},
         description="Weight of every framing. Occlusal views have no smiles and faces: these become clinical ones.",
     )
     props: dict[Prop, Share] = Field(
