@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from dentgen.conditions.labels import INSTRUMENT
@@ -16,7 +17,7 @@ from dentgen.pipeline.run import build
 from dentgen.shards.reader import read_samples
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
 
-AUGMENT = {"exposure": 0.3, "noise": 0.02, "jpeg": 70, "occluder": 1.0}
+AUGMENT: dict[str, object] = {"exposure": 0.3, "noise": 0.02, "jpeg": 70, "occluder": 1.0}
 Members = dict[str, dict[str, bytes]]
 
 
@@ -47,5 +48,5 @@ def test_an_augmented_build_is_consistent_and_can_be_repaired(tmp_path: Path, de
     assert shard_bytes(out) == before
 
 
-def picture(content: bytes) -> np.ndarray:
+def picture(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)))
