@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ def benchmark_training(
     device: torch.device,
     steps: int,
     work: Path,
+    file: Path | None,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Train a few steps of every spec, one bundle per precision.
@@ -42,6 +44,7 @@ def benchmark_training(
         device: Where they train.
         steps: Timed steps.
         work: Folder for the bundles.
+        file: JSON file, written after every spec; None writes none.
         log: Called with a line per spec.
 
     Returns:
@@ -65,6 +68,8 @@ def benchmark_training(
                 found = {"failures": f"{type(error).__name__}: {str(error)[:300]}"}
             for name, value in found.items():
                 figures[name].setdefault(path.stem, {})[dtype] = value
+            if file is not None:
+                file.write_text(json.dumps(figures, indent=1) + "\n")
             log(f"{path.stem}, {dtype}: {found}")
     return figures
 

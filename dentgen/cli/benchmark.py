@@ -250,7 +250,7 @@ def training(
     files = [specs / f"{name}.yaml" for name in MINIATURE_SPECS] if specs.is_dir() else [specs]
     figures = benchmark_training(
         files, (f"source.path={source}", f"conditions.size={size}", "stream=true"), dtypes.split(","),
-        device=torch.device(device), steps=steps, work=Path(work), log=log_line,
+        device=torch.device(device), steps=steps, work=Path(work), file=json, log=log_line,
     )  # fmt: skip
     print_figures(figures, json)
     if figures["failures"]:

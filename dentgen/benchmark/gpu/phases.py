@@ -43,6 +43,7 @@ class Scale:
         slots: Values of ``engine.slots``; the first is used where only one is measured.
         settings: Further settings of the engine's phases.
         steps: Timed training steps of every recipe and precision.
+        dtypes: Precisions of training; the first is the miniature's.
     """
 
     device: str
@@ -52,11 +53,19 @@ class Scale:
     slots: tuple[int, ...]
     settings: tuple[str, ...]
     steps: int
+    dtypes: tuple[str, ...]
 
 
-GPU: Final = Scale("cuda", "sd15", 256, _RECORDS, (16, 32, 48), (), 12)
+GPU: Final = Scale("cuda", "sd15", 256, _RECORDS, (16, 32, 48), (), 12, ("bfloat16", "float16"))
 REHEARSAL: Final = Scale(
-    "cpu", "miniature", 64, _FEW, (1, 2), ("sampling.steps=2", "conditions.size=64", "engine.threads=1"), 1
+    "cpu",
+    "miniature",
+    64,
+    _FEW,
+    (1, 2),
+    ("sampling.steps=2", "conditions.size=64", "engine.threads=1"),
+    1,
+    ("bfloat16",),
 )
 
 
@@ -87,16 +96,17 @@ def _engine(scale: Scale, name: str, seconds: float, *options: str) -> Phase:
 def precision_phase(scale: Scale, specs: Path, folder: Path) -> Phase:
     """Seconds per step of every training spec under every precision."""
     options = ("--specs", str(specs), "--source", str(folder / "phantoms"), "--size", str(scale.size))
-    steps = ("--device", scale.device, "--steps", str(scale.steps), "--work", str(folder / "precision"))
-    return Phase("training-steps", ("benchmark", "training", *options, *steps), 75)
+    steps = ("--device", scale.device, "--steps", str(scale.steps), "--dtypes", ",".join(scale.dtypes))
+    work = ("--work", str(folder / "precision"))
+    return Phase("training-steps", ("benchmark", "training", *options, *steps, *work), 90)
 
 
-def training_phase(scale: Scale, spec: Path, folder: Path, *, steps: int, dtype: str, seconds: float) -> Phase:
+def training_phase(scale: Scale, spec: Path, folder: Path, *, steps: int, seconds: float) -> Phase:
     """One part of the miniature, trained for as many steps as fit into its time."""
     settings = {
         "source.path": folder / "phantoms", "bundle": folder / "miniature", "checkpoints": folder / "train" / spec.stem,
-        "conditions.size": scale.size, "steps": steps, "warmup": min(100, max(1, steps // 10)), "dtype": dtype,
-        "device": scale.device, "validate_steps": "null", "log_steps": max(1, min(50, steps // 4)),
+        "conditions.size": scale.size, "steps": steps, "warmup": min(100, max(1, steps // 10)),
+        "dtype": scale.dtypes[0], "device": scale.device, "validate_steps": "null", "log_steps": max(1, min(50, steps // 4)),
         "checkpoint_seconds": 30,
     }  # fmt: skip
     overrides = (part for key, value in settings.items() for part in ("--set", f"{key}={value}"))

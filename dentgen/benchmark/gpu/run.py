@@ -28,8 +28,8 @@ from dentgen.models.pieces import write_pieces
 _SECONDS_TO_END: Final = 15.0
 #: Kept of the whole time for packing, and of a training's for starting and exporting.
 _PACKING_SECONDS, _OVERHEAD_SECONDS = 15.0, 12.0
-#: Training precision of the miniature.
-_DTYPE: Final = "bfloat16"
+#: Left to the renderer when the engine is measured.
+_RENDERING_SECONDS: Final = 45.0
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def run_gpu_minutes(
     with _Background(rendering(scale, work), out) as phantoms:
         for phase in engine_phases(scale):
             report.add(phase.name, run_phase(phase, out, deadline, log))
-        report.add("phantoms", phantoms.wait(deadline))
+        report.add("phantoms", phantoms.wait(min(deadline, time.monotonic() + _RENDERING_SECONDS)))
     measured = run_phase(precision_phase(scale, specs, work), out, deadline, log)
     report.add("training-steps", measured)
     _train(scale, specs, out, work, deadline, report, log)
@@ -136,11 +136,11 @@ def _train(
     rates = report.phases["training-steps"].get("figures", {}).get("seconds_per_step", {})
     left = max(0.0, deadline - time.monotonic())
     for name, seconds in divided(left).items():
-        per_step = rates.get(name, {}).get(_DTYPE)
+        per_step = rates.get(name, {}).get(scale.dtypes[0])
         if per_step is None:
             report.add(f"train-{name}", {"code": None, "seconds": 0.0, "skipped": "its steps were not measured"})
             continue
         steps = max(1, int((seconds - _OVERHEAD_SECONDS) / per_step))
         spec = specs / f"{name}.yaml"
-        phase = training_phase(scale, spec, work, steps=steps, dtype=_DTYPE, seconds=1.3 * seconds + _OVERHEAD_SECONDS)
+        phase = training_phase(scale, spec, work, steps=steps, seconds=1.3 * seconds + _OVERHEAD_SECONDS)
         report.add(phase.name, {**run_phase(phase, out, deadline, log), "steps": steps})
