@@ -73,7 +73,7 @@ def run_gpu_minutes(
     with _Background(rendering(scale, work), out) as phantoms:
         for phase in engine_phases(scale):
             report.add(phase.name, run_phase(phase, out, deadline, log))
-        report.add("phantoms", phantoms.wait(min(deadline, time.monotonic() + _RENDERING_SECONDS)))
+        report.add("phantoms", phantoms.wait(min(deadline, time.monotonic() + scale.patience * _RENDERING_SECONDS)))
     measured = run_phase(precision_phase(scale, specs, work), out, deadline, log)
     report.add("training-steps", measured)
     _train(scale, specs, out, work, deadline, report, log)
@@ -140,7 +140,7 @@ def _train(
         if per_step is None:
             report.add(f"train-{name}", {"code": None, "seconds": 0.0, "skipped": "its steps were not measured"})
             continue
-        steps = max(1, int((seconds - _OVERHEAD_SECONDS) / per_step))
+        steps = min(scale.most_steps, max(1, int((seconds - _OVERHEAD_SECONDS) / per_step)))
         spec = specs / f"{name}.yaml"
         phase = training_phase(scale, spec, work, steps=steps, seconds=1.3 * seconds + _OVERHEAD_SECONDS)
         report.add(phase.name, {**run_phase(phase, out, deadline, log), "steps": steps})

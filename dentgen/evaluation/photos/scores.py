@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ class Scores:
         matched, found, true: (n,) teeth that match one of the labels with an IoU above 0.5, predicted teeth, and
             labelled ones.
         lesion_hits, lesion_union: (n,) pixels in both prediction and label, and in either.
+        lesion_precision: Average precision of lesion pixels over all photographs.
     """
 
     tooth_iou: NDArray[np.float64]
@@ -34,6 +36,7 @@ class Scores:
     true: NDArray[np.int64]
     lesion_hits: NDArray[np.int64]
     lesion_union: NDArray[np.int64]
+    lesion_precision: float
 
     def figures(self) -> dict[str, float]:
         """Means over the photographs.
@@ -41,7 +44,9 @@ class Scores:
         Returns:
             ``iou`` of teeth; ``iou_close_ups``, the same over photographs of at most four teeth, if there are any;
             ``instance_f1``, the F1 of single teeth at an IoU of 0.5 over all photographs, and
-            ``instance_count_error``, the mean difference in number; ``lesion_iou`` over all pixels.
+            ``instance_count_error``, the mean difference in number; ``lesion_iou`` and ``lesion_ap``, the average
+            precision, over all pixels. The latter needs no threshold, so it does not depend on how frequent lesions
+            were in training.
         """
         matched = int(self.matched.sum())
         close = (self.true > 0) & (self.true <= _CLOSE_UP_TEETH)
@@ -51,6 +56,7 @@ class Scores:
             "instance_f1": 2 * matched / max(int(self.found.sum() + self.true.sum()), 1),
             "instance_count_error": float(np.abs(self.found - self.true).mean()),
             "lesion_iou": float(self.lesion_hits.sum() / max(int(self.lesion_union.sum()), 1)),
+            "lesion_ap": self.lesion_precision,
         }
 
 
@@ -62,8 +68,25 @@ def score(probabilities: NDArray[np.float32], truth: LabelledImages) -> Scores:
         truth: The n labelled photographs.
     """
     rows = [_score_one(each, truth, place) for place, each in enumerate(probabilities)]
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return Scores(*columns)
+    iou, matched, found, true, hits, union = (np.array(column) for column in zip(*rows, strict=True))
+    known = truth.lesion != IGNORE
+    precision = average_precision(probabilities[:, 2][known], truth.lesion[known] == YES)
+    return Scores(iou, matched, found, true, hits, union, precision)
+
+
+def average_precision(probabilities: NDArray[np.floating[Any]], truth: NDArray[np.bool_]) -> float:
+    """Mean precision over all true elements, each at the threshold of its own probability; 0 if none is true.
+
+    Args:
+        probabilities: (m,).
+        truth: (m,).
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ranked, values = truth[order], probabilities[order]
+    last = np.append(values[1:] != values[:-1], True)  # equal probabilities share one threshold
+    hits, found = np.cumsum(ranked)[last], np.flatnonzero(last) + 1
+    gained = np.diff(hits, prepend=0)
+    return float((gained * hits / found).sum() / max(int(truth.sum()), 1))
 
 
 def _score_one(

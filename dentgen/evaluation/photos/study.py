@@ -23,7 +23,8 @@ from dentgen.seeding import numpy_generator
 #: Columns of the table by figure.
 _COLUMNS: Final = {
     "iou": "tooth IoU", "iou_close_ups": "in close-ups", "instance_f1": "single teeth F1",
-    "instance_count_error": "error in their count", "lesion_iou": "lesion IoU", "number_accuracy": "tooth numbers told",
+    "instance_count_error": "error in their count", "lesion_iou": "lesion IoU", "lesion_ap": "lesion AP",
+    "number_accuracy": "tooth numbers told",
     "number_type_accuracy": "types told",
 }  # fmt: skip
 _MOST_NUMBERED: Final = 1000
@@ -154,7 +155,7 @@ def _arm(name: str, number: int, study: PhotoStudy, tests: _Tests, sets: _Sets) 
 def _figures(network: PhotoNetwork, learnt: Sequence[LabelledImages], tests: _Tests) -> dict[str, float]:
     figures = score(predict(network, tests.photos.images), tests.photos).figures()
     if not any((images.lesion != IGNORE).any() for images in learnt):
-        figures.pop("lesion_iou")
+        figures = {name: value for name, value in figures.items() if not name.startswith("lesion")}
     if tests.numbered is not None and any(images.has_numbers for images in learnt):
         found = predict(network, tests.numbered.images)
         figures |= number_figures(found[:, NUMBERS:], tests.numbered.numbers)

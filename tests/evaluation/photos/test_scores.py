@@ -7,7 +7,7 @@ import pytest
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.photos.labelled_images import LabelledImages
-from dentgen.evaluation.photos.scores import score, separate_teeth
+from dentgen.evaluation.photos.scores import average_precision, score, separate_teeth
 
 
 def truth() -> LabelledImages:
@@ -28,7 +28,8 @@ def probabilities(labels: LabelledImages) -> np.ndarray:
 def test_the_truth_scores_one() -> None:
     labels = truth()
     assert score(probabilities(labels), labels).figures() == {
-        "iou": 1.0, "iou_close_ups": 1.0, "instance_f1": 1.0, "instance_count_error": 0.0, "lesion_iou": 1.0,
+        "iou": 1.0, "iou_close_ups": 1.0, "instance_f1": 1.0, "instance_count_error": 0.0,
+        "lesion_iou": 1.0, "lesion_ap": 1.0,
     }  # fmt: skip
 
 
@@ -62,3 +63,13 @@ def test_specks_are_no_teeth() -> None:
     assert numbers.max() == 1
     assert (numbers > 0).sum() == 400, "a speck is no part of a tooth far from it, either"
     assert (separate_teeth(np.zeros_like(tooth), np.zeros_like(tooth)) == 0).all()
+
+
+def test_average_precision_by_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.integers(0, 12, 300).astype(np.float32) / 12
+    truth = rng.random(300) < 0.2
+    precisions = [truth[probabilities >= own].mean() for own in probabilities[truth]]
+    assert average_precision(probabilities, truth) == pytest.approx(np.mean(precisions))
+    assert average_precision(truth.astype(np.float32), truth) == 1.0
+    assert average_precision(probabilities, np.zeros(300, bool)) == 0.0

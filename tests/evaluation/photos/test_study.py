@@ -70,7 +70,7 @@ def test_numbers_are_told_only_by_what_has_learnt_them(places: PhotoStudy) -> No
     synthetic, real, both = measure_photos(numbered)
     for arm, learnt in ((synthetic, True), (real, False), (both, True)):
         assert ("number_accuracy" in arm.figures()) == learnt, arm.name
-        assert "lesion_iou" in arm.figures() or arm.name == "synthetic", "the standard views have no lesion map"
+        assert "lesion_ap" in arm.figures() or arm.name == "synthetic", "the standard views have no lesion map"
 
 
 def test_counts_are_read() -> None:
