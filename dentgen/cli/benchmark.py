@@ -227,6 +227,7 @@ def training(
     dtypes: Annotated[str, typer.Option(metavar="NAME,NAME", help="Precisions.")] = "float32,bfloat16",
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where networks train.")] = "cpu",
     steps: Annotated[int, typer.Option(min=1, help="Timed steps of every recipe and precision.")] = 5,
+    set_: Overrides = None,
     work: Work = "work/benchmark-training",
     json: JsonFile = None,
 ) -> None:
@@ -249,7 +250,7 @@ def training(
     clean(Path(work))
     files = [specs / f"{name}.yaml" for name in MINIATURE_SPECS] if specs.is_dir() else [specs]
     figures = benchmark_training(
-        files, (f"source.path={source}", f"conditions.size={size}", "stream=true"), dtypes.split(","),
+        files, (f"source.path={source}", f"conditions.size={size}", "stream=true", *(set_ or ())), dtypes.split(","),
         device=torch.device(device), steps=steps, work=Path(work), file=json, log=log_line,
     )  # fmt: skip
     print_figures(figures, json)

@@ -46,6 +46,7 @@ class Scale:
         settings: Further settings of the engine's phases.
         steps: Timed training steps of every recipe and precision.
         dtypes: Precisions of training; the first is the miniature's.
+        training: Further settings of all trainings.
         patience: Factor of all time limits.
         most_steps: Largest number of steps of the miniature's trainings.
     """
@@ -60,6 +61,7 @@ class Scale:
     settings: tuple[str, ...]
     steps: int
     dtypes: tuple[str, ...]
+    training: tuple[str, ...] = ()
     patience: float = 1.0
     most_steps: int = 100_000
 
@@ -67,7 +69,8 @@ class Scale:
 GPU: Final = Scale("cuda", "sd15", 256, _RECORDS, (16, 32, 48), (4, 1), ("kl", "tiny"), (), 12, ("bfloat16", "float16"))
 REHEARSAL: Final = Scale(
     "cpu", "miniature", 128, _FEW, (1, 2), (1,), ("kl",),
-    ("sampling.steps=2", "conditions.size=64", "engine.threads=1"), 1, ("bfloat16",), patience=10, most_steps=2,
+    ("sampling.steps=2", "conditions.size=64", "engine.threads=1"), 1, ("bfloat16",),
+    training=("batch=2",), patience=10, most_steps=2,
 )  # fmt: skip
 
 
@@ -93,21 +96,24 @@ def engine_phases(scale: Scale) -> list[Phase]:
     ]
 
 
+def _set(settings: Sequence[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
 def _listed(values: Sequence[object]) -> str:
     return ",".join(map(str, values))
 
 
 def _engine(scale: Scale, name: str, seconds: float, *options: str) -> Phase:
     common = ("--model", scale.model, "--device", scale.device, "--times", "1", "--rounds", "1")
-    settings = (part for setting in scale.settings for part in ("--set", setting))
-    return Phase(name, ("benchmark", "engine", *common, *options, *settings), scale.patience * seconds)
+    return Phase(name, ("benchmark", "engine", *common, *options, *_set(scale.settings)), scale.patience * seconds)
 
 
 def precision_phase(scale: Scale, specs: Path, folder: Path) -> Phase:
     """Seconds per step of every training spec under every precision."""
     options = ("--specs", str(specs), "--source", str(folder / "phantoms"), "--size", str(scale.size))
     steps = ("--device", scale.device, "--steps", str(scale.steps), "--dtypes", ",".join(scale.dtypes))
-    work = ("--work", str(folder / "precision"))
+    work = ("--work", str(folder / "precision"), *_set(scale.training))
     return Phase("training-steps", ("benchmark", "training", *options, *steps, *work), scale.patience * 90)
 
 
@@ -119,7 +125,7 @@ def training_phase(scale: Scale, spec: Path, folder: Path, *, steps: int, second
         "dtype": scale.dtypes[0], "device": scale.device, "validate_steps": "null",
         "log_steps": max(1, min(50, steps // 4)), "checkpoint_seconds": 30,
     }  # fmt: skip
-    overrides = (part for key, value in settings.items() for part in ("--set", f"{key}={value}"))
+    overrides = _set([*(f"{key}={value}" for key, value in settings.items()), *scale.training])
     return Phase(f"train-{spec.stem}", ("train", str(spec), *overrides), scale.patience * seconds, figures=False)
 
 

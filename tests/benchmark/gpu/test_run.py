@@ -22,7 +22,7 @@ SPECS = ROOT / "jobs" / "miniature"
 @pytest.mark.slow
 def test_a_rehearsal_runs_every_phase_and_trains_a_bundle(tmp_path: Path) -> None:
     out, lines = tmp_path / "out", list[str]()
-    assert run_gpu_minutes(REHEARSAL, SPECS, out, tmp_path / "work", 900, lines.append), lines
+    assert run_gpu_minutes(REHEARSAL, SPECS, out, tmp_path / "work", 1800, lines.append), lines
     phases = json.loads((out / "figures.json").read_text())["phases"]
     names = [phase.name for phase in engine_phases(REHEARSAL)]
     assert list(phases) == [*names, "phantoms", "training-steps", *(f"train-{name}" for name in MINIATURE_SPECS)]
