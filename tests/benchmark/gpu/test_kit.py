@@ -39,7 +39,7 @@ main()
 """
 SPEC = ("--set", "bundle={work}/bundle", "--set", "checkpoints={work}/train", "--set", "source.path={work}/phantoms",
         "--set", "conditions.size=64", "--set", "steps=1", "--set", "batch=2", "--set", "crop=null",
-        "--set", "perceptual=0", "--set", "source.split=null")  # fmt: skip
+        "--set", "source.split=null")  # fmt: skip
 
 
 @pytest.mark.slow
