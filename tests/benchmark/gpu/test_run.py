@@ -9,11 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dentgen.benchmark.gpu.phases import GPU, MINIATURE_SPECS, REHEARSAL, Phase, divided, engine_phases
+from dentgen.benchmark.gpu.phases import MINIATURE_SPECS, REHEARSAL, Phase, engine_phases
 from dentgen.benchmark.gpu.run import run_gpu_minutes, run_phase
 from dentgen.models.bundle import load_bundle
 from dentgen.models.pieces import join_pieces
-from dentgen.spec.train import read_train_spec
 from tests.conftest import ROOT
 
 SPECS = ROOT / "jobs" / "miniature"
@@ -49,13 +48,3 @@ def test_a_phase_that_fails_says_so(tmp_path: Path) -> None:
     )
     assert result["code"] == 2
     assert "none.yaml" in (tmp_path / "wrong.log").read_text()
-
-
-def test_time_is_divided_completely() -> None:
-    assert sum(divided(300).values()) == pytest.approx(300)
-
-
-def test_the_specs_are_those_of_the_repository() -> None:
-    recipes = [read_train_spec(SPECS / f"{name}.yaml").recipe for name in MINIATURE_SPECS]
-    assert recipes == ["autoencoder", "base", "adapter", "lcm-lora", "decoder", "adapter", "adapter"]
-    assert sum(phase.seconds for phase in engine_phases(GPU)) <= 240

@@ -16,7 +16,7 @@ from dentgen.phantom.surroundings.outside import sample_outside
 from dentgen.seeding import numpy_generator
 
 SIZE = 64
-MIX = Mix(props={"probe": 0.3, "mirror": 0.3, "suction": 0.3, "finger": 0.3, "cotton": 0.3}, dam=0.5, disease=1.0)
+MIX = Mix(props={"probe": 0.3, "mirror": 0.3, "suction": 0.3, "finger": 0.3, "cotton": 0.3}, dam=1.0, disease=1.0)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The kit for a GPU machine carries everything that such a machine lacks."""
+"""Phases fit into their minutes, and the kit carries everything that a GPU machine lacks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from dentgen.benchmark.gpu.phases import GPU, MINIATURE_SPECS, divided, engine_phases
+from dentgen.spec.train import read_train_spec
 from tests.conftest import ROOT
 
+SPECS = ROOT / "jobs" / "miniature"
 #: Distributions of a machine that is set up for torch and transformers.
 PRESENT = frozenset((  # noqa: SIM905
     "accelerate annotated-doc anyio certifi charset-normalizer click colorama filelock fsspec h11 hf-xet httpcore "
@@ -60,3 +63,13 @@ def test_the_kit_is_complete(tmp_path: Path) -> None:
         )
         run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
         assert run.returncode == 0, f"{command[0]}: {run.stdout[-800:]}\n{run.stderr[-2000:]}"
+
+
+def test_time_is_divided_completely() -> None:
+    assert sum(divided(300).values()) == pytest.approx(300)
+
+
+def test_the_specs_are_those_of_the_repository() -> None:
+    recipes = [read_train_spec(SPECS / f"{name}.yaml").recipe for name in MINIATURE_SPECS]
+    assert recipes == ["autoencoder", "base", "adapter", "lcm-lora", "decoder", "adapter", "adapter"]
+    assert sum(phase.seconds for phase in engine_phases(GPU)) <= 240
