@@ -224,7 +224,7 @@ def load_diffusers(model_class: Any, folder: Path, dtype: torch.dtype, **options
 
 
 def _check_numbers(folder: Path, config: Mapping[str, Any]) -> None:
-    for key in _NUMBERS & config.keys():
+    for key in sorted(_NUMBERS & config.keys()):
         value = config[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGEST_NUMBER:
             expected = f"a number above 0 and below {_LARGEST_NUMBER}"
