@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dentgen.conditions.labels import BACKGROUND, INSTRUMENT
+from dentgen.phantom.surroundings.exposure import jpeg_round_trip
+from dentgen.quality.srgb import to_linear, to_srgb
 from dentgen.records import ConditionRecord, GeneratedSample
 from dentgen.seeding import numpy_generator
 from dentgen.spec.augment import AugmentSpec
@@ -48,7 +48,7 @@ def augment(sample: GeneratedSample, spec: AugmentSpec) -> GeneratedSample:
     values = scene.values
     if spec.jpeg is not None:
         quality = int(rng.integers(spec.jpeg, _BEST_QUALITY + 1))
-        picture, values = _compressed(picture, quality), {**values, "jpeg": float(quality)}
+        picture, values = jpeg_round_trip(picture, quality), {**values, "jpeg": float(quality)}
     return replace(sample, request=replace(request, record=scene.record), picture=picture, augment=values)
 
 
@@ -65,11 +65,11 @@ def _photographed(scene: _Scene, spec: AugmentSpec, rng: np.random.Generator) ->
     """Exposure and colour in linear light, then contrast, blur and noise."""
     stops, warmth, contrast = (float(rng.normal(0, spread)) for spread in (spec.exposure, spec.colour, spec.contrast))
     blur, noise = (float(rng.uniform(0, most)) for most in (spec.blur, spec.noise))
-    linear = _to_linear(scene.picture) * 2.0**stops * np.exp([warmth, 0, -warmth])
+    linear = to_linear(scene.picture) * 2.0**stops * np.exp([warmth, 0, -warmth])
     if blur:
         sigma = blur * len(linear) / 256
         linear = gaussian_filter(linear, (sigma, sigma, 0))
-    picture = 0.5 + (_to_srgb(np.clip(linear, 0, 1)) - 0.5) * np.exp(contrast)
+    picture = 0.5 + (to_srgb(np.clip(linear, 0, 1)) - 0.5) * np.exp(contrast)
     if noise:
         picture = picture + rng.normal(0, noise, picture.shape)
     values = {"exposure": stops, "colour": warmth, "contrast": contrast, "blur": blur, "noise": noise}
@@ -121,18 +121,3 @@ def _hidden(record: ConditionRecord, where: NDArray[np.bool_], seg_class: int) -
         conditions[name] = changed
     fdi = None if record.fdi is None else np.where(where, 0, record.fdi).astype(np.uint8)
     return replace(record, conditions=conditions, fdi=fdi)
-
-
-def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file).convert("RGB"))
-
-
-def _to_linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IEC 61966-2-1."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

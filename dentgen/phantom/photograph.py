@@ -17,6 +17,7 @@ from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.scene import Surface
 from dentgen.phantom.surroundings.exposure import Exposure, blurred, compressed, exposed
 from dentgen.phantom.visible_surface import Sight
+from dentgen.quality.srgb import to_srgb
 
 #: Grey behind scan models, measured on the published renders of the original dental-image-generation project.
 SCAN_BACKGROUND: Final = 59
@@ -117,4 +118,4 @@ def _tone(image: FloatArray) -> FloatArray:
     """Compress highlights and apply the sRGB transfer function (IEC 61966-2-1)."""
     rolled_off = _SHOULDER + 0.4 * np.tanh((image - _SHOULDER) / _SHOULDER_WIDTH)  # approaches 1
     image = np.where(image > _SHOULDER, rolled_off, np.clip(image, 0, 1))
-    return np.where(image <= 0.0031308, 12.92 * image, 1.055 * np.maximum(image, 1e-9) ** (1 / 2.4) - 0.055)
+    return to_srgb(image)

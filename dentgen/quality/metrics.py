@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.quality.srgb import to_linear
+
 
 def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Confusion matrix of two label maps of the same shape.
@@ -53,8 +55,7 @@ def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _linear(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Decode sRGB to linear values, 0..1 (IEC 61966-2-1)."""
-    value = pixels.astype(np.float64) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return to_linear(pixels.astype(np.float64) / 255)
 
 
 def linear_to_lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -102,6 +102,11 @@ def compressed(picture: NDArray[np.uint8], exposure: Exposure, rng: np.random.Ge
     noisy = np.round(255 * share).astype(np.uint8)
     if exposure.quality == 100:
         return noisy
+    return jpeg_round_trip(noisy, exposure.quality)
+
+
+def jpeg_round_trip(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) as it is after compression."""
     file = io.BytesIO()
-    Image.fromarray(noisy).save(file, "JPEG", quality=exposure.quality)
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file).convert("RGB"))
