@@ -24,6 +24,7 @@ class Camera:
         eye: (3,) mm.
         distance_mm: Distance from eye to target.
         width_mm: Width of the field of view at the target.
+        bulge: Barrel distortion: how much farther than a straight lens it sees at the middle of an edge, as a share.
     """
 
     view: View
@@ -31,11 +32,16 @@ class Camera:
     eye: FloatArray
     distance_mm: float
     width_mm: float
+    bulge: float = 0.0
 
     def rays(self, column: FloatArray, row: FloatArray, size: int) -> FloatArray:
         """Unit world directions (n, 3) through pixel coordinates (n,), 0..size with pixel centres at .5."""
         half = self.width_mm / 2 / self.distance_mm
-        direction = np.stack([(2 * column / size - 1) * half, -(2 * row / size - 1) * half, -np.ones_like(column)], -1)
+        across, down = 2 * column / size - 1, 2 * row / size - 1
+        if self.bulge:
+            farther = 1 + self.bulge * (across * across + down * down)
+            across, down = across * farther, down * farther
+        direction = np.stack([across * half, -down * half, -np.ones_like(across)], -1)
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
         return direction @ self.axes
 

@@ -17,12 +17,15 @@ from dentgen.phantom.lesion_map import (
     CARIES,
     CAVITY,
     CERAMIC_CROWN,
+    CERAMIC_INLAY,
     COMPOSITE,
     FRACTURE,
     GOLD_CROWN,
+    GOLD_INLAY,
+    VENEER,
     WHITE_SPOT,
 )
-from dentgen.phantom.lesions import Caries, Filling, Spot, spot_distance
+from dentgen.phantom.lesions import Caries, Filling, FillingKind, Spot, spot_distance
 from dentgen.phantom.material import Material
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
@@ -34,7 +37,10 @@ _AMALGAM = np.array([0.20, 0.20, 0.205])
 _COMPOSITE = np.array([0.97, 0.98, 1.03])
 _CERAMIC = np.array([0.80, 0.78, 0.70])
 _GOLD = np.array([0.72, 0.47, 0.17])
+_VENEER = np.array([0.92, 0.90, 0.85])
+_TITANIUM = np.array([0.25, 0.25, 0.26])
 _DECAY, _HOLE = np.array([0.30, 0.17, 0.08]), np.array([0.045, 0.03, 0.02])
+_SOFT = np.array([0.62, 0.38, 0.14])
 _PLAQUE = np.array([0.62, 0.53, 0.29])
 _CALCULUS = np.array([0.66, 0.55, 0.33])
 #: Depth of decay from which it is a cavity and not a brown spot.
@@ -111,6 +117,7 @@ def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: La
         np.zeros(n, np.uint8),
     )  # fmt: skip
     _break(enamel, at, material, noise)
+    _mottle(enamel, at, material, noise)
     for spot in material.lesions.white_spots:
         _chalk(enamel, at, spot, noise)
     for caries in material.lesions.caries:
@@ -120,6 +127,7 @@ def paint_crowns(surface: Surface, here: IntArray, material: Material, noise: La
     _wet(enamel, at, material, noise)
     for filling in material.lesions.fillings:
         _fill(enamel, at, filling, material, noise)
+    _veneer(enamel, at, material)
     _crown(enamel, at, material)
     return enamel
 
@@ -151,17 +159,38 @@ def _decay(enamel: Enamel, at: _Crowns, caries: Caries, noise: LatticeNoise) -> 
     share = at.cover(caries.spot, noise, 0.10)
     core = at.cover(caries.spot, noise, 0.6) ** 1.5 * caries.depth
     enamel.cover(share * (0.55 + 0.4 * caries.depth), _DECAY, 0.5)
-    enamel.cover(np.clip(1.6 * core, 0, 1), _HOLE, 0.6)
+    enamel.cover(np.clip(1.6 * core, 0, 1), _HOLE if not caries.soft else _open_dentine(at, caries, noise), 0.6)
     enamel.decayed = np.maximum(enamel.decayed, share)
     enamel.restored *= 1 - share
     enamel.lesion[share >= 0.5] = CARIES
     enamel.lesion[core >= _CAVITY_FROM] = CAVITY
 
 
+def _open_dentine(at: _Crowns, caries: Caries, noise: LatticeNoise) -> FloatArray:
+    """Colours (n, 3) in an open cavity: black to brown, with islands of yellow dentine."""
+    brown = np.clip(0.5 + 1.2 * noise.octaves(at.point + 71, 0.55, 3), 0, 1)[:, None]
+    yellow = np.clip(4 * (noise.octaves(at.point + 83, 0.4, 2) + caries.soft - 0.75), 0, 1)[:, None]
+    dark = _HOLE * (1 - brown) + brown * _DECAY
+    return np.asarray(dark * (1 - yellow) + yellow * _SOFT)
+
+
 def _chalk(enamel: Enamel, at: _Crowns, spot: Spot, noise: LatticeNoise) -> None:
     """White and matt, fading out at its rim."""
     share = at.cover(spot, noise, 0.16)
     enamel.cover(0.85 * share, _CHALK, 0.5)
+    enamel.lesion[share >= 0.5] = WHITE_SPOT
+
+
+def _mottle(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
+    """Fluorosis: chalky clouds on all teeth, with brown in the worst places."""
+    amount = material.lesions.fluorosis
+    if not amount:
+        return
+    clouds = noise.octaves(at.point * [0.6, 1.6, 0.6] + 61, 0.35, 3)
+    share = np.clip(2.5 * (clouds + 0.9 * amount - 0.55), 0, 1) * np.clip(2 * at.height, 0, 1)
+    brown = np.clip(3 * (noise.octaves(at.point + 67, 0.3, 2) + 0.5 * amount - 0.75), 0, 1) * share
+    enamel.cover(0.75 * share, _CHALK, 0.35)
+    enamel.albedo = enamel.albedo * (1 - brown[:, None] * [0.35, 0.55, 0.72])
     enamel.lesion[share >= 0.5] = WHITE_SPOT
 
 
@@ -212,15 +241,40 @@ def _wet(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -
 
 def _fill(enamel: Enamel, at: _Crowns, filling: Filling, material: Material, noise: LatticeNoise) -> None:
     share = at.cover(filling.spot, noise, 0.05)
-    amalgam = filling.kind == "amalgam"
+    colour, roughness, lesion = _filling_look(filling.kind, material)
     if filling.spot.fdi in material.lesions.leaking:
         _decay(enamel, at, Caries(replace(filling.spot, radius=filling.spot.radius + 0.10), 0.15), noise)
-    enamel.cover(share, _AMALGAM if amalgam else material.enamel * _COMPOSITE, 0.32 if amalgam else 0.2)
+    enamel.cover(share, colour, roughness)
+    if lesion == GOLD_INLAY:
+        enamel.sheen = enamel.sheen * (1 - share[:, None]) + share[:, None] * 9 * _GOLD
+        enamel.wrap = enamel.wrap * (1 - share) + 0.05 * share
     enamel.restored = np.maximum(enamel.restored, share)
     enamel.decayed *= 1 - share
     enamel.plaque *= 1 - share
     enamel.stain *= 1 - share
-    enamel.lesion[share >= 0.5] = AMALGAM if amalgam else COMPOSITE
+    enamel.lesion[share >= 0.5] = lesion
+
+
+def _filling_look(kind: FillingKind, material: Material) -> tuple[FloatArray, float, int]:
+    """Colour (3,), roughness and lesion value of a filling or inlay."""
+    match kind:
+        case "amalgam":
+            return _AMALGAM, 0.32, AMALGAM
+        case "composite":
+            return material.enamel * _COMPOSITE, 0.2, COMPOSITE
+        case "ceramic inlay":
+            return 0.5 * (material.enamel + _CERAMIC), 0.17, CERAMIC_INLAY
+        case _:
+            return _GOLD, 0.24, GOLD_INLAY
+
+
+def _veneer(enamel: Enamel, at: _Crowns, material: Material) -> None:
+    """An even, bright shell on the facial side, up to the gum."""
+    here = np.isin(at.fdi, list(material.lesions.veneers)) & (at.outward > 0.05) & (at.broken < 0.5)
+    enamel.albedo[here] = 0.25 * material.enamel + 0.75 * _VENEER
+    enamel.roughness[here] = 0.14
+    enamel.restored[here], enamel.lesion[here] = 1, VENEER
+    enamel.decayed[here] = enamel.plaque[here] = enamel.stain[here] = 0
 
 
 def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
@@ -233,3 +287,6 @@ def _crown(enamel: Enamel, at: _Crowns, material: Material) -> None:
         enamel.restored[here] = 1
         enamel.lesion[here] = CERAMIC_CROWN if kind == "ceramic" else GOLD_CROWN
         enamel.decayed[here] = enamel.plaque[here] = enamel.stain[here] = 0
+        if fdi in material.lesions.implants:
+            metal = here & (at.height < 0.09)
+            enamel.albedo[metal], enamel.sheen[metal], enamel.roughness[metal] = _TITANIUM, 5.0, 0.3

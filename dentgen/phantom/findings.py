@@ -28,7 +28,7 @@ class Findings:
     Attributes:
         counts: ``missing_teeth``: teeth missing between two visible ones (a tooth lost at the end of the arch leaves
             no visible gap); ``restorations`` and ``caries``: visible teeth with a filling or crown, or with decay.
-        restorations: Kinds of visible restoration, sorted: amalgam, ceramic, composite, gold.
+        restorations: Kinds of visible restoration, sorted: keys of ``prompt.RESTORATION_WORDS``.
         signs: ``braces``, ``plaque`` and ``stain``, each "yes" or "no".
     """
 
@@ -61,6 +61,7 @@ def tell_findings(patient: Patient, material: Material, centres: Painted) -> Fin
         filling.kind for filling in lesions.fillings if filling.spot.fdi in restored - set(lesions.crowns)
     }
     kinds |= {kind for crowned, kind in lesions.crowns.items() if crowned in restored}
+    kinds |= {"veneer"} if lesions.veneers & restored - set(lesions.crowns) else set()
     braced = (centres.surface.tissue == Tissue.APPLIANCE).mean() >= _SPOT_SHARE
     plaque, stain = (float(film.mean()) >= _FILM_SHARE for film in (coat.plaque, coat.stain))
     signs = {"braces": braced, "plaque": plaque, "stain": stain}

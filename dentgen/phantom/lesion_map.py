@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 WHITE_SPOT, CARIES, CAVITY, FRACTURE, CALCULUS = 1, 2, 3, 4, 5
-AMALGAM, COMPOSITE, CERAMIC_CROWN, GOLD_CROWN = 6, 7, 8, 9
+AMALGAM, COMPOSITE, CERAMIC_CROWN, GOLD_CROWN, VENEER, CERAMIC_INLAY, GOLD_INLAY = 6, 7, 8, 9, 10, 11, 12
 LESIONS: Final[dict[int, str]] = {
     0: "none",
     WHITE_SPOT: "white spot",
@@ -17,4 +17,7 @@ LESIONS: Final[dict[int, str]] = {
     COMPOSITE: "tooth-coloured filling",
     CERAMIC_CROWN: "ceramic crown",
     GOLD_CROWN: "gold crown",
+    VENEER: "veneer",
+    CERAMIC_INLAY: "ceramic inlay",
+    GOLD_INLAY: "gold inlay",
 }

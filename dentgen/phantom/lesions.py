@@ -12,7 +12,7 @@ import numpy as np
 
 from dentgen.phantom.anatomy import Dentition, FloatArray
 
-FillingKind = Literal["amalgam", "composite"]
+FillingKind = Literal["amalgam", "composite", "ceramic inlay", "gold inlay"]
 CrownKind = Literal["ceramic", "gold"]
 Surface = Literal["occlusal", "facial"]
 
@@ -58,10 +58,17 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Caries:
-    """A carious lesion; ``depth`` goes from 0 (brown) to 1 (a dark cavity)."""
+    """A carious lesion.
+
+    Attributes:
+        spot: Where it is.
+        depth: 0 (brown) to 1 (a dark cavity).
+        soft: Amount of yellow to brown dentine that lies open in a cavity, 0..1; 0 is evenly dark.
+    """
 
     spot: Spot
     depth: float
+    soft: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,9 @@ class Lesions:
         leaking: FDI numbers of the teeth whose fillings have brown margins.
         calculus: Amount at the necks of the teeth, 0..1.
         fractures: Broken crowns.
+        veneers: FDI numbers of the teeth with a ceramic shell on their facial side.
+        implants: FDI numbers of the crowns that stand on implants, whose metal may show at the gum.
+        fluorosis: Amount of chalky and brown mottling of all teeth, 0..1.
     """
 
     fillings: tuple[Filling, ...]
@@ -103,6 +113,14 @@ class Lesions:
     leaking: frozenset[int] = frozenset()
     calculus: float = 0.0
     fractures: tuple[Fracture, ...] = ()
+    veneers: frozenset[int] = frozenset()
+    implants: frozenset[int] = frozenset()
+    fluorosis: float = 0.0
+
+    @property
+    def diseased(self) -> frozenset[int]:
+        """FDI numbers of the decayed and broken teeth."""
+        return frozenset({caries.spot.fdi for caries in self.caries} | {broken.fdi for broken in self.fractures})
 
 
 def sample_lesions(dentition: Dentition, rng: np.random.Generator) -> Lesions:

@@ -12,7 +12,8 @@ from dentgen.phantom.arch import DentalArch, build_arch
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, View
 from dentgen.phantom.fracture import break_teeth
 from dentgen.phantom.gum import Gum, build_gum
-from dentgen.phantom.lesions import Fracture
+from dentgen.phantom.hollow import hollow_teeth
+from dentgen.phantom.lesions import Lesions
 from dentgen.phantom.mesh import Part
 from dentgen.phantom.mouth import build_cheeks, build_floor, build_palate, build_tongue
 from dentgen.phantom.plaster_cast import build_cast
@@ -81,9 +82,12 @@ class Patient:
             opening_mm: Distance by which the lower jaw is lowered; None for the patient's own bite.
         """
         if view in OCCLUSAL_VIEWS:
-            jaw = self.occlusal_jaw(view)
-            return [*jaw.parts(), self._cheeks(jaw)]
+            return self.single_jaw_parts(self.occlusal_jaw(view))
         return self._occluding(self.upper.parts(), self.lower.parts(), opening_mm)
+
+    def single_jaw_parts(self, jaw: Jaw) -> list[Part]:
+        """Meshes of one jaw of an open mouth, with the cheeks behind it."""
+        return [*jaw.parts(), self._cheeks(jaw)]
 
     def cast_parts(self, view: View) -> list[Part]:
         """Meshes that a view of the scan model can see: casts of both jaws, or for occlusal views of one."""
@@ -104,10 +108,8 @@ class Patient:
         return build_cheeks(jaw.teeth.arch, self.front_mm, jaw.teeth.rootwards, rng)
 
 
-def build_patient(
-    seed: int, group: str, dentition: Dentition = "permanent", fractures: tuple[Fracture, ...] = ()
-) -> Patient:
-    """Build the mouth determined by ``(seed, group)``, with broken crowns."""
+def build_patient(seed: int, group: str, dentition: Dentition = "permanent", lesions: Lesions | None = None) -> Patient:
+    """Build the mouth determined by ``(seed, group)``, with the broken crowns and open cavities of ``lesions``."""
     shapes = numpy_generator(seed, group, "shape")
     if dentition == "permanent":
         shape = sample_shape(shapes, numpy_generator(seed, group, "braces"))
@@ -119,15 +121,17 @@ def build_patient(
     return Patient(
         group,
         shape,
-        _jaw(upper, shape, fractures, numpy_generator(seed, group, "upper gum")),
-        _jaw(lower, shape, fractures, numpy_generator(seed, group, "lower gum")),
+        _jaw(upper, shape, lesions, numpy_generator(seed, group, "upper gum")),
+        _jaw(lower, shape, lesions, numpy_generator(seed, group, "lower gum")),
     )
 
 
-def _jaw(teeth: DentalArch, shape: Shape, fractures: tuple[Fracture, ...], rng: np.random.Generator) -> Jaw:
+def _jaw(teeth: DentalArch, shape: Shape, lesions: Lesions | None, rng: np.random.Generator) -> Jaw:
     gum = build_gum(teeth, shape, rng)
-    appliance = build_appliance(teeth) if teeth.arch in shape.braced and not fractures else ()
-    teeth = break_teeth(teeth, fractures)
+    broken = lesions is not None and bool(lesions.fractures)
+    appliance = build_appliance(teeth) if teeth.arch in shape.braced and not broken else ()
+    if lesions is not None:
+        teeth = hollow_teeth(break_teeth(teeth, lesions.fractures), lesions.caries)
     if teeth.arch == "upper":
         return Jaw(teeth, gum, (build_palate(gum.lingual_edge, teeth.rootwards, rng),), appliance)
     floor = build_floor(gum.lingual_edge, teeth.rootwards)

@@ -37,6 +37,7 @@ from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene, Surface
 from dentgen.phantom.shading import Painted, paint
 from dentgen.phantom.surroundings.exposure import Exposure
+from dentgen.phantom.surroundings.frame import Frame
 from dentgen.phantom.tissue import coat
 from dentgen.phantom.visible_surface import Sight, see
 from dentgen.records import MapArray
@@ -66,6 +67,7 @@ class Shot:
     maps: dict[str, MapArray]
     texture: np.random.Generator
     exposure: Exposure | None = None
+    frame: Frame | None = None
 
     def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
         """(H, W) lighting map: clay under the given lamps."""
@@ -78,7 +80,8 @@ class Shot:
             return scan_render(self.sight, neutral(lighting))
         grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
         picture = photograph(self.sight, lighting, grain, self.exposure)
-        return picture[:, ::-1].copy() if self.facts.mirrored else picture
+        picture = picture[:, ::-1].copy() if self.facts.mirrored else picture
+        return picture if self.frame is None else self.frame.added_to(picture)
 
 
 class PhotoSession:

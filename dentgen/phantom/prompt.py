@@ -38,7 +38,8 @@ _OUTSIDE: Final[tuple[Framing, ...]] = ("smile", "face")
 
 RESTORATION_WORDS: Final[dict[str, str]] = {
     "amalgam": "amalgam filling", "composite": "tooth-coloured filling",
-    "ceramic": "ceramic crown", "gold": "gold crown",
+    "ceramic": "ceramic crown", "gold": "gold crown", "veneer": "veneer",
+    "ceramic inlay": "ceramic inlay", "gold inlay": "gold inlay",
 }  # fmt: skip
 FRAMING_WORD: Final[dict[Framing, str]] = {
     "close-up": "close-up", "quadrant": "one side", "smile": "smile", "face": "lower face",

@@ -48,7 +48,9 @@ class Surface:
 class Scene:
     """A mesh seen by one camera."""
 
-    def __init__(self, mesh: Mesh, rays: RayMesh, camera: Camera, size: int) -> None:
+    def __init__(
+        self, mesh: Mesh, rays: RayMesh, camera: Camera, size: int, visible: NDArray[np.bool_] | None = None
+    ) -> None:
         """Trace the pixel centres, and compute occlusion and curvature of the visible faces.
 
         Args:
@@ -56,13 +58,15 @@ class Scene:
             rays: Ray structure of the same mesh.
             camera: The camera.
             size: Edge of the square picture, pixels.
+            visible: (H, W) part of the picture that shows the scene; nothing is hit outside. None for all of it.
         """
         self.mesh = mesh
         self.camera = camera
         self.size = size
         self._rays = rays
         self._centre_directions = self._pixel_directions(0.5)
-        self._centre_hits = rays.first_hit(camera.eye, self._centre_directions)
+        self._visible = visible
+        self._centre_hits = self._first_hit(self._centre_directions)
         seen = mesh.faces[self._visible_faces()]
         self._occlusion = self._ambient_occlusion(seen)
         self._curvature = _mean_curvature(mesh.vertices, mesh.normals, seen)
@@ -70,7 +74,12 @@ class Scene:
     def trace(self, column: FloatArray, row: FloatArray) -> Surface:
         """First hits through pixel coordinates (n,), 0..size with pixel centres at .5."""
         direction = self.camera.rays(column, row, self.size)
-        return self._surface(direction, self._rays.first_hit(self.camera.eye, direction))
+        face, u, v = self._rays.first_hit(self.camera.eye, direction)
+        if self._visible is not None:
+            last = self.size - 1
+            at = np.clip(row.astype(int), 0, last), np.clip(column.astype(int), 0, last)
+            face = np.where(self._visible[at], face, -1)
+        return self._surface(direction, (face, u, v))
 
     def trace_centres(self) -> Surface:
         """First hits through all pixel centres, row by row."""
@@ -105,6 +114,11 @@ class Scene:
             attributes={name: blend(values) for name, values in mesh.attributes.items()},
         )
 
+    def _first_hit(self, directions: FloatArray) -> Hits:
+        """First hits of one ray per pixel, row by row."""
+        face, u, v = self._rays.first_hit(self.camera.eye, directions)
+        return (face if self._visible is None else np.where(self._visible.ravel(), face, -1)), u, v
+
     def _pixel_directions(self, shift: float) -> FloatArray:
         """Directions through every pixel at ``shift`` of a pixel right of and below its upper left corner."""
         row, column = (np.mgrid[0 : self.size, 0 : self.size] + shift).reshape(2, -1)
@@ -112,7 +126,7 @@ class Scene:
 
     def _visible_faces(self) -> IntArray:
         """Faces behind pixel centres or corners; occlusion and curvature are computed on no others."""
-        corner_hits = self._rays.first_hit(self.camera.eye, self._pixel_directions(0.99))
+        corner_hits = self._first_hit(self._pixel_directions(0.99))
         seen = np.unique(np.concatenate([self._centre_hits[0], corner_hits[0]]))
         return seen[seen >= 0]
 

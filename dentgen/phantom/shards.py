@@ -33,6 +33,8 @@ LICENSE = "CC0-1.0"
 PARAMETERS = "phantoms.json"
 #: Incremented by every change of the renderer that changes pictures or maps, so that one set never mixes two versions.
 EDITION: Final = 2
+#: Likewise of changes to varied sets alone.
+VARIED_EDITION: Final = 2
 _DECIDED_BY_MIX: Final = ("look", "dentition", "mirrors")
 
 
@@ -117,6 +119,7 @@ def _parameters(phantoms: PhantomSet) -> dict[str, Any]:
     set_fields = {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
     if phantoms.mix is not None:
         set_fields["mix"] = phantoms.mix.model_dump(exclude_defaults=True)
+        set_fields["varied_edition"] = VARIED_EDITION
     rays: dict[str, str] = {"rays": "grid"} if RayMesh.accelerator is GridRayMesh else {}
     return {"edition": EDITION, **set_fields, **rays}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,19 @@ def test_rays_span_the_field_at_the_target(view: View) -> None:
         at_target = ray * shot.distance_mm / -(ray @ shot.axes[2])
         assert at_target @ shot.axes[axis] == pytest.approx(sign * shot.width_mm / 2)
         assert np.linalg.norm(ray) == pytest.approx(1)
+
+
+def test_a_bulging_lens_sees_farther_at_its_border_and_the_same_in_the_middle() -> None:
+    straight = camera("frontal")
+    bulging = replace(straight, bulge=0.3)
+    at = np.array([16.0, 32]), np.array([16.0, 16])
+    (middle, edge), (middle_too, edge_too) = straight.rays(*at, 32), bulging.rays(*at, 32)
+    np.testing.assert_allclose(middle, middle_too)
+
+    def tangent(ray: np.ndarray) -> float:
+        return float(ray @ straight.axes[0] / -(ray @ straight.axes[2]))
+
+    assert tangent(edge_too) == pytest.approx(1.3 * tangent(edge))
 
 
 def test_cameras_stand_on_the_side_that_the_view_names() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dentgen.phantom.enamel import Enamel, paint_crowns
-from dentgen.phantom.lesions import Caries, Filling, Lesions, Spot
+from dentgen.phantom.lesion_map import CERAMIC_INLAY, GOLD_INLAY, VENEER, WHITE_SPOT
+from dentgen.phantom.lesions import Caries, Filling, FillingKind, Lesions, Spot
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.seeding import numpy_generator
@@ -82,3 +83,53 @@ def test_films_cover_the_cervix_and_not_the_tip(film: str) -> None:
     assert getattr(enamel, film)[1:].tolist() == [0.0, 0.0]
     assert enamel.albedo[0].sum() < clean.albedo[0].sum()
     assert (enamel.albedo[1:] == clean.albedo[1:]).all()
+
+
+@pytest.mark.parametrize(("kind", "value"), [("ceramic inlay", CERAMIC_INLAY), ("gold inlay", GOLD_INLAY)])
+def test_inlays_cover_their_spot_in_their_material(kind: FillingKind, value: int) -> None:
+    filled = paint(replace(NO_LESIONS, fillings=(Filling(MIDDLE, kind),)))
+    assert filled.lesion.tolist() == [value, 0, 0]
+    assert filled.restored.tolist() == [1.0, 0.0, 0.0]
+    assert (filled.sheen[0].max() > 2) == (kind == "gold inlay")
+    assert (filled.albedo[0, 0] > 2 * filled.albedo[0, 2]) == (kind == "gold inlay")
+
+
+def test_veneers_cover_the_facial_side_of_their_teeth() -> None:
+    lesions = replace(NO_LESIONS, veneers=frozenset({16}), caries=(Caries(MIDDLE, 1.0),))
+    painted = paint(lesions, outward=[0.5, -0.5, 0.5])
+    assert painted.lesion.tolist() == [VENEER, 0, 0]
+    assert painted.restored.tolist() == [1.0, 0.0, 0.0]
+    assert painted.decayed[0] == 0
+
+
+def test_an_implant_shows_metal_at_the_gum_alone() -> None:
+    lesions = replace(NO_LESIONS, crowns={16: "ceramic"}, implants=frozenset({16}))
+    neck, above, other = paint(lesions, height=[0.02, 0.5, 0.02]).albedo
+    assert neck == pytest.approx([0.25, 0.25, 0.26])
+    assert above.mean() > 2 * neck.mean()
+    assert other.mean() > 1.5 * neck.mean()
+
+
+def test_fluorosis_mottles_all_teeth_and_leaves_their_necks() -> None:
+    rng = numpy_generator("mottles")
+    points = {"position": rng.uniform(-30, 30, (300, 3)), "mesial": 0.0, "fissure": 0.0}
+    surface = traced([Tissue.TOOTH] * 300, [16, 26, 11] * 100, height=np.repeat([0.7, 0.0], 150), **points)
+    noise = LatticeNoise(numpy_generator("noise"))
+    lesions = replace(NO_LESIONS, fluorosis=1.0)
+    painted = paint_crowns(surface, np.arange(300), material(lesions), noise)
+    spotted = painted.lesion == WHITE_SPOT
+    assert 0.3 < spotted[:150].mean() < 1
+    assert not spotted[150:].any()
+
+
+def test_an_open_cavity_has_many_browns_and_a_plain_one_few() -> None:
+    rng = numpy_generator("cavity")
+    values = {"position": rng.uniform(-30, 30, (200, 3)), "height": 0.9, "mesial": 0.0}
+    surface = traced([Tissue.TOOTH] * 200, [16] * 200, **values)
+    noise = LatticeNoise(numpy_generator("noise"))
+    middle = replace(MIDDLE, radius=0.9)
+    spread = []
+    for soft in (0.0, 0.7):
+        patient = material(replace(NO_LESIONS, caries=(Caries(middle, 1.0, soft),)))
+        spread.append(paint_crowns(surface, np.arange(200), patient, noise).albedo.std(0).mean())
+    assert spread[1] > 3 * spread[0]

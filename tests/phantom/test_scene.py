@@ -35,6 +35,17 @@ def test_misses_have_no_label() -> None:
     assert not surface.fdi[~surface.hit].any()
 
 
+def test_nothing_is_hit_outside_the_visible_part() -> None:
+    visible = np.zeros((16, 16), bool)
+    visible[4:10, 6:] = True
+    whole = scene(plate(3, 9, Tissue.GUM), size=16)
+    part = Scene(whole.mesh, RayMesh(whole.mesh.vertices, whole.mesh.faces), CAMERA, 16, visible)
+    assert (part.trace_centres().hit == visible.ravel()).all()
+    row, column = np.mgrid[0:16, 0:16].reshape(2, -1) + 0.3
+    assert (part.trace(column, row).hit == visible.ravel()).all()
+    assert part.trace(np.array([-0.2, 16.2]), np.array([5.0, 5.0])).hit.tolist() == [False, True]
+
+
 def test_traces_through_pixel_centres_equal_those_of_all_centres() -> None:
     seen = scene(plate(3, 9, Tissue.GUM), plate(0, 2, Tissue.TOOTH, 11), size=16)
     row, column = np.mgrid[0:16, 0:16].reshape(2, -1) + 0.5

@@ -20,6 +20,7 @@ from dentgen.phantom.shards import (
     EDITION,
     LICENSE,
     PARAMETERS,
+    VARIED_EDITION,
     PhantomSet,
     _parameters,
     _write_claimed_shard,
@@ -130,6 +131,7 @@ def test_a_varied_set_is_written_with_its_mix(tmp_path: Path) -> None:
     expected = list(render_patient(5, 0, 16, mix=Mix()))
     assert written(tmp_path) == {phantom.key: phantom_members(phantom) for phantom in expected}
     assert Mix.model_validate(json.loads((tmp_path / PARAMETERS).read_text())["mix"]) == Mix()
+    assert json.loads((tmp_path / PARAMETERS).read_text())["varied_edition"] == VARIED_EDITION
 
 
 @pytest.mark.parametrize("own", [{"look": "scan"}, {"dentition": "deciduous"}, {"mirrors": True}])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 
 from dentgen.phantom.anatomy import Dentition
-from dentgen.phantom.lesions import Caries, CrownKind, Filling, Fracture, Lesions, Spot, sample_lesions
+from dentgen.phantom.lesions import Caries, CrownKind, Filling, FillingKind, Fracture, Lesions, Spot, sample_lesions
 
 #: Share of diseased teeth in a diseased mouth, and what is wrong with them; chosen by eye.
-_KINDS = ("caries", "cavity", "white spot", "fracture", "remnant", "filling", "crown")
-_KIND_SHARES = (0.30, 0.24, 0.10, 0.09, 0.04, 0.17, 0.06)
+_KINDS = ("caries", "cavity", "white spot", "fracture", "remnant", "filling", "crown", "implant")
+_KIND_SHARES = (0.27, 0.29, 0.09, 0.09, 0.05, 0.14, 0.05, 0.02)
+#: Share of diseased mouths whose teeth are all mottled, and of adults with veneers on the upper front teeth.
+_FLUOROSIS_SHARE, _VENEER_SHARE = 0.07, 0.06
+#: What fillings of diseased mouths are made of.
+_FILLING_KINDS: tuple[FillingKind, ...] = ("amalgam", "composite", "ceramic inlay", "gold inlay")
+_FILLING_SHARES = (0.44, 0.40, 0.08, 0.08)
 
 
 def sample_disease(dentition: Dentition, diseased: bool, rng: np.random.Generator) -> Lesions:
@@ -19,8 +26,8 @@ def sample_disease(dentition: Dentition, diseased: bool, rng: np.random.Generato
     if not diseased:
         return _with(sound, [], calculus, rng)
     teeth = _teeth(dentition)
-    share = rng.uniform(0.08, 0.55)
-    weights = np.array([2.0 if fdi % 10 >= 4 else 1.0 for fdi in teeth])
+    share = rng.uniform(0.12, 0.6)
+    weights = np.array([3.0 if fdi % 10 >= 6 else 1.5 if fdi % 10 >= 4 else 1.0 for fdi in teeth])
     count = max(1, int(share * len(teeth)))
     chosen = rng.choice(teeth, size=count, replace=False, p=weights / weights.sum())
     return _with(sound, [int(fdi) for fdi in chosen], calculus, rng)
@@ -31,35 +38,72 @@ def _teeth(dentition: Dentition) -> list[int]:
     return [10 * quadrant + place for quadrant in quadrants for place in range(1, last + 1)]
 
 
-def _with(sound: Lesions, diseased: list[int], calculus: float, rng: np.random.Generator) -> Lesions:
-    caries, spots, fractures = list(sound.caries), [], []
-    fillings, crowns = list(sound.fillings), dict(sound.crowns)
-    for fdi in diseased:
+@dataclass(slots=True)
+class _Chart:
+    """What is found in one mouth, tooth by tooth."""
+
+    caries: list[Caries]
+    fillings: list[Filling]
+    crowns: dict[int, CrownKind]
+    spots: list[Spot] = field(default_factory=list)
+    fractures: list[Fracture] = field(default_factory=list)
+    implants: set[int] = field(default_factory=set)
+
+    def add(self, fdi: int, rng: np.random.Generator) -> None:
+        """Something is wrong with a tooth, or was."""
         match _KINDS[rng.choice(len(_KINDS), p=_KIND_SHARES)]:
             case "caries":
-                caries += [
-                    Caries(_spot(fdi, rng, 0.10, 0.34), rng.uniform(0.1, 0.6)) for _ in range(rng.integers(1, 3))
-                ]
+                depths = rng.uniform(0.1, 0.6, rng.integers(1, 3))
+                self.caries += [Caries(_spot(fdi, rng, 0.14, 0.6), float(depth)) for depth in depths]
             case "cavity":
-                caries.append(Caries(_spot(fdi, rng, 0.25, 0.85), rng.uniform(0.7, 1.0)))
+                self.caries.append(Caries(_spot(fdi, rng, 0.4, 1.15), rng.uniform(0.7, 1.0), rng.uniform(0.1, 1.0)))
             case "white spot":
-                spots.append(Spot(fdi, "facial", rng.normal(0, 0.4), rng.uniform(0.1, 0.5), rng.uniform(0.15, 0.45)))
+                spot = Spot(fdi, "facial", rng.normal(0, 0.4), rng.uniform(0.1, 0.5), rng.uniform(0.15, 0.45))
+                self.spots.append(spot)
             case "fracture":
-                fractures.append(Fracture(fdi, rng.uniform(0.05, 0.45), _slope(rng, 0.9)))
+                self.fractures.append(Fracture(fdi, rng.uniform(0.05, 0.45), _slope(rng, 0.9)))
             case "remnant":
-                fractures.append(Fracture(fdi, rng.uniform(0.62, 0.82), _slope(rng, 0.25)))
-                caries.append(Caries(Spot(fdi, "occlusal", 0.0, 0.0, 0.8), 1.0))
+                self.fractures.append(Fracture(fdi, rng.uniform(0.62, 0.82), _slope(rng, 0.25)))
+                self.caries.append(Caries(Spot(fdi, "occlusal", 0.0, 0.0, 0.8), 1.0, 0.6))
             case "filling":
-                fillings = [filling for filling in fillings if filling.spot.fdi != fdi]
-                fillings.append(Filling(_spot(fdi, rng, 0.2, 0.6), "amalgam" if rng.random() < 0.5 else "composite"))
+                self.fillings = [filling for filling in self.fillings if filling.spot.fdi != fdi]
+                kind = _FILLING_KINDS[rng.choice(len(_FILLING_KINDS), p=_FILLING_SHARES)]
+                self.fillings.append(Filling(_spot(fdi, rng, 0.2, 0.6), kind))
+            case "crown":
+                self.crowns[fdi] = "gold" if rng.random() < 0.3 else "ceramic"
             case _:
-                kind: CrownKind = "gold" if rng.random() < 0.3 else "ceramic"
-                crowns[fdi] = kind
-    leaking = frozenset(filling.spot.fdi for filling in fillings if rng.random() < 0.3)
-    return Lesions(
-        tuple(fillings), crowns, tuple(caries), sound.plaque, sound.stain, tuple(spots), leaking, calculus,
-        tuple(fracture for fracture in fractures if fracture.fdi not in crowns),
-    )  # fmt: skip
+                self.crowns[fdi] = "ceramic"
+                self.implants.add(fdi)
+
+
+def _with(sound: Lesions, diseased: list[int], calculus: float, rng: np.random.Generator) -> Lesions:
+    chart = _Chart(list(sound.caries), list(sound.fillings), dict(sound.crowns))
+    for fdi in diseased:
+        chart.add(fdi, rng)
+    crowned = set(chart.crowns)
+    return replace(
+        sound,
+        fillings=tuple(chart.fillings),
+        crowns=chart.crowns,
+        caries=tuple(chart.caries),
+        white_spots=tuple(chart.spots),
+        leaking=frozenset(filling.spot.fdi for filling in chart.fillings if rng.random() < 0.3),
+        calculus=calculus,
+        fractures=tuple(fracture for fracture in chart.fractures if fracture.fdi not in crowned),
+        veneers=_veneers(rng) if diseased and min(diseased) < 50 else frozenset(),
+        implants=frozenset(chart.implants),
+        fluorosis=float(rng.uniform(0.3, 1.0)) if diseased and rng.random() < _FLUOROSIS_SHARE else 0.0,
+    )
+
+
+def _veneers(rng: np.random.Generator) -> frozenset[int]:
+    """Upper front teeth that have veneers: none, or two to six from the middle outwards."""
+    reach = int(rng.integers(1, 4))
+    return (
+        frozenset(f for q in (10, 20) for f in range(q + 1, q + 1 + reach))
+        if rng.random() < _VENEER_SHARE
+        else frozenset()
+    )
 
 
 def _slope(rng: np.random.Generator, most: float) -> tuple[float, float]:

@@ -61,9 +61,17 @@ def build_face(patient: Patient, smile: Smile, rng: np.random.Generator) -> tupl
         rng: Source of nose, chin and cheeks.
     """
     scale = 0.45 + 0.55 * patient.scale
-    throat = _plate(Tissue.THROAT, np.array([36.0, 32.0]) * scale, patient.front_mm - 62 * scale)
+    throat = _throat(scale, patient.front_mm)
     ground = _plate(Tissue.GROUND, np.array([1500.0, 1500.0]), patient.front_mm - rng.uniform(150, 500))
     return _skin(patient, smile, scale, rng), throat, ground
+
+
+def _throat(scale: float, front_mm: float) -> Part:
+    """Back and sides of the mouth, so that no ray through the lips leaves the head."""
+    x, y = np.array([-58.0, -58.0, 58.0, 58.0]) * scale, np.array([-55.0, 55.0]) * scale
+    z = front_mm - np.array([44.0, 62.0, 62.0, 44.0]) * scale
+    walls = np.stack([np.broadcast_to(x, (2, 4)), np.repeat(y, 4).reshape(2, 4), np.broadcast_to(z, (2, 4))], -1)
+    return Part(walls.reshape(-1, 3), grid_faces(2, 4), Tissue.THROAT, 0, {}, facing=np.array([0.0, 0.0, 1.0]))
 
 
 def _plate(tissue: Tissue, half: FloatArray, z: float) -> Part:

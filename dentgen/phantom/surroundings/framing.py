@@ -5,7 +5,9 @@ Ranges were chosen by eye against photographs that dentists and patients take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.arch import DentalArch, Slot
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera, View, camera_axes, sample_camera
-from dentgen.phantom.patient import Patient
+from dentgen.phantom.patient import Jaw, Patient
 from dentgen.phantom.surroundings.mix import Framing
 
 _SIDE_OF: Final[dict[View, int]] = {"left": 1, "right": -1}
@@ -21,12 +23,24 @@ _SIDE_OF: Final[dict[View, int]] = {"left": 1, "right": -1}
 _LARGEST_YAW_DEG: Final = 72.0
 #: Share of close-ups that are turned by any angle; others are held about level.
 _TURNED_SHARE: Final = 0.15
+#: From how far above the biting surfaces a jaw of an open mouth is seen from its side, degrees.
+_OPEN_PITCH_DEG: Final = (10, 70)
 #: How much more often a molar is looked at than another tooth.
 _MOLAR_WEIGHT: Final = 2.5
+#: How much more often a diseased tooth is looked at than a sound one: it is why the picture is taken.
+_DISEASED_WEIGHT: Final = 12.0
+#: Share of close-ups by an intra-oral camera with its lens near the teeth, and the largest distortion of such a lens.
+_WAND_SHARE, _LARGEST_BULGE = 0.2, 0.35
 
 
 def framed_camera(
-    framing: Framing, view: View, patient: Patient, opening_mm: float, rng: np.random.Generator
+    framing: Framing,
+    view: View,
+    patient: Patient,
+    opening_mm: float,
+    rng: np.random.Generator,
+    diseased: Set[int] = frozenset(),
+    jaw: Jaw | None = None,
 ) -> Camera:
     """Place a camera.
 
@@ -36,12 +50,14 @@ def framed_camera(
         patient: The mouth.
         opening_mm: Distance by which the lower jaw is lowered.
         rng: Source of all choices.
+        diseased: FDI numbers of the teeth that close-ups look at more often.
+        jaw: The one jaw of an open mouth at which a close-up or quadrant looks; None for both.
     """
     match framing:
         case "close-up":
-            return _near(view, patient, opening_mm, rng, _close_up)
+            return _with_lens(_near(view, patient, opening_mm, rng, partial(_close_up, diseased=diseased), jaw), rng)
         case "quadrant":
-            return _near(view, patient, opening_mm, rng, _quadrant)
+            return _near(view, patient, opening_mm, rng, _quadrant, jaw)
         case "smile" | "face":
             return _outside(framing, view, patient, opening_mm, rng)
         case _:
@@ -54,15 +70,20 @@ def _near(
     opening_mm: float,
     rng: np.random.Generator,
     choose: Callable[[Sequence[Slot], np.random.Generator], tuple[Sequence[Slot], float]],
+    jaw: Jaw | None,
 ) -> Camera:
     """A camera before some teeth of one arch."""
-    arch = _arch(view, patient, rng)
+    arch = _arch(view, patient, rng) if jaw is None else jaw.teeth
     chosen, width = choose(_in_reach(view, arch), rng)
-    lowered = np.array([0.0, -opening_mm if arch is patient.lower.teeth and view not in OCCLUSAL_VIEWS else 0.0, 0.0])
+    lowered = np.array(
+        [0.0, -opening_mm if arch is patient.lower.teeth and view not in OCCLUSAL_VIEWS and jaw is None else 0.0, 0.0]
+    )
     centre = np.mean([_middle(slot) for slot in chosen], axis=0) + lowered
     middle = chosen[len(chosen) // 2]
     _, _, outward = arch.curve.frame(np.array([middle.s]))
     yaw, pitch = _direction(view, outward[0], rng)
+    if jaw is not None and view not in OCCLUSAL_VIEWS:
+        pitch = float(rng.uniform(*_OPEN_PITCH_DEG)) * float(-jaw.teeth.rootwards[1])
     roll = rng.uniform(-180, 180) if rng.random() < _TURNED_SHARE else rng.normal(0, 8)
     axes = camera_axes(*np.deg2rad([yaw, pitch, roll]))
     shift = rng.normal(0, 0.12, 2) * width
@@ -86,13 +107,27 @@ def _in_reach(view: View, arch: DentalArch) -> list[Slot]:
     return near or standing
 
 
-def _close_up(slots: Sequence[Slot], rng: np.random.Generator) -> tuple[Sequence[Slot], float]:
-    """One to six neighbours and the width of the picture, mm; few teeth and molars are more frequent."""
-    count = min(len(slots), 1 + int(rng.choice(6, p=(0.14, 0.28, 0.24, 0.16, 0.1, 0.08))))
+def _with_lens(camera: Camera, rng: np.random.Generator) -> Camera:
+    """The same picture by an SLR or a phone, or from nearby by an intra-oral camera's wide lens."""
+    if rng.random() >= _WAND_SHARE:
+        return camera
+    target = camera.eye - camera.axes[2] * camera.distance_mm
+    distance = float(rng.uniform(1.2, 2.5)) * camera.width_mm
+    eye = target + camera.axes[2] * distance
+    return replace(camera, eye=eye, distance_mm=distance, bulge=float(rng.uniform(0, _LARGEST_BULGE)))
+
+
+def _close_up(slots: Sequence[Slot], rng: np.random.Generator, diseased: Set[int]) -> tuple[Sequence[Slot], float]:
+    """One to six neighbours and the width of the picture, mm; few teeth, molars and diseased ones are more frequent."""
+    count = min(len(slots), 1 + int(rng.choice(6, p=(0.22, 0.32, 0.22, 0.12, 0.07, 0.05))))
     groups = [slots[first : first + count] for first in range(len(slots) - count + 1)]
-    weights = np.array([np.mean([_MOLAR_WEIGHT if slot.form >= 6 else 1.0 for slot in group]) for group in groups])
+    weights = np.array([np.mean([_interest(slot, diseased) for slot in group]) for group in groups])
     chosen = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
     return chosen, float(np.clip(sum(slot.width_mm for slot in chosen) + rng.uniform(1.0, 9.0), 8.0, 50.0))
+
+
+def _interest(slot: Slot, diseased: Set[int]) -> float:
+    return (_MOLAR_WEIGHT if slot.form >= 6 else 1.0) * (_DISEASED_WEIGHT if slot.fdi in diseased else 1.0)
 
 
 def _quadrant(slots: Sequence[Slot], rng: np.random.Generator) -> tuple[Sequence[Slot], float]:

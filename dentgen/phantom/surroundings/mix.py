@@ -26,21 +26,25 @@ class Mix(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     framings: dict[Framing, Annotated[float, Field(ge=0)]] = Field(
-        default={"clinical": 0.2, "close-up": 0.36, "quadrant": 0.08, "smile": 0.22, "face": 0.14},
-        description="Weight of every framing. Occlusal views have no smiles and faces: these become clinical ones.",
+        default={"clinical": 0.14, "close-up": 0.44, "quadrant": 0.08, "smile": 0.2, "face": 0.14},
+        description="Weight of every framing. Occlusal views have no smiles and faces.",
     )
     props: dict[Prop, Share] = Field(
         default={"probe": 0.07, "mirror": 0.05, "suction": 0.05, "finger": 0.09, "cotton": 0.04},
         description="Share of pictures with each thing before the teeth; never in smiles and faces.",
     )
-    dam: Share = Field(default=0.2, description="Share of occlusal close-ups and quadrants under rubber dam.")
+    dam: Share = Field(default=0.2, description="Share of occlusal close-ups under rubber dam.")
     mirrored: Share = Field(default=0.5, description="Share of occlusal views that are taken in a mirror.")
+    wide: Share = Field(
+        default=0.5, description="Share of close-ups and quadrants from a side that look at one jaw of an open mouth."
+    )
     lips: Share = Field(default=0.45, description="Share of close-ups and quadrants with retracted lips in reach.")
     black: Share = Field(
         default=0.3, description="Share of pictures before black: contrastor or a dark room; not of faces."
     )
     children: Share = Field(default=0.12, description="Share of children with deciduous teeth.")
-    disease: Share = Field(default=0.6, description="Share of patients with decayed, broken and filled teeth.")
+    disease: Share = Field(default=0.78, description="Share of patients with decayed, broken and filled teeth.")
+    frames: Share = Field(default=0.12, description="Share of pictures with a border, bars or text.")
     faults: Share = Field(
         default=1.0, description="Strength of wrong exposure and colour, blur, noise and compression."
     )

@@ -18,7 +18,7 @@ from dentgen.phantom.tissue import Coat
 
 #: CIE Lab of skin from light to dark: means of the groups of Chardon 1991 (individual typology angle), rounded.
 _SKIN_LAB: Final = ((70, 12, 15), (65, 14, 18), (59, 15, 20), (50, 14, 20), (41, 13, 18), (33, 10, 13))
-_SKIN_SHARES: Final = (0.2, 0.24, 0.2, 0.16, 0.12, 0.08)
+_SKIN_SHARES: Final = (0.25, 0.25, 0.2, 0.13, 0.1, 0.07)
 _LIPSTICK_SHARE, _BEARD_SHARE, _GLOVED_SHARE = 0.16, 0.3, 0.8
 #: Linear RGB of gloves: white latex, blue and violet nitrile, green, black, pink.
 _GLOVES: Final = (

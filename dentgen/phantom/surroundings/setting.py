@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera, View, sample_camera
 from dentgen.phantom.mesh import Part, Tissue
 from dentgen.phantom.mouth import build_lips
-from dentgen.phantom.patient import Patient
+from dentgen.phantom.patient import Jaw, Patient
 from dentgen.phantom.surroundings.dam import build_dam, isolated_teeth
 from dentgen.phantom.surroundings.face import Smile, build_face, sample_smile
 from dentgen.phantom.surroundings.framing import framed_camera
@@ -19,6 +21,8 @@ from dentgen.seeding import numpy_generator
 
 #: Share of smiles with parted teeth, and the widest gap, mm.
 _PARTED_SHARE, _WIDEST_MM = 0.45, 16.0
+#: Share of open mouths whose upper jaw is looked at.
+_UPPER_SHARE: Final = 0.4
 #: Gum farther behind the edge of a lip than this is left out, mm.
 _COVERED_MM = 3.0
 
@@ -42,7 +46,16 @@ class Setting:
     mirrored: bool
 
 
-def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str, *, bare: bool = False) -> Setting:
+def sample_setting(
+    mix: Mix,
+    patient: Patient,
+    view: View,
+    seed: int,
+    name: str,
+    *,
+    bare: bool = False,
+    diseased: Set[int] = frozenset(),
+) -> Setting:
     """Draw the setting of a picture.
 
     Args:
@@ -52,12 +65,14 @@ def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str,
         seed: Seed of the set.
         name: Patient and view, naming the random streams.
         bare: Leave out whatever may hide the teeth, for a picture in which too few are seen.
+        diseased: FDI numbers of the teeth that close-ups look at more often.
     """
     rng = numpy_generator(seed, name, "setting")
     framing = _framing(mix, view, rng)
     outside = framing in ("smile", "face")
     opening = _opening(patient, rng) if outside else patient.shape.opening_mm
-    camera = framed_camera(framing, view, patient, opening, numpy_generator(seed, name, "camera"))
+    jaw = _open_jaw(mix, framing, view, patient, numpy_generator(seed, name, "open jaw"))
+    camera = framed_camera(framing, view, patient, opening, numpy_generator(seed, name, "camera"), diseased, jaw)
     mirrored = view in OCCLUSAL_VIEWS and bool(rng.random() < mix.mirrored)
     if outside:
         face = numpy_generator(seed, name, "face")
@@ -67,19 +82,27 @@ def sample_setting(mix: Mix, patient: Patient, view: View, seed: int, name: str,
     props = tuple(prop for prop in PROPS if rng.random() < mix.props.get(prop, 0.0) and not bare)
     near = framing in ("close-up", "quadrant")
     things = [part for prop in props for part in build_prop(prop, camera, numpy_generator(seed, name, prop))]
-    if near and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
+    if framing == "close-up" and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
         sheet = _under_dam(patient, view, camera, numpy_generator(seed, name, "dam"))
         return Setting(framing, camera, (*sheet, *things), ("dam", *props), mirrored)
     lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
-    mouth = patient.visible_parts(view)
+    mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
     return Setting(framing, camera, (*mouth, *lips, *things), props, mirrored)
 
 
 def _framing(mix: Mix, view: View, rng: np.random.Generator) -> Framing:
     names = [name for name in FRAMINGS if name in mix.framings]  # the order in a file decides nothing
+    if view in OCCLUSAL_VIEWS:
+        names = [name for name in names if name not in ("smile", "face")]
     weights = np.array([mix.framings[name] for name in names])
-    framing = names[rng.choice(len(names), p=weights / weights.sum())]
-    return "clinical" if framing in ("smile", "face") and view in OCCLUSAL_VIEWS else framing
+    return names[rng.choice(len(names), p=weights / weights.sum())] if weights.sum() else "clinical"
+
+
+def _open_jaw(mix: Mix, framing: Framing, view: View, patient: Patient, rng: np.random.Generator) -> Jaw | None:
+    """The only jaw in reach of a near camera at the side of a mouth that is opened wide; None for both."""
+    if framing not in ("close-up", "quadrant") or view in OCCLUSAL_VIEWS or rng.random() >= mix.wide:
+        return None
+    return patient.upper if rng.random() < _UPPER_SHARE else patient.lower
 
 
 def _opening(patient: Patient, rng: np.random.Generator) -> float:

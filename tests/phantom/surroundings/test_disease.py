@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from dentgen.phantom.anatomy import DENTITIONS
-from dentgen.phantom.lesions import sample_lesions
+from dentgen.phantom.lesions import FillingKind, sample_lesions
 from dentgen.phantom.surroundings.disease import sample_disease
 from dentgen.seeding import numpy_generator
 
@@ -12,15 +14,28 @@ def test_every_kind_occurs_and_fits_its_dentition() -> None:
     for dentition in DENTITIONS:
         mouths = [sample_disease(dentition, True, numpy_generator("ill", dentition, n)) for n in range(60)]
         digits = {1, 2, 3, 4} if dentition == "permanent" else {5, 6, 7, 8}
-        for kind in ("fillings", "crowns", "caries", "white_spots", "fractures", "leaking"):
-            assert any(getattr(mouth, kind) for mouth in mouths), kind
+        for kind in (
+            "fillings",
+            "crowns",
+            "caries",
+            "white_spots",
+            "fractures",
+            "leaking",
+            "implants",
+            "veneers",
+            "fluorosis",
+        ):
+            adult = dentition == "permanent" or kind != "veneers"
+            assert any(getattr(mouth, kind) for mouth in mouths) == adult, kind
+        assert {filling.kind for mouth in mouths for filling in mouth.fillings} == set(get_args(FillingKind))
         for mouth in mouths:
             teeth = {caries.spot.fdi for caries in mouth.caries} | {f.fdi for f in mouth.fractures} | set(mouth.crowns)
             assert {fdi // 10 for fdi in teeth} <= digits
             assert not {fracture.fdi for fracture in mouth.fractures} & set(mouth.crowns)
         sizes = [caries.spot.radius for mouth in mouths for caries in mouth.caries]
         assert min(sizes) < 0.15
-        assert max(sizes) > 0.6
+        assert max(sizes) > 0.9
+        assert all(mouth.implants <= set(mouth.crowns) for mouth in mouths)
 
 
 def test_a_healthy_mouth_is_one_of_the_survey() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, VIEWS
@@ -45,6 +46,20 @@ def test_occlusal_views_have_no_faces() -> None:
         assert (Tissue.SKIN in tissues) != occlusal
         if not occlusal:
             assert setting.things == ()
+
+
+def test_an_open_mouth_shows_one_jaw_from_above_its_biting_surfaces() -> None:
+    mix = Mix(framings={"close-up": 1.0}, props={}, wide=1.0, lips=0)
+    jaws = set()
+    for setting in settings(mix, 20, 1):
+        quadrants = {part.fdi // 10 for part in setting.parts if part.fdi}
+        jaws.add(frozenset(quadrants))
+        above = setting.camera.axes[2][1]  # y of the direction to the viewer
+        assert np.rad2deg(np.arcsin(abs(above))) >= 9
+        assert (above > 0) == (quadrants <= {3, 4})
+    assert jaws == {frozenset({1, 2}), frozenset({3, 4})}
+    both = settings(mix.model_copy(update={"wide": 0.0}), 5, 1)
+    assert all({1, 2, 3, 4} <= {part.fdi // 10 for part in setting.parts} for setting in both)
 
 
 def test_dam_leaves_only_isolated_teeth() -> None:

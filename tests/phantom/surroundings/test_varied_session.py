@@ -6,13 +6,19 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from dentgen.conditions.labels import DAM, GINGIVA, IGNORE, INSTRUMENT, RESTORATION, SEG_CLASSES, SKIN, TOOTH
-from dentgen.phantom.lesion_map import CARIES, CAVITY, COMPOSITE, FRACTURE, GOLD_CROWN, LESIONS
+from dentgen.phantom.anatomy import Dentition
+from dentgen.phantom.camera import View
+from dentgen.phantom.lesion_map import AMALGAM, CARIES, CAVITY, FRACTURE, GOLD_INLAY, LESIONS
+from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.prompt import LESION_WORD, THING_WORD, phantom_phrases
-from dentgen.phantom.render import Phantom, render_patient
+from dentgen.phantom.render import Phantom, phantom_group, render_patient
+from dentgen.phantom.surroundings.frame import sample_frame
 from dentgen.phantom.surroundings.mix import Mix
 from dentgen.phantom.surroundings.outside import sample_outside
+from dentgen.phantom.surroundings.varied_session import VariedSession
 from dentgen.seeding import numpy_generator
 
 SIZE = 64
@@ -48,7 +54,7 @@ def classes_of_exact(phantom: Phantom) -> set[int]:
     crown = np.isin(seg, (TOOTH, RESTORATION))
     assert ((fdi > 0) == crown).all()
     assert crown[lesion > 0].all()
-    assert (np.isin(lesion, range(COMPOSITE - 1, GOLD_CROWN + 1)) == (seg == RESTORATION)).all()
+    assert (np.isin(lesion, range(AMALGAM, GOLD_INLAY + 1)) == (seg == RESTORATION)).all()
     solid = crown | (seg == GINGIVA) | (seg == 5)
     for name in ("light", "depth"):
         assert (phantom.maps[name][~solid] == 0).all()
@@ -105,6 +111,36 @@ def test_decay_is_darker_than_the_tooth_around_it() -> None:
                 darker.append(phantom.picture[decayed].mean() < phantom.picture[sound].mean())
     assert len(darker) >= 3
     assert np.mean(darker) > 0.8
+
+
+def test_no_ground_is_seen_through_a_mouth() -> None:
+    mix = Mix(framings={"smile": 1.0, "face": 1.0}, frames=0)
+    for number in range(6):
+        dentition: Dentition = "deciduous" if number % 3 == 0 else "permanent"
+        session = VariedSession(78, phantom_group(78, number, dentition), dentition, 64, mix)
+        for view in ("left", "right"):
+            tissue = session.shoot(view).sight.centres.surface.tissue.reshape(64, 64)
+            areas, count = label(np.isin(tissue, (0, Tissue.GROUND)))
+            border = {*areas[0], *areas[-1], *areas[:, 0], *areas[:, -1]}
+            assert set(range(1, count + 1)) <= border
+
+
+@pytest.mark.parametrize(("view", "mirrored"), [("frontal", "no"), ("upper-occlusal", "yes")])
+def test_borders_at_one_side_have_no_labels(view: View, mirrored: str) -> None:
+    mix = Mix(framings={"clinical": 1.0}, frames=1.0, mirrored=1.0, props={}, children=0)
+    framed = [(n, sample_frame(1.0, numpy_generator(6, f"{phantom_group(6, n)}-{view}", "frame"))) for n in range(60)]
+    one_sided = [(number, frame) for number, frame in framed if frame and frame.margins[1] != frame.margins[3]]
+    for number, frame in one_sided[:3]:
+        (phantom,) = render_patient(6, number, 48, (view,), mix=mix)
+        hidden = ~frame.visible(48)
+        assert phantom.attributes["mirrored"] == mirrored
+        for kind in ("seg", "fdi", "lesion", "light", "normal", "depth"):
+            assert not phantom.maps[kind][hidden].any()
+        assert (phantom.maps["curvature"][hidden] == 128).all()
+        assert (phantom.picture[hidden] == frame.border).mean() > 0.95
+        beside = np.roll(hidden, 2, 1) | np.roll(hidden, -2, 1)
+        assert (phantom.maps["seg"][beside & ~hidden] > 0).mean() > 0.3
+    assert one_sided
 
 
 def test_retractors_are_instruments_and_hands_are_skin() -> None:
