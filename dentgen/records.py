@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-ConditionName = Literal["segmentation", "lighting", "normal", "curvature", "depth"]
+ConditionName = Literal["segmentation", "lighting", "normal", "curvature", "depth", "findings"]
 CONDITION_NAMES: Final[tuple[ConditionName, ...]] = get_args(ConditionName)
 #: Member extension of each condition in a shard, without the image format.
 CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
@@ -18,10 +18,16 @@ CONDITION_MEMBER: Final[dict[ConditionName, str]] = {
     "normal": "normal",
     "curvature": "curvature",
     "depth": "depth",
+    "findings": "lesion",
 }
+#: Conditions whose values are labels, which are never interpolated.
+LABEL_CONDITIONS: Final[tuple[ConditionName, ...]] = ("segmentation", "findings")
+#: Conditions that one control image can show together.
+BLENDS: Final[tuple[frozenset[ConditionName], ...]] = (
+    frozenset({"segmentation", "lighting"}),
+    frozenset({"segmentation", "lighting", "findings"}),
+)
 FDI_MEMBER: Final = "fdi"
-#: Decay, damage and restorations of teeth; records may have it, builds do not carry it on.
-LESION_MEMBER: Final = "lesion"
 PHOTO_MEMBER: Final = "photo"
 ImageFormat = Literal["png", "jpg", "webp"]
 IMAGE_FORMATS: Final[tuple[ImageFormat, ...]] = get_args(ImageFormat)

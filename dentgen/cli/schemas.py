@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
+from dentgen.conditions.lesion_map import LESION_COLOURS, LESIONS
 from dentgen.documents import ConditionMetadata, DatasetIndex, LeaseRecord, LedgerRecord, SampleMetadata
 from dentgen.shards.plan_file import PlanHead
 from dentgen.spec.build import BuildSpec
@@ -36,6 +37,8 @@ def schema_documents() -> dict[str, dict[str, Any]]:
         "seg": {str(value): name for value, name in SEG_CLASSES.items()},
         "fdi": sorted(FDI_NUMBERS),
         "palette": {SEG_CLASSES[value]: colour for value, colour in DRAWN_CLASSES.items()},
+        "lesion": {str(value): name for value, name in LESIONS.items()},
+        "lesion_palette": {LESIONS[value]: colour for value, colour in LESION_COLOURS.items()},
     }
     return documents
 

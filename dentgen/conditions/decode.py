@@ -19,6 +19,7 @@ from dentgen.conditions.images import (
     read_image,
 )
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
+from dentgen.conditions.lesion_map import LESIONS
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.raw import RawRecord, short
 from dentgen.documents import ConditionMetadata
@@ -28,7 +29,6 @@ from dentgen.records import (
     CONDITION_NAMES,
     FDI_MEMBER,
     IMAGE_FORMATS,
-    LESION_MEMBER,
     PHOTO_MEMBER,
     ConditionName,
     ConditionRecord,
@@ -48,7 +48,6 @@ KNOWN_MEMBERS: Final = frozenset(
     {
         *(f"{member}.png" for member in CONDITION_MEMBER.values()),
         f"{FDI_MEMBER}.png",
-        f"{LESION_MEMBER}.png",
         *(f"{PHOTO_MEMBER}.{extension}" for extension in _PHOTO_EXTENSIONS),
         *_PHOTO_EXTENSIONS,
         "json",
@@ -143,6 +142,11 @@ def _decode_condition(raw: RawRecord, name: ConditionName, member: str) -> MapAr
             if unknown:
                 raise ConditionError(image.place, f"class values {unknown[:20]}", f"only {sorted(SEG_CLASSES)}")
             return seg
+        case "findings":
+            lesion, unknown = label_values(image, LESIONS)
+            if unknown:
+                raise ConditionError(image.place, f"values {unknown[:20]}", f"only {sorted(LESIONS)}")
+            return lesion
         case "normal":
             return colours(image)
         case "depth":

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dentgen.conditions.labels import colour_segmentation
+from dentgen.conditions.labels import BACKGROUND_RGB, colour_segmentation
+from dentgen.conditions.lesion_map import paint_lesions
 from dentgen.errors import ConditionError
-from dentgen.records import ConditionName, ConditionRecord, MapArray
+from dentgen.records import BLENDS, LABEL_CONDITIONS, ConditionName, ConditionRecord, MapArray
 
 Fit = Literal["pad", "crop", "stretch"]
 #: Padding values: "no surface", and "flat" for curvature.
-_EMPTY: Final[dict[ConditionName, int]] = {
-    "segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0,
+EMPTY: Final[dict[ConditionName, int]] = {
+    "segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0, "findings": 0,
 }  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def fit_record(record: ConditionRecord, size: int, fit: Fit) -> ConditionRecord:
         The record with maps of (size, size), dtypes unchanged; metadata as they were.
     """
     conditions = {
-        name: fit_map(array, size, fit, nearest=name == "segmentation", empty=_EMPTY[name])
+        name: fit_map(array, size, fit, nearest=name in LABEL_CONDITIONS, empty=EMPTY[name])
         for name, array in record.conditions.items()
     }
     fdi = None if record.fdi is None else fit_map(record.fdi, size, fit, nearest=True, empty=0)
@@ -48,11 +49,11 @@ def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: 
     """Render the conditions in ``use`` as one RGB control image.
 
     Segmentation and lighting are blended as ``alpha * segmentation colours + (1 - alpha) * lighting``, rounded half up;
-    a single condition is rendered by ``condition_image``.
+    findings are painted over the segmentation before. A single condition is rendered by ``condition_image``.
 
     Args:
         record: A record that has the conditions in ``use``.
-        use: One condition, or segmentation and lighting in any order.
+        use: One condition, or segmentation and lighting, with or without findings, in any order.
         alpha: Weight of the segmentation, 0..1; ignored for a single condition.
 
     Returns:
@@ -61,24 +62,31 @@ def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: 
     Raises:
         ConditionError: If another combination is asked for.
     """
-    if set(use) == {"segmentation", "lighting"}:
-        colours = condition_image(record, "segmentation").astype(np.float64)
+    if set(use) in BLENDS:
+        colours = condition_image(record, "findings" if "findings" in use else "segmentation").astype(np.float64)
         light = condition_image(record, "lighting").astype(np.float64)
         return np.floor(alpha * colours + (1 - alpha) * light + 0.5).astype(np.uint8)
     if len(use) == 1:
         return condition_image(record, use[0])
-    raise ConditionError(record.key, f"conditions {list(use)}", "one condition, or segmentation and lighting")
+    expected = "one condition, or segmentation and lighting (and findings)"
+    raise ConditionError(record.key, f"conditions {list(use)}", expected)
 
 
 def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.uint8]:
     """Render one condition as RGB, (H, W, 3) uint8.
 
-    Segmentation is drawn in palette colours; depth keeps its upper 8 bits; single-channel maps become grey.
+    Segmentation is drawn in palette colours, findings over the segmentation where the record has one; depth keeps its
+    upper 8 bits; single-channel maps become grey.
     """
     array = record.conditions[name]
     match name:
         case "segmentation":
             return colour_segmentation(array.astype(np.uint8))
+        case "findings":
+            seg = record.conditions.get("segmentation")
+            teeth = np.broadcast_to(np.array(BACKGROUND_RGB, np.uint8), (*array.shape, 3))
+            under = teeth if seg is None else colour_segmentation(seg.astype(np.uint8))
+            return paint_lesions(under, array.astype(np.uint8))
         case "normal":
             return array.astype(np.uint8)
         case "depth":

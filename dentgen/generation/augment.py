@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from dentgen.conditions.labels import BACKGROUND, INSTRUMENT
+from dentgen.conditions.prepare import EMPTY
 from dentgen.phantom.surroundings.exposure import jpeg_round_trip
 from dentgen.quality.srgb import to_linear, to_srgb
 from dentgen.records import ConditionRecord, GeneratedSample
@@ -117,7 +118,7 @@ def _hidden(record: ConditionRecord, where: NDArray[np.bool_], seg_class: int) -
     conditions = {}
     for name, array in record.conditions.items():
         changed = array.copy()
-        changed[where] = seg_class if name == "segmentation" else 0
+        changed[where] = seg_class if name == "segmentation" else EMPTY[name]
         conditions[name] = changed
     fdi = None if record.fdi is None else np.where(where, 0, record.fdi).astype(np.uint8)
     return replace(record, conditions=conditions, fdi=fdi)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from dentgen.conditions.decode import valid_key
 from dentgen.conditions.labels import SEG_CLASSES
+from dentgen.conditions.lesion_map import LESIONS
 from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
@@ -34,6 +35,7 @@ _MAP_FORM: Final[dict[ConditionName, tuple[type[np.generic], int]]] = {
     "normal": (np.uint8, 3),
     "curvature": (np.uint8, 2),
     "depth": (np.uint16, 2),
+    "findings": (np.uint8, 2),
 }
 
 
@@ -48,6 +50,7 @@ class PipelineRequest:
         normal: (H, W, 3) uint8, 127.5 n + 127.5, camera space.
         curvature: (H, W) uint8, 128 flat.
         depth: (H, W) uint16, near is bright.
+        findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage and restorations.
         photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
         prompt: The prompt.
         num_images_per_prompt: Variants, each with its own noise.
@@ -60,6 +63,7 @@ class PipelineRequest:
     normal: Picture | None = None
     curvature: Picture | None = None
     depth: Picture | None = None
+    findings: Picture | None = None
     photo: Picture | None = None
     prompt: str = ""
     num_images_per_prompt: int = 1
@@ -134,6 +138,7 @@ class Pipeline:
         normal: Picture | None = None,
         curvature: Picture | None = None,
         depth: Picture | None = None,
+        findings: Picture | None = None,
         photo: Picture | None = None,
         prompt: str = "",
         num_images_per_prompt: int = 1,
@@ -147,8 +152,9 @@ class Pipeline:
             CanvasError: If an image could not be made.
         """
         request = PipelineRequest(
-            segmentation=segmentation, lighting=lighting, normal=normal, curvature=curvature, depth=depth, photo=photo,
-            prompt=prompt, num_images_per_prompt=num_images_per_prompt, seed=seed, key=key,
+            segmentation=segmentation, lighting=lighting, normal=normal, curvature=curvature, depth=depth,
+            findings=findings, photo=photo, prompt=prompt, num_images_per_prompt=num_images_per_prompt, seed=seed,
+            key=key,
         )  # fmt: skip
         images = dict(self.stream([request]))
         keys = sorted(images)
@@ -288,8 +294,9 @@ def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:
 
 def _map(name: ConditionName, array: NDArray[Any]) -> MapArray:
     checked: MapArray = _array(name, array, *_MAP_FORM[name])
-    if name == "segmentation" and (unknown := sorted(set(np.unique(checked).tolist()) - SEG_CLASSES.keys())):
-        raise ConditionError(name, f"class values {unknown}", f"only {sorted(SEG_CLASSES)}")
+    known = {"segmentation": SEG_CLASSES, "findings": LESIONS}.get(name)
+    if known is not None and (unknown := sorted(set(np.unique(checked).tolist()) - known.keys())):
+        raise ConditionError(name, f"class values {unknown}", f"only {sorted(known)}")
     return checked
 
 

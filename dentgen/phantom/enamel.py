@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.phantom.anatomy import FloatArray, IntArray
-from dentgen.phantom.lesion_map import (
+from dentgen.conditions.lesion_map import (
     AMALGAM,
     CALCULUS,
     CARIES,
@@ -25,6 +24,7 @@ from dentgen.phantom.lesion_map import (
     VENEER,
     WHITE_SPOT,
 )
+from dentgen.phantom.anatomy import FloatArray, IntArray
 from dentgen.phantom.lesions import Caries, Filling, FillingKind, Spot, spot_distance
 from dentgen.phantom.material import Material
 from dentgen.phantom.noise import LatticeNoise

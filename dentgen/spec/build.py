@@ -25,6 +25,7 @@ from dentgen import storage
 from dentgen.errors import SpecError, StorageError
 from dentgen.records import (
     ATTRIBUTES,
+    BLENDS,
     COMPOSITE_MEDIA,
     CONDITION_MEMBER,
     FDI_MEMBER,
@@ -229,8 +230,9 @@ class ConditionsSpec(_Section):
             raise ValueError(f"use: found {list(self.use)}, expected every condition once")
         if not self.control_start < self.control_end:
             raise ValueError(f"control_start {self.control_start} must be less than control_end {self.control_end}")
-        if self.combine == "blend" and len(self.use) > 1 and set(self.use) != {"segmentation", "lighting"}:
-            raise ValueError(f"cannot blend {list(self.use)}: use one condition, or segmentation and lighting")
+        if self.combine == "blend" and len(self.use) > 1 and set(self.use) not in BLENDS:
+            expected = "use one condition, or segmentation and lighting (and findings)"
+            raise ValueError(f"cannot blend {list(self.use)}: {expected}")
         return self
 
 

@@ -11,8 +11,10 @@ from dentgen import storage
 from dentgen.spec.build import Place
 
 #: What a control image shows: one condition, or segmentation colours over lighting. ``blended-teeth`` has light on
-#: teeth only, as maps rendered from tooth scans do.
-ControlKind = Literal["segmentation", "lighting", "normal", "curvature", "depth", "blended", "blended-teeth"]
+#: teeth only, as maps rendered from tooth scans do; ``findings`` is ``blended`` with lesions painted on the teeth.
+ControlKind = Literal[
+    "segmentation", "lighting", "normal", "curvature", "depth", "blended", "blended-teeth", "findings"
+]
 CONTROL_KINDS: Final[tuple[ControlKind, ...]] = get_args(ControlKind)
 SINGLE_KINDS: Final[tuple[ControlKind, ...]] = ("segmentation", "lighting", "normal", "curvature")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, TOOTH_RGB
+from dentgen.conditions.lesion_map import CAVITY, GOLD_CROWN
 from dentgen.conditions.prepare import Fit, condition_image, control_image, fit_record
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName, ConditionRecord
 
+BLEND_WITH_FINDINGS: tuple[ConditionName, ...] = ("segmentation", "lighting", "findings")
 BLEND: tuple[ConditionName, ...] = ("segmentation", "lighting")
 
 
@@ -27,6 +30,7 @@ def made_record(height: int, width: int, seed: int = 0) -> ConditionRecord:
             "normal": rng.integers(0, 256, (height, width, 3)).astype(np.uint8),
             "curvature": rng.integers(0, 256, (height, width)).astype(np.uint8),
             "depth": rng.integers(0, 65536, (height, width)).astype(np.uint16),
+            "findings": rng.choice(np.array([0, 3, 9, 255], np.uint8), (height, width)),
         },
         rng.choice(np.array(sorted(FDI_NUMBERS), np.uint8), (height, width)),
         rng.integers(0, 256, (height, width, 3)).astype(np.uint8), "", {},
@@ -41,6 +45,21 @@ def test_blend_matches_the_formula() -> None:
     assert np.abs(image - expected).max() <= 0.5
     assert image.shape == (5, 7, 3)
     assert image.dtype == np.uint8
+
+
+def test_findings_are_painted_over_classes_before_the_blend() -> None:
+    record = made_record(6, 5)
+    lesion = record.conditions["findings"]
+    palette = np.array([BACKGROUND_RGB, GUM_RGB, TOOTH_RGB], np.float64)
+    colours = palette[record.conditions["segmentation"]]
+    colours[lesion == CAVITY], colours[lesion == GOLD_CROWN] = (46, 22, 10), (222, 164, 30)
+    expected = 0.4 * colours + 0.6 * record.conditions["lighting"][..., None]
+    for use in permutations(BLEND_WITH_FINDINGS):
+        assert np.abs(control_image(record, use, 0.4) - expected).max() <= 0.5
+    assert (condition_image(record, "findings") == colours).all()
+    alone = replace(record, conditions={"findings": lesion})
+    background = np.where(np.isin(lesion, (0, 255))[..., None], BACKGROUND_RGB, colours)
+    assert (condition_image(alone, "findings") == background).all()
 
 
 def test_blend_with_extreme_weights_is_one_condition() -> None:
@@ -85,6 +104,7 @@ def test_labels_are_never_interpolated(height: int, width: int, fit: Fit, seed: 
     assert record.fdi is not None
     assert set(np.unique(fitted.fdi)) <= set(np.unique(record.fdi)) | {0}
     assert set(np.unique(fitted.conditions["segmentation"])) <= {0, 1, 2}
+    assert set(np.unique(fitted.conditions["findings"])) <= {0, 3, 9, 255}
     for name, array in fitted.conditions.items():
         assert array.dtype == record.conditions[name].dtype
         assert array.shape == (16, 16, *record.conditions[name].shape[2:])
@@ -96,7 +116,7 @@ def test_padding_keeps_the_whole_image_and_centres_it() -> None:
     seg = fitted.conditions["segmentation"]
     assert (seg[8:24] == np.kron(record.conditions["segmentation"], np.ones((2, 2), np.uint8))).all()
     empty = {name: np.unique(np.delete(array, range(8, 24), 0)) for name, array in fitted.conditions.items()}
-    assert empty == {"segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0}
+    assert empty == {"segmentation": 0, "lighting": 0, "normal": 0, "curvature": 128, "depth": 0, "findings": 0}
 
 
 def test_cropping_takes_the_centre() -> None:

@@ -67,6 +67,17 @@ def test_members_hold_the_arrays_bit_for_bit() -> None:
     assert json.loads(members["json"])["key"] == "jaw-v001"
 
 
+def test_findings_are_carried_on_where_they_control_the_picture() -> None:
+    request = request_of()
+    lesion = np.where(np.eye(SIZE, dtype=bool), 3, 0).astype(np.uint8)
+    conditions = {**request.record.conditions, "findings": lesion}
+    sample = sample_of(replace(request, record=replace(request.record, conditions=conditions)))
+    use = ["segmentation", "lighting", "findings"]
+    members = sample_members(plan_of(conditions={"size": SIZE, "use": use}), sample)
+    assert (pixels(members["lesion.png"]) == lesion).all()
+    assert "lesion.png" not in sample_members(plan_of(), sample)
+
+
 def test_every_png_has_the_level_of_the_spec() -> None:
     sample = GeneratedSample(request_of(), np.full((SIZE, SIZE, 3), 90, np.uint8))
     small, large = (sample_members(plan_of(output={"png_level": level}), sample) for level in (9, 0))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dentgen.conditions.lesion_map import CERAMIC_INLAY, GOLD_INLAY, VENEER, WHITE_SPOT
 from dentgen.phantom.enamel import Enamel, paint_crowns
-from dentgen.phantom.lesion_map import CERAMIC_INLAY, GOLD_INLAY, VENEER, WHITE_SPOT
 from dentgen.phantom.lesions import Caries, Filling, FillingKind, Lesions, Spot
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise

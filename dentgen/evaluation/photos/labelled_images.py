@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import grey_dilation, grey_erosion
 
 from dentgen import storage
-from dentgen.conditions.decode import MAX_PIXELS, decode_record
-from dentgen.conditions.images import label_values, read_image
+from dentgen.conditions.decode import decode_record
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, TOOTH
+from dentgen.conditions.lesion_map import CARIES, CAVITY, FRACTURE
 from dentgen.conditions.prepare import fit_map
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError
-from dentgen.phantom.lesion_map import CARIES, CAVITY, FRACTURE, LESIONS
-from dentgen.records import LESION_MEMBER
 from dentgen.shards import layout
 from dentgen.shards.dataset import open_dataset
 
@@ -105,7 +103,7 @@ def labelled(
     tooth = np.isin(seg, (TOOTH, RESTORATION)).astype(np.uint8)
     tooth[np.isin(seg, (APPLIANCE, IGNORE))] = IGNORE
     diseased = np.full(seg.shape, IGNORE, np.uint8) if lesion is None else np.isin(lesion, _DISEASED).astype(np.uint8)
-    diseased[tooth == IGNORE] = IGNORE
+    diseased[(tooth == IGNORE) | (lesion == IGNORE if lesion is not None else False)] = IGNORE
     return key, image, tooth, fdi, diseased, fdi
 
 
@@ -125,7 +123,8 @@ def fitted(found: Labelled, size: int) -> Labelled:
 
 def _of_sample(sample: dict[str, object]) -> Labelled:
     image, seg, fdi = (np.asarray(sample[name]) for name in ("image", "seg", "fdi"))
-    return labelled(str(sample["key"]), np.ascontiguousarray(image.transpose(1, 2, 0)), seg, fdi, None)
+    lesion = np.asarray(sample["lesion"]) if "lesion" in sample else None
+    return labelled(str(sample["key"]), np.ascontiguousarray(image.transpose(1, 2, 0)), seg, fdi, lesion)
 
 
 def _of_record(raw: RawRecord) -> Labelled:
@@ -134,20 +133,8 @@ def _of_record(raw: RawRecord) -> Labelled:
     record = decode_record(raw, ["segmentation"], with_photo=True)
     if record.photo is None or record.fdi is None:
         raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", "a photo and a map 'fdi.png'")
-    return labelled(
-        raw.key, record.photo, record.conditions["segmentation"].astype(np.uint8), record.fdi, _lesions(raw)
-    )
-
-
-def _lesions(raw: RawRecord) -> NDArray[np.uint8] | None:
-    name = f"{LESION_MEMBER}.png"
-    if name not in raw.members:
-        return None
-    image = read_image(f"{raw.place}.{name}", raw.members[name], ("PNG",), MAX_PIXELS)
-    values, unknown = label_values(image, LESIONS)
-    if unknown:
-        raise ConditionError(image.place, f"values {unknown[:20]}", f"only {sorted(LESIONS)}")
-    return values
+    seg, lesion = record.conditions["segmentation"].astype(np.uint8), record.conditions.get("findings")
+    return labelled(raw.key, record.photo, seg, record.fdi, None if lesion is None else lesion.astype(np.uint8))
 
 
 def stacked(found: list[Labelled], place: str) -> LabelledImages:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.labels import INSTRUMENT
+from dentgen.conditions.lesion_map import LESIONS
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
 from dentgen.phantom.findings import tell_findings
-from dentgen.phantom.lesion_map import LESIONS
 from dentgen.phantom.lesions import Lesions
 from dentgen.phantom.maps import lesion_map, mirror_image, world_segmentation_map
 from dentgen.phantom.material import INFLAMED_FROM, Material, sample_material
@@ -139,7 +139,7 @@ class VariedSession:
         return seg
 
     def _facts(self, view: View, setting: Setting, centres: Painted) -> SceneFacts:
-        counts = np.bincount(lesion_map(centres, self._size).ravel(), minlength=len(LESIONS))
+        counts = np.bincount(lesion_map(centres, self._size).ravel(), minlength=256)
         seen = tuple(
             name for value, name in LESIONS.items() if value and counts[value] >= _LESION_SHARE * self._size**2
         )

@@ -94,7 +94,9 @@ def _files(member: Member) -> Node:
     regex = rf"^([^.]+)\.{re.escape(member.extension)}$"
     key = {"extract": {"fileProperty": "fullpath"}, "transform": {"regex": regex}}
     files = {"fileSet": {"@id": file_set_id(member)}}
-    types = ["sc:ImageObject", "cr:SegmentationMask", "cr:Label"] if name in {"seg", "fdi"} else "sc:ImageObject"
+    types = (
+        ["sc:ImageObject", "cr:SegmentationMask", "cr:Label"] if name in {"seg", "fdi", "lesion"} else "sc:ImageObject"
+    )
     content = {**files, "extract": {"fileProperty": "content"}}
     fields = [
         _field(f"{name}/{_KEY}", "Sample key.", {**files, **key}, dataType="sc:Text"),

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from dentgen.conditions.labels import SEG_CLASSES
+from dentgen.conditions.lesion_map import LESIONS
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, MEDIA_TYPE
 from dentgen.shards.plan import Plan
 
 _CLASSES: Final = ", ".join(f"{value} {name}" for value, name in SEG_CLASSES.items())
+_LESIONS: Final = ", ".join(f"{value} {name}" for value, name in LESIONS.items())
 _MEANINGS: Final = {
     "seg": f"8-bit class map: {_CLASSES}; 255 everywhere where the source has none",
     FDI_MEMBER: "8-bit FDI tooth numbers (11-48 permanent, 51-85 deciduous), 0 none",
     "light": "8-bit grey lighting, 0 dark or no surface",
     "normal": "8-bit RGB normals, 127.5 n + 127.5 in camera space: x right, y up, z to the viewer",
+    "lesion": f"8-bit lesion map: {_LESIONS}",
     "depth": "16-bit grey depth, linear, near bright",
     "curvature": "8-bit grey curvature, 128 flat, bright convex",
 }

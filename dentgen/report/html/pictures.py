@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dentgen.conditions.labels import IGNORE, SEG_PALETTE
+from dentgen.conditions.labels import BACKGROUND_RGB, IGNORE, SEG_PALETTE
+from dentgen.conditions.lesion_map import paint_lesions
 from dentgen.records import CONDITION_MEMBER, IMAGE_FORMATS, MEDIA_TYPE, ConditionName
 from dentgen.report.html.pick_records import ChosenRecord, ChosenSample
 from dentgen.shards.reader import Members
@@ -119,6 +120,9 @@ def _draw_condition(name: ConditionName, content: bytes) -> Image.Image:
             drawn = Image.fromarray(np.asarray(image))
             drawn.putpalette(SEG_PALETTE.tobytes())
             return drawn
+        case "findings":
+            lesion = np.asarray(image)
+            return Image.fromarray(paint_lesions(np.full((*lesion.shape, 3), BACKGROUND_RGB, np.uint8), lesion))
         case "depth":
             return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
         case _:
@@ -130,7 +134,7 @@ def _embed_condition(key: str, name: ConditionName, members: Members, limit: int
     is_map = name == "segmentation"
     if is_map:
         uri = _palette_uri(image)
-    elif name == "depth":  # browsers do not show 16-bit PNG reliably
+    elif name in ("depth", "findings"):  # browsers show neither 16-bit PNG nor label values reliably
         uri = _reduced_uri(image, limit)
     else:
         uri = _uri("image/png", content) if _fits(image, content, limit) else _reduced_uri(image, limit)

@@ -146,5 +146,11 @@ def conditions_of(kinds: Iterable[ControlKind]) -> tuple[ConditionName, ...]:
     """Conditions that control images are composed of; always segmentation, because losses weigh by it."""
     wanted = {"segmentation"}
     for kind in kinds:
-        wanted |= {"segmentation", "lighting"} if kind.startswith("blended") else {kind}
+        match kind:
+            case "blended" | "blended-teeth":
+                wanted |= {"lighting"}
+            case "findings":
+                wanted |= {"lighting", "findings"}
+            case _:
+                wanted.add(kind)
     return tuple(name for name in CONDITION_NAMES if name in wanted)

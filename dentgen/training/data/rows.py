@@ -150,6 +150,8 @@ def _control_image(record: ConditionRecord, kind: ControlKind, alpha: float) -> 
     match kind:
         case "blended":
             return control_image(record, ("segmentation", "lighting"), alpha)
+        case "findings":
+            return control_image(record, ("segmentation", "lighting", "findings"), alpha)
         case "blended-teeth":
             seg, light = record.conditions["segmentation"], record.conditions["lighting"]
             on_teeth = np.isin(seg, [TOOTH, RESTORATION, APPLIANCE])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dentgen.phantom.lesion_map import AMALGAM
+from dentgen.conditions.lesion_map import AMALGAM
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.surroundings.fluids import Fluids, paint_fluids, sample_fluids

@@ -9,9 +9,9 @@ import pytest
 from scipy.ndimage import label
 
 from dentgen.conditions.labels import DAM, GINGIVA, IGNORE, INSTRUMENT, RESTORATION, SEG_CLASSES, SKIN, TOOTH
+from dentgen.conditions.lesion_map import AMALGAM, CARIES, CAVITY, FRACTURE, GOLD_INLAY, LESIONS
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
-from dentgen.phantom.lesion_map import AMALGAM, CARIES, CAVITY, FRACTURE, GOLD_INLAY, LESIONS
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.prompt import LESION_WORD, THING_WORD, phantom_phrases
 from dentgen.phantom.render import Phantom, phantom_group, render_patient

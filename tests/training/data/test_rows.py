@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dentgen.conditions.labels import mirror_prompt
+from dentgen.conditions.lesion_map import CAVITY
+from dentgen.conditions.prepare import control_image
 from dentgen.phantom.prompt import phantom_phrases
 from dentgen.seeding import numpy_generator
 from dentgen.training.data.order import Place
+from dentgen.training.data.records import conditions_of
 from dentgen.training.data.rows import TrainingRow, drop_words
 from tests.training.runs import train_spec, training_data
 
@@ -70,6 +74,16 @@ def test_bare_teeth_show_light_on_teeth_only(phantoms: str, tmp_path: Path) -> N
     assert np.array_equal(bare[teeth], light[teeth])
     assert not bare[~teeth].any()
     assert light[~teeth].any()
+
+
+def test_findings_are_blended_as_in_builds(phantoms: str, tmp_path: Path) -> None:
+    (row,) = training_data(train_spec(phantoms, tmp_path, "adapter", conditions={"alpha": 0.3})).batch(0, 0, 1).rows
+    lesion = np.where(row.record.conditions["segmentation"] == 2, CAVITY, 0).astype(np.uint8)
+    record = replace(row.record, conditions={**row.record.conditions, "findings": lesion})
+    shown = replace(row, record=record).control("findings")
+    assert np.array_equal(shown, control_image(record, ("findings", "lighting", "segmentation"), 0.3))
+    assert not np.array_equal(shown, row.control("blended"))
+    assert conditions_of(["findings"]) == ("segmentation", "lighting", "findings")
 
 
 def test_alpha_is_the_specs(phantoms: str, tmp_path: Path) -> None:
