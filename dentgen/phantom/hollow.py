@@ -16,7 +16,7 @@ from dentgen.phantom.teeth import Crown
 #: Depth of decay from which the surface has fallen in.
 OPEN_FROM: Final = 0.7
 #: Deepest hollow as a share of its radius, and in any tooth, mm; chosen by eye.
-_DEPTH_SHARE, _DEEPEST_MM = 0.75, 2.4
+_DEPTH_SHARE, _DEEPEST_MM, _DEEPEST_IN_BROKEN_MM = 0.75, 2.4, 0.6
 #: Width of a hollow's wall as a share of its radius.
 _WALL_SHARE: Final = 0.35
 
@@ -32,8 +32,10 @@ def _hollowed(slot: Slot, cavities: Sequence[Caries], arch: DentalArch) -> Slot:
     if not cavities or slot.vertices is None or slot.crown is None:
         return slot
     vertices = slot.vertices
+    deepest = _DEEPEST_MM if slot.broken is None else _DEEPEST_IN_BROKEN_MM
     for cavity in cavities:
-        vertices = vertices + _depth_mm(slot.crown, slot.width_mm / 2, cavity)[:, None] * _inwards(slot, cavity, arch)
+        depth = np.minimum(_depth_mm(slot.crown, slot.width_mm / 2, cavity), deepest)
+        vertices = vertices + depth[:, None] * _inwards(slot, cavity, arch)
     return replace(slot, vertices=vertices)
 
 
@@ -42,8 +44,7 @@ def _depth_mm(crown: Crown, half_width_mm: float, cavity: Caries) -> FloatArray:
     radius = cavity.spot.radius
     distance = spot_distance(cavity.spot, crown.mesial, crown.outward, crown.height, crown.fissure)
     share = np.clip((radius - distance) / (_WALL_SHARE * radius), 0, 1)
-    deepest = min(_DEPTH_SHARE * radius * half_width_mm, _DEEPEST_MM) * cavity.depth
-    return deepest * share * share * (3 - 2 * share)
+    return _DEPTH_SHARE * radius * half_width_mm * cavity.depth * share * share * (3 - 2 * share)
 
 
 def _inwards(slot: Slot, cavity: Caries, arch: DentalArch) -> FloatArray:

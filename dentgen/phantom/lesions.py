@@ -25,6 +25,8 @@ _AMALGAM_SHARE: Final = 0.5
 _CROWN_SHARE: Final = {1: 0.03, 2: 0.015, 5: 0.02, 6: 0.035}
 _GOLD_SHARE: Final = 0.4
 _CARIOUS_SHARE, _CARIOUS_CHILD_SHARE = 0.27, 0.30
+#: Radius from which a facial spot is not confined to the facial side.
+_WIDE: Final = 0.6
 _PLAQUE_SHARE, _STAIN_SHARE = 0.35, 0.12
 
 
@@ -188,11 +190,14 @@ def spot_distance(
         fissure: (n,) 1 in occlusal grooves.
 
     Returns:
-        (n,) distances in half crown widths, shorter along fissures; infinite off the spot's surface.
+        (n,) distances in half crown widths, shorter along fissures; infinite off the surface of a small spot.
     """
     if spot.surface == "occlusal":
         dx, dy = mesial - spot.mesial, outward - spot.across
         near = (np.abs(dx) < 0.75) & (np.abs(dy) < 0.6)
         return np.where(height > 0.45, np.hypot(dx / 1.5, dy) - 0.28 * fissure * near, np.inf)
     rise = 2.2 * (height - spot.across)  # a crown is about 2.2 half widths high
-    return np.where(outward > 0.0, np.hypot(mesial - spot.mesial, rise), np.inf)
+    along = np.hypot(mesial - spot.mesial, rise)
+    if spot.radius > _WIDE:  # it reaches around the tooth's edge
+        return along + 2.0 * np.clip(-outward, 0, None)
+    return np.where(outward > 0.0, along, np.inf)

@@ -11,7 +11,7 @@ from dentgen.phantom.lesions import Caries, CrownKind, Filling, FillingKind, Fra
 
 #: Share of diseased teeth in a diseased mouth, and what is wrong with them; chosen by eye.
 _KINDS = ("caries", "cavity", "white spot", "fracture", "remnant", "filling", "crown", "implant")
-_KIND_SHARES = (0.27, 0.29, 0.09, 0.09, 0.05, 0.14, 0.05, 0.02)
+_KIND_SHARES = (0.27, 0.34, 0.07, 0.09, 0.06, 0.11, 0.04, 0.02)
 #: Share of diseased mouths whose teeth are all mottled, and of adults with veneers on the upper front teeth.
 _FLUOROSIS_SHARE, _VENEER_SHARE = 0.07, 0.06
 #: What fillings of diseased mouths are made of.
@@ -26,7 +26,7 @@ def sample_disease(dentition: Dentition, diseased: bool, rng: np.random.Generato
     if not diseased:
         return _with(sound, [], calculus, rng)
     teeth = _teeth(dentition)
-    share = rng.uniform(0.12, 0.6)
+    share = rng.uniform(0.15, 0.7)
     weights = np.array([3.0 if fdi % 10 >= 6 else 1.5 if fdi % 10 >= 4 else 1.0 for fdi in teeth])
     count = max(1, int(share * len(teeth)))
     chosen = rng.choice(teeth, size=count, replace=False, p=weights / weights.sum())
@@ -56,7 +56,7 @@ class _Chart:
                 depths = rng.uniform(0.1, 0.6, rng.integers(1, 3))
                 self.caries += [Caries(_spot(fdi, rng, 0.14, 0.6), float(depth)) for depth in depths]
             case "cavity":
-                self.caries.append(Caries(_spot(fdi, rng, 0.4, 1.15), rng.uniform(0.7, 1.0), rng.uniform(0.1, 1.0)))
+                self.caries.append(Caries(_spot(fdi, rng, 0.5, 1.3), rng.uniform(0.7, 1.0), rng.uniform(0.1, 1.0)))
             case "white spot":
                 spot = Spot(fdi, "facial", rng.normal(0, 0.4), rng.uniform(0.1, 0.5), rng.uniform(0.15, 0.45))
                 self.spots.append(spot)
@@ -85,7 +85,7 @@ def _with(sound: Lesions, diseased: list[int], calculus: float, rng: np.random.G
         sound,
         fillings=tuple(chart.fillings),
         crowns=chart.crowns,
-        caries=tuple(chart.caries),
+        caries=tuple(caries for caries in chart.caries if caries.spot.fdi not in crowned),
         white_spots=tuple(chart.spots),
         leaking=frozenset(filling.spot.fdi for filling in chart.fillings if rng.random() < 0.3),
         calculus=calculus,

@@ -17,7 +17,7 @@ from dentgen.phantom.light import Lighting
 _LIGHTNESS_MEAN, _LIGHTNESS_SPREAD = 65.5, 10.3
 #: Means of white balance (red against blue, magenta against green) and contrast, logarithms. In the same photographs
 #: teeth have a* 9.1 +- 5.8 and b* 16 +- 8.3 on average, everything else 19.9 and 12.3.
-_WARMTH_MEAN, _TINT_MEAN, _CONTRAST_MEAN = -0.01, 0.05, 0.16
+_WARMTH_MEAN, _TINT_MEAN, _CONTRAST_MEAN = 0.0, 0.085, 0.16
 #: Luminance of teeth in well exposed pictures.
 _WELL_EXPOSED = 0.66
 

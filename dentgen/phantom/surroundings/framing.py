@@ -28,7 +28,7 @@ _OPEN_PITCH_DEG: Final = (10, 70)
 #: How much more often a molar is looked at than another tooth.
 _MOLAR_WEIGHT: Final = 2.5
 #: How much more often a diseased tooth is looked at than a sound one: it is why the picture is taken.
-_DISEASED_WEIGHT: Final = 12.0
+_DISEASED_WEIGHT: Final = 20.0
 #: Share of close-ups by an intra-oral camera with its lens near the teeth, and the largest distortion of such a lens.
 _WAND_SHARE, _LARGEST_BULGE = 0.2, 0.35
 
@@ -119,7 +119,7 @@ def _with_lens(camera: Camera, rng: np.random.Generator) -> Camera:
 
 def _close_up(slots: Sequence[Slot], rng: np.random.Generator, diseased: Set[int]) -> tuple[Sequence[Slot], float]:
     """One to six neighbours and the width of the picture, mm; few teeth, molars and diseased ones are more frequent."""
-    count = min(len(slots), 1 + int(rng.choice(6, p=(0.22, 0.32, 0.22, 0.12, 0.07, 0.05))))
+    count = min(len(slots), 1 + int(rng.choice(6, p=(0.26, 0.34, 0.22, 0.1, 0.05, 0.03))))
     groups = [slots[first : first + count] for first in range(len(slots) - count + 1)]
     weights = np.array([np.mean([_interest(slot, diseased) for slot in group]) for group in groups])
     chosen = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]

@@ -43,7 +43,7 @@ class Mix(BaseModel):
         default=0.3, description="Share of pictures before black: contrastor or a dark room; not of faces."
     )
     children: Share = Field(default=0.12, description="Share of children with deciduous teeth.")
-    disease: Share = Field(default=0.78, description="Share of patients with decayed, broken and filled teeth.")
+    disease: Share = Field(default=0.85, description="Share of patients with decayed, broken and filled teeth.")
     frames: Share = Field(default=0.12, description="Share of pictures with a border, bars or text.")
     faults: Share = Field(
         default=1.0, description="Strength of wrong exposure and colour, blur, noise and compression."

@@ -42,7 +42,7 @@ _LESION_SHARE: Final = 2e-4
 _TOOTH_SHARE, _ATTEMPTS = 0.02, 3
 #: Factor on gum, mucosa, palate and tongue: in 711 photographs all but the teeth has L* 49.6 on average, 15.5 below
 #: teeth; 21.7 below without it.
-_FLESH_BRIGHTNESS: Final = (1.0, 1.45)
+_FLESH_BRIGHTNESS: Final = (1.1, 1.8)
 #: Share of patients with brown patches on the gum.
 _PIGMENT_SHARE: Final = 0.28
 #: Share of the visible teeth from which a jaw is mentioned.
