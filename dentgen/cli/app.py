@@ -20,6 +20,7 @@ import typer
 from dentgen.cli import benchmark as benchmark_commands
 from dentgen.cli import compare as compare_commands
 from dentgen.cli import evaluate as evaluate_commands
+from dentgen.cli import export as export_command
 from dentgen.cli import models as model_commands
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.interruption import Interruption
@@ -48,6 +49,7 @@ app.add_typer(model_commands.app, name="models", rich_help_panel=MODELS)
 app.add_typer(evaluate_commands.app, name="evaluate", rich_help_panel=MEASUREMENTS)
 app.add_typer(compare_commands.app, name="compare", rich_help_panel=MEASUREMENTS)
 app.add_typer(benchmark_commands.app, name="benchmark", rich_help_panel=MEASUREMENTS)
+app.command(rich_help_panel=DATASETS)(export_command.export)
 
 Spec = Annotated[Path, typer.Argument(help="Build spec, YAML; 'demo' is the one that is installed with dentgen.")]
 Out = Annotated[str, typer.Argument(help="Folder or URL of a build.")]

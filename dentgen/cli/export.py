@@ -1,0 +1,61 @@
+"""``dentgen export``: a build or a condition set in another layout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import typer
+
+from dentgen.cli.progress import announce
+from dentgen.redaction import shown
+
+if TYPE_CHECKING:
+    from dentgen.export.run import ExportOutcome
+
+FormatName = Literal["coco", "yolo-segment", "yolo-detect", "yolo-semantic", "nnunet", "monai", "voc", "parquet", "csv"]
+
+
+def export(
+    source: Annotated[str, typer.Argument(help="A finished build, or condition records with pictures.")],
+    layout: Annotated[FormatName, typer.Argument(metavar="FORMAT", help=", ".join(get_args(FormatName)))],
+    destination: Annotated[str, typer.Argument(help="Folder or URL to write to.")],
+    masks: Annotated[Literal["rle", "polygon"], typer.Option(help="Masks of coco: exact, or polygons.")] = "rle",
+    teeth: Annotated[
+        Literal["numbers", "one"], typer.Option(help="Classes of yolo-segment and yolo-detect: FDI numbers, or one.")
+    ] = "numbers",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
+) -> None:
+    """Write a build or a condition set in the layout that a trainer reads.
+
+    An interrupted export continues. What the layout cannot hold is counted at the end. Exits 1 if records were
+    rejected.
+
+    Example: dentgen export out/demo coco out/coco
+    """
+    announce(f"export: {layout} into {destination}")
+    from tqdm import tqdm
+
+    from dentgen.export.run import Export
+    from dentgen.export.run import export as write
+
+    task = Export(source, destination, layout, masks, teeth)
+    outcome = write(task, workers, lambda shards: tqdm(shards, unit="shard", desc="exporting"))
+    for rejection in outcome.rejected:
+        typer.echo(shown(f"{rejection.key}: {rejection.reason}"), err=True)
+    typer.echo(_summary(outcome))
+    if outcome.rejected:
+        raise typer.Exit(1)
+
+
+def _summary(outcome: ExportOutcome) -> str:
+    lost = []
+    if outcome.mean_iou < 1:
+        lost.append(f"masks come back with an IoU of {outcome.mean_iou:.4f}, the worst with {outcome.worst_iou:.2f}")
+    if outcome.holes:
+        lost.append(f"{outcome.holes} masks had holes, which are filled")
+    if outcome.split:
+        lost.append(f"{outcome.split} masks had several parts, which are joined by lines")
+    if outcome.ignored:
+        lost.append(f"{outcome.ignored} pixels without annotation count as background")
+    counts = f"{outcome.written} samples written, {len(outcome.rejected)} records rejected"
+    return "\n".join([counts, *(f"lost: {loss}" for loss in lost)])

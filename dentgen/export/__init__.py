@@ -1,0 +1,1 @@
+"""Finished builds and condition sets in the layouts that trainers of other projects read."""

@@ -1,0 +1,82 @@
+"""What all formats share: names of files and splits, what a format lost, and entries that survive an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from dentgen import storage
+from dentgen.export.source import ExportSample
+
+#: One sample's part of the files that describe a whole set; JSON.
+Entry = dict[str, Any]
+Entries = Callable[[], Iterator[Entry]]
+
+#: Split of samples that have none.
+NO_SPLIT: Final = "train"
+
+
+class ExportFormat(Protocol):
+    """Layout of one family of trainers."""
+
+    def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
+        """Write the files of one shard's samples; returns an entry each, which ``finish`` gets."""
+        ...
+
+    def finish(self, destination: str, entries: Entries) -> None:
+        """Write the files that describe the whole set; ``entries`` can be read again and again."""
+        ...
+
+
+@dataclass(slots=True)
+class Loss:
+    """What a format cannot hold of one sample.
+
+    Attributes:
+        holes, split: Instances with holes that are filled, and in several parts that are joined or dropped.
+        ignored: Pixels that are not annotated and count as background here.
+        ious: Intersection over union of every mask with what comes back.
+    """
+
+    holes: int = 0
+    split: int = 0
+    ignored: int = 0
+    ious: list[float] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """As an entry keeps it."""
+        ious = [round(iou, 4) for iou in self.ious]
+        return {"holes": self.holes, "split": self.split, "ignored": self.ignored, "ious": ious}
+
+
+def split_of(sample: ExportSample) -> str:
+    """Name of a sample's split, never empty."""
+    return sample.split or NO_SPLIT
+
+
+def flat_name(key: str) -> str:
+    """Name of a key's files, without an extension: a key may contain slashes, which would be folders."""
+    return key.replace("/", "__")
+
+
+def put_picture(destination: str, folder: str, sample: ExportSample) -> str:
+    """Write a sample's picture into a folder of the destination; returns its name there."""
+    name = f"{flat_name(sample.key)}.{sample.extension}"
+    storage.overwrite(storage.join(destination, *folder.split("/"), name), sample.picture)
+    return name
+
+
+def entry_of(sample: ExportSample, file: str, loss: Loss | None = None, **values: Any) -> Entry:
+    """What every format keeps of a sample."""
+    height, width = sample.size
+    return {
+        "key": sample.key, "split": split_of(sample), "group": sample.group, "file": file, "height": height,
+        "width": width, "loss": (loss or Loss()).values, **values,
+    }  # fmt: skip
+
+
+def splits_of(entries: Entries) -> list[str]:
+    """All splits, train first."""
+    return sorted({entry["split"] for entry in entries()}, key=lambda name: (name != NO_SPLIT, name))

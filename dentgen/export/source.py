@@ -1,0 +1,199 @@
+"""Samples to export, shard by shard: those of a finished build, or of condition records with a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dentgen import storage
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.metadata import read_metadata
+from dentgen.conditions.prepare import fit_map
+from dentgen.conditions.readers.raw import ConditionShard, RawRecord
+from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.documents import ShardEntry
+from dentgen.errors import ConditionError
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, IMAGE_FORMATS, ConditionRecord
+from dentgen.shards import layout
+from dentgen.shards.index import read_index
+from dentgen.shards.reader import Members, read_shard, tar_samples
+from dentgen.shards.tar import png_bytes
+
+_LabelMap = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportSample:
+    """One picture with its labels.
+
+    Attributes:
+        key: Its key, unique in the source.
+        group: Patient or jaw.
+        split: Name of its split, "" for none.
+        prompt: What it shows.
+        picture: The encoded picture, without any metadata of a camera.
+        extension: File extension of the picture: png, jpg or webp.
+        seg: (H, W) uint8 classes, ``IGNORE`` where they are unknown.
+        fdi: (H, W) uint8 FDI numbers, 0 for none.
+        lesion: (H, W) uint8 values of ``lesion_map.LESIONS``; None if the source has none.
+        attributes: View, light and so on.
+        license: Licence of the source, "" if unknown.
+        synthetic: Whether the picture was generated.
+    """
+
+    key: str
+    group: str
+    split: str
+    prompt: str
+    picture: bytes
+    extension: str
+    seg: _LabelMap
+    fdi: _LabelMap
+    lesion: _LabelMap | None
+    attributes: dict[str, str] = field(default_factory=dict)
+    license: str = ""
+    synthetic: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.seg.shape[0], self.seg.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that cannot be exported: its key and the reason, with the file, what was found and what was expected."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportUnit:
+    """What one process exports at a time: a shard."""
+
+    name: str
+    shard: ShardEntry | ConditionShard
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSource:
+    """All that is exported.
+
+    Attributes:
+        place: Folder or URL.
+        digest: Changes with the content.
+        units: Its shards, in order.
+    """
+
+    place: str
+    digest: str
+    units: tuple[ExportUnit, ...]
+
+
+def open_source(place: str) -> ExportSource:
+    """Find the shards of a finished build, or of condition records.
+
+    Raises:
+        ConditionError: If there is neither.
+        StorageError: If the place cannot be read.
+    """
+    if storage.exists(storage.join(place, layout.INDEX)):
+        shards = read_index(place).shards
+        state = [(shard.name, shard.sha256) for shard in shards]
+        units = [ExportUnit(shard.name.removesuffix(".tar"), shard) for shard in shards]
+    else:
+        found = list_shards(place)
+        state = [(shard.name, f"{shard.size} {shard.tag}") for shard in found]
+        units = [ExportUnit(f"{number:06d}", shard) for number, shard in enumerate(found)]
+    return ExportSource(place, hashlib.sha256(json.dumps(state).encode()).hexdigest(), tuple(units))
+
+
+def read_unit(place: str, unit: ExportUnit) -> Iterator[ExportSample | Rejection]:
+    """Read the samples of one shard; a damaged record is a ``Rejection``, and the rest goes on.
+
+    Raises:
+        BuildError: If a build's shard is damaged.
+        ConditionError: If condition records cannot be told apart any more.
+        StorageError: If the shard cannot be read.
+    """
+    if isinstance(unit.shard, ShardEntry):
+        for key, members in tar_samples(read_shard(place, unit.shard)):
+            yield _generated(key, members)
+        return
+    for raw in read_records(unit.shard):
+        try:
+            yield _recorded(raw)
+        except ConditionError as error:
+            yield Rejection(raw.key, str(error))
+
+
+def _generated(key: str, members: Members) -> ExportSample:
+    extension = next(name for name in IMAGE_FORMATS if name in members)
+    metadata = json.loads(members["json"])
+    lesion = members.get(f"{CONDITION_MEMBER['findings']}.png")
+    return ExportSample(
+        key=key,
+        group=metadata["group"],
+        split=metadata["split"],
+        prompt=metadata["prompt"],
+        picture=members[extension],
+        extension=extension,
+        seg=_pixels(members["seg.png"]),
+        fdi=_pixels(members[f"{FDI_MEMBER}.png"]),
+        lesion=None if lesion is None else _pixels(lesion),
+        attributes=dict(metadata["attributes"]),
+        license=metadata["source_license"],
+        synthetic=metadata["synthetic"],
+    )
+
+
+def _recorded(raw: RawRecord) -> ExportSample:
+    """A condition record with its photo, which is resized to its maps and encoded again: EXIF stays behind."""
+    metadata: dict[str, Any] = json.loads(raw.members.get("json", b"{}"))
+    record = decode_record(raw, (), with_photo=True, metadata=read_metadata(raw.place, raw.members.get("json")))
+    if record.photo is None or not record.conditions:
+        raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", "a photo and at least one map")
+    height, width = record.shape
+    return ExportSample(
+        key=record.key,
+        group=record.group,
+        split=record.split,
+        prompt=record.prompt,
+        picture=png_bytes(_resized(record.photo, height, width)),
+        extension="png",
+        seg=_map_of(record, "segmentation", IGNORE),
+        fdi=record.fdi if record.fdi is not None else np.zeros(record.shape, np.uint8),
+        lesion=record.conditions["findings"].astype(np.uint8) if "findings" in record.conditions else None,
+        attributes=record.attributes,
+        license=record.license,
+        synthetic=metadata.get("synthetic") is True,
+    )
+
+
+def _map_of(record: ConditionRecord, name: str, missing: int) -> _LabelMap:
+    for condition, array in record.conditions.items():
+        if condition == name:
+            return array.astype(np.uint8)
+    return np.full(record.shape, missing, np.uint8)
+
+
+def _resized(photo: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    if photo.shape[:2] == (height, width):
+        return photo
+    if height == width:
+        return np.asarray(fit_map(photo, height, "stretch", nearest=False, empty=0), np.uint8)
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BOX))
+
+
+def _pixels(content: bytes) -> _LabelMap:
+    return np.asarray(Image.open(io.BytesIO(content)), np.uint8)

@@ -1,0 +1,61 @@
+"""nnU-Net's, MONAI's and VOC's layouts hold the class maps by their own rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dentgen.conditions.labels import SEG_CLASSES
+from tests.export.hard_sets import SPLITS, exported, photo_of
+
+
+def test_nnunet_has_consecutive_labels_with_ignore_last(tmp_path: Path) -> None:
+    out, maps, _ = exported(tmp_path, "nnunet")
+    dataset = json.loads((out / "dataset.json").read_text())
+    labels = dataset["labels"]
+    assert list(labels.values()) == list(range(len(labels)))
+    assert labels["background"] == 0
+    assert labels["ignore"] == max(labels.values())
+    assert (dataset["numTraining"], dataset["file_ending"], len(dataset["channel_names"])) == (4, ".png", 3)
+    for number, split in enumerate(SPLITS):
+        part = "Ts" if split == "test" else "Tr"
+        found = np.asarray(Image.open(out / f"labels{part}" / f"jaw-{number}.png"))
+        expected = maps[f"jaw-{number}"]["seg"]
+        for value, name in SEG_CLASSES.items():
+            assert ((found == labels[name]) == (expected == value)).all()
+        picture = np.asarray(Image.open(out / f"images{part}" / f"jaw-{number}_0000.png"))
+        assert (picture == photo_of(number)).all()
+    (fold,) = json.loads((out / "splits_final.json").read_text())
+    assert fold == {"train": ["jaw-0", "jaw-1", "jaw-4"], "val": ["jaw-2"]}
+
+
+def test_monai_lists_every_file_and_folds_never_divide_a_group(tmp_path: Path) -> None:
+    out, maps, _ = exported(tmp_path, "monai")
+    lists = json.loads((out / "dataset.json").read_text())
+    assert [len(lists[name]) for name in ("training", "validation", "test")] == [3, 1, 1]
+    for item in (*lists["training"], *lists["validation"], *lists["test"]):
+        key = Path(item["image"]).stem
+        assert (np.asarray(Image.open(out / item["label"])) == maps[key]["seg"]).all()
+        assert (np.asarray(Image.open(out / item["teeth"])) == maps[key]["fdi"]).all()
+        assert (out / item["image"]).is_file()
+    folds = {item["image"]: item["fold"] for item in lists["training"]}
+    assert folds["images/jaw-0.png"] == folds["images/jaw-1.png"], "one patient"
+    assert set(folds.values()) <= set(range(5))
+
+
+def test_voc_has_palette_images_of_classes_and_teeth(tmp_path: Path) -> None:
+    out, maps, _ = exported(tmp_path, "voc")
+    listed = {
+        name: (out / "ImageSets" / "Segmentation" / f"{name}.txt").read_text().split()
+        for name in ("train", "val", "test")
+    }
+    assert listed == {"train": ["jaw-0", "jaw-1", "jaw-4"], "val": ["jaw-2"], "test": ["jaw-3"]}
+    for key, each in maps.items():
+        for folder, name in (("SegmentationClass", "seg"), ("SegmentationObject", "fdi")):
+            image = Image.open(out / folder / f"{key}.png")
+            assert image.mode == "P"
+            assert (np.asarray(image) == each[name]).all()
+        assert (out / "JPEGImages" / f"{key}.png").is_file()
