@@ -22,6 +22,7 @@ from dentgen.cli import compare as compare_commands
 from dentgen.cli import evaluate as evaluate_commands
 from dentgen.cli import export as export_command
 from dentgen.cli import models as model_commands
+from dentgen.cli import photos as photos_command
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.interruption import Interruption
 from dentgen.cli.progress import ConsoleProgress, announce
@@ -114,6 +115,9 @@ def phantom(
     phantoms = PhantomSet(count, seed, size, shard_size, lightings, look, dentition, mirrors, read_mix(mix))
     rendered = write_phantoms(out, phantoms, address=address)
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
+
+
+app.command(rich_help_panel=CONDITIONS)(photos_command.photos)
 
 
 @app.command(rich_help_panel=CONDITIONS)

@@ -1,4 +1,4 @@
-"""Outlines of masks as polygons, and what polygons cannot hold; needs OpenCV (extra ``export``)."""
+"""Outlines of masks as polygons, and what polygons cannot hold; needs OpenCV (extra ``formats``)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Annotated photographs as condition records."""

@@ -1,0 +1,126 @@
+"""Label maps of an annotated photograph, and a lighting map that is estimated from its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+from dentgen.conditions.labels import BACKGROUND, IGNORE, TOOTH
+from dentgen.errors import ConditionError
+from dentgen.ingest.photos.annotations import AnnotatedPhoto, Polygon, Thing
+from dentgen.ingest.photos.meaning import SKIP, Meanings, class_of, lesion_of, tooth_number
+from dentgen.ingest.photos.picture import Picture
+
+LIGHTING_METHOD: Final = "luminance-by-class"
+#: Level of every class's median in a lighting map, and the widest factor about it.
+_MIDDLE, _WIDEST = 128.0, 2.0
+#: Sigma of the blur that takes texture away, as a share of the shorter edge.
+_BLUR_SHARE: Final = 0.006
+#: Difference of aspect ratios that rounding can make.
+_ASPECT_TOLERANCE: Final = 0.02
+_LUMINANCE: Final = (0.299, 0.587, 0.114)
+
+_Map = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoMaps:
+    """Maps of one photograph, each (H, W) uint8: classes, FDI numbers and lesions; the last two None without any."""
+
+    seg: _Map
+    fdi: _Map | None
+    lesion: _Map | None
+
+
+def label_maps(photo: AnnotatedPhoto, picture: Picture, meanings: Meanings) -> PhotoMaps:
+    """Draw all areas in their order; findings lie over teeth.
+
+    Raises:
+        ConditionError: If a label has no meaning, or the annotation belongs to a picture of another shape.
+    """
+    unknown = sorted({thing.label for thing in photo.things} - meanings.labels.keys())
+    if unknown:
+        raise ConditionError(photo.name, f"labels without a meaning: {unknown[:10]}", "a meaning for each, or skip")
+    width, height = _drawn_size(photo, picture)
+    scale = (picture.seen[0], picture.seen[1]) if photo.shares else (1, 1)
+    seg = np.full((height, width), BACKGROUND if meanings.rest == "background" else IGNORE, np.uint8)
+    fdi, lesion = np.zeros_like(seg), np.zeros_like(seg)
+    told = [(meanings.labels[thing.label], thing) for thing in photo.things]
+    for meaning, thing in sorted(told, key=lambda item: lesion_of(item[0]) is not None):
+        if meaning == SKIP:
+            continue
+        mask = _mask(thing, (height, width), scale)
+        seg[mask] = class_of(meaning)
+        number, finding = tooth_number(meaning), lesion_of(meaning)
+        if number is not None:
+            fdi[mask] = number
+        if finding is not None:
+            lesion[mask] = finding
+        elif class_of(meaning) != TOOTH:
+            fdi[mask], lesion[mask] = 0, 0
+    meant = set(meanings.labels.values())
+    return PhotoMaps(
+        _as_seen(seg, picture, photo),
+        _as_seen(fdi, picture, photo) if any(tooth_number(meaning) for meaning in meant) else None,
+        _as_seen(lesion, picture, photo) if any(lesion_of(meaning) for meaning in meant) else None,
+    )
+
+
+def estimated_lighting(pixels: _Map, seg: _Map) -> _Map:
+    """Estimate lighting from a photograph (H, W, 3) and its classes (H, W), as ``LIGHTING_METHOD`` names it.
+
+    Luminance without texture, divided by the median of its class, so that dark gum and bright teeth get the same level
+    under the same light. 0 where nothing is annotated.
+    """
+    luminance = gaussian_filter(pixels @ np.array(_LUMINANCE), _BLUR_SHARE * min(seg.shape))
+    light = np.zeros(seg.shape)
+    for value in np.unique(seg[(seg != IGNORE) & (seg != BACKGROUND)]):
+        here = seg == value
+        light[here] = _MIDDLE * np.clip(luminance[here] / max(float(np.median(luminance[here])), 1.0), 0, _WIDEST)
+    return np.clip(np.round(light), 0, 255).astype(np.uint8)
+
+
+def _drawn_size(photo: AnnotatedPhoto, picture: Picture) -> tuple[int, int]:
+    """Width and height that areas are drawn at: the annotation's own, or the picture's."""
+    if photo.size is None or photo.shares:
+        return picture.seen
+    seen = photo.size[0] / photo.size[1] / (picture.seen[0] / picture.seen[1])
+    stored = photo.size[0] / photo.size[1] / (picture.stored[0] / picture.stored[1])
+    if min(abs(seen - 1), abs(stored - 1)) > _ASPECT_TOLERANCE:
+        found = f"an annotation of {photo.size[0]} x {photo.size[1]}"
+        raise ConditionError(photo.name, found, f"the picture's {picture.seen[0]} x {picture.seen[1]} or its aspect")
+    return photo.size
+
+
+def _as_seen(labels: _Map, picture: Picture, photo: AnnotatedPhoto) -> _Map:
+    """A map as the picture is seen: turned if the annotation's size is that of pixels as stored, then resized."""
+    size = (labels.shape[1], labels.shape[0])
+    if not photo.shares and size == picture.stored != picture.seen:
+        labels = picture.turned(labels)
+    if (labels.shape[1], labels.shape[0]) != picture.seen:
+        labels = np.asarray(Image.fromarray(labels).resize(picture.seen, Image.Resampling.NEAREST))
+    return labels
+
+
+def _mask(thing: Thing, shape: tuple[int, int], scale: tuple[int, int]) -> NDArray[np.bool_]:
+    if thing.mask is not None:
+        if thing.mask.shape != shape:
+            raise ConditionError(thing.label, f"a mask of {thing.mask.shape}", f"the picture's {shape}")
+        return thing.mask
+    image = Image.new("1", (shape[1], shape[0]))
+    draw = ImageDraw.Draw(image)
+    for rings, fill in ((thing.rings, 1), (thing.holes, 0)):
+        for ring in rings:
+            if len(ring) >= 3:
+                draw.polygon(_rounded(ring, scale), fill=fill)
+    return np.asarray(image)
+
+
+def _rounded(ring: Polygon, scale: tuple[int, int]) -> list[tuple[float, float]]:
+    """Coordinates in pixels to a hundredth: shares of six digits become what they were."""
+    return [(round(x * scale[0], 2), round(y * scale[1], 2)) for x, y in ring]
