@@ -55,7 +55,12 @@ def _summary(outcome: ExportOutcome) -> str:
         lost.append(f"{outcome.holes} masks had holes, which are filled")
     if outcome.split:
         lost.append(f"{outcome.split} masks had several parts, which are joined by lines")
+    if outcome.unnumbered:
+        lost.append(f"{outcome.unnumbered} pixels of teeth without a number have no instance")
     if outcome.ignored:
         lost.append(f"{outcome.ignored} pixels without annotation count as background")
-    counts = f"{outcome.written} samples written, {len(outcome.rejected)} records rejected"
-    return "\n".join([counts, *(f"lost: {loss}" for loss in lost)])
+    counts = f"{outcome.written} samples written, {len(outcome.rejected)} rejected"
+    notes = [f"{outcome.left_out} samples had been rejected by the build"] if outcome.left_out else []
+    if outcome.shared_groups:
+        notes.append(f"{outcome.shared_groups} groups are in several splits")
+    return "\n".join([counts, *notes, *(f"lost: {loss}" for loss in lost)])

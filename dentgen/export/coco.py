@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from dentgen import storage
 from dentgen.conditions.lesion_map import LESIONS
 from dentgen.export.instances import Instance, categories, instances_of, lesion_category
-from dentgen.export.layout import Entries, Entry, Loss, entry_of, put_picture, split_of, splits_of
+from dentgen.export.layout import Entries, Entry, Loss, entry_of, put_picture, splits_of
 from dentgen.export.outlines import edge_polygons, iou
 from dentgen.export.source import ExportSample
 
@@ -32,6 +32,7 @@ class CocoFormat:
     """
 
     masks: Masks = "rle"
+    splits: frozenset[str] | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and collect their annotations."""
@@ -48,7 +49,7 @@ class CocoFormat:
                 storage.overwrite_from(place, file)
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
-        file = put_picture(destination, f"images/{split_of(sample)}", sample)
+        file = put_picture(destination, f"images/{sample.split}", sample)
         loss = Loss()
         instances = instances_of(sample.seg, sample.fdi, sample.lesion)
         found = [_annotation(one, "rle" if one.is_crowd else self.masks, sample, loss) for one in instances]

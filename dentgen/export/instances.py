@@ -59,25 +59,27 @@ def categories() -> list[Category]:
     return [*teeth, *classes, *lesions]
 
 
-def instances_of(seg: NDArray[np.uint8], fdi: NDArray[np.uint8], lesion: NDArray[np.uint8] | None) -> list[Instance]:
+def instances_of(
+    seg: NDArray[np.uint8], fdi: NDArray[np.uint8], lesion: NDArray[np.uint8] | None
+) -> Iterator[Instance]:
     """Take a sample's label maps, each (H, W) uint8, apart.
 
     Teeth are the areas of FDI numbers. Of a class there is one instance for a picture, of restorations and lesions one
     for a tooth. Where class and number disagree, the class has an instance that says so: nothing is lost.
     """
-    found = [Instance(number, fdi == number, number) for number in _values(fdi)]
+    yield from tooth_instances(fdi)
     implied = np.where(fdi > 0, TOOTH, BACKGROUND)
     for value in _values(seg, also=BACKGROUND):
-        found += _of_class(value, (seg == value) & (implied != value), fdi)
+        yield from _of_class(value, (seg == value) & (implied != value), fdi)
     if lesion is not None:
         for value in _values(lesion):
-            found += _by_tooth(lesion_category(value), lesion == value, fdi, is_crowd=value == IGNORE)
-    return found
+            yield from _by_tooth(lesion_category(value), lesion == value, fdi, is_crowd=value == IGNORE)
 
 
-def tooth_instances(instances: list[Instance]) -> list[Instance]:
-    """The teeth among all instances."""
-    return [instance for instance in instances if instance.category in FDI_NUMBERS]
+def tooth_instances(fdi: NDArray[np.uint8]) -> Iterator[Instance]:
+    """The teeth of a map of FDI numbers (H, W) uint8."""
+    for number in _values(fdi):
+        yield Instance(number, fdi == number, number)
 
 
 def _values(labels: NDArray[np.uint8], also: int | None = None) -> list[int]:

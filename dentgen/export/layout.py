@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from dentgen import storage
-from dentgen.export.source import ExportSample
+from dentgen.export.source import NO_SPLIT, ExportSample
 
 #: One sample's part of the files that describe a whole set; JSON.
 Entry = dict[str, Any]
+#: Splits of layouts that have no place for others.
+USUAL_SPLITS: Final = frozenset({"train", "validation", "test"})
 Entries = Callable[[], Iterator[Entry]]
-
-#: Split of samples that have none.
-NO_SPLIT: Final = "train"
 
 
 class ExportFormat(Protocol):
     """Layout of one family of trainers."""
+
+    @property
+    def splits(self) -> frozenset[str] | None:
+        """Splits that it has a place for; None for any."""
+        ...
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write the files of one shard's samples; returns an entry each, which ``finish`` gets."""
@@ -36,24 +40,22 @@ class Loss:
     Attributes:
         holes, split: Instances with holes that are filled, and in several parts that are joined or dropped.
         ignored: Pixels that are not annotated and count as background here.
+        unnumbered: Pixels of teeth without a number, which have no instance.
         ious: Intersection over union of every mask with what comes back.
     """
 
     holes: int = 0
     split: int = 0
     ignored: int = 0
+    unnumbered: int = 0
     ious: list[float] = field(default_factory=list)
 
     @property
     def values(self) -> dict[str, Any]:
         """As an entry keeps it."""
         ious = [round(iou, 4) for iou in self.ious]
-        return {"holes": self.holes, "split": self.split, "ignored": self.ignored, "ious": ious}
-
-
-def split_of(sample: ExportSample) -> str:
-    """Name of a sample's split, never empty."""
-    return sample.split or NO_SPLIT
+        counts = {"holes": self.holes, "split": self.split, "ignored": self.ignored, "unnumbered": self.unnumbered}
+        return {**counts, "ious": ious}
 
 
 def flat_name(key: str) -> str:
@@ -72,7 +74,7 @@ def entry_of(sample: ExportSample, file: str, loss: Loss | None = None, **values
     """What every format keeps of a sample."""
     height, width = sample.size
     return {
-        "key": sample.key, "split": split_of(sample), "group": sample.group, "file": file, "height": height,
+        "key": sample.key, "split": sample.split, "group": sample.group, "file": file, "height": height,
         "width": width, "loss": (loss or Loss()).values, **values,
     }  # fmt: skip
 

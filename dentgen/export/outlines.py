@@ -8,9 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 #: Outlines are traced on a mask enlarged this many times, so that they run along the edges of pixels.
 _FINE = 4
+#: Parts that one outline joins; a tooth behind wires and probes has a few, noise has thousands.
+_MAX_PARTS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +75,12 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 
 def _joined(parts: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-    """One polygon (n, 2) of several: each next part is entered from the nearest point, gone around, and left again."""
+    """One polygon (n, 2) of the largest parts: each next one is entered at the nearest point, and left there."""
     whole = parts[0]
-    for part in parts[1:]:
-        distance = ((whole[:, None].astype(np.int64) - part[None]) ** 2).sum(-1)
-        at, start = np.unravel_index(distance.argmin(), distance.shape)
-        around = np.roll(part, -int(start), 0)
+    for part in parts[1:_MAX_PARTS]:
+        distance, nearest = cKDTree(whole).query(part)
+        start = int(distance.argmin())
+        at = int(nearest[start])
+        around = np.roll(part, -start, 0)
         whole = np.concatenate([whole[: at + 1], around, around[:1], whole[at:]])
     return whole

@@ -6,6 +6,7 @@ A shard is done when its entries are stored, so an interrupted export goes on wh
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -14,7 +15,8 @@ from itertools import chain
 from typing import Any, Final, Literal, get_args
 
 from dentgen import storage
-from dentgen.errors import SpecError
+from dentgen.conditions.readers.twins import folded_name
+from dentgen.errors import BuildError, ConditionError, SpecError
 from dentgen.export.layout import Entry, ExportFormat, flat_name
 from dentgen.export.source import ExportSample, ExportUnit, Rejection, open_source, read_unit
 from dentgen.parallel.processes import map_processes
@@ -54,17 +56,23 @@ class ExportOutcome:
 
     Attributes:
         written: Samples in the destination.
-        rejected: Records that could not be exported, with reasons.
+        rejected: Records and shards that could not be exported, with reasons; a shard is tried again by the next run.
+        left_out: Samples that the build itself had rejected.
+        shared_groups: Patients with samples in several splits.
         holes, split: Masks with holes, and in several parts, that the format cannot hold.
         ignored: Pixels without annotation that the format cannot tell from background.
+        unnumbered: Pixels of teeth without a number, which have no instance in the format.
         mean_iou, worst_iou: Of the masks with what comes back from the format; 1 where it is exact.
     """
 
     written: int
     rejected: tuple[Rejection, ...]
+    left_out: int
+    shared_groups: int
     holes: int
     split: int
     ignored: int
+    unnumbered: int
     mean_iou: float
     worst_iou: float
 
@@ -81,25 +89,26 @@ def export(task: Export, workers: int | None = None, progress: Any = iter) -> Ex
         Counts and losses of the whole export, what earlier runs wrote included.
 
     Raises:
-        SpecError: If the destination holds another export, overlaps with the source, or two keys share a file name.
-        ConditionError, BuildError: If the source is no set of samples, or damaged.
+        SpecError: If the destination holds something else, overlaps with the source, two keys share a file name, or a
+            library is not installed.
+        ConditionError, BuildError: If the source is no set of samples.
         StorageError: If something cannot be read or written.
     """
     require_apart("destination", task.destination, "source", task.source)
-    storage.require_writable(task.destination)
+    layout = _installed(task)
     source = open_source(task.source)
     state = storage.join(task.destination, STATE)
+    _require_own(task.destination, state)
     claim_parameters(state, _PARAMETERS, _parameters(task, source.digest))
     present = set(storage.list_names(state))
     missing = [unit for unit in source.units if f"{unit.name}.json" not in present]
     done = map_processes(partial(_export_unit, task), missing, workers)
     with closing(done):
-        for _ in progress(done):
-            pass
-    units = [unit.name for unit in source.units]
+        failed = [failure for failure in progress(done) if failure is not None]
+    units = [unit.name for unit in source.units if unit.name not in {failure.key for failure in failed}]
     _require_distinct_names(state, units)
-    format_of(task).finish(task.destination, partial(_entries, state, units))
-    return _outcome(state, units)
+    layout.finish(task.destination, partial(_entries, state, units))
+    return _outcome(state, units, failed, source.rejected)
 
 
 def format_of(task: Export) -> ExportFormat:
@@ -137,25 +146,64 @@ def _semantic_format(name: FormatName) -> ExportFormat:
 
 
 def _parameters(task: Export, digest: str) -> dict[str, Any]:
-    own = {name: value for name, value in asdict(task).items() if name not in {"source", "destination"}}
-    return {**own, "source_digest": digest}
+    """What decides an export's files; options of other formats do not."""
+    masks = {"masks": task.masks} if task.format == "coco" else {}
+    teeth = {"teeth": task.teeth} if task.format in {"yolo-segment", "yolo-detect"} else {}
+    return {"format": task.format, **masks, **teeth, "source_digest": digest}
 
 
-def _export_unit(task: Export, unit: ExportUnit) -> str:
-    """Write one shard's samples and then its entries."""
+def _installed(task: Export) -> ExportFormat:
+    """The layout, once its libraries are there.
+
+    Raises:
+        SpecError: If one is not.
+    """
+    try:
+        return format_of(task)
+    except ImportError as error:
+        expected = "its libraries: pip install 'dentgen[formats]'"
+        raise SpecError(key=f"format {task.format}", found=str(error), expected=expected) from error
+
+
+def _require_own(destination: str, state: str) -> None:
+    """Require an empty destination, or one that an export began: foreign files would become samples.
+
+    Raises:
+        SpecError: If there is anything else.
+    """
+    storage.require_writable(destination)
+    if not storage.list_names(state) and (names := storage.list_names(destination)):
+        found = f"files such as {names[0]!r}"
+        raise SpecError(file=storage.without_secrets(destination), found=found, expected="an empty or new folder")
+
+
+def _export_unit(task: Export, unit: ExportUnit) -> Rejection | None:
+    """Write one shard's samples and then its entries; a damaged shard is told, and has no entries."""
     rejected: list[dict[str, str]] = []
+    layout = format_of(task)
 
     def accepted() -> Iterator[ExportSample]:
         for sample in read_unit(task.source, unit):
-            if isinstance(sample, Rejection):
-                rejected.append(asdict(sample))
-            else:
+            refused = sample if isinstance(sample, Rejection) else _misplaced(sample, layout.splits)
+            if refused is not None:
+                rejected.append(asdict(refused))
+            elif isinstance(sample, ExportSample):
                 yield sample
 
-    entries = format_of(task).write(task.destination, unit.name, accepted())
+    try:
+        entries = layout.write(task.destination, unit.name, accepted())
+    except (ConditionError, BuildError) as error:
+        return Rejection(unit.name, str(error))
     content = json_bytes({"entries": entries, "rejected": rejected})
     storage.overwrite(storage.join(task.destination, STATE, f"{unit.name}.json"), content)
-    return unit.name
+    return None
+
+
+def _misplaced(sample: ExportSample, splits: frozenset[str] | None) -> Rejection | None:
+    """The rejection of a sample whose split a layout has no place for."""
+    if splits is None or sample.split in splits:
+        return None
+    return Rejection(sample.key, f"found the split {sample.split!r}, expected one of {sorted(splits)} in this layout")
 
 
 def _state_of(state: str, unit: str) -> dict[str, Any]:
@@ -168,25 +216,36 @@ def _entries(state: str, units: list[str]) -> Iterator[Entry]:
 
 
 def _require_distinct_names(state: str, units: list[str]) -> None:
+    """Require that no two samples have the same file names, on any file system.
+
+    Raises:
+        SpecError: If two have.
+    """
     seen: dict[str, str] = {}
     for entry in _entries(state, units):
-        key, name = entry["key"], flat_name(entry["key"]).casefold()
-        if seen.setdefault(name, key) != key:
-            found = f"keys {seen[name]!r} and {key!r}"
+        name = folded_name(flat_name(entry["key"]))
+        if name in seen:
+            found = f"keys {seen[name]!r} and {entry['key']!r}"
             raise SpecError(key="source", found=found, expected="keys that differ as file names")
+        seen[name] = entry["key"]
 
 
-def _outcome(state: str, units: list[str]) -> ExportOutcome:
-    written = holes = split = ignored = count = 0
+def _outcome(state: str, units: list[str], failed: list[Rejection], left_out: int) -> ExportOutcome:
+    """Add everything up."""
+    counts: Counter[str] = Counter()
     total, worst = 0.0, 1.0
-    rejected: list[Rejection] = []
-    for unit in units:
-        content = _state_of(state, unit)
-        rejected += [Rejection(**each) for each in content["rejected"]]
-        for entry in content["entries"]:
-            loss = entry["loss"]
-            written += 1
-            holes, split, ignored = holes + loss["holes"], split + loss["split"], ignored + loss["ignored"]
-            count, total = count + len(loss["ious"]), total + sum(loss["ious"])
-            worst = min([worst, *loss["ious"]])
-    return ExportOutcome(written, tuple(rejected), holes, split, ignored, total / count if count else 1.0, worst)
+    rejected = [Rejection(**each) for unit in units for each in _state_of(state, unit)["rejected"]]
+    groups: dict[str, str] = {}
+    shared: set[str] = set()
+    for entry in _entries(state, units):
+        ious = entry["loss"]["ious"]
+        counts.update({name: entry["loss"][name] for name in ("holes", "split", "ignored", "unnumbered")})
+        counts.update(written=1, masks=len(ious))
+        total, worst = total + sum(ious), min([worst, *ious])
+        if groups.setdefault(entry["group"], entry["split"]) != entry["split"]:
+            shared.add(entry["group"])
+    return ExportOutcome(
+        written=counts["written"], rejected=(*failed, *rejected), left_out=left_out, shared_groups=len(shared),
+        holes=counts["holes"], split=counts["split"], ignored=counts["ignored"], unnumbered=counts["unnumbered"],
+        mean_iou=total / counts["masks"] if counts["masks"] else 1.0, worst_iou=worst,
+    )  # fmt: skip

@@ -14,8 +14,8 @@ from PIL import Image
 
 from dentgen import storage
 from dentgen.conditions.labels import IGNORE, SEG_CLASSES, SEG_PALETTE
-from dentgen.export.layout import NO_SPLIT, Entries, Entry, Loss, entry_of, flat_name, put_picture, split_of, splits_of
-from dentgen.export.source import ExportSample
+from dentgen.export.layout import USUAL_SPLITS, Entries, Entry, entry_of, flat_name, put_picture, splits_of
+from dentgen.export.source import NO_SPLIT, ExportSample
 from dentgen.seeding import derive_seed
 from dentgen.shards.tar import json_bytes, png_bytes
 
@@ -23,18 +23,32 @@ from dentgen.shards.tar import json_bytes, png_bytes
 _CONSECUTIVE: Final = {value: place for place, value in enumerate(sorted(SEG_CLASSES))}
 _TO_CONSECUTIVE: Final = np.array([_CONSECUTIVE.get(value, 0) for value in range(256)], np.uint8)
 _FOLDS: Final = 5
+#: Cream for what is not annotated, as in VOC; one colour for every tooth number.
+_CLASS_PALETTE: Final = SEG_PALETTE.copy()
+_CLASS_PALETTE[IGNORE] = (224, 224, 192)
+_OBJECT_PALETTE: Final = np.array([[(37 * n) % 256, (91 * n) % 256, (151 * n) % 256] for n in range(256)], np.uint8)
+
+
+def fold_of(group: str) -> int:
+    """Fold of a patient, by a hash of its name."""
+    return derive_seed("fold", group) % _FOLDS
 
 
 @dataclass(frozen=True, slots=True)
 class NnUnetFormat:
-    """``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs`` and ``dataset.json`` of nnU-Net v2."""
+    """``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs``, ``dataset.json``, ``splits_final.json`` of nnU-Net v2."""
+
+    splits: frozenset[str] | None = USUAL_SPLITS
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write RGB pictures and consecutive labels."""
         return [self._entry(destination, sample) for sample in samples]
 
     def finish(self, destination: str, entries: Entries) -> None:
-        """Write ``dataset.json``, and the given split as the one fold, to be copied beside the preprocessed data."""
+        """Write ``dataset.json``, and five folds that never divide a group, to be copied to the preprocessed data.
+
+        The first fold is the given validation split, if there is one.
+        """
         labels = {SEG_CLASSES[value]: place for value, place in _CONSECUTIVE.items()}
         training = [entry for entry in entries() if entry["split"] != "test"]
         dataset = {
@@ -42,13 +56,13 @@ class NnUnetFormat:
             "file_ending": ".png", "overwrite_image_reader_writer": "NaturalImage2DIO", "name": "dentgen",
         }  # fmt: skip
         storage.overwrite(storage.join(destination, "dataset.json"), _ordered(dataset))
-        held_out = [entry["case"] for entry in training if entry["split"] != NO_SPLIT]
-        if held_out:
-            fold = {"train": [entry["case"] for entry in training if entry["split"] == NO_SPLIT], "val": held_out}
-            storage.overwrite(storage.join(destination, "splits_final.json"), json_bytes([fold]))
+        folds = [_fold(training, [fold_of(entry["group"]) == number for entry in training]) for number in range(_FOLDS)]
+        given = [entry["split"] != NO_SPLIT for entry in training]
+        folds = [_fold(training, given), *folds[1:]] if any(given) else folds
+        storage.overwrite(storage.join(destination, "splits_final.json"), json_bytes(folds))
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
-        case, part = flat_name(sample.key), "Ts" if split_of(sample) == "test" else "Tr"
+        case, part = flat_name(sample.key), "Ts" if sample.split == "test" else "Tr"
         picture = storage.join(destination, f"images{part}", f"{case}_0000.png")
         storage.overwrite(picture, _png_of(sample))
         storage.overwrite(
@@ -59,7 +73,9 @@ class NnUnetFormat:
 
 @dataclass(frozen=True, slots=True)
 class MonaiFormat:
-    """``images/``, ``labels/``, ``teeth/`` and a datalist with folds that never divide a patient."""
+    """``images/``, ``labels/``, ``teeth/``, ``lesions/`` and a datalist with folds that never divide a group."""
+
+    splits: frozenset[str] | None = USUAL_SPLITS
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures, class maps and FDI maps."""
@@ -70,24 +86,31 @@ class MonaiFormat:
         lists: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "test": []}
         for entry in entries():
             name = entry["split"] if entry["split"] in {"validation", "test"} else "training"
-            item = {"image": f"images/{entry['file']}", "label": entry["label"], "teeth": entry["teeth"]}
-            fold = {"fold": derive_seed("fold", entry["group"]) % _FOLDS} if name == "training" else {}
-            lists[name].append({**item, **fold})
+            fold = {"fold": fold_of(entry["group"])} if name == "training" else {}
+            lists[name].append({"image": f"images/{entry['file']}", **entry["maps"], **fold})
         labels = {str(value): name for value, name in SEG_CLASSES.items()}
-        content = {"name": "dentgen", "labels": labels, "ignore_index": IGNORE, **lists}
+        content: dict[str, Any] = {"name": "dentgen", "labels": labels, "ignore_index": IGNORE}
+        content |= {name: items for name, items in lists.items() if items}
         storage.overwrite(storage.join(destination, "dataset.json"), _ordered(content))
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
-        name = f"{flat_name(sample.key)}.png"
-        for folder, values in (("labels", sample.seg), ("teeth", sample.fdi)):
-            storage.overwrite(storage.join(destination, folder, name), png_bytes(values))
-        file = put_picture(destination, "images", sample)
-        return entry_of(sample, file, label=f"labels/{name}", teeth=f"teeth/{name}")
+        name, maps = f"{flat_name(sample.key)}.png", {}
+        kinds = {"label": ("labels", sample.seg), "teeth": ("teeth", sample.fdi), "lesion": ("lesions", sample.lesion)}
+        for kind, (folder, values) in kinds.items():
+            if values is not None:
+                storage.overwrite(storage.join(destination, folder, name), png_bytes(values))
+                maps[kind] = f"{folder}/{name}"
+        return entry_of(sample, put_picture(destination, "images", sample), maps=maps)
 
 
 @dataclass(frozen=True, slots=True)
 class VocFormat:
-    """``JPEGImages``, ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation`` of Pascal VOC."""
+    """``JPEGImages``, ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation`` of Pascal VOC.
+
+    Pictures are JPEG of quality 95, because VOC's readers look for that ending.
+    """
+
+    splits: frozenset[str] | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and palette images of classes, and of teeth by FDI number."""
@@ -105,9 +128,18 @@ class VocFormat:
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
         name = f"{flat_name(sample.key)}.png"
-        for folder, values in (("SegmentationClass", sample.seg), ("SegmentationObject", sample.fdi)):
-            storage.overwrite(storage.join(destination, folder, name), _palette_png(values))
-        return entry_of(sample, put_picture(destination, "JPEGImages", sample), Loss())
+        for folder, values, palette in (
+            ("SegmentationClass", sample.seg, _CLASS_PALETTE), ("SegmentationObject", sample.fdi, _OBJECT_PALETTE),
+        ):  # fmt: skip
+            storage.overwrite(storage.join(destination, folder, name), _palette_png(values, palette))
+        file = f"{flat_name(sample.key)}.jpg"
+        storage.overwrite(storage.join(destination, "JPEGImages", file), _jpeg_of(sample))
+        return entry_of(sample, file)
+
+
+def _fold(training: list[Entry], held_out: list[bool]) -> dict[str, list[str]]:
+    cases = [(entry["case"], out) for entry, out in zip(training, held_out, strict=True)]
+    return {"train": [case for case, out in cases if not out], "val": [case for case, out in cases if out]}
 
 
 def _png_of(sample: ExportSample) -> bytes:
@@ -116,12 +148,20 @@ def _png_of(sample: ExportSample) -> bytes:
     return png_bytes(np.asarray(Image.open(io.BytesIO(sample.picture)).convert("RGB")))
 
 
-def _palette_png(values: NDArray[np.uint8]) -> bytes:
-    """Indices with dentgen's palette, which viewers show in colour."""
+def _jpeg_of(sample: ExportSample) -> bytes:
+    if sample.extension == "jpg":
+        return sample.picture
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(sample.picture)).convert("RGB").save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def _palette_png(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
+    """Indices with a palette (256, 3), which viewers show in colour."""
     image, buffer = Image.fromarray(values).convert("L"), io.BytesIO()
     indexed = Image.new("P", image.size)
     indexed.putdata(np.asarray(image).ravel().tolist())
-    indexed.putpalette(SEG_PALETTE.tobytes())
+    indexed.putpalette(palette.tobytes())
     indexed.save(buffer, "PNG")
     return buffer.getvalue()
 

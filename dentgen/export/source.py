@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,18 @@ from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import ShardEntry
 from dentgen.errors import ConditionError
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, IMAGE_FORMATS, ConditionRecord
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, IMAGE_FORMATS
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
 from dentgen.shards.tar import png_bytes
 
 _LabelMap = NDArray[np.uint8]
+#: Split of samples that have none.
+NO_SPLIT: Final = "train"
+_USUAL_SPLITS: Final = {"": NO_SPLIT, "train": "train", "training": "train", "val": "validation", "valid": "validation",
+                        "dev": "validation", "validation": "validation", "test": "test", "testing": "test"}  # fmt: skip
+_SPLIT: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +44,7 @@ class ExportSample:
     Attributes:
         key: Its key, unique in the source.
         group: Patient or jaw.
-        split: Name of its split, "" for none.
+        split: Name of its split: train, validation, test, or another name of letters, digits and underscores.
         prompt: What it shows.
         picture: The encoded picture, without any metadata of a camera.
         extension: File extension of the picture: png, jpg or webp.
@@ -93,11 +99,13 @@ class ExportSource:
         place: Folder or URL.
         digest: Changes with the content.
         units: Its shards, in order.
+        rejected: Samples that the build itself rejected.
     """
 
     place: str
     digest: str
     units: tuple[ExportUnit, ...]
+    rejected: int = 0
 
 
 def open_source(place: str) -> ExportSource:
@@ -107,15 +115,17 @@ def open_source(place: str) -> ExportSource:
         ConditionError: If there is neither.
         StorageError: If the place cannot be read.
     """
+    rejected = 0
     if storage.exists(storage.join(place, layout.INDEX)):
-        shards = read_index(place).shards
+        index = read_index(place)
+        shards, rejected = index.shards, index.rejected
         state = [(shard.name, shard.sha256) for shard in shards]
         units = [ExportUnit(shard.name.removesuffix(".tar"), shard) for shard in shards]
     else:
         found = list_shards(place)
         state = [(shard.name, f"{shard.size} {shard.tag}") for shard in found]
         units = [ExportUnit(f"{number:06d}", shard) for number, shard in enumerate(found)]
-    return ExportSource(place, hashlib.sha256(json.dumps(state).encode()).hexdigest(), tuple(units))
+    return ExportSource(place, hashlib.sha256(json.dumps(state).encode()).hexdigest(), tuple(units), rejected)
 
 
 def read_unit(place: str, unit: ExportUnit) -> Iterator[ExportSample | Rejection]:
@@ -128,13 +138,21 @@ def read_unit(place: str, unit: ExportUnit) -> Iterator[ExportSample | Rejection
     """
     if isinstance(unit.shard, ShardEntry):
         for key, members in tar_samples(read_shard(place, unit.shard)):
-            yield _generated(key, members)
+            yield _with_split(_generated(key, members))
         return
     for raw in read_records(unit.shard):
         try:
-            yield _recorded(raw)
+            yield _with_split(_recorded(raw))
         except ConditionError as error:
             yield Rejection(raw.key, str(error))
+
+
+def _with_split(sample: ExportSample) -> ExportSample | Rejection:
+    """The sample under the usual name of its split, which becomes a folder's name."""
+    split = _USUAL_SPLITS.get(sample.split.lower(), sample.split)
+    if not _SPLIT.fullmatch(split):
+        return Rejection(sample.key, f"found the split {split[:80]!r}, expected letters, digits and _, at most 40")
+    return replace(sample, split=split)
 
 
 def _generated(key: str, members: Members) -> ExportSample:
@@ -159,11 +177,13 @@ def _generated(key: str, members: Members) -> ExportSample:
 
 def _recorded(raw: RawRecord) -> ExportSample:
     """A condition record with its photo, which is resized to its maps and encoded again: EXIF stays behind."""
+    known = read_metadata(raw.place, raw.members.get("json"))  # checks what is parsed below
+    record = decode_record(raw, (), with_photo=True, metadata=known)
     metadata: dict[str, Any] = json.loads(raw.members.get("json", b"{}"))
-    record = decode_record(raw, (), with_photo=True, metadata=read_metadata(raw.place, raw.members.get("json")))
-    if record.photo is None or not record.conditions:
+    labels = [*record.conditions.values(), *([] if record.fdi is None else [record.fdi])]
+    if record.photo is None or not labels:
         raise ConditionError(raw.place, f"members {sorted(raw.members)[:20]}", "a photo and at least one map")
-    height, width = record.shape
+    height, width = labels[0].shape[:2]
     return ExportSample(
         key=record.key,
         group=record.group,
@@ -171,20 +191,13 @@ def _recorded(raw: RawRecord) -> ExportSample:
         prompt=record.prompt,
         picture=png_bytes(_resized(record.photo, height, width)),
         extension="png",
-        seg=_map_of(record, "segmentation", IGNORE),
-        fdi=record.fdi if record.fdi is not None else np.zeros(record.shape, np.uint8),
+        seg=record.conditions.get("segmentation", np.full((height, width), IGNORE)).astype(np.uint8),
+        fdi=record.fdi if record.fdi is not None else np.zeros((height, width), np.uint8),
         lesion=record.conditions["findings"].astype(np.uint8) if "findings" in record.conditions else None,
         attributes=record.attributes,
         license=record.license,
         synthetic=metadata.get("synthetic") is True,
     )
-
-
-def _map_of(record: ConditionRecord, name: str, missing: int) -> _LabelMap:
-    for condition, array in record.conditions.items():
-        if condition == name:
-            return array.astype(np.uint8)
-    return np.full(record.shape, missing, np.uint8)
 
 
 def _resized(photo: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

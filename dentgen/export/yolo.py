@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen import storage
-from dentgen.conditions.labels import FDI_NUMBERS, IGNORE
-from dentgen.export.instances import instances_of, tooth_instances
-from dentgen.export.layout import Entries, Entry, Loss, entry_of, flat_name, put_picture, split_of, splits_of
+from dentgen.conditions.labels import FDI_NUMBERS, IGNORE, RESTORATION, TOOTH
+from dentgen.export.instances import tooth_instances
+from dentgen.export.layout import USUAL_SPLITS, Entries, Entry, Loss, entry_of, flat_name, put_picture, splits_of
 from dentgen.export.outlines import outline_of
 from dentgen.export.source import ExportSample
 from dentgen.export.yolo_semantic import put_yaml
@@ -33,6 +33,7 @@ class YoloFormat:
 
     task: Task
     teeth: Teeth = "numbers"
+    splits: frozenset[str] | None = USUAL_SPLITS
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and their lines."""
@@ -44,14 +45,19 @@ class YoloFormat:
         put_yaml(destination, splits_of(entries), {"names": dict(enumerate(names))})
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
-        split, loss, lines = split_of(sample), Loss(ignored=int((sample.seg == IGNORE).sum())), []
-        for tooth in tooth_instances(instances_of(sample.seg, sample.fdi, None)):
+        split, loss, lines = sample.split, _lost(sample), []
+        for tooth in tooth_instances(sample.fdi):
             number = 0 if self.teeth == "one" else _NUMBERS.index(tooth.category)
             values = _box(tooth.mask) if self.task == "detect" else _polygon(tooth.mask, loss)
             lines.append(" ".join([str(number), *(f"{value:.6f}" for value in values)]))
         place = storage.join(destination, "labels", split, f"{flat_name(sample.key)}.txt")
         storage.overwrite(place, "".join(f"{line}\n" for line in lines).encode())
         return entry_of(sample, put_picture(destination, f"images/{split}", sample), loss)
+
+
+def _lost(sample: ExportSample) -> Loss:
+    unnumbered = np.isin(sample.seg, (TOOTH, RESTORATION)) & (sample.fdi == 0)
+    return Loss(ignored=int((sample.seg == IGNORE).sum()), unnumbered=int(unnumbered.sum()))
 
 
 def _box(mask: NDArray[np.bool_]) -> list[float]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from dentgen import storage
 from dentgen.conditions.labels import IGNORE, SEG_CLASSES
-from dentgen.export.layout import NO_SPLIT, Entries, Entry, entry_of, flat_name, put_picture, split_of, splits_of
+from dentgen.export.layout import USUAL_SPLITS, Entries, Entry, entry_of, flat_name, put_picture, splits_of
 from dentgen.export.source import ExportSample
 from dentgen.shards.tar import png_bytes
+
+#: Splits by the names that the loader has for them.
+_KEYS: Final = {"train": "train", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
 class YoloSemanticFormat:
     """``images/SPLIT/KEY.EXT`` and ``masks/SPLIT/KEY.png`` with the classes as they are, 255 to ignore."""
+
+    splits: frozenset[str] | None = USUAL_SPLITS
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and class maps."""
@@ -29,17 +34,16 @@ class YoloSemanticFormat:
         put_yaml(destination, splits_of(entries), {"masks_dir": "masks", "names": names})
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
-        split = split_of(sample)
+        split = sample.split
         place = storage.join(destination, "masks", split, f"{flat_name(sample.key)}.png")
         storage.overwrite(place, png_bytes(sample.seg))
         return entry_of(sample, put_picture(destination, f"images/{split}", sample))
 
 
 def put_yaml(destination: str, splits: list[str], values: dict[str, Any]) -> None:
-    """Write ``data.yaml``. Without a validation set, trainers need the training set's place there."""
-    places = {name: f"images/{name}" for name in splits}
-    train = places.get(NO_SPLIT, next(iter(places.values()), f"images/{NO_SPLIT}"))
-    folders = {"train": train, "val": places.get("validation", places.get("val", train))}
-    folders |= {"test": places["test"]} if "test" in places else {}
+    """Write ``data.yaml``; without a validation set, the loader needs the training set's place there."""
+    folders = {key: f"images/{name}" for key, name in _KEYS.items() if name in splits}
+    if "val" not in folders and "train" in folders:
+        folders["val"] = folders["train"]
     content = yaml.safe_dump({**folders, **values}, sort_keys=False, allow_unicode=True)
     storage.overwrite(storage.join(destination, "data.yaml"), content.encode())

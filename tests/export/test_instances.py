@@ -35,7 +35,7 @@ def maps_of(instances: list[Instance], shape: tuple[int, ...]) -> tuple[np.ndarr
 @pytest.mark.parametrize("seed", range(6))
 def test_nothing_is_lost(seed: int) -> None:
     maps = hard_maps(seed)
-    instances = instances_of(maps["seg"], maps["fdi"], maps["lesion"])
+    instances = list(instances_of(maps["seg"], maps["fdi"], maps["lesion"]))
     for found, expected in zip(maps_of(instances, maps["seg"].shape), maps.values(), strict=True):
         assert (found == expected).all()
     assert all(one.mask.any() for one in instances)
@@ -43,18 +43,18 @@ def test_nothing_is_lost(seed: int) -> None:
 
 def test_restorations_and_lesions_are_told_by_tooth() -> None:
     seg, fdi = np.full((1, 4), 4, np.uint8), np.array([[11, 11, 21, 0]], np.uint8)
-    found = instances_of(seg, fdi, np.array([[3, 0, 3, 0]], np.uint8))
+    found = list(instances_of(seg, fdi, np.array([[3, 0, 3, 0]], np.uint8)))
     restored = [(one.tooth, one.mask.sum()) for one in found if one.category == class_category(4)]
     assert restored == [(0, 1), (11, 2), (21, 1)]
     assert [one.tooth for one in found if one.category == lesion_category(3)] == [11, 21]
-    assert [one.category for one in tooth_instances(found)] == [11, 21]
+    assert [one.category for one in tooth_instances(fdi)] == [11, 21]
 
 
 def test_unannotated_areas_are_crowds_and_empty_maps_have_nothing() -> None:
     seg = np.array([[255, 0]], np.uint8)
     (only,) = instances_of(seg, np.zeros_like(seg), None)
     assert (only.category, only.is_crowd, only.mask.tolist()) == (class_category(IGNORE), True, [[True, False]])
-    assert instances_of(np.zeros_like(seg), np.zeros_like(seg), np.zeros_like(seg)) == []
+    assert list(instances_of(np.zeros_like(seg), np.zeros_like(seg), np.zeros_like(seg))) == []
 
 
 def test_categories_have_numbers_of_their_own_and_teeth_their_fdi_number() -> None:

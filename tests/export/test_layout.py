@@ -16,4 +16,5 @@ def test_train_is_the_first_split() -> None:
 
 
 def test_losses_are_plain_values() -> None:
-    assert Loss(1, 2, 3, [0.123456]).values == {"holes": 1, "split": 2, "ignored": 3, "ious": [0.1235]}
+    expected = {"holes": 1, "split": 2, "ignored": 3, "unnumbered": 4, "ious": [0.1235]}
+    assert Loss(1, 2, 3, 4, [0.123456]).values == expected

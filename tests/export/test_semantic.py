@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image
 
 from dentgen.conditions.labels import SEG_CLASSES
+from dentgen.export.run import Export, export
+from dentgen.shards.tar import png_bytes
+from tests.conftest import write_tar
 from tests.export.hard_sets import SPLITS, exported, photo_of
 
 
@@ -28,8 +31,12 @@ def test_nnunet_has_consecutive_labels_with_ignore_last(tmp_path: Path) -> None:
             assert ((found == labels[name]) == (expected == value)).all()
         picture = np.asarray(Image.open(out / f"images{part}" / f"jaw-{number}_0000.png"))
         assert (picture == photo_of(number)).all()
-    (fold,) = json.loads((out / "splits_final.json").read_text())
-    assert fold == {"train": ["jaw-0", "jaw-1", "jaw-4"], "val": ["jaw-2"]}
+    given, *drawn = json.loads((out / "splits_final.json").read_text())
+    assert given == {"train": ["jaw-0", "jaw-1", "jaw-4"], "val": ["jaw-2"]}
+    assert len(drawn) == 4
+    for fold in drawn:
+        assert sorted(fold["train"] + fold["val"]) == ["jaw-0", "jaw-1", "jaw-2", "jaw-4"]
+        assert ("jaw-0" in fold["val"]) == ("jaw-1" in fold["val"]), "one patient"
 
 
 def test_monai_lists_every_file_and_folds_never_divide_a_group(tmp_path: Path) -> None:
@@ -40,6 +47,7 @@ def test_monai_lists_every_file_and_folds_never_divide_a_group(tmp_path: Path) -
         key = Path(item["image"]).stem
         assert (np.asarray(Image.open(out / item["label"])) == maps[key]["seg"]).all()
         assert (np.asarray(Image.open(out / item["teeth"])) == maps[key]["fdi"]).all()
+        assert (np.asarray(Image.open(out / item["lesion"])) == maps[key]["lesion"]).all()
         assert (out / item["image"]).is_file()
     folds = {item["image"]: item["fold"] for item in lists["training"]}
     assert folds["images/jaw-0.png"] == folds["images/jaw-1.png"], "one patient"
@@ -58,4 +66,16 @@ def test_voc_has_palette_images_of_classes_and_teeth(tmp_path: Path) -> None:
             image = Image.open(out / folder / f"{key}.png")
             assert image.mode == "P"
             assert (np.asarray(image) == each[name]).all()
-        assert (out / "JPEGImages" / f"{key}.png").is_file()
+            colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+            assert len(np.unique(colours, axis=0)) >= len(np.unique(each["fdi"]))
+        picture = Image.open(out / "JPEGImages" / f"{key}.jpg")
+        assert (picture.format, picture.size) == ("JPEG", (56, 40))
+
+
+def test_an_empty_list_is_left_out_of_monai_s_file(tmp_path: Path) -> None:
+    members = {"seg.png": png_bytes(np.ones((8, 8), np.uint8)), "photo.png": png_bytes(np.ones((8, 8, 3), np.uint8))}
+    write_tar(tmp_path / "set" / "a.tar", {"x": members})
+    export(Export(str(tmp_path / "set"), str(tmp_path / "out"), "monai"), workers=1)
+    lists = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert "test" not in lists
+    assert [item["image"] for item in lists["training"]] == ["images/x.png"]

@@ -23,6 +23,7 @@ def test_parquet_opens_with_pictures_and_splits(tmp_path: Path) -> None:
             assert (np.asarray(row["image"]) == photo_of(number)).all()
             assert (np.asarray(row["seg"]) == each["seg"]).all()
             assert (np.asarray(row["fdi"]) == each["fdi"]).all()
+            assert (np.asarray(row["lesion"]) == each["lesion"]).all()
             assert row["teeth"] == [number for number in np.unique(each["fdi"]).tolist() if number]
             assert (row["view"], row["license"], row["synthetic"]) == ("left", "CC0-1.0", True)
 
@@ -35,6 +36,7 @@ def test_csv_names_every_file_and_counts_its_pixels(tmp_path: Path) -> None:
         each = maps[row["key"]]
         assert (np.asarray(Image.open(out / row["mask"])) == each["seg"]).all()
         assert (np.asarray(Image.open(out / row["teeth_map"])) == each["fdi"]).all()
+        assert (np.asarray(Image.open(out / row["lesion_map"])) == each["lesion"]).all()
         assert (out / row["image"]).is_file()
         assert float(row["share of tooth"]) == round(float((each["seg"] == 2).mean()), 6)
         assert row["prompt"] == "teeth, = 1"
@@ -43,4 +45,11 @@ def test_csv_names_every_file_and_counts_its_pixels(tmp_path: Path) -> None:
 def test_text_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     from dentgen.export.tables import _plain
 
-    assert [_plain(value) for value in ("=1+1", "@x", "a=b", 3)] == ["'=1+1", "'@x", "a=b", 3]
+    assert [_plain(value) for value in ("=1+1", "@x", "\nx", "＝1", "a=b", 3)] == [
+        "'=1+1",
+        "'@x",
+        "'\nx",
+        "'＝1",
+        "a=b",
+        3,
+    ]

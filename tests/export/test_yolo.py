@@ -54,7 +54,7 @@ def test_boxes_enclose_their_teeth(tmp_path: Path) -> None:
                     (right - left) / WIDTH,
                     (bottom - top) / HEIGHT,
                 )
-            )  # noqa: E501
+            )
         np.testing.assert_allclose(boxes, sorted(expected), atol=1e-5)
         assert {first for first, _ in lines(out, number)} == {0}
 

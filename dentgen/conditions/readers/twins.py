@@ -24,11 +24,11 @@ def warn_of_twins(indexes: Sequence[ShardIndex]) -> list[tuple[str, str]]:
     Returns:
         Each such key with the first one that it may be taken for, in reading order.
     """
-    suspects = _repeated(hash(_folded(key)) for index in indexes for key in index.keys)
+    suspects = _repeated(hash(folded_name(key)) for index in indexes for key in index.keys)
     first: dict[str, str] = {}
     twins: list[tuple[str, str]] = []
     for key in (key for index in indexes for key in index.keys) if suspects else ():
-        folded = _folded(key)
+        folded = folded_name(key)
         if hash(folded) in suspects and first.setdefault(folded, key) != key:
             twins.append((first[folded], key))
     for one, other in twins[:_MOST]:
@@ -44,7 +44,8 @@ def _repeated(hashes: Iterable[int]) -> set[int]:
     return set(found[1:][found[1:] == found[:-1]].tolist())
 
 
-def _folded(key: str) -> str:
+def folded_name(key: str) -> str:
+    """What remains of a key where case and the composition of accents make no difference."""
     return key.lower() if key.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
 
 

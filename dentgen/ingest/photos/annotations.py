@@ -84,9 +84,15 @@ Reader = Callable[[str, "Files"], Iterator[AnnotatedPhoto | Refusal]]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """All files of a set by their name relative to it."""
+    """All files of a set.
+
+    Attributes:
+        urls: URL by name relative to the set.
+        by_last: Names by their last segment.
+    """
 
     urls: dict[str, str]
+    by_last: dict[str, list[str]]
 
     @staticmethod
     def under(place: str) -> Files:
@@ -96,7 +102,10 @@ class Files:
             StorageError: If it cannot be listed.
         """
         found = {storage.relative_name(place, file.url): file.url for file in storage.list_files(place)}
-        return Files(dict(sorted(found.items())))
+        by_last: dict[str, list[str]] = {}
+        for name in sorted(found):
+            by_last.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+        return Files(dict(sorted(found.items())), by_last)
 
     def ending(self, *suffixes: str) -> list[str]:
         """Names with one of the endings, in order."""
@@ -107,9 +116,12 @@ class Files:
         for candidate in candidates:
             if candidate in self.urls:
                 return self.urls[candidate]
-        last = candidates[0].replace("\\", "/").rsplit("/", 1)[-1]
-        found = [name for name in self.urls if name.rsplit("/", 1)[-1] == last]
-        return self.urls[found[0]] if len(found) == 1 else None
+        for candidate in candidates:
+            last = candidate.replace("\\", "/").rsplit("/", 1)[-1]
+            found = self.by_last.get(last, ())
+            if len(found) == 1:
+                return self.urls[found[0]]
+        return None
 
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, Field, RootModel
 
+from dentgen import storage
 from dentgen.errors import ConditionError, DentgenError
 from dentgen.ingest.photos.annotations import (
     MAX_THINGS,
@@ -81,4 +82,6 @@ def _photo(place: str, task: _Task, files: Files) -> AnnotatedPhoto:
         value, size = parsed(_Value, place, result.value), (result.width, result.height)
         ring = [(x * size[0] / 100, y * size[1] / 100) for x, y in value.points]
         things += [Thing(label, (ring,)) for label in value.labels]
-    return AnnotatedPhoto(stem_of(last), picture, size, tuple(things), split=split_named_by(named), skipped=skipped)
+    return AnnotatedPhoto(
+        stem_of(storage.name_of(picture)), picture, size, tuple(things), split=split_named_by(named), skipped=skipped
+    )
