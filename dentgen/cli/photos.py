@@ -14,10 +14,12 @@ PhotoFormat = Literal["supervisely", "coco", "yolo", "labelme", "cvat", "label-s
 
 def photos(
     source: Annotated[str, typer.Argument(help="Folder or URL of photographs and their annotations.")],
-    out: Annotated[str | None, typer.Argument(help="Folder or URL for the condition shards.")] = None,
+    out: Annotated[
+        str | None, typer.Argument(help="Folder or URL for the condition shards; with --inspect a YAML file.")
+    ] = None,
     meanings: Annotated[str | None, typer.Option(help="YAML file that says what every label means.")] = None,
     *,
-    inspect: Annotated[bool, typer.Option("--inspect", help="Print a draft of that file and stop.")] = False,
+    inspect: Annotated[bool, typer.Option("--inspect", help="Draft that file and stop.")] = False,
     format_: Annotated[
         PhotoFormat | None, typer.Option("--format", help="Annotation format; default: told by the files.")
     ] = None,
@@ -36,7 +38,7 @@ def photos(
     Example: dentgen photos annotated/ conditions/ --meanings meanings.yaml
     """
     if inspect:
-        _draft(source, format_)
+        _draft(source, out, format_)
         return
     if out is None or meanings is None:
         raise typer.BadParameter("OUT and --meanings are needed; --inspect drafts the file of meanings")
@@ -58,11 +60,20 @@ def photos(
         raise typer.Exit(1)
 
 
-def _draft(source: str, photo_format: PhotoFormat | None) -> None:
+def _draft(source: str, out: str | None, photo_format: PhotoFormat | None) -> None:
+    """Write a draft, or print it; a file that is there is somebody's work."""
+    from dentgen import storage
+    from dentgen.errors import SpecError
     from dentgen.ingest.photos.meaning import draft
     from dentgen.ingest.photos.run import labels_of
 
     labels, refused = labels_of(source, photo_format)
     for refusal in refused:
         typer.echo(shown(f"{refusal.name}: {refusal.reason}"), err=True)
-    typer.echo(draft(labels), nl=False)
+    text = draft(labels)
+    if out is None:
+        typer.echo(text, nl=False)
+    elif not storage.put_if_absent(out, text.encode()):
+        raise SpecError(file=out, found="a file", expected="a new file")
+    else:
+        typer.echo(f"{len(labels)} labels drafted in {out}")

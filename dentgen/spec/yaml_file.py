@@ -68,7 +68,7 @@ def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     except UnicodeDecodeError as error:
         found = f"the byte {content[error.start]:#04x} at {error.start}"
         raise SpecError(file=str(path), found=found, expected="text in UTF-8") from error
-    values = _parse_yaml(str(path), text)
+    values = parse_yaml(str(path), text)
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise SpecError(file=str(path), found=f"a YAML {type(values).__name__}", expected="a mapping of keys to values")
@@ -132,8 +132,16 @@ def spec_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _parse_yaml(file: str, text: str) -> Any:
-    """Plain values of one YAML 1.2 document: ``1e-4`` is a number, ``no`` is text, a repeated key is an error."""
+def parse_yaml(file: str, text: str) -> Any:
+    """Plain values of one YAML 1.2 document: ``1e-4`` is a number, ``no`` is text, a repeated key is an error.
+
+    Args:
+        file: Where it comes from, for messages.
+        text: The document.
+
+    Raises:
+        SpecError: If it is too large, no YAML, or aliases of it stand for too many values.
+    """
     if len(text) > _MAX_BYTES:
         raise SpecError(file=file, found=f"{len(text)} characters", expected=f"at most {_MAX_BYTES}")
     try:
@@ -168,7 +176,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise SpecError(key=option, found=f"the value {values!r} at {section}", expected="a section")
-    values[key] = text.strip() if _is_plain_text(text) else _parse_yaml(option, text)
+    values[key] = text.strip() if _is_plain_text(text) else parse_yaml(option, text)
 
 
 def _is_plain_text(text: str) -> bool:

@@ -28,7 +28,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("layout", FORMATS)
 def test_every_layout_takes_builds_and_condition_sets(layout: Any, tmp_path: Path) -> None:
     write_hard_set(tmp_path / "set", broken=True)
-    fake_build(str(tmp_path / "build"), [written(0), rejected(1, "x"), written(2)])
+    fake_build(tmp_path / "build", [written(0), rejected(1, "x"), written(2)])
     for source, count, lost in (("set", 5, ["torn"]), ("build", 4, [])):
         task = Export(str(tmp_path / source), str(tmp_path / f"out-{source}"), layout)
         outcome = export(task, workers=1)
@@ -44,7 +44,8 @@ def test_an_interrupted_export_continues_to_the_same_files(
     whole = Export(str(tmp_path / "set"), str(tmp_path / "whole"), layout)
     export(whole, workers=1)
     broken = Export(str(tmp_path / "set"), str(tmp_path / "broken"), layout)
-    real, calls = run.read_unit, []
+    real: Any = vars(run)["read_unit"]
+    calls: list[str] = []
 
     def interrupted(place: str, unit: Any) -> Any:
         calls.append(unit.name)
@@ -129,7 +130,7 @@ def test_damaged_metadata_reject_their_record_alone(content: bytes, tmp_path: Pa
 
 
 def test_what_the_build_rejected_and_groups_in_two_splits_are_said(tmp_path: Path) -> None:
-    fake_build(str(tmp_path / "build"), [written(0), rejected(1, "x"), written(2)])
+    fake_build(tmp_path / "build", [written(0), rejected(1, "x"), written(2)])
     outcome = export(Export(str(tmp_path / "build"), str(tmp_path / "out"), "csv"), workers=1)
     assert (outcome.written, outcome.left_out) == (4, 2)
     assert outcome.shared_groups == 1, "patient-0 has records of both splits"

@@ -16,7 +16,7 @@ from tests.report.fake_builds import fake_build, written
 
 def test_a_build_gives_its_committed_bytes(tmp_path: Path) -> None:
     out = str(tmp_path / "build")
-    fake_build(out, [written(0), written(1)])
+    fake_build(Path(out), [written(0), written(1)])
     source = open_source(out)
     samples = [sample for unit in source.units for sample in read_unit(out, unit)]
     expected = dict(read_samples(out))

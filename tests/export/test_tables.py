@@ -45,11 +45,6 @@ def test_csv_names_every_file_and_counts_its_pixels(tmp_path: Path) -> None:
 def test_text_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     from dentgen.export.tables import _plain
 
-    assert [_plain(value) for value in ("=1+1", "@x", "\nx", "＝1", "a=b", 3)] == [
-        "'=1+1",
-        "'@x",
-        "'\nx",
-        "'＝1",
-        "a=b",
-        3,
-    ]
+    for text in ("=1+1", "@x", "\nx", "\uff1d1"):
+        assert _plain(text) == f"'{text}"
+    assert (_plain("a=b"), _plain(3)) == ("a=b", 3)

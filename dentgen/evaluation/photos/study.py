@@ -14,8 +14,8 @@ from dentgen.conditions.labels import IGNORE
 from dentgen.errors import SpecError
 from dentgen.evaluation.photos.labelled_images import LabelledImages, read_synthetic
 from dentgen.evaluation.photos.network import NUMBERS, PhotoNetwork
+from dentgen.evaluation.photos.real_photos import read_photos
 from dentgen.evaluation.photos.scores import score
-from dentgen.evaluation.photos.supervisely import read_photos
 from dentgen.evaluation.photos.tooth_numbers import number_figures
 from dentgen.evaluation.photos.training import TrainingSettings, predict, train_network
 from dentgen.seeding import numpy_generator

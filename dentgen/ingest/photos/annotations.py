@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from dentgen import storage
-from dentgen.errors import ConditionError, found_and_expected
+from dentgen.errors import ConditionError, DentgenError, found_and_expected
 
 #: Coordinates far beyond would overflow the integers of what draws polygons.
 _FARTHEST: Final = 1e6
@@ -73,10 +73,15 @@ class AnnotatedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An annotation file or a photograph that cannot be read: its name and the reason."""
+    """An annotation file or a photograph that cannot be used: its name, and the error that says why."""
 
     name: str
-    reason: str
+    error: DentgenError
+
+    @property
+    def reason(self) -> str:
+        """The error as text."""
+        return str(self.error)
 
 
 Reader = Callable[[str, "Files"], Iterator[AnnotatedPhoto | Refusal]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -46,15 +47,13 @@ def label_maps(photo: AnnotatedPhoto, picture: Picture, meanings: Meanings) -> P
     unknown = sorted({thing.label for thing in photo.things} - meanings.labels.keys())
     if unknown:
         raise ConditionError(photo.name, f"labels without a meaning: {unknown[:10]}", "a meaning for each, or skip")
-    width, height = _drawn_size(photo, picture)
-    scale = (picture.seen[0], picture.seen[1]) if photo.shares else (1, 1)
-    seg = np.full((height, width), BACKGROUND if meanings.rest == "background" else IGNORE, np.uint8)
+    seg = np.full(picture.pixels.shape[:2], BACKGROUND if meanings.rest == "background" else IGNORE, np.uint8)
     fdi, lesion = np.zeros_like(seg), np.zeros_like(seg)
-    told = [(meanings.labels[thing.label], thing) for thing in photo.things]
-    for meaning, thing in sorted(told, key=lambda item: lesion_of(item[0]) is not None):
-        if meaning == SKIP:
-            continue
-        mask = _mask(thing, (height, width), scale)
+    meant = meanings.labels
+    used = [thing for thing in photo.things if meant[thing.label] != SKIP]
+    ordered = sorted(used, key=lambda thing: lesion_of(meant[thing.label]) is not None)
+    for thing, mask in area_masks(replace(photo, things=tuple(ordered)), picture):
+        meaning = meant[thing.label]
         seg[mask] = class_of(meaning)
         number, finding = tooth_number(meaning), lesion_of(meaning)
         if number is not None:
@@ -63,12 +62,24 @@ def label_maps(photo: AnnotatedPhoto, picture: Picture, meanings: Meanings) -> P
             lesion[mask] = finding
         elif class_of(meaning) != TOOTH:
             fdi[mask], lesion[mask] = 0, 0
-    meant = set(meanings.labels.values())
     return PhotoMaps(
-        _as_seen(seg, picture, photo),
-        _as_seen(fdi, picture, photo) if any(tooth_number(meaning) for meaning in meant) else None,
-        _as_seen(lesion, picture, photo) if any(lesion_of(meaning) for meaning in meant) else None,
+        seg,
+        fdi if any(tooth_number(meaning) for meaning in meant.values()) else None,
+        lesion if any(lesion_of(meaning) for meaning in meant.values()) else None,
     )
+
+
+def area_masks(photo: AnnotatedPhoto, picture: Picture) -> Iterator[tuple[Thing, NDArray[np.bool_]]]:
+    """Every area with its mask (H, W) on the photograph as it is seen, in their order.
+
+    Raises:
+        ConditionError: If the annotation belongs to a picture of another shape.
+    """
+    width, height = _drawn_size(photo, picture)
+    scale = picture.seen if photo.shares else (1, 1)
+    for thing in photo.things:
+        mask = _mask(thing, (height, width), scale)
+        yield thing, _as_seen(mask.astype(np.uint8), picture, photo) > 0
 
 
 def estimated_lighting(pixels: _Map, seg: _Map) -> _Map:

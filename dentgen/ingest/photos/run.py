@@ -15,7 +15,7 @@ from PIL import Image
 
 from dentgen import storage
 from dentgen.conditions.decode import valid_key
-from dentgen.errors import DentgenError
+from dentgen.errors import ConditionError, DentgenError
 from dentgen.ingest.photos.annotations import AnnotatedPhoto, Refusal
 from dentgen.ingest.photos.formats import PhotoFormat, read_annotations
 from dentgen.ingest.photos.maps import LIGHTING_METHOD, estimated_lighting, label_maps
@@ -131,10 +131,11 @@ def _records(photos: PhotoSet, found: Iterable[AnnotatedPhoto | Refusal], outcom
         try:
             key, members = _record(photos, photo, splits, outcome)
         except DentgenError as error:
-            outcome.refused.append(Refusal(photo.name, str(error)))
+            outcome.refused.append(Refusal(photo.name, error))
             continue
         if key.casefold() in keys:
-            outcome.refused.append(Refusal(photo.name, f"another photograph has the key {key}"))
+            twin = ConditionError(photo.name, f"the key {key}, which another photograph has", "names that differ")
+            outcome.refused.append(Refusal(photo.name, twin))
             continue
         keys.add(key.casefold())
         yield key, members

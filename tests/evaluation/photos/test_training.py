@@ -10,8 +10,8 @@ import torch
 
 from dentgen.evaluation.photos.labelled_images import LabelledImages
 from dentgen.evaluation.photos.network import NUMBERS
+from dentgen.evaluation.photos.real_photos import read_photos
 from dentgen.evaluation.photos.scores import score
-from dentgen.evaluation.photos.supervisely import read_photos
 from dentgen.evaluation.photos.tooth_numbers import CHANNELS
 from dentgen.evaluation.photos.training import TrainingSettings, predict, train_network
 from tests.evaluation.photos.photographs import write_photo

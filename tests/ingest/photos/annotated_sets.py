@@ -93,7 +93,7 @@ def write_yolo(folder: Path) -> None:
 def write_labelme(folder: Path) -> None:
     write_images(folder)
     for number in range(COUNT):
-        shapes = [
+        shapes: list[dict[str, Any]] = [
             {"label": label, "points": outline, "shape_type": "polygon", "group_id": None, "flags": {}}
             for label, outline in outlines(number)
         ]

@@ -73,7 +73,7 @@ def read_coco(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
         try:
             content = parsed(_Coco, files.urls[name])
         except DentgenError as error:
-            yield Refusal(name, str(error))
+            yield Refusal(name, error)
             continue
         yield from _photos(name, content, files)
 
@@ -85,12 +85,13 @@ def _photos(file: str, content: _Coco, files: Files) -> Iterator[AnnotatedPhoto 
     unknown = sorted(of_image.keys() - {image.id for image in content.images})
     if unknown:
         count = sum(len(of_image[number]) for number in unknown)
-        yield Refusal(file, f"{count} annotations of images {unknown[:5]}, which the file does not list")
+        found = f"{count} annotations of images {unknown[:5]}"
+        yield Refusal(file, ConditionError(file, found, "images that the file lists"))
     for image in content.images:
         try:
             yield _photo(file, image, of_image[image.id], _names(content), files)
         except DentgenError as error:
-            yield Refusal(image.file_name[:200], str(error))
+            yield Refusal(image.file_name[:200], error)
 
 
 _Names = Mapping[int, Mapping[int, str]]

@@ -53,13 +53,13 @@ def read_cvat(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
         try:
             root = _root(name, content_of(files.urls[name]))
         except DentgenError as error:
-            yield Refusal(name, str(error))
+            yield Refusal(name, error)
             continue
         for element in root.iter("image"):
             try:
                 yield _photo(name, element, files)
             except DentgenError as error:
-                yield Refusal(str(element.get("name", name))[:200], str(error))
+                yield Refusal(str(element.get("name", name))[:200], error)
 
 
 def _root(name: str, content: bytes) -> Element:

@@ -57,13 +57,13 @@ def read_label_studio(place: str, files: Files) -> Iterator[AnnotatedPhoto | Ref
         try:
             tasks = parsed(_Tasks, files.urls[name]).root
         except DentgenError as error:
-            yield Refusal(name, str(error))
+            yield Refusal(name, error)
             continue
         for number, task in enumerate(tasks):
             try:
                 yield _photo(f"{name}: task {number}", task, files)
             except DentgenError as error:
-                yield Refusal(f"{name}: task {number}", str(error))
+                yield Refusal(f"{name}: task {number}", error)
 
 
 def _photo(place: str, task: _Task, files: Files) -> AnnotatedPhoto:

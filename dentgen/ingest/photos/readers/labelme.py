@@ -46,7 +46,7 @@ def read_labelme(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]
         try:
             yield _photo(name, files)
         except DentgenError as error:
-            yield Refusal(name, str(error))
+            yield Refusal(name, error)
 
 
 def _photo(name: str, files: Files) -> AnnotatedPhoto:

@@ -38,7 +38,7 @@ def read_masks(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
             try:
                 yield _photo(name, parts, places[-1], files)
             except DentgenError as error:
-                yield Refusal(name, str(error))
+                yield Refusal(name, error)
 
 
 def is_colour(label: str) -> bool:

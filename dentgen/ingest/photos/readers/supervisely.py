@@ -69,7 +69,7 @@ def read_supervisely(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refu
             try:
                 yield _photo(name, folder.removesuffix("ann"), last.removesuffix(".json"), files)
             except DentgenError as error:
-                yield Refusal(name, str(error))
+                yield Refusal(name, error)
 
 
 def _photo(name: str, above: str, image: str, files: Files) -> AnnotatedPhoto:

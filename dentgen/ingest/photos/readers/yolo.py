@@ -21,7 +21,7 @@ from dentgen.ingest.photos.annotations import (
     split_named_by,
     stem_of,
 )
-from dentgen.spec.yaml_scalars import yaml_reader
+from dentgen.spec.yaml_file import parse_yaml
 
 
 class _Data(BaseModel):
@@ -33,7 +33,7 @@ def read_yolo(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
     try:
         names = _names(files)
     except DentgenError as error:
-        yield Refusal("data.yaml", str(error))
+        yield Refusal("data.yaml", error)
         return
     for name in files.ending(".txt"):
         parts = name.split("/")
@@ -42,13 +42,13 @@ def read_yolo(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
         try:
             yield _photo(name, files, names)
         except DentgenError as error:
-            yield Refusal(name, str(error))
+            yield Refusal(name, error)
 
 
 def _names(files: Files) -> dict[int, str]:
     found = [name for name in files.ending(".yaml", ".yml") if "/" not in name]
     for name in found:
-        values = yaml_reader().load(content_of(files.urls[name]).decode(errors="replace"))
+        values = parse_yaml(name, content_of(files.urls[name]).decode(errors="replace"))
         if isinstance(values, dict) and "names" in values:
             try:
                 listed = _Data.model_validate({"names": values["names"]}).names

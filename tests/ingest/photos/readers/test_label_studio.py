@@ -25,8 +25,8 @@ def read(folder: Path, *works: dict[str, Any], image: str = "s3://bucket/x%20y.p
 
 
 def test_percent_become_pixels_of_the_last_annotation(tmp_path: Path) -> None:
-    works = [{"result": [polygon("old")]}, {"result": [polygon("new"), {"type": "choices"}]},
-             {"result": [polygon("cancelled")], "was_cancelled": True}]  # fmt: skip
+    works: list[dict[str, Any]] = [{"result": [polygon("old")]}, {"result": [polygon("new"), {"type": "choices"}]},
+                                   {"result": [polygon("cancelled")], "was_cancelled": True}]  # fmt: skip
     photo = read(tmp_path, *works)
     assert isinstance(photo, AnnotatedPhoto)
     (thing,) = photo.things

