@@ -23,6 +23,7 @@ from dentgen.cli import evaluate as evaluate_commands
 from dentgen.cli import export as export_command
 from dentgen.cli import models as model_commands
 from dentgen.cli import photos as photos_command
+from dentgen.cli import scans as scans_command
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.interruption import Interruption
 from dentgen.cli.progress import ConsoleProgress, announce
@@ -117,6 +118,7 @@ def phantom(
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 
 
+app.command(rich_help_panel=CONDITIONS)(scans_command.scans)
 app.command(rich_help_panel=CONDITIONS)(photos_command.photos)
 
 

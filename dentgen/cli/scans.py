@@ -1,0 +1,43 @@
+"""``dentgen scans``: jaw scans as condition records."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dentgen.cli.progress import announce
+from dentgen.redaction import shown
+
+
+def scans(
+    source: Annotated[str, typer.Argument(help="Folder or URL of labelled meshes: STL, PLY, OBJ, GLB.")],
+    out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
+    seed: Annotated[int, typer.Option(help="Seed of cameras and lamps.")] = 0,
+    size: Annotated[int, typer.Option(min=16, max=2048, help="Edge of the maps, pixels.")] = 256,
+    views: Annotated[
+        str | None, typer.Option(metavar="VIEW,VIEW", help="frontal, left, right, upper-occlusal, lower-occlusal.")
+    ] = None,
+    lightings: Annotated[int, typer.Option(min=1, help="Lightings per view.")] = 1,
+    license_: Annotated[str, typer.Option("--license", help="Licence of the scans.")] = "",
+    address: Annotated[str | None, typer.Option(help="Ray cluster to render on; default: this machine.")] = None,
+) -> None:
+    """Render jaw scans with labelled teeth into condition records.
+
+    Labels: groups of teeth named by FDI number, Teeth3DS's JSON beside the mesh, or a PLY property. Exits 1 if a scan
+    could not be used.
+
+    Example: dentgen scans meshes/ conditions/ --lightings 2
+    """
+    announce(f"scans: {source} into {out}")
+    from dentgen.ingest.scans.run import ScanSet, parse_views, total, write_scans
+
+    task = ScanSet(source, out, seed, size, parse_views(views), lightings, license_)
+    results = write_scans(task, address=address)
+    for result in results:
+        if result.problem:
+            typer.echo(shown(f"{result.name}: {result.problem}"), err=True)
+    records, refused = total(results)
+    typer.echo(f"{records} records of {len(results) - refused} scans, {refused} scans refused")
+    if refused:
+        raise typer.Exit(1)

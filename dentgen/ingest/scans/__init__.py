@@ -1,0 +1,1 @@
+"""Jaw scans as condition records."""

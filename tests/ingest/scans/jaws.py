@@ -1,0 +1,59 @@
+"""Phantom jaws as labelled mesh files, turned and in other units."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from dentgen.phantom.anatomy import Dentition
+from dentgen.phantom.camera import View
+from dentgen.phantom.mesh import Part
+from dentgen.phantom.patient import build_patient
+
+Points = np.ndarray
+
+
+@cache
+def cast(view: View = "frontal", dentition: Dentition = "permanent") -> tuple[Part, ...]:
+    """Parts of a phantom's cast; "frontal" has both jaws."""
+    group = "s7-p000004" if dentition == "permanent" else "s7-c000004"
+    return tuple(build_patient(7, group, dentition).cast_parts(view))
+
+
+def motion(seed: int) -> tuple[Points, Points]:
+    """A random rotation (3, 3) and shift (3,)."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return turn * np.sign(np.linalg.det(turn)), rng.uniform(-50, 50, 3)
+
+
+def moved(parts: tuple[Part, ...], seed: int | None, unit_mm: float) -> list[Points]:
+    """Vertices of all parts in the file's coordinates."""
+    turn, shift = (np.eye(3), np.zeros(3)) if seed is None else motion(seed)
+    return [(part.vertices @ turn.T + shift) / unit_mm for part in parts]
+
+
+def write_obj(file: Path, parts: tuple[Part, ...], seed: int | None = 0, unit_mm: float = 1.0) -> Path:
+    """An OBJ file with a group for every tooth."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines, offset = [], 1
+    for vertices in moved(parts, seed, unit_mm):
+        lines += [f"v {x!r} {y!r} {z!r}" for x, y, z in vertices.tolist()]
+    for part in parts:
+        lines.append(f"g {f'fdi_{part.fdi}' if part.fdi else 'gum'}")
+        lines += [f"f {a + offset} {b + offset} {c + offset}" for a, b, c in part.faces.tolist()]
+        offset += len(part.vertices)
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def write_teeth3ds(file: Path, parts: tuple[Part, ...], jaw: str, seed: int | None = 0) -> Path:
+    """An OBJ file without groups and Teeth3DS's labels beside it."""
+    write_obj(file, parts, seed)
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if not line.startswith("g ")) + "\n")
+    labels = [part.fdi for part in parts for _ in part.vertices]
+    file.with_suffix(".json").write_text(json.dumps({"jaw": jaw, "labels": labels, "instances": labels}))
+    return file

@@ -1,0 +1,75 @@
+"""A phantom's cast, written as a scan and read back, gives the phantom's own maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dentgen.ingest.scans.mesh_file import read_mesh
+from dentgen.ingest.scans.pose import Pose, find_pose
+from dentgen.ingest.scans.render import render_scan, scan_views
+from dentgen.phantom.camera import VIEWS, View, sample_camera
+from dentgen.phantom.maps import fdi_map
+from dentgen.phantom.mesh import Tissue, join_parts
+from dentgen.phantom.prompt import phantom_phrases
+from dentgen.phantom.rays.mesh import RayMesh
+from dentgen.phantom.scene import Scene
+from dentgen.seeding import numpy_generator
+from tests.ingest.scans.jaws import cast, write_obj
+
+SIZE = 96
+IDENTITY = Pose(np.eye(3), np.zeros(3), 1.0)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_maps_are_those_of_the_phantom(view: View, tmp_path: Path) -> None:
+    """Oracle: the phantom's own mesh from the same camera."""
+    parts = cast(view)
+    mesh = read_mesh(str(write_obj(tmp_path / "a.obj", parts, None)))
+    (record,) = render_scan(mesh, IDENTITY, "g", seed=1, size=SIZE, views=(view,), lightings=1)
+    own = join_parts(list(parts))
+    front = float(own.vertices[own.faces[own.fdi > 0]][..., 2].max())
+    camera = sample_camera(view, front, numpy_generator(1, "g", view, "camera"))
+    surface = Scene(own, RayMesh(own.vertices, own.faces), camera, SIZE).trace_centres()
+    assert (record.maps["fdi"] == fdi_map(surface, SIZE)).all()
+    tissue = surface.tissue.reshape(SIZE, SIZE)
+    for value, kind in ((1, Tissue.GUM), (2, Tissue.TOOTH)):
+        found, expected = record.maps["seg"] == value, tissue == kind
+        assert (found & expected).sum() / (found | expected).sum() >= 0.99
+    assert np.isin(record.maps["fdi"], [part.fdi for part in parts]).all()
+
+
+def test_a_turned_scan_shows_the_same_teeth_in_the_same_places(tmp_path: Path) -> None:
+    records = []
+    for seed, unit in ((None, 1.0), (4, 10.0)):
+        mesh = read_mesh(str(write_obj(tmp_path / "a.obj", cast(), seed, unit)))
+        pose = find_pose("x", mesh)
+        records.append(list(render_scan(mesh, pose, "g", seed=1, size=SIZE, views=scan_views(mesh), lightings=1)))
+    for one, other in zip(*records, strict=True):
+        assert (one.maps["fdi"] == other.maps["fdi"]).mean() > 0.99
+        assert one.prompt == other.prompt
+
+
+def test_the_patient_s_right_is_at_the_left_of_a_frontal_picture(tmp_path: Path) -> None:
+    mesh = read_mesh(str(write_obj(tmp_path / "a.obj", cast(), 2)))
+    records = render_scan(mesh, find_pose("x", mesh), "g", seed=1, size=SIZE, views=("frontal",), lightings=1)
+    fdi = next(records).maps["fdi"]
+    rows, columns = np.nonzero(fdi)
+    quadrant = fdi[rows, columns] // 10
+    assert columns[np.isin(quadrant, (1, 4))].mean() < columns[np.isin(quadrant, (2, 3))].mean()
+    assert rows[np.isin(quadrant, (1, 2))].mean() < rows[np.isin(quadrant, (3, 4))].mean()
+
+
+def test_a_single_jaw_has_no_view_of_the_other_and_lightings_share_their_maps(tmp_path: Path) -> None:
+    mesh = read_mesh(str(write_obj(tmp_path / "a.obj", cast("upper-occlusal"), 2)))
+    assert scan_views(mesh) == ("frontal", "left", "right", "upper-occlusal")
+    first, second = render_scan(
+        mesh, find_pose("x", mesh), "g", seed=1, size=48, views=("upper-occlusal",), lightings=2
+    )
+    assert (first.name, second.name) == ("upper-occlusal", "upper-occlusal-l1")
+    assert (first.maps["normal"] == second.maps["normal"]).all()
+    assert not (first.maps["light"] == second.maps["light"]).all()
+    assert phantom_phrases(first.prompt) is not None
+    assert "scan" in first.prompt

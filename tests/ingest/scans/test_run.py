@@ -1,0 +1,70 @@
+"""Sets of scans: all that can be used is written once, the rest is named, and patients stay in one split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.errors import ConditionError, SpecError
+from dentgen.ingest.scans.run import ScanSet, find_scans, parse_views, total, write_scans
+from dentgen.records import ConditionRecord
+from tests.ingest.scans.jaws import cast, write_obj, write_teeth3ds
+
+
+def write_set(folder: Path) -> None:
+    write_teeth3ds(folder / "a" / "p1_upper.obj", cast("upper-occlusal"), "upper")
+    write_teeth3ds(folder / "a" / "p1_lower.obj", cast("lower-occlusal"), "lower")
+    write_obj(folder / "both.obj", cast())
+
+
+def records_of(out: Path) -> list[ConditionRecord]:
+    raws = [raw for shard in list_shards(str(out)) for raw in read_records(shard)]
+    return [decode_record(raw, ("segmentation", "lighting", "normal", "depth"), with_photo=True) for raw in raws]
+
+
+def test_every_scan_is_rendered_once(tmp_path: Path) -> None:
+    write_set(tmp_path / "set")
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=32, license="CC0-1.0")
+    results = write_scans(task, workers=1)
+    assert [(result.name, result.records) for result in results] == [("a/p1_lower", 4), ("a/p1_upper", 4), ("both", 5)]
+    assert total(results) == (13, 0)
+    records = records_of(tmp_path / "out")
+    assert len({record.key for record in records}) == 13
+    assert len({record.split for record in records if record.group == "a_p1"}) == 1
+    assert {record.license for record in records} == {"CC0-1.0"}
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
+    assert write_scans(task, workers=1) == results
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")} == before
+
+
+def test_scans_that_cannot_be_used_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    write_set(tmp_path / "set")
+    (tmp_path / "set" / "torn.stl").write_bytes(b"junk")
+    (tmp_path / "set" / "a" / "p1_upper.json").write_text("{}")
+    results = write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("frontal",)), workers=1)
+    assert total(results) == (2, 2)
+    assert [result.name for result in results if result.problem] == ["a/p1_upper", "torn"]
+    assert len(records_of(tmp_path / "out")) == 2
+
+
+def test_other_parameters_need_another_folder_and_an_empty_set_is_refused(tmp_path: Path) -> None:
+    write_obj(tmp_path / "set" / "x.obj", cast())
+    write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("frontal",)), workers=1)
+    with pytest.raises(SpecError):
+        write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=32, views=("frontal",)), workers=1)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "x.txt").write_text("")
+    with pytest.raises(ConditionError) as caught:
+        find_scans(str(tmp_path / "none"))
+    assert caught.value.found == "no mesh"
+
+
+def test_views_are_parsed_in_their_usual_order() -> None:
+    assert parse_views("left, frontal") == ("frontal", "left")
+    assert parse_views(None) is None
+    with pytest.raises(SpecError) as caught:
+        parse_views("top")
+    assert caught.value.found == ["top"]
