@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,10 @@ def counts() -> dict[int, int]:
     for part in PARTS:
         found[part.fdi] = found.get(part.fdi, 0) + len(part.faces)
     return found
+
+
+def write(path: Path, mesh: Any) -> None:
+    path.write_bytes(mesh.export(file_type=path.suffix[1:]))
 
 
 def labels_of(path: Path, labels: Path | None = None) -> dict[int, int]:
@@ -45,12 +50,12 @@ def test_labels_of_a_ply_property(tmp_path: Path) -> None:
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
     mesh = trimesh.Trimesh(vertices, [[0, 1, 2], [0, 1, 3]], process=False)
     mesh.vertex_attributes["label"] = np.array([11, 11, 0, 11], np.int32)
-    (tmp_path / "a.ply").write_bytes(mesh.export(file_type="ply"))
+    write(tmp_path / "a.ply", mesh)
     found = read_mesh(str(tmp_path / "a.ply"))
     assert found.labels is not None
     assert found.labels.tolist() == [11, 11]
     mesh.vertex_attributes["label"] = np.array([99, 11, 0, 11], np.int32)
-    (tmp_path / "a.ply").write_bytes(mesh.export(file_type="ply"))
+    write(tmp_path / "a.ply", mesh)
     with pytest.raises(ConditionError) as caught:
         read_mesh(str(tmp_path / "a.ply"))
     assert caught.value.found == "labels [99]"
@@ -60,12 +65,12 @@ def test_glb_groups_are_teeth(tmp_path: Path) -> None:
     scene = trimesh.Scene()
     for number in (11, 21):
         scene.add_geometry(trimesh.creation.box(), geom_name=f"tooth_{number}", node_name=f"tooth_{number}")
-    (tmp_path / "a.glb").write_bytes(scene.export(file_type="glb"))
+    write(tmp_path / "a.glb", scene)
     assert labels_of(tmp_path / "a.glb") == {11: 12, 21: 12}
 
 
 def test_stl_has_no_labels(tmp_path: Path) -> None:
-    (tmp_path / "a.stl").write_bytes(trimesh.creation.box().export(file_type="stl"))
+    write(tmp_path / "a.stl", trimesh.creation.box())
     mesh = read_mesh(str(tmp_path / "a.stl"))
     assert mesh.labels is None
     assert len(mesh.faces) == 12

@@ -69,7 +69,7 @@ def test_scales_of_adapters_and_loras_are_declared(tmp_path: Path) -> None:
 
 def test_datasets_reads_metadata_that_only_later_samples_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Types inferred from the first five samples would make the later ones an error."""
-    import datasets  # type: ignore[import-untyped]
+    import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
     plain = [sample for n in range(4) for sample in written(n, split="", attributes={})]
