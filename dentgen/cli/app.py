@@ -51,7 +51,6 @@ app.add_typer(model_commands.app, name="models", rich_help_panel=MODELS)
 app.add_typer(evaluate_commands.app, name="evaluate", rich_help_panel=MEASUREMENTS)
 app.add_typer(compare_commands.app, name="compare", rich_help_panel=MEASUREMENTS)
 app.add_typer(benchmark_commands.app, name="benchmark", rich_help_panel=MEASUREMENTS)
-app.command(rich_help_panel=DATASETS)(export_command.export)
 
 Spec = Annotated[Path, typer.Argument(help="Build spec, YAML; 'demo' is the one that is installed with dentgen.")]
 Out = Annotated[str, typer.Argument(help="Folder or URL of a build.")]
@@ -390,6 +389,9 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
         if remove:
             remove_files(strays)
     typer.echo(f"{len(strays)} files, {sum(file.size for file in strays)} bytes{' removed' if remove else ''}")
+
+
+app.command(rich_help_panel=DATASETS)(export_command.export)
 
 
 @app.command(rich_help_panel=MODELS)

@@ -117,13 +117,16 @@ class Files:
         return [name for name in self.urls if name.lower().endswith(suffixes)]
 
     def picture(self, *candidates: str) -> str | None:
-        """URL of the first candidate that is there, by its whole name or else by a last segment that is unique."""
+        """URL of the first candidate that is there.
+
+        A candidate without folders may be in any folder, if only one file has its name: names with folders must fit
+        as a whole, or one patient's annotation would lie on another's picture.
+        """
         for candidate in candidates:
             if candidate in self.urls:
                 return self.urls[candidate]
         for candidate in candidates:
-            last = candidate.replace("\\", "/").rsplit("/", 1)[-1]
-            found = self.by_last.get(last, ())
+            found = self.by_last.get(candidate, ())
             if len(found) == 1:
                 return self.urls[found[0]]
         return None

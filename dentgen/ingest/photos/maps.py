@@ -62,6 +62,7 @@ def label_maps(photo: AnnotatedPhoto, picture: Picture, meanings: Meanings) -> P
             lesion[mask] = finding
         elif class_of(meaning) != TOOTH:
             fdi[mask], lesion[mask] = 0, 0
+    lesion[seg == IGNORE] = IGNORE
     return PhotoMaps(
         seg,
         fdi if any(tooth_number(meaning) for meaning in meant.values()) else None,
@@ -100,18 +101,21 @@ def _drawn_size(photo: AnnotatedPhoto, picture: Picture) -> tuple[int, int]:
     """Width and height that areas are drawn at: the annotation's own, or the picture's."""
     if photo.size is None or photo.shares:
         return picture.seen
-    seen = photo.size[0] / photo.size[1] / (picture.seen[0] / picture.seen[1])
-    stored = photo.size[0] / photo.size[1] / (picture.stored[0] / picture.stored[1])
-    if min(abs(seen - 1), abs(stored - 1)) > _ASPECT_TOLERANCE:
+    if not _fits(photo.size, picture.seen) and not _fits(photo.size, picture.stored):
         found = f"an annotation of {photo.size[0]} x {photo.size[1]}"
         raise ConditionError(photo.name, found, f"the picture's {picture.seen[0]} x {picture.seen[1]} or its aspect")
     return photo.size
 
 
+def _fits(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two widths and heights have one aspect ratio."""
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= _ASPECT_TOLERANCE
+
+
 def _as_seen(labels: _Map, picture: Picture, photo: AnnotatedPhoto) -> _Map:
     """A map as the picture is seen: turned if the annotation's size is that of pixels as stored, then resized."""
     size = (labels.shape[1], labels.shape[0])
-    if not photo.shares and size == picture.stored != picture.seen:
+    if not photo.shares and not _fits(size, picture.seen) and _fits(size, picture.stored):
         labels = picture.turned(labels)
     if (labels.shape[1], labels.shape[0]) != picture.seen:
         labels = np.asarray(Image.fromarray(labels).resize(picture.seen, Image.Resampling.NEAREST))

@@ -70,11 +70,14 @@ def _decoded(place: str, content: bytes) -> Picture:
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
         if max(image.size) > MAX_EDGE:
             raise ConditionError(place, f"{image.width} x {image.height} pixels", f"at most {MAX_EDGE} a side")
-        if getattr(image, "n_frames", 1) > 1 and image.format != "JPEG":
+        if getattr(image, "n_frames", 1) > 1 and image.format not in {"JPEG", "MPO"}:  # phones add a depth picture
             raise ConditionError(place, "an animation", "a single image")
         stored, orientation = image.size, int(image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT) or _UPRIGHT)
         upright: Any = ImageOps.exif_transpose(image)
         if upright.mode in {"RGBA", "LA", "PA"} and upright.convert("RGBA").getextrema()[3][0] < 255:
             raise ConditionError(place, "transparent pixels", "an opaque photograph")
         known = orientation if orientation in range(1, 9) else _UPRIGHT
+        if upright.mode.startswith("I"):  # 16 bits, which Pillow would clip
+            grey = np.clip(np.round(np.asarray(upright, np.float64) / 257), 0, 255).astype(np.uint8)
+            upright = Image.fromarray(grey)
         return Picture(np.asarray(upright.convert("RGB"), np.uint8), stored, known)

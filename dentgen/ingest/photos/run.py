@@ -117,16 +117,28 @@ def _parameters(photos: PhotoSet) -> dict[str, Any]:
     return {
         "meanings": photos.meanings.model_dump(), "format": photos.format or "auto", "license": photos.license,
         "names": photos.names, "edge": photos.edge or 0, "shard_size": photos.shard_size, "light": LIGHTING_METHOD,
+        "source_digest": _digest_of(photos.source),
     }  # fmt: skip
+
+
+def _digest_of(source: str) -> str:
+    """Changes with the files of a set: other files would leave shards of the old ones beside the new."""
+    files = sorted((storage.relative_name(source, file.url), file.size) for file in storage.list_files(source))
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _records(photos: PhotoSet, found: Iterable[AnnotatedPhoto | Refusal], outcome: PhotoOutcome) -> Iterator[_Record]:
     """Records of all photographs that can be used; the others are noted."""
-    keys, splits = set[str](), dict[str, str]()
+    keys, splits, images = set[str](), dict[str, str](), set[str]()
     for photo in found:
         if isinstance(photo, Refusal):
             outcome.refused.append(photo)
             continue
+        if photo.image in images:
+            used = ConditionError(photo.name, "a picture that another annotation has", "an annotation a picture")
+            outcome.refused.append(Refusal(photo.name, used))
+            continue
+        images.add(photo.image)
         outcome.skipped.update(photo.skipped)
         try:
             key, members = _record(photos, photo, splits, outcome)
@@ -151,7 +163,7 @@ def _record(photos: PhotoSet, photo: AnnotatedPhoto, splits: dict[str, str], out
     }
     members["photo.png"] = png_bytes(_reduced(picture, photos.edge))
     group = photos.meanings.group_of(photo.name)
-    split = photo.split or _drawn_split(group)
+    split = photo.split or splits.get(group) or _drawn_split(group)
     if splits.setdefault(group, split) != split and group not in outcome.shared_groups:
         outcome.shared_groups.append(group)
     metadata = {
@@ -165,8 +177,9 @@ def _named(name: str, names: Names) -> str:
     """Key of a name, or a digest that does not tell it."""
     if names == "digest":
         return f"photo-{hashlib.sha256(name.encode()).hexdigest()[:20]}"
-    key = _UNFIT.sub("_", name).strip("/_") or "photo"
-    return key if valid_key(key) else f"photo-{hashlib.sha256(name.encode()).hexdigest()[:20]}"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    key = name if not _UNFIT.search(name) else f"{_UNFIT.sub('_', name)[:50].strip('/_') or 'photo'}-{digest[:8]}"
+    return key if valid_key(key) else f"photo-{digest[:20]}"
 
 
 def _drawn_split(group: str) -> str:

@@ -6,6 +6,7 @@ Needs trimesh (extra ``formats``).
 from __future__ import annotations
 
 import io
+import json
 import re
 import struct
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from dentgen.errors import ConditionError, SpecError, found_and_expected
 MESH_ENDINGS: Final = (".stl", ".ply", ".obj", ".glb")
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_FACES: Final = 5_000_000
+#: Vertices of all groups together, which are copied for every group.
+_MAX_COPIES: Final = 50_000_000
 _GUM: Final = 0
 _TOOTH_NAME: Final = re.compile(r"(?:.*[^0-9])?([1-8][1-8])", re.DOTALL)
 #: Names of the vertex property that holds labels in PLY files.
@@ -92,6 +95,7 @@ def _geometries(place: str, content: bytes, kind: str) -> Mapping[str, Any]:
     except ImportError as error:
         expected = "trimesh: pip install 'dentgen[formats]'"
         raise SpecError(file=place, found="no reader of meshes", expected=expected) from error
+    _check_size(place, content, kind)
     grouped: Any = {"split_groups": True, "group_material": False, "skip_materials": True} if kind == "obj" else {}
     try:
         scene = trimesh.load_scene(
@@ -102,6 +106,37 @@ def _geometries(place: str, content: bytes, kind: str) -> Mapping[str, Any]:
     except _PARSE_ERRORS as error:
         found = f"an unreadable mesh ({type(error).__name__}: {error})"[:200]
         raise ConditionError(place, found, f"a complete {kind.upper()} file") from error
+
+
+def _check_size(place: str, content: bytes, kind: str) -> None:
+    """Refuse what would become far larger in memory than it is, and GLB meshes whose names say two things.
+
+    Raises:
+        ConditionError: If the file is one of these.
+    """
+    if kind == "obj" and content.count(b"\nv ") * (1 + content.count(b"\ng ")) > _MAX_COPIES:
+        raise ConditionError(place, "too many groups for its vertices", f"at most {_MAX_COPIES} copies of vertices")
+    if kind == "glb":
+        _check_glb(place, content)
+
+
+def _check_glb(place: str, content: bytes) -> None:
+    try:
+        length = struct.unpack_from("<I", content, 12)[0]
+        document = json.loads(content[20 : 20 + length])
+        meshes, nodes = document.get("meshes", []), document.get("nodes", [])
+        names = [str(mesh.get("name", "")) for mesh in meshes]
+        uses = [node["mesh"] for node in nodes if "mesh" in node]
+        count = sum(int(accessor["count"]) for accessor in document.get("accessors", []))
+        plain = all("bufferView" in accessor for accessor in document.get("accessors", []))
+        single = all(len(mesh["primitives"]) == 1 for mesh in meshes)
+    except (*_PARSE_ERRORS, UnicodeDecodeError) as error:
+        raise ConditionError(place, f"a damaged header ({error})"[:200], "a GLB file") from error
+    if count > _MAX_COPIES or not plain:
+        raise ConditionError(place, f"{count} values, or values that the file does not hold", "a jaw")
+    if not single or len(set(names)) < len(names) or len(set(uses)) < len(uses):
+        expected = "a name, one part and one place for every mesh"
+        raise ConditionError(place, "meshes that share a name, have several parts, or stand in two places", expected)
 
 
 def _joined(place: str, geometries: Mapping[str, Any]) -> ScanMesh:
@@ -143,9 +178,17 @@ def _checked(place: str, mesh: Any) -> tuple[NDArray[np.float64], NDArray[np.int
 def _ply_labels(place: str, mesh: Any) -> NDArray[np.int64] | None:
     """Labels (V,) of a PLY file's vertices, None if it has none."""
     raw = mesh.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
-    for name in _PLY_LABELS if raw is not None else ():
-        if name in (raw.dtype.names or ()):
-            labels = np.asarray(raw[name]).reshape(-1).astype(np.int64)
+    if raw is None:
+        return None
+    # binary files give an array with fields, text files a dictionary
+    names = raw.keys() if isinstance(raw, dict) else getattr(raw.dtype, "names", None) or ()
+    for name in _PLY_LABELS:
+        if name in names:
+            values = np.asarray(raw[name], np.float64).reshape(-1)
+            labels = values.astype(np.int64)
+            if len(values) != len(mesh.vertices) or not np.array_equal(labels, values):
+                found = f"{len(values)} values of {name!r}"
+                raise ConditionError(place, found, f"a whole number for each of {len(mesh.vertices)} vertices")
             _require_numbers(place, labels)
             return labels
     return None

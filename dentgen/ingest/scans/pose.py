@@ -59,6 +59,8 @@ def find_pose(place: str, mesh: ScanMesh) -> Pose:
     teeth = _centres(mesh)
     if len(teeth) < _FEWEST_TEETH:
         raise ConditionError(place, f"{len(teeth)} teeth", f"at least {_FEWEST_TEETH}")
+    if mesh.jaw is not None and any((n // 10 in _UPPER) != (mesh.jaw == "upper") for n in teeth):
+        raise ConditionError(place, f"jaw {mesh.jaw!r} with teeth {sorted(teeth)}", "teeth of that jaw")
     axes = _axes(place, teeth)
     scale = _scale(place, np.stack(list(teeth.values())) @ axes[0])
     turned = {number: centre @ axes.T * scale for number, centre in teeth.items()}
@@ -119,8 +121,9 @@ def _check_sides(place: str, mesh: ScanMesh, axes: Points, teeth: dict[int, Poin
     else:
         assert mesh.labels is not None
         gum = mesh.vertices[mesh.faces[mesh.labels == 0]].mean(1)
-        above = bool(len(gum)) and float(np.median(gum @ axes[1])) > float(np.mean(upper or lower))
-        is_right = not len(gum) or above == bool(upper)
+        if not len(gum):
+            raise ConditionError(place, "one jaw without gum", "gum, which tells whether the scan is mirrored")
+        is_right = (float(np.median(gum @ axes[1])) > float(np.mean(upper or lower))) == bool(upper)
     if not is_right:
         expected = "right and left, upper and lower as the shape has them; the scan may be mirrored"
         raise ConditionError(place, "labels that contradict the shape: gum on the biting side", expected)

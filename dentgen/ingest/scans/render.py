@@ -75,7 +75,9 @@ def render_scan(
     posed = _posed(mesh, pose)
     rays: dict[str, tuple[Mesh, RayMesh]] = {}
     for view in views:
-        seen, traced = rays.setdefault(_shown(view), _traced(posed, view))
+        if _shown(view) not in rays:
+            rays[_shown(view)] = _traced(posed, view)
+        seen, traced = rays[_shown(view)]
         teeth = posed.vertices[posed.faces[posed.fdi > 0]]
         camera = sample_camera(view, float(teeth[..., 2].max()), numpy_generator(seed, group, view, "camera"))
         yield from _view(Scene(seen, traced, camera, size), camera, seen, group, seed, lightings)

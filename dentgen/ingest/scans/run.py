@@ -55,7 +55,7 @@ class ScanSet:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One scan of a set: its name, mesh and labels."""
+    """One scan of a set: its name with folders and ending, and the places of mesh and labels."""
 
     name: str
     mesh: str
@@ -97,7 +97,7 @@ def find_scans(source: str) -> list[Scan]:
     for name in sorted(urls):
         stem, _, ending = name.rpartition(".")
         if f".{ending.lower()}" in MESH_ENDINGS:
-            scans.append(Scan(stem, urls[name], urls.get(f"{stem}.json")))
+            scans.append(Scan(name, urls[name], urls.get(f"{stem}.json")))
     if not scans:
         raise ConditionError(storage.without_secrets(source), "no mesh", f"files ending {', '.join(MESH_ENDINGS)}")
     return scans
@@ -167,8 +167,12 @@ def _key(scan: Scan) -> str:
 
 
 def _group(name: str) -> str:
-    """Patient of a scan: its name without the word for the jaw, so that both jaws stay in one split."""
-    return _UNFIT.sub("_", _JAW_WORDS.sub("", name)) or "scan"
+    """Patient of a scan: the last part of its name without the word for the jaw.
+
+    Both jaws stay in one split, also where each jaw has a folder of its own.
+    """
+    last = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return _UNFIT.sub("_", _JAW_WORDS.sub("", last)) or "scan"
 
 
 def split_of(group: str) -> str:

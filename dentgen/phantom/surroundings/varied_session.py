@@ -43,6 +43,8 @@ _TOOTH_SHARE, _ATTEMPTS = 0.02, 3
 #: Factor on gum, mucosa, palate and tongue: in 711 photographs all but the teeth has L* 49.6 on average, 15.5 below
 #: teeth; 21.7 below without it.
 _FLESH_BRIGHTNESS: Final = (1.1, 1.8)
+#: Largest albedo; above 1 stands for light from within a bright tooth, and from 4/3 on interreflection has no value.
+_WHITEST: Final = 1.25
 #: Share of patients with brown patches on the gum.
 _PIGMENT_SHARE: Final = 0.28
 #: Share of the visible teeth from which a jaw is mentioned.
@@ -127,6 +129,7 @@ class VariedSession:
         material = self._material
         painted = paint_outside(coat(surface, material, noise), surface, outside, material, noise)
         painted = paint_fluids(painted, surface, fluids, noise)
+        np.clip(painted.albedo, 0, _WHITEST, out=painted.albedo)  # interreflection has no value far above 1
         return paint(surface, painted, material.grain, noise)
 
     def _classes(self, centres: Painted, outside: Outside) -> NDArray[np.uint8]:

@@ -21,7 +21,8 @@ def test_a_picture_is_found_by_its_whole_name_or_a_unique_last_one(tmp_path: Pat
         (tmp_path / name).write_bytes(b"")
     files = Files.under(str(tmp_path))
     assert str(files.picture("a/x.png")).endswith("a/x.png")
-    assert str(files.picture("elsewhere/y.png")).endswith("b/y.png")
+    assert str(files.picture("y.png")).endswith("b/y.png")
+    assert files.picture("elsewhere/y.png") is None, "another patient's"
     assert files.picture("x.png") is None, "two of that name"
     assert files.picture("../../etc/passwd") is None
 

@@ -80,3 +80,22 @@ def test_lighting_is_luminance_relative_to_its_class() -> None:
     found = estimated_lighting(np.clip(albedo * light, 0, 255).astype(np.uint8).repeat(3, -1), seg).astype(float)
     np.testing.assert_allclose(found[:, 4:28].mean(1), found[:, 36:60].mean(1), atol=4)
     assert (np.diff(found[:, 10]) >= 0).mean() > 0.9
+
+
+def test_a_smaller_annotation_of_a_turned_picture_is_turned_with_it() -> None:
+    stored = np.zeros((30, 40, 3), np.uint8)
+    turned = Picture(np.rot90(stored, -1).copy(), (40, 30), 6)
+    corner = Thing("t", ([(0.0, 0.0), (6.0, 0.0), (6.0, 4.0), (0.0, 4.0)],))
+    found = label_maps(AnnotatedPhoto("x", "x", (20, 15), (corner,)), turned, MEANINGS)
+    rows, columns = np.nonzero(found.seg == 2)
+    assert found.seg.shape == (40, 30)
+    assert rows.max() < 16, "the stored picture's left upper corner is seen at the right, above"
+    assert columns.min() > 18
+
+
+def test_lesions_are_unknown_where_nothing_is_annotated() -> None:
+    meanings = MEANINGS.model_copy(update={"rest": "ignore"})
+    found = label_maps(AnnotatedPhoto("x", "x", (12, 12), (Thing("t", (SQUARE,)),)), picture(), meanings)
+    assert found.lesion is not None
+    assert ((found.lesion == 255) == (found.seg == 255)).all()
+    assert (found.lesion == 0).sum() == 64

@@ -42,3 +42,10 @@ def test_damage_is_named_with_its_file(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ConditionError) as caught:
         read_picture(str(tmp_path / "x.png"))
     assert caught.value.file == str(tmp_path / "x.png")
+
+
+def test_sixteen_bits_are_scaled_and_phones_depth_pictures_ignored(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 20_000, np.uint16)).save(tmp_path / "x.png")
+    assert (read_picture(str(tmp_path / "x.png")).pixels == 78).all()
+    Image.fromarray(PIXELS).save(tmp_path / "x.jpg", "MPO", save_all=True, append_images=[Image.fromarray(PIXELS)])
+    assert read_picture(str(tmp_path / "x.jpg")).pixels.shape == PIXELS.shape

@@ -51,7 +51,9 @@ def test_the_same_photographs_give_the_same_records(name: str, tmp_path: Path) -
         assert record.fdi is not None
         assert set(np.unique(record.fdi)) == {0, 36, 37}
         assert ((record.fdi > 0) <= (seg == 2)).all()
-        assert set(np.unique(record.conditions["findings"])) == {0, 2}
+        lesion = record.conditions["findings"]
+        assert set(np.unique(lesion)) == {0, 2, 255}
+        assert ((lesion == 255) == (seg == 255)).all()
         assert record.photo is not None
         np.testing.assert_array_equal(record.photo, photo(number))
 
@@ -181,3 +183,41 @@ def test_a_folder_without_annotations_is_no_set(tmp_path: Path) -> None:
         converted(tmp_path / "set", tmp_path / "out")
     assert "no annotation" in caught.value.found
     assert len(outlines(0)) == 4
+
+
+def test_a_set_with_other_files_needs_another_folder(tmp_path: Path) -> None:
+    """Shards of removed photographs would stay."""
+    write_supervisely(tmp_path / "set")
+    converted(tmp_path / "set", tmp_path / "out")
+    (tmp_path / "set" / "ann" / "p0.png.json").unlink()
+    with pytest.raises(SpecError) as caught:
+        converted(tmp_path / "set", tmp_path / "out")
+    assert str(caught.value.file).endswith("photos.json")
+
+
+def test_one_picture_is_never_two_records(tmp_path: Path) -> None:
+    WRITERS["coco"](tmp_path / "set")
+    path = tmp_path / "set" / "annotations.json"
+    content = json.loads(path.read_text())
+    content["images"][1]["file_name"] = "p0.png"
+    path.write_text(json.dumps(content))
+    _, outcome = converted(tmp_path / "set", tmp_path / "out")
+    assert outcome.written == COUNT - 1
+    assert "another annotation" in outcome.refused[0].reason
+
+
+def test_a_patient_s_other_pictures_follow_the_split_that_is_named(tmp_path: Path) -> None:
+    write_supervisely(tmp_path / "set")
+    write_supervisely(tmp_path / "set" / "a" / "test")
+    records, outcome = converted(tmp_path / "set", tmp_path / "out", meanings=Meanings(labels=MEANINGS, group=r"p\d"))
+    assert {record.split for record in records.values()} == {"test"}
+    assert outcome.shared_groups == []
+
+
+def test_names_of_any_script_stay_apart(tmp_path: Path) -> None:
+    write_supervisely(tmp_path / "set")
+    for old, new in (("p0", "前牙"), ("p1", "后牙")):
+        (tmp_path / "set" / "img" / f"{old}.png").rename(tmp_path / "set" / "img" / f"{new}.png")
+        (tmp_path / "set" / "ann" / f"{old}.png.json").rename(tmp_path / "set" / "ann" / f"{new}.png.json")
+    records, outcome = converted(tmp_path / "set", tmp_path / "out")
+    assert (len(records), outcome.refused) == (COUNT, [])

@@ -99,3 +99,30 @@ def test_damaged_labels_are_named(document: object, tmp_path: Path) -> None:
     with pytest.raises(ConditionError) as caught:
         read_mesh(str(path), str(labels))
     assert caught.value.file == str(labels)
+
+
+def test_text_and_binary_ply_have_the_same_labels_and_fractions_are_refused(tmp_path: Path) -> None:
+    header = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    faces = "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    for kind, label, rest in (("int", "11", None), ("float", "11.9", "a whole number for each of 3 vertices")):
+        rows = "".join(f"{point} {label}\n" for point in ("0 0 0", "1 0 0", "0 1 0"))
+        (tmp_path / "a.ply").write_text(f"{header}property {kind} label\n{faces}{rows}3 0 1 2\n")
+        if rest is None:
+            assert labels_of(tmp_path / "a.ply") == {11: 1}
+            continue
+        with pytest.raises(ConditionError) as caught:
+            read_mesh(str(tmp_path / "a.ply"))
+        assert caught.value.expected == rest
+
+
+def test_glb_names_that_say_two_things_are_refused(tmp_path: Path) -> None:
+    """A reader that makes names unique by counting would make 12 of a second 11."""
+    scene = trimesh.Scene()
+    for place in range(2):
+        scene.add_geometry(trimesh.creation.box(), geom_name=f"fdi_1{place + 1}")
+    write(tmp_path / "a.glb", scene)
+    content = (tmp_path / "a.glb").read_bytes().replace(b"fdi_12", b"fdi_11")
+    (tmp_path / "a.glb").write_bytes(content)
+    with pytest.raises(ConditionError) as caught:
+        read_mesh(str(tmp_path / "a.glb"))
+    assert "share a name" in caught.value.found

@@ -86,3 +86,20 @@ def test_a_jaw_of_no_known_unit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConditionError) as caught:
         find_pose("x", replace(mesh, vertices=mesh.vertices * 7))
     assert "units wide" in caught.value.found
+
+
+def test_one_jaw_without_gum_could_be_mirrored_and_is_refused(tmp_path: Path) -> None:
+    mesh = scan(tmp_path, "upper-occlusal")
+    assert mesh.labels is not None
+    teeth = mesh.labels > 0
+    with pytest.raises(ConditionError) as caught:
+        find_pose("x", replace(mesh, faces=mesh.faces[teeth], labels=mesh.labels[teeth]))
+    assert caught.value.found == "one jaw without gum"
+
+
+def test_the_jaw_that_a_file_names_is_that_of_its_teeth(tmp_path: Path) -> None:
+    mesh = scan(tmp_path, "upper-occlusal")
+    assert find_pose("x", replace(mesh, jaw="upper")).scale == 1.0
+    with pytest.raises(ConditionError) as caught:
+        find_pose("x", replace(mesh, jaw="lower"))
+    assert caught.value.found.startswith("jaw 'lower' with teeth")

@@ -41,12 +41,13 @@ def test_maps_are_those_of_the_phantom(view: View, tmp_path: Path) -> None:
     assert np.isin(record.maps["fdi"], [part.fdi for part in parts]).all()
 
 
+@pytest.mark.slow
 def test_a_turned_scan_shows_the_same_teeth_in_the_same_places(tmp_path: Path) -> None:
     records = []
     for seed, unit in ((None, 1.0), (4, 10.0)):
         mesh = read_mesh(str(write_obj(tmp_path / "a.obj", cast(), seed, unit)))
         pose = find_pose("x", mesh)
-        records.append(list(render_scan(mesh, pose, "g", seed=1, size=SIZE, views=scan_views(mesh), lightings=1)))
+        records.append(list(render_scan(mesh, pose, "g", seed=1, size=SIZE, views=VIEWS[2:4], lightings=1)))
     for one, other in zip(*records, strict=True):
         assert (one.maps["fdi"] == other.maps["fdi"]).mean() > 0.99
         assert one.prompt == other.prompt

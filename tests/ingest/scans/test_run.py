@@ -27,13 +27,16 @@ def records_of(out: Path) -> list[ConditionRecord]:
 
 def test_every_scan_is_rendered_once(tmp_path: Path) -> None:
     write_set(tmp_path / "set")
-    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=32, license="CC0-1.0")
+    task = ScanSet(
+        str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("left", "lower-occlusal"), license="CC0-1.0"
+    )
     results = write_scans(task, workers=1)
-    assert [(result.name, result.records) for result in results] == [("a/p1_lower", 4), ("a/p1_upper", 4), ("both", 5)]
-    assert total(results) == (13, 0)
+    counts = {result.name: result.records for result in results}
+    assert counts == {"a/p1_lower.obj": 2, "a/p1_upper.obj": 1, "both.obj": 2}
+    assert total(results) == (5, 0)
     records = records_of(tmp_path / "out")
-    assert len({record.key for record in records}) == 13
-    assert len({record.split for record in records if record.group == "a_p1"}) == 1
+    assert len({record.key for record in records}) == 5
+    assert len({record.split for record in records if record.group == "p1"}) == 1
     assert {record.license for record in records} == {"CC0-1.0"}
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
     assert write_scans(task, workers=1) == results
@@ -46,7 +49,7 @@ def test_scans_that_cannot_be_used_are_named_and_the_rest_goes_on(tmp_path: Path
     (tmp_path / "set" / "a" / "p1_upper.json").write_text("{}")
     results = write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("frontal",)), workers=1)
     assert total(results) == (2, 2)
-    assert [result.name for result in results if result.problem] == ["a/p1_upper", "torn"]
+    assert [result.name for result in results if result.problem] == ["a/p1_upper.obj", "torn.stl"]
     assert len(records_of(tmp_path / "out")) == 2
 
 
@@ -68,3 +71,12 @@ def test_views_are_parsed_in_their_usual_order() -> None:
     with pytest.raises(SpecError) as caught:
         parse_views("top")
     assert caught.value.found == ["top"]
+
+
+def test_jaws_in_folders_of_their_own_are_one_patient_and_endings_tell_scans_apart(tmp_path: Path) -> None:
+    write_teeth3ds(tmp_path / "set" / "upper" / "P" / "P_upper.obj", cast("upper-occlusal"), "upper")
+    write_teeth3ds(tmp_path / "set" / "lower" / "P" / "P_lower.obj", cast("lower-occlusal"), "lower")
+    (tmp_path / "set" / "upper" / "P" / "P_upper.stl").write_bytes(b"junk")
+    results = write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("left",)), workers=1)
+    assert total(results) == (2, 1)
+    assert {record.group for record in records_of(tmp_path / "out")} == {"P"}

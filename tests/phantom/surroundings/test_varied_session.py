@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from dentgen.conditions.labels import DAM, GINGIVA, IGNORE, INSTRUMENT, RESTORAT
 from dentgen.conditions.lesion_map import AMALGAM, CARIES, CAVITY, FRACTURE, GOLD_INLAY, LESIONS
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
+from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.prompt import LESION_WORD, THING_WORD, phantom_phrases
 from dentgen.phantom.render import Phantom, phantom_group, render_patient
@@ -111,6 +113,19 @@ def test_decay_is_darker_than_the_tooth_around_it() -> None:
                 darker.append(phantom.picture[decayed].mean() < phantom.picture[sound].mean())
     assert len(darker) >= 3
     assert np.mean(darker) > 0.8
+
+
+def test_the_brightest_flesh_has_a_colour_in_every_light() -> None:
+    """More than all light reflected has no interreflection: its roots would be of negative numbers."""
+    mix = Mix(framings={"clinical": 1.0}, props={}, frames=0, faults=0, mirrored=0)
+    session = VariedSession(12, phantom_group(12, 1), "permanent", 32, mix)
+    session._material = replace(session._material, palate=np.full(3, 1.7))
+    shot = session.shoot("upper-occlusal")
+    assert shot.sight.centres.coat.albedo.max() == pytest.approx(1.25)
+    with np.errstate(invalid="raise"):
+        picture = shot.picture(sample_lighting(numpy_generator("lamp")), "")
+    palate = (shot.sight.centres.surface.tissue == Tissue.PALATE).reshape(32, 32)
+    assert picture[palate].mean() > 100
 
 
 def test_no_ground_is_seen_through_a_mouth() -> None:

@@ -14,6 +14,7 @@ from dentgen.errors import ConditionError, DentgenError
 from dentgen.ingest.photos.annotations import (
     MAX_EDGE,
     MAX_POINTS,
+    MAX_THINGS,
     AnnotatedPhoto,
     Coordinate,
     Edge,
@@ -28,6 +29,8 @@ from dentgen.ingest.photos.annotations import (
 
 _Flat = Annotated[list[Coordinate], Field(min_length=6, max_length=2 * MAX_POINTS)]
 _Counts = Annotated[list[Annotated[int, Field(ge=0, le=MAX_EDGE * MAX_EDGE)]], Field(max_length=1_000_000)]
+#: Bits of the longest run.
+_MOST_BITS: Final = 40
 #: What DENTEX calls its three kinds of category: quadrant, number in the quadrant, diagnosis.
 _LEVELS: Final = (1, 2, 3)
 
@@ -79,6 +82,10 @@ def read_coco(place: str, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
 
 
 def _photos(file: str, content: _Coco, files: Files) -> Iterator[AnnotatedPhoto | Refusal]:
+    for kind, ids in _identifiers(content).items():
+        if len(set(ids)) < len(ids):
+            yield Refusal(file, ConditionError(file, f"{kind} that share an id", "an id for each"))
+            return
     of_image: dict[int, list[_Annotation]] = defaultdict(list)
     for annotation in content.annotations:
         of_image[annotation.image_id].append(annotation)
@@ -94,6 +101,12 @@ def _photos(file: str, content: _Coco, files: Files) -> Iterator[AnnotatedPhoto 
             yield Refusal(image.file_name[:200], error)
 
 
+def _identifiers(content: _Coco) -> dict[str, list[int]]:
+    categories = (content.categories, content.categories_1, content.categories_2, content.categories_3)
+    found = {f"categories of level {level}": [each.id for each in listed] for level, listed in enumerate(categories)}
+    return {"images": [image.id for image in content.images], **found}
+
+
 _Names = Mapping[int, Mapping[int, str]]
 
 
@@ -105,10 +118,11 @@ def _names(content: _Coco) -> _Names:
 
 def _photo(file: str, image: _Image, annotations: list[_Annotation], names: _Names, files: Files) -> AnnotatedPhoto:
     above, split = file.rpartition("/")[0], split_named_by(f"{image.file_name}")
-    last = image.file_name.rsplit("/", 1)[-1]
-    picture = files.picture(image.file_name, f"{above}/{image.file_name}", f"images/{image.file_name}", last)
+    picture = files.picture(image.file_name, f"{above}/{image.file_name}", f"images/{image.file_name}")
     if picture is None:
         raise ConditionError(file, f"the image {image.file_name[:200]!r}", "a file of that name in the set")
+    if len(annotations) > MAX_THINGS:
+        raise ConditionError(file, f"{len(annotations)} annotations of one image", f"at most {MAX_THINGS}")
     things, skipped = [], dict[str, int]()
     for annotation in annotations:
         if not annotation.segmentation:
@@ -186,6 +200,8 @@ def _lengths(text: str) -> list[int]:
         digit = ord(letter) - 48
         if not 0 <= digit < 64:
             raise ValueError(f"the letter {letter!r}")
+        if shift > _MOST_BITS:
+            raise ValueError("a length without an end")
         value |= (digit & 31) << shift
         shift += 5
         if digit & 32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -84,8 +85,7 @@ def _root(name: str, content: bytes) -> Element:
 
 def _photo(file: str, element: Element, files: Files) -> AnnotatedPhoto:
     image = parsed(_Image, file, dict(element.attrib))
-    last = image.name.replace("\\", "/").rsplit("/", 1)[-1]
-    picture = files.picture(image.name, f"images/{image.name}", last)
+    picture = files.picture(image.name, f"images/{image.name}")
     if picture is None:
         raise ConditionError(file, f"the image {image.name[:200]!r}", "a file of that name in the set")
     things, skipped = [], dict[str, int]()
@@ -108,7 +108,7 @@ def _photo(file: str, element: Element, files: Files) -> AnnotatedPhoto:
 
 
 def _order(text: str) -> int:
-    return int(text) if text.lstrip("-").isdigit() and len(text) < 10 else 0
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else 0
 
 
 def _points(text: str) -> list[list[str]]:

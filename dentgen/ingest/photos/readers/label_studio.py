@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
 from pydantic import BaseModel, Field, RootModel
@@ -24,6 +25,9 @@ from dentgen.ingest.photos.annotations import (
     stem_of,
 )
 
+#: What uploads put before a file's name.
+_UPLOAD: Final = re.compile(r"^[0-9a-f]{8}-")
+
 
 class _Value(BaseModel):
     points: Ring
@@ -35,6 +39,7 @@ class _Result(BaseModel):
     value: Any = None
     width: Edge | None = Field(default=None, alias="original_width")
     height: Edge | None = Field(default=None, alias="original_height")
+    rotation: float = Field(default=0, alias="image_rotation", allow_inf_nan=False)
 
 
 class _Work(BaseModel):
@@ -69,13 +74,16 @@ def read_label_studio(place: str, files: Files) -> Iterator[AnnotatedPhoto | Ref
 def _photo(place: str, task: _Task, files: Files) -> AnnotatedPhoto:
     named = next((value for value in task.data.values() if isinstance(value, str)), "")
     last = unquote(named.split("?d=")[-1].split("?")[0]).rsplit("/", 1)[-1]
-    # uploads get a prefix of eight letters and a hyphen
-    picture = files.picture(last, f"images/{last}", last.partition("-")[2] or last)
+    picture = files.picture(last, f"images/{last}", _UPLOAD.sub("", last))
     if not last or picture is None:
         raise ConditionError(place, f"the image {named[:200]!r}", "a file of that name in the set")
     done = [work for work in task.annotations if not work.cancelled]
+    if not done:
+        raise ConditionError(place, "no annotation", "a finished one: what nobody looked at is not background")
     things, skipped, size = [], dict[str, int](), None
-    for result in done[-1].result if done else ():
+    for result in done[-1].result:
+        if result.rotation:
+            raise ConditionError(place, f"a picture turned by {result.rotation} degrees", "upright pictures")
         if result.kind != "polygonlabels" or result.width is None or result.height is None:
             skipped[result.kind] = skipped.get(result.kind, 0) + 1
             continue

@@ -65,6 +65,8 @@ def _things(mask: StoredImage) -> Iterator[Thing]:
     if mask.low is not None or mask.bits > 8:
         raise mask.refused("8 bits or fewer")
     values = mask.values
+    if values.ndim == 3 and values.shape[-1] < 3:
+        raise mask.refused("grey, a palette or RGB")
     if values.ndim == 3:
         packed = (values[..., :3].astype(np.int64) * [65536, 256, 1]).sum(-1)
         names = {int(code): f"#{int(code):06x}" for code in np.unique(packed)[: _MAX_VALUES + 1]}

@@ -101,8 +101,9 @@ def _mask(place: str, bitmap: _Bitmap, size: tuple[int, int]) -> NDArray[np.bool
         image = Image.open(io.BytesIO(content), formats=["PNG"])
         if max(image.size) > MAX_EDGE:
             raise ConditionError(place, f"a bitmap of {image.width} x {image.height}", f"at most {MAX_EDGE} a side")
-        values = np.asarray(image.convert("RGBA"))[..., 3] > 0 if image.mode in {"RGBA", "P"} else np.asarray(image) > 0
-    except (zlib.error, binascii.Error, OSError, ValueError, SyntaxError) as error:
+        has_alpha = image.mode in {"RGBA", "LA"} or "transparency" in image.info
+        values = np.asarray(image.convert("RGBA"))[..., 3] > 0 if has_alpha else np.asarray(image) > 0
+    except (zlib.error, binascii.Error, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConditionError(place, f"an unreadable bitmap ({error})"[:200], "zlib of a PNG in base64") from error
     left, top = bitmap.origin
     mask = np.zeros((size[1], size[0]), bool)

@@ -49,6 +49,8 @@ def _names(files: Files) -> dict[int, str]:
     found = [name for name in files.ending(".yaml", ".yml") if "/" not in name]
     for name in found:
         values = parse_yaml(name, content_of(files.urls[name]).decode(errors="replace"))
+        if isinstance(values, dict) and "kpt_shape" in values:
+            raise ConditionError(name, "kpt_shape: lines with keypoints", "outlines")
         if isinstance(values, dict) and "names" in values:
             try:
                 listed = _Data.model_validate({"names": values["names"]}).names
@@ -76,6 +78,8 @@ def _photo(name: str, files: Files, names: dict[int, str]) -> AnnotatedPhoto:
             boxes += 1
         elif words:
             label, ring = _line(f"{name}:{number}", words)
+            if names and label not in names:
+                raise ConditionError(f"{name}:{number}", f"class {label}", f"one of {sorted(names)[:20]}")
             things.append(Thing(names.get(label, str(label)), (ring,)))
     skipped = {"box": boxes} if boxes else {}
     return AnnotatedPhoto(stem, picture, None, tuple(things), shares=True, split=split_named_by(name), skipped=skipped)

@@ -102,3 +102,12 @@ def test_boxes_without_areas_are_counted_and_splits_are_read_from_names(tmp_path
     assert isinstance(photo, AnnotatedPhoto)
     assert photo.skipped == {"annotation without a segmentation": 1}
     assert photo.split == "validation"
+
+
+@pytest.mark.parametrize("listed", ["images", "categories"])
+def test_ids_that_are_given_twice_refuse_the_file(listed: str, tmp_path: Path) -> None:
+    content = document({"segmentation": [[1, 1, 9, 1, 9, 9]]})
+    content[listed].append({**content[listed][0], "file_name": "y.png", "name": "gum"})
+    (found,) = read(tmp_path, content)
+    assert isinstance(found, Refusal)
+    assert "share an id" in found.reason

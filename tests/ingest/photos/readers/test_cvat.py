@@ -24,10 +24,13 @@ def read(folder: Path, shapes: str) -> list[AnnotatedPhoto | Refusal]:
 
 def test_masks_and_order(tmp_path: Path) -> None:
     mask = '<mask label="m" rle="1, 2, 3" left="4" top="5" width="3" height="2" z_order="0"/>'
-    polygon = '<polygon label="p" points="1,1;3,1;3,3" z_order="-1"/>'
+    polygons = [
+        f'<polygon label="{name}" points="1,1;3,1;3,3" z_order="{order}"/>' for name, order in (("p", "-1"), ("q", "²"))
+    ]
+    polygon = "".join(polygons)
     (photo,) = read(tmp_path, mask + polygon + '<box label="b" xtl="0" ytl="0" xbr="1" ybr="1"/>')
     assert isinstance(photo, AnnotatedPhoto)
-    assert [thing.label for thing in photo.things] == ["p", "m"]
+    assert [thing.label for thing in photo.things] == ["p", "m", "q"]
     expected = np.zeros((12, 20), bool)
     expected[5, 5:7] = True
     assert photo.things[1].mask is not None

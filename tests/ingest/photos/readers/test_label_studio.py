@@ -35,9 +35,14 @@ def test_percent_become_pixels_of_the_last_annotation(tmp_path: Path) -> None:
 
 
 def test_tasks_without_work_or_picture(tmp_path: Path) -> None:
-    photo = read(tmp_path)
+    nobody = read(tmp_path)
+    assert isinstance(nobody, Refusal)
+    assert "no annotation" in nobody.reason
+    photo = read(tmp_path, {"result": []})
     assert isinstance(photo, AnnotatedPhoto)
     assert photo.things == ()
-    found = read(tmp_path, image="z.png")
+    turned = read(tmp_path, {"result": [{**polygon("x"), "image_rotation": 90}]})
+    assert isinstance(turned, Refusal)
+    found = read(tmp_path, {"result": []}, image="z.png")
     assert isinstance(found, Refusal)
     assert found.name == "e.json: task 0"

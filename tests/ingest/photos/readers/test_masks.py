@@ -52,6 +52,11 @@ def test_colours_are_labels(tmp_path: Path) -> None:
     assert all(is_colour(thing.label) for thing in photo.things)
 
 
+def test_grey_with_alpha_is_refused(tmp_path: Path) -> None:
+    found = read(tmp_path, Image.fromarray(VALUES).convert("LA"), ("masks", "images"))
+    assert isinstance(found, Refusal)
+
+
 def test_smoothed_masks_are_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
     found = read(tmp_path, Image.fromarray(noise), ("masks", "images"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,18 @@ def test_damaged_bitmaps_refuse_their_photograph(data: Any, tmp_path: Path) -> N
     found = read(tmp_path, {"classTitle": "t", "geometryType": "bitmap", "bitmap": data})
     assert isinstance(found, Refusal)
     assert found.name == "ann/x.png.json"
+
+
+def test_a_palette_without_transparency_holds_indices(tmp_path: Path) -> None:
+    image, buffer = Image.new("P", (4, 3)), io.BytesIO()
+    image.putpixel((1, 1), 1)
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(buffer, "PNG")
+    data = {"data": base64.b64encode(zlib.compress(buffer.getvalue())).decode(), "origin": [0, 0]}
+    photo = read(tmp_path, {"classTitle": "t", "geometryType": "bitmap", "bitmap": data})
+    assert isinstance(photo, AnnotatedPhoto)
+    assert photo.things[0].mask is not None
+    assert np.argwhere(photo.things[0].mask).tolist() == [[1, 1]]
 
 
 def test_other_geometries_are_counted(tmp_path: Path) -> None:

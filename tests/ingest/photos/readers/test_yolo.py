@@ -21,15 +21,15 @@ def read(folder: Path, text: str, data: str = "names: [a, b]\n") -> list[Annotat
 
 
 def test_outlines_have_names_and_boxes_are_counted(tmp_path: Path) -> None:
-    (photo,) = read(tmp_path, "1 0 0 1 0 1 1\n0 .5 .5 .1 .1\n7 0 0 1 0 0 1\n")
+    (photo,) = read(tmp_path, "1 0 0 1 0 1 1\n0 .5 .5 .1 .1\n0 0 0 1 0 0 1\n")
     assert isinstance(photo, AnnotatedPhoto)
-    assert [thing.label for thing in photo.things] == ["b", "7"]
+    assert [thing.label for thing in photo.things] == ["b", "a"]
     assert photo.things[0].rings == ([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)],)
     assert (photo.skipped, photo.split, photo.shares) == ({"box": 1}, "train", True)
 
 
 @pytest.mark.parametrize(
-    "line", ["x 0 0 1 0 1 1", "0 0 0 1 0 1", "0 0 0 nan 0 1 1", "0 0 0 50 0 1 1", "-1 0 0 1 0 1 1"]
+    "line", ["x 0 0 1 0 1 1", "0 0 0 1 0 1", "0 0 0 nan 0 1 1", "0 0 0 50 0 1 1", "-1 0 0 1 0 1 1", "7 0 0 1 0 1 1"]
 )
 def test_wrong_lines_are_named_with_their_number(line: str, tmp_path: Path) -> None:
     (found,) = read(tmp_path, f"0 0 0 1 0 1 1\n{line}\n")
