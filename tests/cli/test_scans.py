@@ -11,7 +11,7 @@ from tests.ingest.scans.jaws import cast, write_obj
 
 
 def test_records_and_refusals_are_counted(tmp_path: Path) -> None:
-    write_obj(tmp_path / "set" / "x.obj", cast())
+    write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
     arguments = ["scans", str(tmp_path / "set"), str(tmp_path / "out"), "--size", "24", "--views", "left"]
     run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 0, run.output

@@ -20,8 +20,10 @@ def scan(tmp_path: Path, view: View, seed: int | None = None, unit_mm: float = 1
     return read_mesh(str(write_obj(tmp_path / "a.obj", cast(view), seed, unit_mm)))
 
 
-@pytest.mark.parametrize("unit_mm", [1.0, 10.0, 1000.0, 25.4])
-@pytest.mark.parametrize("view", ["frontal", "upper-occlusal", "lower-occlusal"])
+@pytest.mark.parametrize(
+    ("view", "unit_mm"),
+    [("frontal", 1.0), ("upper-occlusal", 10.0), ("lower-occlusal", 1000.0), ("upper-occlusal", 25.4)],
+)
 def test_any_pose_and_unit_is_undone(view: View, unit_mm: float, tmp_path: Path) -> None:
     pose = find_pose("x", scan(tmp_path, view, 3, unit_mm))
     turn, _ = motion(3)

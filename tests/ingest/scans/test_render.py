@@ -23,7 +23,9 @@ SIZE = 96
 IDENTITY = Pose(np.eye(3), np.zeros(3), 1.0)
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "view", ["upper-occlusal", "lower-occlusal", *(pytest.param(view, marks=pytest.mark.slow) for view in VIEWS[:3])]
+)
 def test_maps_are_those_of_the_phantom(view: View, tmp_path: Path) -> None:
     """Oracle: the phantom's own mesh from the same camera."""
     parts = cast(view)

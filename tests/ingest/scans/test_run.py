@@ -17,7 +17,7 @@ from tests.ingest.scans.jaws import cast, write_obj, write_teeth3ds
 def write_set(folder: Path) -> None:
     write_teeth3ds(folder / "a" / "p1_upper.obj", cast("upper-occlusal"), "upper")
     write_teeth3ds(folder / "a" / "p1_lower.obj", cast("lower-occlusal"), "lower")
-    write_obj(folder / "both.obj", cast())
+    write_obj(folder / "other.obj", cast("upper-occlusal"))
 
 
 def records_of(out: Path) -> list[ConditionRecord]:
@@ -32,10 +32,10 @@ def test_every_scan_is_rendered_once(tmp_path: Path) -> None:
     )
     results = write_scans(task, workers=1)
     counts = {result.name: result.records for result in results}
-    assert counts == {"a/p1_lower.obj": 2, "a/p1_upper.obj": 1, "both.obj": 2}
-    assert total(results) == (5, 0)
+    assert counts == {"a/p1_lower.obj": 2, "a/p1_upper.obj": 1, "other.obj": 1}
+    assert total(results) == (4, 0)
     records = records_of(tmp_path / "out")
-    assert len({record.key for record in records}) == 5
+    assert len({record.key for record in records}) == 4
     assert len({record.split for record in records if record.group == "p1"}) == 1
     assert {record.license for record in records} == {"CC0-1.0"}
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
@@ -54,7 +54,7 @@ def test_scans_that_cannot_be_used_are_named_and_the_rest_goes_on(tmp_path: Path
 
 
 def test_other_parameters_need_another_folder_and_an_empty_set_is_refused(tmp_path: Path) -> None:
-    write_obj(tmp_path / "set" / "x.obj", cast())
+    write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
     write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("frontal",)), workers=1)
     with pytest.raises(SpecError):
         write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=32, views=("frontal",)), workers=1)
