@@ -22,7 +22,12 @@ def scan(tmp_path: Path, view: View, seed: int | None = None, unit_mm: float = 1
 
 @pytest.mark.parametrize(
     ("view", "unit_mm"),
-    [("frontal", 1.0), ("upper-occlusal", 10.0), ("lower-occlusal", 1000.0), ("upper-occlusal", 25.4)],
+    [
+        pytest.param("frontal", 1.0, marks=pytest.mark.slow),
+        ("upper-occlusal", 10.0),
+        ("lower-occlusal", 1000.0),
+        ("upper-occlusal", 25.4),
+    ],
 )
 def test_any_pose_and_unit_is_undone(view: View, unit_mm: float, tmp_path: Path) -> None:
     pose = find_pose("x", scan(tmp_path, view, 3, unit_mm))
@@ -41,7 +46,7 @@ def test_both_dentitions_have_a_pose(dentition: Dentition, tmp_path: Path) -> No
     assert find_pose("x", mesh).scale == 1.0
 
 
-@pytest.mark.parametrize("view", ["upper-occlusal", "lower-occlusal", "frontal"])
+@pytest.mark.parametrize("view", ["upper-occlusal", "lower-occlusal", pytest.param("frontal", marks=pytest.mark.slow)])
 def test_a_mirrored_scan_is_refused(view: View, tmp_path: Path) -> None:
     mesh = scan(tmp_path, view)
     with pytest.raises(ConditionError) as caught:
