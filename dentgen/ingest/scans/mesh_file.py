@@ -30,7 +30,7 @@ _GUM: Final = 0
 _TOOTH_NAME: Final = re.compile(r"(?:.*[^0-9])?([1-8][1-8])", re.DOTALL)
 #: Names of the vertex property that holds labels in PLY files.
 _PLY_LABELS: Final = ("label", "labels", "fdi")
-#: What trimesh has been seen to raise on damaged files; it documents none of these.
+#: What damaged headers and arrays raise.
 _PARSE_ERRORS: Final = (
     ValueError, KeyError, IndexError, TypeError, OSError, AttributeError, NotImplementedError, OverflowError,
     struct.error, EOFError, MemoryError, AssertionError, RecursionError, ZeroDivisionError,
@@ -103,7 +103,7 @@ def _geometries(place: str, content: bytes, kind: str) -> Mapping[str, Any]:
         )
         placed = scene.dump(concatenate=False) if kind == "glb" else scene.geometry.values()
         return {str(mesh.metadata.get("name", name)): mesh for name, mesh in zip(scene.geometry, placed, strict=False)}
-    except _PARSE_ERRORS as error:
+    except Exception as error:  # trimesh meets damage with anything, NameError included
         found = f"an unreadable mesh ({type(error).__name__}: {error})"[:200]
         raise ConditionError(place, found, f"a complete {kind.upper()} file") from error
 
@@ -167,12 +167,18 @@ def _checked(place: str, mesh: Any) -> tuple[NDArray[np.float64], NDArray[np.int
     faces = getattr(mesh, "faces", None)
     if faces is None:
         raise ConditionError(place, f"a {type(mesh).__name__}", "triangle meshes")
-    vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(faces, np.int64)
+    try:
+        vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(faces, np.int64)
+    except _PARSE_ERRORS as error:
+        raise ConditionError(place, f"values that are no numbers ({error})"[:200], "a triangle mesh") from error
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        found = f"vertices {vertices.shape} and triangles {faces.shape}"
+        raise ConditionError(place, found, "three coordinates a vertex and three vertices a triangle")
     if not np.isfinite(vertices).all() or (np.abs(vertices) > 1e6).any():
         raise ConditionError(place, "coordinates that are not finite, or beyond a million", "a jaw")
     if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
         raise ConditionError(place, f"a triangle of vertex {faces.max()}", f"vertices 0 to {len(vertices) - 1}")
-    return vertices.reshape(-1, 3), faces.reshape(-1, 3)
+    return vertices, faces
 
 
 def _ply_labels(place: str, mesh: Any) -> NDArray[np.int64] | None:
@@ -184,7 +190,10 @@ def _ply_labels(place: str, mesh: Any) -> NDArray[np.int64] | None:
     names = raw.keys() if isinstance(raw, dict) else getattr(raw.dtype, "names", None) or ()
     for name in _PLY_LABELS:
         if name in names:
-            values = np.asarray(raw[name], np.float64).reshape(-1)
+            try:
+                values = np.nan_to_num(np.asarray(raw[name], np.float64).reshape(-1), nan=-1, posinf=-1, neginf=-1)
+            except _PARSE_ERRORS as error:
+                raise ConditionError(place, f"a property {name!r} that is no number", "FDI numbers") from error
             labels = values.astype(np.int64)
             if len(values) != len(mesh.vertices) or not np.array_equal(labels, values):
                 found = f"{len(values)} values of {name!r}"
