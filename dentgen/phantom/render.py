@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.splits import drawn_split
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import VIEWS, View
 from dentgen.phantom.light import Lighting, sample_lightings
@@ -20,9 +21,7 @@ from dentgen.phantom.prompt import Look, scene_prompt
 from dentgen.phantom.surroundings.mix import Mix
 from dentgen.phantom.surroundings.varied_session import VariedSession
 from dentgen.records import MapArray
-from dentgen.seeding import derive_seed, numpy_generator
-
-SPLIT_SHARES = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
+from dentgen.seeding import numpy_generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,6 @@ class Phantom:
 def phantom_group(seed: int, number: int, dentition: Dentition = "permanent") -> str:
     """Name of a patient: ``sSEED-pNUMBER`` for adults, ``sSEED-cNUMBER`` for children with deciduous teeth."""
     return f"s{seed}-{'p' if dentition == 'permanent' else 'c'}{number:06d}"
-
-
-def phantom_split(group: str) -> str:
-    """Split of a patient, by a hash of its name: adding patients never moves one to another split."""
-    place = derive_seed("split", group) % 1000 / 1000
-    for name, share in SPLIT_SHARES:
-        if place < share:
-            return name
-        place -= share
-    return SPLIT_SHARES[-1][0]
 
 
 def render_patient(
@@ -119,7 +108,7 @@ def _phantom(group: str, shot: Shot, lighting: Lighting, suffix: str) -> Phantom
     return Phantom(
         key=shot.key + suffix,
         group=group,
-        split=phantom_split(group),
+        split=drawn_split(group),
         prompt=scene_prompt(shot.facts, lighting.kind),
         attributes={**shot.facts.attributes, "lighting": lighting.kind},
         maps={**shot.maps, "light": shot.lighting_map(lighting)},

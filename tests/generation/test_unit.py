@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from dentgen.conditions.readers.source import index_shard, list_shards
+from dentgen.conditions.splits import drawn_split
 from dentgen.documents import LedgerRecord
 from dentgen.errors import BuildError
 from dentgen.generation.generator import Generator, load_planned_generator, start_engine
 from dentgen.generation.unit import generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.checkpoints.file import write_tensors
-from dentgen.phantom.render import phantom_split
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.shards.ledger import read_ledger
@@ -236,7 +236,7 @@ def test_a_split_is_a_part(small_source: Path, tmp_path: Path) -> None:
     whole = make_plan(small_spec(small_source, tmp_path)).planned
     keys = [key for s in list_shards(str(small_source)) for key in index_shard(s, with_metadata=False).keys]
     groups = ["-".join(key.split("-")[:2]) for key in keys]
-    splits = [phantom_split(group) for group in groups]
+    splits = [drawn_split(group) for group in groups]
     for split in set(splits):
         part = make_plan(small_spec(small_source, tmp_path, source={"split": split})).planned
         assert part == whole * splits.count(split) // len(splits)

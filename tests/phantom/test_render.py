@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.labels import FDI_NUMBERS, RESTORATION, TOOTH, mirror_normal
+from dentgen.conditions.splits import drawn_split
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, VIEWS, View
 from dentgen.phantom.light import sample_lighting
 from dentgen.phantom.prompt import ARCH_OF_VIEW, LIGHT_WORD, SCAN_LIGHT_WORD
-from dentgen.phantom.render import Phantom, phantom_split, render_patient
+from dentgen.phantom.render import Phantom, render_patient
 from dentgen.quality.metrics import rgb_to_lab
 from dentgen.seeding import numpy_generator
 from tests.phantom.orders import arch_order
@@ -73,7 +74,7 @@ def test_five_views_have_all_maps(views: dict[str, Phantom]) -> None:
             "curvature": ("uint8", 2), "depth": ("uint16", 2),
         }  # fmt: skip
         assert phantom.group == "s3-p000008"
-        assert phantom.split == phantom_split(phantom.group)
+        assert phantom.split == drawn_split(phantom.group)
         assert "." not in phantom.key
 
 
@@ -184,12 +185,6 @@ def test_words_for_shade_and_gum_agree_with_the_pictures() -> None:
             assert f"{phantom.attributes['shade']} teeth" in phantom.prompt
             assert f"{phantom.attributes['gum']} gums" in phantom.prompt
     assert np.mean(yellowness["yellow"]) > np.mean(yellowness["white"]) + 2
-
-
-def test_splits_follow_patients_and_shares() -> None:
-    splits = [phantom_split(f"s0-p{n:06d}") for n in range(4000)]
-    shares = [splits.count(name) / 4000 for name in ("train", "validation", "test")]
-    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.03)
 
 
 def test_keys_number_the_lightings(relit: list[Phantom]) -> None:

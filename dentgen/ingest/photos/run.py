@@ -15,19 +15,18 @@ from PIL import Image
 
 from dentgen import storage
 from dentgen.conditions.decode import valid_key
+from dentgen.conditions.splits import drawn_split
 from dentgen.errors import ConditionError, DentgenError
 from dentgen.ingest.photos.annotations import AnnotatedPhoto, Refusal
 from dentgen.ingest.photos.formats import PhotoFormat, read_annotations
 from dentgen.ingest.photos.maps import LIGHTING_METHOD, estimated_lighting, label_maps
 from dentgen.ingest.photos.meaning import Meanings
 from dentgen.ingest.photos.picture import Picture, read_picture
-from dentgen.seeding import derive_seed
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
 
 PARAMETERS: Final = "photos.json"
-SPLIT_SHARES: Final = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9/_-]+")
 
 Names = Literal["keep", "digest"]
@@ -163,7 +162,7 @@ def _record(photos: PhotoSet, photo: AnnotatedPhoto, splits: dict[str, str], out
     }
     members["photo.png"] = png_bytes(_reduced(picture, photos.edge))
     group = photos.meanings.group_of(photo.name)
-    split = photo.split or splits.get(group) or _drawn_split(group)
+    split = photo.split or splits.get(group) or drawn_split(group)
     if splits.setdefault(group, split) != split and group not in outcome.shared_groups:
         outcome.shared_groups.append(group)
     metadata = {
@@ -180,16 +179,6 @@ def _named(name: str, names: Names) -> str:
     digest = hashlib.sha256(name.encode()).hexdigest()
     key = name if not _UNFIT.search(name) else f"{_UNFIT.sub('_', name)[:50].strip('/_') or 'photo'}-{digest[:8]}"
     return key if valid_key(key) else f"photo-{digest[:20]}"
-
-
-def _drawn_split(group: str) -> str:
-    """Split of a patient, by a hash of its name."""
-    place = derive_seed("split", group) % 1000 / 1000
-    for name, share in SPLIT_SHARES:
-        if place < share:
-            return name
-        place -= share
-    return SPLIT_SHARES[-1][0]
 
 
 def _size(width: int, height: int, edge: int | None) -> tuple[int, int]:

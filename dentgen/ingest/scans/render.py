@@ -74,12 +74,12 @@ def render_scan(
     """
     posed = _posed(mesh, pose)
     rays: dict[str, tuple[Mesh, RayMesh]] = {}
+    front_mm = float(posed.vertices[posed.faces[posed.fdi > 0]][..., 2].max())
     for view in views:
         if _shown(view) not in rays:
             rays[_shown(view)] = _traced(posed, view)
         seen, traced = rays[_shown(view)]
-        teeth = posed.vertices[posed.faces[posed.fdi > 0]]
-        camera = sample_camera(view, float(teeth[..., 2].max()), numpy_generator(seed, group, view, "camera"))
+        camera = sample_camera(view, front_mm, numpy_generator(seed, group, view, "camera"))
         yield from _view(Scene(seen, traced, camera, size), camera, seen, group, seed, lightings)
 
 

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from tqdm import tqdm
 
 from dentgen import storage
+from dentgen.conditions.splits import drawn_split
 from dentgen.errors import ConditionError, DentgenError, SpecError
 from dentgen.ingest.scans.mesh_file import MESH_ENDINGS, read_mesh
 from dentgen.ingest.scans.pose import find_pose
 from dentgen.ingest.scans.render import ScanRecord, render_scan, scan_views
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.camera import VIEWS, View
-from dentgen.seeding import derive_seed
+from dentgen.phantom.rays.grid import GridRayMesh
+from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
 
 PARAMETERS: Final = "scans.json"
-_SPLITS: Final = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
 _JAW_WORDS: Final = re.compile(r"[-_ .]?(upper|lower|maxilla|mandible)$", re.IGNORECASE)
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -119,17 +121,27 @@ def write_scans(scans: ScanSet, workers: int | None = None, address: str | None 
         SpecError: If ``out`` overlaps with the source or holds a set with other parameters.
     """
     require_apart("out", scans.out, "source", scans.source)
+    if address is not None:
+        from dentgen.parallel.ray_session import for_workers
+
+        scans = replace(scans, source=for_workers(scans.source), out=for_workers(scans.out))
     found = find_scans(scans.source)
     storage.require_writable(scans.out)
     claim_parameters(scans.out, PARAMETERS, _parameters(scans))
-    if address is None:
-        done: Any = map_processes(partial(_write_scan, scans), found, workers)
-    else:
-        from dentgen.parallel.ray_session import map_cluster
+    work = partial(_write_scan, scans, rays=_rays())
+    with closing(_mapped(work, found, workers, address)) as done:
+        results = list(tqdm(done, total=len(found), unit="scan", desc="scans"))
+    return sorted(results, key=lambda result: result.name)  # a cluster gives them as they complete
 
-        done = map_cluster(partial(_write_scan, scans), found, address)
-    with closing(done):
-        return list(tqdm(done, total=len(found), unit="scan", desc="scans"))
+
+def _mapped(
+    work: Callable[[Scan], ScanResult], found: list[Scan], workers: int | None, address: str | None
+) -> Generator[ScanResult, None, None]:
+    if address is None:
+        return map_processes(work, found, workers)
+    from dentgen.parallel.ray_session import map_cluster
+
+    return map_cluster(work, found, address)
 
 
 def shard_of(scan: Scan) -> str:
@@ -140,10 +152,24 @@ def shard_of(scan: Scan) -> str:
 
 def _parameters(scans: ScanSet) -> dict[str, Any]:
     values = {name: value for name, value in asdict(scans).items() if name not in {"source", "out"}}
-    return {**values, "views": list(scans.views or [])}
+    return {**values, "views": list(scans.views or []), "rays": _rays()}
 
 
-def _write_scan(scans: ScanSet, scan: Scan) -> ScanResult:
+def _rays() -> str:
+    """What traces rays on this machine; the two differ in a few pixels on outlines."""
+    return "grid" if RayMesh.accelerator is GridRayMesh else "embree"
+
+
+def _write_scan(scans: ScanSet, scan: Scan, rays: str) -> ScanResult:
+    """Render one scan.
+
+    Raises:
+        SpecError: If this node traces rays otherwise than the driver, and would render other bytes.
+    """
+    if _rays() != rays:
+        raise SpecError(
+            file=platform.node(), key="rays", found=_rays(), expected=rays, advice="install the same embreex"
+        )
     place = storage.join(scans.out, shard_of(scan))
     try:
         mesh = read_mesh(scan.mesh, scan.labels)
@@ -175,19 +201,9 @@ def _group(name: str) -> str:
     return _UNFIT.sub("_", _JAW_WORDS.sub("", last)) or "scan"
 
 
-def split_of(group: str) -> str:
-    """Split of a patient, by a hash of its name."""
-    place = derive_seed("split", group) % 1000 / 1000
-    for name, share in _SPLITS:
-        if place < share:
-            return name
-        place -= share
-    return _SPLITS[-1][0]
-
-
 def _members(scans: ScanSet, group: str, record: ScanRecord) -> dict[str, bytes]:
     metadata = {
-        **record.attributes, "group": group, "split": split_of(group), "prompt": record.prompt,
+        **record.attributes, "group": group, "split": drawn_split(group), "prompt": record.prompt,
         "license": scans.license, "source": "jaw scan", "synthetic": False,
     }  # fmt: skip
     maps = {f"{name}.png": png_bytes(values) for name, values in record.maps.items()}

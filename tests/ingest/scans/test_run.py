@@ -9,7 +9,7 @@ import pytest
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError, SpecError
-from dentgen.ingest.scans.run import ScanSet, find_scans, parse_views, total, write_scans
+from dentgen.ingest.scans.run import ScanSet, _write_scan, find_scans, parse_views, total, write_scans
 from dentgen.records import ConditionRecord
 from tests.ingest.scans.jaws import cast, write_obj, write_teeth3ds
 
@@ -80,3 +80,25 @@ def test_jaws_in_folders_of_their_own_are_one_patient_and_endings_tell_scans_apa
     results = write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("left",)), workers=1)
     assert total(results) == (2, 1)
     assert {record.group for record in records_of(tmp_path / "out")} == {"P"}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_cluster_renders_the_same_set_from_relative_places(
+    tmp_path: Path, ray_local: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    here = write_scans(ScanSet("set", "here", size=24, views=("left",)), workers=1)
+    assert write_scans(ScanSet("set", "there", size=24, views=("left",)), address="auto") == here
+    names = sorted(path.name for path in Path("here").iterdir())
+    assert names == sorted(path.name for path in Path("there").iterdir())
+    assert all(Path("here", name).read_bytes() == Path("there", name).read_bytes() for name in names)
+
+
+def test_a_node_that_traces_otherwise_is_refused(tmp_path: Path) -> None:
+    write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
+    (scan,) = find_scans(str(tmp_path / "set"))
+    with pytest.raises(SpecError) as caught:
+        _write_scan(ScanSet(str(tmp_path / "set"), str(tmp_path / "out")), scan, rays="another")
+    assert (caught.value.key, caught.value.expected) == ("rays", "another")
