@@ -18,7 +18,6 @@ from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.metadata import read_metadata
-from dentgen.conditions.prepare import fit_map
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import ShardEntry
@@ -203,8 +202,6 @@ def _recorded(raw: RawRecord) -> ExportSample:
 def _resized(photo: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     if photo.shape[:2] == (height, width):
         return photo
-    if height == width:
-        return np.asarray(fit_map(photo, height, "stretch", nearest=False, empty=0), np.uint8)
     return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BOX))
 
 

@@ -222,3 +222,15 @@ def test_names_of_any_script_stay_apart(tmp_path: Path) -> None:
         (tmp_path / "set" / "ann" / f"{old}.png.json").rename(tmp_path / "set" / "ann" / f"{new}.png.json")
     records, outcome = converted(tmp_path / "set", tmp_path / "out")
     assert (len(records), outcome.refused) == (COUNT, [])
+
+
+def test_a_set_on_s3_gives_the_same_shards(tmp_path: Path, s3_root: str) -> None:
+    write_supervisely(tmp_path / "set")
+    there = storage.join(s3_root, "annotated")
+    for path in (tmp_path / "set").rglob("*.*"):
+        storage.overwrite(storage.join(there, path.parent.name, path.name), path.read_bytes())
+    meanings = Meanings(labels=MEANINGS)
+    for source, out in ((str(tmp_path / "set"), str(tmp_path / "out")), (there, storage.join(s3_root, "records"))):
+        assert write_photos(PhotoSet(source, out, meanings)).written == COUNT
+    name = "photos-000000.tar"
+    assert storage.read_bytes(storage.join(s3_root, "records", name)) == (tmp_path / "out" / name).read_bytes()

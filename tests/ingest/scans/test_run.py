@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError, SpecError
@@ -102,3 +103,12 @@ def test_a_node_that_traces_otherwise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         _write_scan(ScanSet(str(tmp_path / "set"), str(tmp_path / "out")), scan, rays="another")
     assert (caught.value.key, caught.value.expected) == ("rays", "another")
+
+
+def test_a_scan_on_s3_gives_the_same_shard(tmp_path: Path, s3_root: str) -> None:
+    path = write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
+    storage.overwrite(storage.join(s3_root, "meshes", "x.obj"), path.read_bytes())
+    for source, out in ((str(path.parent), str(tmp_path / "out")), (f"{s3_root}/meshes", f"{s3_root}/scanned")):
+        assert total(write_scans(ScanSet(source, out, size=24, views=("left",)), workers=1)) == (1, 0)
+    (shard,) = (tmp_path / "out").glob("*.tar")
+    assert storage.read_bytes(storage.join(s3_root, "scanned", shard.name)) == shard.read_bytes()
