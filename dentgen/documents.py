@@ -228,6 +228,10 @@ class SampleMetadata(Document):
     spec_digest: str
     software: dict[str, str] = Field(description="Library versions, device kind, slots, threads: all decide bytes.")
     source_license: str = Field(default="", description='"" where unknown.')
+    bundle_licenses: tuple[str, ...] = Field(default=(), description="Licenses of the model's weights, where known.")
+    use_restrictions: tuple[str, ...] = Field(
+        default=(), description="URLs of restrictions that these licenses put on the use of the image."
+    )
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     augment: dict[str, float] = Field(default={}, description="Drawn values of the spec's augment, by its keys.")

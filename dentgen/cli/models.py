@@ -27,6 +27,9 @@ def import_(
     bundle: Annotated[
         str | None, typer.Option(help="Bundle to check shapes against; a single file takes its missing parts from it.")
     ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="License of the checkpoint, such as creativeml-openrail-m.")
+    ] = "",
     *,
     unsafe_pickle: UnsafePickle = False,
 ) -> None:
@@ -40,7 +43,7 @@ def import_(
     announce(f"models import: {file}")
     from dentgen.models.checkpoints.import_file import import_checkpoint
 
-    done = import_checkpoint(file, out, kind, bundle=bundle, unsafe_pickle=unsafe_pickle)
+    done = import_checkpoint(file, out, kind, bundle=bundle, license=license_, unsafe_pickle=unsafe_pickle)
     checked = f"shapes fit {bundle}" if done.checked else "shapes not checked, use --bundle to check them"
     typer.echo(f"{done.kind} of {done.tensors} tensors imported to {out}; {checked}")
 

@@ -12,6 +12,7 @@ from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.interpolation import share_of
 from dentgen.documents import SampleMetadata, SampleStatus, sample_key
+from dentgen.models.bundle_licenses import use_restrictions
 from dentgen.records import (
     CONDITION_MEMBER,
     DATA_DRIVEN_MEDIA,
@@ -75,6 +76,8 @@ def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, fl
         size=conditions.pixels,
         augment=dict(augment or {}),
         bundle_digest=plan.bundle_digest,
+        bundle_licenses=plan.bundle_licenses,
+        use_restrictions=use_restrictions(plan.bundle_licenses),
         spec_digest=plan.spec_digest,
         software=plan.environment,
         synthetic=sampling.synthetic,

@@ -17,6 +17,8 @@ from dentgen.errors import BundleError
 from dentgen.models import lora_options
 
 CONFIG: Final = "config.json"
+#: Model card of a bundle or part; declares its license.
+CARD: Final = "README.md"
 SCHEDULER_CONFIG: Final = "scheduler_config.json"
 PEFT_CONFIG: Final = lora_options.CONFIG
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
@@ -115,12 +117,16 @@ def loaded_files(folder: Path, part: str) -> list[Path]:
 
 
 def downloaded_names(names: Iterable[str]) -> list[str]:
-    """Those of a repository's files that may be loaded; of an index's shards all that its name covers."""
+    """Those of a repository's files that may be loaded, with the model cards of their parts.
+
+    Of an index's shards these are all that its name covers.
+    """
     folders: dict[str, set[str]] = {}
     for name in names:
         path = PurePosixPath(name)
         folders.setdefault(str(path.parent), set()).add(path.name)
-    wanted = []
+    wanted: list[str] = []
+    cards = {CARD} & folders.get(".", set())
     for part, files in folders.items():
         if part.partition("/")[0] in _DEPTHS and part.count("/") == _DEPTHS[part.partition("/")[0]]:
             chosen = _chosen(part, files)
@@ -128,7 +134,8 @@ def downloaded_names(names: Iterable[str]) -> list[str]:
             if main is not None and main.endswith(".json"):
                 chosen |= _shard_names(main, files)
             wanted += [f"{part}/{name}" for name in chosen]
-    return sorted(wanted)
+            cards |= {f"{part}/{CARD}"} if CARD in files else set()
+    return sorted((*wanted, *cards)) if wanted else []
 
 
 #: Number of folders between a part's first one and its files.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dentgen import storage
 from dentgen.models.bundle import MINIATURE, bundle_digest, find_bundle
+from dentgen.models.bundle_licenses import bundle_licenses
 from dentgen.models.checkpoints.file import CONTROL, UNET, Kind, kind_of, read_shapes
 from dentgen.models.checkpoints.import_file import PLACES
 from dentgen.models.file_digest import file_sha256
@@ -25,6 +26,7 @@ from dentgen.models.parts import (
     TINY_DECODER,
     empty_text_encoder,
 )  # fmt: skip
+from dentgen.spec.build import ModelSpec
 
 #: Model families by the width of their text encoder.
 _FAMILIES: Final = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL, encoder 2",
@@ -64,6 +66,7 @@ def describe_bundle(name: str) -> Iterator[str]:
         files = [part] if part.is_file() else sorted(part.rglob("*.safetensors"))
         tensors = {f"{file.name} {key}": value for file in files for key, value in read_shapes(file).items()}
         yield f"{part.relative_to(folder)}: {_amount(tensors)}" if files else f"{part.relative_to(folder)}: no weights"
+    yield f"license: {' + '.join(bundle_licenses(ModelSpec(adapters={}), folder)) or 'none declared in README.md'}"
     yield f"digest: {bundle_digest(name)} without adapters and other optional parts"
     yield f"fits: {_family(int(empty_text_encoder(folder).config.hidden_size))}"
 

@@ -15,6 +15,7 @@ from dentgen.documents import Unit
 from dentgen.errors import BuildError, SpecChangedError
 from dentgen.generation.generator import solver_table
 from dentgen.models.bundle import bundle_digest, find_bundle
+from dentgen.models.bundle_licenses import bundle_licenses
 from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.source_index import (
@@ -72,7 +73,8 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         SolverError: If the spec's scheduler cannot be used.
     """
     spec = with_size(spec)
-    solver_table(spec, find_bundle(spec.model.bundle))
+    folder = find_bundle(spec.model.bundle)
+    solver_table(spec, folder)
     digest = bundle_digest(spec.model)
     shards, indexes = indexed(spec, progress)
     units = UnitTable.of(cut_units(shards, indexes, spec))
@@ -86,6 +88,7 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         bundle_digest=digest,
         environment=environment(spec),
         units=units,
+        bundle_licenses=bundle_licenses(spec.model, folder),
     )
     return DraftPlan(plan, shards, indexes)
 

@@ -55,6 +55,7 @@ class Plan:
         bundle_digest: Digest of the weights.
         environment: Library versions, device kind, precision, slots, threads.
         units: The units, in order.
+        bundle_licenses: Licenses that the bundle and the chosen parts declare.
     """
 
     segment: int
@@ -63,10 +64,12 @@ class Plan:
     bundle_digest: str
     environment: dict[str, str]
     units: UnitTable
+    bundle_licenses: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """sha256 of what a plan decides: the same wherever source, output and bundle lie, and however many work."""
-        decided = (self.segment, self.spec_digest, self.bundle_digest, self.environment, self.units.digest())
+        decided = [self.segment, self.spec_digest, self.bundle_digest, self.environment, self.units.digest()]
+        decided += [self.bundle_licenses] if self.bundle_licenses else []  # plans of earlier versions have none
         return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
     def at(self, location: BuildLocation) -> Plan:

@@ -24,6 +24,7 @@ class PlanHead(Document):
     spec_digest: str
     bundle_digest: str
     environment: dict[str, str] = Field(description="Library versions, device kind, precision, slots, threads.")
+    bundle_licenses: tuple[str, ...] = Field(default=(), description="What the bundle and the chosen parts declare.")
     num_units: int = Field(ge=0, description="Units in plan/NNNNNN.units.parquet.")
     units_sha256: str = Field(description="sha256 of plan/NNNNNN.units.parquet.")
 
@@ -52,7 +53,9 @@ def read_plan(out: str, head_name: str = layout.plan_head(), units_name: str = l
         raise BuildError(str(error), file=file) from error
     if len(units) != head.num_units:
         raise BuildError(file=file, found=f"{len(units)} units", expected=f"{head.num_units}, as the plan says")
-    return Plan(head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units)
+    return Plan(
+        head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units, head.bundle_licenses
+    )
 
 
 def write_plan(out: str, plan: Plan) -> bool:
@@ -88,6 +91,7 @@ def plan_head(plan: Plan, units: bytes) -> bytes:
         spec_digest=plan.spec_digest,
         bundle_digest=plan.bundle_digest,
         environment=plan.environment,
+        bundle_licenses=plan.bundle_licenses,
         num_units=len(plan.units),
         units_sha256=hashlib.sha256(units).hexdigest(),
     )

@@ -21,6 +21,7 @@ PAGES: Final = {
 }
 #: Pictures outside docs/ that included pages show, and their place in the site.
 PICTURES: Final = {"dentgen/diffusion/slots.svg": "pictures/slots.svg"}
+_FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -31,7 +32,7 @@ def included(path: str, page: str) -> str:
         path: The file, relative to the repository.
         page: The page that shows it, relative to docs/.
     """
-    text = (ROOT / path).read_text()
+    text = _FRONT_MATTER.sub("", (ROOT / path).read_text())
     folder = posixpath.dirname(path)
     return _LINK.sub(lambda link: _adjusted(link, folder, page), text)
 

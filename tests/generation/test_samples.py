@@ -67,6 +67,13 @@ def test_members_hold_the_arrays_bit_for_bit() -> None:
     assert json.loads(members["json"])["key"] == "jaw-v001"
 
 
+def test_metadata_passes_the_bundles_restrictions_on() -> None:
+    found = sample_metadata(replace(plan_of(), bundle_licenses=("creativeml-openrail-m",)), request_of())
+    assert found.bundle_licenses == ("creativeml-openrail-m",)
+    assert found.use_restrictions == ("https://huggingface.co/spaces/CompVis/stable-diffusion-license",)
+    assert sample_metadata(plan_of(), request_of()).use_restrictions == ()
+
+
 def test_findings_are_carried_on_where_they_control_the_picture() -> None:
     request = request_of()
     lesion = np.where(np.eye(SIZE, dtype=bool), 3, 0).astype(np.uint8)

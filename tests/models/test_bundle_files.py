@@ -31,7 +31,7 @@ HUB = [
       for end in ("safetensors", "fp16.safetensors", "non_ema.safetensors", "bin", "fp16.bin")),
 ]  # fmt: skip
 NEEDED = {
-    "scheduler/scheduler_config.json", "tokenizer/merges.txt", "tokenizer/special_tokens_map.json",
+    "README.md", "scheduler/scheduler_config.json", "tokenizer/merges.txt", "tokenizer/special_tokens_map.json",
     "tokenizer/tokenizer_config.json", "tokenizer/vocab.json", "text_encoder/config.json",
     "text_encoder/model.safetensors", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
     "vae/config.json", "vae/diffusion_pytorch_model.safetensors",

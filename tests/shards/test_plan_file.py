@@ -24,7 +24,7 @@ from dentgen.spec.build import BuildSpec
 UNITS = tuple(Unit(id=n, shard="a.tar", start=n, stop=n + 1, records=1, shard_bytes=9) for n in range(2))
 PLAN = Plan(
     segment=0, spec=BuildSpec.model_validate({"sampling": {"variants": 4}}), spec_digest="s", bundle_digest="b",
-    environment={"device": "cpu"}, units=UnitTable.of(UNITS),
+    environment={"device": "cpu"}, units=UnitTable.of(UNITS), bundle_licenses=("mit",),
 )  # fmt: skip
 OTHER = replace(PLAN, units=UnitTable.of(UNITS[:1]))
 
@@ -65,6 +65,13 @@ def test_keys_that_an_older_spec_lacks_take_their_defaults(tmp_path: Path) -> No
     write_plan(str(tmp_path), PLAN)
     rewrite_head(tmp_path, lambda head: head["spec"]["output"].pop("image_format"))
     assert read_plan(str(tmp_path)) == PLAN
+
+
+def test_licenses_are_covered_by_the_digest_and_plans_without_any_keep_theirs() -> None:
+    bare = replace(PLAN, bundle_licenses=())
+    decided = (0, "s", "b", {"device": "cpu"}, bare.units.digest())
+    assert bare.digest() == hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+    assert PLAN.digest() != bare.digest()
 
 
 @pytest.mark.parametrize("case", DAMAGE)

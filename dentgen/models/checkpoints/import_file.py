@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import MINIATURE, find_bundle
+from dentgen.models.bundle_files import CARD
+from dentgen.models.bundle_licenses import card_of
 from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
 from dentgen.models.checkpoints.file import (
     Kind,
@@ -65,6 +67,7 @@ def import_checkpoint(
     kind: Kind | Literal["auto"] = "auto",
     *,
     bundle: str | None = None,
+    license: str = "",
     unsafe_pickle: bool = False,
 ) -> Imported:
     """Import a checkpoint file as a part of a bundle, atomically.
@@ -74,6 +77,7 @@ def import_checkpoint(
         out: Folder to create; for an embedding a safetensors file.
         kind: Kind of the file; ``auto`` detects it by its keys.
         bundle: Bundle to compare shapes with; a single file takes tokenizer, scheduler and configs from it.
+        license: License of the file, declared in a model card beside its weights; "" for none.
         unsafe_pickle: Also read pickles.
 
     Raises:
@@ -83,21 +87,37 @@ def import_checkpoint(
     like = None if bundle is None else find_bundle(bundle)
     tensors = read_tensors(file, unsafe_pickle=unsafe_pickle)
     kind = kind_of(tensors.keys(), str(file)) if kind == "auto" else kind
+    write = _writer(kind, file, tensors, out, like)
+    write_new(out, _with_card(write, license) if license and kind != "embedding" else write)
+    return Imported(kind, len(tensors), like is not None)
+
+
+def _writer(
+    kind: Kind, file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None
+) -> Callable[[Path], None]:
+    """What writes a part of this kind, after its tensors were checked."""
     match kind:
         case "ctrlora-base":
-            write_new(out, ctrlora_base(str(file), tensors, like and empty_unet(like)).write)
+            return ctrlora_base(str(file), tensors, like and empty_unet(like)).write
         case "ctrlora-adapter":
-            write_new(out, ctrlora_adapter(str(file), tensors, like and empty_control(like)).write)
+            return ctrlora_adapter(str(file), tensors, like and empty_control(like)).write
         case "lora":
-            _import_lora(file, tensors, out, like)
+            return _lora_writer(file, tensors, like)
         case "embedding":
-            _import_embedding(file, tensors, out, like)
+            return _embedding_writer(file, tensors, out, like)
         case "single-file":
             if like is None:
                 expected = "--bundle, to take tokenizer, scheduler and configs from"
                 raise BundleError(file=str(file), key="bundle", found="weights alone", expected=expected)
-            write_new(out, single_file(str(file), tensors, like).write)
-    return Imported(kind, len(tensors), like is not None)
+            return single_file(str(file), tensors, like).write
+
+
+def _with_card(write: Callable[[Path], None], license: str) -> Callable[[Path], None]:
+    def fill(folder: Path) -> None:
+        write(folder)
+        (folder / CARD).write_text(card_of(license), encoding="utf-8")
+
+    return fill
 
 
 def empty_control(folder: Path) -> ControlNetModel:
@@ -109,8 +129,8 @@ def empty_control(folder: Path) -> ControlNetModel:
     return empty_network(folder / CONTROLNET, base_of_config)
 
 
-def _import_lora(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
-    """Import a LoRA with its keys unchanged; loading it resolves them against the bundle's UNet."""
+def _lora_writer(file: Path, tensors: Mapping[str, Tensor], like: Path | None) -> Callable[[Path], None]:
+    """A LoRA keeps its keys; loading it resolves them against the bundle's UNet."""
     pickled = is_pickle(file)
     options = {} if pickled else read_lora_options(file)
     if like is not None:
@@ -128,14 +148,16 @@ def _import_lora(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Pat
         if (file.parent / CONFIG).is_file():
             shutil.copyfile(file.parent / CONFIG, folder / CONFIG)
 
-    write_new(out, fill)
+    return fill
 
 
-def _import_embedding(file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None) -> None:
+def _embedding_writer(
+    file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None
+) -> Callable[[Path], None]:
     if out.suffix != SUFFIX:
         expected = f"a file NAME{SUFFIX}, as in {PLACES['embedding']}"
         raise BundleError(file=str(out), found=f"suffix {out.suffix!r}", expected=expected)
     vectors = embedding_vectors(str(file), tensors)
     if like is not None:
         check_width(str(file), vectors, empty_text_encoder(like))
-    write_new(out, lambda path: write_tensors({VECTORS: vectors}, path))
+    return lambda path: write_tensors({VECTORS: vectors}, path)

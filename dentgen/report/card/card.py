@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from dentgen.conditions.readers.raw import printable
 from dentgen.documents import DatasetIndex
+from dentgen.models.bundle_licenses import use_restrictions
 from dentgen.report.card.front_matter import MIXED_SPLIT, front_matter, hub_splits
 from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
@@ -61,6 +62,7 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
         is_mixed=splits.get(split) == MIXED_SPLIT,
         num_shards=len({unit.shard for unit in plan.units}),
         uses=USES,
+        restrictions=use_restrictions(plan.bundle_licenses),
         limits=limits(plan),
     )  # fmt: skip
     return text.encode()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dentgen.documents import DatasetIndex, Unit
+from dentgen.models.bundle_licenses import use_restrictions
 from dentgen.report.card.card import dataset_title
 from dentgen.report.card.croissant_records import Node, file_set_id, record_sets
 from dentgen.report.card.licenses import license_reference
@@ -80,7 +81,8 @@ def croissant(index: DatasetIndex, plan: Plan, samples: SampleSummary, samples_f
             "conformsTo": _CONFORMS_TO,
             "name": dataset_title(index),
             "description": _description(index, samples),
-            "license": _licenses(samples),
+            "license": _licenses(samples, plan),
+            **_usage(plan),
             "keywords": ["synthetic", "dental", "segmentation", "webdataset", plan.spec.sampling.source_type],
             # A new version only adds samples, which the specification calls a minor version.
             "version": f"1.{index.version}.0",
@@ -99,15 +101,24 @@ def _description(index: DatasetIndex, samples: SampleSummary) -> str:
     )
 
 
-def _licenses(samples: SampleSummary) -> str | list[str]:
-    found = sorted({license_reference(text) for text, _ in samples.licenses}) or ["unknown"]
-    return found if len(found) > 1 else found[0]
+def _licenses(samples: SampleSummary, plan: Plan) -> str | list[str]:
+    """Licenses of the sources, and those of the bundle that bind whoever uses the pictures."""
+    found = {license_reference(text) for text, _ in samples.licenses} or {"unknown"}
+    found |= set(use_restrictions(plan.bundle_licenses))
+    return sorted(found) if len(found) > 1 else found.pop()
+
+
+def _usage(plan: Plan) -> Node:
+    """Where restrictions on use are listed, in schema.org's property for usage policies."""
+    restrictions = use_restrictions(plan.bundle_licenses)
+    return {"usageInfo": list(restrictions)} if restrictions else {}
 
 
 def _provenance(index: DatasetIndex, plan: Plan) -> Node:
     """What the dataset was generated from and with, in PROV-O."""
     sampling = plan.spec.sampling
-    bundle = _entity(f"model bundle {plan.bundle_name}, sha256 {index.bundle_digest}")
+    license = " + ".join(plan.bundle_licenses) or "unknown"
+    bundle = _entity(f"model bundle {plan.bundle_name}, sha256 {index.bundle_digest}, license {license}")
     shards = len({unit.shard for unit in plan.units})
     source = _entity(f"{sum(unit.records for unit in plan.units)} condition records in {shards} shards")
     label = f"dentgen build: {sampling.scheduler_name}, {sampling.steps} steps, spec sha256 {index.spec_digest}"

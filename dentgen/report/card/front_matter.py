@@ -44,7 +44,7 @@ def front_matter(index: DatasetIndex, plan: Plan, samples: SampleSummary, name: 
     """
     head: dict[str, Any] = {
         "pretty_name": name,
-        **hub_license([text for text, _ in samples.licenses]),
+        **hub_license([text for text, _ in samples.licenses], plan.bundle_licenses),
         "task_categories": ["image-segmentation", "image-to-image"],
         "task_ids": ["semantic-segmentation", "instance-segmentation"],
         "tags": ["synthetic", "dental", "medical", "webdataset", "dentgen"],

@@ -1,4 +1,4 @@
-"""Map the license texts of sources to Hugging Face identifiers and SPDX URLs.
+"""Map the license texts of sources and bundles to Hugging Face identifiers and SPDX URLs.
 
 The texts are untrusted, so only identifiers known here are passed on.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final
+
+from dentgen.models.bundle_licenses import RESTRICTED_USE
 
 _MAX_LENGTH: Final = 64
 #: SPDX licenses common for data, https://spdx.org/licenses/.
@@ -28,20 +30,37 @@ def spdx_identifier(license: str) -> str | None:
 
 
 def license_reference(license: str) -> str:
-    """The SPDX URL of a license, or its text if it has none; "unknown" for an empty text."""
+    """The URL of a license, or its text if it has none that is known; "unknown" for an empty text."""
+    if license in RESTRICTED_USE:
+        return RESTRICTED_USE[license]
     identifier = spdx_identifier(license)
     return f"https://spdx.org/licenses/{identifier}.html" if identifier else license.strip() or "unknown"
 
 
-def hub_license(licenses: Sequence[str]) -> dict[str, str]:
+def hub_license(licenses: Sequence[str], bundle: Sequence[str] = ()) -> dict[str, str]:
     """The license keys of a Hugging Face card.
 
     Args:
         licenses: Distinct license texts of the sources, "" for none.
+        bundle: Licenses of the model bundle.
 
     Returns:
         ``license`` alone if all sources share one that Hugging Face knows, else ``other`` with a ``license_name``.
+        Likewise ``other`` if the bundle's license restricts the use of the pictures, with a link to the restrictions.
     """
+    restricting = sorted(set(bundle) & RESTRICTED_USE.keys())
+    if not restricting:
+        return _source_license(licenses)
+    own = _source_license(licenses)
+    names = [own.get("license_name", own["license"]), *restricting]
+    return {
+        "license": "other",
+        "license_name": _slug("-and-".join(names)),
+        "license_link": RESTRICTED_USE[restricting[0]],
+    }
+
+
+def _source_license(licenses: Sequence[str]) -> dict[str, str]:
     if len(licenses) != 1:
         return {"license": "other", "license_name": "mixed" if licenses else "unknown"}
     identifier = spdx_identifier(licenses[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.repocard import metadata_load
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -48,6 +49,14 @@ def test_an_imported_base_and_adapter_load_as_parts_of_a_bundle(bundle: Path, tm
     loaded = load_bundle(name, ["lineart"])
     assert loaded.control is not None
     assert not loaded.control.training
+
+
+def test_a_license_is_declared_beside_the_weights(tmp_path: Path) -> None:
+    write_tensors(checkpoint(random_control(MINIATURE_SHAPE, "base")), tmp_path / "base.safetensors")
+    for name, license in (("free", ""), ("bound", "creativeml-openrail-m")):
+        import_checkpoint(tmp_path / "base.safetensors", tmp_path / name, "ctrlora-adapter", license=license)
+    assert metadata_load(tmp_path / "bound" / "README.md") == {"license": "creativeml-openrail-m"}
+    assert not (tmp_path / "free" / "README.md").exists()
 
 
 def test_the_adapter_in_a_base_file_can_be_imported(tmp_path: Path) -> None:

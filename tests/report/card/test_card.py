@@ -16,6 +16,7 @@ from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
 from dentgen.documents import DatasetIndex
+from dentgen.models.bundle_licenses import RESTRICTED_USE
 from dentgen.report.card.card import dataset_card, dataset_title
 from dentgen.report.card.sample_summary import SampleSummary, SplitSummary, summarise
 from dentgen.report.card.statements import limits, provenance
@@ -67,6 +68,16 @@ def test_tables_state_what_the_build_is(parts: Parts) -> None:
         assert statement in card.decode()
     assert plan.spec.sampling.source_type in card.decode()
     assert dataset_title(index) in card.decode()
+
+
+def test_restrictions_of_the_bundle_are_passed_on(parts: Parts) -> None:
+    index, plan, samples = parts
+    assert "not declared in the bundle" in dataset_card(*parts).decode()
+    card = dataset_card(index, replace(plan, bundle_licenses=("creativeml-openrail-m",)), samples)
+    assert "Its license: `creativeml-openrail-m`." in card.decode()
+    assert f"<{RESTRICTED_USE['creativeml-openrail-m']}>" in card.decode().partition("## Provenance")[2]
+    assert head_of(card)["license_link"] == RESTRICTED_USE["creativeml-openrail-m"]
+    assert "restricts the use" not in dataset_card(index, replace(plan, bundle_licenses=("mit",)), samples).decode()
 
 
 def test_divided_groups_are_counted_and_emphasised(parts: Parts) -> None:

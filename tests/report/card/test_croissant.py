@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from dentgen.models.bundle_licenses import RESTRICTED_USE
 from dentgen.report.card.write import write_description
 from dentgen.shards.index import read_index
 from tests.report.card.croissant_reader import opened
@@ -52,7 +54,8 @@ def test_provenance_is_that_of_the_plan(two_split_build: Path) -> None:
     assert found["version"] == f"1.{index.version}.0"
     assert index.spec_digest in found["prov:wasGeneratedBy"]["prov:label"]
     derived = [entity["prov:label"] for entity in found["prov:wasDerivedFrom"]]
-    assert derived == ["5 condition records in 2 shards", f"model bundle miniature, sha256 {index.bundle_digest}"]
+    bundle = f"model bundle miniature, sha256 {index.bundle_digest}, license apache-2.0"
+    assert derived == ["5 condition records in 2 shards", bundle]
     shard = next(node for node in found["distribution"] if node["@id"] == "shards/000002.tar")
     assert shard["prov:wasDerivedFrom"]["prov:label"] == "condition shard a.tar, records 2 to 2"
 
@@ -61,6 +64,16 @@ def test_several_licenses_are_all_named(tmp_path: Path) -> None:
     plan = fake_build(tmp_path, [[*written(0), *written(1, source_license="mine"), *written(2, source_license="")]])
     write_description(str(tmp_path), plan, read_index(str(tmp_path)))
     assert document(tmp_path)["license"] == ["https://spdx.org/licenses/CC0-1.0.html", "mine", "unknown"]
+
+
+def test_restrictions_of_the_bundle_are_named(tmp_path: Path) -> None:
+    plan = replace(fake_build(tmp_path, [written(0)]), bundle_licenses=("creativeml-openrail-m", "mit"))
+    write_description(str(tmp_path), plan, read_index(str(tmp_path)))
+    found, url = document(tmp_path), RESTRICTED_USE["creativeml-openrail-m"]
+    assert found["license"] == [url, "https://spdx.org/licenses/CC0-1.0.html"]
+    assert found["usageInfo"] == [url]
+    assert found["prov:wasDerivedFrom"][1]["prov:label"].endswith("license creativeml-openrail-m + mit")
+    assert not opened(tmp_path).metadata.ctx.issues.errors
 
 
 def test_composites_are_declared(tmp_path: Path) -> None:

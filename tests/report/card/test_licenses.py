@@ -25,9 +25,19 @@ def test_license_of_a_hub_card(licenses: list[str], expected: dict[str, str]) ->
     assert hub_license(licenses) == expected
 
 
+def test_restrictions_of_the_bundle_are_linked_on_a_hub_card() -> None:
+    found = hub_license(["CC0-1.0"], ["apache-2.0", "creativeml-openrail-m"])
+    assert found == {
+        "license": "other", "license_name": "cc0-1.0-and-creativeml-openrail-m",
+        "license_link": "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+    }  # fmt: skip
+    assert hub_license(["CC0-1.0"], ["apache-2.0"]) == {"license": "cc0-1.0"}
+
+
 @pytest.mark.parametrize(
     ("text", "reference"),
     [
+        ("openrail++", "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md"),
         ("cc-by-4.0 ", "https://spdx.org/licenses/CC-BY-4.0.html"),
         ("Clinic's own: v2", "Clinic's own: v2"),
         (" ", "unknown"),
