@@ -23,6 +23,7 @@ from dentgen.cli import evaluate as evaluate_commands
 from dentgen.cli import export as export_command
 from dentgen.cli import models as model_commands
 from dentgen.cli import photos as photos_command
+from dentgen.cli import publish as publish_command
 from dentgen.cli import scans as scans_command
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.interruption import Interruption
@@ -392,6 +393,7 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
 
 
 app.command(rich_help_panel=DATASETS)(export_command.export)
+app.command(rich_help_panel=DATASETS)(publish_command.publish)
 
 
 @app.command(rich_help_panel=MODELS)

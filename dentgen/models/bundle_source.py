@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from dentgen import storage
 from dentgen.errors import BundleError, StorageError
 from dentgen.models.bundle_files import downloaded_names
 from dentgen.models.file_digest import cache_folder
+from dentgen.storage.hub_errors import HUB_ERRORS, NO_CONNECTION
 
 _CHUNK_BYTES: Final = 16 << 20
 
@@ -81,9 +82,11 @@ def download(name: str) -> Path:
     """
     try:
         return Path(snapshot_download(name, allow_patterns=[glob.escape(file) for file in _wanted(name)]))
-    except OfflineModeIsEnabled:
+    except HfHubHTTPError as error:  # an answer; what follows are requests without one
+        raise _no_bundle(name, error) from error
+    except (OfflineModeIsEnabled, NO_CONNECTION):
         return _downloaded(name)
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
+    except HUB_ERRORS as error:
         raise _no_bundle(name, error) from error
 
 
@@ -100,7 +103,7 @@ def _downloaded(name: str) -> Path:
     """What was downloaded before; what is missing of it is found when it is loaded."""
     try:
         return Path(snapshot_download(name, local_files_only=True, allow_patterns=["*/config.json"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
+    except HUB_ERRORS as error:
         raise _no_bundle(name, error) from error
 
 

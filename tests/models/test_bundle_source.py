@@ -7,11 +7,13 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from huggingface_hub import HfApi
 
 from dentgen import storage
 from dentgen.errors import BundleError
 from dentgen.models.bundle import bundle_digest, find_bundle, load_bundle
 from dentgen.models.bundle_source import download, local_copy
+from dentgen.storage.hub_errors import NO_CONNECTION
 
 
 @pytest.fixture
@@ -95,3 +97,22 @@ def test_an_unknown_hub_id_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(BundleError) as caught:
         download("nobody/nothing at all")
     assert caught.value.file == "nobody/nothing at all"
+
+
+def test_without_a_connection_what_was_downloaded_before_is_used_or_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def silent(*_: object, **__: object) -> list[str]:
+        raise NO_CONNECTION("no route to host")
+
+    monkeypatch.setattr(HfApi, "list_repo_files", silent)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(BundleError) as caught:
+        download("nobody/nothing")
+    assert caught.value.file == "nobody/nothing"
+    snapshot = tmp_path / "models--nobody--nothing" / "snapshots" / ("0" * 40)
+    (snapshot / "unet").mkdir(parents=True)
+    (snapshot / "unet" / "config.json").write_text("{}")
+    (tmp_path / "models--nobody--nothing" / "refs").mkdir()
+    (tmp_path / "models--nobody--nothing" / "refs" / "main").write_text("0" * 40)
+    assert download("nobody/nothing") == snapshot

@@ -1,0 +1,1 @@
+"""Publication of finished builds on the Hugging Face hub: what is published, where, and how it gets there."""

@@ -1,0 +1,44 @@
+"""A hub on loopback and a finished build to publish on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi, constants
+
+from dentgen.export.publication.hub import HubRepository
+from dentgen.report.card.write import write_description
+from dentgen.shards.index import mark_success, read_index
+from tests.export.publication.hub_server import Hub, running_hub
+from tests.report.fake_builds import fake_build, written
+
+ADDRESS = "hf://clinic/teeth"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with running_hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def repository(hub: Hub) -> HubRepository:
+    return HubRepository.of(ADDRESS, HfApi(endpoint=hub.endpoint, token="hf_secret"))
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A finished build of four shards, and files beside it that are nobody's business."""
+    return finished(tmp_path / "build", 4)
+
+
+def finished(out: Path, shards: int) -> Path:
+    plan = fake_build(out, [written(number) for number in range(shards)])
+    write_description(str(out), plan, read_index(str(out)))
+    mark_success(str(out))
+    (out / "shards" / "999999.tar").write_bytes(b"an orphan")
+    (out / "notes.txt").write_text("patients' names")
+    return out

@@ -1,0 +1,67 @@
+"""Which builds may be published."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dentgen.errors import BuildError, StorageError
+from dentgen.export.publication.release import published_croissant, read_release, reasons_against
+from tests.export.publication.conftest import finished
+from tests.report.fake_builds import fake_build, rejected, with_spec
+
+
+def test_a_build_that_is_not_finished_is_refused(build: Path) -> None:
+    (build / "_SUCCESS").unlink()
+    with pytest.raises(BuildError) as caught:
+        read_release(str(build))
+    assert caught.value.found == "no _SUCCESS"
+
+
+@pytest.mark.parametrize("name", ["README.md", "croissant.json", "samples.parquet", "plan/000000.units.parquet"])
+def test_a_missing_file_is_named(build: Path, name: str) -> None:
+    (build / name).unlink()
+    with pytest.raises((BuildError, StorageError)) as caught:
+        read_release(str(build))
+    assert caught.value.file.endswith(name)
+
+
+def test_a_table_of_samples_that_was_not_sealed_is_refused(build: Path) -> None:
+    with (build / "samples.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BuildError) as caught:
+        read_release(str(build))
+    assert caught.value.file.endswith("samples.parquet")
+
+
+def test_a_build_without_samples_is_refused(tmp_path: Path) -> None:
+    fake_build(tmp_path, [rejected(0, "x")])
+    (tmp_path / "_SUCCESS").touch()
+    with pytest.raises(BuildError) as caught:
+        read_release(str(tmp_path))
+    assert caught.value.found == "no sample"
+
+
+def test_pictures_from_photographs_need_consent(build: Path) -> None:
+    plan = with_spec(read_release(str(build)).plan, sampling={"start_from": "photo"})
+    (reason,) = reasons_against(plan, allow_photographs=False)
+    assert reason.key == "sampling.start_from"
+    assert list(reasons_against(plan, allow_photographs=True)) == []
+
+
+def test_sizes_and_restrictions(tmp_path: Path) -> None:
+    release = read_release(str(finished(tmp_path, 2)))
+    shards = sum((tmp_path / "shards" / f"00000{number}.tar").stat().st_size for number in range(2))
+    assert release.bytes == shards + sum((tmp_path / name).stat().st_size for name in release.documents)
+    assert release.restrictions == ()
+
+
+def test_croissant_on_publication() -> None:
+    content = published_croissant(b'{"name": "x"}', "https://hub/datasets/clinic/teeth", "clinic", date(2026, 5, 4))
+    assert json.loads(content) == {
+        "name": "x", "url": "https://hub/datasets/clinic/teeth", "datePublished": "2026-05-04",
+        "creator": {"@type": "sc:Organization", "name": "clinic", "url": "https://hub/datasets/clinic"},
+    }  # fmt: skip
