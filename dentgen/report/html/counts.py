@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from dentgen.documents import DatasetIndex
 from dentgen.records import ATTRIBUTES
+from dentgen.report.html.facets import Facets, read_facets
 from dentgen.report.html.rejects import RejectGroup, RejectGroups
 from dentgen.report.sample_table import SampleBatch, stream_samples, value_counts
 from dentgen.report.tally import Count, Distribution, Tally
@@ -49,6 +50,7 @@ class Summary:
         phrases: The most frequent comma-separated parts of prompts, None if all are empty.
         rejects: Reasons of rejection with examples.
         splits: Names of the splits, the largest first, without the empty one.
+        facets: Attributes against each other.
     """
 
     index: DatasetIndex
@@ -62,6 +64,7 @@ class Summary:
     phrases: Distribution | None
     rejects: tuple[RejectGroup, ...]
     splits: tuple[str, ...]
+    facets: Facets
 
     @property
     def too_many_rejected(self) -> bool:
@@ -115,6 +118,7 @@ def read_summary(out: str, plan: Plan) -> Summary:
         phrases=_phrases(counts.texts["prompt"]),
         rejects=counts.rejects.ranked(),
         splits=tuple(name for name, _ in by_size if name),
+        facets=read_facets(out, counts.texts),
     )
 
 

@@ -19,6 +19,7 @@ from dentgen import storage
 from dentgen.conditions.labels import BACKGROUND, DRAWN_CLASSES, SEG_CLASSES
 from dentgen.report.card.statements import provenance
 from dentgen.report.html import formatting
+from dentgen.report.html.balance import BalanceCounter, LabelBalance
 from dentgen.report.html.counts import Summary, read_summary
 from dentgen.report.html.pick_records import choose_records
 from dentgen.report.html.pictures import RecordPictures, embed_records
@@ -28,7 +29,8 @@ from dentgen.shards.layout import REPORT
 from dentgen.shards.plan import Plan
 from dentgen.spec.build import BuildSpec
 
-_TEMPLATE, _SCRIPT = "report.html.j2", "lightbox.js"
+_TEMPLATE: Final = "report.html.j2"
+_SCRIPTS: Final = ("lightbox.js", "facets.js")
 _FOLDER: Final = Path(__file__).parent
 #: Maximum rows of the long tables; the page names the files that hold the rest.
 _MAX_ROWS: Final = {"shards": 50, "workers": 20, "runs": 20, "reasons": 20}
@@ -56,19 +58,28 @@ def write_report(out: str, plan: Plan) -> str:
     """
     summary = read_summary(out, plan)
     spec = _public_spec(plan)
-    records = embed_records(choose_records(out, summary.index), spec.conditions.use)
+    balance = BalanceCounter()
+    records = embed_records(choose_records(out, summary.index, balance.add), spec.conditions.use)
     url = storage.join(out, REPORT)
-    storage.overwrite(url, _render(out, plan, spec, summary, records, read_speed(out, plan)).encode())
+    storage.overwrite(
+        url, _render(out, plan, spec, summary, records, read_speed(out, plan), balance.balance()).encode()
+    )
     return url
 
 
 def _render(
-    out: str, plan: Plan, spec: BuildSpec, summary: Summary, records: list[RecordPictures], speed: Speed | None
+    out: str,
+    plan: Plan,
+    spec: BuildSpec,
+    summary: Summary,
+    records: list[RecordPictures],
+    speed: Speed | None,
+    balance: LabelBalance,
 ) -> str:
     place = storage.without_secrets(out)
     if not storage.is_remote(place):  # the page is published; the folders above the build are nobody's business
         place = storage.name_of(storage.absolute(place)) or place
-    script = (_FOLDER / _SCRIPT).read_text(encoding="utf-8")
+    script = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return _environment().get_template(_TEMPLATE).render(
         name=storage.name_of(place) or place,
         place=place,
@@ -76,6 +87,8 @@ def _render(
         spec=spec,
         spec_yaml=yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=60),
         summary=summary,
+        facets=summary.facets,
+        balance=balance,
         records=records,
         legend=_LEGEND,
         speed=speed,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.shards.reader import Members, read_shard, tar_samples
 
-MAX_RECORDS, MAX_SHARDS, MAX_VARIANTS = 24, 8, 8
+MAX_RECORDS, MAX_SHARDS, MAX_VARIANTS, MAX_LOOKED = 24, 8, 8, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +29,24 @@ class ChosenSample:
 
 @dataclass(frozen=True, slots=True)
 class ChosenRecord:
-    """A condition record with at least one of the samples generated from it."""
+    """A condition record with at least one of the samples generated from it; ``attributes`` include its split."""
 
     key: str
     view: str
     group: str
     samples: tuple[ChosenSample, ...]
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose_records(out: str, index: DatasetIndex) -> list[ChosenRecord]:
+def choose_records(
+    out: str, index: DatasetIndex, look: Callable[[str, Members], None] | None = None
+) -> list[ChosenRecord]:
     """Choose records to show, in the order of the shards.
 
     Args:
         out: The build.
         index: Its index.
+        look: Called with shard and members of up to ``MAX_LOOKED`` samples of every shard that is read.
 
     Returns:
         At most ``MAX_RECORDS`` records.
@@ -54,7 +59,11 @@ def choose_records(out: str, index: DatasetIndex) -> list[ChosenRecord]:
     chosen: list[ChosenRecord] = []
     shards = _spread(index.shards)
     for number, shard in enumerate(shards, 1):
-        records = _records(read_shard(out, shard))
+        data = read_shard(out, shard)
+        if look is not None:
+            for _, members in islice(tar_samples(data), MAX_LOOKED):
+                look(shard.name, members)
+        records = _records(data)
         chosen += _varied(records, MAX_RECORDS * number // len(shards) - len(chosen), seen)
     return chosen
 
@@ -68,16 +77,19 @@ def _spread(shards: Sequence[ShardEntry]) -> list[ShardEntry]:
 
 def _records(data: bytes) -> list[ChosenRecord]:
     """Records of a shard, in order. Older builds wrote fewer metadata fields."""
-    found: dict[str, tuple[str, str, list[ChosenSample]]] = {}
+    found: dict[str, tuple[str, Mapping[str, str], list[ChosenSample]]] = {}
     for key, members in tar_samples(data):
         metadata = json.loads(members["json"])
         source_key = str(metadata.get("source_key", key))
-        view = str(metadata.get("attributes", {}).get("view", ""))
-        _, _, samples = found.setdefault(source_key, (view, str(metadata.get("group", "")), []))
+        attributes = {**metadata.get("attributes", {}), "split": metadata.get("split", "")}
+        _, _, samples = found.setdefault(source_key, (str(metadata.get("group", "")), attributes, []))
         if len(samples) < MAX_VARIANTS:
             name = f"variant {metadata.get('variant', len(samples))}"
             samples.append(ChosenSample(key, name, str(metadata.get("prompt", "")), members))
-    return [ChosenRecord(key, view, group, tuple(samples)) for key, (view, group, samples) in found.items()]
+    return [
+        ChosenRecord(key, str(attributes.get("view", "")), group, tuple(samples), attributes)
+        for key, (group, attributes, samples) in found.items()
+    ]
 
 
 def _varied(records: Sequence[ChosenRecord], wanted: int, seen: Counter[str]) -> list[ChosenRecord]:

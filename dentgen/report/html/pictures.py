@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -53,6 +53,7 @@ class RecordPictures:
     prompt: str
     conditions: tuple[Picture, ...]
     variants: tuple[Picture, ...]
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def picture_member(members: Members) -> tuple[str, bytes]:
@@ -100,6 +101,7 @@ def _embed_record(record: ChosenRecord, names: Sequence[ConditionName], limit: i
         prompt=first.prompt,
         conditions=tuple(_embed_condition(record.key, name, first.members, limit) for name in names),
         variants=tuple(_embed_sample(sample, limit) for sample in record.samples),
+        attributes=record.attributes,
     )
 
 

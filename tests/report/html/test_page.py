@@ -165,7 +165,7 @@ def test_source_without_metadata(tmp_path: Path) -> None:
     for name in ("counts", "speed", "rejected"):
         assert len(page.section(name).texts("p", "empty")) == 1, name
     assert "split=" not in page.section("loading").text
-    assert page.tables().keys() == {"Shards", "Inputs that determine the bytes"}
+    assert page.tables().keys() == {"Shards", "Inputs that determine the bytes", "Class balance"}
 
 
 def test_equal_builds_give_equal_pages(tmp_path: Path) -> None:
