@@ -19,6 +19,7 @@ import typer
 
 from dentgen.cli import benchmark as benchmark_commands
 from dentgen.cli import compare as compare_commands
+from dentgen.cli import diff as diff_command
 from dentgen.cli import evaluate as evaluate_commands
 from dentgen.cli import export as export_command
 from dentgen.cli import models as model_commands
@@ -392,6 +393,7 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
     typer.echo(f"{len(strays)} files, {sum(file.size for file in strays)} bytes{' removed' if remove else ''}")
 
 
+app.command(rich_help_panel=DATASETS)(diff_command.diff)
 app.command(rich_help_panel=DATASETS)(export_command.export)
 app.command(rich_help_panel=DATASETS)(publish_command.publish)
 

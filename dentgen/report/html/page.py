@@ -80,7 +80,7 @@ def _render(
     if not storage.is_remote(place):  # the page is published; the folders above the build are nobody's business
         place = storage.name_of(storage.absolute(place)) or place
     script = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    return _environment().get_template(_TEMPLATE).render(
+    return page_environment().get_template(_TEMPLATE).render(
         name=storage.name_of(place) or place,
         place=place,
         plan=plan,
@@ -103,9 +103,10 @@ def _render(
     )  # fmt: skip
 
 
-def _environment() -> Environment:
+def page_environment(*folders: Path) -> Environment:
+    """Templates of a page: those of these folders and of this one, escaped and strict."""
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader([*folders, _FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

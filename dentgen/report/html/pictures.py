@@ -144,10 +144,14 @@ def _embed_condition(key: str, name: ConditionName, members: Members, limit: int
 
 
 def _embed_sample(sample: ChosenSample, limit: int) -> Picture:
-    media, content = picture_member(sample.members)
+    return Picture(sample.name, sample.key, sample.prompt, sample_uri(sample.members, limit), is_map=False)
+
+
+def sample_uri(members: Members, limit: int) -> str:
+    """A sample's generated picture as a ``data:`` URI of about ``limit`` bytes or fewer."""
+    media, content = picture_member(members)
     image = Image.open(io.BytesIO(content))
-    uri = _uri(media, content) if _fits(image, content, limit) else _reduced_uri(image, limit)
-    return Picture(sample.name, sample.key, sample.prompt, uri, is_map=False)
+    return _uri(media, content) if _fits(image, content, limit) else _reduced_uri(image, limit)
 
 
 def _fits(image: Image.Image, content: bytes, limit: int) -> bool:

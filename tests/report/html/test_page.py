@@ -17,7 +17,8 @@ from dentgen.report.html.page import write_report
 from dentgen.shards.index import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
-from tests.report.fake_builds import START, fake_build, rejected, with_spec, written
+from tests.report.fake_builds import START, VIEWS, fake_build, rejected, with_spec, written
+from tests.report.html.browser import after, needs_browser
 from tests.report.html.parsed_page import Page
 
 HOSTILE = "<script>alert(1)</script>\"><img src=https://evil.example/x onerror=alert(2)>, teeth'"
@@ -73,6 +74,37 @@ def test_only_the_page_s_own_script_may_run(tmp_path: Path) -> None:
     )
     assert "default-src 'none'" in policy
     assert f"script-src 'sha256-{digest}';" in policy
+
+
+@needs_browser
+def test_chips_filter_counts_and_pictures_in_a_browser(tmp_path: Path) -> None:
+    samples = [written(n, attributes={"view": VIEWS[n % 3], "shade": ("light", "dark")[n % 2]}) for n in range(6)]
+    url = write_report(str(tmp_path / "build"), fake_build(tmp_path / "build", samples))
+    click = """
+      const chip = (text) => [...document.querySelectorAll(".chip")].find((one) => one.textContent.startsWith(text));
+      chip("left").click();
+      chip("right").click();
+      chip("dark").click();
+      document.querySelector('[data-part="columns"]').value = "2";
+      document.querySelector('[data-part="columns"]').dispatchEvent(new Event("change"));
+    """
+    page = after(Path(url).read_text(), click, tmp_path)
+    explorer = next(element for element in page.root.all() if element.attributes.get("id") == "facets")
+    chips = dict(text.rsplit(" ", 1) for text in explorer.texts("button") if text != "Clear")
+    assert chips == {
+        "frontal": "2",
+        "left": "2",
+        "right": "2",
+        "dark": "4",
+        "light": "4",
+        "train": "4",
+        "validation": "0",
+    }
+    assert next(explorer.all("b")).text == "4"
+    hidden = [figure for figure in page.root.all("figure") if "hidden" in figure.attributes]
+    assert len(hidden) == 4, "jaws 1 and 5 are right or left, and dark"
+    assert explorer.texts("th") == ["train", "validation", "frontal", "left", "right"]
+    assert [cell for cell in explorer.texts("td") if cell] == ["0", "0", "2", "0", "2", "0"]
 
 
 def test_numbers_add_up_to_the_index(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""``dentgen diff``: two builds side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from dentgen.cli.progress import announce
+from dentgen.redaction import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dentgen.report.comparison.compare import Comparison
+
+#: Attributes and values that the summary names.
+_MOST: Final = 5
+
+
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="A finished build.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    html: Annotated[Path | None, typer.Option(help="Write the whole comparison as a page.")] = None,
+) -> None:
+    """Compare two builds: settings, samples, attributes, labels, pictures.
+
+    Example: dentgen diff out/demo out/mine --html out/diff.html
+    """
+    announce(f"diff: {first} and {second}")
+    from dentgen.report.comparison.compare import compare_builds
+    from dentgen.report.comparison.page import comparison_page
+
+    comparison = compare_builds(first, second)
+    for line in _summary(comparison):
+        typer.echo(shown(line))
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(comparison_page(comparison), encoding="utf-8")
+        typer.echo(f"look at: {html}")
+
+
+def _summary(comparison: Comparison) -> Iterator[str]:
+    for side in (comparison.first, comparison.second):
+        index = side.summary.index
+        yield f"{side.name}: {index.written} samples in {len(index.shards)} shards, {index.rejected} rejected"
+    yield f"in both: {comparison.common} samples by key, {comparison.equal_shards} shards with the same bytes"
+    yield from (f"setting {line}" for line in comparison.settings)
+    for shared in (*comparison.distributions, *comparison.labels)[: 2 * _MOST]:
+        if shared.distance >= 0.005:  # below half a per cent it would read as 0 %
+            yield f"{shared.title}: {100 * shared.distance:.0f} % apart"

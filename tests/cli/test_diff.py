@@ -1,0 +1,24 @@
+"""``dentgen diff``: a summary in the terminal and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from dentgen.cli.app import app
+from tests.report.fake_builds import fake_build, written
+
+
+def test_differences_are_named(tmp_path: Path) -> None:
+    fake_build(tmp_path / "a", [written(0), written(1)])
+    fake_build(tmp_path / "b", [written(1)], sampling={"steps": 9})
+    page = tmp_path / "pages" / "diff.html"
+    run = CliRunner().invoke(app, ["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--html", str(page)])
+    assert run.exit_code == 0, run.output
+    lines = run.stdout.splitlines()
+    assert lines[0] == "a: 4 samples in 2 shards, 0 rejected"
+    assert "in both: 2 samples by key, 0 shards with the same bytes" in lines
+    assert "setting sampling.steps: 4 -> 9" in lines
+    assert "View: 50 % apart" in lines
+    assert page.read_text().startswith("<!doctype html>")
