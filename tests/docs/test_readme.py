@@ -34,6 +34,7 @@ PRINTS = {
     "status out/demo": "6 of 6 units done",
     "verify out/demo": "80 samples in 6 units: 0 problems",
     "repair out/demo": "0 problems, 0 units regenerated, 0 left",
+    "diff out/demo-preview-4 out/demo": "in both: 16 samples by key",
     "export out/demo": "80 samples written, 0 rejected",
 }
 
