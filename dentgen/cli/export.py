@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from dentgen.cli.progress import announce
+from dentgen.errors import SpecError
 from dentgen.redaction import shown
 
 if TYPE_CHECKING:
     from dentgen.export.run import ExportOutcome
+    from dentgen.export.signing import Signer
 
 FormatName = Literal["coco", "yolo-segment", "yolo-detect", "yolo-semantic", "nnunet", "monai", "voc", "parquet", "csv"]
 
@@ -23,6 +26,10 @@ def export(
     teeth: Annotated[
         Literal["numbers", "one"], typer.Option(help="Classes of yolo-segment and yolo-detect: FDI numbers, or one.")
     ] = "numbers",
+    sign: Annotated[
+        Path | None, typer.Option(metavar="CERT.pem", help="Sign the copies of a build's pictures (C2PA); needs --key.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="Private key of the certificate.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
 ) -> None:
     """Write a build or a condition set in the layout that a trainer reads.
@@ -38,13 +45,29 @@ def export(
     from dentgen.export.run import Export
     from dentgen.export.run import export as write
 
-    task = Export(source, destination, layout, masks, teeth)
+    task = Export(source, destination, layout, masks, teeth, _signer(sign, key))
     outcome = write(task, workers, lambda shards: tqdm(shards, unit="shard", desc="exporting"))
     for rejection in outcome.rejected:
         typer.echo(shown(f"{rejection.key}: {rejection.reason}"), err=True)
     typer.echo(_summary(outcome))
     if outcome.rejected:
         raise typer.Exit(1)
+
+
+def _signer(certificates: Path | None, key: Path | None) -> Signer | None:
+    """Who signs.
+
+    Raises:
+        SpecError: If one of the two files is missing.
+    """
+    from dentgen.export.signing import Signer
+
+    if certificates is None and key is None:
+        return None
+    if certificates is None or key is None:
+        given, other = ("--sign", "--key") if key is None else ("--key", "--sign")
+        raise SpecError(key=given, found=f"no {other}", expected="a certificate and its key")
+    return Signer(str(certificates), str(key))
 
 
 def _summary(outcome: ExportOutcome) -> str:

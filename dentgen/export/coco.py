@@ -19,6 +19,7 @@ from dentgen.export.instances import Instance, categories, instances_of, lesion_
 from dentgen.export.layout import Entries, Entry, Loss, entry_of, put_picture, splits_of
 from dentgen.export.outlines import edge_polygons, iou
 from dentgen.export.source import ExportSample
+from dentgen.records import ImageFormat
 
 Masks = Literal["rle", "polygon"]
 
@@ -33,6 +34,7 @@ class CocoFormat:
 
     masks: Masks = "rle"
     splits: frozenset[str] | None = None
+    extension: ImageFormat | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and collect their annotations."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
+
+import numpy as np
+from PIL import Image
 
 from dentgen import storage
 from dentgen.export.source import NO_SPLIT, ExportSample
+from dentgen.records import PILLOW_FORMAT, ImageFormat
+from dentgen.shards.tar import png_bytes
 
 #: One sample's part of the files that describe a whole set; JSON.
 Entry = dict[str, Any]
@@ -22,6 +28,11 @@ class ExportFormat(Protocol):
     @property
     def splits(self) -> frozenset[str] | None:
         """Splits that it has a place for; None for any."""
+        ...
+
+    @property
+    def extension(self) -> ImageFormat | None:
+        """File extension that its pictures must have; None for any. The samples that it gets have it already."""
         ...
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
@@ -61,6 +72,18 @@ class Loss:
 def flat_name(key: str) -> str:
     """Name of a key's files, without an extension: a key may contain slashes, which would be folders."""
     return key.replace("/", "__")
+
+
+def with_extension(sample: ExportSample, extension: ImageFormat | None) -> ExportSample:
+    """The sample with its picture encoded anew, unless it has that extension already; JPEG of quality 95."""
+    if extension is None or sample.extension == extension:
+        return sample
+    picture, buffer = Image.open(io.BytesIO(sample.picture)).convert("RGB"), io.BytesIO()
+    if extension == "png":
+        buffer.write(png_bytes(np.asarray(picture)))
+    else:
+        picture.save(buffer, PILLOW_FORMAT[extension], quality=95, subsampling=0)
+    return replace(sample, picture=buffer.getvalue(), extension=extension)
 
 
 def put_picture(destination: str, folder: str, sample: ExportSample) -> str:

@@ -9,17 +9,20 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Final, Literal, get_args
 
 from dentgen import storage
 from dentgen.conditions.readers.twins import folded_name
+from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError, ConditionError, SpecError
-from dentgen.export.layout import Entry, ExportFormat, flat_name
-from dentgen.export.source import ExportSample, ExportUnit, Rejection, open_source, read_unit
+from dentgen.export.layout import Entry, ExportFormat, flat_name, with_extension
+from dentgen.export.signing import Signer
+from dentgen.export.source import ExportSample, ExportSource, ExportUnit, Rejection, open_source, read_unit
 from dentgen.parallel.processes import map_processes
+from dentgen.records import MEDIA_TYPE
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes
 from dentgen.storage.overlap import require_apart
@@ -29,6 +32,8 @@ FORMATS: Final[tuple[FormatName, ...]] = get_args(FormatName)
 #: Folder of the destination that holds the state of an export.
 STATE: Final = ".dentgen-export"
 _PARAMETERS: Final = "export.json"
+#: Layouts whose pictures are not signed: what reads them makes arrays or tables of them.
+_UNSIGNED: Final = frozenset({"nnunet", "csv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Export:
         format: Layout.
         masks: Masks of ``coco``.
         teeth: Classes of the ``yolo`` layouts with instances.
+        signer: Who signs the copies of the pictures; None leaves them as they are.
     """
 
     source: str
@@ -48,6 +54,7 @@ class Export:
     format: FormatName
     masks: Literal["rle", "polygon"] = "rle"
     teeth: Literal["numbers", "one"] = "numbers"
+    signer: Signer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +96,18 @@ def export(task: Export, workers: int | None = None, progress: Any = iter) -> Ex
         Counts and losses of the whole export, what earlier runs wrote included.
 
     Raises:
-        SpecError: If the destination holds something else, overlaps with the source, two keys share a file name, or a
-            library is not installed.
+        SpecError: If the destination holds something else, overlaps with the source, two keys share a file name, a
+            library is not installed, or what is asked for cannot be signed.
         ConditionError, BuildError: If the source is no set of samples.
         StorageError: If something cannot be read or written.
     """
     require_apart("destination", task.destination, "source", task.source)
     layout = _installed(task)
     source = open_source(task.source)
+    parameters = _parameters(task, source)
     state = storage.join(task.destination, STATE)
     _require_own(task.destination, state)
-    claim_parameters(state, _PARAMETERS, _parameters(task, source.digest))
+    claim_parameters(state, _PARAMETERS, parameters)
     present = set(storage.list_names(state))
     missing = [unit for unit in source.units if f"{unit.name}.json" not in present]
     done = map_processes(partial(_export_unit, task), missing, workers)
@@ -145,11 +153,31 @@ def _semantic_format(name: FormatName) -> ExportFormat:
             return YoloSemanticFormat()
 
 
-def _parameters(task: Export, digest: str) -> dict[str, Any]:
-    """What decides an export's files; options of other formats do not."""
+def _parameters(task: Export, source: ExportSource) -> dict[str, Any]:
+    """What decides an export's files; options of other formats do not.
+
+    Raises:
+        SpecError: If the pictures are to be signed and cannot be.
+    """
     masks = {"masks": task.masks} if task.format == "coco" else {}
     teeth = {"teeth": task.teeth} if task.format in {"yolo-segment", "yolo-detect"} else {}
-    return {"format": task.format, **masks, **teeth, "source_digest": digest}
+    signed = {"certificate_sha256": _checked(task.signer, task, source)} if task.signer else {}
+    return {"format": task.format, **masks, **teeth, **signed, "source_digest": source.digest}
+
+
+def _checked(signer: Signer, task: Export, source: ExportSource) -> str:
+    """The sha256 of the signer's certificate, once all is known to be fit for signing.
+
+    Raises:
+        SpecError: If it is not.
+    """
+    if task.format in _UNSIGNED:
+        expected = f"one of {', '.join(name for name in FORMATS if name not in _UNSIGNED)}"
+        raise SpecError(key="--sign", found=f"the format {task.format}", expected=expected)
+    if not all(isinstance(unit.shard, ShardEntry) for unit in source.units):
+        expected = "a finished build: nothing proves where other pictures come from"
+        raise SpecError(file=source.place, key="--sign", found="condition records", expected=expected)
+    return signer.checked()
 
 
 def _installed(task: Export) -> ExportFormat:
@@ -188,7 +216,7 @@ def _export_unit(task: Export, unit: ExportUnit) -> Rejection | None:
             if refused is not None:
                 rejected.append(asdict(refused))
             elif isinstance(sample, ExportSample):
-                yield sample
+                yield _signed(with_extension(sample, layout.extension), task.signer)
 
     try:
         entries = layout.write(task.destination, unit.name, accepted())
@@ -197,6 +225,13 @@ def _export_unit(task: Export, unit: ExportUnit) -> Rejection | None:
     content = json_bytes({"entries": entries, "rejected": rejected})
     storage.overwrite(storage.join(task.destination, STATE, f"{unit.name}.json"), content)
     return None
+
+
+def _signed(sample: ExportSample, signer: Signer | None) -> ExportSample:
+    """The sample as it is written: signed last, because nothing may change its bytes afterwards."""
+    if signer is None:
+        return sample
+    return replace(sample, picture=signer.signed(sample.picture, MEDIA_TYPE[sample.extension], sample))
 
 
 def _misplaced(sample: ExportSample, splits: frozenset[str] | None) -> Rejection | None:

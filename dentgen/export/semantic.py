@@ -16,6 +16,7 @@ from dentgen import storage
 from dentgen.conditions.labels import IGNORE, SEG_CLASSES, SEG_PALETTE
 from dentgen.export.layout import USUAL_SPLITS, Entries, Entry, entry_of, flat_name, put_picture, splits_of
 from dentgen.export.source import NO_SPLIT, ExportSample
+from dentgen.records import ImageFormat
 from dentgen.seeding import derive_seed
 from dentgen.shards.tar import json_bytes, png_bytes
 
@@ -39,6 +40,7 @@ class NnUnetFormat:
     """``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs``, ``dataset.json``, ``splits_final.json`` of nnU-Net v2."""
 
     splits: frozenset[str] | None = USUAL_SPLITS
+    extension: ImageFormat | None = "png"
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write RGB pictures and consecutive labels."""
@@ -64,7 +66,7 @@ class NnUnetFormat:
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
         case, part = flat_name(sample.key), "Ts" if sample.split == "test" else "Tr"
         picture = storage.join(destination, f"images{part}", f"{case}_0000.png")
-        storage.overwrite(picture, _png_of(sample))
+        storage.overwrite(picture, sample.picture)
         storage.overwrite(
             storage.join(destination, f"labels{part}", f"{case}.png"), png_bytes(_TO_CONSECUTIVE[sample.seg])
         )
@@ -76,6 +78,7 @@ class MonaiFormat:
     """``images/``, ``labels/``, ``teeth/``, ``lesions/`` and a datalist with folds that never divide a group."""
 
     splits: frozenset[str] | None = USUAL_SPLITS
+    extension: ImageFormat | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures, class maps and FDI maps."""
@@ -111,6 +114,7 @@ class VocFormat:
     """
 
     splits: frozenset[str] | None = None
+    extension: ImageFormat | None = "jpg"
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and palette images of classes, and of teeth by FDI number."""
@@ -132,28 +136,12 @@ class VocFormat:
             ("SegmentationClass", sample.seg, _CLASS_PALETTE), ("SegmentationObject", sample.fdi, _OBJECT_PALETTE),
         ):  # fmt: skip
             storage.overwrite(storage.join(destination, folder, name), _palette_png(values, palette))
-        file = f"{flat_name(sample.key)}.jpg"
-        storage.overwrite(storage.join(destination, "JPEGImages", file), _jpeg_of(sample))
-        return entry_of(sample, file)
+        return entry_of(sample, put_picture(destination, "JPEGImages", sample))
 
 
 def _fold(training: list[Entry], held_out: list[bool]) -> dict[str, list[str]]:
     cases = [(entry["case"], out) for entry, out in zip(training, held_out, strict=True)]
     return {"train": [case for case, out in cases if not out], "val": [case for case, out in cases if out]}
-
-
-def _png_of(sample: ExportSample) -> bytes:
-    if sample.extension == "png":
-        return sample.picture
-    return png_bytes(np.asarray(Image.open(io.BytesIO(sample.picture)).convert("RGB")))
-
-
-def _jpeg_of(sample: ExportSample) -> bytes:
-    if sample.extension == "jpg":
-        return sample.picture
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(sample.picture)).convert("RGB").save(buffer, "JPEG", quality=95, subsampling=0)
-    return buffer.getvalue()
 
 
 def _palette_png(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:

@@ -22,7 +22,7 @@ from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import ShardEntry
 from dentgen.errors import ConditionError
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, IMAGE_FORMATS
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, IMAGE_FORMATS, ImageFormat
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
@@ -33,6 +33,11 @@ _LabelMap = NDArray[np.uint8]
 NO_SPLIT: Final = "train"
 _USUAL_SPLITS: Final = {"": NO_SPLIT, "train": "train", "training": "train", "val": "validation", "valid": "validation",
                         "dev": "validation", "validation": "validation", "test": "test", "testing": "test"}  # fmt: skip
+#: What of ``KEY.json`` says where a generated picture comes from and what binds its users.
+ORIGIN: Final = (
+    "digital_source_type", "source_key", "spec_digest", "bundle_digest", "source_license", "bundle_licenses",
+    "use_restrictions",
+)  # fmt: skip
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
@@ -53,6 +58,7 @@ class ExportSample:
         attributes: View, light and so on.
         license: Licence of the source, "" if unknown.
         synthetic: Whether the picture was generated.
+        origin: How a build made the picture, as far as its metadata say, by the names of ``ORIGIN``.
     """
 
     key: str
@@ -60,13 +66,14 @@ class ExportSample:
     split: str
     prompt: str
     picture: bytes
-    extension: str
+    extension: ImageFormat
     seg: _LabelMap
     fdi: _LabelMap
     lesion: _LabelMap | None
     attributes: dict[str, str] = field(default_factory=dict)
     license: str = ""
     synthetic: bool = True
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -171,6 +178,7 @@ def _generated(key: str, members: Members) -> ExportSample:
         attributes=dict(metadata["attributes"]),
         license=metadata["source_license"],
         synthetic=metadata["synthetic"],
+        origin={name: metadata[name] for name in ORIGIN if metadata.get(name)},
     )
 
 

@@ -21,7 +21,7 @@ from dentgen import storage
 from dentgen.conditions.labels import SEG_CLASSES
 from dentgen.export.layout import Entries, Entry, entry_of, flat_name, put_picture, splits_of
 from dentgen.export.source import ExportSample
-from dentgen.records import ATTRIBUTES
+from dentgen.records import ATTRIBUTES, ImageFormat
 from dentgen.shards.tar import png_bytes
 
 _IMAGE: Final = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -41,6 +41,7 @@ class ParquetFormat:
     """``data/SPLIT/UNIT.parquet``; ``datasets.load_dataset(FOLDER)`` reads it with pictures."""
 
     splits: frozenset[str] | None = None
+    extension: ImageFormat | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write one file for every split of the shard."""
@@ -96,6 +97,7 @@ class CsvFormat:
     """``images/SPLIT/KEY.EXT``, ``masks/``, ``teeth/``, ``lesions/`` and one row a sample in ``samples.csv``."""
 
     splits: frozenset[str] | None = None
+    extension: ImageFormat | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures, class maps and FDI maps."""

@@ -16,6 +16,7 @@ from dentgen.export.layout import USUAL_SPLITS, Entries, Entry, Loss, entry_of, 
 from dentgen.export.outlines import outline_of
 from dentgen.export.source import ExportSample
 from dentgen.export.yolo_semantic import put_yaml
+from dentgen.records import ImageFormat
 
 Task = Literal["segment", "detect"]
 Teeth = Literal["numbers", "one"]
@@ -34,6 +35,7 @@ class YoloFormat:
     task: Task
     teeth: Teeth = "numbers"
     splits: frozenset[str] | None = USUAL_SPLITS
+    extension: ImageFormat | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and their lines."""

@@ -12,6 +12,7 @@ from dentgen import storage
 from dentgen.conditions.labels import IGNORE, SEG_CLASSES
 from dentgen.export.layout import USUAL_SPLITS, Entries, Entry, entry_of, flat_name, put_picture, splits_of
 from dentgen.export.source import ExportSample
+from dentgen.records import ImageFormat
 from dentgen.shards.tar import png_bytes
 
 #: Splits by the names that the loader has for them.
@@ -23,6 +24,7 @@ class YoloSemanticFormat:
     """``images/SPLIT/KEY.EXT`` and ``masks/SPLIT/KEY.png`` with the classes as they are, 255 to ignore."""
 
     splits: frozenset[str] | None = USUAL_SPLITS
+    extension: ImageFormat | None = None
 
     def write(self, destination: str, unit: str, samples: Iterable[ExportSample]) -> list[Entry]:
         """Write pictures and class maps."""

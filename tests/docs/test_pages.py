@@ -25,7 +25,13 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
 
 #: Programs of others that pages call.
-_FOREIGN = ("source .venv/bin/activate", "python3 -m venv ", "python3 -m pip install ", ".venv/bin/pip install ")
+_FOREIGN = (
+    "source .venv/bin/activate",
+    "python3 -m venv ",
+    "python3 -m pip install ",
+    ".venv/bin/pip install ",
+    "openssl ",
+)
 
 
 @every_page

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dentgen.errors import StorageError
-from dentgen.export.source import ExportSample, Rejection, open_source, read_unit
+from dentgen.export.source import ORIGIN, ExportSample, Rejection, open_source, read_unit
 from dentgen.shards.reader import read_samples
 from tests.export.hard_sets import write_hard_set
 from tests.report.fake_builds import fake_build, written
@@ -27,6 +28,8 @@ def test_a_build_gives_its_committed_bytes(tmp_path: Path) -> None:
         assert (sample.split, sample.group) == (("validation" if "jaw-000" in sample.key else "train"), "patient-0")
         assert set(np.unique(sample.fdi)) == {0, 11, 21, 36}
         assert sample.lesion is None
+        assert sample.origin == {name: json.loads(expected[sample.key]["json"])[name] for name in sample.origin}
+        assert set(ORIGIN) - set(sample.origin) == {"bundle_licenses", "use_restrictions"}, "the build has none"
 
 
 def test_a_damaged_record_is_rejected_with_its_file(tmp_path: Path) -> None:
