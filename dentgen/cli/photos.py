@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -24,9 +25,12 @@ def photos(
         PhotoFormat | None, typer.Option("--format", help="Annotation format; default: told by the files.")
     ] = None,
     license_: Annotated[str, typer.Option("--license", help="Licence of the photographs.")] = "",
-    names: Annotated[
-        Literal["keep", "digest"], typer.Option(help="Keep the names of pictures, or replace them by digests.")
-    ] = "keep",
+    name_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Replace names of pictures and patients by digests with the secret in this file, or a new one."
+        ),
+    ] = None,
     edge: Annotated[int | None, typer.Option(min=16, max=10_000, help="Longer edge of the records, pixels.")] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Records per shard.")] = 100,
 ) -> None:
@@ -44,9 +48,11 @@ def photos(
         raise typer.BadParameter("OUT and --meanings are needed; --inspect drafts the file of meanings")
     announce(f"photos: {source} into {out}")
     from dentgen.ingest.photos.meaning import read_meanings
+    from dentgen.ingest.photos.names import read_name_key
     from dentgen.ingest.photos.run import PhotoSet, write_photos
 
-    task = PhotoSet(source, out, read_meanings(meanings), format_, license_, names, edge, shard_size)
+    secret = None if name_key is None else read_name_key(name_key)
+    task = PhotoSet(source, out, read_meanings(meanings), format_, license_, secret, edge, shard_size)
     outcome = write_photos(task)
     for refusal in outcome.refused:
         typer.echo(shown(f"{refusal.name}: {refusal.reason}"), err=True)

@@ -31,6 +31,9 @@ _FOREIGN = (
     "python3 -m pip install ",
     ".venv/bin/pip install ",
     "openssl ",
+    "pip install nnunetv2",
+    "export nnUNet_raw=",
+    "nnUNetv2_",
 )
 
 

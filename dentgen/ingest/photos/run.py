@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
 from dentgen import storage
-from dentgen.conditions.decode import valid_key
 from dentgen.conditions.splits import drawn_split
 from dentgen.errors import ConditionError, DentgenError
 from dentgen.ingest.photos.annotations import AnnotatedPhoto, Refusal
 from dentgen.ingest.photos.formats import PhotoFormat, read_annotations
 from dentgen.ingest.photos.maps import LIGHTING_METHOD, estimated_lighting, label_maps
 from dentgen.ingest.photos.meaning import Meanings
+from dentgen.ingest.photos.names import shown_key
 from dentgen.ingest.photos.picture import Picture, read_picture
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
 
 PARAMETERS: Final = "photos.json"
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9/_-]+")
 
-Names = Literal["keep", "digest"]
 _Record = tuple[str, dict[str, bytes]]
 
 
@@ -43,7 +40,7 @@ class PhotoSet:
         meanings: What the labels mean.
         format: Annotation format; None tells it by the files.
         license: Licence of the photographs, which travels with every sample.
-        names: Keep the names of pictures and patients, or replace them by digests.
+        name_key: Secret of the digests that replace the names of pictures and patients; None keeps the names.
         edge: Longer edge of the records, pixels; larger photographs are reduced. None keeps them.
         shard_size: Records per shard.
     """
@@ -53,7 +50,7 @@ class PhotoSet:
     meanings: Meanings
     format: PhotoFormat | None = None
     license: str = ""
-    names: Names = "keep"
+    name_key: bytes | None = field(default=None, repr=False)
     edge: int | None = None
     shard_size: int = 100
 
@@ -113,9 +110,10 @@ def labels_of(source: str, photo_format: PhotoFormat | None = None) -> tuple[Cou
 
 
 def _parameters(photos: PhotoSet) -> dict[str, Any]:
+    names = "keep" if photos.name_key is None else hashlib.sha256(photos.name_key).hexdigest()
     return {
         "meanings": photos.meanings.model_dump(), "format": photos.format or "auto", "license": photos.license,
-        "names": photos.names, "edge": photos.edge or 0, "shard_size": photos.shard_size, "light": LIGHTING_METHOD,
+        "names": names, "edge": photos.edge or 0, "shard_size": photos.shard_size, "light": LIGHTING_METHOD,
         "source_digest": _digest_of(photos.source),
     }  # fmt: skip
 
@@ -166,19 +164,11 @@ def _record(photos: PhotoSet, photo: AnnotatedPhoto, splits: dict[str, str], out
     if splits.setdefault(group, split) != split and group not in outcome.shared_groups:
         outcome.shared_groups.append(group)
     metadata = {
-        "group": _named(group, photos.names), "split": split, "prompt": "a photo of teeth", "license": photos.license,
-        "source": "annotated photograph", "synthetic": False, "light_method": LIGHTING_METHOD,
+        "group": shown_key(group, photos.name_key), "split": split, "prompt": "a photo of teeth",
+        "license": photos.license, "source": "annotated photograph", "synthetic": False,
+        "light_method": LIGHTING_METHOD,
     }  # fmt: skip
-    return _named(photo.name, photos.names), {**members, "json": json_bytes(metadata)}
-
-
-def _named(name: str, names: Names) -> str:
-    """Key of a name, or a digest that does not tell it."""
-    if names == "digest":
-        return f"photo-{hashlib.sha256(name.encode()).hexdigest()[:20]}"
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    key = name if not _UNFIT.search(name) else f"{_UNFIT.sub('_', name)[:50].strip('/_') or 'photo'}-{digest[:8]}"
-    return key if valid_key(key) else f"photo-{digest[:20]}"
+    return shown_key(photo.name, photos.name_key), {**members, "json": json_bytes(metadata)}
 
 
 def _size(width: int, height: int, edge: int | None) -> tuple[int, int]:

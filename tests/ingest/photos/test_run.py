@@ -88,12 +88,16 @@ def test_a_label_without_a_meaning_refuses_its_photographs(tmp_path: Path) -> No
 def test_names_can_be_replaced_by_digests(tmp_path: Path) -> None:
     write_supervisely(tmp_path / "set")
     meanings = Meanings(labels=MEANINGS, group="p[0-4]|p")
-    records, _ = converted(tmp_path / "set", tmp_path / "out", meanings=meanings, names="digest", license="CC0-1.0")
+    records, _ = converted(tmp_path / "set", tmp_path / "out", meanings=meanings, name_key=b"k" * 32, license="CC0-1.0")
     assert all(key.startswith("photo-") and len(key) == 26 for key in records)
     assert len({record.group for record in records.values()}) == 6
     told = [raw.members["json"].decode() for shard in list_shards(str(tmp_path / "out")) for raw in read_records(shard)]
     assert not [text for text in told if re.search(r"\bp\d?\b", text)]
     assert {record.license for record in records.values()} == {"CC0-1.0"}
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"k" * 32 not in stored
+    with pytest.raises(SpecError):  # names of two secrets must not be mixed
+        converted(tmp_path / "set", tmp_path / "out", meanings=meanings, name_key=b"l" * 32, license="CC0-1.0")
 
 
 @pytest.mark.parametrize("annotated", ["as seen", "as stored"])
