@@ -83,6 +83,7 @@ def _summary(outcome: ExportOutcome) -> str:
     if outcome.ignored:
         lost.append(f"{outcome.ignored} pixels without annotation count as background")
     counts = f"{outcome.written} samples written, {len(outcome.rejected)} rejected"
+    counts += "".join(f"; {name} {samples}" for name, samples in outcome.splits.items())
     notes = [f"{outcome.left_out} samples had been rejected by the build"] if outcome.left_out else []
     if outcome.shared_groups:
         notes.append(f"{outcome.shared_groups} groups are in several splits")

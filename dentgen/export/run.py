@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -63,6 +63,7 @@ class ExportOutcome:
 
     Attributes:
         written: Samples in the destination.
+        splits: Samples of every split.
         rejected: Records and shards that could not be exported, with reasons; a shard is tried again by the next run.
         left_out: Samples that the build itself had rejected.
         shared_groups: Patients with samples in several splits.
@@ -73,6 +74,7 @@ class ExportOutcome:
     """
 
     written: int
+    splits: Mapping[str, int]
     rejected: tuple[Rejection, ...]
     left_out: int
     shared_groups: int
@@ -267,7 +269,7 @@ def _require_distinct_names(state: str, units: list[str]) -> None:
 
 def _outcome(state: str, units: list[str], failed: list[Rejection], left_out: int) -> ExportOutcome:
     """Add everything up."""
-    counts: Counter[str] = Counter()
+    counts, splits = Counter[str](), Counter[str]()
     total, worst = 0.0, 1.0
     rejected = [Rejection(**each) for unit in units for each in _state_of(state, unit)["rejected"]]
     groups: dict[str, str] = {}
@@ -276,11 +278,13 @@ def _outcome(state: str, units: list[str], failed: list[Rejection], left_out: in
         ious = entry["loss"]["ious"]
         counts.update({name: entry["loss"][name] for name in ("holes", "split", "ignored", "unnumbered")})
         counts.update(written=1, masks=len(ious))
+        splits[entry["split"]] += 1
         total, worst = total + sum(ious), min([worst, *ious])
         if groups.setdefault(entry["group"], entry["split"]) != entry["split"]:
             shared.add(entry["group"])
     return ExportOutcome(
-        written=counts["written"], rejected=(*failed, *rejected), left_out=left_out, shared_groups=len(shared),
+        written=counts["written"], splits=dict(sorted(splits.items())), rejected=(*failed, *rejected),
+        left_out=left_out, shared_groups=len(shared),
         holes=counts["holes"], split=counts["split"], ignored=counts["ignored"], unnumbered=counts["unnumbered"],
         mean_iou=total / counts["masks"] if counts["masks"] else 1.0, worst_iou=worst,
     )  # fmt: skip

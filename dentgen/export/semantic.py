@@ -30,9 +30,17 @@ _CLASS_PALETTE[IGNORE] = (224, 224, 192)
 _OBJECT_PALETTE: Final = np.array([[(37 * n) % 256, (91 * n) % 256, (151 * n) % 256] for n in range(256)], np.uint8)
 
 
-def fold_of(group: str) -> int:
-    """Fold of a patient, by a hash of its name."""
-    return derive_seed("fold", group) % _FOLDS
+def group_folds(groups: Iterable[str]) -> dict[str, int]:
+    """Fold, 0 to 4, of every group.
+
+    It follows from the group's name, so that a growing set keeps it. Where a fold would stay empty, because there are
+    few groups, they take turns.
+    """
+    seeds = {group: derive_seed("fold", group) for group in groups}
+    folds = {group: seed % _FOLDS for group, seed in seeds.items()}
+    if len(set(folds.values())) == _FOLDS:
+        return folds
+    return {group: number % _FOLDS for number, group in enumerate(sorted(seeds, key=lambda group: seeds[group]))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,10 @@ class NnUnetFormat:
         return [self._entry(destination, sample) for sample in samples]
 
     def finish(self, destination: str, entries: Entries) -> None:
-        """Write ``dataset.json``, and five folds that never divide a group, to be copied to the preprocessed data.
+        """Write ``dataset.json``, and up to five folds that never divide a group.
 
-        The first fold is the given validation split, if there is one.
+        The first fold is the given validation split, if there is one. Folds without cases to train or to validate on,
+        which nnU-Net fails on, are left out; a set of one group has none, and nnU-Net then draws its own.
         """
         labels = {SEG_CLASSES[value]: place for value, place in _CONSECUTIVE.items()}
         training = [entry for entry in entries() if entry["split"] != "test"]
@@ -58,10 +67,8 @@ class NnUnetFormat:
             "file_ending": ".png", "overwrite_image_reader_writer": "NaturalImage2DIO", "name": "dentgen",
         }  # fmt: skip
         storage.overwrite(storage.join(destination, "dataset.json"), _ordered(dataset))
-        folds = [_fold(training, [fold_of(entry["group"]) == number for entry in training]) for number in range(_FOLDS)]
-        given = [entry["split"] != NO_SPLIT for entry in training]
-        folds = [_fold(training, given), *folds[1:]] if any(given) else folds
-        storage.overwrite(storage.join(destination, "splits_final.json"), json_bytes(folds))
+        if folds := _folds(training):
+            storage.overwrite(storage.join(destination, "splits_final.json"), json_bytes(folds))
 
     def _entry(self, destination: str, sample: ExportSample) -> Entry:
         case, part = flat_name(sample.key), "Ts" if sample.split == "test" else "Tr"
@@ -87,9 +94,10 @@ class MonaiFormat:
     def finish(self, destination: str, entries: Entries) -> None:
         """Write ``dataset.json``."""
         lists: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "test": []}
+        folds = group_folds({entry["group"] for entry in entries() if entry["split"] == NO_SPLIT})
         for entry in entries():
             name = entry["split"] if entry["split"] in {"validation", "test"} else "training"
-            fold = {"fold": fold_of(entry["group"])} if name == "training" else {}
+            fold = {"fold": folds[entry["group"]]} if name == "training" else {}
             lists[name].append({"image": f"images/{entry['file']}", **entry["maps"], **fold})
         labels = {str(value): name for value, name in SEG_CLASSES.items()}
         content: dict[str, Any] = {"name": "dentgen", "labels": labels, "ignore_index": IGNORE}
@@ -137,6 +145,15 @@ class VocFormat:
         ):  # fmt: skip
             storage.overwrite(storage.join(destination, folder, name), _palette_png(values, palette))
         return entry_of(sample, put_picture(destination, "JPEGImages", sample))
+
+
+def _folds(training: list[Entry]) -> list[dict[str, list[str]]]:
+    """Folds with cases on both sides; the first is the given validation split, if that is one."""
+    of_group = group_folds({entry["group"] for entry in training})
+    drawn = [_fold(training, [of_group[entry["group"]] == number for entry in training]) for number in range(_FOLDS)]
+    usable = [fold for fold in drawn if fold["train"] and fold["val"]]
+    given = _fold(training, [entry["split"] != NO_SPLIT for entry in training])
+    return [given, *usable[1:]] if given["train"] and given["val"] else usable
 
 
 def _fold(training: list[Entry], held_out: list[bool]) -> dict[str, list[str]]:

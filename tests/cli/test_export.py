@@ -24,7 +24,7 @@ def test_losses_are_said_and_damage_exits_1(tmp_path: Path) -> None:
     arguments = ["export", str(tmp_path / "set"), "yolo-segment", str(tmp_path / "out"), "--workers", "1"]
     run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 1
-    assert "5 samples written, 1 rejected" in run.stdout
+    assert "5 samples written, 1 rejected; test 1; train 3; validation 1" in run.stdout
     assert "torn: " in run.stderr
     for word in ("IoU", "holes", "several parts", "without annotation", "without a number"):
         assert word in run.stdout, word

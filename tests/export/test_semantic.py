@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dentgen.conditions.labels import SEG_CLASSES
 from dentgen.export.run import Export, export
+from dentgen.export.semantic import group_folds
 from dentgen.shards.tar import png_bytes
 from tests.conftest import write_tar
 from tests.export.hard_sets import SPLITS, exported, photo_of
@@ -33,10 +35,48 @@ def test_nnunet_has_consecutive_labels_with_ignore_last(tmp_path: Path) -> None:
         assert (picture == photo_of(number)).all()
     given, *drawn = json.loads((out / "splits_final.json").read_text())
     assert given == {"train": ["jaw-0", "jaw-1", "jaw-4"], "val": ["jaw-2"]}
-    assert len(drawn) == 4
+    assert drawn, "two patients beside the given split"
     for fold in drawn:
+        assert fold["train"]
+        assert fold["val"]
         assert sorted(fold["train"] + fold["val"]) == ["jaw-0", "jaw-1", "jaw-2", "jaw-4"]
         assert ("jaw-0" in fold["val"]) == ("jaw-1" in fold["val"]), "one patient"
+
+
+def fold_names(tmp_path: Path, splits: dict[str, str]) -> list[dict[str, list[str]]]:
+    """Folds of nnU-Net for patients with these splits; none if there is no such file."""
+    records = {
+        patient: {
+            "seg.png": png_bytes(np.ones((8, 8), np.uint8)), "photo.png": png_bytes(np.ones((8, 8, 3), np.uint8)),
+            "json": json.dumps({"group": patient, "split": split}).encode(),
+        }
+        for patient, split in splits.items()
+    }  # fmt: skip
+    write_tar(tmp_path / "set" / "a.tar", records)
+    export(Export(str(tmp_path / "set"), str(tmp_path / "out"), "nnunet"), workers=1)
+    file = tmp_path / "out" / "splits_final.json"
+    folds: list[dict[str, list[str]]] = json.loads(file.read_text()) if file.exists() else []
+    return folds
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_given_split_of_one_side_is_no_fold_and_patients_take_turns(split: str, tmp_path: Path) -> None:
+    folds = fold_names(tmp_path, {"p1": split, "p2": split, "p3": split})
+    assert sorted(fold["val"] for fold in folds) == [["p1"], ["p2"], ["p3"]]
+    assert all(sorted(fold["train"] + fold["val"]) == ["p1", "p2", "p3"] for fold in folds)
+
+
+def test_a_single_patient_cannot_be_divided(tmp_path: Path) -> None:
+    assert fold_names(tmp_path, {"p1": "train"}) == []
+
+
+def test_folds_follow_from_names_unless_one_would_be_empty() -> None:
+    many = {f"patient-{number}" for number in range(200)}
+    folds = group_folds(many)
+    assert set(folds.values()) == set(range(5))
+    assert {group: group_folds(many | {"another"})[group] for group in many} == folds, "a growing set keeps them"
+    few = group_folds({"a", "b", "c"})
+    assert sorted(few.values()) == [0, 1, 2]
 
 
 def test_monai_lists_every_file_and_folds_never_divide_a_group(tmp_path: Path) -> None:
