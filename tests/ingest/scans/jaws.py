@@ -23,6 +23,13 @@ def cast(view: View = "frontal", dentition: Dentition = "permanent") -> tuple[Pa
     return tuple(build_patient(7, group, dentition).cast_parts(view))
 
 
+def jaws() -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Parts of the upper and of the lower jaw of a cast, in bite."""
+    parts = cast()
+    first = next(place for place, part in enumerate(parts) if part.fdi // 10 in (3, 4))
+    return parts[:first], parts[first:]
+
+
 def motion(seed: int) -> tuple[Points, Points]:
     """A random rotation (3, 3) and shift (3,)."""
     rng = np.random.default_rng(seed)
