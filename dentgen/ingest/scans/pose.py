@@ -55,7 +55,8 @@ def find_pose(place: str, mesh: ScanMesh) -> Pose:
             out of order, or gum on the biting side, as after mirroring.
     """
     if mesh.labels is None:
-        raise ConditionError(place, "no labels", "FDI numbers of the teeth, from which left, up and front are told")
+        expected = "FDI numbers of the teeth, from which left, up and front are told"
+        raise ConditionError(place, "no labels", expected, advice="say --axes LEFT,UP,FRONT to render it without them")
     teeth = _centres(mesh)
     if len(teeth) < _FEWEST_TEETH:
         raise ConditionError(place, f"{len(teeth)} teeth", f"at least {_FEWEST_TEETH}")

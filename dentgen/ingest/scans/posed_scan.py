@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dentgen import storage
+from dentgen.errors import ConditionError
 from dentgen.ingest.scans.mesh_file import ScanMesh, read_mesh
+from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFile, ScanFiles
 from dentgen.ingest.scans.pose import Pose, find_pose
 
@@ -19,13 +21,26 @@ class PosedScan:
     pose: Pose
 
 
-def read_scan(file: ScanFile) -> PosedScan:
+def read_scan(file: ScanFile, orientation: Orientation | None = None) -> PosedScan:
     """Read a scan and find its pose.
+
+    Args:
+        file: The scan.
+        orientation: How it lies if its teeth have no labels; None refuses such scans.
 
     Raises:
         ConditionError: If a file is damaged, or the scan has no pose.
         SpecError: If the library that reads it is not installed.
         StorageError: If a file cannot be read.
     """
+    place = storage.without_secrets(file.mesh)
     mesh = read_mesh(file.mesh, file.labels)
-    return PosedScan(ScanFiles((file,)), mesh, find_pose(storage.without_secrets(file.mesh), mesh))
+    if mesh.labels is None and orientation is not None:
+        jaw = file.jaw or orientation.jaw
+        if jaw is None:
+            expected = "upper or lower at the end of the file's name"
+            raise ConditionError(place, "neither labels nor a jaw", expected, advice="or say --jaw")
+        mesh, pose = replace(mesh, jaw=jaw), orientation.pose(place, mesh, jaw)
+    else:
+        pose = find_pose(place, mesh)
+    return PosedScan(ScanFiles((file,)), mesh, pose)

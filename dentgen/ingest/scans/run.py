@@ -16,6 +16,7 @@ from dentgen import storage
 from dentgen.conditions.splits import drawn_split
 from dentgen.errors import ConditionError, DentgenError, SpecError
 from dentgen.ingest.scans.bite import join_in_bite
+from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFiles, find_patients
 from dentgen.ingest.scans.posed_scan import PosedScan, read_scan
 from dentgen.ingest.scans.render import ScanRecord, render_scan, scan_views
@@ -44,6 +45,7 @@ class ScanSet:
         views: Views to render; None for all that a scan can be seen from.
         lightings: Pictures per view.
         license: Licence of the scans, which travels with every sample.
+        orientation: How scans without labels lie; None refuses them.
     """
 
     source: str
@@ -53,6 +55,7 @@ class ScanSet:
     views: tuple[View, ...] | None = None
     lightings: int = 1
     license: str = ""
+    orientation: Orientation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ def _mapped(
 
 def _parameters(scans: ScanSet) -> dict[str, Any]:
     values = {name: value for name, value in asdict(scans).items() if name not in {"source", "out"}}
+    if scans.orientation is None:
+        del values["orientation"]  # sets of scans with labels do not know it
     return {**values, "views": list(scans.views or []), "rays": _rays()}
 
 
@@ -151,7 +156,7 @@ def _write_patient(scans: ScanSet, patient: ScanFiles, rays: str) -> list[ScanRe
     posed, results = [], []
     for file in patient.files:
         try:
-            posed.append(read_scan(file))
+            posed.append(read_scan(file, scans.orientation))
         except DentgenError as error:
             results.append(ScanResult(file.name, 0, str(error)))
     posed, note = _joined(scans, posed)

@@ -57,6 +57,13 @@ def write_obj(file: Path, parts: tuple[Part, ...], seed: int | None = 0, unit_mm
     return file
 
 
+def write_unlabelled(file: Path, parts: tuple[Part, ...], unit_mm: float = 1.0) -> Path:
+    """An OBJ file without groups, as the phantom lies."""
+    write_obj(file, parts, None, unit_mm)
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if not line.startswith("g ")) + "\n")
+    return file
+
+
 def write_teeth3ds(file: Path, parts: tuple[Part, ...], jaw: str, seed: int | None = 0) -> Path:
     """An OBJ file without groups and Teeth3DS's labels beside it."""
     write_obj(file, parts, seed)

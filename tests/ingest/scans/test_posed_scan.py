@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dentgen.errors import ConditionError
+from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFile
 from dentgen.ingest.scans.posed_scan import read_scan
-from tests.ingest.scans.jaws import cast, motion, write_obj
+from tests.ingest.scans.jaws import cast, motion, write_obj, write_unlabelled
 
 
 def test_mesh_pose_and_files_belong_together(tmp_path: Path) -> None:
@@ -21,8 +22,29 @@ def test_mesh_pose_and_files_belong_together(tmp_path: Path) -> None:
 
 
 def test_a_scan_without_labels_is_refused_by_name(tmp_path: Path) -> None:
-    path = write_obj(tmp_path / "p.obj", cast("upper-occlusal"))
-    path.write_text("\n".join(line for line in path.read_text().splitlines() if line[0] != "g"))
+    path = write_unlabelled(tmp_path / "p.obj", cast("upper-occlusal"))
     with pytest.raises(ConditionError) as caught:
         read_scan(ScanFile("p.obj", str(path), None))
     assert (caught.value.file, caught.value.found) == (str(path), "no labels")
+    assert "--axes" in caught.value.advice
+
+
+def test_the_jaw_of_a_scan_without_labels_is_that_of_its_name_or_given(tmp_path: Path) -> None:
+    path = write_unlabelled(tmp_path / "p.obj", cast("upper-occlusal"))
+    for name, given, jaw in (
+        ("p_upper.obj", None, "upper"),
+        ("p_upper.obj", "lower", "upper"),
+        ("p.obj", "upper", "upper"),
+    ):
+        orientation = Orientation("+x,+y,+z", "mm", "lower" if given == "lower" else "upper" if given else None)
+        assert read_scan(ScanFile(name, str(path), None), orientation).mesh.jaw == jaw
+    with pytest.raises(ConditionError) as caught:
+        read_scan(ScanFile("p.obj", str(path), None), Orientation("+x,+y,+z"))
+    assert (caught.value.found, caught.value.advice) == ("neither labels nor a jaw", "or say --jaw")
+
+
+def test_labels_come_before_a_given_orientation(tmp_path: Path) -> None:
+    path = write_obj(tmp_path / "p.obj", cast("upper-occlusal"), 3)
+    scan = read_scan(ScanFile("p.obj", str(path), None), Orientation("+x,+y,+z", "inch", "lower"))
+    assert scan.pose.scale == 1.0
+    assert not np.allclose(scan.pose.axes, np.eye(3), atol=0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,14 @@ from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import SpecError
+from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import find_patients
-from dentgen.ingest.scans.run import ScanSet, _write_patient, parse_views, total, write_scans
+from dentgen.ingest.scans.run import PARAMETERS, ScanSet, _write_patient, parse_views, total, write_scans
 from dentgen.phantom.camera import View
-from dentgen.records import ConditionRecord
-from tests.ingest.scans.jaws import cast, jaws, write_obj, write_teeth3ds
+from dentgen.pipeline.run import build
+from dentgen.records import ConditionName, ConditionRecord
+from tests.conftest import small_spec
+from tests.ingest.scans.jaws import cast, jaws, write_obj, write_teeth3ds, write_unlabelled
 
 
 def write_set(folder: Path) -> None:
@@ -24,9 +29,11 @@ def write_set(folder: Path) -> None:
     write_obj(folder / "other.obj", cast("upper-occlusal"))
 
 
-def records_of(out: Path) -> list[ConditionRecord]:
+def records_of(
+    out: Path, wanted: tuple[ConditionName, ...] = ("segmentation", "lighting", "normal", "depth")
+) -> list[ConditionRecord]:
     raws = [raw for shard in list_shards(str(out)) for raw in read_records(shard)]
-    return [decode_record(raw, ("segmentation", "lighting", "normal", "depth"), with_photo=True) for raw in raws]
+    return [decode_record(raw, wanted, with_photo=True) for raw in raws]
 
 
 def test_every_scan_is_rendered_once(tmp_path: Path) -> None:
@@ -91,13 +98,31 @@ def write_jaws(folder: Path, lower_moved_mm: float = 0.0) -> tuple[Path, Path]:
     )
 
 
+def test_scans_without_labels_are_records_without_seg_that_a_build_paints(tmp_path: Path) -> None:
+    write_unlabelled(tmp_path / "set" / "q_upper.obj", cast("upper-occlusal"))
+    write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"), 3, 10.0)
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=64, views=("frontal",))
+    refused = write_scans(task, workers=1)[0]
+    assert (refused.name, refused.records) == ("q_upper.obj", 0)
+    assert "orientation" not in json.loads((tmp_path / "out" / PARAMETERS).read_text())
+    oriented = replace(task, out=str(tmp_path / "all"), orientation=Orientation("+x,+y,+z"))
+    assert total(write_scans(oriented, workers=1)) == (2, 0)
+    by_group = {record.group: record for record in records_of(tmp_path / "all", ("normal",))}
+    assert by_group["q"].conditions.keys() == {"lighting", "normal", "curvature", "depth"}
+    assert by_group["q"].fdi is None
+    assert "segmentation" in by_group["x"].conditions
+    for use in (["normal"], ["lighting"]):
+        spec = small_spec(tmp_path / "all", tmp_path / use[0], conditions={"use": use, "size": 64})
+        assert build(spec, use_ray=False).index.written == 4
+
+
 def test_two_files_in_bite_are_the_scan_that_one_file_of_both_is(tmp_path: Path) -> None:
     write_jaws(tmp_path / "two")
     write_obj(tmp_path / "one" / "p.obj", cast(), None)
-    views: tuple[View, ...] = ("left", "upper-occlusal")
+    views: tuple[View, ...] = ("upper-occlusal",)
     for name in ("two", "one"):
         task = ScanSet(str(tmp_path / name), str(tmp_path / f"{name}-out"), size=32, views=views)
-        assert total(write_scans(task, workers=1)) == (2, 0)
+        assert total(write_scans(task, workers=1)) == (1, 0)
     for two, one in zip(records_of(tmp_path / "two-out"), records_of(tmp_path / "one-out"), strict=True):
         assert (two.group, two.prompt, two.attributes) == (one.group, one.prompt, one.attributes)
         assert all((two.conditions[name] == one.conditions[name]).all() for name in one.conditions)
