@@ -28,22 +28,28 @@ def scans(
     jaw: Annotated[
         Literal["upper", "lower"] | None, typer.Option(help="Of scans without labels whose names tell none.")
     ] = None,
+    colours: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.yaml", help='Labels in colours: a mapping of "#rrggbb" to an FDI number or gum.'),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to render on; default: this machine.")] = None,
 ) -> None:
     """Render jaw scans into condition records.
 
-    Labels: groups of teeth named by FDI number, Teeth3DS's JSON beside the mesh, or a PLY property. Scans without
-    labels need --axes, and get no seg and fdi. NAME_upper and NAME_lower in bite become one scan. Exits 1 if a scan
-    could not be used.
+    Labels: groups of teeth named by FDI number, Teeth3DS's JSON beside the mesh, a PLY property, or --colours. Scans
+    without labels need --axes, and get no seg and fdi. NAME_upper and NAME_lower in bite become one scan. Exits 1 if a
+    scan could not be used.
 
     Example: dentgen scans meshes/ conditions/ --lightings 2
     """
     announce(f"scans: {source} into {out}")
+    from dentgen.ingest.scans.face_colours import read_colours
     from dentgen.ingest.scans.orientation import parse_orientation
     from dentgen.ingest.scans.run import ScanSet, parse_views, total, write_scans
 
     orientation = parse_orientation(axes, unit, jaw)
-    task = ScanSet(source, out, seed, size, parse_views(views), lightings, license_, orientation)
+    meanings = None if colours is None else read_colours(colours)
+    task = ScanSet(source, out, seed, size, parse_views(views), lightings, license_, orientation, meanings)
     results = write_scans(task, address=address)
     for result in results:
         if result.problem:

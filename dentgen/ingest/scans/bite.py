@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from dentgen.errors import ConditionError
-from dentgen.ingest.scans.mesh_file import Jaw, ScanMesh
 from dentgen.ingest.scans.patients import ScanFiles
 from dentgen.ingest.scans.pose import Pose, find_pose
 from dentgen.ingest.scans.posed_scan import PosedScan
+from dentgen.ingest.scans.scan_mesh import Jaw, ScanMesh
 
 #: A bite registration keeps the jaws nearly parallel.
 _MOST_DEGREES: Final = 15.0

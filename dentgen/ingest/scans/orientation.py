@@ -8,8 +8,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from dentgen.errors import ConditionError, SpecError
-from dentgen.ingest.scans.mesh_file import Jaw, ScanMesh
 from dentgen.ingest.scans.pose import Points, Pose
+from dentgen.ingest.scans.scan_mesh import Jaw, ScanMesh
 
 Unit = Literal["mm", "cm", "m", "inch"]
 _UNIT_MM: Final[dict[Unit, float]] = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "inch": 25.4}

@@ -9,7 +9,8 @@ from typing import Final
 
 from dentgen import storage
 from dentgen.errors import ConditionError
-from dentgen.ingest.scans.mesh_file import MESH_ENDINGS, Jaw
+from dentgen.ingest.scans.mesh_file import MESH_ENDINGS
+from dentgen.ingest.scans.scan_mesh import Jaw
 
 _JAW_WORDS: Final[dict[str, Jaw]] = {"upper": "upper", "maxilla": "upper", "lower": "lower", "mandible": "lower"}
 _JAW: Final = re.compile(rf"[-_ .]?({'|'.join(_JAW_WORDS)})$", re.IGNORECASE)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.errors import ConditionError
-from dentgen.ingest.scans.mesh_file import ScanMesh
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 
 #: Width of an arch from the outermost tooth centre to the other, mm: children's and adults'.
 _WIDTH_MM: Final = (25.0, 90.0)

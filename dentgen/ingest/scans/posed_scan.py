@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dentgen import storage
 from dentgen.errors import ConditionError
-from dentgen.ingest.scans.mesh_file import ScanMesh, read_mesh
+from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFile, ScanFiles
 from dentgen.ingest.scans.pose import Pose, find_pose
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,12 +23,15 @@ class PosedScan:
     pose: Pose
 
 
-def read_scan(file: ScanFile, orientation: Orientation | None = None) -> PosedScan:
+def read_scan(
+    file: ScanFile, orientation: Orientation | None = None, colours: Mapping[str, int] | None = None
+) -> PosedScan:
     """Read a scan and find its pose.
 
     Args:
         file: The scan.
         orientation: How it lies if its teeth have no labels; None refuses such scans.
+        colours: FDI numbers by colour; None leaves colours alone.
 
     Raises:
         ConditionError: If a file is damaged, or the scan has no pose.
@@ -34,7 +39,7 @@ def read_scan(file: ScanFile, orientation: Orientation | None = None) -> PosedSc
         StorageError: If a file cannot be read.
     """
     place = storage.without_secrets(file.mesh)
-    mesh = read_mesh(file.mesh, file.labels)
+    mesh = read_mesh(file.mesh, file.labels, colours)
     if mesh.labels is None and orientation is not None:
         jaw = file.jaw or orientation.jaw
         if jaw is None:

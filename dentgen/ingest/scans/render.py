@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.ingest.scans.mesh_file import ScanMesh
 from dentgen.ingest.scans.orientation import CROWNS_MM
 from dentgen.ingest.scans.pose import Pose
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import VIEWS, Camera, View, sample_camera
 from dentgen.phantom.findings import NO_FINDINGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -46,6 +46,7 @@ class ScanSet:
         lightings: Pictures per view.
         license: Licence of the scans, which travels with every sample.
         orientation: How scans without labels lie; None refuses them.
+        colours: FDI numbers, 0 for gum, by colour of triangles or vertices; None leaves colours alone.
     """
 
     source: str
@@ -56,6 +57,7 @@ class ScanSet:
     lightings: int = 1
     license: str = ""
     orientation: Orientation | None = None
+    colours: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,9 @@ def _mapped(
 
 def _parameters(scans: ScanSet) -> dict[str, Any]:
     values = {name: value for name, value in asdict(scans).items() if name not in {"source", "out"}}
-    if scans.orientation is None:
-        del values["orientation"]  # sets of scans with labels do not know it
+    for name in ("orientation", "colours"):
+        if values[name] is None:
+            del values[name]  # sets that began without it are continued
     return {**values, "views": list(scans.views or []), "rays": _rays()}
 
 
@@ -156,7 +159,7 @@ def _write_patient(scans: ScanSet, patient: ScanFiles, rays: str) -> list[ScanRe
     posed, results = [], []
     for file in patient.files:
         try:
-            posed.append(read_scan(file, scans.orientation))
+            posed.append(read_scan(file, scans.orientation, scans.colours))
         except DentgenError as error:
             results.append(ScanResult(file.name, 0, str(error)))
     posed, note = _joined(scans, posed)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dentgen.errors import ConditionError, SpecError
-from dentgen.ingest.scans.mesh_file import Jaw, ScanMesh, read_mesh
+from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.orientation import Orientation, parse_orientation
 from dentgen.ingest.scans.pose import find_pose
+from dentgen.ingest.scans.scan_mesh import Jaw, ScanMesh
 from dentgen.phantom.camera import View
 from tests.ingest.scans.jaws import cast, write_obj
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dentgen.ingest.scans.mesh_file import ScanMesh, read_mesh
+from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.pose import Pose, find_pose
 from dentgen.ingest.scans.render import render_scan, scan_views
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 from dentgen.phantom.camera import VIEWS, View, sample_camera
 from dentgen.phantom.maps import fdi_map
 from dentgen.phantom.mesh import Tissue, join_parts
