@@ -11,7 +11,7 @@ from dentgen.redaction import shown
 
 
 def scans(
-    source: Annotated[str, typer.Argument(help="Folder or URL of meshes: STL, PLY, OBJ, GLB.")],
+    source: Annotated[str, typer.Argument(help="Folder or URL of meshes: STL, PLY, OBJ, GLB, VTP, 3Shape DCM.")],
     out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
     seed: Annotated[int, typer.Option(help="Seed of cameras and lamps.")] = 0,
     size: Annotated[int, typer.Option(min=16, max=2048, help="Edge of the maps, pixels.")] = 256,
@@ -36,9 +36,9 @@ def scans(
 ) -> None:
     """Render jaw scans into condition records.
 
-    Labels: groups of teeth named by FDI number, Teeth3DS's JSON beside the mesh, a PLY property, or --colours. Scans
-    without labels need --axes, and get no seg and fdi. NAME_upper and NAME_lower in bite become one scan. Exits 1 if a
-    scan could not be used.
+    Labels: groups of teeth named by FDI number, Teeth3DS's JSON beside the mesh, a property of PLY or VTP, or
+    --colours. Scans without labels need --axes, and get no seg and fdi. NAME_upper and NAME_lower in bite become one
+    scan. Exits 1 if a scan could not be used.
 
     Example: dentgen scans meshes/ conditions/ --lightings 2
     """

@@ -1,6 +1,6 @@
-"""Mesh files with the FDI number of every vertex: groups of teeth, colours, a Teeth3DS file or a PLY property.
+"""Mesh files with the FDI number of every vertex: groups of teeth, colours, a Teeth3DS file or a property.
 
-Needs trimesh (extra ``formats``).
+Needs trimesh (extra ``formats``), for VTP and DCM what ``native_files`` needs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from dentgen import storage
 from dentgen.conditions.labels import FDI_NUMBERS
 from dentgen.errors import ConditionError, SpecError
 from dentgen.ingest.scans.face_colours import colours_of, labels_of_colours
-from dentgen.ingest.scans.scan_mesh import ScanMesh
+from dentgen.ingest.scans.native_files import NATIVE_ENDINGS, NativeMesh, read_native
+from dentgen.ingest.scans.scan_mesh import ScanMesh, checked_arrays
 from dentgen.ingest.scans.vertex_labels import GUM, of_faces, read_teeth3ds, require_numbers, whole_numbers
 
-MESH_ENDINGS: Final = (".stl", ".ply", ".obj", ".glb")
+MESH_ENDINGS: Final = (".stl", ".ply", ".obj", ".glb", *NATIVE_ENDINGS)
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_FACES: Final = 5_000_000
 #: Vertices of all groups together, which are copied for every group.
@@ -47,11 +48,13 @@ def read_mesh(url: str, labels_url: str | None = None, meanings: Mapping[str, in
 
     Raises:
         ConditionError: If a file is damaged or too large, or labels are no FDI numbers of its vertices.
-        SpecError: If trimesh is not installed.
+        SpecError: If the library that reads it is not installed.
         StorageError: If a file cannot be read.
     """
     place = storage.without_secrets(url)
-    geometries = _geometries(place, _content(url), url.rsplit(".", 1)[-1].lower())
+    kind, content = url.rsplit(".", 1)[-1].lower(), _content(url)
+    is_native = f".{kind}" in NATIVE_ENDINGS
+    geometries = {"": read_native(place, content, kind)} if is_native else _geometries(place, content, kind)
     mesh = _joined(place, geometries, meanings if labels_url is None else None)
     if labels_url is None:
         return mesh
@@ -137,6 +140,8 @@ def _labels(
     place: str, name: str, mesh: Any, faces: NDArray[np.int64], meanings: Mapping[str, int] | None
 ) -> NDArray[np.int64]:
     """Labels (F,) of a group by its colours, a property of its vertices, or its name."""
+    if isinstance(mesh, NativeMesh):
+        return np.zeros(len(faces), np.int64) if mesh.labels is None else mesh.labels
     if meanings is not None and (colours := colours_of(place, mesh, faces)) is not None:
         return labels_of_colours(place, colours, meanings)
     own = _ply_labels(place, mesh)
@@ -157,14 +162,7 @@ def _checked(place: str, mesh: Any) -> tuple[NDArray[np.float64], NDArray[np.int
         vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(faces, np.int64)
     except _PARSE_ERRORS as error:
         raise ConditionError(place, f"values that are no numbers ({error})"[:200], "a triangle mesh") from error
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
-        found = f"vertices {vertices.shape} and triangles {faces.shape}"
-        raise ConditionError(place, found, "three coordinates a vertex and three vertices a triangle")
-    if not np.isfinite(vertices).all() or (np.abs(vertices) > 1e6).any():
-        raise ConditionError(place, "coordinates that are not finite, or beyond a million", "a jaw")
-    if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
-        raise ConditionError(place, f"a triangle of vertex {faces.max()}", f"vertices 0 to {len(vertices) - 1}")
-    return vertices, faces
+    return checked_arrays(place, vertices, faces)
 
 
 def _ply_labels(place: str, mesh: Any) -> NDArray[np.int64] | None:
