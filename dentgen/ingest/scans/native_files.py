@@ -76,7 +76,7 @@ def read_native(place: str, content: bytes, kind: str, limits: Limits | None = N
         source.write_bytes(content)
         cause = _run_child(kind, source, target, limits or Limits())
         arrays = {} if cause else _arrays(target)
-    cause = cause or str(arrays.get("error", ""))
+    cause = cause or str(arrays.get("error", "")).replace(f"{folder}{os.sep}", "")
     if cause or not {"vertices", "faces"} <= arrays.keys():
         found = f"an unreadable mesh ({cause or 'no result'})"[:300]
         raise ConditionError(place, found, f"a complete {kind.upper()} file")

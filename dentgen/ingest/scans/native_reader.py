@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 #: Names of the array of a VTP file that holds labels, the first that is there counts.
 LABEL_ARRAYS: Final = ("label", "labels", "Label", "fdi", "FDI", "Universal_ID")
 _COUNTS: Final = re.compile(rb'\b(facet|vertex)_count="(\d{1,12})"')
+#: Where in VTK's source a message comes from, with an address that differs from run to run.
+_SOURCE_LINE: Final = re.compile(r"\w+: In .*?\(0x[0-9a-f]+\): ", re.DOTALL)
 #: What a file of arrays may have: 5 million triangles have 200 MB.
 _MAX_BYTES_OUT: Final = 2 * 2**30
 
@@ -68,7 +70,8 @@ def read_vtp(source: str) -> Arrays:
     triangles.PassLinesOff()
     triangles.Update()
     if reader.GetErrorCode() or said.GetOutput().strip():
-        raise UnreadableError(" ".join(said.GetOutput().split()) or f"error {reader.GetErrorCode()}")
+        first = _SOURCE_LINE.sub("", said.GetOutput()).strip().split("\n")[0]  # the rest says that nothing came of it
+        raise UnreadableError(first or f"error {reader.GetErrorCode()}")
     mesh = triangles.GetOutput()
     if not mesh.GetNumberOfPoints() or not mesh.GetNumberOfPolys():
         raise UnreadableError("no triangle")

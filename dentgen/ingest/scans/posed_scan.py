@@ -11,7 +11,7 @@ from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFile, ScanFiles
 from dentgen.ingest.scans.pose import Pose, find_pose
-from dentgen.ingest.scans.scan_mesh import ScanMesh
+from dentgen.ingest.scans.scan_mesh import ScanMesh, merge_vertices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,8 @@ def read_scan(
         if jaw is None:
             expected = "upper or lower at the end of the file's name"
             raise ConditionError(place, "neither labels nor a jaw", expected, advice="or say --jaw")
-        mesh, pose = replace(mesh, jaw=jaw), orientation.pose(place, mesh, jaw)
+        mesh = merge_vertices(replace(mesh, jaw=jaw))
+        pose = orientation.pose(place, mesh, jaw)
     else:
         pose = find_pose(place, mesh)
     return PosedScan(ScanFiles((file,)), mesh, pose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,16 @@ class ScanMesh:
     faces: NDArray[np.int64]
     labels: NDArray[np.uint8] | None
     jaw: Jaw | None
+
+
+def merge_vertices(mesh: ScanMesh) -> ScanMesh:
+    """The same triangles with one vertex for each place: where none is shared, as in STL, nothing would be curved."""
+    order = np.lexsort(mesh.vertices.T)
+    places = mesh.vertices[order]
+    is_new = np.concatenate([[True], (places[1:] != places[:-1]).any(1)])
+    where = np.empty(len(order), np.int64)
+    where[order] = np.cumsum(is_new) - 1
+    return replace(mesh, vertices=places[is_new], faces=where[mesh.faces])
 
 
 def checked_arrays(

@@ -93,6 +93,8 @@ def test_truncated_and_flipped_files_are_refused_by_name() -> None:
                 read_native(f"x.{kind}", bad, kind)
             assert caught.value.file == f"x.{kind}"
             assert caught.value.expected == f"a complete {kind.upper()} file"
+            assert "0x" not in caught.value.found, "the same words every time"
+            assert "/tmp" not in caught.value.found
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFile
 from dentgen.ingest.scans.posed_scan import read_scan
 from tests.ingest.scans.jaws import cast, motion, write_obj, write_unlabelled
+from tests.ingest.scans.test_face_colours import trimesh
 
 
 def test_mesh_pose_and_files_belong_together(tmp_path: Path) -> None:
@@ -41,6 +42,17 @@ def test_the_jaw_of_a_scan_without_labels_is_that_of_its_name_or_given(tmp_path:
     with pytest.raises(ConditionError) as caught:
         read_scan(ScanFile("p.obj", str(path), None), Orientation("+x,+y,+z"))
     assert (caught.value.found, caught.value.advice) == ("neither labels nor a jaw", "or say --jaw")
+
+
+def test_an_stl_is_as_round_as_the_obj_that_it_was_made_from(tmp_path: Path) -> None:
+    path = write_unlabelled(tmp_path / "p_upper.obj", cast("upper-occlusal"))
+    known = read_scan(ScanFile(path.name, str(path), None), Orientation("+x,+y,+z"))
+    stl = trimesh.Trimesh(known.mesh.vertices, known.mesh.faces, process=False).export(file_type="stl")
+    (tmp_path / "p_upper.stl").write_bytes(stl)
+    found = read_scan(ScanFile("p_upper.stl", str(tmp_path / "p_upper.stl"), None), Orientation("+x,+y,+z"))
+    corners = known.mesh.vertices[known.mesh.faces].reshape(-1, 3).astype(np.float32)
+    assert len(found.mesh.vertices) == len(np.unique(corners, axis=0))
+    assert np.abs(found.pose.origin - known.pose.origin).max() < 0.01
 
 
 def test_labels_come_before_a_given_orientation(tmp_path: Path) -> None:
