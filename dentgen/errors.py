@@ -99,9 +99,9 @@ class SpecError(DentgenError):
 class ConditionError(DentgenError):
     """A condition record or shard cannot be used."""
 
-    def __init__(self, file: str = "", found: Any = "", expected: Any = "") -> None:
+    def __init__(self, file: str = "", found: Any = "", expected: Any = "", advice: str = "") -> None:
         """Say where, what was found and what was expected; ``file`` is the member or shard as a user looks for it."""
-        super().__init__(file=file, found=found, expected=expected)
+        super().__init__(file=file, found=found, expected=expected, advice=advice)
 
 
 class BundleError(DentgenError):

@@ -1,6 +1,6 @@
-"""Mesh files with the FDI number of every vertex: groups of teeth, Teeth3DS files beside the mesh, or a PLY property.
+"""Mesh files with the FDI number of every vertex: groups of teeth, colours, a Teeth3DS file or a property.
 
-Needs trimesh (extra ``formats``).
+Needs trimesh (extra ``formats``), for VTP and DCM what ``native_files`` needs.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import json
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
 
 from dentgen import storage
 from dentgen.conditions.labels import FDI_NUMBERS
-from dentgen.errors import ConditionError, SpecError, found_and_expected
+from dentgen.errors import ConditionError, SpecError
+from dentgen.ingest.scans.face_colours import colours_of, labels_of_colours
+from dentgen.ingest.scans.native_files import NATIVE_ENDINGS, NativeMesh, read_native
+from dentgen.ingest.scans.scan_mesh import ScanMesh, checked_arrays
+from dentgen.ingest.scans.vertex_labels import GUM, of_faces, read_teeth3ds, require_numbers, whole_numbers
 
-MESH_ENDINGS: Final = (".stl", ".ply", ".obj", ".glb")
+MESH_ENDINGS: Final = (".stl", ".ply", ".obj", ".glb", *NATIVE_ENDINGS)
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_FACES: Final = 5_000_000
 #: Vertices of all groups together, which are copied for every group.
 _MAX_COPIES: Final = 50_000_000
-_GUM: Final = 0
 _TOOTH_NAME: Final = re.compile(r"(?:.*[^0-9])?([1-8][1-8])", re.DOTALL)
 #: Names of the vertex property that holds labels in PLY files.
 _PLY_LABELS: Final = ("label", "labels", "fdi")
@@ -36,49 +37,29 @@ _PARSE_ERRORS: Final = (
     struct.error, EOFError, MemoryError, AssertionError, RecursionError, ZeroDivisionError,
 )  # fmt: skip
 
-Jaw = Literal["upper", "lower"]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScanMesh:
-    """A triangle mesh in the file's own coordinates.
-
-    Attributes:
-        vertices: (V, 3) float64.
-        faces: (F, 3) vertex indices.
-        labels: (F,) uint8 FDI numbers, 0 for gum; None if the file names none.
-        jaw: Jaw that the file names, None for both or none named.
-    """
-
-    vertices: NDArray[np.float64]
-    faces: NDArray[np.int64]
-    labels: NDArray[np.uint8] | None
-    jaw: Jaw | None
-
-
-class _Teeth3ds(BaseModel):
-    jaw: Jaw | None = None
-    labels: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(max_length=20_000_000)]
-
-
-def read_mesh(url: str, labels_url: str | None = None) -> ScanMesh:
+def read_mesh(url: str, labels_url: str | None = None, meanings: Mapping[str, int] | None = None) -> ScanMesh:
     """Read a mesh and its labels.
 
     Args:
         url: The mesh.
         labels_url: Labels in Teeth3DS's form (JSON with ``labels``, one for every vertex, and ``jaw``).
+        meanings: FDI numbers by colour, which come before groups and properties; None leaves colours alone.
 
     Raises:
         ConditionError: If a file is damaged or too large, or labels are no FDI numbers of its vertices.
-        SpecError: If trimesh is not installed.
+        SpecError: If the library that reads it is not installed.
         StorageError: If a file cannot be read.
     """
     place = storage.without_secrets(url)
-    geometries = _geometries(place, _content(url), url.rsplit(".", 1)[-1].lower())
-    mesh = _joined(place, geometries)
+    kind, content = url.rsplit(".", 1)[-1].lower(), _content(url)
+    is_native = f".{kind}" in NATIVE_ENDINGS
+    geometries = {"": read_native(place, content, kind)} if is_native else _geometries(place, content, kind)
+    mesh = _joined(place, geometries, meanings if labels_url is None else None)
     if labels_url is None:
         return mesh
-    return _labelled(mesh, labels_url)
+    labels, jaw = read_teeth3ds(storage.without_secrets(labels_url), _content(labels_url), len(mesh.vertices))
+    return ScanMesh(mesh.vertices, mesh.faces, of_faces(labels, mesh.faces).astype(np.uint8), jaw)
 
 
 def _content(url: str) -> bytes:
@@ -139,28 +120,38 @@ def _check_glb(place: str, content: bytes) -> None:
         raise ConditionError(place, "meshes that share a name, have several parts, or stand in two places", expected)
 
 
-def _joined(place: str, geometries: Mapping[str, Any]) -> ScanMesh:
+def _joined(place: str, geometries: Mapping[str, Any], meanings: Mapping[str, int] | None) -> ScanMesh:
     vertices, faces, labels, offset = [], [], [], 0
-    numbers = {name: _number(name) for name in geometries}
     for name, mesh in geometries.items():
         points, triangles = _checked(place, mesh)
         vertices.append(points)
         faces.append(triangles + offset)
-        own = _ply_labels(place, mesh)
-        labels.append(np.full(len(triangles), numbers[name], np.uint8) if own is None else _of_faces(own, triangles))
+        labels.append(_labels(place, name, mesh, triangles, meanings))
         offset += len(points)
     if not sum(map(len, faces)):
         raise ConditionError(place, "no triangle", "a triangle mesh")
     if sum(map(len, faces)) > _MAX_FACES:
         raise ConditionError(place, f"{sum(map(len, faces))} triangles", f"at most {_MAX_FACES}")
-    joined = np.concatenate(labels)
+    joined = np.concatenate(labels).astype(np.uint8)
     return ScanMesh(np.concatenate(vertices), np.concatenate(faces), joined if joined.any() else None, None)
+
+
+def _labels(
+    place: str, name: str, mesh: Any, faces: NDArray[np.int64], meanings: Mapping[str, int] | None
+) -> NDArray[np.int64]:
+    """Labels (F,) of a group by its colours, a property of its vertices, or its name."""
+    if isinstance(mesh, NativeMesh):
+        return np.zeros(len(faces), np.int64) if mesh.labels is None else mesh.labels
+    if meanings is not None and (colours := colours_of(place, mesh, faces)) is not None:
+        return labels_of_colours(place, colours, meanings)
+    own = _ply_labels(place, mesh)
+    return np.full(len(faces), _number(name), np.int64) if own is None else of_faces(own, faces)
 
 
 def _number(name: str) -> int:
     """FDI number that a group's name ends with, 0 for gum and everything else."""
     found = _TOOTH_NAME.fullmatch(name)
-    return int(found[1]) if found and int(found[1]) in FDI_NUMBERS else _GUM
+    return int(found[1]) if found and int(found[1]) in FDI_NUMBERS else GUM
 
 
 def _checked(place: str, mesh: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -171,14 +162,7 @@ def _checked(place: str, mesh: Any) -> tuple[NDArray[np.float64], NDArray[np.int
         vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(faces, np.int64)
     except _PARSE_ERRORS as error:
         raise ConditionError(place, f"values that are no numbers ({error})"[:200], "a triangle mesh") from error
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
-        found = f"vertices {vertices.shape} and triangles {faces.shape}"
-        raise ConditionError(place, found, "three coordinates a vertex and three vertices a triangle")
-    if not np.isfinite(vertices).all() or (np.abs(vertices) > 1e6).any():
-        raise ConditionError(place, "coordinates that are not finite, or beyond a million", "a jaw")
-    if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
-        raise ConditionError(place, f"a triangle of vertex {faces.max()}", f"vertices 0 to {len(vertices) - 1}")
-    return vertices, faces
+    return checked_arrays(place, vertices, faces)
 
 
 def _ply_labels(place: str, mesh: Any) -> NDArray[np.int64] | None:
@@ -191,41 +175,10 @@ def _ply_labels(place: str, mesh: Any) -> NDArray[np.int64] | None:
     for name in _PLY_LABELS:
         if name in names:
             try:
-                values = np.nan_to_num(np.asarray(raw[name], np.float64).reshape(-1), nan=-1, posinf=-1, neginf=-1)
+                values = np.asarray(raw[name], np.float64).reshape(-1)
             except _PARSE_ERRORS as error:
                 raise ConditionError(place, f"a property {name!r} that is no number", "FDI numbers") from error
-            labels = values.astype(np.int64)
-            if len(values) != len(mesh.vertices) or not np.array_equal(labels, values):
-                found = f"{len(values)} values of {name!r}"
-                raise ConditionError(place, found, f"a whole number for each of {len(mesh.vertices)} vertices")
-            _require_numbers(place, labels)
+            labels = whole_numbers(place, name, values, len(mesh.vertices))
+            require_numbers(place, labels)
             return labels
     return None
-
-
-def _labelled(mesh: ScanMesh, labels_url: str) -> ScanMesh:
-    place = storage.without_secrets(labels_url)
-    try:
-        document = _Teeth3ds.model_validate_json(_content(labels_url))
-    except ValidationError as error:
-        first = error.errors()[0]
-        message, found, expected = found_and_expected(first)
-        key = ".".join(map(str, first["loc"]))
-        raise ConditionError(place, f"{key}: {found}"[:200], expected or message) from error
-    labels = np.array(document.labels, np.int64)
-    if len(labels) != len(mesh.vertices):
-        raise ConditionError(place, f"{len(labels)} labels", f"one for each of the {len(mesh.vertices)} vertices")
-    _require_numbers(place, labels)
-    return ScanMesh(mesh.vertices, mesh.faces, _of_faces(labels, mesh.faces), document.jaw)
-
-
-def _require_numbers(place: str, labels: NDArray[np.int64]) -> None:
-    unknown = sorted(set(np.unique(labels).tolist()) - FDI_NUMBERS - {_GUM})
-    if unknown:
-        raise ConditionError(place, f"labels {unknown[:10]}", "FDI numbers, 0 for gum")
-
-
-def _of_faces(labels: NDArray[np.int64], faces: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Label (F,) of every triangle: that of two of its corners, else of the first."""
-    corner = labels[faces]
-    return np.where(corner[:, 1] == corner[:, 2], corner[:, 1], corner[:, 0]).astype(np.uint8)

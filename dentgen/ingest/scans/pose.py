@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.errors import ConditionError
-from dentgen.ingest.scans.mesh_file import ScanMesh
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 
 #: Width of an arch from the outermost tooth centre to the other, mm: children's and adults'.
 _WIDTH_MM: Final = (25.0, 90.0)
@@ -55,7 +55,8 @@ def find_pose(place: str, mesh: ScanMesh) -> Pose:
             out of order, or gum on the biting side, as after mirroring.
     """
     if mesh.labels is None:
-        raise ConditionError(place, "no labels", "FDI numbers of the teeth, from which left, up and front are told")
+        expected = "FDI numbers of the teeth, from which left, up and front are told"
+        raise ConditionError(place, "no labels", expected, advice="say --axes LEFT,UP,FRONT to render it without them")
     teeth = _centres(mesh)
     if len(teeth) < _FEWEST_TEETH:
         raise ConditionError(place, f"{len(teeth)} teeth", f"at least {_FEWEST_TEETH}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.ingest.scans.mesh_file import ScanMesh
+from dentgen.ingest.scans.orientation import CROWNS_MM
 from dentgen.ingest.scans.pose import Pose
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import VIEWS, Camera, View, sample_camera
 from dentgen.phantom.findings import NO_FINDINGS
@@ -51,9 +52,11 @@ class ScanRecord:
 
 def scan_views(mesh: ScanMesh) -> tuple[View, ...]:
     """Views that a scan can be seen from: of one jaw not the other's biting surface."""
-    assert mesh.labels is not None
-    quadrants = np.unique(mesh.labels[mesh.labels > 0]) // 10
-    upper, lower = bool(np.isin(quadrants, (1, 2, 5, 6)).any()), bool(np.isin(quadrants, (3, 4, 7, 8)).any())
+    if mesh.labels is None:
+        upper, lower = mesh.jaw == "upper", mesh.jaw == "lower"
+    else:
+        quadrants = np.unique(mesh.labels[mesh.labels > 0]) // 10
+        upper, lower = bool(np.isin(quadrants, (1, 2, 5, 6)).any()), bool(np.isin(quadrants, (3, 4, 7, 8)).any())
     without = {"lower-occlusal"} if not lower else {"upper-occlusal"} if not upper else set()
     return tuple(view for view in VIEWS if view not in without)
 
@@ -63,8 +66,11 @@ def render_scan(
 ) -> Iterator[ScanRecord]:
     """Render a scan; equal arguments give equal bytes.
 
+    A scan without labels is a cast in the colour of teeth; it has neither ``seg`` nor ``fdi``, and nothing is said of
+    its gum and dentition.
+
     Args:
-        mesh: The scan, with labels.
+        mesh: The scan; without labels one jaw, which it names.
         pose: Its pose.
         group: Name of the patient, which decides cameras and lamps together with ``seed``.
         seed: Seed of the set.
@@ -74,24 +80,41 @@ def render_scan(
     """
     posed = _posed(mesh, pose)
     rays: dict[str, tuple[Mesh, RayMesh]] = {}
-    front_mm = float(posed.vertices[posed.faces[posed.fdi > 0]][..., 2].max())
+    front_mm = _front_mm(posed)
     for view in views:
         if _shown(view) not in rays:
             rays[_shown(view)] = _traced(posed, view)
         seen, traced = rays[_shown(view)]
         camera = sample_camera(view, front_mm, numpy_generator(seed, group, view, "camera"))
-        yield from _view(Scene(seen, traced, camera, size), camera, seen, group, seed, lightings)
+        is_labelled = mesh.labels is not None
+        records = _view(Scene(seen, traced, camera, size), camera, seen, group, seed, lightings)
+        yield from records if is_labelled else map(_without_labels, records)
 
 
 def _posed(mesh: ScanMesh, pose: Pose) -> Mesh:
-    assert mesh.labels is not None
     vertices = pose.apply(mesh.vertices)
+    labels = np.zeros(len(mesh.faces), np.uint8) if mesh.labels is None else mesh.labels
     attributes = {name: np.zeros(len(vertices)) for name in ATTRIBUTES}
     attributes["margin_mm"][:] = _FAR_MM
     attributes["height"][:] = 0.5
     attributes["buccal"][:] = 1.0
-    tissue = np.where(mesh.labels > 0, Tissue.TOOTH, Tissue.GUM).astype(np.uint8)
-    return Mesh(vertices, vertex_normals(vertices, mesh.faces), mesh.faces, tissue, mesh.labels, attributes)
+    tissue = np.where((labels > 0) | (mesh.labels is None), Tissue.TOOTH, Tissue.GUM).astype(np.uint8)
+    return Mesh(vertices, vertex_normals(vertices, mesh.faces), mesh.faces, tissue, labels, attributes)
+
+
+def _front_mm(posed: Mesh) -> float:
+    """The largest z of a tooth; without labels, of all near the biting surfaces."""
+    if posed.fdi.any():
+        return float(posed.vertices[posed.faces[posed.fdi > 0]][..., 2].max())
+    used = posed.vertices[np.unique(posed.faces)]
+    return float(used[np.abs(used[:, 1]) < CROWNS_MM, 2].max())
+
+
+def _without_labels(record: ScanRecord) -> ScanRecord:
+    maps = {name: values for name, values in record.maps.items() if name not in {"seg", "fdi"}}
+    attributes = {name: value for name, value in record.attributes.items() if name not in {"gum", "dentition"}}
+    phrases = [phrase for phrase in record.prompt.split(", ") if not phrase.endswith(" gums")]
+    return replace(record, maps=maps, attributes=attributes, prompt=", ".join(phrases))
 
 
 def _shown(view: View) -> str:
@@ -117,7 +140,8 @@ def _of_jaw(mesh: Mesh, *, upper: bool) -> Mesh:
 
 
 def _view(scene: Scene, camera: Camera, mesh: Mesh, group: str, seed: int, lightings: int) -> Iterator[ScanRecord]:
-    dentition: Dentition = "deciduous" if (mesh.fdi[mesh.fdi > 0] > _MILK).mean() > 0.5 else "permanent"
+    teeth = mesh.fdi[mesh.fdi > 0]
+    dentition: Dentition = "deciduous" if 2 * (teeth > _MILK).sum() > len(teeth) else "permanent"
     material = sample_material(numpy_generator(seed, group, "material"), _NO_LESIONS, dentition)
     noise = LatticeNoise(numpy_generator(seed, group, "texture"))
     sight = see(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import platform
-import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,8 +15,10 @@ from tqdm import tqdm
 from dentgen import storage
 from dentgen.conditions.splits import drawn_split
 from dentgen.errors import ConditionError, DentgenError, SpecError
-from dentgen.ingest.scans.mesh_file import MESH_ENDINGS, read_mesh
-from dentgen.ingest.scans.pose import find_pose
+from dentgen.ingest.scans.bite import join_in_bite
+from dentgen.ingest.scans.orientation import Orientation
+from dentgen.ingest.scans.patients import ScanFiles, find_patients
+from dentgen.ingest.scans.posed_scan import PosedScan, read_scan
 from dentgen.ingest.scans.render import ScanRecord, render_scan, scan_views
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.camera import VIEWS, View
@@ -28,8 +29,8 @@ from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
 
 PARAMETERS: Final = "scans.json"
-_JAW_WORDS: Final = re.compile(r"[-_ .]?(upper|lower|maxilla|mandible)$", re.IGNORECASE)
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class ScanSet:
         views: Views to render; None for all that a scan can be seen from.
         lightings: Pictures per view.
         license: Licence of the scans, which travels with every sample.
+        orientation: How scans without labels lie; None refuses them.
+        colours: FDI numbers, 0 for gum, by colour of triangles or vertices; None leaves colours alone.
     """
 
     source: str
@@ -53,24 +56,25 @@ class ScanSet:
     views: tuple[View, ...] | None = None
     lightings: int = 1
     license: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """One scan of a set: its name with folders and ending, and the places of mesh and labels."""
-
-    name: str
-    mesh: str
-    labels: str | None
+    orientation: Orientation | None = None
+    colours: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What became of one scan: its number of records, or the reason why there are none."""
+    """What became of one scan.
+
+    Attributes:
+        name: The file, or what the names of both jaws' files have in common.
+        records: Number of records.
+        problem: Why there are none, "" if there are.
+        note: What else is to be known, "" if nothing.
+    """
 
     name: str
     records: int
     problem: str = ""
+    note: str = ""
 
 
 def parse_views(text: str | None) -> tuple[View, ...] | None:
@@ -87,24 +91,6 @@ def parse_views(text: str | None) -> tuple[View, ...] | None:
     return tuple(view for view in VIEWS if view in named)
 
 
-def find_scans(source: str) -> list[Scan]:
-    """All meshes of a folder, with the labels beside them.
-
-    Raises:
-        ConditionError: If there is no mesh.
-        StorageError: If the folder cannot be listed.
-    """
-    urls = {storage.relative_name(source, file.url): file.url for file in storage.list_files(source)}
-    scans = []
-    for name in sorted(urls):
-        stem, _, ending = name.rpartition(".")
-        if f".{ending.lower()}" in MESH_ENDINGS:
-            scans.append(Scan(name, urls[name], urls.get(f"{stem}.json")))
-    if not scans:
-        raise ConditionError(storage.without_secrets(source), "no mesh", f"files ending {', '.join(MESH_ENDINGS)}")
-    return scans
-
-
 def write_scans(scans: ScanSet, workers: int | None = None, address: str | None = None) -> list[ScanResult]:
     """Render every scan of a set; shards that exist are not rendered again.
 
@@ -114,7 +100,7 @@ def write_scans(scans: ScanSet, workers: int | None = None, address: str | None 
         address: Ray cluster that renders instead of this machine.
 
     Returns:
-        What became of every scan, in order.
+        What became of every scan, in order of their names.
 
     Raises:
         ConditionError: If there is no mesh.
@@ -125,33 +111,33 @@ def write_scans(scans: ScanSet, workers: int | None = None, address: str | None 
         from dentgen.parallel.ray_session import for_workers
 
         scans = replace(scans, source=for_workers(scans.source), out=for_workers(scans.out))
-    found = find_scans(scans.source)
+    patients = find_patients(scans.source)
     storage.require_writable(scans.out)
     claim_parameters(scans.out, PARAMETERS, _parameters(scans))
-    work = partial(_write_scan, scans, rays=_rays())
-    with closing(_mapped(work, found, workers, address)) as done:
-        results = list(tqdm(done, total=len(found), unit="scan", desc="scans"))
+    work = partial(_write_patient, scans, rays=_rays())
+    with closing(_mapped(work, patients, workers, address)) as done:
+        results = [result for some in tqdm(done, total=len(patients), unit="patient", desc="scans") for result in some]
+    for result in results:
+        if result.note:
+            _LOG.info("%s: %s", result.name, result.note)
     return sorted(results, key=lambda result: result.name)  # a cluster gives them as they complete
 
 
 def _mapped(
-    work: Callable[[Scan], ScanResult], found: list[Scan], workers: int | None, address: str | None
-) -> Generator[ScanResult, None, None]:
+    work: Callable[[ScanFiles], list[ScanResult]], patients: list[ScanFiles], workers: int | None, address: str | None
+) -> Generator[list[ScanResult], None, None]:
     if address is None:
-        return map_processes(work, found, workers)
+        return map_processes(work, patients, workers)
     from dentgen.parallel.ray_session import map_cluster
 
-    return map_cluster(work, found, address)
-
-
-def shard_of(scan: Scan) -> str:
-    """Name of a scan's shard: its own name, and a digest, because other names may look the same."""
-    digest = hashlib.sha256(scan.name.encode()).hexdigest()[:8]
-    return f"scan-{_UNFIT.sub('_', scan.name)[:40]}-{digest}.tar"
+    return map_cluster(work, patients, address)
 
 
 def _parameters(scans: ScanSet) -> dict[str, Any]:
     values = {name: value for name, value in asdict(scans).items() if name not in {"source", "out"}}
+    for name in ("orientation", "colours"):
+        if values[name] is None:
+            del values[name]  # sets that began without it are continued
     return {**values, "views": list(scans.views or []), "rays": _rays()}
 
 
@@ -160,8 +146,8 @@ def _rays() -> str:
     return "grid" if RayMesh.accelerator is GridRayMesh else "embree"
 
 
-def _write_scan(scans: ScanSet, scan: Scan, rays: str) -> ScanResult:
-    """Render one scan.
+def _write_patient(scans: ScanSet, patient: ScanFiles, rays: str) -> list[ScanResult]:
+    """Render what a patient has: both jaws as one scan if they stand in bite, else each alone.
 
     Raises:
         SpecError: If this node traces rays otherwise than the driver, and would render other bytes.
@@ -170,35 +156,43 @@ def _write_scan(scans: ScanSet, scan: Scan, rays: str) -> ScanResult:
         raise SpecError(
             file=platform.node(), key="rays", found=_rays(), expected=rays, advice="install the same embreex"
         )
-    place = storage.join(scans.out, shard_of(scan))
+    posed, results = [], []
+    for file in patient.files:
+        try:
+            posed.append(read_scan(file, scans.orientation, scans.colours))
+        except DentgenError as error:
+            results.append(ScanResult(file.name, 0, str(error)))
+    posed, note = _joined(scans, posed)
+    return results + [_write_scan(scans, scan, note) for scan in posed]
+
+
+def _joined(scans: ScanSet, posed: list[PosedScan]) -> tuple[list[PosedScan], str]:
+    """Two jaws in bite as one scan, else each alone, and why."""
+    if len(posed) < 2:
+        return posed, ""
+    if any(storage.exists(storage.join(scans.out, scan.files.shard)) for scan in posed):
+        return posed, "rendered alone: the output has a jaw of this patient alone"
     try:
-        mesh = read_mesh(scan.mesh, scan.labels)
-        pose = find_pose(storage.without_secrets(scan.mesh), mesh)
-        views = [view for view in scan_views(mesh) if scans.views is None or view in scans.views]
-        if storage.exists(place):
-            return ScanResult(scan.name, len(views) * scans.lightings)
-        group = _group(scan.name)
+        return [join_in_bite(*posed)], ""
+    except ConditionError as error:
+        return posed, f"rendered alone: {error}"
+
+
+def _write_scan(scans: ScanSet, scan: PosedScan, note: str) -> ScanResult:
+    place = storage.join(scans.out, scan.files.shard)
+    views = tuple(view for view in scan_views(scan.mesh) if scans.views is None or view in scans.views)
+    if storage.exists(place):
+        return ScanResult(scan.files.name, len(views) * scans.lightings, note=note)
+    group = scan.files.group
+    try:
         records = render_scan(
-            mesh, pose, group, seed=scans.seed, size=scans.size, views=tuple(views), lightings=scans.lightings
+            scan.mesh, scan.pose, group, seed=scans.seed, size=scans.size, views=views, lightings=scans.lightings
         )
-        samples = [(f"{_key(scan)}-{record.name}", _members(scans, group, record)) for record in records]
+        samples = [(f"{scan.files.key}-{record.name}", _members(scans, group, record)) for record in records]
     except DentgenError as error:
-        return ScanResult(scan.name, 0, str(error))
+        return ScanResult(scan.files.name, 0, str(error))
     storage.put_if_absent(place, tar_bytes(samples))
-    return ScanResult(scan.name, len(samples))
-
-
-def _key(scan: Scan) -> str:
-    return shard_of(scan).removesuffix(".tar")
-
-
-def _group(name: str) -> str:
-    """Patient of a scan: the last part of its name without the word for the jaw.
-
-    Both jaws stay in one split, also where each jaw has a folder of its own.
-    """
-    last = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    return _UNFIT.sub("_", _JAW_WORDS.sub("", last)) or "scan"
+    return ScanResult(scan.files.name, len(samples), note=note)
 
 
 def _members(scans: ScanSet, group: str, record: ScanRecord) -> dict[str, bytes]:

@@ -23,6 +23,13 @@ def cast(view: View = "frontal", dentition: Dentition = "permanent") -> tuple[Pa
     return tuple(build_patient(7, group, dentition).cast_parts(view))
 
 
+def jaws() -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Parts of the upper and of the lower jaw of a cast, in bite."""
+    parts = cast()
+    first = next(place for place, part in enumerate(parts) if part.fdi // 10 in (3, 4))
+    return parts[:first], parts[first:]
+
+
 def motion(seed: int) -> tuple[Points, Points]:
     """A random rotation (3, 3) and shift (3,)."""
     rng = np.random.default_rng(seed)
@@ -47,6 +54,13 @@ def write_obj(file: Path, parts: tuple[Part, ...], seed: int | None = 0, unit_mm
         lines += [f"f {a + offset} {b + offset} {c + offset}" for a, b, c in part.faces.tolist()]
         offset += len(part.vertices)
     file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def write_unlabelled(file: Path, parts: tuple[Part, ...], unit_mm: float = 1.0) -> Path:
+    """An OBJ file without groups, as the phantom lies."""
+    write_obj(file, parts, None, unit_mm)
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if not line.startswith("g ")) + "\n")
     return file
 
 

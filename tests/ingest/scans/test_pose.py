@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dentgen.errors import ConditionError
-from dentgen.ingest.scans.mesh_file import ScanMesh, read_mesh
+from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.pose import find_pose
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
 from tests.ingest.scans.jaws import cast, motion, write_obj

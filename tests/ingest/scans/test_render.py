@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.pose import Pose, find_pose
 from dentgen.ingest.scans.render import render_scan, scan_views
+from dentgen.ingest.scans.scan_mesh import ScanMesh
 from dentgen.phantom.camera import VIEWS, View, sample_camera
 from dentgen.phantom.maps import fdi_map
 from dentgen.phantom.mesh import Tissue, join_parts
@@ -65,6 +67,30 @@ def test_the_patient_s_right_is_at_the_left_of_a_frontal_picture(tmp_path: Path)
     assert columns[quadrant == 4].mean() < columns[quadrant == 3].mean()
     gum = np.nonzero(record.maps["seg"] == 1)[0]
     assert rows.mean() < gum.mean(), "lower gum is below lower teeth"
+
+
+def test_without_labels_all_other_maps_are_nearly_those_with_them(tmp_path: Path) -> None:
+    """Oracle: the same scan with its labels, whose camera stands 0.1 mm behind: gum, too, is before the teeth."""
+    parts = cast("lower-occlusal")
+    labelled = read_mesh(str(write_obj(tmp_path / "a.obj", parts, None)))
+    plain = ScanMesh(labelled.vertices, labelled.faces, None, "lower")
+    assert scan_views(plain) == scan_views(labelled)
+    given: dict[str, Any] = {"seed": 1, "size": 64, "views": ("lower-occlusal",), "lightings": 1}
+    (record,), (known,) = (list(render_scan(mesh, IDENTITY, "g", **given)) for mesh in (plain, labelled))
+    assert record.maps.keys() == {"normal", "curvature", "depth", "light"}
+    is_seen = (record.maps["depth"] > 0) & (known.maps["depth"] > 0)
+    assert is_seen.sum() > 0.98 * (known.maps["depth"] > 0).sum()
+    for name in ("normal", "light"):
+        assert np.median(np.abs(record.maps[name].astype(int) - known.maps[name])[is_seen]) <= 2
+    assert known.attributes.items() - record.attributes.items() == {
+        ("gum", known.attributes["gum"]), ("dentition", "permanent"),
+    }  # fmt: skip
+    assert "gums" not in record.prompt
+    assert phantom_phrases(record.prompt) is not None
+    redness, known_redness = (
+        (picture[is_seen].astype(int) @ [1, -1, 0]).mean() for picture in (record.picture, known.picture)
+    )
+    assert redness < known_redness, "no gum is painted"
 
 
 def test_a_single_jaw_has_no_view_of_the_other_and_lightings_share_their_maps(tmp_path: Path) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.source import list_shards, read_records
-from dentgen.errors import ConditionError, SpecError
-from dentgen.ingest.scans.run import ScanSet, _write_scan, find_scans, parse_views, total, write_scans
-from dentgen.records import ConditionRecord
-from tests.ingest.scans.jaws import cast, write_obj, write_teeth3ds
+from dentgen.errors import SpecError
+from dentgen.ingest.scans.orientation import Orientation
+from dentgen.ingest.scans.patients import find_patients
+from dentgen.ingest.scans.run import PARAMETERS, ScanSet, _write_patient, parse_views, total, write_scans
+from dentgen.phantom.camera import View
+from dentgen.pipeline.run import build
+from dentgen.records import ConditionName, ConditionRecord
+from tests.conftest import small_spec
+from tests.ingest.scans.jaws import cast, jaws, write_obj, write_teeth3ds, write_unlabelled
 
 
 def write_set(folder: Path) -> None:
@@ -21,9 +29,11 @@ def write_set(folder: Path) -> None:
     write_obj(folder / "other.obj", cast("upper-occlusal"))
 
 
-def records_of(out: Path) -> list[ConditionRecord]:
+def records_of(
+    out: Path, wanted: tuple[ConditionName, ...] = ("segmentation", "lighting", "normal", "depth")
+) -> list[ConditionRecord]:
     raws = [raw for shard in list_shards(str(out)) for raw in read_records(shard)]
-    return [decode_record(raw, ("segmentation", "lighting", "normal", "depth"), with_photo=True) for raw in raws]
+    return [decode_record(raw, wanted, with_photo=True) for raw in raws]
 
 
 def test_every_scan_is_rendered_once(tmp_path: Path) -> None:
@@ -33,10 +43,10 @@ def test_every_scan_is_rendered_once(tmp_path: Path) -> None:
     )
     results = write_scans(task, workers=1)
     counts = {result.name: result.records for result in results}
-    assert counts == {"a/p1_lower.obj": 2, "a/p1_upper.obj": 1, "other.obj": 1}
-    assert total(results) == (4, 0)
+    assert counts == {"a/p1": 2, "other.obj": 1}
+    assert total(results) == (3, 0)
     records = records_of(tmp_path / "out")
-    assert len({record.key for record in records}) == 4
+    assert len({record.key for record in records}) == 3
     assert len({record.split for record in records if record.group == "p1"}) == 1
     assert {record.license for record in records} == {"CC0-1.0"}
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
@@ -54,16 +64,11 @@ def test_scans_that_cannot_be_used_are_named_and_the_rest_goes_on(tmp_path: Path
     assert len(records_of(tmp_path / "out")) == 2
 
 
-def test_other_parameters_need_another_folder_and_an_empty_set_is_refused(tmp_path: Path) -> None:
+def test_other_parameters_need_another_folder(tmp_path: Path) -> None:
     write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
     write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("frontal",)), workers=1)
     with pytest.raises(SpecError):
         write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=32, views=("frontal",)), workers=1)
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none" / "x.txt").write_text("")
-    with pytest.raises(ConditionError) as caught:
-        find_scans(str(tmp_path / "none"))
-    assert caught.value.found == "no mesh"
 
 
 def test_views_are_parsed_in_their_usual_order() -> None:
@@ -83,6 +88,68 @@ def test_jaws_in_folders_of_their_own_are_one_patient_and_endings_tell_scans_apa
     assert {record.group for record in records_of(tmp_path / "out")} == {"P"}
 
 
+def write_jaws(folder: Path, lower_moved_mm: float = 0.0) -> tuple[Path, Path]:
+    """A patient's jaws in two files, in bite but for a shift downwards."""
+    upper, lower = jaws()
+    shift = np.array([0.0, -lower_moved_mm, 0.0])
+    return (
+        write_obj(folder / "p_upper.obj", upper, None),
+        write_obj(folder / "p_lower.obj", tuple(part.moved(shift) for part in lower), None),
+    )
+
+
+def test_scans_without_labels_are_records_without_seg_that_a_build_paints(tmp_path: Path) -> None:
+    write_unlabelled(tmp_path / "set" / "q_upper.obj", cast("upper-occlusal"))
+    write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"), 3, 10.0)
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=64, views=("frontal",))
+    refused = write_scans(task, workers=1)[0]
+    assert (refused.name, refused.records) == ("q_upper.obj", 0)
+    assert "orientation" not in json.loads((tmp_path / "out" / PARAMETERS).read_text())
+    oriented = replace(task, out=str(tmp_path / "all"), orientation=Orientation("+x,+y,+z"))
+    assert total(write_scans(oriented, workers=1)) == (2, 0)
+    by_group = {record.group: record for record in records_of(tmp_path / "all", ("normal",))}
+    assert by_group["q"].conditions.keys() == {"lighting", "normal", "curvature", "depth"}
+    assert by_group["q"].fdi is None
+    assert "segmentation" in by_group["x"].conditions
+    for use in (["normal"], ["lighting"]):
+        spec = small_spec(tmp_path / "all", tmp_path / use[0], conditions={"use": use, "size": 64})
+        assert build(spec, use_ray=False).index.written == 4
+
+
+def test_two_files_in_bite_are_the_scan_that_one_file_of_both_is(tmp_path: Path) -> None:
+    write_jaws(tmp_path / "two")
+    write_obj(tmp_path / "one" / "p.obj", cast(), None)
+    views: tuple[View, ...] = ("upper-occlusal",)
+    for name in ("two", "one"):
+        task = ScanSet(str(tmp_path / name), str(tmp_path / f"{name}-out"), size=32, views=views)
+        assert total(write_scans(task, workers=1)) == (1, 0)
+    for two, one in zip(records_of(tmp_path / "two-out"), records_of(tmp_path / "one-out"), strict=True):
+        assert (two.group, two.prompt, two.attributes) == (one.group, one.prompt, one.attributes)
+        assert all((two.conditions[name] == one.conditions[name]).all() for name in one.conditions)
+
+
+def test_jaws_that_are_not_in_bite_are_rendered_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_jaws(tmp_path / "set", lower_moved_mm=40.0)
+    caplog.set_level("INFO", "dentgen")
+    results = write_scans(ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("left",)), workers=1)
+    assert [(result.name, result.records) for result in results] == [("p_lower.obj", 1), ("p_upper.obj", 1)]
+    assert "mm below the upper ones" in results[0].note
+    assert results[0].note in caplog.text
+
+
+def test_a_damaged_jaw_does_not_lose_the_other_and_a_jaw_that_was_alone_stays_so(tmp_path: Path) -> None:
+    _, lower = write_jaws(tmp_path / "set")
+    content = lower.read_bytes()
+    lower.write_bytes(b"junk")
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("left",))
+    damaged, good = write_scans(task, workers=1)
+    assert (damaged.name, damaged.records, good.name, good.records) == ("p_lower.obj", 0, "p_upper.obj", 1)
+    assert str(lower) in damaged.problem
+    lower.write_bytes(content)
+    assert [result.name for result in write_scans(task, workers=1)] == ["p_lower.obj", "p_upper.obj"]
+    assert len(list((tmp_path / "out").glob("*.tar"))) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_cluster_renders_the_same_set_from_relative_places(
@@ -99,9 +166,9 @@ def test_a_cluster_renders_the_same_set_from_relative_places(
 
 def test_a_node_that_traces_otherwise_is_refused(tmp_path: Path) -> None:
     write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
-    (scan,) = find_scans(str(tmp_path / "set"))
+    (scan,) = find_patients(str(tmp_path / "set"))
     with pytest.raises(SpecError) as caught:
-        _write_scan(ScanSet(str(tmp_path / "set"), str(tmp_path / "out")), scan, rays="another")
+        _write_patient(ScanSet(str(tmp_path / "set"), str(tmp_path / "out")), scan, rays="another")
     assert (caught.value.key, caught.value.expected) == ("rays", "another")
 
 
