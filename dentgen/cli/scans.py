@@ -32,6 +32,9 @@ def scans(
         str | None,
         typer.Option(metavar="FILE.yaml", help='Labels in colours: a mapping of "#rrggbb" to an FDI number or gum.'),
     ] = None,
+    look: Annotated[
+        Literal["scan", "photo"], typer.Option(help="Pictures: casts, or photographs with gum, lips and palate.")
+    ] = "scan",
     address: Annotated[str | None, typer.Option(help="Ray cluster to render on; default: this machine.")] = None,
 ) -> None:
     """Render jaw scans into condition records.
@@ -49,7 +52,7 @@ def scans(
 
     orientation = parse_orientation(axes, unit, jaw)
     meanings = None if colours is None else read_colours(colours)
-    task = ScanSet(source, out, seed, size, parse_views(views), lightings, license_, orientation, meanings)
+    task = ScanSet(source, out, seed, size, parse_views(views), lightings, license_, orientation, meanings, look)
     results = write_scans(task, address=address)
     for result in results:
         if result.problem:

@@ -1,4 +1,4 @@
-"""Condition records of a posed scan, by the phantoms' own cameras, lamps, maps and cast material."""
+"""Condition records of a posed scan, by the phantoms' own cameras, lamps, maps and materials."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.ingest.scans.mouth import living, surroundings
 from dentgen.ingest.scans.orientation import CROWNS_MM
 from dentgen.ingest.scans.pose import Pose
 from dentgen.ingest.scans.scan_mesh import ScanMesh
+from dentgen.ingest.scans.winding import turned_outwards
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import VIEWS, Camera, View, sample_camera
 from dentgen.phantom.findings import NO_FINDINGS
@@ -19,15 +21,16 @@ from dentgen.phantom.lesions import Lesions
 from dentgen.phantom.light import neutral, sample_lightings
 from dentgen.phantom.maps import lighting_map
 from dentgen.phantom.material import sample_material
-from dentgen.phantom.mesh import ATTRIBUTES, Mesh, Tissue, vertex_normals
+from dentgen.phantom.mesh import ATTRIBUTES, Mesh, Tissue, join_meshes, vertex_normals
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.photo_session import geometry_maps
-from dentgen.phantom.photograph import scan_render
+from dentgen.phantom.photograph import photograph, scan_render
 from dentgen.phantom.plaster_cast import cast_coat
-from dentgen.phantom.prompt import SceneFacts, scene_prompt
+from dentgen.phantom.prompt import Look, SceneFacts, scene_prompt
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene
 from dentgen.phantom.shading import paint
+from dentgen.phantom.tissue import coat
 from dentgen.phantom.visible_surface import see
 from dentgen.records import MapArray
 from dentgen.seeding import numpy_generator
@@ -50,6 +53,14 @@ class ScanRecord:
     attributes: dict[str, str | int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What the views of a jaw share: its mesh, and the ray structure unless every camera has lips of its own."""
+
+    mesh: Mesh
+    rays: RayMesh | None
+
+
 def scan_views(mesh: ScanMesh) -> tuple[View, ...]:
     """Views that a scan can be seen from: of one jaw not the other's biting surface."""
     if mesh.labels is None:
@@ -61,9 +72,26 @@ def scan_views(mesh: ScanMesh) -> tuple[View, ...]:
     return tuple(view for view in VIEWS if view not in without)
 
 
-def render_scan(
-    mesh: ScanMesh, pose: Pose, group: str, *, seed: int, size: int, views: tuple[View, ...], lightings: int
-) -> Iterator[ScanRecord]:
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """How scans are rendered; equal values give equal bytes.
+
+    Attributes:
+        seed: Seed of the set.
+        size: Edge of maps and pictures, pixels.
+        views: Views to render.
+        lightings: Pictures per view.
+        look: A cast on a grey ground, or a photograph of living tissue behind lips.
+    """
+
+    seed: int
+    size: int
+    views: tuple[View, ...]
+    lightings: int
+    look: Look = "scan"
+
+
+def render_scan(mesh: ScanMesh, pose: Pose, group: str, studio: Studio) -> Iterator[ScanRecord]:
     """Render a scan; equal arguments give equal bytes.
 
     A scan without labels is a cast in the colour of teeth; it has neither ``seg`` nor ``fdi``, and nothing is said of
@@ -72,23 +100,19 @@ def render_scan(
     Args:
         mesh: The scan; without labels one jaw, which it names.
         pose: Its pose.
-        group: Name of the patient, which decides cameras and lamps together with ``seed``.
-        seed: Seed of the set.
-        size: Edge of maps and pictures, pixels.
-        views: Views to render.
-        lightings: Pictures per view.
+        group: Name of the patient, which decides cameras and lamps together with the seed.
+        studio: How it is rendered; photographs need labels.
     """
     posed = _posed(mesh, pose)
-    rays: dict[str, tuple[Mesh, RayMesh]] = {}
+    stages: dict[str, _Stage] = {}
     front_mm = _front_mm(posed)
-    for view in views:
-        if _shown(view) not in rays:
-            rays[_shown(view)] = _traced(posed, view)
-        seen, traced = rays[_shown(view)]
-        camera = sample_camera(view, front_mm, numpy_generator(seed, group, view, "camera"))
-        is_labelled = mesh.labels is not None
-        records = _view(Scene(seen, traced, camera, size), camera, seen, group, seed, lightings)
-        yield from records if is_labelled else map(_without_labels, records)
+    for view in studio.views:
+        if _shown(view) not in stages:
+            stages[_shown(view)] = _stage(posed, view, studio.look)
+        camera = sample_camera(view, front_mm, numpy_generator(studio.seed, group, view, "camera"))
+        scene = _scene(stages[_shown(view)], camera, group, studio)
+        records = _view(scene, group, studio)
+        yield from records if mesh.labels is not None else map(_without_labels, records)
 
 
 def _posed(mesh: ScanMesh, pose: Pose) -> Mesh:
@@ -99,7 +123,9 @@ def _posed(mesh: ScanMesh, pose: Pose) -> Mesh:
     attributes["height"][:] = 0.5
     attributes["buccal"][:] = 1.0
     tissue = np.where((labels > 0) | (mesh.labels is None), Tissue.TOOTH, Tissue.GUM).astype(np.uint8)
-    return Mesh(vertices, vertex_normals(vertices, mesh.faces), mesh.faces, tissue, labels, attributes)
+    normals = vertex_normals(vertices, mesh.faces)
+    posed = Mesh(vertices, normals, mesh.faces, tissue, labels, attributes)
+    return turned_outwards(posed, upper=mesh.jaw == "upper")
 
 
 def _front_mm(posed: Mesh) -> float:
@@ -121,10 +147,19 @@ def _shown(view: View) -> str:
     return view if "occlusal" in view else "both"
 
 
-def _traced(mesh: Mesh, view: View) -> tuple[Mesh, RayMesh]:
+def _stage(mesh: Mesh, view: View, look: Look) -> _Stage:
     """What a view sees: all, or for a biting surface that jaw alone, divided where the other jaw's teeth begin."""
     kept = _of_jaw(mesh, upper=view == "upper-occlusal") if "occlusal" in view else mesh
-    return kept, RayMesh(kept.vertices, kept.faces)
+    if look == "photo":
+        return _Stage(living(kept), None)
+    return _Stage(kept, RayMesh(kept.vertices, kept.faces))
+
+
+def _scene(stage: _Stage, camera: Camera, group: str, studio: Studio) -> Scene:
+    if stage.rays is not None:
+        return Scene(stage.mesh, stage.rays, camera, studio.size)
+    mesh = join_meshes([stage.mesh, surroundings(stage.mesh, camera, group, studio.seed)])
+    return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, studio.size)
 
 
 def _of_jaw(mesh: Mesh, *, upper: bool) -> Mesh:
@@ -139,23 +174,30 @@ def _of_jaw(mesh: Mesh, *, upper: bool) -> Mesh:
     return Mesh(mesh.vertices, mesh.normals, mesh.faces[kept], mesh.tissue[kept], mesh.fdi[kept], mesh.attributes)
 
 
-def _view(scene: Scene, camera: Camera, mesh: Mesh, group: str, seed: int, lightings: int) -> Iterator[ScanRecord]:
-    teeth = mesh.fdi[mesh.fdi > 0]
+def _view(scene: Scene, group: str, studio: Studio) -> Iterator[ScanRecord]:
+    teeth, camera, look = scene.mesh.fdi[scene.mesh.fdi > 0], scene.camera, studio.look
     dentition: Dentition = "deciduous" if 2 * (teeth > _MILK).sum() > len(teeth) else "permanent"
-    material = sample_material(numpy_generator(seed, group, "material"), _NO_LESIONS, dentition)
-    noise = LatticeNoise(numpy_generator(seed, group, "texture"))
+    material = sample_material(numpy_generator(studio.seed, group, "material"), _NO_LESIONS, dentition)
+    noise = LatticeNoise(numpy_generator(studio.seed, group, "texture"))
+    coat_points, grain = (cast_coat, 1.0) if look == "scan" else (coat, material.grain)
     sight = see(
-        scene, scene.trace_centres(), lambda surface: paint(surface, cast_coat(surface, material, noise), 1.0, noise)
+        scene,
+        scene.trace_centres(),
+        lambda surface: paint(surface, coat_points(surface, material, noise), grain, noise),
     )
     maps = geometry_maps(sight.centres, camera, scene.size)
     facts = SceneFacts(
-        view=camera.view, look="scan", dentition=dentition, mirrored=False, shade=material.shade_word,
+        view=camera.view, look=look, dentition=dentition, mirrored=False, shade=material.shade_word,
         gum=material.gum_word, findings=NO_FINDINGS,
     )  # fmt: skip
-    names = [f"{camera.view}-l{number}" if number else camera.view for number in range(lightings)]
-    lamps = sample_lightings(numpy_generator(seed, group, name, "light") for name in names)
+    names = [f"{camera.view}-l{number}" if number else camera.view for number in range(studio.lightings)]
+    lamps = sample_lightings(numpy_generator(studio.seed, group, name, "light") for name in names)
     for name, lighting in zip(names, lamps, strict=True):
         light = lighting_map(sight.centres.surface, lighting, camera, scene.size)
         attributes = {**facts.attributes, "lighting": lighting.kind}
-        picture = scan_render(sight, neutral(lighting))
-        yield ScanRecord(name, {**maps, "light": light}, picture, scene_prompt(facts, lighting.kind), attributes)
+        if look == "scan":
+            picture = scan_render(sight, neutral(lighting))
+        else:
+            picture = photograph(sight, lighting, numpy_generator(studio.seed, group, name, "grain"))
+        key = name if look == "scan" else f"{look}-{name}"
+        yield ScanRecord(key, {**maps, "light": light}, picture, scene_prompt(facts, lighting.kind), attributes)

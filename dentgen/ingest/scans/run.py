@@ -19,9 +19,10 @@ from dentgen.ingest.scans.bite import join_in_bite
 from dentgen.ingest.scans.orientation import Orientation
 from dentgen.ingest.scans.patients import ScanFiles, find_patients
 from dentgen.ingest.scans.posed_scan import PosedScan, read_scan
-from dentgen.ingest.scans.render import ScanRecord, render_scan, scan_views
+from dentgen.ingest.scans.render import ScanRecord, Studio, render_scan, scan_views
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.camera import VIEWS, View
+from dentgen.phantom.prompt import Look
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.shards.parameters import claim_parameters
@@ -47,6 +48,7 @@ class ScanSet:
         license: Licence of the scans, which travels with every sample.
         orientation: How scans without labels lie; None refuses them.
         colours: FDI numbers, 0 for gum, by colour of triangles or vertices; None leaves colours alone.
+        look: Casts on a grey ground, or photographs of living tissue behind lips.
     """
 
     source: str
@@ -58,6 +60,7 @@ class ScanSet:
     license: str = ""
     orientation: Orientation | None = None
     colours: Mapping[str, int] | None = None
+    look: Look = "scan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,8 @@ def _mapped(
 
 def _parameters(scans: ScanSet) -> dict[str, Any]:
     values = {name: value for name, value in asdict(scans).items() if name not in {"source", "out"}}
-    for name in ("orientation", "colours"):
-        if values[name] is None:
+    for name, usual in (("orientation", None), ("colours", None), ("look", "scan")):
+        if values[name] == usual:
             del values[name]  # sets that began without it are continued
     return {**values, "views": list(scans.views or []), "rays": _rays()}
 
@@ -185,9 +188,11 @@ def _write_scan(scans: ScanSet, scan: PosedScan, note: str) -> ScanResult:
         return ScanResult(scan.files.name, len(views) * scans.lightings, note=note)
     group = scan.files.group
     try:
-        records = render_scan(
-            scan.mesh, scan.pose, group, seed=scans.seed, size=scans.size, views=views, lightings=scans.lightings
-        )
+        if scans.look == "photo" and scan.mesh.labels is None:
+            place = storage.without_secrets(scan.files.files[0].mesh)
+            raise ConditionError(place, "no labels", "labels, which tell living teeth from gum in photographs")
+        studio = Studio(scans.seed, scans.size, views, scans.lightings, scans.look)
+        records = render_scan(scan.mesh, scan.pose, group, studio)
         samples = [(f"{scan.files.key}-{record.name}", _members(scans, group, record)) for record in records]
     except DentgenError as error:
         return ScanResult(scan.files.name, 0, str(error))

@@ -10,7 +10,7 @@ import numpy as np
 
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
-from dentgen.phantom.mesh import Part
+from dentgen.phantom.mesh import Part, oriented_normals
 from dentgen.phantom.patient import build_patient
 
 Points = np.ndarray
@@ -43,6 +43,13 @@ def moved(parts: tuple[Part, ...], seed: int | None, unit_mm: float) -> list[Poi
     return [(part.vertices @ turn.T + shift) / unit_mm for part in parts]
 
 
+def outward_faces(part: Part) -> np.ndarray:
+    """Triangles of a part that face outwards, as scanners write them."""
+    corners, normals = part.vertices[part.faces], oriented_normals(part)[part.faces].mean(1)
+    facing = (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) * normals).sum()
+    return part.faces if facing >= 0 else part.faces[:, ::-1]
+
+
 def write_obj(file: Path, parts: tuple[Part, ...], seed: int | None = 0, unit_mm: float = 1.0) -> Path:
     """An OBJ file with a group for every tooth."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +58,7 @@ def write_obj(file: Path, parts: tuple[Part, ...], seed: int | None = 0, unit_mm
         lines += [f"v {x!r} {y!r} {z!r}" for x, y, z in vertices.tolist()]
     for part in parts:
         lines.append(f"g {f'fdi_{part.fdi}' if part.fdi else 'gum'}")
-        lines += [f"f {a + offset} {b + offset} {c + offset}" for a, b, c in part.faces.tolist()]
+        lines += [f"f {a + offset} {b + offset} {c + offset}" for a, b, c in outward_faces(part).tolist()]
         offset += len(part.vertices)
     file.write_text("\n".join(lines) + "\n")
     return file
