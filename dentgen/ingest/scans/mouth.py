@@ -94,8 +94,14 @@ def surroundings(mesh: Mesh, camera: Camera, group: str, seed: int) -> Mesh:
             parts += _inner_parts(mesh, jaw, rng)
         if len(jaws) == 1:
             front = float(mesh.vertices[np.concatenate([crown.vertices for crown in jaw.crowns]), 2].max())
-            parts.append(build_cheeks(jaw.arch, front, jaw.rootwards, rng))
+            parts.append(build_cheeks(jaw.arch, front, jaw.rootwards, rng).moved(_lowered(mesh, jaw)))
     return join_parts(parts)
+
+
+def _lowered(mesh: Mesh, jaw: _Jaw) -> FloatArray:
+    """Shift (3,) from y = 0 to the biting surfaces of a jaw; that of an open mouth is lower."""
+    tips = [float((mesh.vertices[crown.vertices] @ jaw.rootwards).min()) for crown in jaw.crowns]
+    return jaw.rootwards * float(np.median(tips))
 
 
 def _jaws(mesh: Mesh) -> list[_Jaw]:
@@ -244,7 +250,8 @@ def _inner_parts(mesh: Mesh, jaw: _Jaw, rng: np.random.Generator) -> list[Part]:
     if jaw.arch == "upper":
         return [build_palate(edge, jaw.rootwards, rng)]
     width = float(np.ptp(edge[:, 0]))
-    return [build_floor(edge, jaw.rootwards), build_tongue(edge, width, jaw.rootwards, rng)]
+    tongue = build_tongue(edge, width, jaw.rootwards, rng)
+    return [build_floor(edge, jaw.rootwards), tongue.moved(_lowered(mesh, jaw))]
 
 
 def _lingual_edge(mesh: Mesh, jaw: _Jaw) -> FloatArray:

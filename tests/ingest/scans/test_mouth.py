@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -115,3 +116,12 @@ def test_surroundings_are_those_of_the_view(view: View) -> None:
         expected.discard(Tissue.PALATE)
     assert {Tissue(int(value)) for value in np.unique(found.tissue)} == expected
     assert not found.fdi.any()
+
+
+def test_the_mouth_follows_a_lowered_jaw() -> None:
+    mesh, down = alive("lower-occlusal"), np.array([0.0, -20.0, 0.0])
+    camera = sample_camera("lower-occlusal", float(mesh.vertices[:, 2].max()), numpy_generator("camera"))
+    lowered = replace(mesh, vertices=mesh.vertices + down)
+    closed, opened = (surroundings(each, camera, "group", 0) for each in (mesh, lowered))
+    inside = np.unique(closed.faces[closed.tissue != Tissue.LIP])
+    assert np.allclose(opened.vertices[inside], closed.vertices[inside] + down)
