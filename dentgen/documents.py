@@ -218,7 +218,9 @@ class SampleMetadata(Document):
     start_from: str = Field(default="noise", description="noise, or the record's photo.")
     strength: float = Field(default=1.0, description="Fraction of the steps applied to the photo.")
     repaint: tuple[str, ...] = Field(default=(), description="Classes repainted in the photo.")
-    adapters: dict[str, float] = Field(description="ctrLoRA adapters and full ControlNets, with their scales.")
+    adapters: dict[str, float | dict[str, float]] = Field(
+        description="ctrLoRA adapters and full ControlNets, with their scales, one or by class."
+    )
     loras: dict[str, float] = Field(default={}, description="LoRAs on UNet and text encoder, with their scales.")
     embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions available to prompts.")
     decoder: str

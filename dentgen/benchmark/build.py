@@ -129,9 +129,9 @@ def _check(spec: BuildSpec) -> None:
     for key, (found, expected) in required.items():
         if found != expected:
             raise SpecError("not supported by this benchmark", key=key, found=str(found), expected=str(expected))
-    if len(model.adapters) != 1:
+    if len(model.adapters) != 1 or any(isinstance(scale, dict) for scale in model.adapters.values()):
         raise SpecError(
-            "not supported by this benchmark", key="model.adapters", found=str(model.adapters), expected="one"
+            "not supported by this benchmark", key="model.adapters", found=str(model.adapters), expected="one scale"
         )
 
 

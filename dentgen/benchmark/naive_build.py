@@ -66,7 +66,9 @@ class NaiveGenerator:
         dtype = getattr(torch, environment["dtype"])
         model, sampling = self._spec.model, self._spec.sampling
         self._bundle = load_bundle(model, device=environment["device"], dtype=dtype)
-        (self._scale,) = model.adapters.values()
+        (scale,) = model.adapters.values()
+        assert not isinstance(scale, dict)  # the benchmark refuses others
+        self._scale = scale
         self._scheduler = make_scheduler(sampling.scheduler, self._bundle.folder, sampling.scheduler_options)
 
     @torch.no_grad()

@@ -31,6 +31,7 @@ class ControlInput:
         condition: Scaled condition latents (4, h, w) for a shared branch, hint features (c, h, w) for a per-row branch.
         scale: Factor on the residuals (diffusers' ``controlnet_conditioning_scale``).
         start, end: Control window as fractions of the steps, 0..1 (``control_guidance_start`` and ``_end``).
+        where: Further factor (h, w) at each latent; residuals of deeper levels take its mean. None for 1 everywhere.
     """
 
     branch: str
@@ -38,6 +39,7 @@ class ControlInput:
     scale: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    where: Float[Tensor, "h w"] | None = None
 
     def scale_at(self, step: int, steps: int) -> float:
         """Scale at step ``step`` of ``steps``: ``scale`` inside the window, 0 outside."""

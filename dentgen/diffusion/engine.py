@@ -192,6 +192,8 @@ class DiffusionEngine:
         for name, values, expected in self._shapes(canvas):
             if values is not None and tuple(values.shape) != expected:
                 raise CanvasError(name, key=canvas.key, found=f"shape {tuple(values.shape)}", expected=expected)
+        if not self.shape.weighted and any(control.where is not None for control in canvas.controls):
+            raise CanvasError(key=canvas.key, found="scales by place", expected="an engine with weighted control")
         has_masked = canvas.repaint is not None and canvas.repaint.masked is not None
         if bool(self.shape.mask_channels) != has_masked:
             found = "masked latents" if has_masked else "no masked latents"
@@ -206,6 +208,7 @@ class DiffusionEngine:
         for control in canvas.controls:
             expected = per_row[control.branch].hint_shape if control.branch in per_row else latent
             yield f"condition of {control.branch}", control.condition.values, expected
+            yield f"places of {control.branch}", control.where, latent[1:]
         yield "image latents", canvas.image, latent
         if canvas.repaint is not None:
             yield "kept latents", canvas.repaint.keep, latent[1:]

@@ -90,6 +90,7 @@ class EngineShape:
         columns: Latents kept per canvas; at least the largest ``SolverTable.num_columns``.
         channels: Latent channels.
         mask_channels: Additional input channels of an inpainting UNet (mask and masked image), 0 or 5.
+        weighted: Whether scales of control may differ within a picture (``ControlInput.where``).
     """
 
     slots: int
@@ -100,6 +101,7 @@ class EngineShape:
     columns: int
     channels: int = LATENT_CHANNELS
     mask_channels: int = 0
+    weighted: bool = False
 
     @property
     def latent(self) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
@@ -48,6 +49,8 @@ class TickState:
         shared, g = branches.shared, shape.control_slots
         self._condition = {name: zeros(g, *latent, of=dtype) for name in shared}
         self._control_prompt = {name: zeros(g, shape.tokens, shape.width, of=dtype) for name in shared}
+        weighted = branches.names if shape.weighted else ()
+        self._where = {name: torch.ones(s, 1, *latent[1:], device=device, dtype=dtype) for name in weighted}
         self._hint = {name: zeros(s, *control.hint_shape, of=dtype) for name, control in branches.per_row.items()}
         self._slots = torch.arange(s, device=device)
         self.numbers = TickNumbers.idle(shape, branches).on(device)
@@ -101,7 +104,11 @@ class TickState:
             self._put(self._row_prompt[place], row.prompt.values)
             for branch, places in flight.control.items():
                 self._put(self._control_prompt[branch][places[number]], row.prompt.values)
+        for where in self._where.values():
+            where[flight.slot].fill_(1)  # of the canvas before
         for control in flight.canvas.controls:
+            if control.where is not None:
+                self._put(self._where[control.branch][flight.slot], control.where[None])
             if control.branch in self._hint:
                 self._put(self._hint[control.branch][flight.slot], control.condition.values)
             for place in flight.control.get(control.branch, ()):
@@ -134,10 +141,19 @@ class TickState:
         numbers, scale = self.numbers.branches[name], self.numbers.branches[name].scale.to(self._dtype)
         if name in self._branches.shared:
             found = self._branches.shared[name](self._condition[name], numbers.timesteps, self._control_prompt[name])
-            return [_scaled(residual.index_select(0, numbers.index), scale) for residual in found]
+            return self._placed(name, [_scaled(residual.index_select(0, numbers.index), scale) for residual in found])
         hints = self._hint[name].index_select(0, self.numbers.row_canvas)
         found = self._branches.per_row[name](inputs, self.numbers.timesteps, self._row_prompt, hints)
-        return [_scaled(residual.clone(), scale) for residual in found]
+        return self._placed(name, [_scaled(residual.clone(), scale) for residual in found])
+
+    def _placed(self, name: str, residuals: list[Tensor]) -> list[Tensor]:
+        """Residuals times their canvas's factor at each place, in place; means over the cells of deeper levels."""
+        if name not in self._where:
+            return residuals
+        where = self._where[name].index_select(0, self.numbers.row_canvas)
+        sizes = {(residual.shape[-2], residual.shape[-1]) for residual in residuals}
+        by_size = {size: adaptive_avg_pool2d(where, size) for size in sizes}
+        return [residual.mul_(by_size[residual.shape[-2], residual.shape[-1]]) for residual in residuals]
 
     def _combined(self, rows: Float[Tensor, "row 4 h w"]) -> Float[Tensor, "slot 4 h w"]:
         """One prediction per canvas. Rows are added in a fixed order, so that bits do not depend on row slots."""

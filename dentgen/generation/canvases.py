@@ -72,6 +72,9 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
         raise ConditionError("photo", "none", "a photo, because sampling.start_from is photo")
     if sampling.repaint and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", "a segmentation, because sampling.repaint names classes")
+    by_class = [route.branch for route in generator.routes if route.by_class is not None]
+    if by_class and "segmentation" not in record.conditions:
+        raise ConditionError("seg", "none", f"a segmentation, because the scale of {by_class[0]} names classes")
 
 
 def build_canvases(generator: Generator, requests: Sequence[SampleRequest]) -> list[Canvas]:
@@ -116,7 +119,17 @@ class _CanvasFactory:
             scale=route.scale,
             start=window.control_start,
             end=window.control_end,
+            where=None if route.by_class is None else self._where(route.by_class, request.record),
         )
+
+    def _where(self, scales: Mapping[str, float], record: ConditionRecord) -> Tensor:
+        """Scale (h, w) of every latent: the mean over its pixels."""
+        table = np.ones(256, np.float32)
+        for value, name in SEG_CLASSES.items():
+            table[value] = scales.get(name, 1.0)
+        pixels, cell = table[record.conditions["segmentation"]], self.generator.codec.downscale
+        height, width = pixels.shape
+        return torch.from_numpy(pixels.reshape(height // cell, cell, width // cell, cell).mean((1, 3)))
 
     def _guidance(self) -> Guidance:
         sampling, negative = self.generator.spec.sampling, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoise
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.records import ConditionName
-from dentgen.spec.build import BuildSpec
+from dentgen.spec.build import BuildSpec, Scale
 
 if TYPE_CHECKING:
     from dentgen.shards.plan import Plan  # imports pyarrow, which the engine's benchmark must not need
@@ -60,21 +61,29 @@ class ControlRoute:
         network: Adapter, ControlNet or the bare base that runs there.
         use: Conditions of its control image.
         scale: Factor on its residuals.
+        by_class: Further factors by class of the segmentation, 1 for others; None for the same everywhere.
     """
 
     branch: str
     network: str
     use: tuple[ConditionName, ...]
     scale: float
+    by_class: Mapping[str, float] | None = None
 
 
 def control_routes(spec: BuildSpec) -> tuple[ControlRoute, ...]:
     """Every control branch that a spec asks for."""
     named, use = {**spec.model.adapters, **spec.model.controlnets}, spec.conditions.use
     if spec.conditions.combine == "sum":
-        return tuple(ControlRoute(c, c if c in named else BASE, (c,), named.get(c, 1.0)) for c in use)
+        return tuple(_route(c, c if c in named else BASE, (c,), named.get(c, 1.0)) for c in use)
     # sorted: the digest does not tell orders of a mapping apart, but sums of three residuals would
-    return tuple(ControlRoute(name, name, use, scale) for name, scale in sorted((named or {BASE: 1.0}).items()))
+    return tuple(_route(name, name, use, scale) for name, scale in sorted((named or {BASE: 1.0}).items()))
+
+
+def _route(branch: str, network: str, use: tuple[ConditionName, ...], scale: Scale) -> ControlRoute:
+    if isinstance(scale, dict):
+        return ControlRoute(branch, network, use, 1.0, scale)
+    return ControlRoute(branch, network, use, scale)
 
 
 def device_and_dtype(spec: BuildSpec) -> tuple[str, str]:
@@ -218,6 +227,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
         width=width,
         columns=generator.table.num_columns,
         mask_channels=int(bundle.unet.config["in_channels"]) - LATENT_CHANNELS,
+        weighted=any(route.by_class is not None for route in generator.routes),
     )
     return DiffusionEngine(
         UNetDenoiser(bundle.unet, compiled=spec.engine.compile),

@@ -25,7 +25,7 @@ from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import decode_samples
 from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
-from dentgen.spec.build import BuildSpec
+from dentgen.spec.build import BuildSpec, Scale
 
 Picture = NDArray[Any] | Image.Image
 #: (dtype, dimensions) of each condition map.
@@ -104,7 +104,7 @@ class Pipeline:
         cls,
         bundle: str = "miniature",
         *,
-        adapters: Mapping[str, float] | None = None,
+        adapters: Mapping[str, Scale] | None = None,
         model: Mapping[str, Any] | None = None,
         conditions: Mapping[str, Any] | None = None,
         sampling: Mapping[str, Any] | None = None,
@@ -114,7 +114,8 @@ class Pipeline:
 
         Args:
             bundle: "miniature", a bundle folder or URL, or a hub id.
-            adapters: ctrLoRA adapters and their scales; None takes the build spec's default.
+            adapters: ctrLoRA adapters and their scales, one or by class as in ``{"blended": {"tooth": 1.5}}``; None
+                takes the build spec's default.
             model: Further keys of the build spec's section, such as ``{"decoder": "tiny"}``.
             conditions: Likewise, such as ``{"use": ["normal"], "size": 256}``.
             sampling: Likewise, such as ``{"scheduler": "lcm", "steps": 8, "guidance_scale": 2.0}``.

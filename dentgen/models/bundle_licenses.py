@@ -44,7 +44,7 @@ def bundle_licenses(model: ModelSpec, folder: Path) -> tuple[str, ...]:
     Returns:
         Distinct licenses, sorted, identifiers in lower case; empty if none is declared.
     """
-    chosen = {ADAPTERS: model.adapters, CONTROLNETS: model.controlnets, LORAS: model.loras}
+    chosen: dict[str, Iterable[str]] = {ADAPTERS: model.adapters, CONTROLNETS: model.controlnets, LORAS: model.loras}
     parts = [f"{kind}/{name}" for kind, names in chosen.items() for name in names]
     declared = [_of_card(folder / part / CARD) for part in (".", *parts)]
     weights = [*parts, *(f"{EMBEDDINGS}/{name}{SUFFIX}" for name in model.embeddings)]

@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StrictInt,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -40,8 +42,24 @@ SchedulerName = Literal[
     "unipc", "lcm", "ddim", "ddpm", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "pndm", "heun"
 ]
 Fill = Literal["auto", "continuous", "unit"]
-ClassName = Literal["background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance"]
+ClassName = Literal[
+    "background", "gingiva", "tooth", "other soft tissue", "restoration", "appliance", "lip or skin", "instrument",
+    "rubber dam",
+]  # fmt: skip
 
+
+def _known_classes(scales: dict[str, float]) -> dict[str, float]:
+    if unknown := sorted(set(scales) - set(get_args(ClassName))):
+        raise ValueError(f"found the classes {unknown}, expected some of {list(get_args(ClassName))}")
+    return scales
+
+
+#: Scale of control residuals: one for the whole picture, or one per class; classes without one have 1.
+Scale = Annotated[
+    Annotated[float, Tag("[one]")]
+    | Annotated[dict[str, float], Field(min_length=1), AfterValidator(_known_classes), Tag("[by class]")],
+    Discriminator(lambda scale: "[by class]" if isinstance(scale, dict) else "[one]"),  # one fault, not one per kind
+]
 #: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
 MAX_OVERSAMPLE: Final = 100
 
@@ -158,11 +176,12 @@ class ModelSpec(_Section):
     bundle: Place = Field(
         default="miniature", description="The embedded miniature, a bundle folder or URL, or a hub id."
     )
-    adapters: dict[str, float] = Field(
+    adapters: dict[str, Scale] = Field(
         default={"blended": 1.0},
-        description="ctrLoRA adapters and the scales of their residuals; {} uses the bare base.",
+        description="ctrLoRA adapters and the scales of their residuals, one or by class, as {tooth: 1.5, background: "
+        "0.5}; {} uses the bare base.",
     )
-    controlnets: dict[str, float] = Field(
+    controlnets: dict[str, Scale] = Field(
         default={},
         description="Full ControlNets of the bundle's folder controlnets/ and their residuals' scales.",
     )

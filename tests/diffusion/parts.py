@@ -46,11 +46,13 @@ def build_engine(
     columns: int = 24,
     branches: Branches | None = None,
     unet: UNet2DConditionModel | None = None,
+    weighted: bool = False,
     **options: bool,
 ) -> DiffusionEngine:
     tokens, width = PromptEncoder(bundle.tokenizer, bundle.text_encoder).shape
     unet = bundle.unet if unet is None else unet
-    shape = EngineShape(slots, control_slots, 16, tokens, width, columns, mask_channels=unet.config["in_channels"] - 4)
+    further = unet.config["in_channels"] - 4
+    shape = EngineShape(slots, control_slots, 16, tokens, width, columns, mask_channels=further, weighted=weighted)
     branches = branches_of(bundle) if branches is None else branches
     return DiffusionEngine(UNetDenoiser(unet), branches, shape, torch.device("cpu"), torch.float32, **options)
 
@@ -63,7 +65,7 @@ def condition(number: int) -> KeyedTensor:
     return KeyedTensor(f"condition {number}", random_latents(number))
 
 
-def controlled(number: int, scale: float = 1.0, **window: float) -> tuple[ControlInput, ...]:
+def controlled(number: int, scale: float = 1.0, **window: Any) -> tuple[ControlInput, ...]:
     return (ControlInput(BLENDED, condition(number), scale, **window),)
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from dentgen.diffusion.canvas import Canvas, ControlInput
 from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import Branches
 from dentgen.diffusion.solver import SolverTable
+from dentgen.errors import CanvasError
 from dentgen.models.bundle import Bundle
 from dentgen.models.networks import ControlBranch
 from dentgen.seeding import NoiseKey
 from dentgen.spec.build import SchedulerName
 from tests.diffusion.diffusers_loop import KeyedNoise, sample_sequentially
+from tests.diffusion.diffusers_pipelines import HINT
 from tests.diffusion.parts import (
     BLENDED,
     LATENT,
@@ -150,3 +154,83 @@ def test_a_diverged_canvas_stays_in_its_slot(miniature: Bundle, unipc: SolverTab
     engine = build_engine(miniature, slots=1, control_slots=1)
     engine.run([diverging])
     assert bool(torch.isfinite(latents(engine.run([good])["c0"])).all()), "the slot is clean afterwards"
+
+
+def halves(left: float, right: float) -> torch.Tensor:
+    """Scales of the left and the right half of a picture, (16, 16)."""
+    return torch.cat([torch.full((16, 8), left), torch.full((16, 8), right)], 1)
+
+
+class PlacedControl:
+    """The control branch with residuals scaled at each place by another function of torch."""
+
+    def __init__(self, bundle: Bundle, where: torch.Tensor) -> None:
+        self._branch, self._where = ControlBranch(bundle.shared[BLENDED]), where
+
+    def __call__(
+        self, condition_latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor
+    ) -> list[torch.Tensor]:
+        residuals = self._branch(condition_latents, timesteps, prompt_embeds)
+        return [r * interpolate(self._where[None, None], r.shape[-2:], mode="area") for r in residuals]
+
+
+def test_scales_at_each_place_are_means_over_the_cells_of_deeper_levels(miniature: Bundle) -> None:
+    """Oracle: a branch that scales its own residuals, so that the engine need not."""
+    table, where = table_of(miniature, "unipc", 4), torch.rand(16, 16, generator=torch.Generator().manual_seed(3))
+    canvas = simple(miniature, 0, None, table, controls=controlled(1, 1.2, where=where))
+    plain = simple(miniature, 0, None, table, controls=controlled(1, 1.2))
+    branches = Branches(shared={BLENDED: PlacedControl(miniature, where)})
+    expected = sample_one(miniature, plain, branches=branches)
+    assert relative_error(sample_one(miniature, canvas, weighted=True), expected) < 1e-5
+    assert relative_error(sample_one(miniature, plain), expected) > 0.01, "scales matter"
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1.5])
+def test_one_scale_at_every_place_is_that_scale_exactly(miniature: Bundle, scale: float) -> None:
+    table = table_of(miniature, "unipc", 4)
+    placed = simple(miniature, 0, None, table, controls=controlled(1, where=halves(scale, scale)))
+    plain = simple(miniature, 0, None, table, controls=controlled(1, scale))
+    assert torch.equal(sample_one(miniature, placed, weighted=True), sample_one(miniature, plain))
+
+
+def test_control_acts_where_it_is_wanted(miniature: Bundle) -> None:
+    table = table_of(miniature, "unipc", 4)
+    free = sample_one(miniature, simple(miniature, 0, None, table))
+    full = sample_one(miniature, simple(miniature, 0, 1, table))
+    left = simple(miniature, 0, None, table, controls=controlled(1, where=halves(1.0, 0.0)))
+    found = sample_one(miniature, left, weighted=True)
+    away = {name: (found - other).abs().mean((0, 1)) for name, other in (("full", full), ("free", free))}
+    assert away["full"][:6].mean() < away["free"][:6].mean(), "the left half is as with control"
+    assert away["free"][10:].mean() < away["full"][10:].mean(), "the right half is as without"
+
+
+def test_places_of_a_canvas_touch_neither_its_neighbours_nor_its_successor(miniature: Bundle) -> None:
+    table = table_of(miniature, "unipc", 4)
+    placed = [simple(miniature, n, None, table, controls=controlled(n, where=halves(0.0, 2.0))) for n in range(2)]
+    plain = [simple(miniature, n, n, table) for n in range(2, 4)]
+    engine = build_engine(miniature, slots=3, weighted=True)
+    found = engine.run([placed[0], plain[0], placed[1]])
+    found |= engine.run(plain[1:])  # in the slot of a canvas with places
+    for canvas in plain:
+        assert torch.equal(latents(found[canvas.key]), sample_one(miniature, canvas, slots=3))
+    for canvas in placed:
+        assert torch.equal(latents(found[canvas.key]), sample_one(miniature, canvas, slots=3, weighted=True))
+
+
+def test_full_controlnets_are_placed_too(miniature: Bundle) -> None:
+    table, (_, full) = table_of(miniature, "unipc", 4), full_control(miniature)
+    hint = KeyedTensor("hint", full.embed(HINT))
+    branches = full_branches(miniature, full)
+    control = ControlInput("full", hint)
+    plain = simple(miniature, 0, None, table, controls=(control,))
+    none = simple(miniature, 0, None, table, controls=(replace(control, where=halves(0.0, 0.0)),))
+    found = sample_one(miniature, none, branches=branches, weighted=True)
+    assert torch.equal(found, sample_one(miniature, simple(miniature, 0, None, table), branches=branches))
+    assert not torch.equal(found, sample_one(miniature, plain, branches=branches))
+
+
+def test_an_engine_without_weighted_control_refuses_places(miniature: Bundle) -> None:
+    canvas = simple(miniature, 0, None, table_of(miniature, "unipc", 4), controls=controlled(1, where=halves(1.0, 0.0)))
+    with pytest.raises(CanvasError) as caught:
+        build_engine(miniature).submit(canvas)
+    assert (caught.value.key, caught.value.found) == ("c0", "scales by place")

@@ -182,6 +182,41 @@ def test_what_the_way_of_sampling_needs_is_named(tmp_path: Path, demo_members: M
     assert all(fact in reason for fact in ("x.tar", key, "photo", "sampling.start_from"))
 
 
+BY_CLASS: dict[str, object] = {"adapters": {"blended": {"tooth": 1.5, "background": 0.25}}}
+
+
+def test_scales_by_class_are_means_over_the_pixels_of_a_latent(source: Path) -> None:
+    generator = generator_of(source, conditions=FULL_SIZE, model=BY_CLASS)
+    records, _ = read_unit(generator.spec, make_plan(generator.spec).units[0], list_shards(str(source))[0])
+    (control,) = build_canvases(generator, sample_requests(generator, records[0]))[0].controls
+    assert control.scale == 1.0
+    assert control.where is not None
+    seg = records[0].conditions["segmentation"]
+    for y, x in np.ndindex(16, 16):
+        cell = seg[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].ravel()
+        expected = sum(1.5 if value == TOOTH else 0.25 if value == 0 else 1.0 for value in cell) / 64
+        assert float(control.where[y, x]) == pytest.approx(expected)
+
+
+def test_scales_by_class_reach_picture_and_metadata(source: Path) -> None:
+    plain = samples(source, conditions=FULL_SIZE, model={"adapters": {"blended": 1.0}})
+    placed = samples(source, conditions=FULL_SIZE, model=BY_CLASS)
+    equal = samples(source, conditions=FULL_SIZE, model={"adapters": {"blended": {"tooth": 1.0}}})
+    for key, (picture, metadata) in placed.items():
+        assert metadata["adapters"] == {"blended": {"tooth": 1.5, "background": 0.25}}
+        assert np.abs(picture - plain[key][0]).mean() > 1
+        assert (equal[key][0] == plain[key][0]).all()
+
+
+def test_records_without_a_segmentation_have_no_scales_by_class(tmp_path: Path, demo_members: Members) -> None:
+    key = sorted(demo_members)[0]
+    members = {name: content for name, content in demo_members[key].items() if name not in {"seg.png", "fdi.png"}}
+    write_tar(tmp_path / "s" / "x.tar", {key: members})
+    result = unit(tmp_path / "s", conditions={"use": ["normal"]}, model={"adapters": {"normal": {"tooth": 1.5}}})
+    (reason,) = {sample.reason for sample in result.record.samples}
+    assert all(fact in reason for fact in ("x.tar", key, "seg", "the scale of normal"))
+
+
 @pytest.mark.slow
 def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle) -> None:
     inpainting_unet(miniature).save_pretrained(bundle / "unet")

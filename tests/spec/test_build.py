@@ -68,6 +68,23 @@ def test_contradictions_are_refused(sections: dict[str, Any], key: tuple[str, ..
     assert [fault["loc"] for fault in caught.value.errors()] == [key]
 
 
+@pytest.mark.parametrize(
+    ("scale", "loc"),
+    [
+        ({"teeth": 1.0}, "blended"), ({}, "blended"), ({"tooth": "x"}, "tooth"), ("x", "blended"),
+        (float("inf"), "blended"), ({"tooth": float("nan")}, "tooth"),
+    ],
+)  # fmt: skip
+def test_a_scale_is_a_number_or_numbers_by_class(scale: object, loc: str) -> None:
+    assert BuildSpec.model_validate({"model": {"adapters": {"blended": {"tooth": 2}}}}).model.adapters == {
+        "blended": {"tooth": 2.0}
+    }
+    with pytest.raises(ValidationError) as caught:
+        BuildSpec.model_validate({"model": {"adapters": {"blended": scale}}})
+    (fault,) = caught.value.errors()
+    assert [part for part in fault["loc"] if "[" not in str(part)][-1] == loc
+
+
 def test_oversampling_takes_the_largest_factor() -> None:
     source = BuildSpec.model_validate(
         {"source": {"oversample": {"lighting": {"harsh": 3}, "caries": {"any": 2}}}}

@@ -96,8 +96,11 @@ def _cell(text: str) -> str:
 
 
 def _words(values: Mapping[str, object]) -> str:
-    """Names and values on one line, lists joined by plus signs."""
-    return ", ".join(
-        f"{name} {' + '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in sorted(values.items())
-    )
+    """Names and values on one line, lists joined by plus signs, mappings in brackets."""
+    return ", ".join(f"{name} {_word(value)}" for name, value in sorted(values.items()))
+
+
+def _word(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"({_words(value)})"
+    return " + ".join(map(str, value)) if isinstance(value, list) else str(value)

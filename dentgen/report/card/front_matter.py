@@ -19,6 +19,7 @@ from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
 from dentgen.shards.layout import SHARDS
 from dentgen.shards.plan import Plan
+from dentgen.spec.build import Scale
 
 #: Name of the single split on the hub where shards mix several splits.
 MIXED_SPLIT: Final = "mixed"
@@ -87,7 +88,7 @@ def _metadata(plan: Plan) -> list[Feature]:
     """Types of ``KEY.json``, from its schema, with the object keys that this plan writes."""
     model = plan.spec.model
     objects = {
-        "adapters": _scales({**model.adapters, **model.controlnets}),
+        "adapters": _control_scales({**model.adapters, **model.controlnets}),
         "loras": _scales(model.loras),
         "attributes": [_text(name) for name in ATTRIBUTES],
         "augment": _scales(plan.spec.augment.used),
@@ -111,6 +112,13 @@ def _plain(schema: dict[str, Any]) -> Feature:
 
 def _scales(scales: Mapping[str, float]) -> list[Feature]:
     return [{"name": name, "dtype": "float64"} for name in sorted(scales)]
+
+
+def _control_scales(scales: Mapping[str, Scale]) -> list[Feature]:
+    return [
+        {"name": name, "struct": _scales(scale)} if isinstance(scale, dict) else {"name": name, "dtype": "float64"}
+        for name, scale in sorted(scales.items())
+    ]
 
 
 def _text(name: str) -> Feature:

@@ -152,3 +152,10 @@ def test_code_of_the_card_runs(two_split_build: Path, tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == ["6", "train", "(64,", "64)", "L"]
+
+
+def test_scales_by_class_are_shown_in_brackets(parts: Parts) -> None:
+    index, plan, samples = parts
+    scales = {"blended": {"tooth": 1.5, "background": 0.5}, "normal": 1.0}
+    found = rows(dataset_card(index, with_spec(plan, model={"adapters": scales}), samples))
+    assert found["adapters and scales"] == "`blended (background 0.5, tooth 1.5), normal 1.0`"

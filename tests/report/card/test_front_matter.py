@@ -59,11 +59,12 @@ def assert_declared(value: Any, struct: list[dict[str, Any]]) -> None:
 
 def test_scales_of_adapters_and_loras_are_declared(tmp_path: Path) -> None:
     plan = fake_build(tmp_path, [written(0)])
-    plan = with_spec(plan, model={"adapters": {"b": 1.0}, "controlnets": {"a": 0.5}, "loras": {"lcm": 1.0}})
+    plan = with_spec(plan, model={"adapters": {"b": {"tooth": 1.5}}, "controlnets": {"a": 0.5}, "loras": {"lcm": 1.0}})
     head = yaml.safe_load(front_matter(read_index(str(tmp_path)), plan, summarise(str(tmp_path)), "teeth"))
     json_feature = next(feature for feature in head["dataset_info"]["features"] if feature["name"] == "json")
     structs = {field["name"]: field["struct"] for field in json_feature["struct"] if "struct" in field}
     assert [scale["name"] for scale in structs["adapters"]] == ["a", "b"]
+    assert structs["adapters"][1] == {"name": "b", "struct": [{"name": "tooth", "dtype": "float64"}]}
     assert structs["loras"] == [{"name": "lcm", "dtype": "float64"}]
 
 
