@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dentgen.report.comparison.compare import Comparison
 
-#: Attributes and values that the summary names.
+#: Attributes, and statistics of labels, that the summary names.
 _MOST: Final = 5
 
 
@@ -47,6 +47,9 @@ def _summary(comparison: Comparison) -> Iterator[str]:
         yield f"{side.name}: {index.written} samples in {len(index.shards)} shards, {index.rejected} rejected"
     yield f"in both: {comparison.common} samples by key, {comparison.equal_shards} shards with the same bytes"
     yield from (f"setting {line}" for line in comparison.settings)
-    for shared in (*comparison.distributions, *comparison.labels)[: 2 * _MOST]:
-        if shared.distance >= 0.005:  # below half a per cent it would read as 0 %
-            yield f"{shared.title}: {100 * shared.distance:.0f} % apart"
+    teeth = [comparison.teeth] if comparison.teeth else []
+    for kind in (comparison.distributions, teeth, comparison.labels):
+        apart = [shared for shared in kind if shared.distance >= 0.005]  # below half a per cent it would read as 0 %
+        yield from (f"{shared.title}: {100 * shared.distance:.0f} % apart" for shared in apart[:_MOST])
+        if len(apart) > _MOST:
+            yield f"and {len(apart) - _MOST} more, see --html"

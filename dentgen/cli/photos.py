@@ -51,7 +51,7 @@ def photos(
     from dentgen.ingest.photos.names import read_name_key
     from dentgen.ingest.photos.run import PhotoSet, write_photos
 
-    secret = None if name_key is None else read_name_key(name_key)
+    secret = None if name_key is None else read_name_key(name_key, out)
     task = PhotoSet(source, out, read_meanings(meanings), format_, license_, secret, edge, shard_size)
     outcome = write_photos(task)
     for refusal in outcome.refused:

@@ -53,10 +53,11 @@ def publish(
 def _description(work: Publication, *, public: bool) -> Iterator[str]:
     release = work.release
     index, kind = release.index, "public" if public else "private"
-    size = f"{len(index.shards)} shards, {release.bytes / 1e6:.1f} MB"
+    size = f"{len(index.shards)} shards, {sum(shard.bytes for shard in index.shards) / 1e6:.1f} MB"
     yield f"{index.written} samples in {size}, version {index.version}"
-    place = f"repository {work.repository.id}"
-    yield f"{place}: exists" if work.exists else f"{place}: to be created, {kind}"
+    there = {None: f"to be created, {kind}", True: "exists, PUBLIC", False: "exists, private"}[work.is_public]
+    yield f"repository {work.repository.id}: {there}"
     yield f"to upload: {len(work.pending)} shards, {', '.join(release.documents)}"
     yield f"license of the model bundle: {' + '.join(release.plan.bundle_licenses) or 'not declared'}"
+    yield f"names of patients and records, which every sample tells: {', '.join(release.names)} ..."
     yield from (f"restrictions on use, which the card passes on: {url}" for url in release.restrictions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ RESTRICTED_USE: Final[Mapping[str, str]] = {
 }
 _LOG = logging.getLogger(__name__)
 #: Key of a safetensors header, https://github.com/Stability-AI/ModelSpec.
-_HEADER_KEY: Final = "modelspec.license"
+HEADER_KEY: Final = "modelspec.license"
 _MAX_CARD: Final = 2**20
 _MAX_LENGTH: Final = 100
 
@@ -46,10 +47,10 @@ def bundle_licenses(model: ModelSpec, folder: Path) -> tuple[str, ...]:
     """
     chosen: dict[str, Iterable[str]] = {ADAPTERS: model.adapters, CONTROLNETS: model.controlnets, LORAS: model.loras}
     parts = [f"{kind}/{name}" for kind, names in chosen.items() for name in names]
-    declared = [_of_card(folder / part / CARD) for part in (".", *parts)]
+    declared = [text for part in (".", *parts) for text in _of_card(folder / part / CARD)]
     weights = [*parts, *(f"{EMBEDDINGS}/{name}{SUFFIX}" for name in model.embeddings)]
     files = [file for part in weights for file in loaded_files(folder, part) if file.suffix == SUFFIX]
-    return tuple(sorted({text for text in (*declared, *map(_of_header, files)) if text}))
+    return tuple(sorted({_identified(text) for text in (*declared, *map(license_of_header, files)) if text}))
 
 
 def use_restrictions(licenses: Iterable[str]) -> tuple[str, ...]:
@@ -66,16 +67,16 @@ def card_of(license: str) -> str:
     return f"---\n{yaml.safe_dump({'license': license.strip()}, allow_unicode=True)}---\n"
 
 
-def _of_card(file: Path) -> str:
-    """The license in a card's front matter, "" if there is none."""
+def _of_card(file: Path) -> list[str]:
+    """The licenses in a card's front matter."""
     try:
         if not file.is_file() or file.stat().st_size > _MAX_CARD:
-            return ""
+            return []
         head = metadata_load(file) or {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         _LOG.warning("%s: the model card cannot be read, so that its license is unknown: %s", file, error)
-        return ""
-    return " + ".join(_identifiers(head))
+        return []
+    return list(_identifiers(head))
 
 
 def _identifiers(head: Mapping[str, object]) -> Iterator[str]:
@@ -88,14 +89,27 @@ def _identifiers(head: Mapping[str, object]) -> Iterator[str]:
             yield _shortened(text)
 
 
-def _of_header(file: Path) -> str:
+def license_of_header(file: Path) -> str:
+    """The license that a safetensors file declares, "" if it declares none or cannot be read."""
     try:
         with safe_open(file, "pt") as tensors:
-            return _shortened((tensors.metadata() or {}).get(_HEADER_KEY, ""))
+            return _shortened((tensors.metadata() or {}).get(HEADER_KEY, ""))
     except (OSError, SafetensorError):
         return ""  # loading the part reports the fault
 
 
 def _shortened(text: str) -> str:
-    shown = escaped(" ".join(text.split()))[:_MAX_LENGTH]
-    return shown.lower() if shown.lower() in RESTRICTED_USE else shown
+    return escaped(" ".join(text.split()))[:_MAX_LENGTH]
+
+
+def _identified(text: str) -> str:
+    """The hub's identifier of a license that restricts use, in whichever way it is written; others as they are."""
+    plain = re.sub(r"[^a-z0-9+]+", "", text.lower()).removesuffix("license")
+    return next((known for known in RESTRICTED_USE if plain in _spellings(known)), text)
+
+
+def _spellings(identifier: str) -> set[str]:
+    """Spellings of an identifier without spaces and dashes, such as that of "CreativeML Open RAIL-M"."""
+    plain = re.sub(r"[^a-z0-9+]+", "", identifier)
+    longer = {"openrail++": {"creativemlopenrail++m", "openrail++m"}, "creativeml-openrail-m": {"openrailm"}}
+    return {plain, *longer.get(identifier, ())}

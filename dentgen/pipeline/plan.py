@@ -191,6 +191,8 @@ def _difference(old: Plan, new: Plan) -> tuple[list[str], bool]:
         lines += spec_difference(old.spec.deciding(), new.spec.deciding())
     if old.bundle_digest != new.bundle_digest:
         lines.append(f"bundle digest: {old.bundle_digest} -> {new.bundle_digest}")
+    if old.bundle_licenses != new.bundle_licenses:
+        lines.append(f"licenses of the bundle: {list(old.bundle_licenses)} -> {list(new.bundle_licenses)}")
     lines += _unit_difference(old, new)
     environments = spec_difference({"environment": old.environment}, {"environment": new.environment})
     return lines + environments, not lines

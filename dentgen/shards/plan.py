@@ -109,6 +109,23 @@ def published_plan(plan: Plan, output: str) -> Plan:
     return replace(plan, spec=spec.model_copy(update=sections))
 
 
+def without_places(spec: BuildSpec) -> BuildSpec:
+    """A spec that may be given away: of local places it keeps the last folder, of remote ones no secrets."""
+    places = {"source": {"path": spec.source.path}, "output": {"path": spec.output.path}}
+    places["model"] = {"bundle": spec.model.bundle}
+    sections = {
+        name: getattr(spec, name).model_copy(update={key: _name_alone(place) for key, place in values.items()})
+        for name, values in places.items()
+    }
+    return spec.model_copy(update=sections)
+
+
+def _name_alone(place: str) -> str:
+    """A remote place or a hub id as it is, and the last folder of a local path."""
+    is_path = not storage.is_remote(place) and (place.startswith((_RELATIVE, ".", "~")) or Path(place).is_absolute())
+    return storage.name_of(place) or "." if is_path else storage.without_secrets(place)
+
+
 def _published(place: str, output: str) -> str:
     if storage.is_remote(place):
         return storage.without_secrets(place)

@@ -22,3 +22,13 @@ def test_differences_are_named(tmp_path: Path) -> None:
     assert "setting sampling.steps: 4 -> 9" in lines
     assert "View: 50 % apart" in lines
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_labels_are_named_however_many_attributes_differ(tmp_path: Path) -> None:
+    names = ["view", "shade", "gum", "lighting", "arch", "look", "dentition"]
+    for folder, word, teeth in (("a", "one", (11, 21)), ("b", "two", (31, 41))):
+        fake_build(tmp_path / folder, [written(0, attributes=dict.fromkeys(names, word), teeth=teeth)])
+    run = CliRunner().invoke(app, ["diff", str(tmp_path / "a"), str(tmp_path / "b")])
+    assert run.exit_code == 0, run.output
+    assert "Teeth: 100 % apart" in run.stdout
+    assert "and 2 more, see --html" in run.stdout

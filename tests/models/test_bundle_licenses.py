@@ -42,6 +42,21 @@ def test_cards_of_chosen_parts_count_and_those_of_others_do_not(bundle: Path) ->
     assert use_restrictions(("CC-BY-NC-4.0", OPENRAIL)) == (RESTRICTED_USE[OPENRAIL],)
 
 
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("CreativeML Open RAIL-M", OPENRAIL), ("CreativeML OpenRAIL-M License", OPENRAIL), ("OpenRAIL-M", OPENRAIL),
+        ("CreativeML Open RAIL++-M", "openrail++"), ("openrail++", "openrail++"),
+        ("BigScience OpenRAIL-M", "bigscience-openrail-m"), ("open source", "open source"),
+    ],
+)  # fmt: skip
+def test_restrictions_are_found_in_every_spelling(bundle: Path, written: str, known: str) -> None:
+    (bundle / "README.md").write_text(f"---\nlicense: [mit, {written!r}]\n---\n")
+    licenses = bundle_licenses(NOTHING, bundle)
+    assert set(licenses) == {"mit", known}
+    assert use_restrictions(licenses) == ((RESTRICTED_USE[known],) if known in RESTRICTED_USE else ())
+
+
 def test_a_loras_header_declares_its_license(bundle: Path) -> None:
     file = next((bundle / "loras" / "lcm").glob("*.safetensors"))
     save_file(load_file(file), file, metadata={"format": "pt", "modelspec.license": "openrail++"})
@@ -54,7 +69,7 @@ def test_a_loras_header_declares_its_license(bundle: Path) -> None:
         ("# No front matter\n", ()),
         ("---\ntags: [dental]\n---\n", ()),
         ("---\nlicense: other\nlicense_name: clinic\n---\n", ("clinic",)),
-        ("---\nlicense: [mit, cc0-1.0]\n---\n", ("mit + cc0-1.0",)),
+        ("---\nlicense: [mit, cc0-1.0]\n---\n", ("cc0-1.0", "mit")),
         ("---\nlicense: [1, null]\n---\n", ()),
         ("---\nlicense: 'a\x1bb'\n---\n", ()),
         ("---\nlicense: " + "x" * 999 + "\n---\n", ("x" * 100,)),

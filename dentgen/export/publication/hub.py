@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from dentgen.documents import DatasetIndex
 from dentgen.errors import SpecError, StorageError
+from dentgen.shards import layout
 from dentgen.storage.hub_errors import HUB_ERRORS
 
 _ADDRESS: Final = re.compile(r"hf://(?:datasets/)?(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)", re.ASCII)
@@ -65,9 +68,35 @@ class HubRepository:
         with self._errors("cannot be read"):
             try:
                 entries = list(self.api.list_repo_tree(self.id, recursive=True, repo_type=_TYPE))
+            except GatedRepoError:  # a repository that is not found, for the library
+                raise
             except RepositoryNotFoundError:
                 return None
         return {file.path: file.lfs.sha256 if file.lfs else "" for file in entries if isinstance(file, RepoFile)}
+
+    def is_public(self) -> bool | None:
+        """Whether everybody can see the repository; None if there is none.
+
+        Raises:
+            StorageError: If the hub cannot be asked, or lets only others see it.
+        """
+        with self._errors("cannot be read"):
+            try:
+                return not self.api.repo_info(self.id, repo_type=_TYPE).private
+            except GatedRepoError:  # a repository that is not found, for the library
+                raise
+            except RepositoryNotFoundError:
+                return None
+
+    def index(self) -> DatasetIndex:
+        """The index of the dataset that is there; only to be asked for if ``files`` has one.
+
+        Raises:
+            StorageError: If it cannot be read.
+        """
+        with self._errors("cannot be read"), tempfile.TemporaryDirectory() as folder:
+            file = self.api.hf_hub_download(self.id, layout.INDEX, repo_type=_TYPE, local_dir=folder)
+            return DatasetIndex.model_validate_json(Path(file).read_bytes())
 
     def create(self, *, private: bool) -> None:
         """Create the repository if there is none.

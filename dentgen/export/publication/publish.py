@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from dentgen import storage
 from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError
 from dentgen.export.publication.hub import HubRepository
-from dentgen.export.publication.release import Release, published_croissant
+from dentgen.export.publication.release import DOCUMENTS, Release, published_croissant, published_plan_head
 from dentgen.shards import layout
 from dentgen.shards.reader import read_shard
 
@@ -32,13 +34,13 @@ class Publication:
     Attributes:
         release: What is published.
         repository: Where.
-        exists: Whether the repository exists already.
+        is_public: Whether everybody can see the repository; None if it does not exist yet.
         pending: Shards that it lacks.
     """
 
     release: Release
     repository: HubRepository
-    exists: bool
+    is_public: bool | None
     pending: Sequence[ShardEntry]
 
 
@@ -49,11 +51,11 @@ def prepare(release: Release, repository: HubRepository) -> Publication:
         StorageError: If the hub cannot be asked.
         BuildError: If the repository holds something else than this build or an earlier version of it.
     """
-    found = repository.files()
+    found = repository.files() or {}
     shards = {f"{layout.SHARDS}/{shard.name}": shard for shard in release.index.shards}
-    _require_same_dataset(repository, release, found or {}, {name: shard.sha256 for name, shard in shards.items()})
-    pending = [shard for name, shard in shards.items() if name not in (found or {})]
-    return Publication(release, repository, found is not None, pending)
+    _require_same_dataset(repository, release, found, {name: shard.sha256 for name, shard in shards.items()})
+    pending = [shard for name, shard in shards.items() if name not in found]
+    return Publication(release, repository, repository.is_public(), pending)
 
 
 def publish(publication: Publication, *, private: bool = True, progress: Progress | None = None) -> None:
@@ -61,14 +63,18 @@ def publish(publication: Publication, *, private: bool = True, progress: Progres
 
     Args:
         publication: What is left to do.
-        private: Visibility of a repository that is created.
+        private: Visibility of a repository that is created; one that is public already is refused.
         progress: Called with the shards that are there and all shards.
 
     Raises:
         StorageError: If a shard cannot be read, or the hub does not take a file.
-        BuildError: If a shard is not the one that the index names.
+        BuildError: If a shard is not the one that the index names, or everybody can see the repository.
     """
     release, repository = publication.release, publication.repository
+    if private and publication.is_public:
+        raise BuildError(
+            file=f"hf://{repository.id}", found="a public repository", expected="a private one", advice="or --public"
+        )
     repository.create(private=private)
     planned = len(release.index.shards)
     done = planned - len(publication.pending)
@@ -84,8 +90,12 @@ def _require_same_dataset(
     repository: HubRepository, release: Release, found: Mapping[str, str], shards: Mapping[str, str]
 ) -> None:
     """Files of another dataset would be mixed with this one's; those of a newer version would be lost."""
-    own = {*release.documents, *_OF_THE_HUB}
+    own = {*DOCUMENTS, *_OF_THE_HUB}
     foreign = sorted(name for name, sha256 in found.items() if name not in own and shards.get(name) != sha256)
+    if not foreign and layout.INDEX in found:
+        index = repository.index()
+        if (index.spec_digest, index.bundle_digest) != (release.index.spec_digest, release.index.bundle_digest):
+            foreign = [layout.INDEX]
     if foreign:
         raise BuildError(
             file=f"hf://{repository.id}",
@@ -117,11 +127,22 @@ def _upload_shards(release: Release, repository: HubRepository, batch: Sequence[
 
 
 def _upload_documents(release: Release, repository: HubRepository) -> None:
-    day = datetime.now(UTC).date()
-    croissant = published_croissant(release.documents[layout.CROISSANT], repository.url, repository.owner, day)
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in {**release.documents, layout.CROISSANT: croissant}.items():
+        for name in release.documents:
             file = Path(folder, name)
             file.parent.mkdir(exist_ok=True)
-            file.write_bytes(content)
+            _stage(release, repository, name, file)
         repository.upload(Path(folder), f"Version {release.index.version}: {release.index.written} samples")
+
+
+def _stage(release: Release, repository: HubRepository, name: str, file: Path) -> None:
+    """Copy a document, with what is added or left out on publication."""
+    url = storage.join(release.out, name)
+    if name == layout.plan_head():
+        file.write_bytes(published_plan_head(release))
+    elif name == layout.CROISSANT:
+        day = datetime.now(UTC).date()
+        file.write_bytes(published_croissant(storage.read_bytes(url), repository.url, repository.owner, day))
+    else:
+        with storage.open_read(url) as source, file.open("wb") as copied:
+            shutil.copyfileobj(source, copied)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
+
+import pyarrow.compute as pc
 
 from dentgen import storage
 from dentgen.documents import DatasetIndex
 from dentgen.errors import BuildError
 from dentgen.models.bundle_licenses import use_restrictions
+from dentgen.report.sample_table import stream_samples
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
-from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import read_plan
+from dentgen.shards.plan import Plan, without_places
+from dentgen.shards.plan_file import plan_head, read_plan
 from dentgen.shards.tar import json_bytes
 
 #: Files beside the shards.
@@ -25,6 +28,7 @@ DOCUMENTS: Final = (
     layout.CARD, layout.SUCCESS, layout.INDEX,
 )  # fmt: skip
 _OPTIONAL: Final = (layout.CONTACT_SHEET, layout.REPORT)
+_EXAMPLES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +39,15 @@ class Release:
         out: The build's folder or URL.
         index: Its index.
         plan: Its plan.
-        documents: Content of every file beside the shards, by name, without what is added on publication.
+        documents: Names of the files beside the shards.
+        names: Some of the names of records and groups, which every sample tells.
     """
 
     out: str
     index: DatasetIndex
     plan: Plan
-    documents: Mapping[str, bytes]
-
-    @property
-    def bytes(self) -> int:
-        """Size of everything that is published."""
-        return sum(shard.bytes for shard in self.index.shards) + sum(map(len, self.documents.values()))
+    documents: tuple[str, ...]
+    names: tuple[str, ...]
 
     @property
     def restrictions(self) -> tuple[str, ...]:
@@ -63,23 +64,22 @@ def read_release(out: str, *, allow_photographs: bool = False) -> Release:
 
     Raises:
         StorageError: If a file cannot be read.
-        BuildError: If the build is not finished, its table of samples is not the one that was sealed, or a check
-            forbids its publication.
+        BuildError: If the build is not finished, a file is not the one that was sealed, or a check forbids its
+            publication.
     """
     index = _finished_index(out)
     plan = read_plan(out)
-    release = Release(out, index, plan, dict(_documents(out)))
-    _require_sealed_table(release)
-    for reason in reasons_against(plan, allow_photographs=allow_photographs):
+    _require_sealed(out, index, plan)
+    for reason in reasons_against(out, plan, allow_photographs=allow_photographs):
         raise reason
-    return release
+    return Release(out, index, plan, tuple(_documents(out)), _names(out))
 
 
-def reasons_against(plan: Plan, *, allow_photographs: bool) -> Iterator[BuildError]:
+def reasons_against(out: str, plan: Plan, *, allow_photographs: bool) -> Iterator[BuildError]:
     """Why a build must not be published; checks that forbid publication belong here."""
-    if not (plan.spec.sampling.synthetic or allow_photographs):
+    if not (allow_photographs or (plan.spec.sampling.synthetic and _all_synthetic(out))):
         yield BuildError(
-            file="spec",
+            file=storage.without_secrets(out),
             key="sampling.start_from",
             found="pictures that were generated from photographs, in which people may be recognised",
             expected="pictures that were generated from noise",
@@ -101,6 +101,12 @@ def published_croissant(content: bytes, url: str, owner: str, day: date) -> byte
     return json_bytes({**document, "url": url, "creator": creator, "datePublished": day.isoformat()})
 
 
+def published_plan_head(release: Release) -> bytes:
+    """The plan's head without the folders of whoever built."""
+    plan = replace(release.plan, spec=without_places(release.plan.spec))
+    return plan_head(plan, storage.read_bytes(storage.join(release.out, layout.plan_units())))
+
+
 def _finished_index(out: str) -> DatasetIndex:
     if not storage.exists(storage.join(out, layout.SUCCESS)):
         file = storage.without_secrets(out)
@@ -111,21 +117,44 @@ def _finished_index(out: str) -> DatasetIndex:
     return index
 
 
-def _documents(out: str) -> Iterator[tuple[str, bytes]]:
+def _documents(out: str) -> Iterator[str]:
     for name in DOCUMENTS:
-        content = storage.read_if_exists(storage.join(out, name))
-        if content is not None:
-            yield name, content
+        url = storage.join(out, name)
+        if storage.exists(url):
+            yield name
         elif name not in _OPTIONAL:
-            file = storage.without_secrets(storage.join(out, name))
-            raise BuildError(file=file, found="no file", expected="a file of a finished build")
+            raise BuildError(file=storage.without_secrets(url), found="no file", expected="a file of a finished build")
 
 
-def _require_sealed_table(release: Release) -> None:
-    found = hashlib.sha256(release.documents[layout.SAMPLES]).hexdigest()
-    if found != release.index.samples_sha256:
+def _require_sealed(out: str, index: DatasetIndex, plan: Plan) -> None:
+    """Require that plan, table of samples and descriptions are those that the build was sealed with."""
+    _require(out, layout.plan_head(), plan.spec.digest(), plan.spec_digest)
+    _require(out, layout.plan_head(), plan.digest(), index.plan_sha256)
+    _require(out, layout.SAMPLES, _sha256(out, layout.SAMPLES), index.samples_sha256)
+    for name in (layout.CARD, layout.CROISSANT):
+        _require(out, name, _sha256(out, name), _sha256(out, layout.versioned(index.version, name)))
+
+
+def _require(out: str, name: str, found: str, sealed: str) -> None:
+    if found != sealed:
+        file = storage.without_secrets(storage.join(out, name))
         raise BuildError(
-            file=storage.without_secrets(storage.join(release.out, layout.SAMPLES)),
-            found=f"sha256 {found}",
-            expected=f"{release.index.samples_sha256}, as the index says",
-        )
+            file=file, found=f"sha256 {found}", expected=f"{sealed}, with which the build was sealed",
+            advice="'dentgen verify' and 'dentgen repair' find and mend what was changed",
+        )  # fmt: skip
+
+
+def _sha256(out: str, name: str) -> str:
+    with storage.open_read(storage.join(out, name)) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]  # has readinto
+
+
+def _all_synthetic(out: str) -> bool:
+    return all(pc.all(batch.written["synthetic"]).as_py() is not False for batch in stream_samples(out, ("synthetic",)))
+
+
+def _names(out: str) -> tuple[str, ...]:
+    """The first few names of groups and records."""
+    batch = next(stream_samples(out, ("group", "source_key")))
+    columns = (batch.written[name].unique().to_pylist()[:_EXAMPLES] for name in ("group", "source_key"))
+    return tuple(dict.fromkeys(name for column in columns for name in column if name))

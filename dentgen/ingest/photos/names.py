@@ -12,21 +12,26 @@ from typing import Final
 
 from dentgen.conditions.decode import valid_key
 from dentgen.errors import SpecError
+from dentgen.storage.overlap import is_within
 
 _KEY_BYTES: Final = 32
 _LARGEST_KEY: Final = 4096
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9/_-]+")
 
 
-def read_name_key(file: Path) -> bytes:
+def read_name_key(file: Path, out: str) -> bytes:
     """The secret of keyed digests; a file that is missing is made, for its owner's eyes only.
 
     Args:
         file: At least 32 bytes that nobody can guess.
+        out: Where the records go; whoever gets them must not get the secret with them.
 
     Raises:
-        SpecError: If the file cannot be read or made, or is too short or too long.
+        SpecError: If the file cannot be read or made, lies in ``out``, or is too short or too long.
     """
+    if is_within(str(file), out):
+        expected = "a file elsewhere, because whoever gets the records must not get the secret"
+        raise SpecError(file=str(file), key="--name-key", found="a file inside the output", expected=expected)
     try:
         if not file.exists():
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:

@@ -15,7 +15,7 @@ from torch import Tensor
 from dentgen.errors import BundleError
 from dentgen.models.bundle import MINIATURE, find_bundle
 from dentgen.models.bundle_files import CARD
-from dentgen.models.bundle_licenses import card_of
+from dentgen.models.bundle_licenses import HEADER_KEY, card_of, license_of_header
 from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
 from dentgen.models.checkpoints.file import (
     Kind,
@@ -24,7 +24,6 @@ from dentgen.models.checkpoints.file import (
     kind_of,
     read_tensors,
     write_new,
-    write_tensors,
 )
 from dentgen.models.checkpoints.single_file import single_file
 from dentgen.models.control import base_of_config
@@ -77,7 +76,8 @@ def import_checkpoint(
         out: Folder to create; for an embedding a safetensors file.
         kind: Kind of the file; ``auto`` detects it by its keys.
         bundle: Bundle to compare shapes with; a single file takes tokenizer, scheduler and configs from it.
-        license: License of the file, declared in a model card beside its weights; "" for none.
+        license: License of the file, declared in a model card beside its weights, or in an embedding's header; "" takes
+            the one in the file's own header.
         unsafe_pickle: Also read pickles.
 
     Raises:
@@ -87,14 +87,16 @@ def import_checkpoint(
     like = None if bundle is None else find_bundle(bundle)
     tensors = read_tensors(file, unsafe_pickle=unsafe_pickle)
     kind = kind_of(tensors.keys(), str(file)) if kind == "auto" else kind
-    write = _writer(kind, file, tensors, out, like)
-    write_new(out, _with_card(write, license) if license and kind != "embedding" else write)
+    license = license.strip() or ("" if is_pickle(file) else license_of_header(file))
+    if kind == "embedding":
+        write_new(out, _embedding_writer(file, tensors, out, like, license))
+    else:
+        write = _writer(kind, file, tensors, like)
+        write_new(out, _with_card(write, license) if license else write)
     return Imported(kind, len(tensors), like is not None)
 
 
-def _writer(
-    kind: Kind, file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None
-) -> Callable[[Path], None]:
+def _writer(kind: Kind, file: Path, tensors: Mapping[str, Tensor], like: Path | None) -> Callable[[Path], None]:
     """What writes a part of this kind, after its tensors were checked."""
     match kind:
         case "ctrlora-base":
@@ -103,9 +105,7 @@ def _writer(
             return ctrlora_adapter(str(file), tensors, like and empty_control(like)).write
         case "lora":
             return _lora_writer(file, tensors, like)
-        case "embedding":
-            return _embedding_writer(file, tensors, out, like)
-        case "single-file":
+        case _:  # a single file
             if like is None:
                 expected = "--bundle, to take tokenizer, scheduler and configs from"
                 raise BundleError(file=str(file), key="bundle", found="weights alone", expected=expected)
@@ -152,7 +152,7 @@ def _lora_writer(file: Path, tensors: Mapping[str, Tensor], like: Path | None) -
 
 
 def _embedding_writer(
-    file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None
+    file: Path, tensors: Mapping[str, Tensor], out: Path, like: Path | None, license: str
 ) -> Callable[[Path], None]:
     if out.suffix != SUFFIX:
         expected = f"a file NAME{SUFFIX}, as in {PLACES['embedding']}"
@@ -160,4 +160,5 @@ def _embedding_writer(
     vectors = embedding_vectors(str(file), tensors)
     if like is not None:
         check_width(str(file), vectors, empty_text_encoder(like))
-    return lambda path: write_tensors({VECTORS: vectors}, path)
+    header = {"format": "pt", **({HEADER_KEY: license} if license else {})}
+    return lambda path: save_file({VECTORS: vectors.contiguous()}, path, metadata=header)

@@ -21,6 +21,8 @@ _MAX_FACETS: Final = 8
 _MAX_VALUES: Final = 12
 #: Combinations that a page holds: the most frequent ones.
 MAX_COMBINATIONS: Final = 3000
+#: Combinations that are counted at all.
+_MAX_COUNTED: Final = 50_000
 _NOT_NAMED: Final = "not named"
 
 
@@ -81,7 +83,7 @@ def read_facets(out: str, tallies: Mapping[str, Tally]) -> Facets:
         StorageError: If the table of samples cannot be read.
     """
     names = [name for name in FACETS if tallies[name].exact and 2 <= len(tallies[name].counts) <= _MAX_VALUES]
-    names = names[:_MAX_FACETS]
+    names = _bounded(names[:_MAX_FACETS], tallies)
     if not names:
         return Facets()
     values = tuple(
@@ -100,6 +102,16 @@ def read_facets(out: str, tallies: Mapping[str, Tally]) -> Facets:
         for combination, samples in frequent
     )
     return Facets(tuple(names), values, rows, sum(row[-1] for row in rows))
+
+
+def _bounded(names: Sequence[str], tallies: Mapping[str, Tally]) -> list[str]:
+    """The first attributes whose values have at most ``_MAX_COUNTED`` combinations, so that counting them is cheap."""
+    kept, combinations = list[str](), 1
+    for name in names:
+        if combinations * len(tallies[name].counts) <= _MAX_COUNTED:
+            kept.append(name)
+            combinations *= len(tallies[name].counts)
+    return kept
 
 
 def _combinations(written: pa.RecordBatch, names: Sequence[str]) -> dict[tuple[str, ...], int]:

@@ -26,7 +26,7 @@ from dentgen.report.html.pictures import RecordPictures, embed_records
 from dentgen.report.html.speed import PAUSE, Speed, read_speed
 from dentgen.report.html.speed_chart import draw_speed
 from dentgen.shards.layout import REPORT
-from dentgen.shards.plan import Plan
+from dentgen.shards.plan import Plan, without_places
 from dentgen.spec.build import BuildSpec
 
 _TEMPLATE: Final = "report.html.j2"
@@ -57,7 +57,7 @@ def write_report(out: str, plan: Plan) -> str:
         BuildError: If a shard is damaged.
     """
     summary = read_summary(out, plan)
-    spec = _public_spec(plan)
+    spec = without_places(plan.spec)  # people send reports around
     balance = BalanceCounter()
     records = embed_records(choose_records(out, summary.index, balance.add), spec.conditions.use)
     url = storage.join(out, REPORT)
@@ -125,14 +125,6 @@ def page_environment(*folders: Path) -> Environment:
     }
     environment.filters.update(filters)
     return environment
-
-
-def _public_spec(plan: Plan) -> BuildSpec:
-    """The spec without passwords and signatures in URLs, because people send reports around."""
-    spec = plan.spec
-    source = spec.source.model_copy(update={"path": storage.without_secrets(spec.source.path)})
-    output = spec.output.model_copy(update={"path": storage.without_secrets(spec.output.path)})
-    return spec.model_copy(update={"source": source, "output": output})
 
 
 def _split_to_load(summary: Summary) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants
@@ -35,8 +36,8 @@ def build(tmp_path: Path) -> Path:
     return finished(tmp_path / "build", 4)
 
 
-def finished(out: Path, shards: int) -> Path:
-    plan = fake_build(out, [written(number) for number in range(shards)])
+def finished(out: Path, shards: int, **sections: Mapping[str, Any]) -> Path:
+    plan = fake_build(out, [written(number) for number in range(shards)], (), **sections)
     write_description(str(out), plan, read_index(str(out)))
     mark_success(str(out))
     (out / "shards" / "999999.tar").write_bytes(b"an orphan")

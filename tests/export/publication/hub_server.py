@@ -52,13 +52,34 @@ def _is_large(name: str) -> bool:
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
 
+    def do_HEAD(self) -> None:
+        self._file()
+
     def do_GET(self) -> None:
-        repository = self._match(r"/api/datasets/([^/]+/[^/]+)/tree/main")
+        if "/resolve/" in self.path:
+            self._file()
+            return
+        repository = self._match(r"/api/datasets/([^/]+/[^/]+?)(?:/tree/main)?")
         files = self.hub.repositories.get(repository)
         if files is None:
             self._answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
             return
+        if not urlsplit(self.path).path.endswith("/tree/main"):
+            self._answer(200, {"id": repository, "private": self.hub.private.get(repository, False), "sha": _COMMIT})
+            return
         self._answer(200, [_entry(name, content) for name, content in sorted(files.items())])
+
+    def _file(self) -> None:
+        """One file's content, or its headers alone."""
+        _, _, owner, name, _, _, path = urlsplit(self.path).path.split("/", 6)
+        content = self.hub.repositories[f"{owner}/{name}"][path]
+        self.send_response(200)
+        for header, value in (("X-Repo-Commit", _COMMIT), ("ETag", f'"{hashlib.sha256(content).hexdigest()}"')):
+            self.send_header(header, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
 
     def do_POST(self) -> None:
         path = urlsplit(self.path).path

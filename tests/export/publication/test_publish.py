@@ -16,6 +16,7 @@ from dentgen.export.publication.hub import HubRepository
 from dentgen.export.publication.publish import prepare, publish
 from dentgen.export.publication.release import DOCUMENTS, read_release
 from dentgen.shards.index import read_index
+from dentgen.shards.plan_file import read_plan
 from tests.export.publication.conftest import finished
 from tests.export.publication.hub_server import Hub
 
@@ -33,7 +34,7 @@ def published(hub: Hub, folder: Path) -> Path:
 
 def test_a_dry_run_writes_nothing(build: Path, repository: HubRepository, hub: Hub) -> None:
     work = prepare(read_release(str(build)), repository)
-    assert not work.exists
+    assert work.is_public is None
     assert [shard.name for shard in work.pending] == [f"00000{number}.tar" for number in range(4)]
     assert (hub.repositories, hub.objects, hub.commits) == ({}, {}, [])
 
@@ -47,7 +48,7 @@ def test_what_is_published_is_the_dataset_and_nothing_else(
     documents = {name for name in DOCUMENTS if (build / name).exists()}
     found = hub.repositories[REPOSITORY]
     assert found.keys() == shards | documents | {".gitattributes"}
-    for name in (shards | documents) - {"croissant.json"}:
+    for name in (shards | documents) - {"croissant.json", "plan/000000.json"}:
         assert found[name] == (build / name).read_bytes(), name
     assert hub.private[REPOSITORY]
     assert seen == [(4, 4)]
@@ -57,6 +58,32 @@ def test_what_is_published_is_the_dataset_and_nothing_else(
     keys = [sample["key"] for sample in open_dataset(str(copy))]
     assert keys == [sample["key"] for sample in open_dataset(str(build))]
     assert len(keys) == read_index(str(build)).written
+
+
+def test_places_of_whoever_built_are_left_out(repository: HubRepository, hub: Hub, tmp_path: Path) -> None:
+    source = str(tmp_path / "Patients" / "Miller-2024")
+    build = finished(tmp_path / "deep" / "build", 1, source={"path": source})
+    assert "Patients" in (build / "plan" / "000000.json").read_text()
+    publish(prepare(read_release(str(build)), repository))
+    found = hub.repositories[REPOSITORY]
+    assert json.loads(found["plan/000000.json"])["spec"]["source"]["path"] == "Miller-2024"
+    assert not [name for name, content in found.items() if b"Patients" in content]
+    copy = published(hub, tmp_path / "copy")
+    assert read_plan(str(copy)).digest() == read_index(str(copy)).plan_sha256
+
+
+def test_a_public_repository_is_refused_unless_it_is_asked_for(
+    build: Path, repository: HubRepository, hub: Hub
+) -> None:
+    hub.repositories[REPOSITORY], hub.private[REPOSITORY] = {".gitattributes": b""}, False
+    work = prepare(read_release(str(build)), repository)
+    assert work.is_public
+    with pytest.raises(BuildError) as caught:
+        publish(work)
+    assert caught.value.found == "a public repository"
+    assert hub.objects == {}
+    publish(work, private=False)
+    assert "index.json" in hub.repositories[REPOSITORY]
 
 
 def test_croissant_says_where_and_by_whom_it_was_published(build: Path, repository: HubRepository, hub: Hub) -> None:
@@ -83,7 +110,7 @@ def test_an_interrupted_upload_continues(
     assert "index.json" not in hub.repositories[REPOSITORY]
     hub.refuse = lambda _: False
     work = prepare(release, repository)
-    assert work.exists
+    assert work.is_public is False
     assert [shard.name for shard in work.pending] == ["000002.tar", "000003.tar"]
     publish(work)
     assert sorted(hub.puts) == sorted(set(hub.puts)), "nothing was sent twice"
@@ -112,6 +139,21 @@ def test_another_dataset_is_not_mixed_with_this_one(build: Path, repository: Hub
         prepare(read_release(str(build)), repository)
     assert caught.value.key == "shards/000000.tar"
     assert hub.commits == []
+
+
+def test_an_index_of_another_dataset_is_not_written_over(build: Path, repository: HubRepository, hub: Hub) -> None:
+    other = json.loads((build / "index.json").read_bytes()) | {"spec_digest": "another"}
+    hub.repositories[REPOSITORY] = {"index.json": json.dumps(other).encode(), "samples.parquet": b"x"}
+    with pytest.raises(BuildError) as caught:
+        prepare(read_release(str(build)), repository)
+    assert caught.value.key == "index.json"
+
+
+def test_a_report_that_is_there_alone_belongs_to_the_build(build: Path, repository: HubRepository, hub: Hub) -> None:
+    (build / "report.html").write_text("<!doctype html>")
+    publish(prepare(read_release(str(build)), repository))
+    (build / "report.html").unlink()
+    assert prepare(read_release(str(build)), repository).pending == []
 
 
 def test_a_shard_that_was_replaced_is_not_published(build: Path, repository: HubRepository, hub: Hub) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dentgen.errors import BuildError, StorageError
 from dentgen.export.publication.release import published_croissant, read_release, reasons_against
+from dentgen.shards.plan_file import read_plan
 from tests.export.publication.conftest import finished
 from tests.report.fake_builds import fake_build, rejected, with_spec
 
@@ -46,16 +47,32 @@ def test_a_build_without_samples_is_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_from_photographs_need_consent(build: Path) -> None:
-    plan = with_spec(read_release(str(build)).plan, sampling={"start_from": "photo"})
-    (reason,) = reasons_against(plan, allow_photographs=False)
+    plan = read_release(str(build)).plan
+    (reason,) = reasons_against(str(build), with_spec(plan, sampling={"start_from": "photo"}), allow_photographs=False)
     assert reason.key == "sampling.start_from"
-    assert list(reasons_against(plan, allow_photographs=True)) == []
+    assert list(reasons_against(str(build), plan, allow_photographs=False)) == []
 
 
-def test_sizes_and_restrictions(tmp_path: Path) -> None:
-    release = read_release(str(finished(tmp_path, 2)))
-    shards = sum((tmp_path / "shards" / f"00000{number}.tar").stat().st_size for number in range(2))
-    assert release.bytes == shards + sum((tmp_path / name).stat().st_size for name in release.documents)
+def test_samples_tell_of_photographs_whatever_the_plan_says(tmp_path: Path) -> None:
+    """The table of samples is sealed by its hash; a plan could be edited."""
+    build = finished(tmp_path, 1, sampling={"start_from": "photo", "strength": 0.5})
+    plan = with_spec(read_plan(str(build)), sampling={"start_from": "noise"})
+    assert len(list(reasons_against(str(build), plan, allow_photographs=False))) == 1
+    assert list(reasons_against(str(build), plan, allow_photographs=True)) == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "croissant.json", "plan/000000.json"])
+def test_what_was_changed_after_sealing_is_refused(build: Path, name: str) -> None:
+    text = (build / name).read_text()
+    (build / name).write_text(text.replace('"seed": 0', '"seed": 1') if name.startswith("plan") else f"{text} ")
+    with pytest.raises(BuildError) as caught:
+        read_release(str(build))
+    assert caught.value.file.endswith(name)
+
+
+def test_names_that_every_sample_tells_are_shown(build: Path) -> None:
+    release = read_release(str(build))
+    assert release.names == ("patient-0", "patient-1", "jaw-000", "jaw-001", "jaw-002")
     assert release.restrictions == ()
 
 

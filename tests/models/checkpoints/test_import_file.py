@@ -14,12 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, find_bundle, load_bundle
+from dentgen.models.bundle_licenses import bundle_licenses
 from dentgen.models.checkpoints.file import Kind, write_tensors
 from dentgen.models.checkpoints.import_file import (
     empty_control,
     import_checkpoint,
 )
 from dentgen.models.parts import empty_text_encoder, empty_unet
+from dentgen.spec.build import ModelSpec
 from tests.models.checkpoints.inversions import TOOLS
 from tests.models.checkpoints.ldm_net import MINIATURE_SHAPE, LdmShape, checkpoint, random_control, trained
 from tests.models.part_files import kohya_lora
@@ -57,6 +59,23 @@ def test_a_license_is_declared_beside_the_weights(tmp_path: Path) -> None:
         import_checkpoint(tmp_path / "base.safetensors", tmp_path / name, "ctrlora-adapter", license=license)
     assert metadata_load(tmp_path / "bound" / "README.md") == {"license": "creativeml-openrail-m"}
     assert not (tmp_path / "free" / "README.md").exists()
+
+
+def test_the_license_of_an_embedding_stands_in_its_header(bundle: Path, tmp_path: Path) -> None:
+    vectors = torch.ones(2, empty_text_encoder(bundle).config.hidden_size)
+    for name, own in (("plain", {}), ("told", {"modelspec.license": "CreativeML Open RAIL-M"})):
+        save_file({"emb_params": vectors}, tmp_path / f"{name}.safetensors", metadata=own)
+    (bundle / "embeddings").mkdir()
+    given = {"a": ("plain", "CC-BY-4.0"), "b": ("told", ""), "c": ("plain", "")}
+    for name, (source, license) in given.items():
+        place = bundle / "embeddings" / f"{name}.safetensors"
+        import_checkpoint(tmp_path / f"{source}.safetensors", place, bundle=str(bundle), license=license)
+    found = {name: bundle_licenses(ModelSpec(adapters={}, embeddings=(name,)), bundle) for name in given}
+    assert found == {
+        "a": ("CC-BY-4.0", "apache-2.0"),
+        "b": ("apache-2.0", "creativeml-openrail-m"),
+        "c": ("apache-2.0",),
+    }
 
 
 def test_the_adapter_in_a_base_file_can_be_imported(tmp_path: Path) -> None:

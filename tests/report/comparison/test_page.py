@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dentgen.report.comparison.compare import compare_builds
 from dentgen.report.comparison.page import comparison_page
@@ -10,7 +11,7 @@ from tests.report.fake_builds import HOSTILE, fake_build, written
 from tests.report.html.parsed_page import Page
 
 
-def page_of(folder: Path, **fields: object) -> Page:
+def page_of(folder: Path, **fields: Any) -> Page:
     fake_build(folder / "a", [written(0, **fields), written(1, **fields)])
     fake_build(folder / "b", [written(1, **fields)], sampling={"steps": 9})
     return Page(comparison_page(compare_builds(str(folder / "a"), str(folder / "b"))))

@@ -59,3 +59,12 @@ def test_an_attribute_of_one_value_or_of_very_many_is_no_facet(tmp_path: Path) -
     samples = [written(n, attributes={"view": "left", "shade": f"s{n}"}, split="train") for n in range(13)]
     plan = fake_build(tmp_path, samples)
     assert read_summary(str(tmp_path), plan).facets == Facets()
+
+
+def test_attributes_that_have_too_many_combinations_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_COUNTED", 6)
+    found = facets_of(tmp_path)
+    assert found.names == ("view", "split"), "3 views times 3 shades are more than 6, times 2 splits are not"
+    assert found.covered == 10
