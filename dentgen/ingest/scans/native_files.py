@@ -27,6 +27,11 @@ from dentgen.ingest.scans.vertex_labels import GUM, of_faces, require_numbers, w
 _LIBRARIES: Final = {".vtp": ("vtkmodules", "vtk"), ".dcm": ("open3sdcm", "open3sdcm")}
 NATIVE_ENDINGS: Final = tuple(_LIBRARIES)
 _CHILD: Final = "dentgen.ingest.scans.native_reader"
+#: Kind and number of dimensions of every array that a child may return.
+_FORMS: Final = {
+    "vertices": ("f", 2), "faces": ("i", 2), "values": ("f", 1), "name": ("U", 0), "of_faces": ("b", 0),
+}  # fmt: skip
+_ONE_NUMBER: Final = "one number for each triangle or vertex"
 #: Universal numbering: of this array, and its value for gum, as DentalModelSeg of Slicer writes them.
 _UNIVERSAL, _UNIVERSAL_GUM = "Universal_ID", 33
 
@@ -80,6 +85,7 @@ def read_native(place: str, content: bytes, kind: str, limits: Limits | None = N
     if cause or not {"vertices", "faces"} <= arrays.keys():
         found = f"an unreadable mesh ({cause or 'no result'})"[:300]
         raise ConditionError(place, found, f"a complete {kind.upper()} file")
+    _check_forms(place, arrays)
     vertices, faces = checked_arrays(place, arrays["vertices"], arrays["faces"])
     return NativeMesh(vertices, faces, _labels(place, arrays, faces, len(vertices)))
 
@@ -108,6 +114,23 @@ def _arrays(target: Path) -> dict[str, NDArray[Any]]:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return {}
+
+
+def _check_forms(place: str, arrays: dict[str, NDArray[Any]]) -> None:
+    """Require the kinds and dimensions of ``_FORMS``, and labels with their name and element or none of these.
+
+    Raises:
+        ConditionError: If an array is none of these.
+    """
+    for key, array in arrays.items():
+        kind, dimensions = _FORMS.get(key, ("", -1))
+        if (array.dtype.kind, array.ndim) != (kind, dimensions):
+            called = f"{str(arrays['name'])[:50]!r}" if key == "values" and "name" in arrays else key
+            found = f"values of {called} of type {array.dtype} and shape {array.shape}"
+            expected = f"{dimensions} dimensions of kind {kind!r}" if kind else ", ".join(_FORMS)
+            raise ConditionError(place, found, _ONE_NUMBER if key == "values" else expected)
+    if len({"values", "name", "of_faces"} & arrays.keys()) not in {0, 3}:
+        raise ConditionError(place, f"the arrays {', '.join(sorted(arrays))}", ", ".join(_FORMS))
 
 
 def _labels(

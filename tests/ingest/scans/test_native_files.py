@@ -71,6 +71,36 @@ def test_labels_that_no_tooth_has_are_refused() -> None:
         assert (caught.value.file, caught.value.found) == ("a.vtp", found)
 
 
+def test_labels_with_several_components_are_refused() -> None:
+    vertices, faces = box()
+    with pytest.raises(ConditionError) as caught:
+        read_native("a.vtp", vtp(vertices, faces, "label", np.full((len(faces), 3), 11.0)), "vtp")
+    assert caught.value.file == "a.vtp"
+    assert caught.value.found == f"values of 'label' of type float64 and shape ({len(faces)}, 3)"
+    assert caught.value.expected == "one number for each triangle or vertex"
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"faces": np.zeros((1, 3))}, "values of faces of type float64 and shape (1, 3)"),
+        ({"name": np.array(["a", "b"])}, "values of name of type <U1 and shape (2,)"),
+        ({"of_faces": np.array([True, False])}, "values of of_faces of type bool and shape (2,)"),
+        ({"other": np.zeros(1)}, "values of other of type float64 and shape (1,)"),
+        ({"values": np.zeros(1)}, "the arrays faces, values, vertices"),
+    ],
+)
+def test_arrays_of_other_kinds_or_dimensions_are_refused(
+    changed: dict[str, np.ndarray], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {"vertices": np.eye(3), "faces": np.array([[0, 1, 2]]), **changed}
+    monkeypatch.setattr("dentgen.ingest.scans.native_files._run_child", lambda *_: "")
+    monkeypatch.setattr("dentgen.ingest.scans.native_files._arrays", lambda _: arrays)
+    with pytest.raises(ConditionError) as caught:
+        read_native("a.vtp", b"", "vtp")
+    assert (caught.value.file, caught.value.found) == ("a.vtp", found)
+
+
 def test_a_dcm_is_a_mesh_without_labels(tmp_path: Path) -> None:
     vertices, faces = box()
     (tmp_path / "a.dcm").write_bytes(dcm(vertices, faces))
