@@ -105,7 +105,9 @@ def _lowered(mesh: Mesh, jaw: _Jaw) -> FloatArray:
 
 
 def _jaws(mesh: Mesh) -> list[_Jaw]:
-    """Jaws with teeth; gum belongs to the jaw whose teeth are nearer."""
+    """Jaws with teeth; gum belongs to the jaw whose teeth are nearer, and vertices that no face uses to none."""
+    used = np.zeros(len(mesh.vertices), bool)
+    used[np.unique(mesh.faces)] = True
     numbers = _vertex_numbers(mesh)
     is_tooth = numbers > 0
     upper = np.isin(numbers // 10, _UPPER)
@@ -114,7 +116,7 @@ def _jaws(mesh: Mesh) -> list[_Jaw]:
         upper = upper[is_tooth][nearest]
     sides: tuple[tuple[Arch, NDArray[np.bool_], float], ...] = (("upper", upper, 1.0), ("lower", ~upper, -1.0))
     return [
-        _jaw(arch, mesh, numbers, np.flatnonzero(own), np.array([0.0, up, 0.0]))
+        _jaw(arch, mesh, numbers, np.flatnonzero(own & used), np.array([0.0, up, 0.0]))
         for arch, own, up in sides
         if (is_tooth & own).any()
     ]

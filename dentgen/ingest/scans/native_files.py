@@ -27,6 +27,13 @@ from dentgen.ingest.scans.vertex_labels import GUM, of_faces, require_numbers, w
 _LIBRARIES: Final = {".vtp": ("vtkmodules", "vtk"), ".dcm": ("open3sdcm", "open3sdcm")}
 NATIVE_ENDINGS: Final = tuple(_LIBRARIES)
 _CHILD: Final = "dentgen.ingest.scans.native_reader"
+#: What a child gets of the environment: no keys and tokens, which a hostile file might reach for.
+_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME")
+#: Kind and number of dimensions of every array that a child may return.
+_FORMS: Final = {
+    "vertices": ("f", 2), "faces": ("i", 2), "values": ("f", 1), "name": ("U", 0), "of_faces": ("b", 0),
+}  # fmt: skip
+_ONE_NUMBER: Final = "one number for each triangle or vertex"
 #: Universal numbering: of this array, and its value for gum, as DentalModelSeg of Slicer writes them.
 _UNIVERSAL, _UNIVERSAL_GUM = "Universal_ID", 33
 
@@ -80,22 +87,28 @@ def read_native(place: str, content: bytes, kind: str, limits: Limits | None = N
     if cause or not {"vertices", "faces"} <= arrays.keys():
         found = f"an unreadable mesh ({cause or 'no result'})"[:300]
         raise ConditionError(place, found, f"a complete {kind.upper()} file")
+    _check_forms(place, arrays)
     vertices, faces = checked_arrays(place, arrays["vertices"], arrays["faces"])
     return NativeMesh(vertices, faces, _labels(place, arrays, faces, len(vertices)))
 
 
 def _run_child(kind: str, source: Path, target: Path, limits: Limits) -> str:
     """Read a file in a child process; returns why there is no result, "" if there is one."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     arguments = [kind, str(source), str(target), str(limits.seconds), str(limits.memory)]
+    readable, writable = os.pipe()  # the child ends when this process, which alone can write, is gone
     try:
         # what the libraries print, without end perhaps, is nothing that a user can use
         done = subprocess.run(  # noqa: S603 - runs a module of dentgen's
             [sys.executable, "-P", "-m", _CHILD, *arguments], check=False, env=environment, timeout=limits.seconds,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=readable, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"no result after {limits.seconds} s"
+    finally:
+        os.close(readable)
+        os.close(writable)
     if done.returncode < 0:
         return f"its library crashed with signal {-done.returncode}"
     return f"its library ended with exit code {done.returncode}" if done.returncode else ""
@@ -108,6 +121,23 @@ def _arrays(target: Path) -> dict[str, NDArray[Any]]:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return {}
+
+
+def _check_forms(place: str, arrays: dict[str, NDArray[Any]]) -> None:
+    """Require the kinds and dimensions of ``_FORMS``, and labels with their name and element or none of these.
+
+    Raises:
+        ConditionError: If an array is none of these.
+    """
+    for key, array in arrays.items():
+        kind, dimensions = _FORMS.get(key, ("", -1))
+        if (array.dtype.kind, array.ndim) != (kind, dimensions):
+            called = f"{str(arrays['name'])[:50]!r}" if key == "values" and "name" in arrays else key
+            found = f"values of {called} of type {array.dtype} and shape {array.shape}"
+            expected = f"{dimensions} dimensions of kind {kind!r}" if kind else ", ".join(_FORMS)
+            raise ConditionError(place, found, _ONE_NUMBER if key == "values" else expected)
+    if len({"values", "name", "of_faces"} & arrays.keys()) not in {0, 3}:
+        raise ConditionError(place, f"the arrays {', '.join(sorted(arrays))}", ", ".join(_FORMS))
 
 
 def _labels(

@@ -5,9 +5,12 @@ It imports little, and nothing of dentgen's: its limits must hold for the librar
 
 from __future__ import annotations
 
+import os
 import re
 import resource
+import shutil
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,12 +38,21 @@ def main() -> None:
     """Entry point: KIND, the file, where its arrays go, and the most seconds of computing and bytes of memory."""
     kind, source, target, seconds, memory = sys.argv[1:]
     limit(int(seconds), int(memory))
+    threading.Thread(target=_end_with_parent, args=(Path(source).parent,), daemon=True).start()
     readers: dict[str, Callable[[str], Arrays]] = {"vtp": read_vtp, "dcm": read_dcm}
     try:
         arrays = readers[kind](source)
     except Exception as error:  # noqa: BLE001 - a library may raise anything; the parent names the file
         arrays = {"error": np.array(f"{type(error).__name__}: {error}"[:300])}
     np.savez(target, **arrays)  # type: ignore[arg-type]
+
+
+def _end_with_parent(folder: Path) -> None:
+    """Wait until stdin ends, which the parent holds open while it lives; then remove the scan's folder and end."""
+    while os.read(0, 1):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def limit(seconds: int, memory: int) -> None:

@@ -13,7 +13,8 @@ from dentgen.ingest.scans.mesh_file import MESH_ENDINGS
 from dentgen.ingest.scans.scan_mesh import Jaw
 
 _JAW_WORDS: Final[dict[str, Jaw]] = {"upper": "upper", "maxilla": "upper", "lower": "lower", "mandible": "lower"}
-_JAW: Final = re.compile(rf"[-_ .]?({'|'.join(_JAW_WORDS)})$", re.IGNORECASE)
+#: A jaw's word at a name's end, after a separator or as the whole name.
+_JAW: Final = re.compile(rf"(?:[-_ .]|(?<![^/]))({'|'.join(_JAW_WORDS)})$", re.IGNORECASE)
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -47,16 +48,17 @@ class ScanFiles:
     def name(self) -> str:
         """The file's name, or what the names of both have in common."""
         first = self.files[0]
-        return first.name if len(self.files) == 1 else _JAW.sub("", first.stem)
+        return first.name if len(self.files) == 1 else _JAW.sub("", first.stem).rstrip("/") or "scan"
 
     @property
     def group(self) -> str:
         """Patient of a scan: the last part of its name without the word for the jaw.
 
-        Both jaws stay in one split, also where each jaw has a folder of its own.
+        Where nothing is left, as of ``p1/upper.obj``, it is that of the folder above. Both jaws stay in one split, also
+        where each jaw has a folder of its own.
         """
-        last = self.files[0].name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        return _UNFIT.sub("_", _JAW.sub("", last)) or "scan"
+        parts = (_JAW.sub("", part) for part in reversed(self.files[0].stem.split("/")))
+        return _UNFIT.sub("_", next(filter(None, parts), "scan"))
 
     @property
     def key(self) -> str:

@@ -152,6 +152,8 @@ def _rays() -> str:
 def _write_patient(scans: ScanSet, patient: ScanFiles, rays: str) -> list[ScanResult]:
     """Render what a patient has: both jaws as one scan if they stand in bite, else each alone.
 
+    A damaged jaw leaves the other alone. If one could not be read now, neither is written: the next run may read it.
+
     Raises:
         SpecError: If this node traces rays otherwise than the driver, and would render other bytes.
     """
@@ -159,12 +161,20 @@ def _write_patient(scans: ScanSet, patient: ScanFiles, rays: str) -> list[ScanRe
         raise SpecError(
             file=platform.node(), key="rays", found=_rays(), expected=rays, advice="install the same embreex"
         )
-    posed, results = [], []
+    is_pair = len(patient.files) == 2
+    if is_pair and storage.exists(storage.join(scans.out, patient.shard)):
+        return [ScanResult(patient.name, len(scans.views or VIEWS) * scans.lightings)]  # both jaws have every view
+    posed, problems, unread = [], {}, ""
     for file in patient.files:
         try:
             posed.append(read_scan(file, scans.orientation, scans.colours))
         except DentgenError as error:
-            results.append(ScanResult(file.name, 0, str(error)))
+            problems[file.name] = str(error)
+            unread = unread if isinstance(error, ConditionError) else file.name
+    if is_pair and unread:
+        waits = f"not rendered, because {unread} could not be read"
+        return [ScanResult(file.name, 0, problems.get(file.name, waits)) for file in patient.files]
+    results = [ScanResult(name, 0, problem) for name, problem in problems.items()]
     posed, note = _joined(scans, posed)
     return results + [_write_scan(scans, scan, note) for scan in posed]
 

@@ -53,13 +53,16 @@ def whole_numbers(
     Args:
         place: Where the mesh comes from, for messages.
         name: The property.
-        values: (count,) float64.
+        values: (count,) float64; other shapes are refused.
         count: Number of vertices or triangles.
         element: Which of these, for messages.
 
     Raises:
-        ConditionError: If there are more or fewer, or one is no whole number.
+        ConditionError: If there are more or fewer, one is no whole number, or each has several components.
     """
+    if values.ndim != 1:
+        found = f"values of {name!r} of shape {values.shape}"
+        raise ConditionError(place, found, f"a whole number for each of {count} {element}")
     finite = np.nan_to_num(values, nan=-1, posinf=-1, neginf=-1)
     labels = finite.clip(-1, 1e6).astype(np.int64)
     if len(values) != count or not np.array_equal(labels, finite):

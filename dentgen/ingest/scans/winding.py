@@ -17,12 +17,15 @@ _UPPER: Final = (1, 2, 5, 6)
 _NEAR_MM: Final = 4.0
 #: Height of the crowns of a scan without labels, mm.
 _CROWNS_MM: Final = 8.0
+#: Share of a tooth's surface, weighted with its distance from the centre, by which it faces inwards for certain.
+_INWARDS_SHARE: Final = -0.2
 
 
 def turned_outwards(mesh: Mesh, *, upper: bool) -> Mesh:
     """A posed scan whose teeth face away from their centres, and whose gum faces the biting side beside them.
 
-    Every tooth and the gum of each jaw is turned as a whole; files whose triangles face outwards stay as they are.
+    Every tooth and the gum of each jaw is turned as a whole; files whose triangles face outwards stay as they are. A
+    tooth is turned on clear evidence only: where its triangles disagree, or it is nearly flat, it stays as it is.
 
     Args:
         mesh: The scan in the frame of phantoms.
@@ -32,8 +35,10 @@ def turned_outwards(mesh: Mesh, *, upper: bool) -> Mesh:
     inwards = np.zeros(len(mesh.faces), bool)
     for number in np.unique(mesh.fdi[mesh.fdi > 0]):
         own = mesh.fdi == number
-        outward = ((centres[own] - centres[own].mean(0)) * normals[own]).sum()
-        inwards[own] = outward < 0
+        from_centre = centres[own] - centres[own].mean(0)
+        outward = (from_centre * normals[own]).sum()
+        most = (np.linalg.norm(from_centre, axis=1) * np.linalg.norm(normals[own], axis=1)).sum()
+        inwards[own] = outward < _INWARDS_SHARE * most
     for own, near, is_upper in _gums(mesh, centres, upper=upper):
         bitewards = normals[near, 1].sum() * (-1.0 if is_upper else 1.0)
         inwards[own] = bitewards < 0

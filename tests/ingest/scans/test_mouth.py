@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dentgen.ingest.scans.mouth import living, surroundings
-from dentgen.phantom.camera import VIEWS, View, sample_camera
+from dentgen.phantom.camera import View, sample_camera
 from dentgen.phantom.mesh import Mesh, Part, Tissue, join_parts
 from dentgen.seeding import numpy_generator
 from tests.ingest.scans.jaws import cast
@@ -104,7 +104,7 @@ def test_a_closed_mesh_needs_no_skirt() -> None:
     assert len(living(Mesh(vertices, np.ones_like(vertices), both, tissue, labels, empty)).faces) == 8
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", ["frontal", "upper-occlusal", "lower-occlusal"])
 def test_surroundings_are_those_of_the_view(view: View) -> None:
     mesh = alive(view)
     camera = sample_camera(view, float(mesh.vertices[:, 2].max()), numpy_generator("camera", view))
@@ -116,6 +116,22 @@ def test_surroundings_are_those_of_the_view(view: View) -> None:
         expected.discard(Tissue.PALATE)
     assert {Tissue(int(value)) for value in np.unique(found.tissue)} == expected
     assert not found.fdi.any()
+
+
+def test_vertices_that_no_face_uses_cover_no_palate() -> None:
+    mesh = alive("upper-occlusal")
+    camera = sample_camera("upper-occlusal", float(mesh.vertices[:, 2].max()), numpy_generator("camera"))
+    teeth = mesh.vertices[np.unique(mesh.faces[mesh.fdi > 0])]
+    unused = np.tile([teeth[:, 0].mean(), 0.0, teeth[:, 2].min()], (100, 1))
+    more = Mesh(
+        np.concatenate([mesh.vertices, unused]), np.concatenate([mesh.normals, np.ones((100, 3))]),
+        mesh.faces, mesh.tissue, mesh.fdi,
+        {name: np.concatenate([values, np.zeros(100)]) for name, values in mesh.attributes.items()},
+    )  # fmt: skip
+    plain, found = (surroundings(each, camera, "group", 0) for each in (mesh, more))
+    assert (found.tissue == Tissue.PALATE).any()
+    assert np.array_equal(found.vertices, plain.vertices)
+    assert np.array_equal(found.tissue, plain.tissue)
 
 
 def test_the_mouth_follows_a_lowered_jaw() -> None:

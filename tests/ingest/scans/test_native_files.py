@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from dentgen.errors import ConditionError, SpecError
 from dentgen.ingest.scans.mesh_file import read_mesh
 from dentgen.ingest.scans.native_files import Limits, read_native
 from dentgen.phantom.mesh import join_parts
+from tests.conftest import ROOT
 from tests.ingest.scans.jaws import cast
 from tests.ingest.scans.native_samples import dcm, vtp
 from tests.ingest.scans.test_face_colours import trimesh
@@ -71,6 +76,36 @@ def test_labels_that_no_tooth_has_are_refused() -> None:
         assert (caught.value.file, caught.value.found) == ("a.vtp", found)
 
 
+def test_labels_with_several_components_are_refused() -> None:
+    vertices, faces = box()
+    with pytest.raises(ConditionError) as caught:
+        read_native("a.vtp", vtp(vertices, faces, "label", np.full((len(faces), 3), 11.0)), "vtp")
+    assert caught.value.file == "a.vtp"
+    assert caught.value.found == f"values of 'label' of type float64 and shape ({len(faces)}, 3)"
+    assert caught.value.expected == "one number for each triangle or vertex"
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"faces": np.zeros((1, 3))}, "values of faces of type float64 and shape (1, 3)"),
+        ({"name": np.array(["a", "b"])}, "values of name of type <U1 and shape (2,)"),
+        ({"of_faces": np.array([True, False])}, "values of of_faces of type bool and shape (2,)"),
+        ({"other": np.zeros(1)}, "values of other of type float64 and shape (1,)"),
+        ({"values": np.zeros(1)}, "the arrays faces, values, vertices"),
+    ],
+)
+def test_arrays_of_other_kinds_or_dimensions_are_refused(
+    changed: dict[str, np.ndarray], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {"vertices": np.eye(3), "faces": np.array([[0, 1, 2]]), **changed}
+    monkeypatch.setattr("dentgen.ingest.scans.native_files._run_child", lambda *_: "")
+    monkeypatch.setattr("dentgen.ingest.scans.native_files._arrays", lambda _: arrays)
+    with pytest.raises(ConditionError) as caught:
+        read_native("a.vtp", b"", "vtp")
+    assert (caught.value.file, caught.value.found) == ("a.vtp", found)
+
+
 def test_a_dcm_is_a_mesh_without_labels(tmp_path: Path) -> None:
     vertices, faces = box()
     (tmp_path / "a.dcm").write_bytes(dcm(vertices, faces))
@@ -116,6 +151,49 @@ def test_a_library_that_crashes_hangs_or_grows_is_one_refused_file(
         read_native("x.dcm", b"x", "dcm", limits)
     assert caught.value.file == "x.dcm"
     assert found in caught.value.found
+
+
+def test_the_child_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = f"open({str(tmp_path / 'names')!r}, 'w').write(' '.join(os.environ))"
+    (tmp_path / "open3sdcm.py").write_text(f"import os\ndef load(path):\n    {body}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    with pytest.raises(ConditionError):
+        read_native("x.dcm", b"x", "dcm")
+    names = set((tmp_path / "names").read_text().split())
+    assert {"PATH", "PYTHONPATH"} <= names
+    assert names <= {
+        "PATH", "PYTHONPATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME",
+    }  # fmt: skip
+
+
+def test_neither_the_child_nor_its_file_outlives_a_terminated_parent(tmp_path: Path) -> None:
+    started, folder = tmp_path / "started", tmp_path / "tmp"
+    folder.mkdir()
+    (tmp_path / "open3sdcm.py").write_text(
+        "import os, pathlib, time\n"
+        "def load(path):\n"
+        f"    pathlib.Path({str(started)!r}).write_text(str(os.getpid()) + ' ')\n"
+        "    time.sleep(60)\n"
+    )
+    code = "from dentgen.ingest.scans.native_files import read_native; read_native('x.dcm', b'x', 'dcm')"
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path), str(ROOT)])
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": paths}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as parent:
+        wait_until(lambda: started.exists() and started.read_text().endswith(" "))
+        assert [path.name for path in folder.glob("*/*")] == ["scan.dcm"]
+        parent.terminate()
+    child = int(started.read_text())
+    wait_until(lambda: not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes())
+    assert not list(folder.iterdir())
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

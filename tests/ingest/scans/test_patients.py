@@ -42,6 +42,25 @@ def test_a_pair_is_named_after_both() -> None:
     assert single.shard == f"scan-a_p_1_upper_obj-{digest}.tar", "sets that exist are continued"
 
 
+def test_files_named_by_the_jaw_alone_are_the_patient_of_their_folder(tmp_path: Path) -> None:
+    files = ["p 1/upper.obj", "p 1/lower.obj", "p2/upper.obj", "p3/upper/maxilla.stl"]
+    assert names(tmp_path, *files) == [("p 1/upper.obj", "p 1/lower.obj"), ("p2/upper.obj",), ("p3/upper/maxilla.stl",)]
+    found = find_patients(str(tmp_path))
+    assert [scan.group for scan in found] == ["p_1", "p2", "p3"]
+    assert [scan.name for scan in found] == ["p 1", "p2/upper.obj", "p3/upper/maxilla.stl"]
+    assert ScanFiles((ScanFile("upper.obj", "x", None),)).group == "scan"
+
+
+def test_a_jaw_word_stands_alone_or_after_a_separator() -> None:
+    jaws = {name: ScanFile(name, "x", None).jaw for name in ("flower.stl", "a/flower.stl", "Pupper.obj")}
+    assert set(jaws.values()) == {None}
+    assert ScanFiles((ScanFile("a/flower.stl", "x", None),)).group == "flower"
+    for separator in ("-", "_", " ", "."):
+        file = ScanFile(f"a/p{separator}Lower.stl", "x", None)
+        assert (file.jaw, ScanFiles((file,)).group) == ("lower", "p")
+    assert ScanFile("lower.stl", "x", None).jaw == ScanFile("a/lower.stl", "x", None).jaw == "lower"
+
+
 def test_labels_lie_beside_the_mesh_and_a_folder_without_meshes_is_refused(tmp_path: Path) -> None:
     names(tmp_path, "p.obj", "p.json")
     assert find_patients(str(tmp_path))[0].files[0].labels == str(tmp_path / "p.json")

@@ -112,7 +112,7 @@ def test_a_photograph_has_the_teeth_of_the_cast(view: View, tmp_path: Path) -> N
     """Oracle: the cast from the same camera; lips hide teeth and never make any."""
     mesh = read_mesh(str(write_obj(tmp_path / "a.obj", cast(view), None)))
     looks: tuple[Look, ...] = ("scan", "photo")
-    (plain,), (photo,) = (list(render_scan(mesh, IDENTITY, "g", Studio(1, SIZE, (view,), 1, look))) for look in looks)
+    (plain,), (photo,) = (list(render_scan(mesh, IDENTITY, "g", Studio(1, 48, (view,), 1, look))) for look in looks)
     assert photo.name == f"photo-{view}"
     teeth = photo.maps["fdi"] > 0
     assert (photo.maps["fdi"][teeth] == plain.maps["fdi"][teeth]).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.source import list_shards, read_records
-from dentgen.errors import SpecError
+from dentgen.errors import SpecError, StorageError
 from dentgen.ingest.scans.orientation import Orientation
-from dentgen.ingest.scans.patients import find_patients
-from dentgen.ingest.scans.run import PARAMETERS, ScanSet, _write_patient, parse_views, total, write_scans
+from dentgen.ingest.scans.patients import ScanFile, find_patients
+from dentgen.ingest.scans.posed_scan import PosedScan, read_scan
+from dentgen.ingest.scans.run import PARAMETERS, ScanResult, ScanSet, _write_patient, parse_views, total, write_scans
 from dentgen.phantom.camera import View
 from dentgen.pipeline.run import build
 from dentgen.records import ConditionName, ConditionRecord
@@ -101,7 +103,7 @@ def write_jaws(folder: Path, lower_moved_mm: float = 0.0) -> tuple[Path, Path]:
 def test_scans_without_labels_are_records_without_seg_that_a_build_paints(tmp_path: Path) -> None:
     write_unlabelled(tmp_path / "set" / "q_upper.obj", cast("upper-occlusal"))
     write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"), 3, 10.0)
-    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=64, views=("frontal",))
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=32, views=("frontal",))
     refused = write_scans(task, workers=1)[0]
     assert (refused.name, refused.records) == ("q_upper.obj", 0)
     assert "orientation" not in json.loads((tmp_path / "out" / PARAMETERS).read_text())
@@ -112,7 +114,7 @@ def test_scans_without_labels_are_records_without_seg_that_a_build_paints(tmp_pa
     assert by_group["q"].fdi is None
     assert "segmentation" in by_group["x"].conditions
     for use in (["normal"], ["lighting"]):
-        spec = small_spec(tmp_path / "all", tmp_path / use[0], conditions={"use": use, "size": 64})
+        spec = small_spec(tmp_path / "all", tmp_path / use[0], conditions={"use": use, "size": 32})
         assert build(spec, use_ray=False).index.written == 4
 
 
@@ -141,13 +143,39 @@ def test_a_damaged_jaw_does_not_lose_the_other_and_a_jaw_that_was_alone_stays_so
     _, lower = write_jaws(tmp_path / "set")
     content = lower.read_bytes()
     lower.write_bytes(b"junk")
-    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("left",))
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=16, views=("left",))
     damaged, good = write_scans(task, workers=1)
     assert (damaged.name, damaged.records, good.name, good.records) == ("p_lower.obj", 0, "p_upper.obj", 1)
     assert str(lower) in damaged.problem
     lower.write_bytes(content)
     assert [result.name for result in write_scans(task, workers=1)] == ["p_lower.obj", "p_upper.obj"]
     assert len(list((tmp_path / "out").glob("*.tar"))) == 2
+
+
+def test_a_jaw_that_cannot_be_read_now_leaves_nothing_for_this_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_jaws(tmp_path / "set")
+    task = ScanSet(str(tmp_path / "set"), str(tmp_path / "out"), size=24, views=("upper-occlusal",))
+
+    def failing(file: ScanFile, *rest: Any) -> PosedScan:
+        if file.jaw == "lower":
+            raise StorageError(file=file.mesh, found="a timeout")
+        return read_scan(file, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dentgen.ingest.scans.run.read_scan", failing)
+        lower, upper = write_scans(task, workers=1)
+        assert (lower.name, lower.records, upper.name, upper.records) == ("p_lower.obj", 0, "p_upper.obj", 0)
+        assert lower.problem == f"{tmp_path / 'set' / 'p_lower.obj'}: found a timeout"
+        assert upper.problem == "not rendered, because p_lower.obj could not be read"
+        assert not list((tmp_path / "out").glob("*.tar"))
+    both = write_scans(task, workers=1)
+    assert both == [ScanResult("p", 1)]
+    with monkeypatch.context() as patch:
+        patch.setattr("dentgen.ingest.scans.run.read_scan", failing)
+        assert write_scans(task, workers=1) == both, "what is there need not be read"
+    assert len(list((tmp_path / "out").glob("*.tar"))) == 1
 
 
 @pytest.mark.slow

@@ -25,6 +25,13 @@ def test_fractions_and_counts_are_refused() -> None:
         assert (caught.value.file, caught.value.expected) == ("x.ply", "a whole number for each of 2 triangles")
 
 
+def test_several_numbers_for_each_vertex_are_refused() -> None:
+    with pytest.raises(ConditionError) as caught:
+        whole_numbers("x.vtp", "label", np.full((2, 3), 11.0), 2)
+    assert (caught.value.file, caught.value.found) == ("x.vtp", "values of 'label' of shape (2, 3)")
+    assert caught.value.expected == "a whole number for each of 2 vertices"
+
+
 def test_numbers_that_no_tooth_has_are_named() -> None:
     require_numbers("x", whole_numbers("x", "label", np.array([0.0, 11.0, 85.0]), 3))
     with pytest.raises(ConditionError) as caught:

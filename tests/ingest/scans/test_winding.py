@@ -45,6 +45,23 @@ def test_what_faces_inwards_is_turned_and_nothing_else(numbers: tuple[int, ...])
     assert np.allclose(found.normals, mesh.normals)
 
 
+def test_a_tooth_without_clear_evidence_stays_as_it_is() -> None:
+    """A shallow bowl that faces outwards: its few triangles face its centre a little."""
+    mesh = outward("upper-occlusal")
+    across, along = np.meshgrid(np.linspace(-4, 4, 9), np.linspace(-4, 4, 9))
+    bowl = np.stack([across, 0.02 * (across**2 + along**2), along], -1).reshape(-1, 3)
+    corner = (np.arange(8)[:, None] * 9 + np.arange(8)).reshape(-1)
+    faces = np.concatenate(
+        [np.stack([corner, corner + 9, corner + 1], 1), np.stack([corner + 1, corner + 9, corner + 10], 1)]
+    )
+    labels, tissue = np.full(len(faces), 11, np.uint8), np.full(len(faces), mesh.tissue.max(), np.uint8)
+    shell = Mesh(bowl, vertex_normals(bowl, faces), faces, tissue, labels, {})
+    centres = bowl[faces].mean(1)
+    normals = np.cross(bowl[faces[:, 1]] - bowl[faces[:, 0]], bowl[faces[:, 2]] - bowl[faces[:, 0]])
+    assert ((centres - centres.mean(0)) * normals).sum() < 0, "the sign alone would turn it"
+    assert turned_outwards(shell, upper=True) is shell
+
+
 @pytest.mark.parametrize(("view", "upper"), [("upper-occlusal", True), ("lower-occlusal", False)])
 def test_a_scan_without_labels_faces_the_biting_side(view: View, upper: bool) -> None:
     mesh = outward(view)
