@@ -136,8 +136,8 @@ def type_text(schema: Schema, definitions: Mapping[str, Schema]) -> str:
     schema = _resolved(schema, definitions)
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{yaml_text(value)}`" for value in schema.get("enum", [schema.get("const")]))
-    if "anyOf" in schema:
-        *others, last = (type_text(choice, definitions) for choice in schema["anyOf"])
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        *others, last = (type_text(choice, definitions) for choice in choices)
         return f"{', '.join(others)} or {last}"
     match schema.get("type"):
         case "array":

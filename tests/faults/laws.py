@@ -269,5 +269,7 @@ def check_spec(folder: Path, data: bytes, overrides: tuple[str, ...] = ()) -> No
         BuildSpec.model_validate_json(spec.model_dump_json()).digest() == spec.digest(), "another digest when read back"
     )
     numbers = [spec.conditions.alpha, spec.sampling.guidance_scale, spec.sampling.guidance_delta]
-    numbers += [*spec.model.adapters.values(), *spec.model.controlnets.values(), spec.quality.max_rejected]
+    for scale in (*spec.model.adapters.values(), *spec.model.controlnets.values()):
+        numbers += scale.values() if isinstance(scale, dict) else [scale]
+    numbers.append(spec.quality.max_rejected)
     require(all(map(math.isfinite, numbers)), f"numbers that are not finite: {numbers}")

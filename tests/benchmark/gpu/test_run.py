@@ -42,6 +42,7 @@ def test_a_phase_ends_with_its_limit(tmp_path: Path) -> None:
     assert not [child for child in psutil.Process().children() if "conditions" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_phase_that_fails_says_so(tmp_path: Path) -> None:
     result = run_phase(
         Phase("wrong", ("train", "none.yaml"), 60, figures=False), tmp_path, time.monotonic() + 60, print

@@ -100,6 +100,7 @@ def write_jaws(folder: Path, lower_moved_mm: float = 0.0) -> tuple[Path, Path]:
     )
 
 
+@pytest.mark.slow
 def test_scans_without_labels_are_records_without_seg_that_a_build_paints(tmp_path: Path) -> None:
     write_unlabelled(tmp_path / "set" / "q_upper.obj", cast("upper-occlusal"))
     write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"), 3, 10.0)
@@ -118,6 +119,7 @@ def test_scans_without_labels_are_records_without_seg_that_a_build_paints(tmp_pa
         assert build(spec, use_ray=False).index.written == 4
 
 
+@pytest.mark.slow
 def test_two_files_in_bite_are_the_scan_that_one_file_of_both_is(tmp_path: Path) -> None:
     write_jaws(tmp_path / "two")
     write_obj(tmp_path / "one" / "p.obj", cast(), None)
