@@ -199,9 +199,9 @@ def test_scales_by_class_are_means_over_the_pixels_of_a_latent(source: Path) -> 
 
 
 def test_scales_by_class_reach_picture_and_metadata(source: Path) -> None:
-    plain = samples(source, conditions=FULL_SIZE, model={"adapters": {"blended": 1.0}})
-    placed = samples(source, conditions=FULL_SIZE, model=BY_CLASS)
-    equal = samples(source, conditions=FULL_SIZE, model={"adapters": {"blended": {"tooth": 1.0}}})
+    plain = samples(source, model={"adapters": {"blended": 1.0}})
+    placed = samples(source, model=BY_CLASS)
+    equal = samples(source, model={"adapters": {"blended": {"tooth": 1.0}}})
     for key, (picture, metadata) in placed.items():
         assert metadata["adapters"] == {"blended": {"tooth": 1.5, "background": 0.25}}
         assert np.abs(picture - plain[key][0]).mean() > 1
