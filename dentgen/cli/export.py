@@ -60,13 +60,13 @@ def _signer(certificates: Path | None, key: Path | None) -> Signer | None:
     Raises:
         SpecError: If one of the two files is missing.
     """
-    from dentgen.export.signing import Signer
-
     if certificates is None and key is None:
         return None
     if certificates is None or key is None:
         given, other = ("--sign", "--key") if key is None else ("--key", "--sign")
         raise SpecError(key=given, found=f"no {other}", expected="a certificate and its key")
+    from dentgen.export.signing import Signer
+
     return Signer(str(certificates), str(key))
 
 

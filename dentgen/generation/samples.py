@@ -12,7 +12,7 @@ from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.interpolation import share_of
 from dentgen.documents import SampleMetadata, SampleStatus, sample_key
-from dentgen.models.bundle_licenses import use_restrictions
+from dentgen.models.restricted_use import use_restrictions
 from dentgen.records import (
     CONDITION_MEMBER,
     DATA_DRIVEN_MEDIA,

@@ -1,9 +1,8 @@
-"""Licenses of a bundle's weights, and which of them restrict what generated images may be used for."""
+"""Licenses of a bundle's weights: what model cards and headers of the chosen parts declare."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,19 +14,10 @@ from safetensors import SafetensorError, safe_open
 from dentgen.models.bundle_files import CARD, loaded_files
 from dentgen.models.embeddings import SUFFIX
 from dentgen.models.parts import ADAPTERS, CONTROLNETS, EMBEDDINGS, LORAS
+from dentgen.models.restricted_use import known_identifier
 from dentgen.redaction import escaped
 from dentgen.spec.build import ModelSpec
 
-#: Licenses that bind users of a model's output to restrictions on use, by hub identifier, and where these are listed.
-#: Identifiers: https://huggingface.co/docs/hub/repositories-licenses.
-RESTRICTED_USE: Final[Mapping[str, str]] = {
-    "creativeml-openrail-m": "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
-    "openrail": "https://www.licenses.ai/ai-licenses",
-    "openrail++": "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
-    "bigscience-openrail-m": "https://bigscience.huggingface.co/blog/bigscience-openrail-m",
-    "bigscience-bloom-rail-1.0": "https://huggingface.co/spaces/bigscience/license",
-    "bigcode-openrail-m": "https://huggingface.co/spaces/bigcode/bigcode-model-license-agreement",
-}
 _LOG = logging.getLogger(__name__)
 #: Key of a safetensors header, https://github.com/Stability-AI/ModelSpec.
 HEADER_KEY: Final = "modelspec.license"
@@ -50,12 +40,7 @@ def bundle_licenses(model: ModelSpec, folder: Path) -> tuple[str, ...]:
     declared = [text for part in (".", *parts) for text in _of_card(folder / part / CARD)]
     weights = [*parts, *(f"{EMBEDDINGS}/{name}{SUFFIX}" for name in model.embeddings)]
     files = [file for part in weights for file in loaded_files(folder, part) if file.suffix == SUFFIX]
-    return tuple(sorted({_identified(text) for text in (*declared, *map(license_of_header, files)) if text}))
-
-
-def use_restrictions(licenses: Iterable[str]) -> tuple[str, ...]:
-    """Where the restrictions are listed that licenses of weights put on the use of generated images; sorted URLs."""
-    return tuple(sorted({RESTRICTED_USE[text] for text in licenses if text in RESTRICTED_USE}))
+    return tuple(sorted({known_identifier(text) for text in (*declared, *map(license_of_header, files)) if text}))
 
 
 def card_of(license: str) -> str:
@@ -100,16 +85,3 @@ def license_of_header(file: Path) -> str:
 
 def _shortened(text: str) -> str:
     return escaped(" ".join(text.split()))[:_MAX_LENGTH]
-
-
-def _identified(text: str) -> str:
-    """The hub's identifier of a license that restricts use, in whichever way it is written; others as they are."""
-    plain = re.sub(r"[^a-z0-9+]+", "", text.lower()).removesuffix("license")
-    return next((known for known in RESTRICTED_USE if plain in _spellings(known)), text)
-
-
-def _spellings(identifier: str) -> set[str]:
-    """Spellings of an identifier without spaces and dashes, such as that of "CreativeML Open RAIL-M"."""
-    plain = re.sub(r"[^a-z0-9+]+", "", identifier)
-    longer = {"openrail++": {"creativemlopenrail++m", "openrail++m"}, "creativeml-openrail-m": {"openrailm"}}
-    return {plain, *longer.get(identifier, ())}

@@ -91,10 +91,11 @@ class Plan:
 
 
 def published_plan(plan: Plan, output: str) -> Plan:
-    """The plan as it is stored: its places hold no secrets and name no folder of whoever builds.
+    """The plan as it is stored: its places hold no secrets.
 
-    A local path is stored relative to a local output, so that both can move together; where the output is remote, only
-    the last folder of an absolute path is kept. The bundle and the source can be named again when they are needed.
+    A local path is stored relative to a local output, so that both can move together; the way from one to the other may
+    name folders, which ``without_places`` leaves out. Where the output is remote, only the last folder of an absolute
+    path is kept. The bundle and the source can be named again when they are needed.
     """
     spec = plan.spec
     bundle = spec.model.bundle

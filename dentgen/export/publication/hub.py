@@ -59,21 +59,6 @@ class HubRepository:
         """Address of the dataset's page."""
         return f"{self.api.endpoint}/datasets/{self.id}"
 
-    def files(self) -> Mapping[str, str] | None:
-        """sha256 by name of every file that is there, "" for small ones; None if there is no such repository.
-
-        Raises:
-            StorageError: If the hub cannot be asked.
-        """
-        with self._errors("cannot be read"):
-            try:
-                entries = list(self.api.list_repo_tree(self.id, recursive=True, repo_type=_TYPE))
-            except GatedRepoError:  # a repository that is not found, for the library
-                raise
-            except RepositoryNotFoundError:
-                return None
-        return {file.path: file.lfs.sha256 if file.lfs else "" for file in entries if isinstance(file, RepoFile)}
-
     def is_public(self) -> bool | None:
         """Whether everybody can see the repository; None if there is none.
 
@@ -83,10 +68,20 @@ class HubRepository:
         with self._errors("cannot be read"):
             try:
                 return not self.api.repo_info(self.id, repo_type=_TYPE).private
-            except GatedRepoError:  # a repository that is not found, for the library
+            except GatedRepoError:  # for the library, a repository that is not found
                 raise
             except RepositoryNotFoundError:
                 return None
+
+    def files(self) -> Mapping[str, str]:
+        """sha256 by name of every file of a repository that exists, "" for small ones.
+
+        Raises:
+            StorageError: If the hub cannot be asked.
+        """
+        with self._errors("cannot be read"):
+            entries = list(self.api.list_repo_tree(self.id, recursive=True, repo_type=_TYPE))
+        return {file.path: file.lfs.sha256 if file.lfs else "" for file in entries if isinstance(file, RepoFile)}
 
     def index(self) -> DatasetIndex:
         """The index of the dataset that is there; only to be asked for if ``files`` has one.
@@ -114,9 +109,7 @@ class HubRepository:
             StorageError: If the upload fails.
         """
         with self._errors("cannot be uploaded"):
-            self.api.upload_folder(
-                repo_id=self.id, folder_path=folder, repo_type=_TYPE, commit_message=message, ignore_patterns=[]
-            )
+            self.api.upload_folder(repo_id=self.id, folder_path=folder, repo_type=_TYPE, commit_message=message)
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:

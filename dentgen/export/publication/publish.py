@@ -51,11 +51,12 @@ def prepare(release: Release, repository: HubRepository) -> Publication:
         StorageError: If the hub cannot be asked.
         BuildError: If the repository holds something else than this build or an earlier version of it.
     """
-    found = repository.files() or {}
+    is_public = repository.is_public()
+    found = {} if is_public is None else repository.files()
     shards = {f"{layout.SHARDS}/{shard.name}": shard for shard in release.index.shards}
     _require_same_dataset(repository, release, found, {name: shard.sha256 for name, shard in shards.items()})
     pending = [shard for name, shard in shards.items() if name not in found]
-    return Publication(release, repository, repository.is_public(), pending)
+    return Publication(release, repository, is_public, pending)
 
 
 def publish(publication: Publication, *, private: bool = True, progress: Progress | None = None) -> None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from dentgen import storage
 from dentgen.documents import DatasetIndex
 from dentgen.errors import BuildError
-from dentgen.models.bundle_licenses import use_restrictions
+from dentgen.models.restricted_use import use_restrictions
 from dentgen.report.sample_table import stream_samples
 from dentgen.shards import layout
 from dentgen.shards.index import read_index

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dentgen.documents import DatasetIndex, Unit
-from dentgen.models.bundle_licenses import use_restrictions
+from dentgen.models.restricted_use import use_restrictions
 from dentgen.report.card.card import dataset_title
 from dentgen.report.card.croissant_records import Node, file_set_id, record_sets
 from dentgen.report.card.licenses import license_reference

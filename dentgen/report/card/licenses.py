@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from dentgen.models.bundle_licenses import RESTRICTED_USE
+from dentgen.models.restricted_use import RESTRICTED_USE
 
 _MAX_LENGTH: Final = 64
 #: SPDX licenses common for data, https://spdx.org/licenses/.

@@ -31,6 +31,7 @@ class Hub:
         objects: Large files by sha256, committed or not.
         puts: sha256 of every large file that was sent.
         commits: Message and names of each commit.
+        gated: Repositories that only others see.
         refuse: Called with the sha256 of each large file; True answers with an error.
         tokens: Tokens that were sent.
     """
@@ -41,6 +42,7 @@ class Hub:
     objects: dict[str, bytes] = field(default_factory=dict)
     puts: list[str] = field(default_factory=list)
     commits: list[tuple[str, list[str]]] = field(default_factory=list)
+    gated: set[str] = field(default_factory=set)
     refuse: Callable[[str], bool] = lambda _: False
     tokens: set[str] = field(default_factory=set)
 
@@ -60,6 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._file()
             return
         repository = self._match(r"/api/datasets/([^/]+/[^/]+?)(?:/tree/main)?")
+        if repository in self.hub.gated:
+            self._answer(403, {"error": "Access is restricted"}, {"X-Error-Code": "GatedRepo"})
+            return
         files = self.hub.repositories.get(repository)
         if files is None:
             self._answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})

@@ -23,10 +23,17 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 
 def test_large_files_are_known_by_their_digest(repository: HubRepository, hub: Hub) -> None:
-    assert repository.files() is None
+    assert repository.is_public() is None
     hub.repositories["clinic/teeth"] = {"a.tar": b"", "README.md": b""}
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert repository.files() == {"a.tar": empty, "README.md": ""}
+
+
+def test_a_gated_repository_is_not_one_to_be_created(repository: HubRepository, hub: Hub) -> None:
+    hub.gated.add("clinic/teeth")
+    with pytest.raises(StorageError) as caught:
+        repository.is_public()
+    assert caught.value.file == "hf://clinic/teeth"
 
 
 def test_a_token_is_sent_and_an_existing_repository_is_taken(repository: HubRepository, hub: Hub) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.models.bundle_licenses import RESTRICTED_USE
+from dentgen.models.restricted_use import RESTRICTED_USE
 from dentgen.report.card.write import write_description
 from dentgen.shards.index import read_index
 from tests.report.card.croissant_reader import opened
