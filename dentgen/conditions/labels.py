@@ -58,6 +58,10 @@ FDI_NUMBERS: Final = frozenset(
     + [10 * quadrant + tooth for quadrant in (5, 6, 7, 8) for tooth in range(1, 6)]
 )
 
+#: First digits of the FDI numbers of the upper jaw, and of the patient's right side.
+UPPER_QUADRANTS: Final = (1, 2, 5, 6)
+RIGHT_QUADRANTS: Final = (1, 4, 5, 8)
+
 #: Values that label maps may contain, by member.
 LABEL_VALUES: Final = {"seg.png": frozenset(SEG_CLASSES), "fdi.png": FDI_NUMBERS | {0}}
 

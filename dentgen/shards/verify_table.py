@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -42,8 +41,7 @@ class TableCheck:
         self._rows = _Rows(iter(()))
         self._is_sealed, self.digest = False, ""
         try:
-            with storage.open_read(storage.join(out, layout.SAMPLES)) as handle:
-                self.digest = hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]
+            self.digest = storage.sha256_of(storage.join(out, layout.SAMPLES))
             self._is_sealed = self.digest in sealed
             self._rows = _Rows(_batches(storage.join(out, layout.SAMPLES)))
         except (StorageError, *UNREADABLE) as error:

@@ -1,5 +1,6 @@
 """Files on a disk or in an object store, and conditional writes: the only code that knows local from S3."""
 
+from dentgen.storage.digest import sha256_of
 from dentgen.storage.files import (
     StoredFile,
     exists,
@@ -55,6 +56,7 @@ __all__ = [
     "require_create_only",
     "require_no_password",
     "require_writable",
+    "sha256_of",
     "tag_of",
     "without_secrets",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dentgen.conditions.labels import FDI_NUMBERS
+from dentgen.conditions.labels import FDI_NUMBERS, RIGHT_QUADRANTS, UPPER_QUADRANTS
 
 #: Types of teeth, from the middle of the arch: the second digit of an FDI number.
 TYPES: Final = 8
@@ -34,7 +34,7 @@ def number_loss(logits: Tensor, numbers: Tensor) -> Tensor:
         return logits.sum() * 0
     told = logits.movedim(1, -1)[known]
     quadrant, kind = numbers[known].long() // 10, numbers[known].long() % 10
-    upper, right = (_is_one_of(quadrant, those).to(told.dtype) for those in ((1, 2, 5, 6), (1, 4, 5, 8)))
+    upper, right = (_is_one_of(quadrant, those).to(told.dtype) for those in (UPPER_QUADRANTS, RIGHT_QUADRANTS))
     loss = F.cross_entropy(told[:, :TYPES], kind - 1)
     for channel, truth in ((_UPPER, upper), (_RIGHT, right)):
         loss = loss + F.binary_cross_entropy_with_logits(told[:, channel], truth)

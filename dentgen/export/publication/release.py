@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -130,9 +129,10 @@ def _require_sealed(out: str, index: DatasetIndex, plan: Plan) -> None:
     """Require that plan, table of samples and descriptions are those that the build was sealed with."""
     _require(out, layout.plan_head(), plan.spec.digest(), plan.spec_digest)
     _require(out, layout.plan_head(), plan.digest(), index.plan_sha256)
-    _require(out, layout.SAMPLES, _sha256(out, layout.SAMPLES), index.samples_sha256)
+    _require(out, layout.SAMPLES, storage.sha256_of(storage.join(out, layout.SAMPLES)), index.samples_sha256)
     for name in (layout.CARD, layout.CROISSANT):
-        _require(out, name, _sha256(out, name), _sha256(out, layout.versioned(index.version, name)))
+        found, sealed = (storage.join(out, place) for place in (name, layout.versioned(index.version, name)))
+        _require(out, name, storage.sha256_of(found), storage.sha256_of(sealed))
 
 
 def _require(out: str, name: str, found: str, sealed: str) -> None:
@@ -142,11 +142,6 @@ def _require(out: str, name: str, found: str, sealed: str) -> None:
             file=file, found=f"sha256 {found}", expected=f"{sealed}, with which the build was sealed",
             advice="'dentgen verify' and 'dentgen repair' find and mend what was changed",
         )  # fmt: skip
-
-
-def _sha256(out: str, name: str) -> str:
-    with storage.open_read(storage.join(out, name)) as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]  # has readinto
 
 
 def _all_synthetic(out: str) -> bool:

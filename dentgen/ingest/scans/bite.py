@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from dentgen.conditions.labels import UPPER_QUADRANTS
 from dentgen.errors import ConditionError
 from dentgen.ingest.scans.patients import ScanFiles
 from dentgen.ingest.scans.pose import Pose, find_pose
@@ -41,7 +42,7 @@ def _jaw(mesh: ScanMesh) -> Jaw | None:
     """Jaw that all teeth belong to, None for both or no labels."""
     if mesh.labels is None:
         return None
-    are_upper = np.isin(mesh.labels[mesh.labels > 0] // 10, (1, 2, 5, 6))
+    are_upper = np.isin(mesh.labels[mesh.labels > 0] // 10, UPPER_QUADRANTS)
     return "upper" if are_upper.all() else None if are_upper.any() else "lower"
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dentgen.conditions.labels import RIGHT_QUADRANTS, UPPER_QUADRANTS
 from dentgen.phantom.anatomy import Arch, FloatArray, IntArray
 from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Mesh, Part, Tissue, join_meshes, join_parts
 from dentgen.phantom.mouth import build_cheeks, build_floor, build_lips, build_palate, build_tongue
 from dentgen.seeding import numpy_generator
 
-_UPPER: Final = (1, 2, 5, 6)
 #: Distance from the teeth at which the gum of the upper jaw becomes palate, and over which it does, mm.
 _PALATE_FROM_MM, _PALATE_WIDTH_MM = 4.0, 20.0
 #: How far open edges are continued towards the root, and away from the arch on the cheek's side, mm.
@@ -110,7 +110,7 @@ def _jaws(mesh: Mesh) -> list[_Jaw]:
     used[np.unique(mesh.faces)] = True
     numbers = _vertex_numbers(mesh)
     is_tooth = numbers > 0
-    upper = np.isin(numbers // 10, _UPPER)
+    upper = np.isin(numbers // 10, UPPER_QUADRANTS)
     if is_tooth.any():
         _, nearest = cKDTree(mesh.vertices[is_tooth]).query(mesh.vertices)
         upper = upper[is_tooth][nearest]
@@ -137,12 +137,12 @@ def _jaw(arch: Arch, mesh: Mesh, numbers: NDArray[np.uint8], own: IntArray, root
     front = np.array([middle[0], 0.0, centres[:, 2].max()])
     crowns = [_crown(number, mesh.vertices, group, middle, front) for number, group in groups.items()]
     # the right half by falling numbers, then the left by rising ones
-    ordered = sorted(crowns, key=lambda crown: -(crown.number % 10) if _is_right(crown.number) else crown.number % 10)
-    return _Jaw(arch, tuple(ordered), own, rootwards)
+    return _Jaw(arch, tuple(sorted(crowns, key=_along_the_arch)), own, rootwards)
 
 
-def _is_right(number: int) -> bool:
-    return number // 10 in (1, 4, 5, 8)
+def _along_the_arch(crown: _Crown) -> int:
+    position = crown.number % 10
+    return -position if crown.number // 10 in RIGHT_QUADRANTS else position
 
 
 def _crown(number: int, points: FloatArray, group: IntArray, middle: FloatArray, front: FloatArray) -> _Crown:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.labels import RIGHT_QUADRANTS, UPPER_QUADRANTS
 from dentgen.errors import ConditionError
 from dentgen.ingest.scans.scan_mesh import ScanMesh
 
@@ -19,7 +20,6 @@ from dentgen.ingest.scans.scan_mesh import ScanMesh
 _WIDTH_MM: Final = (25.0, 90.0)
 #: Millimetres per unit that files have: mm, cm, m, inch.
 _UNITS_MM: Final = (1.0, 10.0, 1000.0, 25.4)
-_LEFT, _UPPER = (2, 3, 6, 7), (1, 2, 5, 6)
 _FRONT_FORMS: Final = 3
 _FEWEST_TEETH: Final = 4
 #: How far a tooth may be before its neighbour along the arch, mm: crowded teeth overlap.
@@ -60,7 +60,7 @@ def find_pose(place: str, mesh: ScanMesh) -> Pose:
     teeth = _centres(mesh)
     if len(teeth) < _FEWEST_TEETH:
         raise ConditionError(place, f"{len(teeth)} teeth", f"at least {_FEWEST_TEETH}")
-    if mesh.jaw is not None and any((n // 10 in _UPPER) != (mesh.jaw == "upper") for n in teeth):
+    if mesh.jaw is not None and any((n // 10 in UPPER_QUADRANTS) != (mesh.jaw == "upper") for n in teeth):
         raise ConditionError(place, f"jaw {mesh.jaw!r} with teeth {sorted(teeth)}", "teeth of that jaw")
     axes = _axes(place, teeth)
     scale = _scale(place, np.stack(list(teeth.values())) @ axes[0])
@@ -79,8 +79,8 @@ def _centres(mesh: ScanMesh) -> dict[int, Points]:
 
 def _axes(place: str, teeth: dict[int, Points]) -> Points:
     """Left from the patient's sides, front from molars to incisors, up from the teeth's plane, or across both."""
-    left = [c for n, c in teeth.items() if n // 10 in _LEFT]
-    right = [c for n, c in teeth.items() if n // 10 not in _LEFT]
+    left = [c for n, c in teeth.items() if n // 10 not in RIGHT_QUADRANTS]
+    right = [c for n, c in teeth.items() if n // 10 in RIGHT_QUADRANTS]
     front = [c for n, c in teeth.items() if n % 10 <= _FRONT_FORMS]
     back = [c for n, c in teeth.items() if n % 10 > _FRONT_FORMS]
     if not (left and right and front and back):
@@ -115,8 +115,8 @@ def _scale(place: str, across: Points) -> float:
 
 def _check_sides(place: str, mesh: ScanMesh, axes: Points, teeth: dict[int, Points]) -> None:
     """Upper gum is above upper teeth, lower gum below lower ones, and upper teeth above lower ones."""
-    upper = [c @ axes[1] for n, c in teeth.items() if n // 10 in _UPPER]
-    lower = [c @ axes[1] for n, c in teeth.items() if n // 10 not in _UPPER]
+    upper = [c @ axes[1] for n, c in teeth.items() if n // 10 in UPPER_QUADRANTS]
+    lower = [c @ axes[1] for n, c in teeth.items() if n // 10 not in UPPER_QUADRANTS]
     if upper and lower:
         is_right = np.mean(upper) > np.mean(lower)
     else:
@@ -152,7 +152,7 @@ def _origin(mesh: ScanMesh, axes: Points) -> Points:
     for number in np.unique(mesh.labels[mesh.labels > 0]):
         points = mesh.vertices[mesh.faces[mesh.labels == number]].reshape(-1, 3)
         height = points @ axes[1]
-        tips.append(height.min() if number // 10 in _UPPER else height.max())
+        tips.append(height.min() if number // 10 in UPPER_QUADRANTS else height.max())
         middles.append(points.mean(0))
     centre = np.mean(middles, 0)
     return np.asarray(centre + (np.median(tips) - centre @ axes[1]) * axes[1])

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.labels import UPPER_QUADRANTS
 from dentgen.ingest.scans.mouth import living, surroundings
 from dentgen.ingest.scans.orientation import CROWNS_MM
 from dentgen.ingest.scans.pose import Pose
@@ -66,8 +67,8 @@ def scan_views(mesh: ScanMesh) -> tuple[View, ...]:
     if mesh.labels is None:
         upper, lower = mesh.jaw == "upper", mesh.jaw == "lower"
     else:
-        quadrants = np.unique(mesh.labels[mesh.labels > 0]) // 10
-        upper, lower = bool(np.isin(quadrants, (1, 2, 5, 6)).any()), bool(np.isin(quadrants, (3, 4, 7, 8)).any())
+        are_upper = np.isin(mesh.labels[mesh.labels > 0] // 10, UPPER_QUADRANTS)
+        upper, lower = bool(are_upper.any()), not are_upper.all()
     without = {"lower-occlusal"} if not lower else {"upper-occlusal"} if not upper else set()
     return tuple(view for view in VIEWS if view not in without)
 
@@ -164,7 +165,7 @@ def _scene(stage: _Stage, camera: Camera, group: str, studio: Studio) -> Scene:
 
 def _of_jaw(mesh: Mesh, *, upper: bool) -> Mesh:
     """Triangles of one jaw: its teeth, and the gum that is nearer to its teeth than to the other's."""
-    own = np.isin(mesh.fdi // 10, (1, 2, 5, 6)) == upper
+    own = np.isin(mesh.fdi // 10, UPPER_QUADRANTS) == upper
     teeth = mesh.fdi > 0
     if own[teeth].all():
         return mesh

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dentgen.conditions.labels import UPPER_QUADRANTS
+from dentgen.ingest.scans.orientation import CROWNS_MM
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.mesh import Mesh, vertex_normals
 
-_UPPER: Final = (1, 2, 5, 6)
 #: Gum this near to a tooth faces the biting side on the whole, mm.
 _NEAR_MM: Final = 4.0
-#: Height of the crowns of a scan without labels, mm.
-_CROWNS_MM: Final = 8.0
 #: Share of a tooth's surface, weighted with its distance from the centre, by which it faces inwards for certain.
 _INWARDS_SHARE: Final = -0.2
 
@@ -58,10 +57,10 @@ def _gums(mesh: Mesh, centres: FloatArray, *, upper: bool) -> list[tuple[NDArray
     """For the gum of each jaw: its triangles, those that face the biting side, and whether the jaw is the upper one."""
     gum, teeth = mesh.fdi == 0, mesh.fdi > 0
     if not teeth.any():
-        return [(gum, np.abs(centres[:, 1]) < _CROWNS_MM, upper)]
+        return [(gum, np.abs(centres[:, 1]) < CROWNS_MM, upper)]
     distance = np.full(len(centres), np.inf)
     of_upper = np.zeros(len(centres), bool)
     distance[gum], nearest = cKDTree(centres[teeth]).query(centres[gum])
-    of_upper[gum] = np.isin(mesh.fdi[teeth][nearest] // 10, _UPPER)
+    of_upper[gum] = np.isin(mesh.fdi[teeth][nearest] // 10, UPPER_QUADRANTS)
     sides = [(gum & (of_upper == is_upper), is_upper) for is_upper in (True, False)]
     return [(own, own & (distance < _NEAR_MM), is_upper) for own, is_upper in sides if own.any()]

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.conditions.labels import INSTRUMENT
+from dentgen.conditions.labels import INSTRUMENT, UPPER_QUADRANTS
 from dentgen.conditions.lesion_map import LESIONS
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
@@ -166,7 +166,7 @@ def _seen_arch(fdi: NDArray[np.uint8], view: View) -> Arch:
     quadrant = fdi[fdi > 0] // 10
     if not len(quadrant):
         return ARCH_OF_VIEW[view]
-    upper = float(np.isin(quadrant, (1, 2, 5, 6)).mean())
+    upper = float(np.isin(quadrant, UPPER_QUADRANTS).mean())
     return "both" if _ARCH_SHARE <= upper <= 1 - _ARCH_SHARE else "upper" if upper > 0.5 else "lower"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from dentgen import storage
 from dentgen.documents import DatasetIndex
 from dentgen.report.card.card import dataset_card
@@ -37,6 +35,5 @@ def write_description(out: str, plan: Plan, index: DatasetIndex) -> None:
 
 
 def _samples_file(out: str) -> SamplesFile:
-    with storage.open_read(storage.join(out, SAMPLES)) as handle:
-        digest = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]  # files of fsspec have readinto
-        return SamplesFile(digest.hexdigest(), handle.tell())
+    url = storage.join(out, SAMPLES)
+    return SamplesFile(storage.sha256_of(url), storage.file_state(url).size)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 
 from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.shards.reader import Members, read_shard, tar_samples
@@ -59,11 +59,7 @@ def choose_records(
     chosen: list[ChosenRecord] = []
     shards = _spread(index.shards)
     for number, shard in enumerate(shards, 1):
-        data = read_shard(out, shard)
-        if look is not None:
-            for _, members in islice(tar_samples(data), MAX_LOOKED):
-                look(shard.name, members)
-        records = _records(data)
+        records = _records(_looked_at(read_shard(out, shard), partial(look, shard.name) if look else None))
         chosen += _varied(records, MAX_RECORDS * number // len(shards) - len(chosen), seen)
     return chosen
 
@@ -75,10 +71,17 @@ def _spread(shards: Sequence[ShardEntry]) -> list[ShardEntry]:
     return [shards[n * (len(shards) - 1) // (MAX_SHARDS - 1)] for n in range(MAX_SHARDS)]
 
 
-def _records(data: bytes) -> list[ChosenRecord]:
+def _looked_at(data: bytes, look: Callable[[Members], None] | None) -> Iterator[tuple[str, Members]]:
+    for number, (key, members) in enumerate(tar_samples(data)):
+        if look is not None and number < MAX_LOOKED:
+            look(members)
+        yield key, members
+
+
+def _records(members_by_key: Iterable[tuple[str, Members]]) -> list[ChosenRecord]:
     """Records of a shard, in order. Older builds wrote fewer metadata fields."""
     found: dict[str, tuple[str, Mapping[str, str], list[ChosenSample]]] = {}
-    for key, members in tar_samples(data):
+    for key, members in members_by_key:
         metadata = json.loads(members["json"])
         source_key = str(metadata.get("source_key", key))
         attributes = {**metadata.get("attributes", {}), "split": metadata.get("split", "")}
