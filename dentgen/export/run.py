@@ -32,8 +32,6 @@ FORMATS: Final[tuple[FormatName, ...]] = get_args(FormatName)
 #: Folder of the destination that holds the state of an export.
 STATE: Final = ".dentgen-export"
 _PARAMETERS: Final = "export.json"
-#: Layouts whose pictures are not signed: what reads them makes arrays or tables of them.
-_UNSIGNED: Final = frozenset({"nnunet", "csv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +161,16 @@ def _parameters(task: Export, source: ExportSource) -> dict[str, Any]:
     """
     masks = {"masks": task.masks} if task.format == "coco" else {}
     teeth = {"teeth": task.teeth} if task.format in {"yolo-segment", "yolo-detect"} else {}
-    signed = {"certificate_sha256": _checked(task.signer, task, source)} if task.signer else {}
+    signed = {"certificate_sha256": _checked(task.signer, source)} if task.signer else {}
     return {"format": task.format, **masks, **teeth, **signed, "source_digest": source.digest}
 
 
-def _checked(signer: Signer, task: Export, source: ExportSource) -> str:
+def _checked(signer: Signer, source: ExportSource) -> str:
     """The sha256 of the signer's certificate, once all is known to be fit for signing.
 
     Raises:
         SpecError: If it is not.
     """
-    if task.format in _UNSIGNED:
-        expected = f"one of {', '.join(name for name in FORMATS if name not in _UNSIGNED)}"
-        raise SpecError(key="--sign", found=f"the format {task.format}", expected=expected)
     if not all(isinstance(unit.shard, ShardEntry) for unit in source.units):
         expected = "a finished build: nothing proves where other pictures come from"
         raise SpecError(file=source.place, key="--sign", found="condition records", expected=expected)

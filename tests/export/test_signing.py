@@ -221,7 +221,7 @@ def test_one_changed_byte_of_the_pixels_is_noticed(extension: str, tmp_path: Pat
     assert (state, "assertion.dataHash.mismatch" in codes) == ("Invalid", True)
 
 
-@pytest.mark.parametrize("layout", ["yolo-segment", "yolo-detect", "yolo-semantic", "voc", "monai"])
+@pytest.mark.parametrize("layout", ["yolo-segment", "yolo-detect", "yolo-semantic", "voc", "monai", "csv"])
 def test_layouts_with_picture_files_hold_signed_ones(layout: Any, tmp_path: Path, signer: Signer) -> None:
     copies = signed(build(tmp_path / "build"), tmp_path / "out", signer, layout)
     assert len(copies) == 4
@@ -238,12 +238,13 @@ def test_parquet_holds_signed_pictures(tmp_path: Path, signer: Signer) -> None:
     }
 
 
-@pytest.mark.parametrize("layout", ["nnunet", "csv"])
-def test_other_layouts_are_refused_before_anything_is_written(layout: Any, tmp_path: Path, signer: Signer) -> None:
-    with pytest.raises(SpecError) as caught:
-        export(Export(str(build(tmp_path / "build")), str(tmp_path / "out"), layout, signer=signer), workers=1)
-    assert (caught.value.key, caught.value.found) == ("--sign", f"the format {layout}")
-    assert not (tmp_path / "out").exists()
+def test_nnunet_pictures_are_signed(tmp_path: Path, signer: Signer) -> None:
+    originals = samples(build(tmp_path / "build"))
+    export(Export(str(tmp_path / "build"), str(tmp_path / "out"), "nnunet", signer=signer), workers=1)
+    pictures = list((tmp_path / "out").glob("images*/*_0000.png"))
+    assert {path.name.removesuffix("_0000.png") for path in pictures} == originals.keys()
+    for path in pictures:
+        assert read(path.read_bytes(), "png")[1] == "Valid"
 
 
 def test_condition_records_are_refused_before_anything_is_written(tmp_path: Path, signer: Signer) -> None:
