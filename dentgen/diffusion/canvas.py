@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from dentgen.diffusion.guidance import Guidance, Row
 from dentgen.diffusion.keyed_tensor import KeyedTensor
+from dentgen.diffusion.regions import Layers
 from dentgen.diffusion.solver import SolverTable
+from dentgen.diffusion.step_window import in_window
 from dentgen.errors import CanvasError
 
 
@@ -46,11 +48,6 @@ class ControlInput:
         return self.scale if in_window((self.start, self.end), step, steps) else 0.0
 
 
-def in_window(window: tuple[float, float], step: int, steps: int) -> bool:
-    """Whether step ``step`` of ``steps`` lies inside a window of fractions, with diffusers' rule at the edges."""
-    return step / steps >= window[0] and (step + 1) / steps <= window[1]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Repaint:
     """Inpainting: which part of the image is kept and which is repainted.
@@ -78,6 +75,7 @@ class Canvas:
         controls: At most one input per control branch.
         image: Scaled latents (4, h, w) of the image to start from or to keep parts of.
         repaint: Inpainting mask; None repaints everything.
+        layers: Regions with prompts of their own.
     """
 
     key: str
@@ -88,10 +86,16 @@ class Canvas:
     controls: tuple[ControlInput, ...] = ()
     image: Float[Tensor, "4 h w"] | None = None
     repaint: Repaint | None = None
+    layers: Layers = field(default_factory=Layers)
 
     def rows(self, step: int) -> tuple[Row, ...]:
         """UNet rows of this canvas at a step, in the order in which they are combined."""
-        return self.guidance.rows(self.prompt, step)
+        rows = self.guidance.rows(self.prompt, step) if self.layers.background else ()
+        for layer, region in enumerate(self.layers.regions, 1):
+            guidance = self.guidance if region.negative is None else replace(self.guidance, negative=region.negative)
+            *others, last = guidance.rows(region.prompt, step)
+            rows += (*(replace(row, layer=layer) for row in others), replace(last, layer=layer, counts=True))
+        return rows
 
     @property
     def edited(self) -> bool:
@@ -102,7 +106,8 @@ class Canvas:
         """Check that the canvas is consistent.
 
         Raises:
-            CanvasError: If image latents or a negative prompt are missing, or a control branch occurs twice.
+            CanvasError: If image latents or a negative prompt are missing, a control branch occurs twice, or a mask,
+                bootstrap or guidance of regions is not usable.
         """
         table = self.table
         if self.image is None and (table.start_signal or self.edited):
@@ -111,6 +116,18 @@ class Canvas:
         if len(set(branches)) < len(branches):
             raise CanvasError(key=self.key, found=f"control branches {branches}", expected="each branch once")
         self.guidance.check(self.key, table)
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        layers = self.layers
+        if not (layers.background or layers.regions):
+            raise CanvasError(key=self.key, found="neither background nor regions", expected="something to sample")
+        for region in layers.regions:
+            region.check(self.key)
+        if layers.bootstrap is not None:
+            layers.bootstrap.check(self.key, self.table)
+        if layers.regions and self.guidance.sets_reference(0):
+            raise CanvasError("guidance of regions", key=self.key, found="initialize", expected="full or self")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

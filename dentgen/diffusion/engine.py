@@ -192,6 +192,11 @@ class DiffusionEngine:
         for name, values, expected in self._shapes(canvas):
             if values is not None and tuple(values.shape) != expected:
                 raise CanvasError(name, key=canvas.key, found=f"shape {tuple(values.shape)}", expected=expected)
+        if len(canvas.layers.regions) > self.shape.regions:
+            count, most = len(canvas.layers.regions), self.shape.regions
+            raise CanvasError(
+                "regions", key=canvas.key, found=count, expected=f"at most {most}, as the engine has room"
+            )
         if not self.shape.weighted and any(control.where is not None for control in canvas.controls):
             raise CanvasError(key=canvas.key, found="scales by place", expected="an engine with weighted control")
         has_masked = canvas.repaint is not None and canvas.repaint.masked is not None
@@ -210,6 +215,10 @@ class DiffusionEngine:
             yield f"condition of {control.branch}", control.condition.values, expected
             yield f"places of {control.branch}", control.where, latent[1:]
         yield "image latents", canvas.image, latent
+        for region in canvas.layers.regions:
+            yield "mask of a region", region.mask, latent[1:]
+        if canvas.layers.bootstrap is not None:
+            yield "white latents", canvas.layers.bootstrap.white, latent
         if canvas.repaint is not None:
             yield "kept latents", canvas.repaint.keep, latent[1:]
             yield "masked latents", canvas.repaint.masked, latent

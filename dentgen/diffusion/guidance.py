@@ -26,10 +26,19 @@ GuidanceMethod = Literal["full", "self", "initialize"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One UNet input row: its prompt, and the weight of its prediction in the canvas's prediction."""
+    """One UNet input row.
+
+    Attributes:
+        prompt: Its prompt.
+        weight: Weight of its prediction in that of the canvas, or of its region.
+        layer: 0 for the canvas's own prompt, n for that of its n-th region.
+        counts: Whether this row of a region counts as its cover: one row of each does.
+    """
 
     prompt: KeyedTensor
     weight: float
+    layer: int = 0
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

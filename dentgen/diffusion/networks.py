@@ -91,6 +91,8 @@ class EngineShape:
         channels: Latent channels.
         mask_channels: Additional input channels of an inpainting UNet (mask and masked image), 0 or 5.
         weighted: Whether scales of control may differ within a picture (``ControlInput.where``).
+        regions: Regions that a canvas may have.
+        centred: Whether regions may be moved to the centre of the picture (``Bootstrap.stride``).
     """
 
     slots: int
@@ -102,6 +104,13 @@ class EngineShape:
     channels: int = LATENT_CHANNELS
     mask_channels: int = 0
     weighted: bool = False
+    regions: int = 0
+    centred: bool = False
+
+    @property
+    def max_rows(self) -> int:
+        """Upper bound on the rows of one canvas: two for its own prompt and for each region."""
+        return 2 * (1 + self.regions)
 
     @property
     def latent(self) -> tuple[int, int, int]:

@@ -6,19 +6,17 @@ The host knows all of it before the tick, so it is copied to the device and noth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dentgen.diffusion.networks import Branches, EngineShape
+from dentgen.diffusion.region_numbers import RegionNumbers, fill_regions
 from dentgen.diffusion.slots import InFlight
-
-#: Upper bound on the rows of one canvas.
-MAX_ROWS: Final = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +49,7 @@ class TickNumbers:
         column: History column that receives the prediction.
         edits: Whether the kept part of the image is restored after the step.
         known_signal, known_noise: Factors of image and noise in the restored part.
+        regions: Numbers of regions; of no rows in an engine without regions.
         branches: Numbers of each control branch.
     """
 
@@ -69,6 +68,7 @@ class TickNumbers:
     edits: Bool[Tensor, " row"]
     known_signal: Float[Tensor, " row"]
     known_noise: Float[Tensor, " row"]
+    regions: RegionNumbers
     branches: dict[str, BranchNumbers]
 
     @classmethod
@@ -80,8 +80,8 @@ class TickNumbers:
             row_canvas=_ints(s),
             timesteps=torch.zeros(s),
             input_scale=torch.ones(s),
-            places=_ints(MAX_ROWS, s),
-            weights=torch.zeros(MAX_ROWS, s),
+            places=_ints(shape.max_rows, s),
+            weights=torch.zeros(shape.max_rows, s),
             residual_latents=torch.zeros(s),
             residual_reference=torch.zeros(s),
             sets_reference=_flags(s),
@@ -92,6 +92,7 @@ class TickNumbers:
             edits=_flags(s),
             known_signal=torch.zeros(s),
             known_noise=torch.zeros(s),
+            regions=RegionNumbers.idle(s if shape.regions else 0),
             branches={n: BranchNumbers(torch.zeros(s), _ints(s), torch.zeros(g)) for n, g in control_slots.items()},
         )
 
@@ -104,21 +105,25 @@ class TickNumbers:
             _fill_solver(arrays, flight)
             _fill_guidance(arrays, flight)
             _fill_control(arrays, flight)
+            fill_regions(arrays.regions, flight)
         return numbers
 
     def on(self, device: torch.device) -> TickNumbers:
         """A copy on a device, to be refilled by ``fill`` before every tick."""
 
-        def moved(part: TickNumbers | BranchNumbers) -> dict[str, Tensor]:
-            return {f.name: getattr(part, f.name).to(device) for f in fields(part) if f.name != "branches"}
+        def moved(part: _Part) -> dict[str, Tensor]:
+            return {f.name: getattr(part, f.name).to(device) for f in _own(part)}
 
         branches = {name: BranchNumbers(**moved(branch)) for name, branch in self.branches.items()}
-        return TickNumbers(**moved(self), branches=branches)
+        return TickNumbers(**moved(self), regions=RegionNumbers(**moved(self.regions)), branches=branches)
 
     def fill(self, numbers: TickNumbers) -> None:
         """Copy the numbers of another tick into these tensors, without waiting for the device."""
         for target, source in zip(_tensors(self), _tensors(numbers), strict=True):
             target.copy_(source.pin_memory() if target.is_cuda else source, non_blocking=True)
+
+
+_Part = TickNumbers | RegionNumbers | BranchNumbers
 
 
 def _ints(*size: int) -> Tensor:
@@ -176,14 +181,19 @@ def _fill_control(arrays: Any, flight: InFlight) -> None:
 def _arrays(numbers: TickNumbers) -> SimpleNamespace:
     """The same memory as numpy arrays, which are much faster at assigning single elements."""
 
-    def shared(part: TickNumbers | BranchNumbers) -> dict[str, Any]:
-        return {f.name: getattr(part, f.name).numpy() for f in fields(part) if f.name != "branches"}
+    def shared(part: _Part) -> dict[str, Any]:
+        return {f.name: getattr(part, f.name).numpy() for f in _own(part)}
 
     branches = {name: SimpleNamespace(**shared(branch)) for name, branch in numbers.branches.items()}
-    return SimpleNamespace(**shared(numbers), branches=branches)
+    return SimpleNamespace(**shared(numbers), regions=SimpleNamespace(**shared(numbers.regions)), branches=branches)
 
 
 def _tensors(numbers: TickNumbers) -> list[Tensor]:
     """All tensors, in a fixed order."""
-    own = [getattr(numbers, f.name) for f in fields(numbers) if f.name != "branches"]
-    return own + [getattr(branch, f.name) for branch in numbers.branches.values() for f in fields(branch)]
+    parts: tuple[_Part, ...] = (numbers, numbers.regions, *numbers.branches.values())
+    return [getattr(part, f.name) for part in parts for f in _own(part)]
+
+
+def _own(part: _Part) -> list[Field[Any]]:
+    """The fields that are tensors."""
+    return [f for f in fields(part) if f.name not in {"regions", "branches"}]

@@ -16,6 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
+from dentgen.diffusion.region_state import RegionState
 from dentgen.diffusion.slots import InFlight
 from dentgen.diffusion.tick_numbers import TickNumbers
 from dentgen.errors import is_device_fault
@@ -52,6 +53,7 @@ class TickState:
         weighted = branches.names if shape.weighted else ()
         self._where = {name: torch.ones(s, 1, *latent[1:], device=device, dtype=dtype) for name in weighted}
         self._hint = {name: zeros(s, *control.hint_shape, of=dtype) for name, control in branches.per_row.items()}
+        self._regions = RegionState(shape, device) if shape.regions else None
         self._slots = torch.arange(s, device=device)
         self.numbers = TickNumbers.idle(shape, branches).on(device)
         self.broken: dict[str, Exception] = {}
@@ -70,6 +72,8 @@ class TickState:
         for column, step in enumerate(table.noise_steps, table.first_noise):
             self._put(history[column], canvas.noise.normal("injected", step, self._shape.latent).flatten())
         self._put_control(flight)
+        if self._regions is not None:
+            self._regions.place(flight, self._put)
 
     def compute(self, active: Collection[str]) -> None:
         """Run one tick: predict, combine the rows, advance the latents.
@@ -78,13 +82,21 @@ class TickState:
             active: Control branches to run; the others act on no row in this tick.
         """
         numbers = self.numbers
-        inputs = self.latents.index_select(0, numbers.row_canvas) * _wide(numbers.input_scale)
-        inputs = inputs.to(self._dtype)
+        latents = self.latents.index_select(0, numbers.row_canvas)
+        seen = latents if self._regions is None else self._regions.inputs(latents, self._noise, numbers)
+        inputs = self._moved(seen * _wide(numbers.input_scale)).to(self._dtype)
         residuals = self._residuals(inputs, active)
         if self._shape.mask_channels:
-            inputs = torch.cat([inputs, self._mask.index_select(0, numbers.row_canvas)], 1)
-        rows = self._unet(inputs, numbers.timesteps, self._row_prompt, residuals).float()
-        self._advance(self._combined(rows))
+            inputs = torch.cat([inputs, self._moved(self._mask.index_select(0, numbers.row_canvas))], 1)
+        rows = self._moved(self._unet(inputs, numbers.timesteps, self._row_prompt, residuals).float(), back=True)
+        if self._regions is None:
+            self._advance(self._guided(rows, self._combined(rows)))
+        else:
+            self._advance(self._guided(rows, self._regions.combined(rows, latents, seen, numbers)))
+
+    def _moved(self, rows: Tensor, *, back: bool = False) -> Tensor:
+        """Rows as their regions are moved, or back."""
+        return rows if self._regions is None else self._regions.moved(rows, self.numbers, back=back)
 
     def _put_picture(self, slot: int, canvas: Canvas) -> None:
         """Write image, reference latents and masks of a canvas; zeros where it has none."""
@@ -141,10 +153,12 @@ class TickState:
         numbers, scale = self.numbers.branches[name], self.numbers.branches[name].scale.to(self._dtype)
         if name in self._branches.shared:
             found = self._branches.shared[name](self._condition[name], numbers.timesteps, self._control_prompt[name])
-            return self._placed(name, [_scaled(residual.index_select(0, numbers.index), scale) for residual in found])
+            rows = [_scaled(residual.index_select(0, numbers.index), scale) for residual in found]
+            return [self._moved(residual) for residual in self._placed(name, rows)]
         hints = self._hint[name].index_select(0, self.numbers.row_canvas)
-        found = self._branches.per_row[name](inputs, self.numbers.timesteps, self._row_prompt, hints)
-        return self._placed(name, [_scaled(residual.clone(), scale) for residual in found])
+        found = self._branches.per_row[name](inputs, self.numbers.timesteps, self._row_prompt, self._moved(hints))
+        rows = [self._moved(_scaled(residual.clone(), scale), back=True) for residual in found]
+        return [self._moved(residual) for residual in self._placed(name, rows)]
 
     def _placed(self, name: str, residuals: list[Tensor]) -> list[Tensor]:
         """Residuals times their canvas's factor at each place, in place; means over the cells of deeper levels."""
@@ -161,9 +175,14 @@ class TickState:
         first, last = (rows.index_select(0, places) for places in numbers.places)
         weights, further = _wide(numbers.weights[0]), _wide(numbers.weights[1])
         total = first * weights
-        total = torch.where(further != 0, total + last * further, total)
+        return torch.where(further != 0, total + last * further, total)
+
+    def _guided(self, rows: Float[Tensor, "row 4 h w"], total: Tensor) -> Float[Tensor, "slot 4 h w"]:
+        """Combined predictions with the term of residual guidance, whose reference the last row may define."""
+        numbers = self.numbers
         latents_factor, reference_factor = _wide(numbers.residual_latents), _wide(numbers.residual_reference)
         guided = total + latents_factor * self.latents + reference_factor * self._reference
+        last = rows.index_select(0, numbers.places[1])
         implied = _wide(numbers.reference_latents) * self.latents + _wide(numbers.reference_row) * last
         self._reference.copy_(torch.where(_wide(numbers.sets_reference), implied, self._reference))
         return torch.where(latents_factor != 0, guided, total)

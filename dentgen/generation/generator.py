@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dentgen.diffusion.canvas import in_window
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
+from dentgen.diffusion.step_window import in_window
 from dentgen.errors import BuildError, ConditionError, OutOfMemoryError, SpecError
 from dentgen.generation.memory import free_buffers_at_once, free_memory
 from dentgen.models.autoencoder import LatentCodec

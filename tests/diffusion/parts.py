@@ -47,12 +47,15 @@ def build_engine(
     branches: Branches | None = None,
     unet: UNet2DConditionModel | None = None,
     weighted: bool = False,
+    regions: int = 0,
     **options: bool,
 ) -> DiffusionEngine:
     tokens, width = PromptEncoder(bundle.tokenizer, bundle.text_encoder).shape
     unet = bundle.unet if unet is None else unet
     further = unet.config["in_channels"] - 4
-    shape = EngineShape(slots, control_slots, 16, tokens, width, columns, mask_channels=further, weighted=weighted)
+    shape = EngineShape(
+        slots, control_slots, 16, tokens, width, columns, mask_channels=further, weighted=weighted, regions=regions
+    )
     branches = branches_of(bundle) if branches is None else branches
     return DiffusionEngine(UNetDenoiser(unet), branches, shape, torch.device("cpu"), torch.float32, **options)
 

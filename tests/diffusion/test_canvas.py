@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from dentgen.diffusion.canvas import Canvas, Repaint, in_window
+from dentgen.diffusion.canvas import Canvas, Repaint
 from dentgen.diffusion.solver import SolverTable
 from dentgen.errors import CanvasError
 from dentgen.models.bundle import Bundle
@@ -21,14 +19,9 @@ def unipc(miniature: Bundle) -> SolverTable:
     return table_of(miniature, "unipc", 4)
 
 
-@settings(deadline=None)
-@given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1))
-def test_control_windows_are_those_of_diffusers(steps: int, start: float, end: float) -> None:
-    """``controlnet_keep`` of diffusers' ControlNet pipelines."""
-    keep = [1.0 - float(i / steps < start or (i + 1) / steps > end) for i in range(steps)]
-    assert [float(in_window((start, end), step, steps)) for step in range(steps)] == keep
-    (control,) = controlled(0, 0.7, start=start, end=end)
-    assert [control.scale_at(step, steps) for step in range(steps)] == [0.7 * kept for kept in keep]
+def test_the_scale_of_control_ends_with_its_window() -> None:
+    (control,) = controlled(0, 0.7, start=0.3, end=0.8)
+    assert [control.scale_at(step, 10) for step in range(10)] == [0, 0, 0, 0.7, 0.7, 0.7, 0.7, 0.7, 0, 0]
 
 
 def test_half_a_window_is_half_of_the_steps() -> None:

@@ -1,0 +1,199 @@
+"""Regions: parts of a canvas with prompts of their own, whose predictions are averaged into one.
+
+Every region is one more UNet row on the same latents. Predictions are averaged as clean latents, before the solver adds
+noise, so the noise keeps its variance (Lee et al. 2024, StreamMultiDiffusion, https://arxiv.org/abs/2403.09055,
+section 3). Rows that see the same latents may be averaged as the model predicts them, because clean latents are linear
+in the prediction; those of the bootstrap see others, and are converted first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dentgen.diffusion.keyed_tensor import KeyedTensor
+from dentgen.diffusion.solver import SolverTable
+from dentgen.diffusion.step_window import in_window
+from dentgen.errors import CanvasError
+
+#: How a mask grows from step to step: at once where it exceeds the noise level, along a ramp from this level to the
+#: next one, or along a ramp at the last step only.
+MaskEdge = Literal["discrete", "continuous", "semi-continuous"]
+
+#: A threshold that no mask exceeds.
+_NEVER: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A part of a canvas with its own prompt.
+
+    Attributes:
+        prompt: Embeddings (tokens, width).
+        mask: (h, w) float32 in 0..1. A latent belongs to the region from the step on whose noise level is below its
+            value, so soft edges let a region grow as the picture takes shape.
+        negative: Embeddings of its negative prompt; None takes the canvas's.
+        edge: How the mask is quantised.
+        start, end: Steps in which the region acts, as fractions, 0..1.
+    """
+
+    prompt: KeyedTensor
+    mask: Float[Tensor, "h w"]
+    negative: KeyedTensor | None = None
+    edge: MaskEdge = "discrete"
+    start: float = 0.0
+    end: float = 1.0
+
+    def thresholds(self, table: SolverTable, step: int) -> tuple[float, float]:
+        """Mask values at which a latent begins to belong to the region at a step, and from which it does fully."""
+        steps = table.num_steps
+        if not in_window((self.start, self.end), step, steps):
+            return _NEVER, _NEVER
+        now, after = noise_level(table, step), noise_level(table, step + 1)
+        if self.edge == "discrete" or (self.edge == "semi-continuous" and step + 1 < steps):
+            return now, now
+        return min(now, after), max(now, after)
+
+    def share(self, table: SolverTable, step: int) -> Float[Tensor, "h w"]:
+        """The quantised mask at a step."""
+        low, high = self.thresholds(table, step)
+        return quantised(self.mask, torch.tensor(low), torch.tensor(high))
+
+    def check(self, key: str) -> None:
+        """Check the mask.
+
+        Raises:
+            CanvasError: If a value is not in 0..1.
+        """
+        low, high = float(self.mask.min()), float(self.mask.max())
+        if not (low >= 0 and high <= 1):  # also if NaN
+            raise CanvasError("mask of a region", key=key, found=f"values {low:g}..{high:g}", expected="0..1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bootstrap:
+    """Shows regions alone, on white, at the first steps, so that each of them holds one whole thing (section 3.2).
+
+    Attributes:
+        white: Latents (4, h, w) of a white picture.
+        steps: Steps in which regions see white around them.
+        mix_steps: Over how many steps white gives way to the picture.
+        leak: Sensitivity of the leak test: parts of a mask where white stays white are dropped; 0: no test.
+        stride: Regions are moved to the centre of the picture by multiples of this many latents, the cells of the
+            UNet's deepest level; 0 leaves them where they are.
+    """
+
+    white: Float[Tensor, "4 h w"]
+    steps: int = 1
+    mix_steps: float = 1.0
+    leak: float = 0.0
+    stride: int = 0
+
+    def white_share(self, step: int) -> float:
+        """How much of the surroundings is white at a step, 0..1."""
+        return min(max(self.mix_steps - step, 0.0), 1.0) if step < self.steps else 0.0
+
+    def shift(self, share: Float[Tensor, "h w"]) -> tuple[int, int]:
+        """How far down and right a mask moves to the centre, latents; nothing for an empty mask."""
+        if not self.stride or not bool(share.any()):
+            return 0, 0
+        down, right = (_to_centre(share.amax(1 - axis), self.stride) for axis in (0, 1))
+        return down, right
+
+    def check(self, key: str, table: SolverTable) -> None:
+        """Check that clean latents follow from the predictions of its steps.
+
+        Raises:
+            CanvasError: If a step has no noise or no signal.
+        """
+        used = slice(0, self.steps)
+        if not bool((table.noise[used] > 0).all() and (table.signal[used] > 0).all()):
+            found, expected = f"a step without signal or noise in {table.name}", "signal and noise at its steps"
+            raise CanvasError("bootstrap of regions", key=key, found=found, expected=expected)
+
+
+@dataclass(frozen=True, slots=True)
+class CleanLatents:
+    """Clean latents as a function of latents and prediction: ``latents * x + prediction * e``."""
+
+    latents: float
+    prediction: float
+
+    @classmethod
+    def at(cls, table: SolverTable, step: int) -> CleanLatents:
+        """Factors at a step, by what the model predicts (Salimans and Ho 2022, https://arxiv.org/abs/2202.00512)."""
+        signal, noise = float(table.signal[step]), float(table.noise[step])
+        match table.prediction_type:
+            case "epsilon":
+                return cls(1 / signal, -noise / signal)
+            case "v_prediction":
+                return cls(signal / (signal**2 + noise**2), -noise / math.hypot(signal, noise))
+            case _:
+                return cls(0.0, 1.0)
+
+    @property
+    def correction(self) -> float:
+        """Factor of ``x - z`` that turns a prediction for latents z into one for x with the same clean latents."""
+        return -self.latents / self.prediction if self.latents else 0.0
+
+
+def noise_level(table: SolverTable, step: int) -> float:
+    """Standard deviation of the noise in latents of unit variance before a step; 0 after the last one."""
+    if step == table.num_steps:
+        return 0.0
+    signal, noise = float(table.signal[step]), float(table.noise[step])
+    return noise / math.hypot(signal, noise)
+
+
+def quantised(mask: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Share of each latent, 0..1, that belongs to a region: a ramp from ``low`` to ``high``, a step if they are equal.
+
+    Args:
+        mask: Values in 0..1.
+        low: Values up to here do not belong to it; broadcasts to the mask.
+        high: Values from here on belong to it fully.
+    """
+    ramp = ((mask - low) / (high - low).clamp(min=torch.finfo(mask.dtype).tiny)).clamp(0, 1)
+    return torch.where(high > low, ramp, (mask > low).to(mask.dtype))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layers:
+    """What a canvas is made of: its regions, and whether anything shows between them.
+
+    Attributes:
+        regions: Regions that have latents at some step; later ones do not cover earlier ones, they share.
+        background: Whether the canvas's own prompt is needed.
+        bootstrap: How regions begin; None: in the picture.
+    """
+
+    regions: tuple[Region, ...] = ()
+    background: bool = True
+    bootstrap: Bootstrap | None = None
+
+    @classmethod
+    def of(cls, regions: Sequence[Region], table: SolverTable, bootstrap: Bootstrap | None = None) -> Layers:
+        """Layers without rows that would never be seen: empty regions, and a background that is covered everywhere."""
+        shares = [[region.share(table, step) for step in range(table.num_steps)] for region in regions]
+        seen = [n for n, steps in enumerate(shares) if any(bool(share.any()) for share in steps)]
+        steps = range(table.num_steps)
+        covered = bool(seen) and all(bool((sum(shares[n][k] for n in seen) >= 1).all()) for k in steps)  # type: ignore[union-attr]
+        leaks = bootstrap is not None and bootstrap.leak > 0
+        return cls(tuple(regions[n] for n in seen), not covered or leaks, bootstrap if seen else None)
+
+    def with_regions(self, regions: tuple[Region, ...]) -> Layers:
+        """The same with other regions, as many."""
+        return replace(self, regions=regions)
+
+
+def _to_centre(occupied: Tensor, stride: int) -> int:
+    """Distance from the middle of what is occupied to that of the axis, a multiple of ``stride``."""
+    places = occupied.nonzero().flatten()
+    middle = (int(places[0]) + int(places[-1]) + 1) // 2
+    return stride * round((len(occupied) // 2 - middle) / stride)
