@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA
+from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA, AskedFinding
 from dentgen.words import as_word, attribute_word, checked_text
 
 
@@ -146,6 +146,7 @@ class SampleStatus(Document):
     light_level: int | None = Field(
         default=None, ge=0, le=255, description="Mean level of the lighting map where it is not empty."
     )
+    findings: tuple[AskedFinding, ...] = Field(default=(), description="Findings that were asked for and judged.")
     warnings: tuple[str, ...] = ()
 
 
@@ -237,6 +238,9 @@ class SampleMetadata(Document):
     attributes: dict[str, str] = Field(default={}, description="View, light and so on, where the source names them.")
     teeth: tuple[int, ...] = Field(default=(), description="FDI numbers in the picture.")
     augment: dict[str, float] = Field(default={}, description="Drawn values of the spec's augment, by its keys.")
+    findings: tuple[AskedFinding, ...] = Field(
+        default=(), description="Findings that were asked for, where, and what a judge saw of them."
+    )
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")
     digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC digital source type.")

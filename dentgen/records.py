@@ -28,6 +28,8 @@ BLENDS: Final[tuple[frozenset[ConditionName], ...]] = (
     frozenset({"segmentation", "lighting", "findings"}),
 )
 FDI_MEMBER: Final = "fdi"
+#: Where findings were asked for: the number of the spec's finding, from 1.
+FINDING_MEMBER: Final = "finding"
 PHOTO_MEMBER: Final = "photo"
 ImageFormat = Literal["png", "jpg", "webp"]
 IMAGE_FORMATS: Final[tuple[ImageFormat, ...]] = get_args(ImageFormat)
@@ -89,6 +91,33 @@ class ConditionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedFinding:
+    """A finding that a sample was asked to show, and what a judge saw of it.
+
+    Attributes:
+        label: Its value in the sample's ``finding`` map: the number of the spec's finding, from 1.
+        kind: What it is.
+        where: Tissue that has it.
+        teeth: FDI numbers of its teeth, or of the teeth it is near.
+        prompt: Prompt of its region, "" if only maps were changed.
+        pixels: Its size.
+        inside: Share of its pixels that show it, 0..1; None where nothing could be compared.
+        outside: Likewise of the same tissue elsewhere.
+        found: Whether the judge found it.
+    """
+
+    label: int
+    kind: str
+    where: str
+    teeth: tuple[int, ...]
+    prompt: str
+    pixels: int
+    inside: float | None = None
+    outside: float | None = None
+    found: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SampleRequest:
     """One picture to generate.
 
@@ -100,6 +129,8 @@ class SampleRequest:
         prompt: Effective prompt.
         controls: (H, W, 3) uint8 control image of every control branch, shared by the variants of a record.
         dropped: End of the prompt that the text encoder truncates, "" if it reads all of it.
+        finding_labels: (H, W) uint8 labels of asked findings, 0 elsewhere; None if the spec asks for none.
+        findings: What was asked for, by label.
     """
 
     key: str
@@ -110,6 +141,8 @@ class SampleRequest:
     prompt: str
     controls: Mapping[str, NDArray[np.uint8]]
     dropped: str = ""
+    finding_labels: NDArray[np.uint8] | None = None
+    findings: tuple[AskedFinding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

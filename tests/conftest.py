@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default of 15 starves its workers on a busy machine
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -145,9 +145,9 @@ def small_source(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> P
     return source
 
 
-def small_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> BuildSpec:
+def small_spec(source: Path, out: Path, /, **sections: dict[str, object] | list[Any]) -> BuildSpec:
     """A build of two variants in shards of four samples at 64 pixels, half the size of the demo's maps."""
-    values: dict[str, dict[str, object]] = {
+    values: dict[str, Any] = {
         "source": {"path": str(source)},
         "output": {"path": str(out)},
         "conditions": {"size": 64},
@@ -156,7 +156,7 @@ def small_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> Bui
         "engine": {"slots": 4},
     }
     for name, section in sections.items():
-        values[name] = {**values.get(name, {}), **section}
+        values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
     return BuildSpec.model_validate(values)
 
 

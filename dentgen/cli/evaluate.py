@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
@@ -226,6 +227,37 @@ def phantoms(
     _echo(figure_lines(lights))
     if json is not None:
         write_figures({figure.name: figure.found for figure in mouths} | lights, json)
+
+
+@app.command()
+def regions(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="Build spec with findings, YAML.")],
+    set_: Overrides = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N records.")] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw images without and with findings.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Measure whether images show the findings that a spec asks for, and only there.
+
+    Makes every sample that has a finding twice with the same noise, with and
+    without it. A judge that knows no model counts the pixels that show it:
+    where it was asked for, in the same tissue elsewhere, and at the same
+    place without asking.
+
+    Example: dentgen evaluate regions jobs/specs/findings.yaml --limit 20 --sheet work/regions.png
+    """
+    announce("evaluate regions")
+    from dentgen.evaluation.figures import write_figures
+    from dentgen.evaluation.regions import measure_regions, response_table
+    from dentgen.models.native_size import with_size
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    prepare_folder(sheet)
+    responses = measure_regions(with_size(read_spec(spec, set_ or [])), limit, None if sheet is None else str(sheet))
+    _echo(response_table(responses))
+    if json is not None:
+        write_figures({name: value for each in responses for name, value in each.figures.items()}, json)
 
 
 def _echo(lines: Iterable[str]) -> None:

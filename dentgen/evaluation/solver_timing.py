@@ -55,7 +55,7 @@ def measure_timing(specs: Mapping[str, BuildSpec], rounds: int = ROUNDS) -> Timi
     with torch_threads(next(iter(specs.values())).engine.threads):
         generators = {name: load_generator(spec) for name, spec in specs.items()}
         first = next(iter(generators.values()))
-        engine = build_engine(first, first.spec.sampling.first_rows, 1)
+        engine = build_engine(first, first.spec.first_rows, 1)
         engine.warm_up()
         ticks: list[float] = []
         decodes: dict[str, list[float]] = {name: [] for name in generators}

@@ -38,7 +38,7 @@ def augment(sample: GeneratedSample, spec: AugmentSpec) -> GeneratedSample:
     if spec == AugmentSpec():
         return sample
     request = sample.request
-    scene = _Scene(sample.picture / 255.0, request.record, {})
+    scene = _Scene(sample.picture / 255.0, request.record, np.zeros(request.record.shape, bool))
     rng = numpy_generator(request.seed, "augment", request.record.key, request.variant)
     if rng.random() < spec.occluder:
         scene = _with_rod(scene, rng)
@@ -50,15 +50,21 @@ def augment(sample: GeneratedSample, spec: AugmentSpec) -> GeneratedSample:
     if spec.jpeg is not None:
         quality = int(rng.integers(spec.jpeg, _BEST_QUALITY + 1))
         picture, values = jpeg_round_trip(picture, quality), {**values, "jpeg": float(quality)}
-    return replace(sample, request=replace(request, record=scene.record), picture=picture, augment=values)
+    request = replace(request, record=scene.record, finding_labels=_seen(request.finding_labels, scene.hidden))
+    return replace(sample, request=request, picture=picture, augment=values)
+
+
+def _seen(labels: NDArray[np.uint8] | None, hidden: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+    return None if labels is None else np.where(hidden, 0, labels).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """A picture (H, W, 3) in 0..1, sRGB, with its maps and the values drawn so far."""
+    """A picture (H, W, 3) in 0..1, sRGB, with its maps, what is hidden of them (H, W), and the values drawn so far."""
 
     picture: NDArray[np.float64]
     record: ConditionRecord
+    hidden: NDArray[np.bool_]
     values: dict[str, float] = field(default_factory=dict)
 
 
@@ -94,7 +100,7 @@ def _with_rod(scene: _Scene, rng: np.random.Generator) -> _Scene:
     shade = np.sqrt(np.clip(1 - reach**2, 0, 1))[..., None]
     picture = np.where(inside[..., None], colour * (0.45 + 0.55 * shade), scene.picture)
     values = {**scene.values, "occluder": round(float(thickness), 4)}
-    return _Scene(picture, _hidden(scene.record, inside, INSTRUMENT), values)
+    return _Scene(picture, _hidden(scene.record, inside, INSTRUMENT), scene.hidden | inside, values)
 
 
 def _with_bars(scene: _Scene, rng: np.random.Generator) -> _Scene:
@@ -110,7 +116,7 @@ def _with_bars(scene: _Scene, rng: np.random.Generator) -> _Scene:
         bars[:, :columns] = bars[:, -columns:] = True
     picture = np.where(bars[..., None], level, scene.picture)
     values = {**scene.values, "border": round(float(share), 4)}
-    return _Scene(picture, _hidden(scene.record, bars, BACKGROUND), values)
+    return _Scene(picture, _hidden(scene.record, bars, BACKGROUND), scene.hidden | bars, values)
 
 
 def _hidden(record: ConditionRecord, where: NDArray[np.bool_], seg_class: int) -> ConditionRecord:

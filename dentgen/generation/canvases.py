@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,10 +21,13 @@ from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import LATENT_CHANNELS
 from dentgen.documents import sample_key
 from dentgen.errors import ConditionError
+from dentgen.generation.findings import check_findings, draw_findings, region_prompt
 from dentgen.generation.generator import ControlRoute, Generator
+from dentgen.generation.regions import request_layers
 from dentgen.models.text import prompt_name
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.seeding import NoiseKey
+from dentgen.spec.findings import FindingSpec
 
 Image = NDArray[np.uint8]
 
@@ -36,6 +39,7 @@ def sample_requests(
     prompt: str | None = None,
     seed: int | None = None,
     variants: int | None = None,
+    findings: Sequence[FindingSpec] | None = None,
 ) -> list[SampleRequest]:
     """All variants of a fitted record.
 
@@ -45,26 +49,45 @@ def sample_requests(
         prompt: Its prompt; None takes the spec's, or the record's own.
         seed: Seed of the noise; None takes the spec's.
         variants: Number of variants; None takes the spec's, times the record's oversampling factor.
+        findings: Findings to ask for; None takes the spec's.
     """
     spec = generator.spec
     prompt = next(text for text in (prompt, spec.sampling.prompt, record.prompt) if text is not None)
     seed = spec.sampling.seed if seed is None else seed
     variants = spec.sampling.variants * spec.source.repeats(record.attributes) if variants is None else variants
-    images = {use: control_image(record, use, spec.conditions.alpha) for use in {r.use for r in generator.routes}}
-    controls = {route.branch: images[route.use] for route in generator.routes}
     prompts = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
+    prompts |= {region_prompt(finding, prompt) for finding in spec.findings}
     dropped = " / ".join(filter(None, map(generator.prompts.dropped, sorted(prompts))))
-    return [
-        SampleRequest(sample_key(record.key, v), record, v, variants, seed, prompt, controls, dropped)
-        for v in range(variants)
-    ]
+    plain = SampleRequest(
+        record.key, record, 0, variants, seed, prompt, _control_images(generator, record), dropped
+    )  # fmt: skip
+    requests = (replace(plain, key=sample_key(record.key, v), variant=v) for v in range(variants))
+    findings = spec.findings if findings is None else findings
+    return [_with_findings(generator, request, findings) for request in requests] if findings else list(requests)
+
+
+def _with_findings(generator: Generator, request: SampleRequest, findings: Sequence[FindingSpec]) -> SampleRequest:
+    """A request with the findings that its variant draws, in its maps and so in its control images."""
+    drawn = draw_findings(request.record, findings, request.seed, request.variant, request.prompt)
+    changed = drawn.record is not request.record
+    return replace(
+        request, record=drawn.record, finding_labels=drawn.labels, findings=drawn.asked,
+        controls=_control_images(generator, drawn.record) if changed else request.controls,
+    )  # fmt: skip
+
+
+def _control_images(generator: Generator, record: ConditionRecord) -> dict[str, Image]:
+    """The control image of every branch; branches of the same conditions share it."""
+    alpha = generator.spec.conditions.alpha
+    images = {use: control_image(record, use, alpha) for use in {route.use for route in generator.routes}}
+    return {route.branch: images[route.use] for route in generator.routes}
 
 
 def check_request(generator: Generator, request: SampleRequest) -> None:
     """Check that a record has what the spec's way of sampling needs.
 
     Raises:
-        ConditionError: If the prompt is too long, or a photo or segmentation to start from is missing.
+        ConditionError: If a prompt is too long, or a photo, segmentation or tooth numbers to start from are missing.
     """
     sampling, record = generator.spec.sampling, request.record
     generator.prompts.embed(request.prompt)
@@ -72,6 +95,9 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
         raise ConditionError("photo", "none", "a photo, because sampling.start_from is photo")
     if sampling.repaint and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", "a segmentation, because sampling.repaint names classes")
+    check_findings(record, generator.spec.findings)
+    for finding in generator.spec.findings:
+        generator.prompts.embed(region_prompt(finding, request.prompt))
     by_class = [route.branch for route in generator.routes if route.by_class is not None]
     if by_class and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", f"a segmentation, because the scale of {by_class[0]} names classes")
@@ -79,7 +105,9 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
 
 def build_canvases(generator: Generator, requests: Sequence[SampleRequest]) -> list[Canvas]:
     """One canvas per request; every distinct control image and photo is encoded once."""
-    factory = _CanvasFactory(generator, _encode_conditions(generator, requests), _encode_photos(generator, requests))
+    factory = _CanvasFactory(
+        generator, _encode_conditions(generator, requests), _encode_photos(generator, requests), _white(generator)
+    )  # fmt: skip
     return [factory.canvas(request) for request in requests]
 
 
@@ -91,24 +119,28 @@ class _CanvasFactory:
         generator: Models and settings.
         conditions: Condition latents or hint features by (network, image name).
         photos: Latents by photo name, or by photo and mask where only a part is shown.
+        white: Latents (4, h, w) of a white picture, if regions begin on white.
     """
 
     generator: Generator
     conditions: Mapping[tuple[str, str], KeyedTensor]
     photos: Mapping[str, Tensor]
+    white: Tensor | None
 
     def canvas(self, request: SampleRequest) -> Canvas:
         sampling = self.generator.spec.sampling
         photo = request.record.photo if sampling.start_from == "photo" else None
+        prompt = self._prompt(request)
         return Canvas(
             key=request.key,
             noise=self._noise(request),
             table=self.generator.table,
-            prompt=self._prompt(request),
+            prompt=prompt,
             guidance=self._guidance(),
             controls=tuple(self._control(route, request) for route in self.generator.routes),
             image=None if photo is None else self.photos[_image_name(photo)],
             repaint=self._repaint(request) if sampling.repaint else None,
+            layers=request_layers(self.generator, request, prompt, self.white),
         )
 
     def _control(self, route: ControlRoute, request: SampleRequest) -> ControlInput:
@@ -201,6 +233,15 @@ def _encode_photos(generator: Generator, requests: Sequence[SampleRequest]) -> d
     pairs = [(r.photo, _repaint_mask(generator, r)) for r in records.values() if r.photo is not None]
     masked = generator.codec.encode_masked([photo for photo, _ in pairs], [~paint for _, paint in pairs])
     return {**encoded, **{_image_name(photo, paint): m for (photo, paint), m in zip(pairs, masked, strict=True)}}
+
+
+def _white(generator: Generator) -> Tensor | None:
+    """Latents of a white picture, if the spec's regions begin on white."""
+    if not (generator.spec.max_regions and generator.spec.regions.bootstrap_steps):
+        return None
+    edge = generator.spec.conditions.pixels
+    (white,) = generator.codec.encode_pictures([np.full((edge, edge, 3), 255, np.uint8)])
+    return white
 
 
 def _has_inpainting_unet(generator: Generator) -> bool:

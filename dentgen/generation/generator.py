@@ -51,6 +51,11 @@ class Generator:
     table: SolverTable
     routes: tuple[ControlRoute, ...]
 
+    @property
+    def deepest_cell(self) -> int:
+        """Edge of a cell of the UNet's deepest level, latents."""
+        return 1 << (len(self.bundle.unet.config["block_out_channels"]) - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class ControlRoute:
@@ -181,11 +186,14 @@ def _check_mask(generator: Generator) -> None:
 def _check_prompts(generator: Generator) -> None:
     """Reject prompts of the spec that are too long, before every record fails on them."""
     sampling = generator.spec.sampling
-    for key, prompt in (("negative_prompt", sampling.negative_prompt), ("prompt_to", sampling.prompt_to)):
+    prompts = {"sampling.negative_prompt": sampling.negative_prompt, "sampling.prompt_to": sampling.prompt_to}
+    for n, finding in enumerate(generator.spec.findings):
+        prompts |= {f"findings.{n}.prompt": finding.prompt, f"findings.{n}.negative_prompt": finding.negative_prompt}
+    for key, prompt in prompts.items():
         try:
             generator.prompts.embed(prompt or "")
         except ConditionError as error:
-            raise SpecError(key=f"sampling.{key}", found=error.found, expected=error.expected) from error
+            raise SpecError(key=key, found=error.found, expected=error.expected) from error
 
 
 def prompt_encoder(spec: BuildSpec, bundle: Bundle) -> PromptEncoder:
@@ -228,6 +236,8 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
         columns=generator.table.num_columns,
         mask_channels=int(bundle.unet.config["in_channels"]) - LATENT_CHANNELS,
         weighted=any(route.by_class is not None for route in generator.routes),
+        regions=spec.max_regions,
+        centred=spec.regions.centre and spec.regions.bootstrap_steps > 0,
     )
     return DiffusionEngine(
         UNetDenoiser(bundle.unet, compiled=spec.engine.compile),
@@ -283,7 +293,7 @@ def _warm_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
 def _fitting_slots(generator: Generator, slots: int) -> int:
     """The largest of half, a quarter, ... of the slots that fits and holds a canvas; 0 if none does."""
     free_buffers_at_once()
-    while slots // 2 >= generator.spec.sampling.first_rows:
+    while slots // 2 >= generator.spec.first_rows:
         slots //= 2
         free_memory()
         try:

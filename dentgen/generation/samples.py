@@ -17,6 +17,7 @@ from dentgen.records import (
     CONDITION_MEMBER,
     DATA_DRIVEN_MEDIA,
     FDI_MEMBER,
+    FINDING_MEMBER,
     ConditionRecord,
     GeneratedSample,
     SampleRequest,
@@ -45,6 +46,8 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
         FDI_MEMBER: record.fdi if record.fdi is not None else blank,
         **{CONDITION_MEMBER[name]: record.conditions[name] for name in spec.conditions.use},
     }
+    if sample.request.finding_labels is not None:
+        labels[FINDING_MEMBER] = sample.request.finding_labels
     return {
         image_format: image_bytes(sample.picture, image_format, spec.sampling.source_type, level),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
@@ -120,6 +123,7 @@ def _origin(request: SampleRequest) -> dict[str, Any]:
         "source_license": record.license,
         "attributes": record.attributes,
         "teeth": () if record.fdi is None else tuple(int(number) for number in np.unique(record.fdi) if number),
+        "findings": request.findings,
         "warnings": _warnings(request),
     }
 

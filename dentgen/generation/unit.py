@@ -27,6 +27,7 @@ from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
 from dentgen.errors import ConditionError, ControlError
 from dentgen.generation.augment import augment
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.finding_results import judge_samples
 from dentgen.generation.generator import Generator
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
@@ -61,7 +62,7 @@ def generate_unit(
     quarantine: Quarantine = EMPTY_QUARANTINE,
     packers: Executor | None = None,
 ) -> UnitResult:
-    """Generate one unit: read, prepare, embed, encode, sample, decode, augment, pack.
+    """Generate one unit: read, prepare, embed, encode, sample, decode, judge, augment, pack.
 
     Args:
         plan: The plan; its units are not read.
@@ -82,9 +83,10 @@ def generate_unit(
     requests, unusable = _requests(generator, unit, records)
     sampled = sampler(build_canvases(generator, requests))
     decoded, failed = decode_samples(generator, requests, sampled)
-    samples = list(_each(partial(augment, spec=plan.spec.augment), decoded, packers))
+    kept, missed = judge_samples(decoded, plan.spec.findings)
+    samples = list(_each(partial(augment, spec=plan.spec.augment), kept, packers))
     tar = _pack(plan, samples, packers) if samples else b""
-    statuses = _statuses(samples, chain(unreadable, unusable, failed))
+    statuses = _statuses(samples, chain(unreadable, unusable, failed, missed))
     seconds = time.monotonic() - start
     timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
     return UnitResult(tar, _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing))

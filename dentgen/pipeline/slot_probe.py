@@ -40,7 +40,7 @@ class SlotRate:
 
 def probe_slots(generator: Generator, limit: int) -> Iterator[SlotRate]:
     """Rates at doubling numbers of slots, up to ``limit`` or the first that does not fit."""
-    slots = generator.spec.sampling.first_rows
+    slots = generator.spec.first_rows
     while slots <= limit:
         rate = _rate(generator, slots)
         yield rate

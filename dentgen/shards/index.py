@@ -56,6 +56,8 @@ SAMPLE_SCHEMA: Final = pa.schema(
         ("source_license", pa.string()),
         *((name, pa.string()) for name in ATTRIBUTES),
         ("teeth", pa.list_(pa.uint8())),
+        ("findings", pa.list_(pa.string())),
+        ("findings_missed", pa.list_(pa.string())),
         ("light_level", pa.int32()),
         ("synthetic", pa.bool_()),
     ]
@@ -243,7 +245,9 @@ def sample_rows(plan: Plan, records: Iterable[LedgerRecord]) -> Iterator[dict[st
         for sample in record.samples:
             yield {
                 **constants,
-                **sample.model_dump(exclude={"warnings", "attributes"}),
+                **sample.model_dump(exclude={"warnings", "attributes", "findings"}),
+                "findings": [finding.kind for finding in sample.findings],
+                "findings_missed": [finding.kind for finding in sample.findings if finding.found is False],
                 **{name: sample.attributes.get(name, "") for name in ATTRIBUTES},
                 "shard": record.shard if sample.status == "written" else "",
             }

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dentgen.documents import LedgerRecord, SampleMetadata, SampleStatus
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, PILLOW_FORMAT, light_level
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, PILLOW_FORMAT, light_level
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, tar_samples
 
@@ -21,7 +21,8 @@ _MAP_MODES: Final = {"depth.png": ("I;16",), "normal.png": ("RGB",)}
 _LIGHT: Final = f"{CONDITION_MEMBER['lighting']}.png"
 #: What metadata and ledger both say of a sample.
 _SHARED_FIELDS: Final = (
-    "source_key", "group", "split", "variant", "prompt", "source_license", "attributes", "teeth", "warnings",
+    "source_key", "group", "split", "variant", "prompt", "source_license", "attributes", "teeth", "findings",
+    "warnings",
 )  # fmt: skip
 
 #: Found problems: key and text.
@@ -55,7 +56,8 @@ def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mappi
 def expected_members(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Format and modes of every image member of the plan's samples, by extension."""
     used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec.conditions.use)
-    maps = {"seg.png", f"{FDI_MEMBER}.png", *used}
+    asked = {f"{FINDING_MEMBER}.png"} if plan.spec.findings else set()
+    maps = {"seg.png", f"{FDI_MEMBER}.png", *used, *asked}
     picture = plan.spec.output.image_format
     return {
         picture: (PILLOW_FORMAT[picture], ("RGB",)),
@@ -69,7 +71,8 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
         yield f"found members {sorted(members)}, expected {sorted([*images, 'json'])}"
         return
     for extension, (image_format, modes) in images.items():
-        yield from _image_problems(extension, members[extension], image_format, modes, plan, labels.get(extension))
+        values = range(len(plan.spec.findings) + 1) if extension == f"{FINDING_MEMBER}.png" else labels.get(extension)
+        yield from _image_problems(extension, members[extension], image_format, modes, plan, values)
     yield from _metadata_problems(key, members["json"], plan)
 
 

@@ -36,6 +36,7 @@ from dentgen.records import (
     ImageFormat,
 )
 from dentgen.spec.augment import AugmentSpec
+from dentgen.spec.findings import MAX_FINDINGS, FindingSpec, RegionsSpec
 from dentgen.words import as_word, attribute_word
 
 SchedulerName = Literal[
@@ -415,17 +416,37 @@ class BuildSpec(_Section):
     pipeline: PipelineSpec = PipelineSpec()
     quality: QualitySpec = QualitySpec()
     augment: AugmentSpec = Field(default=AugmentSpec(), description="Random changes of the finished images.")
+    findings: tuple[FindingSpec, ...] = Field(
+        default=(), max_length=MAX_FINDINGS, description="Findings to ask for: drawn per sample, recorded, judged."
+    )
+    regions: RegionsSpec = Field(default=RegionsSpec(), description="How the regions of findings begin.")
+
+    @property
+    def max_regions(self) -> int:
+        """Regions of a picture with all findings."""
+        return sum(finding.prompt is not None for finding in self.findings)
+
+    @property
+    def first_rows(self) -> int:
+        """UNet rows of a picture at its first step, at most: of its own prompt and of every region."""
+        return self.sampling.first_rows * (1 + self.max_regions)
 
     @model_validator(mode="after")
     def _fits_slots(self) -> BuildSpec:
-        if self.sampling.first_rows > self.engine.slots:
-            raise ValueError(
-                f"engine.slots {self.engine.slots}: guidance needs {self.sampling.first_rows} rows per picture"
-            )
-        if self.control_slots < self.sampling.first_rows:
-            raise ValueError(
-                f"engine.control_slots {self.control_slots}: guidance needs {self.sampling.first_rows} per picture"
-            )
+        for key, slots in (("slots", self.engine.slots), ("control_slots", self.control_slots)):
+            if self.first_rows > slots:
+                raise ValueError(f"engine.{key} {slots}: guidance and findings need {self.first_rows} rows per picture")
+        return self
+
+    @model_validator(mode="after")
+    def _findings_usable(self) -> BuildSpec:
+        if self.max_regions and self.sampling.guidance == "initialize" and self.sampling.guidance_scale != 1:
+            raise ValueError("sampling.guidance initialize: findings with prompts need full or self")
+        for n, finding in enumerate(self.findings):
+            if finding.negative_prompt is not None and self.sampling.first_rows == 1:
+                raise ValueError(
+                    f"findings.{n}.negative_prompt is read with guidance_scale other than 1 and guidance full"
+                )
         return self
 
     @model_validator(mode="after")
@@ -451,6 +472,8 @@ class BuildSpec(_Section):
         values["engine"].pop("fill")
         if self.augment == AugmentSpec():
             values.pop("augment")
+        if not self.findings:
+            values.pop("findings"), values.pop("regions")
         values["engine"]["control_slots"] = self.control_slots
         return values
 
@@ -470,8 +493,8 @@ class BuildSpec(_Section):
 
         If whole records fill the row slots, one per record; otherwise parts of two more records are in flight.
         """
-        sharing = self.sampling.variants if self.sampling.prompt_to is None else 1
-        per_canvas = self.sampling.first_rows
+        sharing = 1 if self.sampling.prompt_to is not None or self.findings else self.sampling.variants
+        per_canvas = self.first_rows
         rows = per_canvas * sharing
         if slots % rows == 0:
             return per_canvas * slots // rows

@@ -44,6 +44,8 @@ COLUMN_MEANINGS: Final = {
     "software": "Library versions, device, slots and threads, JSON.",
     "source_license": "License of the condition record, empty if unknown.",
     "teeth": "FDI numbers of the teeth in the picture.",
+    "findings": "Kinds of the findings that the picture was asked to show.",
+    "findings_missed": "Those of them that a judge did not find in it.",
     "light_level": "Mean of the lighting map over its non-zero pixels; null if there is no lighting map.",
     "synthetic": "True if no photograph went into the picture.",
     **{name: f"{ConditionMetadata.model_fields[name].description} Empty if unknown." for name in ATTRIBUTES},
@@ -95,7 +97,9 @@ def _files(member: Member) -> Node:
     key = {"extract": {"fileProperty": "fullpath"}, "transform": {"regex": regex}}
     files = {"fileSet": {"@id": file_set_id(member)}}
     types = (
-        ["sc:ImageObject", "cr:SegmentationMask", "cr:Label"] if name in {"seg", "fdi", "lesion"} else "sc:ImageObject"
+        ["sc:ImageObject", "cr:SegmentationMask", "cr:Label"]
+        if name in {"seg", "fdi", "lesion", "finding"}
+        else "sc:ImageObject"
     )
     content = {**files, "extract": {"fileProperty": "content"}}
     fields = [

@@ -95,19 +95,23 @@ def _metadata(plan: Plan) -> list[Feature]:
         "control": [_text("use"), {"name": "alpha", "dtype": "float64"}, _text("fit")],
         "software": [_text(name) for name in sorted(plan.environment)],
     }
-    properties = SampleMetadata.model_json_schema()["properties"]
+    schema = SampleMetadata.model_json_schema()
     return [
-        {"name": name, "struct": objects[name]} if schema.get("type") == "object" else {"name": name, **_plain(schema)}
-        for name, schema in properties.items()
+        {"name": name, "struct": objects[name]} if kind.get("type") == "object" else _plain(name, kind, schema["$defs"])
+        for name, kind in schema["properties"].items()
     ]
 
 
-def _plain(schema: dict[str, Any]) -> Feature:
-    """Type of a scalar or list, which may be null; every version of ``datasets`` understands "sequence"."""
+def _plain(name: str, schema: dict[str, Any], definitions: dict[str, Any]) -> Feature:
+    """A scalar or list, which may be null; every version of ``datasets`` understands "sequence" of scalars."""
     schema = next(form for form in schema.get("anyOf", [schema]) if form["type"] != "null")
-    if schema["type"] == "array":
-        return {"sequence": _DTYPES[schema["items"]["type"]]}
-    return {"dtype": _DTYPES[schema["type"]]}
+    if schema["type"] != "array":
+        return {"name": name, "dtype": _DTYPES[schema["type"]]}
+    items = schema["items"]
+    if "$ref" not in items:
+        return {"name": name, "sequence": _DTYPES[items["type"]]}
+    properties = definitions[items["$ref"].rpartition("/")[2]]["properties"]
+    return {"name": name, "list": [_plain(key, kind, definitions) for key, kind in properties.items()]}
 
 
 def _scales(scales: Mapping[str, float]) -> list[Feature]:

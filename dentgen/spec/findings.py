@@ -1,0 +1,123 @@
+"""Findings that a build asks for: what, on which teeth or tissue, how often, and how the model is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+FindingKind = Literal["restoration", "caries", "plaque", "inflammation"]
+FINDING_KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
+FindingPart = Literal["whole", "spot", "margin"]
+MaterialName = Literal[
+    "amalgam filling", "tooth-coloured filling", "ceramic crown", "gold crown", "veneer", "ceramic inlay", "gold inlay"
+]  # fmt: skip
+DecayName = Literal["white spot", "caries", "cavity"]
+TissueName = Literal["gingiva", "tooth", "restoration", "other soft tissue", "lip or skin"]
+#: What a prompt of a finding may name: the sample's own prompt.
+OWN_PROMPT: Final = "{prompt}"
+#: Findings lie at most in a byte, as values of a label map.
+MAX_FINDINGS: Final = 254
+
+_PART: Final[dict[FindingKind, FindingPart]] = {
+    "restoration": "spot", "caries": "spot", "plaque": "margin", "inflammation": "margin"
+}  # fmt: skip
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FindingSpec(BaseModel):
+    """One finding: every sample draws whether it has it, and its metadata says so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: FindingKind = Field(description="What a judge looks for in the finished image, and how maps are changed.")
+    teeth: tuple[int, ...] = Field(
+        default=(), description="FDI numbers; each of these teeth draws on its own. Or name a tissue in where."
+    )
+    where: TissueName | None = Field(default=None, description="Tissue that has the finding, instead of teeth.")
+    near: tuple[int, ...] = Field(default=(), description="FDI numbers: only the tissue near these teeth.")
+    attributes: dict[str, str] = Field(default={}, description="Only records with these values of attributes.")
+    probability: _Share = Field(default=1.0, description="Share of the samples, or of the teeth, that have it.")
+    part: FindingPart | None = Field(
+        default=None,
+        description="whole: all of the tooth or tissue; spot: an oval in it; margin: a band along the gum, or along "
+        "the teeth; null: what is usual for the kind.",
+    )
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="Share of the tooth or tissue that a spot or margin takes."
+    )
+    material: MaterialName = Field(default="amalgam filling", description="Of a restoration, in a findings map.")
+    decay: DecayName = Field(default="caries", description="Of caries, in a findings map.")
+    edit: bool = Field(
+        default=True, description="Whether segmentation and findings maps, and so the labels, show it as well."
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="Prompt of the region; {prompt} stands for the sample's own; null: no region, only maps change.",
+    )
+    negative_prompt: str | None = Field(default=None, description="Its negative prompt; null: the sample's.")
+    prompt_strength: _Share = Field(
+        default=1.0, description="Interpolation of prompt embeddings from the sample's own prompt, 0, to the region's."
+    )
+    strength: _Share = Field(
+        default=1.0, description="Factor on the region's mask: below 1 it acts only once the noise is below it."
+    )
+    blur: Annotated[float, Field(ge=0, le=64)] = Field(
+        default=0.0, description="Gaussian blur of the region's mask, sigma in pixels: the region grows from its core."
+    )
+    edge: Literal["discrete", "continuous", "semi-continuous"] = Field(
+        default="discrete", description="How the mask is quantised by noise levels."
+    )
+    start: _Share = Field(default=0.0, description="Fraction of the steps before which the region is off.")
+    end: _Share = Field(default=1.0, description="Fraction of the steps after which it is off.")
+    missed: Literal["keep", "reject"] = Field(
+        default="keep", description="A sample in which the judge does not find it is kept, with a record, or rejected."
+    )
+
+    @property
+    def usual_part(self) -> FindingPart:
+        """The part that the finding takes."""
+        return self.part or _PART[self.kind]
+
+    @field_validator("teeth", "near")
+    @classmethod
+    def _numbers(cls, teeth: tuple[int, ...]) -> tuple[int, ...]:
+        if wrong := [tooth for tooth in teeth if not _is_fdi(tooth)]:
+            raise ValueError(f"found {wrong}, expected FDI numbers: 11 to 48, 51 to 85")
+        if len(set(teeth)) < len(teeth):
+            raise ValueError(f"found {list(teeth)}, expected every tooth once")
+        return teeth
+
+    @model_validator(mode="after")
+    def _placed(self) -> FindingSpec:
+        if bool(self.teeth) == (self.where is not None):
+            raise ValueError("found both or none of teeth and where, expected one of them")
+        if self.near and self.where is None:
+            raise ValueError("near is read with where")
+        if not self.start < self.end:
+            raise ValueError(f"start {self.start} must be less than end {self.end}")
+        if self.prompt is None and not (self.edit and self.kind in ("restoration", "caries")):
+            raise ValueError("found no prompt, and nothing of the maps changes; expected at least one of them")
+        return self
+
+
+class RegionsSpec(BaseModel):
+    """How the regions of findings begin (StreamMultiDiffusion, https://arxiv.org/abs/2403.09055, section 3.2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    bootstrap_steps: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="First steps in which a region sees white around it, so that it holds a whole thing."
+    )
+    mix_steps: Annotated[float, Field(gt=0, le=1000)] = Field(
+        default=1.0, description="Over how many of these steps white gives way to the picture."
+    )
+    leak: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Sensitivity of the test that drops white parts of a region; 0: no test."
+    )
+    centre: bool = Field(default=False, description="Move regions to the picture's centre in these steps.")
+
+
+def _is_fdi(number: int) -> bool:
+    quadrant, tooth = divmod(number, 10)
+    return (1 <= quadrant <= 4 and 1 <= tooth <= 8) or (5 <= quadrant <= 8 and 1 <= tooth <= 5)

@@ -1,0 +1,113 @@
+"""Findings as regions of canvases, on the real miniature: prompts, masks on the latents, settings of the spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from dentgen.diffusion.canvas import Canvas
+from dentgen.diffusion.interpolation import lerp
+from dentgen.errors import ConditionError, SpecError
+from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.generator import Generator, load_generator, start_engine
+from dentgen.generation.regions import latent_mask
+from tests.conftest import small_spec
+from tests.generation.finding_records import EDGE, finding, record
+
+CROWN = {"teeth": [11], "kind": "restoration", "part": "whole", "prompt": "{prompt}, gold crown"}
+GUM = {"where": "gingiva", "kind": "inflammation", "prompt": "red gums", "end": 0.5, "edge": "continuous"}
+
+
+def generator_of(tmp_path: Path, findings: list[dict[str, Any]], **sections: Any) -> Generator:
+    return load_generator(small_spec(tmp_path, tmp_path / "out", findings=findings, engine={"slots": 8}, **sections))
+
+
+def canvas_of(generator: Generator) -> Canvas:
+    (request, *_) = sample_requests(generator, record())
+    (canvas,) = build_canvases(generator, [request])
+    return canvas
+
+
+def test_findings_are_regions_of_the_canvas(tmp_path: Path) -> None:
+    generator = generator_of(tmp_path, [CROWN, GUM])
+    canvas = canvas_of(generator)
+    crown, gum = canvas.layers.regions
+    assert torch.equal(crown.prompt.values, generator.prompts.embed("a photo, gold crown"))
+    assert torch.equal(gum.prompt.values, generator.prompts.embed("red gums"))
+    assert (gum.edge, gum.end, crown.edge, crown.end) == ("continuous", 0.5, "discrete", 1.0)
+    assert canvas.layers.background
+    assert canvas.layers.bootstrap is None
+    fdi = record().fdi
+    assert fdi is not None
+    cells = (fdi == 11).reshape(EDGE // 8, 8, EDGE // 8, 8).any((1, 3))
+    assert torch.equal(crown.mask, torch.from_numpy(cells.astype(np.float32)))
+    assert [row.layer for row in canvas.rows(0)] == [0, 1, 2]
+
+
+def test_findings_without_prompt_change_maps_only(tmp_path: Path) -> None:
+    generator = generator_of(tmp_path, [{**CROWN, "prompt": None}])
+    assert canvas_of(generator).layers.regions == ()
+    assert start_engine(generator).shape.regions == 0
+
+
+def test_prompts_are_interpolated_from_the_own_one(tmp_path: Path) -> None:
+    generator = generator_of(tmp_path, [{**CROWN, "prompt_strength": 0.25}])
+    (crown,) = canvas_of(generator).layers.regions
+    own, other = (generator.prompts.embed(text) for text in ("a photo", "a photo, gold crown"))
+    assert torch.equal(crown.prompt.values, lerp(own, other, 0.25))
+
+
+def test_negative_prompts_of_regions_are_their_own(tmp_path: Path) -> None:
+    guided = {"guidance_scale": 2.0, "negative_prompt": "blurry"}
+    findings: list[dict[str, Any]] = [{**CROWN, "negative_prompt": "porcelain"}, GUM]
+    generator = generator_of(tmp_path, findings, sampling={**guided, "steps": 2, "variants": 1})
+    canvas = canvas_of(generator)
+    prompts = [row.prompt.values for row in canvas.rows(0)]
+    expected = ["blurry", "a photo", "porcelain", "a photo, gold crown", "blurry", "red gums"]
+    assert all(torch.equal(a, generator.prompts.embed(b)) for a, b in zip(prompts, expected, strict=True))
+
+
+def test_masks_are_blurred_weakened_and_keep_small_findings() -> None:
+    inside = np.zeros((32, 32), bool)
+    inside[9:11, 9:11] = True
+    asked = finding(teeth=[11], blur=2.0, strength=0.9)
+    mask = latent_mask(inside, asked, 8)
+    blurred = gaussian_filter(inside.astype(np.float32), 2.0).reshape(4, 8, 4, 8).max((1, 3))
+    assert mask.dtype == torch.float32
+    torch.testing.assert_close(mask, torch.from_numpy(0.9 * blurred))
+    sharp = latent_mask(inside, finding(teeth=[11]), 8)
+    assert sharp[1, 1] == 1
+    assert sharp.sum() == 1
+
+
+def test_regions_begin_on_white_in_the_middle(tmp_path: Path) -> None:
+    regions = {"bootstrap_steps": 2, "mix_steps": 1.5, "leak": 0.2, "centre": True}
+    generator = generator_of(tmp_path, [CROWN], regions=regions)
+    bootstrap = canvas_of(generator).layers.bootstrap
+    assert bootstrap is not None
+    assert (bootstrap.steps, bootstrap.mix_steps, bootstrap.leak) == (2, 1.5, 0.2)
+    assert bootstrap.stride == generator.deepest_cell == 4
+    (white,) = generator.codec.encode_pictures([np.full((EDGE, EDGE, 3), 255, np.uint8)])
+    assert torch.equal(bootstrap.white, white)
+    engine = start_engine(generator)
+    assert engine.shape.centred
+    (request, *_) = sample_requests(generator, record())
+    found = engine.run(build_canvases(generator, [request]))[request.key]
+    assert isinstance(found, torch.Tensor)
+    assert bool(found.isfinite().all())
+
+
+def test_long_prompts_of_findings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        generator_of(tmp_path, [{**CROWN, "prompt": "gold crown " * 60}])
+    assert caught.value.key == "findings.0.prompt"
+    generator = generator_of(tmp_path, [CROWN])
+    long = "teeth " * 73
+    (request, *_) = sample_requests(generator, record(), prompt=long)
+    with pytest.raises(ConditionError):
+        check_request(generator, request)

@@ -1,0 +1,78 @@
+"""Findings in a spec: what is accepted, what is refused, and what of it decides bytes and rows."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
+from dentgen.conditions.lesion_map import LESIONS
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.findings import DecayName, FindingSpec, MaterialName, TissueName
+
+CROWNS: dict[str, Any] = {"teeth": [16, 26], "kind": "restoration", "prompt": "gold crown"}
+
+
+def test_names_are_those_of_the_maps() -> None:
+    assert {*get_args(MaterialName), *get_args(DecayName)} <= set(LESIONS.values())
+    assert set(get_args(TissueName)) <= set(SEG_CLASSES.values())
+
+
+def test_teeth_are_fdi_numbers() -> None:
+    for number in range(256):
+        values = {**CROWNS, "teeth": [number]}
+        if number in FDI_NUMBERS:
+            assert FindingSpec.model_validate(values).teeth == (number,)
+        else:
+            with pytest.raises(ValidationError):
+                FindingSpec.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"teeth": []},
+        {"where": "tooth"},
+        {"near": [11]},
+        {"teeth": [16, 16]},
+        {"start": 0.5, "end": 0.5},
+        {"prompt": None, "kind": "plaque"},
+        {"prompt": None, "edit": False},
+        {"probability": 1.5},
+        {"where": "tonsils", "teeth": []},
+        {"unknown": 1},
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        FindingSpec.model_validate({**CROWNS, **wrong})
+
+
+def test_findings_decide_bytes_and_a_build_without_them_is_what_it_was() -> None:
+    plain, asked = BuildSpec(), BuildSpec.model_validate({"findings": [CROWNS]})
+    assert "findings" not in plain.deciding()
+    assert "regions" not in plain.deciding()
+    assert plain.digest() != asked.digest()
+    started = BuildSpec.model_validate({"findings": [CROWNS], "regions": {"bootstrap_steps": 1}})
+    assert started.digest() != asked.digest()
+
+
+def test_every_region_needs_rows() -> None:
+    spec = {"findings": [CROWNS, {**CROWNS, "prompt": None}, CROWNS], "sampling": {"guidance_scale": 2.0}}
+    assert BuildSpec.model_validate(spec).max_regions == 2
+    assert BuildSpec.model_validate(spec).first_rows == 6
+    with pytest.raises(ValidationError):
+        BuildSpec.model_validate({**spec, "engine": {"slots": 5}})
+    with pytest.raises(ValidationError):
+        BuildSpec.model_validate({**spec, "engine": {"control_slots": 5}})
+    assert BuildSpec.model_validate({**spec, "engine": {"slots": 6}}).control_slots == 6
+
+
+def test_initialize_guidance_and_prompts_that_nobody_reads_are_refused() -> None:
+    guided = {"guidance_scale": 1.3, "guidance": "initialize"}
+    with pytest.raises(ValidationError):
+        BuildSpec.model_validate({"findings": [CROWNS], "sampling": guided})
+    with pytest.raises(ValidationError):
+        BuildSpec.model_validate({"findings": [{**CROWNS, "negative_prompt": "plain"}]})
