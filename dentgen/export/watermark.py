@@ -36,19 +36,21 @@ _OUTER: Final = 112
 #: Least edge of a picture that is marked, which has the whole pattern, and of one that is searched.
 LEAST_MARKED: Final = _OUTER
 LEAST_SEARCHED: Final = _OUTER // 2
-#: Root mean square of what is added, grey levels: 43 dB; and its largest share of the picture's own detail.
-_STRENGTH: Final = 1.75
+#: Root mean square of what is added, grey levels: a PSNR of 42 dB; and its largest share of the picture's own detail.
+_STRENGTH: Final = 1.9
 _LARGEST_SHARE: Final = 0.5
 #: Strength by the magnitude of neighbouring coefficients: 0 would be the same everywhere, 1 a share of each.
 _EXPONENT: Final = 0.5
 #: Edge of the neighbourhood of a coefficient.
 _NEIGHBOURS: Final = 9
-#: Local contrast, grey levels, at which half of the pattern is added: flat areas and black bars stay clean.
+#: Local contrast, grey levels, at which half of the pattern is added: flat areas stay clean.
 _CONTRAST: Final = 3.0
+#: Distance from black and white, grey levels, from which all of the pattern is added; bars stay clean up to their edge.
+_HEADROOM: Final = 16.0
 #: Of the local contrast: standard deviations of its window per picture.
 _WINDOWS: Final = 64
 #: Magnitude, grey levels, under which coefficients count little, because compression and resizing replace them.
-_NOISE: Final = 4.0
+_NOISE: Final = 3.0
 #: Whitened coefficients count up to this.
 _CLIP: Final = 3.0
 #: ITU-R BT.601 weights of red, green and blue, as in JPEG.
@@ -142,16 +144,17 @@ def _added(grey: _Numbers, signs: Signs) -> _Numbers:
     own, pattern = _coefficients(grey, signs)
     spectrum = np.zeros_like(grey)
     spectrum[:_OUTER, :_OUTER] = pattern * _magnitude(own) ** _EXPONENT
-    added: _Numbers = idctn(spectrum, norm="ortho") * _textured(grey)
+    added: _Numbers = idctn(spectrum, norm="ortho") * _room(grey)
     detail = np.sqrt(np.square(own[pattern != 0]).sum() / grey.size)
     wanted = min(_STRENGTH, _LARGEST_SHARE * detail)
     return added * (wanted / max(np.sqrt(np.square(added).mean()), _NO_DETAIL))
 
 
-def _textured(grey: _Numbers) -> _Numbers:
-    """0 in flat areas of a grey picture (H, W) to 1 in rich ones, by the local standard deviation."""
+def _room(grey: _Numbers) -> _Numbers:
+    """0 in black, white and flat areas of a grey picture (H, W) to 1 in rich ones, by the local standard deviation."""
     window = np.sqrt(grey.size) / _WINDOWS
     mean, square = gaussian_filter(grey, window), gaussian_filter(np.square(grey), window)
     contrast = np.sqrt(np.maximum(square - np.square(mean), 0))
-    share: _Numbers = contrast / (contrast + _CONTRAST)
+    headroom = np.clip(np.minimum(grey, 255 - grey) / _HEADROOM, 0, 1)
+    share: _Numbers = headroom * contrast / (contrast + _CONTRAST)
     return share
