@@ -55,6 +55,14 @@ def test_scores_of_other_keys_are_standard_normal(carries: bool) -> None:
     assert np.max(np.abs(scores)) < 5 < THRESHOLD
 
 
+def test_scores_have_variance_one_exactly() -> None:
+    """A pattern of n signs scores at most the square root of n, and one sign scores 1 or -1."""
+    one = np.zeros_like(SIGNS)
+    one[60, 60] = 1
+    assert abs(score(scene(0), one)) == pytest.approx(1)
+    assert score(scene(0), -one) == -score(scene(0), one)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_picture_hardly_changes(size: tuple[int, int]) -> None:
     for seed in range(3):
