@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from dentgen.cli.app import app
 from dentgen.errors import SpecError
@@ -26,7 +25,7 @@ def run(*arguments: str | Path) -> Result:
 def copies(tmp_path: Path) -> Path:
     """Pictures of an export with the key of ``key_file(tmp_path)``."""
     key = key_file(tmp_path)
-    done = run("export", large_build(tmp_path / "build"), "csv", tmp_path / "out", "--watermark", key, "--workers", 1)
+    done = run("export", large_build(tmp_path / "build"), "csv", tmp_path / "out", "--watermark", key, "--workers", "1")
     assert done.exit_code == 0, done.output
     assert "4 samples written, 0 rejected" in done.stdout
     return tmp_path / "out" / "images"

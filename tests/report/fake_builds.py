@@ -135,7 +135,7 @@ def _write_unit(
     draw: Callable[[str, int], np.ndarray],
 ) -> None:
     good = [sample for sample in samples if sample.status == "written"]
-    size = plan.spec.conditions.size
+    size = plan.spec.conditions.size or 16
     shard = tar_bytes((sample.key, members(sample, size, plan, draw)) for sample in good) if good else b""
     record = LedgerRecord(
         unit=unit.id,
