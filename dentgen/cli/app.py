@@ -26,6 +26,7 @@ from dentgen.cli import models as model_commands
 from dentgen.cli import photos as photos_command
 from dentgen.cli import publish as publish_command
 from dentgen.cli import scans as scans_command
+from dentgen.cli import watermark as watermark_command
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.interruption import Interruption
 from dentgen.cli.progress import ConsoleProgress, announce
@@ -395,6 +396,7 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
 
 app.command(rich_help_panel=DATASETS)(diff_command.diff)
 app.command(rich_help_panel=DATASETS)(export_command.export)
+app.command(rich_help_panel=DATASETS)(watermark_command.watermark)
 app.command(rich_help_panel=DATASETS)(publish_command.publish)
 
 

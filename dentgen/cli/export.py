@@ -12,6 +12,7 @@ from dentgen.errors import SpecError
 from dentgen.redaction import shown
 
 if TYPE_CHECKING:
+    from dentgen.export.marking import Marker
     from dentgen.export.run import ExportOutcome
     from dentgen.export.signing import Signer
 
@@ -30,6 +31,10 @@ def export(
         Path | None, typer.Option(metavar="CERT.pem", help="Sign the copies of a build's pictures (C2PA); needs --key.")
     ] = None,
     key: Annotated[Path | None, typer.Option(metavar="KEY.pem", help="Private key of the certificate.")] = None,
+    watermark: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYFILE", help="Invisible watermark in the copies of a build's pictures, with this key."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
 ) -> None:
     """Write a build or a condition set in the layout that a trainer reads.
@@ -45,11 +50,13 @@ def export(
     from dentgen.export.run import Export
     from dentgen.export.run import export as write
 
-    task = Export(source, destination, layout, masks, teeth, _signer(sign, key))
+    task = Export(source, destination, layout, masks, teeth, _signer(sign, key), _marker(watermark))
     outcome = write(task, workers, lambda shards: tqdm(shards, unit="shard", desc="exporting"))
     for rejection in outcome.rejected:
         typer.echo(shown(f"{rejection.key}: {rejection.reason}"), err=True)
     typer.echo(_summary(outcome))
+    if watermark is not None:
+        typer.echo("the pictures carry a watermark")
     if outcome.rejected:
         raise typer.Exit(1)
 
@@ -68,6 +75,15 @@ def _signer(certificates: Path | None, key: Path | None) -> Signer | None:
     from dentgen.export.signing import Signer
 
     return Signer(str(certificates), str(key))
+
+
+def _marker(key: Path | None) -> Marker | None:
+    """What marks pictures."""
+    if key is None:
+        return None
+    from dentgen.export.marking import Marker
+
+    return Marker(str(key))
 
 
 def _summary(outcome: ExportOutcome) -> str:

@@ -9,20 +9,20 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from typing import Any, Final, Literal, get_args
 
 from dentgen import storage
 from dentgen.conditions.readers.twins import folded_name
-from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError, ConditionError, SpecError
-from dentgen.export.layout import Entry, ExportFormat, flat_name, with_extension
+from dentgen.export.copies import copied, making
+from dentgen.export.layout import Entry, ExportFormat, flat_name
+from dentgen.export.marking import Marker
 from dentgen.export.signing import Signer
 from dentgen.export.source import ExportSample, ExportSource, ExportUnit, Rejection, open_source, read_unit
 from dentgen.parallel.processes import map_processes
-from dentgen.records import MEDIA_TYPE
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes
 from dentgen.storage.overlap import require_apart
@@ -45,6 +45,8 @@ class Export:
         masks: Masks of ``coco``.
         teeth: Classes of the ``yolo`` layouts with instances.
         signer: Who signs the copies of the pictures; None leaves them as they are.
+        marker: What puts a watermark into the copies of the pictures, before they are signed; None leaves them as they
+            are.
     """
 
     source: str
@@ -53,6 +55,7 @@ class Export:
     masks: Literal["rle", "polygon"] = "rle"
     teeth: Literal["numbers", "one"] = "numbers"
     signer: Signer | None = None
+    marker: Marker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def export(task: Export, workers: int | None = None, progress: Any = iter) -> Ex
 
     Raises:
         SpecError: If the destination holds something else, overlaps with the source, two keys share a file name, a
-            library is not installed, or what is asked for cannot be signed.
+            library is not installed, or what is asked for cannot be signed or marked.
         ConditionError, BuildError: If the source is no set of samples.
         StorageError: If something cannot be read or written.
     """
@@ -157,24 +160,12 @@ def _parameters(task: Export, source: ExportSource) -> dict[str, Any]:
     """What decides an export's files; options of other formats do not.
 
     Raises:
-        SpecError: If the pictures are to be signed and cannot be.
+        SpecError: If the pictures are to be signed or marked and cannot be.
     """
     masks = {"masks": task.masks} if task.format == "coco" else {}
     teeth = {"teeth": task.teeth} if task.format in {"yolo-segment", "yolo-detect"} else {}
-    signed = {"certificate_sha256": _checked(task.signer, source)} if task.signer else {}
-    return {"format": task.format, **masks, **teeth, **signed, "source_digest": source.digest}
-
-
-def _checked(signer: Signer, source: ExportSource) -> str:
-    """The sha256 of the signer's certificate, once all is known to be fit for signing.
-
-    Raises:
-        SpecError: If it is not.
-    """
-    if not all(isinstance(unit.shard, ShardEntry) for unit in source.units):
-        expected = "a finished build: nothing proves where other pictures come from"
-        raise SpecError(file=source.place, key="--sign", found="condition records", expected=expected)
-    return signer.checked()
+    made = making(source, task.destination, task.signer, task.marker)
+    return {"format": task.format, **masks, **teeth, **made, "source_digest": source.digest}
 
 
 def _installed(task: Export) -> ExportFormat:
@@ -209,11 +200,11 @@ def _export_unit(task: Export, unit: ExportUnit) -> Rejection | None:
 
     def accepted() -> Iterator[ExportSample]:
         for sample in read_unit(task.source, unit):
-            refused = sample if isinstance(sample, Rejection) else _misplaced(sample, layout.splits)
-            if refused is not None:
-                rejected.append(asdict(refused))
-            elif isinstance(sample, ExportSample):
-                yield _signed(with_extension(sample, layout.extension), task.signer)
+            copy = sample if isinstance(sample, Rejection) else copied(sample, layout, task.signer, task.marker)
+            if isinstance(copy, Rejection):
+                rejected.append(asdict(copy))
+            else:
+                yield copy
 
     try:
         entries = layout.write(task.destination, unit.name, accepted())
@@ -222,20 +213,6 @@ def _export_unit(task: Export, unit: ExportUnit) -> Rejection | None:
     content = json_bytes({"entries": entries, "rejected": rejected})
     storage.overwrite(storage.join(task.destination, STATE, f"{unit.name}.json"), content)
     return None
-
-
-def _signed(sample: ExportSample, signer: Signer | None) -> ExportSample:
-    """The sample as it is written: signed last, because nothing may change its bytes afterwards."""
-    if signer is None:
-        return sample
-    return replace(sample, picture=signer.signed(sample.picture, MEDIA_TYPE[sample.extension], sample))
-
-
-def _misplaced(sample: ExportSample, splits: frozenset[str] | None) -> Rejection | None:
-    """The rejection of a sample whose split a layout has no place for."""
-    if splits is None or sample.split in splits:
-        return None
-    return Rejection(sample.key, f"found the split {sample.split!r}, expected one of {sorted(splits)} in this layout")
 
 
 def _state_of(state: str, unit: str) -> dict[str, Any]:

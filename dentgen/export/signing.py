@@ -61,19 +61,20 @@ class Signer:
 
         return _read_certificates(self.certificates)[0].fingerprint(hashes.SHA256()).hex()
 
-    def signed(self, content: bytes, media_type: str, sample: ExportSample) -> bytes:
+    def signed(self, content: bytes, media_type: str, sample: ExportSample, *, marked: bool = False) -> bytes:
         """The picture with content credentials; its pixels stay as they are.
 
         Args:
             content: The encoded picture.
             media_type: What the IANA calls its format.
             sample: What the credentials say of it.
+            marked: Whether it carries a watermark, which the credentials say then.
 
         Raises:
             SpecError: If the sample is no generated picture, or cannot be signed.
         """
         origin = {name: value for name, value in sample.origin.items() if name != "digital_source_type"}
-        manifest = _manifest(sample.key, _source_type(sample), {"key": sample.key, **origin})
+        manifest = _manifest(sample.key, source_type_of(sample), {"key": sample.key, **origin}, marked=marked)
         return self._signed(content, media_type, manifest)
 
     def _signed(self, content: bytes, media_type: str, manifest: dict[str, Any]) -> bytes:
@@ -89,19 +90,21 @@ class Signer:
         return signed.getvalue()
 
 
-def _manifest(title: str, source_type: str, facts: dict[str, Any]) -> dict[str, Any]:
-    created = {"action": "c2pa.created", "digitalSourceType": source_type}
+def _manifest(title: str, source_type: str, facts: dict[str, Any], *, marked: bool = False) -> dict[str, Any]:
+    actions = [{"action": "c2pa.created", "digitalSourceType": source_type}]
+    if marked:  # unbound: nobody finds these credentials again by the watermark
+        actions.append({"action": "c2pa.watermarked.unbound"})
     return {
         "claim_generator_info": [{"name": "dentgen", "version": version("dentgen")}],
         "title": title,
         "assertions": [
-            {"label": "c2pa.actions", "data": {"actions": [created]}},
+            {"label": "c2pa.actions", "data": {"actions": actions}},
             {"label": SAMPLE_ASSERTION, "data": facts},
         ],
     }
 
 
-def _source_type(sample: ExportSample) -> str:
+def source_type_of(sample: ExportSample) -> str:
     """The sample's IPTC digital source type: nothing that a photograph went into is declared as synthetic.
 
     Raises:

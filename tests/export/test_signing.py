@@ -21,12 +21,15 @@ from PIL import Image
 
 from dentgen.errors import SpecError
 from dentgen.export import run, signing
+from dentgen.export.marking import Marker, pattern_in
 from dentgen.export.run import STATE, Export, export
 from dentgen.export.signing import SAMPLE_ASSERTION, Signer
 from dentgen.export.source import ExportSample, open_source, read_unit
+from dentgen.export.watermark import THRESHOLD, score
 from dentgen.records import COMPOSITE_MEDIA, MEDIA_TYPE, TRAINED_ALGORITHMIC_MEDIA
 from tests.docs.commands import DOCS, shell_commands
 from tests.export.hard_sets import write_hard_set
+from tests.export.marked_builds import key_file, large_build
 from tests.report.fake_builds import fake_build, written
 
 c2pa = pytest.importorskip("c2pa", exc_type=ImportError)
@@ -165,6 +168,23 @@ def test_a_reader_that_knows_the_authority_trusts_the_signer(
     copies = signed(build(tmp_path / "build"), tmp_path / "out", signer)
     _, state, codes = read(copies["jaw-000-v000"].read_bytes(), "png", authority.certificate)
     assert (state, codes) == ("Trusted", [])
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
+def test_marked_pictures_are_signed_afterwards(extension: str, tmp_path: Path, signer: Signer) -> None:
+    """The signature is that of the marked picture, and says that there is a mark."""
+    source = large_build(tmp_path / "build", output={"image_format": extension})
+    marker = Marker(key_file(tmp_path))
+    export(Export(str(source), str(tmp_path / "out"), "coco", signer=signer, marker=marker), workers=1)
+    copies = pictures(tmp_path / "out")
+    assert len(copies) == 4
+    for path in copies:
+        manifest, state, codes = read(path.read_bytes(), extension)
+        assert (state, codes) == ("Valid", ["signingCredential.untrusted"])
+        created, watermarked = assertions(manifest)["c2pa.actions.v2"]["actions"]
+        assert created["action"] == "c2pa.created"
+        assert watermarked == {"action": "c2pa.watermarked.unbound"}
+        assert score(decoded(path.read_bytes()), pattern_in(marker.key)) > THRESHOLD
 
 
 def test_the_manifest_says_what_the_metadata_say(tmp_path: Path, signer: Signer) -> None:
@@ -441,7 +461,7 @@ def test_exports_without_signatures_need_no_library() -> None:
 
 @pytest.mark.skipif("OpenSSL 3" not in openssl_version(), reason="needs OpenSSL 3")
 def test_the_commands_of_the_guide_make_a_certificate_that_is_accepted(tmp_path: Path) -> None:
-    commands = [line for line in shell_commands(DOCS / "guide" / "export.md") if line.startswith("openssl ")]
+    commands = [line for line in shell_commands(DOCS / "guide" / "export.md") if line.startswith("openssl req ")]
     assert len(commands) == 2
     for command in commands:
         subprocess.run(shlex.split(command), cwd=tmp_path, check=True, capture_output=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,16 @@ def rejected(number: int, reason: str, *, variants: int = 2) -> list[SampleStatu
     ]
 
 
-def members(sample: SampleStatus, size: int = 16, plan: Plan | None = None) -> dict[str, bytes]:
-    """Members of a sample: a picture of noise, maps in stripes, and metadata."""
-    picture = np.random.default_rng(list(sample.key.encode())).integers(0, 255, (size, size, 3), np.uint8)
+def noise(key: str, size: int) -> np.ndarray:
+    """A picture (size, size, 3) of noise."""
+    return np.random.default_rng(list(key.encode())).integers(0, 255, (size, size, 3), np.uint8)
+
+
+def members(
+    sample: SampleStatus, size: int = 16, plan: Plan | None = None, draw: Callable[[str, int], np.ndarray] = noise
+) -> dict[str, bytes]:
+    """Members of a sample: a picture by key and size, maps in stripes, and metadata."""
+    picture = draw(sample.key, size)
     stripes = np.zeros((size, size), np.uint8)
     stripes[size // 4 : size // 2], stripes[size // 2 : 3 * size // 4] = 1, 2
     teeth = np.where(stripes == 2, np.resize(np.array(sample.teeth or (0,), np.uint8), size), 0).astype(np.uint8)
@@ -101,12 +108,13 @@ def fake_build(
     out: Path,
     units: Sequence[list[SampleStatus]],
     timings: Sequence[UnitTiming | None] = (),
+    draw: Callable[[str, int], np.ndarray] = noise,
     **sections: Mapping[str, Any],
 ) -> Plan:
-    """Write and seal a build of these samples; ``sections`` are keys of the build spec."""
+    """Write and seal a build of these samples and pictures; ``sections`` are keys of the build spec."""
     plan = fake_plan([len(samples) // 2 for samples in units], **sections)
     for number, samples in enumerate(units):
-        _write_unit(out, plan, plan.units[number], samples, timings[number] if timings else None)
+        _write_unit(out, plan, plan.units[number], samples, timings[number] if timings else None, draw)
     write_plan(str(out), plan)
     seal(str(out), plan)
     return plan
@@ -118,9 +126,17 @@ def with_spec(plan: Plan, **sections: Mapping[str, Any]) -> Plan:
     return replace(plan, spec=plan.spec.model_copy(update=updates))
 
 
-def _write_unit(out: Path, plan: Plan, unit: Unit, samples: list[SampleStatus], timing: UnitTiming | None) -> None:
+def _write_unit(
+    out: Path,
+    plan: Plan,
+    unit: Unit,
+    samples: list[SampleStatus],
+    timing: UnitTiming | None,
+    draw: Callable[[str, int], np.ndarray],
+) -> None:
     good = [sample for sample in samples if sample.status == "written"]
-    shard = tar_bytes((sample.key, members(sample, plan=plan)) for sample in good) if good else b""
+    size = plan.spec.conditions.size or 16
+    shard = tar_bytes((sample.key, members(sample, size, plan, draw)) for sample in good) if good else b""
     record = LedgerRecord(
         unit=unit.id,
         spec_digest=plan.spec_digest,

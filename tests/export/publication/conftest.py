@@ -13,7 +13,7 @@ from dentgen.export.publication.hub import HubRepository
 from dentgen.report.card.write import write_description
 from dentgen.shards.index import mark_success, read_index
 from tests.export.publication.hub_server import Hub, running_hub
-from tests.report.fake_builds import fake_build, written
+from tests.report.fake_builds import fake_build, noise, written
 
 ADDRESS = "hf://clinic/teeth"
 
@@ -37,7 +37,7 @@ def build(tmp_path: Path) -> Path:
 
 
 def finished(out: Path, shards: int, **sections: Mapping[str, Any]) -> Path:
-    plan = fake_build(out, [written(number) for number in range(shards)], (), **sections)
+    plan = fake_build(out, [written(number) for number in range(shards)], (), noise, **sections)
     write_description(str(out), plan, read_index(str(out)))
     mark_success(str(out))
     (out / "shards" / "999999.tar").write_bytes(b"an orphan")
