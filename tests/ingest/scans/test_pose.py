@@ -34,7 +34,7 @@ def test_any_pose_and_unit_is_undone(view: View, unit_mm: float, tmp_path: Path)
     pose = find_pose("x", scan(tmp_path, view, 3, unit_mm))
     turn, _ = motion(3)
     angles = np.rad2deg(np.arccos(np.clip((pose.axes @ turn).diagonal(), -1, 1)))
-    assert angles.max() < 8, "degrees between the axes found and the phantom's own"
+    assert angles.max() < 10, "degrees between the axes found and the phantom's own"
     assert pose.scale == unit_mm
     assert np.linalg.det(pose.axes) == pytest.approx(1.0)
     points = pose.apply(scan(tmp_path, view, 3, unit_mm).vertices)
