@@ -50,8 +50,8 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 #: Number of actors and ``engine.fill``.
 ACTORS = [
-    (2, "unit"),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, "unit"), (1, "continuous"), (2, "continuous"))),
+    (1, "unit"),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, "unit"), (1, "continuous"), (2, "continuous"))),
 ]
 
 
