@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two test processes; tests.conftest.FileScheduling says what runs in the same one.
 BOTH := -n 2 --dist loadscope
+# Bytecode is kept, even where the environment says otherwise: both processes, and each that a test starts, would compile
+# all modules and rewrite the assertions of all tests anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 .PHONY: demo test test-fast test-slow test-long test-faults check docs setup schemas wheels gpu-kit
 
@@ -13,16 +16,16 @@ demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -q $(BOTH) -m "not slow and not long and not faults"
+	$(PYTEST) -q $(BOTH) -m "not slow and not long and not faults"
 
 # Neither the model nor Ray: under a minute. Other folders are not even collected, which would import their libraries.
 FAST := conditions parallel quality shards spec storage test_documents.py test_errors.py test_layout.py \
 	test_records.py test_redaction.py test_seeding.py test_words.py
 test-fast: $(READY)
-	$(BIN)/pytest -q $(BOTH) -m "not ray and not slow and not long and not faults" $(addprefix tests/,$(FAST))
+	$(PYTEST) -q $(BOTH) -m "not ray and not slow and not long and not faults" $(addprefix tests/,$(FAST))
 
 test-slow: $(READY)
-	$(BIN)/pytest -q $(BOTH) -m slow
+	$(PYTEST) -q $(BOTH) -m slow
 
 # A thousand phantoms, twenty thousand damaged inputs, a kill before every change of the disk, a storm of kills.
 test-long: $(READY)

@@ -146,12 +146,12 @@ def small_source(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> P
 
 
 def small_spec(source: Path, out: Path, /, **sections: dict[str, object] | list[Any]) -> BuildSpec:
-    """A build of two variants in shards of four samples at 64 pixels, half the size of the demo's maps."""
+    """A build of two variants in two steps at 64 pixels, half of the size of the maps, in shards of four samples."""
     values: dict[str, Any] = {
         "source": {"path": str(source)},
         "output": {"path": str(out)},
         "conditions": {"size": 64},
-        "sampling": {"variants": 2, "seed": 5},
+        "sampling": {"variants": 2, "seed": 5, "steps": 2},
         "pipeline": {"samples_per_shard": 4},
         "engine": {"slots": 4},
     }

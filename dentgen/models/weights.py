@@ -89,7 +89,7 @@ def _filled(
     names = rename(net, [name for held in shapes.values() for name in held])
     _check_names(folder, net, shapes, names, strict=strict)
     changed = change(net) if change is not None else None
-    wanted = {name for name in names.values() if name in net.state_dict()}
+    wanted = net.state_dict().keys() & set(names.values())
     for file, held in shapes.items():
         chosen = {key: names[key] for key in held if names.get(key) in wanted}
         for name, value in _read(file, {key: held[key] for key in chosen}):

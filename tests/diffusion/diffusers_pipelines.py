@@ -31,6 +31,7 @@ from dentgen.seeding import NoiseKey
 from dentgen.spec.build import SchedulerName
 from tests.diffusion.parts import (
     LATENT,
+    PIXELS,
     PROMPTS,
     prompt,
     random_latents,
@@ -99,11 +100,11 @@ def serve_noise(monkeypatch: pytest.MonkeyPatch) -> list[Canvas]:
     return serving
 
 
-HINT = np.random.default_rng(3).integers(0, 256, (128, 128, 3), np.uint8)
+HINT = np.random.default_rng(3).integers(0, 256, (PIXELS, PIXELS, 3), np.uint8)
 IMAGE = random_latents(77)
 MASKED = random_latents(78)
-KEEP = torch.zeros(16, 16, dtype=torch.bool)
-KEEP[:, :6] = True
+KEEP = torch.zeros(LATENT[1:], dtype=torch.bool)
+KEEP[:, :3] = True
 
 
 def as_tensor(image: NDArray[np.uint8]) -> torch.Tensor:
@@ -135,14 +136,15 @@ def diffusers_picture(bundle: Bundle, case: Case, controlnet: Any, unet: Any) ->
     if case.mode == "inpaint":
         named |= {"mask_image": (~KEEP).float()[None, None].repeat_interleave(8, 2).repeat_interleave(8, 3)}
         named |= {"masked_image_latents": MASKED[None]} if controlnet is None else {}
-        named |= {"height": 128, "width": 128}
+    if case.mode != "image":
+        named |= {"height": PIXELS, "width": PIXELS}
     if controlnet is not None:
         named |= {"image" if case.mode == "text" else "control_image": as_tensor(HINT)}
         named |= {"controlnet_conditioning_scale": SCALE}
     control = {} if controlnet is None else {"controlnet": controlnet}
     run = pipeline(bundle, kinds[case.mode, controlnet is not None], case.name, unet, **control)
     if case.mode == "inpaint" and controlnet is not None:  # this pipeline takes pixels alone and samples their latents
-        named["image"] = torch.zeros(1, 3, 128, 128)
+        named["image"] = torch.zeros(1, 3, PIXELS, PIXELS)
         run._encode_vae_image = lambda image, generator: IMAGE[None]
     picture = run(
         prompt=PROMPTS[0], negative_prompt=PROMPTS[1], num_inference_steps=case.steps,

@@ -21,7 +21,8 @@ from dentgen.models.text import PromptEncoder
 from dentgen.seeding import NoiseKey
 from dentgen.spec.build import SchedulerName
 
-LATENT = (4, 16, 16)
+LATENT = (4, 8, 8)
+PIXELS = 8 * LATENT[1]
 PROMPTS = ("a photo of both teeth, front view", "yellow teeth, red gums", "")
 BLENDED = "blended"
 
@@ -54,7 +55,15 @@ def build_engine(
     unet = bundle.unet if unet is None else unet
     further = unet.config["in_channels"] - 4
     shape = EngineShape(
-        slots, control_slots, 16, tokens, width, columns, mask_channels=further, weighted=weighted, regions=regions
+        slots,
+        control_slots,
+        LATENT[1],
+        tokens,
+        width,
+        columns,
+        mask_channels=further,
+        weighted=weighted,
+        regions=regions,
     )
     branches = branches_of(bundle) if branches is None else branches
     return DiffusionEngine(UNetDenoiser(unet), branches, shape, torch.device("cpu"), torch.float32, **options)
@@ -112,7 +121,7 @@ def full_control(bundle: Bundle, seed: int = 0) -> tuple[ControlNetModel, FullCo
 
 
 def full_branches(bundle: Bundle, full: FullControl) -> Branches:
-    return Branches(shared=branches_of(bundle).shared, per_row={"full": ControlNetBranch(full, 16)})
+    return Branches(shared=branches_of(bundle).shared, per_row={"full": ControlNetBranch(full, LATENT[1])})
 
 
 def inpainting_unet(bundle: Bundle) -> UNet2DConditionModel:

@@ -32,7 +32,7 @@ def test_half_a_window_is_half_of_the_steps() -> None:
 def test_missing_image_latents_are_an_error(miniature: Bundle, unipc: SolverTable) -> None:
     canvas = simple(miniature, 0, 0, unipc)
     weaker = replace(canvas, table=table_of(miniature, "unipc", 4, strength=0.5))
-    for incomplete in (weaker, replace(canvas, repaint=Repaint(torch.ones(16, 16, dtype=torch.bool)))):
+    for incomplete in (weaker, replace(canvas, repaint=Repaint(torch.ones(LATENT[1:], dtype=torch.bool)))):
         with pytest.raises(CanvasError) as caught:
             incomplete.check()
         assert (caught.value.key, caught.value.found) == ("c0", "no image latents")
@@ -48,7 +48,7 @@ def test_a_control_branch_may_occur_once(miniature: Bundle, unipc: SolverTable) 
 
 
 def test_only_four_channel_inpainting_restores_the_image(miniature: Bundle, unipc: SolverTable) -> None:
-    keep, canvas = torch.ones(16, 16, dtype=torch.bool), simple(miniature, 0, 0, unipc)
+    keep, canvas = torch.ones(LATENT[1:], dtype=torch.bool), simple(miniature, 0, 0, unipc)
     assert not canvas.edited
     assert replace(canvas, repaint=Repaint(keep)).edited
     assert not replace(canvas, repaint=Repaint(keep, random_latents(1))).edited
@@ -79,9 +79,9 @@ def test_kept_latents_are_the_image_and_repainted_ones_see_them(miniature: Bundl
 
     text = sample_one(miniature, simple(miniature, 0, 0, unipc))
     nothing, half = torch.zeros(LATENT[1:], dtype=torch.bool), torch.zeros(LATENT[1:], dtype=torch.bool)
-    half[:8] = True
+    half[:4] = True
     assert torch.equal(sampled(nothing), text)
     assert torch.equal(sampled(~nothing), image)
     mixed = sampled(half)
-    assert torch.equal(mixed[:, :8], image[:, :8])
-    assert not torch.equal(mixed[:, 8:], text[:, 8:])
+    assert torch.equal(mixed[:, :4], image[:, :4])
+    assert not torch.equal(mixed[:, 4:], text[:, 4:])

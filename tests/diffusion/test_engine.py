@@ -38,6 +38,7 @@ from tests.diffusion.diffusers_pipelines import (
 )
 from tests.diffusion.parts import (
     BLENDED,
+    LATENT,
     PROMPTS,
     branches_of,
     build_engine,
@@ -166,8 +167,8 @@ def test_bits_do_not_depend_on_arrival_times(miniature: Bundle, seed: int) -> No
 def every_kind(bundle: Bundle) -> list[Canvas]:
     """Solvers, step counts, guidance, controls and starts all differ."""
     negative = prompt(bundle, PROMPTS[2])
-    keep = torch.zeros(16, 16, dtype=torch.bool)
-    keep[:7] = True
+    keep = torch.zeros(LATENT[1:], dtype=torch.bool)
+    keep[:3] = True
     return [
         simple(bundle, 0, 0, table_of(bundle, "unipc", 4)),
         simple(bundle, 1, 0, table_of(bundle, "euler_ancestral", 3), guidance=Guidance(2.0, "full", negative)),
@@ -285,7 +286,7 @@ def test_canvases_that_can_never_fit_fail_alone(miniature: Bundle, unipc: Solver
     engine = build_engine(miniature, slots=1, control_slots=1)
     good = simple(miniature, 0, 0, unipc)
     flat, short = KeyedTensor("flat", torch.zeros(4, 1, 1)), KeyedTensor("short", torch.zeros(3, 128))
-    masked = Repaint(torch.zeros(16, 16, dtype=torch.bool), random_latents(0))
+    masked = Repaint(torch.zeros(LATENT[1:], dtype=torch.bool), random_latents(0))
     guided = Guidance(2.0, "full", prompt(miniature, ""))
     refused: dict[tuple[object, object], Canvas] = {
         (2, "at most 1"): replace(good, key="guided", guidance=guided),
@@ -297,8 +298,8 @@ def test_canvases_that_can_never_fit_fail_alone(miniature: Bundle, unipc: Solver
         ("no image latents", "image latents to start from or to keep"): replace(
             good, key="image", table=table_of(miniature, "unipc", 4, strength=0.5)
         ),
-        ("shape (4, 1, 1)", (4, 16, 16)): replace(good, key="broadcast", controls=(ControlInput(BLENDED, flat),)),
-        ("shape (4, 8, 8)", (4, 16, 16)): replace(good, key="small", image=torch.zeros(4, 8, 8)),
+        ("shape (4, 1, 1)", LATENT): replace(good, key="broadcast", controls=(ControlInput(BLENDED, flat),)),
+        ("shape (4, 4, 4)", LATENT): replace(good, key="small", image=torch.zeros(4, 4, 4)),
         ("shape (3, 128)", (77, 128)): replace(good, key="prompt", prompt=short),
         ("masked latents", "what a UNet of 4 input channels takes"): replace(good, key="mask", repaint=masked),
     }

@@ -19,7 +19,7 @@ from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
 from dentgen.spec.build import SchedulerName
 from tests.diffusion.multidiffusion_reference import Part, Start, sampled
-from tests.diffusion.parts import PROMPTS, build_engine, latents, prompt, relative_error, simple, table_of
+from tests.diffusion.parts import LATENT, PROMPTS, build_engine, latents, prompt, relative_error, simple, table_of
 from tests.diffusion.toy_networks import LocalDenoiser, engine, words
 
 SIZE = 16
@@ -59,7 +59,7 @@ def test_one_region_everywhere_is_the_plain_picture(miniature: Bundle, name: Sch
     """On the real miniature, with control, exactly: with and without a row for the background."""
     table = table_of(miniature, name, steps)
     plain = simple(miniature, 0, 0, table)
-    region = Region(plain.prompt, torch.ones(SIZE, SIZE))
+    region = Region(plain.prompt, torch.ones(LATENT[1:]))
     other = prompt(miniature, PROMPTS[1])
     expected = latents(build_engine(miniature).run([plain])[plain.key])
     for layers in (Layers.of([region], table), Layers((region,), background=True), Layers()):

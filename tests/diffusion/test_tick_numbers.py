@@ -13,9 +13,9 @@ from dentgen.diffusion.networks import Branches, EngineShape
 from dentgen.diffusion.slots import InFlight, SlotMap
 from dentgen.diffusion.tick_numbers import TickNumbers
 from dentgen.models.bundle import Bundle
-from tests.diffusion.parts import BLENDED, branches_of, controlled, prompt, random_latents, simple, table_of
+from tests.diffusion.parts import BLENDED, LATENT, branches_of, controlled, prompt, random_latents, simple, table_of
 
-SHAPE = EngineShape(slots=5, control_slots=4, latent_size=16, tokens=77, width=128, columns=9)
+SHAPE = EngineShape(slots=5, control_slots=4, latent_size=LATENT[1], tokens=77, width=128, columns=9)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def branches(miniature: Bundle) -> Branches:
 @pytest.fixture
 def flights(miniature: Bundle) -> list[InFlight]:
     """``full`` guidance at step 1 of UniPC, inpainting at the last step of LCM, ``initialize`` at step 0 of DDIM."""
-    negative, keep = prompt(miniature, ""), torch.ones(16, 16, dtype=torch.bool)
+    negative, keep = prompt(miniature, ""), torch.ones(LATENT[1:], dtype=torch.bool)
     unipc, lcm, ddim = table_of(miniature, "unipc", 4), table_of(miniature, "lcm", 2), table_of(miniature, "ddim", 3)
     slots = SlotMap(SHAPE.slots, {BLENDED: SHAPE.control_slots})
     guided = slots.try_admit(

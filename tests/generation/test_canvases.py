@@ -29,6 +29,7 @@ from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.shards.reader import read_samples, tar_samples
+from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec, write_tar
 from tests.diffusion.parts import full_control, inpainting_unet
 
@@ -46,17 +47,21 @@ def source(tmp_path: Path, demo_members: Members) -> Path:
     return tmp_path / "s"
 
 
+def spec_of(source: Path, sections: Mapping[str, Mapping[str, object]]) -> BuildSpec:
+    """A small build in four steps, so that parts of the steps and windows of control differ."""
+    values = {name: dict(section) for name, section in sections.items()}
+    values["sampling"] = {"steps": 4, **values.get("sampling", {})}
+    return small_spec(source, source.parent / "out", **values)
+
+
 def unit(source: Path, **sections: Mapping[str, object]) -> UnitResult:
-    spec = small_spec(source, source.parent / "out", **{name: dict(section) for name, section in sections.items()})
-    plan = make_plan(spec)
+    plan = make_plan(spec_of(source, sections))
     generator = load_planned_generator(plan)
     return generate_unit(plan, generator, plan.units[0], list_shards(str(source))[0], start_engine(generator).run)
 
 
 def generator_of(source: Path, **sections: Mapping[str, object]) -> Generator:
-    return load_generator(
-        small_spec(source, source.parent / "out", **{name: dict(section) for name, section in sections.items()})
-    )
+    return load_generator(spec_of(source, sections))
 
 
 def canvas_of(source: Path, variant: int = 0, /, **sections: Mapping[str, object]) -> Canvas:

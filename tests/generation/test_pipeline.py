@@ -48,7 +48,7 @@ def test_images_equal_a_builds_byte_for_byte(tmp_path: Path, demo_members: Membe
     keys = sorted(demo_members)[:3]
     source = tmp_path / "s"
     write_tar(source / "x.tar", {key: demo_members[key] for key in keys})
-    build(small_spec(source, tmp_path / "out", conditions={"size": 64}), use_ray=False)
+    build(small_spec(source, tmp_path / "out", conditions={"size": 64}, sampling={"steps": 4}), use_ray=False)
     built = {key: pixels(members["png"]) for key, members in read_samples(str(tmp_path / "out"))}
     one = request_of(keys[0], demo_members[keys[0]])
     called = pipe(

@@ -15,7 +15,7 @@ from dentgen.ingest.scans.bite import join_in_bite
 from dentgen.ingest.scans.patients import ScanFile
 from dentgen.ingest.scans.pose import Pose
 from dentgen.ingest.scans.posed_scan import PosedScan, read_scan
-from tests.ingest.scans.jaws import jaws, motion, write_obj
+from tests.ingest.scans.jaws import fine_cast, jaws, motion, write_obj
 
 TURN, _ = motion(4)
 
@@ -24,7 +24,10 @@ TURN, _ = motion(4)
 def posed() -> tuple[PosedScan, PosedScan]:
     """Both jaws of a phantom, turned by ``TURN``."""
     with TemporaryDirectory() as folder:
-        paths = [write_obj(Path(folder) / f"p_{name}.obj", parts, 4) for name, parts in zip("ul", jaws(), strict=True)]
+        paths = [
+            write_obj(Path(folder) / f"p_{name}.obj", parts, 4)
+            for name, parts in zip("ul", jaws(fine_cast()), strict=True)
+        ]
         upper, lower = (read_scan(ScanFile(path.name, str(path), None)) for path in paths)
     return upper, lower
 

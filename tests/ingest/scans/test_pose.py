@@ -14,11 +14,12 @@ from dentgen.ingest.scans.pose import find_pose
 from dentgen.ingest.scans.scan_mesh import ScanMesh
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
-from tests.ingest.scans.jaws import cast, motion, write_obj
+from tests.ingest.scans.jaws import cast, fine_cast, motion, write_obj
 
 
 def scan(tmp_path: Path, view: View, seed: int | None = None, unit_mm: float = 1.0) -> ScanMesh:
-    return read_mesh(str(write_obj(tmp_path / "a.obj", cast(view), seed, unit_mm)))
+    parts = fine_cast(view) if view == "frontal" else cast(view)
+    return read_mesh(str(write_obj(tmp_path / "a.obj", parts, seed, unit_mm)))
 
 
 @pytest.mark.parametrize(
