@@ -147,6 +147,10 @@ class SampleStatus(Document):
         default=None, ge=0, le=255, description="Mean level of the lighting map where it is not empty."
     )
     findings: tuple[AskedFinding, ...] = Field(default=(), description="Findings that were asked for and judged.")
+    reference: str = Field(
+        default="", description='Key of the sample that differs from this one in one factor, "" without one.'
+    )
+    changed: str = Field(default="", description="That factor: findings, prompt or lighting.")
     warnings: tuple[str, ...] = ()
 
 
@@ -241,6 +245,10 @@ class SampleMetadata(Document):
     findings: tuple[AskedFinding, ...] = Field(
         default=(), description="Findings that were asked for, where, and what a judge saw of them."
     )
+    reference: str = Field(
+        default="", description='Key of the sample that differs from this one in one factor, "" without one.'
+    )
+    changed: str = Field(default="", description="That factor: findings, prompt or lighting.")
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")
     digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC digital source type.")

@@ -131,6 +131,9 @@ class SampleRequest:
         dropped: End of the prompt that the text encoder truncates, "" if it reads all of it.
         finding_labels: (H, W) uint8 labels of asked findings, 0 elsewhere; None if the spec asks for none.
         findings: What was asked for, by label.
+        same_noise: Whether all variants of the record begin with the same noise.
+        reference: Key of the sample that it differs from in one factor, "" if it is none's counterfactual.
+        changed: That factor.
     """
 
     key: str
@@ -143,6 +146,14 @@ class SampleRequest:
     dropped: str = ""
     finding_labels: NDArray[np.uint8] | None = None
     findings: tuple[AskedFinding, ...] = ()
+    same_noise: bool = False
+    reference: str = ""
+    changed: str = ""
+
+    @property
+    def noise(self) -> int:
+        """Number of its noise and of everything else that is random in it."""
+        return 0 if self.same_noise else self.variant
 
 
 @dataclass(frozen=True, slots=True)

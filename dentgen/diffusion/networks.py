@@ -85,7 +85,7 @@ class EngineShape:
     Attributes:
         slots: UNet rows per tick.
         control_slots: Rows per tick of every shared branch; a canvas waits until its control inputs find free ones.
-        latent_size: Edge of the latents.
+        latent_size: Height and width of the latents.
         tokens, width: Shape of prompt embeddings.
         columns: Latents kept per canvas; at least the largest ``SolverTable.num_columns``.
         channels: Latent channels.
@@ -97,7 +97,7 @@ class EngineShape:
 
     slots: int
     control_slots: int
-    latent_size: int
+    latent_size: tuple[int, int]
     tokens: int
     width: int
     columns: int
@@ -115,4 +115,4 @@ class EngineShape:
     @property
     def latent(self) -> tuple[int, int, int]:
         """Shape (channels, h, w) of one canvas's latents."""
-        return self.channels, self.latent_size, self.latent_size
+        return self.channels, *self.latent_size

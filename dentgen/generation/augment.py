@@ -39,7 +39,7 @@ def augment(sample: GeneratedSample, spec: AugmentSpec) -> GeneratedSample:
         return sample
     request = sample.request
     scene = _Scene(sample.picture / 255.0, request.record, np.zeros(request.record.shape, bool))
-    rng = numpy_generator(request.seed, "augment", request.record.key, request.variant)
+    rng = numpy_generator(request.seed, "augment", request.record.key, request.noise)
     if rng.random() < spec.occluder:
         scene = _with_rod(scene, rng)
     scene = _photographed(scene, spec, rng)

@@ -19,11 +19,11 @@ from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.interpolation import NoisePath, lerp, share_of, slerp
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import LATENT_CHANNELS
-from dentgen.documents import sample_key
 from dentgen.errors import ConditionError
-from dentgen.generation.findings import check_findings, draw_findings, region_prompt
+from dentgen.generation.findings import check_findings, region_prompt
 from dentgen.generation.generator import ControlRoute, Generator
 from dentgen.generation.regions import request_layers
+from dentgen.generation.variants import check_variants, vary
 from dentgen.models.text import prompt_name
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.seeding import NoiseKey
@@ -56,24 +56,18 @@ def sample_requests(
     seed = spec.sampling.seed if seed is None else seed
     variants = spec.sampling.variants * spec.source.repeats(record.attributes) if variants is None else variants
     prompts = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
-    prompts |= {region_prompt(finding, prompt) for finding in spec.findings}
+    prompts |= {region_prompt(finding, prompt) for finding in spec.findings} | {*spec.variants.prompts}
     dropped = " / ".join(filter(None, map(generator.prompts.dropped, sorted(prompts))))
-    plain = SampleRequest(
-        record.key, record, 0, variants, seed, prompt, _control_images(generator, record), dropped
-    )  # fmt: skip
-    requests = (replace(plain, key=sample_key(record.key, v), variant=v) for v in range(variants))
-    findings = spec.findings if findings is None else findings
-    return [_with_findings(generator, request, findings) for request in requests] if findings else list(requests)
+    plain = SampleRequest(record.key, record, 0, variants, seed, prompt, _control_images(generator, record), dropped)
+    asked = spec.findings if findings is None else findings
+    return [_controlled(generator, vary(spec, plain, number, asked), plain) for number in range(variants)]
 
 
-def _with_findings(generator: Generator, request: SampleRequest, findings: Sequence[FindingSpec]) -> SampleRequest:
-    """A request with the findings that its variant draws, in its maps and so in its control images."""
-    drawn = draw_findings(request.record, findings, request.seed, request.variant, request.prompt)
-    changed = drawn.record is not request.record
-    return replace(
-        request, record=drawn.record, finding_labels=drawn.labels, findings=drawn.asked,
-        controls=_control_images(generator, drawn.record) if changed else request.controls,
-    )  # fmt: skip
+def _controlled(generator: Generator, request: SampleRequest, plain: SampleRequest) -> SampleRequest:
+    """The request with its own control images, if its maps are not those of the record."""
+    if request.record is plain.record:
+        return request
+    return replace(request, controls=_control_images(generator, request.record))
 
 
 def _control_images(generator: Generator, record: ConditionRecord) -> dict[str, Image]:
@@ -96,6 +90,7 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     if sampling.repaint and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", "a segmentation, because sampling.repaint names classes")
     check_findings(record, generator.spec.findings)
+    check_variants(record, generator.spec.variants.change)
     for finding in generator.spec.findings:
         generator.prompts.embed(region_prompt(finding, request.prompt))
     by_class = [route.branch for route in generator.routes if route.by_class is not None]
@@ -184,7 +179,7 @@ class _CanvasFactory:
     def _noise(self, request: SampleRequest) -> Noise:
         sampling, key = self.generator.spec.sampling, request.record.key
         if sampling.seed_to is None:
-            return NoiseKey(request.seed, key, request.variant)
+            return NoiseKey(request.seed, key, request.noise)
         share = share_of(request.variant, request.variants)
         return NoisePath(NoiseKey(request.seed, key, 0), NoiseKey(sampling.seed_to, key, 0), share)
 

@@ -189,6 +189,7 @@ def _check_prompts(generator: Generator) -> None:
     prompts = {"sampling.negative_prompt": sampling.negative_prompt, "sampling.prompt_to": sampling.prompt_to}
     for n, finding in enumerate(generator.spec.findings):
         prompts |= {f"findings.{n}.prompt": finding.prompt, f"findings.{n}.negative_prompt": finding.negative_prompt}
+    prompts |= {f"variants.prompts.{n}": prompt for n, prompt in enumerate(generator.spec.variants.prompts)}
     for key, prompt in prompts.items():
         try:
             generator.prompts.embed(prompt or "")
@@ -226,11 +227,11 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
     """An engine with the given slots, not warmed up."""
     spec, bundle = generator.spec, generator.bundle
     tokens, width = generator.prompts.shape
-    latent_size = spec.conditions.pixels // generator.codec.downscale
+    edge = spec.conditions.pixels // generator.codec.downscale
     shape = EngineShape(
         slots=slots,
         control_slots=control_slots,
-        latent_size=latent_size,
+        latent_size=(edge, edge),
         tokens=tokens,
         width=width,
         columns=generator.table.num_columns,
@@ -241,7 +242,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
     )
     return DiffusionEngine(
         UNetDenoiser(bundle.unet, compiled=spec.engine.compile),
-        _branches(generator, latent_size),
+        _branches(generator, (edge, edge)),
         shape,
         bundle.unet.device,
         bundle.unet.dtype,
@@ -266,7 +267,7 @@ def solver_table(spec: BuildSpec, folder: Path) -> SolverTable:
     )
 
 
-def _branches(generator: Generator, latent_size: int) -> Branches:
+def _branches(generator: Generator, latent_size: tuple[int, int]) -> Branches:
     compiled, bundle = generator.spec.engine.compile, generator.bundle
     return Branches(
         shared={

@@ -124,6 +124,8 @@ def _origin(request: SampleRequest) -> dict[str, Any]:
         "attributes": record.attributes,
         "teeth": () if record.fdi is None else tuple(int(number) for number in np.unique(record.fdi) if number),
         "findings": request.findings,
+        "reference": request.reference,
+        "changed": request.changed,
         "warnings": _warnings(request),
     }
 

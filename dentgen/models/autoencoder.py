@@ -129,13 +129,13 @@ class LatentCodec:
         copies = [self.on_device(partial(self._decoded_within_memory, chunk)) for chunk in self._chunks(latents)]
         return [picture for copied in copies for picture in copied.pictures()]
 
-    def warm_up(self, latent_size: int) -> None:
+    def warm_up(self, latent_size: tuple[int, int]) -> None:
         """Decode one batch, so that compilation and out-of-memory errors happen now.
 
         Raises:
             OutOfMemoryError: If a batch does not fit into the device's memory.
         """
-        self.decode([torch.zeros(int(self._vae.config["latent_channels"]), latent_size, latent_size)])
+        self.decode([torch.zeros(int(self._vae.config["latent_channels"]), *latent_size)])
 
     def _decoded_within_memory(self, latents: Sequence[Tensor]) -> _PictureCopy:
         try:

@@ -63,10 +63,10 @@ class ControlBranch:
 class ControlNetBranch:
     """A full ControlNet behind the engine's ``RowControl`` protocol."""
 
-    def __init__(self, full: FullControl, latent_size: int, *, compiled: bool = False) -> None:
-        """Wrap a ControlNet whose hint is embedded beforehand, for latents of edge ``latent_size``."""
+    def __init__(self, full: FullControl, latent_size: tuple[int, int], *, compiled: bool = False) -> None:
+        """Wrap a ControlNet whose hint is embedded beforehand, for latents of this height and width."""
         self._control: nn.Module = _compiled(full.network) if compiled else full.network
-        self._hint_shape = (int(full.network.config["block_out_channels"][0]), latent_size, latent_size)
+        self._hint_shape = (int(full.network.config["block_out_channels"][0]), *latent_size)
 
     @property
     def hint_shape(self) -> tuple[int, int, int]:

@@ -58,6 +58,8 @@ SAMPLE_SCHEMA: Final = pa.schema(
         ("teeth", pa.list_(pa.uint8())),
         ("findings", pa.list_(pa.string())),
         ("findings_missed", pa.list_(pa.string())),
+        ("reference", pa.string()),
+        ("changed", pa.string()),
         ("light_level", pa.int32()),
         ("synthetic", pa.bool_()),
     ]

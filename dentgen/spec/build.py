@@ -37,6 +37,7 @@ from dentgen.records import (
 )
 from dentgen.spec.augment import AugmentSpec
 from dentgen.spec.findings import MAX_FINDINGS, FindingSpec, RegionsSpec
+from dentgen.spec.variants import VariantsSpec
 from dentgen.words import as_word, attribute_word
 
 SchedulerName = Literal[
@@ -420,6 +421,7 @@ class BuildSpec(_Section):
         default=(), max_length=MAX_FINDINGS, description="Findings to ask for: drawn per sample, recorded, judged."
     )
     regions: RegionsSpec = Field(default=RegionsSpec(), description="How the regions of findings begin.")
+    variants: VariantsSpec = Field(default=VariantsSpec(), description="What differs between variants of a record.")
 
     @property
     def max_regions(self) -> int:
@@ -436,6 +438,17 @@ class BuildSpec(_Section):
         for key, slots in (("slots", self.engine.slots), ("control_slots", self.control_slots)):
             if self.first_rows > slots:
                 raise ValueError(f"engine.{key} {slots}: guidance and findings need {self.first_rows} rows per picture")
+        return self
+
+    @model_validator(mode="after")
+    def _one_factor(self) -> BuildSpec:
+        change = self.variants.change
+        if "findings" in change and not self.findings:
+            raise ValueError("variants.change findings needs findings to ask for")
+        if "lighting" in change and "lighting" not in self.conditions.use:
+            raise ValueError("variants.change lighting needs lighting in conditions.use")
+        if change and (self.sampling.interpolates or self.sampling.variants < 2):
+            raise ValueError("variants.change needs at least two variants, and no interpolation between them")
         return self
 
     @model_validator(mode="after")
@@ -472,6 +485,8 @@ class BuildSpec(_Section):
         values["engine"].pop("fill")
         if self.augment == AugmentSpec():
             values.pop("augment")
+        if not self.variants.change:
+            values.pop("variants")
         if not self.findings:
             values.pop("findings"), values.pop("regions")
         values["engine"]["control_slots"] = self.control_slots
@@ -493,7 +508,8 @@ class BuildSpec(_Section):
 
         If whole records fill the row slots, one per record; otherwise parts of two more records are in flight.
         """
-        sharing = 1 if self.sampling.prompt_to is not None or self.findings else self.sampling.variants
+        differ = self.sampling.prompt_to is not None or bool(self.findings) or bool(self.variants.change)
+        sharing = 1 if differ else self.sampling.variants
         per_canvas = self.first_rows
         rows = per_canvas * sharing
         if slots % rows == 0:

@@ -57,7 +57,7 @@ def build_engine(
     shape = EngineShape(
         slots,
         control_slots,
-        LATENT[1],
+        LATENT[1:],
         tokens,
         width,
         columns,
@@ -121,7 +121,7 @@ def full_control(bundle: Bundle, seed: int = 0) -> tuple[ControlNetModel, FullCo
 
 
 def full_branches(bundle: Bundle, full: FullControl) -> Branches:
-    return Branches(shared=branches_of(bundle).shared, per_row={"full": ControlNetBranch(full, LATENT[1])})
+    return Branches(shared=branches_of(bundle).shared, per_row={"full": ControlNetBranch(full, LATENT[1:])})
 
 
 def inpainting_unet(bundle: Bundle) -> UNet2DConditionModel:

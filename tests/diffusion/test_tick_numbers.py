@@ -15,7 +15,7 @@ from dentgen.diffusion.tick_numbers import TickNumbers
 from dentgen.models.bundle import Bundle
 from tests.diffusion.parts import BLENDED, LATENT, branches_of, controlled, prompt, random_latents, simple, table_of
 
-SHAPE = EngineShape(slots=5, control_slots=4, latent_size=LATENT[1], tokens=77, width=128, columns=9)
+SHAPE = EngineShape(slots=5, control_slots=4, latent_size=LATENT[1:], tokens=77, width=128, columns=9)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def engine(
     unet: LocalDenoiser | None = None,
 ) -> DiffusionEngine:  # fmt: skip
     shape = EngineShape(
-        slots, slots, size, TOKENS, WIDTH, columns=16, weighted=controlled, regions=regions, centred=centred
+        slots, slots, (size, size), TOKENS, WIDTH, columns=16, weighted=controlled, regions=regions, centred=centred
     )
     branches = Branches(shared={"control": TwoLevelControl()} if controlled else {})
     return DiffusionEngine(unet or LocalDenoiser(), branches, shape, torch.device("cpu"), torch.float32)

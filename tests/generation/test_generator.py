@@ -77,7 +77,7 @@ def test_precision_follows_the_device_unless_the_spec_says() -> None:
 def test_engines_have_the_specs_shape() -> None:
     generator = load_generator(spec_of(engine={"slots": 6}, conditions={"size": 64}, sampling={"variants": 3}))
     shape = build_engine(generator, 6, generator.spec.control_slots).shape
-    assert (shape.slots, shape.control_slots, shape.latent_size) == (6, 2, 8)
+    assert (shape.slots, shape.control_slots, shape.latent_size) == (6, 2, (8, 8))
     assert shape.columns == generator.table.num_columns
 
 

@@ -42,7 +42,7 @@ def test_a_control_branch_gives_the_residuals_of_its_net(miniature: Bundle) -> N
 @torch.no_grad()
 def test_a_controlnet_branch_gives_the_residuals_of_the_whole_controlnet(miniature: Bundle) -> None:
     whole, full = full_control(miniature)
-    branch = ControlNetBranch(full, 16)
+    branch = ControlNetBranch(full, (16, 16))
     image = np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)
     features = full.embed(image)
     assert branch.hint_shape == features.shape

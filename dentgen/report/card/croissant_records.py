@@ -45,6 +45,8 @@ COLUMN_MEANINGS: Final = {
     "source_license": "License of the condition record, empty if unknown.",
     "teeth": "FDI numbers of the teeth in the picture.",
     "findings": "Kinds of the findings that the picture was asked to show.",
+    "reference": "Key of the sample that differs from this one in one factor, empty without one.",
+    "changed": "That factor: findings, prompt or lighting.",
     "findings_missed": "Those of them that a judge did not find in it.",
     "light_level": "Mean of the lighting map over its non-zero pixels; null if there is no lighting map.",
     "synthetic": "True if no photograph went into the picture.",
