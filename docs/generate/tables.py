@@ -126,7 +126,7 @@ def error_tree() -> str:
 
 
 def spec_rows(kind: type[BaseModel]) -> list[Row]:
-    """Every key of a spec, those of nested sections by their dotted path."""
+    """Every key of a spec, those of nested sections, and of sections in lists, by their dotted path."""
     schema = kind.model_json_schema()
     return list(_rows(schema, schema.get("$defs", {}), "", None))
 
@@ -173,13 +173,20 @@ def _table(rows: Iterable[Row]) -> str:
 def _rows(schema: Schema, definitions: Mapping[str, Schema], prefix: str, defaults: Any) -> Iterator[Row]:
     """Rows of an object; ``defaults`` are the enclosing default, which takes precedence over the fields' own."""
     for name, field in schema["properties"].items():
-        key, section = f"{prefix}{name}", _resolved(field, definitions)
+        key, section = f"{prefix}{name}", _section(field, definitions)
         default = defaults.get(name) if isinstance(defaults, Mapping) else section.get("default", _REQUIRED)
         if "properties" in section:
             yield from _rows(section, definitions, f"{key}.", field.get("default"))
         else:
             text = default if default == _REQUIRED else yaml_text(default)
             yield Row(key, type_text(section, definitions), text, section.get("description", ""))
+
+
+def _section(field: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """A field's schema; of a list of sections that of one of them."""
+    schema = _resolved(field, definitions)
+    items = _resolved(schema.get("items", {}), definitions)
+    return items if "properties" in items else schema
 
 
 def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
@@ -202,7 +209,7 @@ def _mapping_text(schema: Schema, definitions: Mapping[str, Schema]) -> str:
 
 
 def _plural(text: str) -> str:
-    plurals = {"text": "texts", "number": "numbers", "whole number": "whole numbers"}
+    plurals = {"text": "texts", "number": "numbers", "whole number": "whole numbers", "mapping": "mappings"}
     return plurals.get(text, text)
 
 
