@@ -13,6 +13,7 @@ from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.regions import Layers
 from dentgen.diffusion.solver import SolverTable
 from dentgen.diffusion.step_window import in_window
+from dentgen.diffusion.windows import Window
 from dentgen.errors import CanvasError
 
 
@@ -76,6 +77,7 @@ class Canvas:
         image: Scaled latents (4, h, w) of the image to start from or to keep parts of.
         repaint: Inpainting mask; None repaints everything.
         layers: Regions with prompts of their own.
+        windows: Parts that rows see; none: all of it.
     """
 
     key: str
@@ -87,9 +89,16 @@ class Canvas:
     image: Float[Tensor, "4 h w"] | None = None
     repaint: Repaint | None = None
     layers: Layers = field(default_factory=Layers)
+    windows: tuple[Window, ...] = ()
 
     def rows(self, step: int) -> tuple[Row, ...]:
         """UNet rows of this canvas at a step, in the order in which they are combined."""
+        rows = self._layer_rows(step)
+        if not self.windows:
+            return rows
+        return tuple(replace(row, window=window) for window in self.windows for row in rows)
+
+    def _layer_rows(self, step: int) -> tuple[Row, ...]:
         rows = self.guidance.rows(self.prompt, step) if self.layers.background else ()
         for layer, region in enumerate(self.layers.regions, 1):
             guidance = self.guidance if region.negative is None else replace(self.guidance, negative=region.negative)
@@ -126,8 +135,9 @@ class Canvas:
             region.check(self.key)
         if layers.bootstrap is not None:
             layers.bootstrap.check(self.key, self.table)
-        if layers.regions and self.guidance.sets_reference(0):
-            raise CanvasError("guidance of regions", key=self.key, found="initialize", expected="full or self")
+        if (layers.regions or self.windows) and self.guidance.sets_reference(0):
+            key, expected = self.key, "full or self"
+            raise CanvasError("guidance of regions and windows", key=key, found="initialize", expected=expected)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

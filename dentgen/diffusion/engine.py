@@ -192,11 +192,7 @@ class DiffusionEngine:
         for name, values, expected in self._shapes(canvas):
             if values is not None and tuple(values.shape) != expected:
                 raise CanvasError(name, key=canvas.key, found=f"shape {tuple(values.shape)}", expected=expected)
-        if len(canvas.layers.regions) > self.shape.regions:
-            count, most = len(canvas.layers.regions), self.shape.regions
-            raise CanvasError(
-                "regions", key=canvas.key, found=count, expected=f"at most {most}, as the engine has room"
-            )
+        self._check_room(canvas)
         if not self.shape.weighted and any(control.where is not None for control in canvas.controls):
             raise CanvasError(key=canvas.key, found="scales by place", expected="an engine with weighted control")
         has_masked = canvas.repaint is not None and canvas.repaint.masked is not None
@@ -204,6 +200,19 @@ class DiffusionEngine:
             found = "masked latents" if has_masked else "no masked latents"
             expected_by_unet = f"what a UNet of {self.shape.channels + self.shape.mask_channels} input channels takes"
             raise CanvasError("repaint", key=canvas.key, found=found, expected=expected_by_unet)
+
+    def _check_room(self, canvas: Canvas) -> None:
+        """Reject regions and windows that the engine has no buffers for."""
+        shape, most = self.shape, self.shape.regions
+        if len(canvas.layers.regions) > most:
+            found = len(canvas.layers.regions)
+            raise CanvasError(
+                "regions", key=canvas.key, found=found, expected=f"at most {most}, as the engine has room"
+            )
+        windowed = shape.row_size != shape.latent_size
+        if len(canvas.windows) > (shape.windows if windowed else 0) or (windowed and not canvas.windows):
+            expected = f"1 to {shape.windows}" if windowed else "none: rows see whole canvases"
+            raise CanvasError("windows", key=canvas.key, found=len(canvas.windows), expected=expected)
 
     def _shapes(self, canvas: Canvas) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
         """Name, values and required shape of every tensor of a canvas."""
@@ -215,6 +224,9 @@ class DiffusionEngine:
             yield f"condition of {control.branch}", control.condition.values, expected
             yield f"places of {control.branch}", control.where, latent[1:]
         yield "image latents", canvas.image, latent
+        for window in canvas.windows:
+            yield "weights of a window", window.weight, shape.row_size
+            yield "a window", window.crop(torch.empty(latent[1:], device="meta")), shape.row_size
         for region in canvas.layers.regions:
             yield "mask of a region", region.mask, latent[1:]
         if canvas.layers.bootstrap is not None:
@@ -233,7 +245,7 @@ class DiffusionEngine:
                 expected = f"one of {list(self._branches.names)}"
                 raise CanvasError(key=key, found=f"control branch {control.branch}", expected=expected)
         uses_shared = any(control.branch in self._branches.shared for control in canvas.controls)
-        controls = len({row.prompt.name for row in rows}) if uses_shared else 0
+        controls = len({(row.window, row.prompt.name) for row in rows}) if uses_shared else 0
         needs = (("row slots", len(rows), shape.slots), ("control slots", controls, shape.control_slots),
                  ("history columns", canvas.table.num_columns, shape.columns))  # fmt: skip
         for name, needed, available in needs:

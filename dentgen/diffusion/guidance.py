@@ -19,6 +19,7 @@ from typing import Literal
 
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.solver import SolverTable
+from dentgen.diffusion.windows import Window
 from dentgen.errors import CanvasError
 
 GuidanceMethod = Literal["full", "self", "initialize"]
@@ -33,12 +34,14 @@ class Row:
         weight: Weight of its prediction in that of the canvas, or of its region.
         layer: 0 for the canvas's own prompt, n for that of its n-th region.
         counts: Whether this row of a region counts as its cover: one row of each does.
+        window: Which part of the canvas it sees.
     """
 
     prompt: KeyedTensor
     weight: float
     layer: int = 0
     counts: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,7 +85,7 @@ class EngineShape:
     Attributes:
         slots: UNet rows per tick.
         control_slots: Rows per tick of every shared branch; a canvas waits until its control inputs find free ones.
-        latent_size: Height and width of the latents.
+        latent_size: Height and width of a canvas's latents.
         tokens, width: Shape of prompt embeddings.
         columns: Latents kept per canvas; at least the largest ``SolverTable.num_columns``.
         channels: Latent channels.
@@ -93,6 +93,8 @@ class EngineShape:
         weighted: Whether scales of control may differ within a picture (``ControlInput.where``).
         regions: Regions that a canvas may have.
         centred: Whether regions may be moved to the centre of the picture (``Bootstrap.stride``).
+        window: Height and width of what one row sees of a canvas; None: all of it.
+        windows: Windows that a canvas may have.
     """
 
     slots: int
@@ -106,11 +108,28 @@ class EngineShape:
     weighted: bool = False
     regions: int = 0
     centred: bool = False
+    window: tuple[int, int] | None = None
+    windows: int = 1
 
     @property
     def max_rows(self) -> int:
-        """Upper bound on the rows of one canvas: two for its own prompt and for each region."""
-        return 2 * (1 + self.regions)
+        """Upper bound on the rows of one canvas: two for its own prompt and for each region, in every window."""
+        return 2 * (1 + self.regions) * self.windows
+
+    @property
+    def layered(self) -> bool:
+        """Whether a canvas may have more than its own prompt's rows."""
+        return bool(self.regions) or self.row_size != self.latent_size
+
+    @property
+    def row_size(self) -> tuple[int, int]:
+        """Height and width of the latents of a row."""
+        return self.window or self.latent_size
+
+    @property
+    def row_latent(self) -> tuple[int, int, int]:
+        """Shape (channels, h, w) of the latents of a row."""
+        return self.channels, *self.row_size
 
     @property
     def latent(self) -> tuple[int, int, int]:

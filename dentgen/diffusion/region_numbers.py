@@ -1,4 +1,4 @@
-"""What one tick reads of regions: thresholds of their masks, white surroundings, shifts; by row slot."""
+"""What one tick reads of regions and windows: places, thresholds of masks, white surroundings, shifts; by row slot."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class RegionNumbers:
         correction: Factor that turns the prediction into one for the canvas's latents.
         clean_latents, clean_prediction: Factors of the row's clean latents.
         leak: Reciprocal of the leak test's sensitivity; 0: no test.
+        top, left: Where the row's window begins in its canvas, latents.
     """
 
     background: Bool[Tensor, " row"]
@@ -43,6 +44,8 @@ class RegionNumbers:
     clean_latents: Float[Tensor, " row"]
     clean_prediction: Float[Tensor, " row"]
     leak: Float[Tensor, " row"]
+    top: Int[Tensor, " row"]
+    left: Int[Tensor, " row"]
 
     @classmethod
     def idle(cls, slots: int) -> RegionNumbers:
@@ -61,6 +64,8 @@ class RegionNumbers:
             clean_latents=torch.zeros(slots),
             clean_prediction=torch.zeros(slots),
             leak=torch.zeros(slots),
+            top=torch.zeros(slots, dtype=torch.long),
+            left=torch.zeros(slots, dtype=torch.long),
         )
 
 
@@ -73,6 +78,8 @@ def fill_regions(arrays: Any, flight: InFlight) -> None:
     """
     layers = flight.canvas.layers
     for place, row in zip(flight.rows, flight.canvas.rows(flight.step), strict=True):
+        if row.window is not None:
+            arrays.top[place], arrays.left[place] = row.window.top, row.window.left
         if row.layer:
             _fill_row(arrays, place, row, layers.regions[row.layer - 1], flight)
 
@@ -83,15 +90,16 @@ def _fill_row(arrays: Any, place: int, row: Row, region: Region, flight: InFligh
     arrays.counts[place] = row.counts
     arrays.low[place], arrays.high[place] = region.thresholds(table, step)
     if bootstrap is not None and bootstrap.white_share(step):
-        _fill_bootstrap(arrays, place, region, bootstrap, flight)
+        share = region.share(table, step)
+        _fill_bootstrap(arrays, place, share if row.window is None else row.window.crop(share), bootstrap, flight)
 
 
-def _fill_bootstrap(arrays: Any, place: int, region: Region, bootstrap: Bootstrap, flight: InFlight) -> None:
+def _fill_bootstrap(arrays: Any, place: int, share: Tensor, bootstrap: Bootstrap, flight: InFlight) -> None:
     table, step = flight.canvas.table, flight.step
     clean = CleanLatents.at(table, step)
     arrays.white[place] = bootstrap.white_share(step)
     arrays.white_signal[place], arrays.white_noise[place] = table.signal[step], table.noise[step]
-    arrays.down[place], arrays.right[place] = bootstrap.shift(region.share(table, step))
+    arrays.down[place], arrays.right[place] = bootstrap.shift(share)
     arrays.correction[place] = clean.correction
     arrays.clean_latents[place], arrays.clean_prediction[place] = clean.latents, clean.prediction
     arrays.leak[place] = 1 / bootstrap.leak if bootstrap.leak else 0.0

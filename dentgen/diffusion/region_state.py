@@ -1,4 +1,4 @@
-"""Device buffers of regions, what their rows see, and how their predictions become one per canvas."""
+"""Device buffers of regions and windows, what rows see, and how their predictions become one per canvas."""
 
 from __future__ import annotations
 
@@ -11,31 +11,41 @@ from torch import Tensor
 from dentgen.diffusion.networks import EngineShape
 from dentgen.diffusion.region_numbers import RegionNumbers
 from dentgen.diffusion.regions import quantised
+from dentgen.diffusion.row_places import RowPlaces
 from dentgen.diffusion.slots import InFlight
 from dentgen.diffusion.tick_numbers import TickNumbers
 
 
 class RegionState:
-    """Masks of all rows, and white latents of all canvases."""
+    """Masks and window weights of all rows, and white latents of all canvases.
+
+    Attributes:
+        places: Between canvases and rows.
+    """
 
     def __init__(self, shape: EngineShape, device: torch.device) -> None:
         """Allocate the buffers."""
-        s, (channels, height, width) = shape.slots, shape.latent
-        self._mask = torch.zeros(s, 1, height, width, device=device)
-        self._white = torch.zeros(s, channels, height, width, device=device)
+        s, row_size = shape.slots, shape.row_size
+        self._mask = torch.zeros(s, 1, *row_size, device=device)
+        self._weight = torch.ones(s, 1, *row_size, device=device)
+        self._white = torch.zeros(s, *shape.latent, device=device)
         self._centred = shape.centred
+        self.places = RowPlaces(shape, device)
 
     def place(self, flight: InFlight, put: Callable[[Tensor, Tensor], None]) -> None:
-        """Write masks and white latents of an admitted canvas with ``put(buffer, values)``."""
+        """Write masks, weights and white latents of an admitted canvas with ``put(buffer, values)``."""
         layers = flight.canvas.layers
         for place, row in zip(flight.rows, flight.canvas.rows(flight.step), strict=True):
+            if row.window is not None:
+                put(self._weight[place], row.window.weight[None])
             if row.layer:
-                put(self._mask[place], layers.regions[row.layer - 1].mask[None])
+                mask = layers.regions[row.layer - 1].mask
+                put(self._mask[place], (mask if row.window is None else row.window.crop(mask))[None])
         if layers.bootstrap is not None:
             put(self._white[flight.slot], layers.bootstrap.white)
 
     def inputs(
-        self, latents: Float[Tensor, "row 4 h w"], noise: Float[Tensor, "slot 4 h w"], numbers: TickNumbers
+        self, latents: Float[Tensor, "row 4 h w"], noise: Float[Tensor, "slot 4 H W"], numbers: TickNumbers
     ) -> Float[Tensor, "row 4 h w"]:
         """What each row sees: its canvas's latents, with white around its region during the bootstrap.
 
@@ -45,8 +55,8 @@ class RegionState:
             numbers: Numbers of the tick.
         """
         regions = numbers.regions
-        white = self._white.index_select(0, numbers.row_canvas) * _wide(regions.white_signal)
-        white = white + noise.index_select(0, numbers.row_canvas) * _wide(regions.white_noise)
+        white = self.places.cropped(self._white, numbers) * _wide(regions.white_signal)
+        white = white + self.places.cropped(noise, numbers) * _wide(regions.white_noise)
         share = (1 - self._shares(regions)) * _wide(regions.white)
         return torch.where(share != 0, latents + share * (white - latents), latents)
 
@@ -68,7 +78,7 @@ class RegionState:
         latents: Float[Tensor, "row 4 h w"],
         seen: Float[Tensor, "row 4 h w"],
         numbers: TickNumbers,
-    ) -> Float[Tensor, "slot 4 h w"]:
+    ) -> Float[Tensor, "slot 4 H W"]:
         """One prediction per canvas: shares of regions and background sum to one at every latent.
 
         Args:
@@ -81,10 +91,11 @@ class RegionState:
         for_latents = rows + _wide(regions.correction) * (latents - seen)
         predictions = torch.where(_wide(regions.correction) != 0, for_latents, rows)
         shares = self._without_leaks(self._shares(regions), rows, seen, numbers)
-        cover = _sum_of(shares * _wide(regions.counts), torch.ones_like(numbers.weights), numbers)
-        cover = cover.index_select(0, numbers.row_canvas)
+        counted = shares * self._weight * _wide(regions.counts)
+        cover = self.places.cropped(self.places.summed(counted, torch.ones_like(numbers.weights), numbers), numbers)
         shares = torch.where(_wide(regions.background), (1 - cover).clamp(min=0), shares / cover.clamp(min=1))
-        return _sum_of(torch.where(shares != 0, shares * predictions, 0), numbers.weights, numbers)
+        shares = shares * self._weight
+        return self.places.summed(torch.where(shares != 0, shares * predictions, 0), numbers.weights, numbers)
 
     def _shares(self, regions: RegionNumbers) -> Tensor:
         """Quantised masks (row, 1, h, w); 0 for rows of the background."""
@@ -95,24 +106,9 @@ class RegionState:
         """Masks without the parts where white stayed white (section 3.2)."""
         regions = numbers.regions
         clean = _wide(regions.clean_latents) * seen + _wide(regions.clean_prediction) * rows
-        distance = (clean - self._white.index_select(0, numbers.row_canvas)).square().mean(1, keepdim=True)
+        distance = (clean - self.places.cropped(self._white, numbers)).square().mean(1, keepdim=True)
         kept = 2 * torch.sigmoid(distance * _wide(regions.leak)) - 1
         return torch.where(_wide(regions.leak) != 0, shares * kept, shares)
-
-
-def _sum_of(values: Tensor, weights: Tensor, numbers: TickNumbers) -> Tensor:
-    """Weighted sum of each canvas's rows, in a fixed order, so that bits do not depend on row slots.
-
-    Args:
-        values: (row, c, h, w).
-        weights: (max_rows, slot); rows of weight 0 are left out.
-        numbers: Numbers of the tick, for the places of rows.
-    """
-    first, *others = numbers.places
-    total = values.index_select(0, first) * _wide(weights[0])
-    for places, used, weight in zip(others, numbers.weights[1:], weights[1:], strict=True):
-        total = torch.where(_wide(used) != 0, total + values.index_select(0, places) * _wide(weight), total)
-    return total
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dentgen.diffusion.canvas import Canvas, ControlInput
 from dentgen.diffusion.guidance import Row
 
-#: What shared control residuals depend on: condition, prompt, solver table and step. Equal keys share a slot.
+#: What shared control residuals depend on: condition and window, prompt, solver table, step. Equal keys share a slot.
 ControlKey = tuple[str, str, int, int]
 
 
@@ -146,4 +146,10 @@ class SlotMap:
 
 
 def _keys(canvas: Canvas, control: ControlInput, rows: Sequence[Row], step: int) -> list[ControlKey]:
-    return [(control.condition.name, row.prompt.name, id(canvas.table), step) for row in rows]
+    return [(_seen(control, row), row.prompt.name, id(canvas.table), step) for row in rows]
+
+
+def _seen(control: ControlInput, row: Row) -> str:
+    """Name of what a row sees of a condition."""
+    name = control.condition.name
+    return name if row.window is None else f"{name} {row.window.top} {row.window.left}"

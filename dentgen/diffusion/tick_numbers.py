@@ -49,7 +49,7 @@ class TickNumbers:
         column: History column that receives the prediction.
         edits: Whether the kept part of the image is restored after the step.
         known_signal, known_noise: Factors of image and noise in the restored part.
-        regions: Numbers of regions; of no rows in an engine without regions.
+        regions: Numbers of regions and windows; of no rows in an engine without them.
         branches: Numbers of each control branch.
     """
 
@@ -92,7 +92,7 @@ class TickNumbers:
             edits=_flags(s),
             known_signal=torch.zeros(s),
             known_noise=torch.zeros(s),
-            regions=RegionNumbers.idle(s if shape.regions else 0),
+            regions=RegionNumbers.idle(s if shape.layered else 0),
             branches={n: BranchNumbers(torch.zeros(s), _ints(s), torch.zeros(g)) for n, g in control_slots.items()},
         )
 
@@ -105,7 +105,8 @@ class TickNumbers:
             _fill_solver(arrays, flight)
             _fill_guidance(arrays, flight)
             _fill_control(arrays, flight)
-            fill_regions(arrays.regions, flight)
+            if shape.layered:
+                fill_regions(arrays.regions, flight)
         return numbers
 
     def on(self, device: torch.device) -> TickNumbers:

@@ -48,12 +48,12 @@ class TickState:
         self._mask = zeros(s, shape.mask_channels, *latent[1:], of=dtype)
         self._row_prompt = zeros(s, shape.tokens, shape.width, of=dtype)
         shared, g = branches.shared, shape.control_slots
-        self._condition = {name: zeros(g, *latent, of=dtype) for name in shared}
+        self._condition = {name: zeros(g, *shape.row_latent, of=dtype) for name in shared}
         self._control_prompt = {name: zeros(g, shape.tokens, shape.width, of=dtype) for name in shared}
         weighted = branches.names if shape.weighted else ()
         self._where = {name: torch.ones(s, 1, *latent[1:], device=device, dtype=dtype) for name in weighted}
         self._hint = {name: zeros(s, *control.hint_shape, of=dtype) for name, control in branches.per_row.items()}
-        self._regions = RegionState(shape, device) if shape.regions else None
+        self._regions = RegionState(shape, device) if shape.layered else None
         self._slots = torch.arange(s, device=device)
         self.numbers = TickNumbers.idle(shape, branches).on(device)
         self.broken: dict[str, Exception] = {}
@@ -82,17 +82,23 @@ class TickState:
             active: Control branches to run; the others act on no row in this tick.
         """
         numbers = self.numbers
-        latents = self.latents.index_select(0, numbers.row_canvas)
+        latents = self._cropped(self.latents)
         seen = latents if self._regions is None else self._regions.inputs(latents, self._noise, numbers)
         inputs = self._moved(seen * _wide(numbers.input_scale)).to(self._dtype)
         residuals = self._residuals(inputs, active)
         if self._shape.mask_channels:
-            inputs = torch.cat([inputs, self._moved(self._mask.index_select(0, numbers.row_canvas))], 1)
+            inputs = torch.cat([inputs, self._moved(self._cropped(self._mask))], 1)
         rows = self._moved(self._unet(inputs, numbers.timesteps, self._row_prompt, residuals).float(), back=True)
         if self._regions is None:
             self._advance(self._guided(rows, self._combined(rows)))
         else:
             self._advance(self._guided(rows, self._regions.combined(rows, latents, seen, numbers)))
+
+    def _cropped(self, canvases: Tensor) -> Tensor:
+        """What each row sees of its canvas."""
+        if self._regions is None:
+            return canvases.index_select(0, self.numbers.row_canvas)
+        return self._regions.places.cropped(canvases, self.numbers)
 
     def _moved(self, rows: Tensor, *, back: bool = False) -> Tensor:
         """Rows as their regions are moved, or back."""
@@ -123,8 +129,9 @@ class TickState:
                 self._put(self._where[control.branch][flight.slot], control.where[None])
             if control.branch in self._hint:
                 self._put(self._hint[control.branch][flight.slot], control.condition.values)
-            for place in flight.control.get(control.branch, ()):
-                self._put(self._condition[control.branch][place], control.condition.values)
+            for place, row in zip(flight.control.get(control.branch, ()), flight.canvas.rows(0), strict=False):
+                seen = control.condition.values
+                self._put(self._condition[control.branch][place], seen if row.window is None else row.window.crop(seen))
 
     def _put(self, buffer: Tensor, values: Tensor) -> None:
         """Copy into a buffer without waiting for the device."""
@@ -155,7 +162,7 @@ class TickState:
             found = self._branches.shared[name](self._condition[name], numbers.timesteps, self._control_prompt[name])
             rows = [_scaled(residual.index_select(0, numbers.index), scale) for residual in found]
             return [self._moved(residual) for residual in self._placed(name, rows)]
-        hints = self._hint[name].index_select(0, self.numbers.row_canvas)
+        hints = self._cropped(self._hint[name])
         found = self._branches.per_row[name](inputs, self.numbers.timesteps, self._row_prompt, self._moved(hints))
         rows = [self._moved(_scaled(residual.clone(), scale), back=True) for residual in found]
         return [self._moved(residual) for residual in self._placed(name, rows)]
@@ -164,12 +171,12 @@ class TickState:
         """Residuals times their canvas's factor at each place, in place; means over the cells of deeper levels."""
         if name not in self._where:
             return residuals
-        where = self._where[name].index_select(0, self.numbers.row_canvas)
+        where = self._cropped(self._where[name])
         sizes = {(residual.shape[-2], residual.shape[-1]) for residual in residuals}
         by_size = {size: adaptive_avg_pool2d(where, size) for size in sizes}
         return [residual.mul_(by_size[residual.shape[-2], residual.shape[-1]]) for residual in residuals]
 
-    def _combined(self, rows: Float[Tensor, "row 4 h w"]) -> Float[Tensor, "slot 4 h w"]:
+    def _combined(self, rows: Float[Tensor, "row 4 h w"]) -> Float[Tensor, "slot 4 H W"]:
         """One prediction per canvas. Rows are added in a fixed order, so that bits do not depend on row slots."""
         numbers = self.numbers
         first, last = (rows.index_select(0, places) for places in numbers.places)
@@ -177,17 +184,18 @@ class TickState:
         total = first * weights
         return torch.where(further != 0, total + last * further, total)
 
-    def _guided(self, rows: Float[Tensor, "row 4 h w"], total: Tensor) -> Float[Tensor, "slot 4 h w"]:
+    def _guided(self, rows: Float[Tensor, "row 4 h w"], total: Tensor) -> Float[Tensor, "slot 4 H W"]:
         """Combined predictions with the term of residual guidance, whose reference the last row may define."""
         numbers = self.numbers
         latents_factor, reference_factor = _wide(numbers.residual_latents), _wide(numbers.residual_reference)
         guided = total + latents_factor * self.latents + reference_factor * self._reference
-        last = rows.index_select(0, numbers.places[1])
-        implied = _wide(numbers.reference_latents) * self.latents + _wide(numbers.reference_row) * last
-        self._reference.copy_(torch.where(_wide(numbers.sets_reference), implied, self._reference))
+        if rows.shape[-2:] == self.latents.shape[-2:]:  # windows have no row that sees all of a canvas
+            last = rows.index_select(0, numbers.places[1])
+            implied = _wide(numbers.reference_latents) * self.latents + _wide(numbers.reference_row) * last
+            self._reference.copy_(torch.where(_wide(numbers.sets_reference), implied, self._reference))
         return torch.where(latents_factor != 0, guided, total)
 
-    def _advance(self, predictions: Float[Tensor, "slot 4 h w"]) -> None:
+    def _advance(self, predictions: Float[Tensor, "slot 4 H W"]) -> None:
         """Append the predictions to the history, compute the next latents from it, restore kept parts of images."""
         numbers = self.numbers
         self._history[self._slots, numbers.column] = predictions.flatten(1)
