@@ -72,7 +72,7 @@ def _annotation(one: Instance, masks: Masks, sample: ExportSample, loss: Loss) -
         "bbox": [float(value) for value in coco_mask.toBbox(runs)],
         "area": int(one.mask.sum()),
         "iscrowd": int(one.is_crowd),
-        "attributes": {"tooth": one.tooth, **_findings(one, sample)},
+        "attributes": {"tooth": one.tooth, **_findings(one, sample), **_asked(one, sample)},
     }
 
 
@@ -91,6 +91,15 @@ def _findings(one: Instance, sample: ExportSample) -> dict[str, list[str]]:
         return {}
     values = np.unique(sample.lesion[one.mask]).tolist()
     return {"findings": [LESIONS[value] for value in values if value and lesion_category(value) < lesion_category(255)]}
+
+
+def _asked(one: Instance, sample: ExportSample) -> dict[str, list[str]]:
+    """Kinds of the findings that the build asked for there, and those of them that its judge found."""
+    if sample.finding is None:
+        return {}
+    labels = set(np.unique(sample.finding[one.mask]).tolist())
+    here = [finding for finding in sample.asked if finding["label"] in labels]
+    return {"asked": [each["kind"] for each in here], "found": [each["kind"] for each in here if each["found"]]}
 
 
 def _write_split(stream: IO[str], split: str, entries: Entries) -> None:

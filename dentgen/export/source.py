@@ -22,7 +22,7 @@ from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import ShardEntry
 from dentgen.errors import ConditionError
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, IMAGE_FORMATS, ImageFormat
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, IMAGE_FORMATS, ImageFormat
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
@@ -58,6 +58,8 @@ class ExportSample:
         attributes: View, light and so on.
         license: Licence of the source, "" if unknown.
         synthetic: Whether the picture was generated.
+        finding: (H, W) labels of findings that were asked for; None if none were.
+        asked: Those findings, as the sample's metadata have them.
         origin: How a build made the picture, as far as its metadata say, by the names of ``ORIGIN``.
     """
 
@@ -74,6 +76,8 @@ class ExportSample:
     license: str = ""
     synthetic: bool = True
     origin: dict[str, Any] = field(default_factory=dict)
+    finding: _LabelMap | None = None
+    asked: tuple[dict[str, Any], ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -165,6 +169,7 @@ def _generated(key: str, members: Members) -> ExportSample:
     extension = next(name for name in IMAGE_FORMATS if name in members)
     metadata = json.loads(members["json"])
     lesion = members.get(f"{CONDITION_MEMBER['findings']}.png")
+    finding = members.get(f"{FINDING_MEMBER}.png")
     return ExportSample(
         key=key,
         group=metadata["group"],
@@ -179,6 +184,8 @@ def _generated(key: str, members: Members) -> ExportSample:
         license=metadata["source_license"],
         synthetic=metadata["synthetic"],
         origin={name: metadata[name] for name in ORIGIN if metadata.get(name)},
+        finding=None if finding is None else _pixels(finding),
+        asked=tuple(metadata.get("findings", ())),
     )
 
 

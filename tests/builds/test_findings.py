@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from PIL import Image
 
 from dentgen.conditions.labels import LABEL_VALUES, RESTORATION, TOOTH
 from dentgen.documents import SampleMetadata
+from dentgen.export.run import Export, export
 from dentgen.pipeline.run import build
+from dentgen.report.html.counts import read_summary
 from dentgen.shards.layout import SAMPLES
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan_file import read_plan
@@ -97,6 +101,41 @@ def test_a_damaged_finding_map_is_a_problem(whole: Path) -> None:
     found = list(sample_problems(tar_bytes(samples.items()), record, plan, LABEL_VALUES))
     assert [key for key, _ in found] == [first]
     assert "finding.png" in found[0][1]
+
+
+def test_the_report_counts_findings(whole: Path) -> None:
+    rows = pq.read_table(whole / SAMPLES).to_pylist()
+    asked = Counter(kind for row in rows for kind in row["findings"])
+    missed = Counter(kind for row in rows for kind in row["findings_missed"])
+    summary = read_summary(str(whole), read_plan(str(whole)))
+    assert {each.kind: (each.asked, each.found) for each in summary.findings} == {
+        kind: (count, count - missed[kind]) for kind, count in asked.items()
+    }
+    assert set(asked) == {"restoration", "inflammation"}
+    page = (whole / "report.html").read_text()
+    for kind, count in asked.items():
+        row = page[page.index(f'<th scope="row">{kind}</th>') :]
+        assert f'<td class="figure">{count}</td>' in row[: row.index("</tr>")]
+
+
+def test_exported_teeth_say_what_was_asked_of_them(whole: Path, tmp_path: Path) -> None:
+    export(Export(str(whole), str(tmp_path / "coco"), "coco"), workers=1)
+    found = [json.loads(path.read_text()) for path in sorted((tmp_path / "coco").glob("**/*.json"))]
+    sets = [content for content in found if isinstance(content, dict) and "annotations" in content]
+    asked = {image["key"]: set[int]() for content in sets for image in content["images"]}
+    for content in sets:
+        keys = {image["id"]: image["key"] for image in content["images"]}
+        for one in content["annotations"]:
+            assert set(one["attributes"]["found"]) <= set(one["attributes"]["asked"])
+            if one["attributes"]["tooth"] and "restoration" in one["attributes"]["asked"]:
+                asked[keys[one["image_id"]]].add(one["attributes"]["tooth"])
+    for key, members in read_samples(str(whole)):
+        (crowns,) = [
+            set(each.teeth)
+            for each in SampleMetadata.model_validate_json(members["json"]).findings
+            if each.kind == "restoration"
+        ] or [set()]
+        assert asked[key] == crowns, key
 
 
 @pytest.mark.slow

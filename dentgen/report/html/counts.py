@@ -35,6 +35,15 @@ class Tooth:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingCount:
+    """A kind of finding: in how many written samples it was asked for, and in how many of them the judge found it."""
+
+    kind: str
+    asked: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The counts of a build.
 
@@ -51,6 +60,7 @@ class Summary:
         rejects: Reasons of rejection with examples.
         splits: Names of the splits, the largest first, without the empty one.
         facets: Attributes against each other.
+        findings: Findings that were asked for, by kind; empty without any.
     """
 
     index: DatasetIndex
@@ -65,6 +75,7 @@ class Summary:
     rejects: tuple[RejectGroup, ...]
     splits: tuple[str, ...]
     facets: Facets
+    findings: tuple[FindingCount, ...]
 
     @property
     def too_many_rejected(self) -> bool:
@@ -79,6 +90,8 @@ class _Counts:
         self.texts = {name: Tally() for name in _TEXTS}
         self.teeth: Counter[int] = Counter()
         self.levels: Counter[int | None] = Counter()
+        self.asked: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
         self.rejects = RejectGroups()
 
     def add(self, batch: SampleBatch) -> None:
@@ -87,6 +100,8 @@ class _Counts:
             tally.add(batch.written[name])
         self.teeth.update(value_counts(pc.list_flatten(batch.written["teeth"])))
         self.levels.update(value_counts(batch.written["light_level"]))
+        self.asked.update(value_counts(pc.list_flatten(batch.written["findings"])))
+        self.missed.update(value_counts(pc.list_flatten(batch.written["findings_missed"])))
 
 
 def read_summary(out: str, plan: Plan) -> Summary:
@@ -102,7 +117,7 @@ def read_summary(out: str, plan: Plan) -> Summary:
         StorageError: If the build has not been sealed, or its table of samples cannot be read.
     """
     index, counts = read_index(out), _Counts()
-    for batch in stream_samples(out, ("reason", "teeth", "light_level", *_TEXTS)):
+    for batch in stream_samples(out, ("reason", "teeth", "light_level", "findings", "findings_missed", *_TEXTS)):
         counts.add(batch)
     split = counts.texts["split"]
     by_size = sorted(split.counts.items(), key=lambda item: (-item[1], item[0]))
@@ -119,6 +134,9 @@ def read_summary(out: str, plan: Plan) -> Summary:
         rejects=counts.rejects.ranked(),
         splits=tuple(name for name, _ in by_size if name),
         facets=read_facets(out, counts.texts),
+        findings=tuple(
+            FindingCount(kind, asked, asked - counts.missed[kind]) for kind, asked in sorted(counts.asked.items())
+        ),
     )
 
 
