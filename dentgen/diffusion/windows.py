@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-#: Height and width, latents.
-Size = tuple[int, int]
+from dentgen.diffusion.window_grid import Size, offsets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +44,7 @@ def cover(size: Size, window: Size, overlap: float = 0.5) -> tuple[Window, ...]:
     Returns:
         Windows from the upper left to the lower right; one window of weight 1 if it covers everything.
     """
-    tops, lefts = (_offsets(whole, part, overlap) for whole, part in zip(size, window, strict=True))
+    tops, lefts = (offsets(whole, part, overlap) for whole, part in zip(size, window, strict=True))
     down = [_ramp(top, tops, window[0]) for top in tops]
     across = [_ramp(left, lefts, window[1]) for left in lefts]
     rows, columns = _shares(down, tops, size[0]), _shares(across, lefts, size[1])
@@ -57,27 +55,20 @@ def cover(size: Size, window: Size, overlap: float = 0.5) -> tuple[Window, ...]:
     )
 
 
-def _offsets(whole: int, part: int, overlap: float) -> list[int]:
-    """Where windows begin on one axis."""
-    stride = max(1, math.floor(part * (1 - overlap)))
-    count = math.ceil((whole - part) / stride) + 1
-    return [round(n * (whole - part) / max(count - 1, 1)) for n in range(count)]
-
-
-def _ramp(offset: int, offsets: list[int], length: int) -> Tensor:
+def _ramp(offset: int, all_offsets: list[int], length: int) -> Tensor:
     """Distance of each place of a window from the edges that a neighbour overlaps; flat without one."""
     places = torch.arange(length, dtype=torch.float64)
     ramp = torch.full((length,), float(length), dtype=torch.float64)
-    if offset != offsets[0]:
+    if offset != all_offsets[0]:
         ramp = torch.minimum(ramp, places + 0.5)
-    if offset != offsets[-1]:
+    if offset != all_offsets[-1]:
         ramp = torch.minimum(ramp, length - places - 0.5)
     return ramp
 
 
-def _shares(ramps: list[Tensor], offsets: list[int], whole: int) -> list[Tensor]:
+def _shares(ramps: list[Tensor], places: list[int], whole: int) -> list[Tensor]:
     """Ramps over the sum of all that lie at the same place."""
     total = torch.zeros(whole, dtype=torch.float64)
-    for offset, ramp in zip(offsets, ramps, strict=True):
+    for offset, ramp in zip(places, ramps, strict=True):
         total[offset : offset + len(ramp)] += ramp
-    return [ramp / total[offset : offset + len(ramp)] for offset, ramp in zip(offsets, ramps, strict=True)]
+    return [ramp / total[offset : offset + len(ramp)] for offset, ramp in zip(places, ramps, strict=True)]

@@ -16,7 +16,8 @@ from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import Branches, EngineShape
 from dentgen.diffusion.regions import Layers, Region
 from dentgen.diffusion.solver import SolverTable
-from dentgen.diffusion.windows import Size, cover
+from dentgen.diffusion.window_grid import Size
+from dentgen.diffusion.windows import cover
 from dentgen.errors import CanvasError
 from dentgen.models.bundle import Bundle
 from dentgen.seeding import NoiseKey
