@@ -59,7 +59,7 @@ def measure_synthetic_to_real(settings: SyntheticToRealSettings) -> dict[str, fl
         SpecError: If the build's images differ in size from the spec's.
         BuildError: If the build is not finished.
     """
-    size = settings.spec.conditions.pixels
+    size = settings.spec.conditions.edge
     out = settings.build or _own_build(settings)
     images, seg = _read_build(out, settings.judges.records, size)
     training = reference_set(settings.work, len(images), JUDGE_SEED, size)
@@ -72,7 +72,7 @@ def measure_synthetic_to_real(settings: SyntheticToRealSettings) -> dict[str, fl
 
 
 def _own_build(settings: SyntheticToRealSettings) -> str:
-    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.pixels)
+    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.edge)
     return finished_build(settings.work, settings.spec, training.source, variants=1)
 
 

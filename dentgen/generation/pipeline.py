@@ -262,7 +262,7 @@ def _sample_requests(generator: Generator, request: PipelineRequest) -> list[Sam
         raise SpecError(key="num_images_per_prompt", found=request.num_images_per_prompt, expected="at least 1")
     conditions = generator.spec.conditions
     samples = sample_requests(
-        generator, fit_record(_record(request, generator.spec), conditions.pixels, conditions.fit),
+        generator, fit_record(_record(request, generator.spec), conditions.shape, conditions.fit),
         prompt=request.prompt, seed=request.seed, variants=request.num_images_per_prompt,
     )  # fmt: skip
     check_request(generator, samples[0])

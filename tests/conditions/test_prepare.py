@@ -98,7 +98,7 @@ def test_undefined_combinations_are_rejected(use: tuple[ConditionName, ...]) -> 
 @given(st.integers(3, 40), st.integers(3, 40), st.sampled_from(["pad", "crop", "stretch"]), st.integers(0, 9))
 def test_labels_are_never_interpolated(height: int, width: int, fit: Fit, seed: int) -> None:
     record = made_record(height, width, seed)
-    fitted = fit_record(record, 16, fit)
+    fitted = fit_record(record, (16, 16), fit)
     assert fitted.shape == (16, 16)
     assert fitted.fdi is not None
     assert record.fdi is not None
@@ -112,7 +112,7 @@ def test_labels_are_never_interpolated(height: int, width: int, fit: Fit, seed: 
 
 def test_padding_keeps_the_whole_image_and_centres_it() -> None:
     record = made_record(8, 16)
-    fitted = fit_record(record, 32, "pad")
+    fitted = fit_record(record, (32, 32), "pad")
     seg = fitted.conditions["segmentation"]
     assert (seg[8:24] == np.kron(record.conditions["segmentation"], np.ones((2, 2), np.uint8))).all()
     empty = {name: np.unique(np.delete(array, range(8, 24), 0)) for name, array in fitted.conditions.items()}
@@ -121,7 +121,7 @@ def test_padding_keeps_the_whole_image_and_centres_it() -> None:
 
 def test_cropping_takes_the_centre() -> None:
     record = made_record(8, 14)
-    fitted = fit_record(record, 8, "crop")
+    fitted = fit_record(record, (8, 8), "crop")
     assert fitted.fdi is not None
     assert record.fdi is not None
     assert fitted.photo is not None
@@ -133,14 +133,14 @@ def test_cropping_takes_the_centre() -> None:
 
 def test_stretching_repeats_labels() -> None:
     record = made_record(4, 8)
-    seg = fit_record(record, 16, "stretch").conditions["segmentation"]
+    seg = fit_record(record, (16, 16), "stretch").conditions["segmentation"]
     assert (seg == np.kron(record.conditions["segmentation"], np.ones((4, 2), np.uint8))).all()
 
 
 @pytest.mark.parametrize("name", ["lighting", "curvature", "normal", "depth"])
 def test_maps_are_averaged_by_area(name: ConditionName) -> None:
     record = made_record(8, 8)
-    fitted = fit_record(record, 4, "pad").conditions[name].astype(float)
+    fitted = fit_record(record, (4, 4), "pad").conditions[name].astype(float)
     original = record.conditions[name].astype(float)
     mean = original.reshape(4, 2, 4, 2, -1).mean((1, 3)).reshape(fitted.shape)
     assert np.abs(fitted - mean).max() <= 1, "Pillow rounds once per axis"
@@ -148,6 +148,6 @@ def test_maps_are_averaged_by_area(name: ConditionName) -> None:
 
 def test_fitting_record_of_the_right_size_changes_nothing() -> None:
     record = made_record(8, 8)
-    fitted = fit_record(record, 8, "pad")
+    fitted = fit_record(record, (8, 8), "pad")
     assert all(fitted.conditions[name] is array for name, array in record.conditions.items())
     assert (fitted.key, fitted.prompt, fitted.attributes) == (record.key, record.prompt, record.attributes)
