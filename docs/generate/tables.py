@@ -191,7 +191,8 @@ def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 def _array_text(schema: Schema, definitions: Mapping[str, Schema]) -> str:
     if "prefixItems" in schema:
-        return " and ".join(type_text(item, definitions) for item in schema["prefixItems"])
+        texts = [type_text(item, definitions) for item in schema["prefixItems"]]
+        return f"list of {len(texts)}, each a {texts[0]}" if len(set(texts)) == 1 else " and ".join(texts)
     return f"list of {_plural(type_text(schema['items'], definitions))}"
 
 

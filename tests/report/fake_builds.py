@@ -139,7 +139,7 @@ def _write_unit(
     draw: Draw,
 ) -> None:
     good = [sample for sample in samples if sample.status == "written"]
-    shape = plan.spec.conditions.shape if plan.spec.conditions.size else (16, 16)
+    shape = (16, 16) if plan.spec.conditions.size is None else plan.spec.conditions.shape
     shard = tar_bytes((sample.key, members(sample, shape, plan, draw)) for sample in good) if good else b""
     record = LedgerRecord(
         unit=unit.id,
