@@ -230,7 +230,8 @@ class SampleMetadata(Document):
     embeddings: tuple[str, ...] = Field(default=(), description="Textual inversions available to prompts.")
     decoder: str
     control: dict[str, str | float] = Field(description="The control image: conditions, blend alpha, fit.")
-    size: int
+    height: int
+    width: int
     bundle_digest: str
     spec_digest: str
     software: dict[str, str] = Field(description="Library versions, device kind, slots, threads: all decide bytes.")

@@ -97,5 +97,5 @@ def _render(size: int, number: int) -> Iterator[object]:
 def _prepare(folder: Path, size: int) -> Iterator[object]:
     for shard in list_shards(str(folder)):
         for raw in read_records(shard):
-            record = fit_record(decode_record(raw, _USED, with_photo=False), size, "pad")
+            record = fit_record(decode_record(raw, _USED, with_photo=False), (size, size), "pad")
             yield control_image(record, _USED, 0.3)

@@ -93,7 +93,7 @@ class NaiveGenerator:
         names = [name for name in batch if name.endswith(("png", "json")) and batch[name][number] is not None]
         raw = RawRecord(str(batch["__key__"][number]), "", {name: bytes(batch[name][number]) for name in names})
         record = decode_record(raw, self._spec.conditions.use)
-        return fit_record(record, self._spec.conditions.pixels, self._spec.conditions.fit)
+        return fit_record(record, self._spec.conditions.shape, self._spec.conditions.fit)
 
     def _embed(self, prompts: list[str]) -> Tensor:
         if self._spec.sampling.prompt is not None:

@@ -22,26 +22,26 @@ EMPTY: Final[dict[ConditionName, int]] = {
 }  # fmt: skip
 
 
-def fit_record(record: ConditionRecord, size: int, fit: Fit) -> ConditionRecord:
-    """Resize every map and the photo of a record to a square.
+def fit_record(record: ConditionRecord, shape: tuple[int, int], fit: Fit) -> ConditionRecord:
+    """Resize every map and the photo of a record to one shape.
 
     Label maps are resized by nearest neighbour, so no label is ever interpolated; other maps by area averaging.
 
     Args:
         record: A validated record.
-        size: Edge of the square, pixels.
-        fit: ``pad`` keeps the whole image and centres it on empty padding, ``crop`` takes the central square,
-            ``stretch`` ignores the aspect ratio.
+        shape: Height and width, pixels.
+        fit: ``pad`` keeps the whole image and centres it on empty padding, ``crop`` takes the largest central rectangle
+            of the shape's aspect ratio, ``stretch`` ignores the aspect ratio.
 
     Returns:
-        The record with maps of (size, size), dtypes unchanged; metadata as they were.
+        The record with maps of this height and width, dtypes unchanged; metadata as they were.
     """
     conditions = {
-        name: fit_map(array, size, fit, nearest=name in LABEL_CONDITIONS, empty=EMPTY[name])
+        name: fit_map(array, shape, fit, nearest=name in LABEL_CONDITIONS, empty=EMPTY[name])
         for name, array in record.conditions.items()
     }
-    fdi = None if record.fdi is None else fit_map(record.fdi, size, fit, nearest=True, empty=0)
-    photo = None if record.photo is None else fit_map(record.photo, size, fit, nearest=False, empty=0)
+    fdi = None if record.fdi is None else fit_map(record.fdi, shape, fit, nearest=True, empty=0)
+    photo = None if record.photo is None else fit_map(record.photo, shape, fit, nearest=False, empty=0)
     return replace(record, conditions=conditions, fdi=fdi, photo=photo)
 
 
@@ -95,39 +95,47 @@ def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.
             return np.repeat(array.astype(np.uint8)[..., None], 3, -1)
 
 
-def fit_map(array: MapArray, size: int, fit: Fit, *, nearest: bool, empty: int) -> Any:
-    """Resize one map or picture to a square, as ``fit_record`` does.
+def fit_map(array: MapArray, shape: tuple[int, int], fit: Fit, *, nearest: bool, empty: int) -> Any:
+    """Resize one map or picture, as ``fit_record`` does.
 
     Args:
         array: (H, W) or (H, W, 3), uint8 or uint16.
-        size: Edge of the square, pixels.
+        shape: Height and width of the result, pixels.
         fit: As for ``fit_record``.
         nearest: Whether values are labels, which are never interpolated.
         empty: Value of padding.
 
     Returns:
-        (size, size) or (size, size, 3) of the same dtype.
+        The array with this height and width, of the same dtype.
     """
-    if array.shape[:2] == (size, size):
+    if array.shape[:2] == shape:
         return array
-    height, width = array.shape[:2]
     if fit == "stretch":
-        return _resize(array, size, size, nearest=nearest)
+        return _resize(array, shape, nearest=nearest)
     if fit == "crop":
-        edge = min(height, width)
-        top, left = (height - edge) // 2, (width - edge) // 2
-        return _resize(array[top : top + edge, left : left + edge], size, size, nearest=nearest)
-    scale = size / max(height, width)
-    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-    padded = np.full((size, size, *array.shape[2:]), empty, array.dtype)
-    top, left = (size - inner_height) // 2, (size - inner_width) // 2
-    inner = _resize(array, inner_height, inner_width, nearest=nearest)
-    padded[top : top + inner_height, left : left + inner_width] = inner
+        return _resize(_central(array, _within((array.shape[0], array.shape[1]), shape)), shape, nearest=nearest)
+    inner = _within(shape, (array.shape[0], array.shape[1]))
+    padded = np.full((*shape, *array.shape[2:]), empty, array.dtype)
+    _central(padded, inner)[...] = _resize(array, inner, nearest=nearest)
     return padded
 
 
-def _resize(array: MapArray, height: int, width: int, *, nearest: bool) -> MapArray:
+def _within(outer: tuple[int, int], aspect: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the largest rectangle in ``outer`` with the aspect ratio of ``aspect``, at least a pixel."""
+    scale = min(outer[0] / aspect[0], outer[1] / aspect[1])
+    height, width = (max(1, round(edge * scale)) for edge in aspect)
+    return height, width
+
+
+def _central(array: MapArray, shape: tuple[int, int]) -> MapArray:
+    """A view of the central part of this height and width."""
+    top, left = ((outer - inner) // 2 for outer, inner in zip(array.shape, shape, strict=False))
+    return array[top : top + shape[0], left : left + shape[1]]
+
+
+def _resize(array: MapArray, shape: tuple[int, int], *, nearest: bool) -> MapArray:
     """Resize (H, W) or (H, W, 3) by nearest neighbour or area; 16-bit maps go through float32, as Pillow needs."""
+    height, width = shape
     if array.dtype == np.uint16:
         image = Image.fromarray(array.astype(np.float32))
         return np.rint(np.asarray(image.resize((width, height), Image.Resampling.BOX))).astype(np.uint16)

@@ -208,7 +208,7 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
     record = decode_record(raw, spec.conditions.use, with_photo=with_photo, metadata=metadata)
     if is_duplicate:
         raise ConditionError(raw.place, "the key of an earlier record", "a key unique in the source")
-    return fit_record(record, spec.conditions.pixels, spec.conditions.fit)
+    return fit_record(record, spec.conditions.shape, spec.conditions.fit)
 
 
 def _rejection(unit: Unit, position: int, key: str, reason: str, variants: int) -> RejectedRecord:

@@ -73,7 +73,7 @@ def read_ways(
     if unknown := sorted(folders.keys() - named.keys()):
         raise SpecError(key="--bundle", found=", ".join(unknown), expected=f"one of the ways {', '.join(named)}")
     specs = {name: _read_way(path, overrides, changes, folders.get(name, [])) for name, changes in named.items()}
-    sizes = {name: way[0].conditions.pixels for name, way in specs.items()}
+    sizes = {name: way[0].conditions.edge for name, way in specs.items()}
     if len(set(sizes.values())) > 1:
         raise SpecError(
             key="conditions.size",
@@ -106,8 +106,8 @@ def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, 
     from other mistakes of its kind: look at the images. The way "reference" holds the reference images' own figures.
     """
     first = next(iter(settings.ways.values()))[0]
-    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.pixels)
-    test = reference_set(settings.work, settings.test_records, TEST_SEED, first.conditions.pixels)
+    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, first.conditions.edge)
+    test = reference_set(settings.work, settings.test_records, TEST_SEED, first.conditions.edge)
     judges = cached_segmenters(settings.work, training.photos, training.seg, settings.judges)
     real = _figures(judges, test, test.photos[:, None])
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in settings.ways}

@@ -86,7 +86,7 @@ def measure_fidelity(settings: FidelitySettings) -> Fidelity:
     Raises:
         BuildError: If the model fails on a record.
     """
-    size = settings.spec.conditions.pixels
+    size = settings.spec.conditions.edge
     training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, size)
     test = reference_set(settings.work, settings.test_records, TEST_SEED, size)
     variants = generated_images(settings.work, settings.spec, test, variants=VARIANTS)

@@ -117,7 +117,7 @@ def _records(spec: BuildSpec) -> Iterator[ConditionRecord]:
     for shard in list_shards(spec.source.path, spec.source.format):
         for raw in read_records(shard, RecordRange(0, _EVERYTHING)):
             record = decode_record(raw, spec.conditions.use, with_photo=spec.sampling.start_from == "photo")
-            yield fit_record(record, spec.conditions.pixels, spec.conditions.fit)
+            yield fit_record(record, spec.conditions.shape, spec.conditions.fit)
 
 
 def _pairs(generator: Generator, engine: DiffusionEngine, records: Iterator[ConditionRecord]) -> Iterator[_Pair]:

@@ -77,7 +77,7 @@ def _decode_seconds(generator: Generator) -> float:
     """Seconds of one image through the decoder alone, in a batch of its own."""
     bundle = generator.bundle
     decoder = bundle.tiny_decoder or bundle.vae
-    edge = generator.spec.conditions.pixels // generator.codec.downscale
+    edge = generator.spec.conditions.edge // generator.codec.downscale
     latents = torch.zeros(1, 4, edge, edge, device=bundle.unet.device, dtype=bundle.unet.dtype)
     decoder.decode(latents)
     return _seconds(lambda: decoder.decode(latents).sample.float().cpu())
@@ -85,7 +85,7 @@ def _decode_seconds(generator: Generator) -> float:
 
 def _batch_seconds(generator: Generator) -> float:
     """Seconds of as many images as the engine has slots, from latents to 8-bit levels."""
-    edge = generator.spec.conditions.pixels // generator.codec.downscale
+    edge = generator.spec.conditions.edge // generator.codec.downscale
     latents = [torch.zeros(4, edge, edge)] * generator.spec.engine.slots
     return _seconds(lambda: generator.codec.decode_finite(latents))
 

@@ -150,7 +150,7 @@ def compare_solvers(
         SpecError: If the bundle has no LCM-LoRA.
     """
     _require_lcm_lora(spec.model.bundle)
-    size = spec.conditions.pixels
+    size = spec.conditions.edge
     training = reference_set(work, judges.records, JUDGE_SEED, size)
     test = reference_set(work, records, TEST_SEED, size)
     steps = judges.unet_steps

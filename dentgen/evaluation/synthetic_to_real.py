@@ -59,7 +59,7 @@ def measure_synthetic_to_real(settings: SyntheticToRealSettings) -> dict[str, fl
         SpecError: If the build's images differ in size from the spec's.
         BuildError: If the build is not finished.
     """
-    size = settings.spec.conditions.pixels
+    size = settings.spec.conditions.edge
     out = settings.build or _own_build(settings)
     images, seg = _read_build(out, settings.judges.records, size)
     training = reference_set(settings.work, len(images), JUDGE_SEED, size)
@@ -72,7 +72,7 @@ def measure_synthetic_to_real(settings: SyntheticToRealSettings) -> dict[str, fl
 
 
 def _own_build(settings: SyntheticToRealSettings) -> str:
-    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.pixels)
+    training = reference_set(settings.work, settings.judges.records, JUDGE_SEED, settings.spec.conditions.edge)
     return finished_build(settings.work, settings.spec, training.source, variants=1)
 
 
@@ -86,7 +86,7 @@ def _read_build(out: str, limit: int, size: int) -> tuple[NDArray[np.uint8], NDA
             file=out,
             found=f"{images.shape[2]} x {images.shape[1]}",
             expected=f"{size} x {size}",
-            advice=f"--set conditions.size={images.shape[1]}",
+            advice=f"--set conditions.size={images.shape[1]}" if images.shape[1] == images.shape[2] else "",
         )
     return images, tissue_classes(np.stack([sample["seg"].numpy() for sample in samples]))
 

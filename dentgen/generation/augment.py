@@ -74,7 +74,7 @@ def _photographed(scene: _Scene, spec: AugmentSpec, rng: np.random.Generator) ->
     blur, noise = (float(rng.uniform(0, most)) for most in (spec.blur, spec.noise))
     linear = to_linear(scene.picture) * 2.0**stops * np.exp([warmth, 0, -warmth])
     if blur:
-        sigma = blur * len(linear) / 256
+        sigma = blur * max(scene.record.shape) / 256
         linear = gaussian_filter(linear, (sigma, sigma, 0))
     picture = 0.5 + (to_srgb(np.clip(linear, 0, 1)) - 0.5) * np.exp(contrast)
     if noise:

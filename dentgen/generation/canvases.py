@@ -234,8 +234,7 @@ def _white(generator: Generator) -> Tensor | None:
     """Latents of a white picture, if the spec's regions begin on white."""
     if not (generator.spec.max_regions and generator.spec.regions.bootstrap_steps):
         return None
-    edge = generator.spec.conditions.pixels
-    (white,) = generator.codec.encode_pictures([np.full((edge, edge, 3), 255, np.uint8)])
+    (white,) = generator.codec.encode_pictures([np.full((*generator.spec.conditions.shape, 3), 255, np.uint8)])
     return white
 
 

@@ -226,14 +226,14 @@ def start_engine(generator: Generator) -> DiffusionEngine:
 def build_engine(generator: Generator, slots: int, control_slots: int) -> DiffusionEngine:
     """An engine with the given slots, not warmed up."""
     spec, bundle = generator.spec, generator.bundle
-    tokens, width = generator.prompts.shape
-    edge = spec.conditions.pixels // generator.codec.downscale
+    tokens, prompt_width = generator.prompts.shape
+    height, width = (edge // generator.codec.downscale for edge in spec.conditions.shape)
     shape = EngineShape(
         slots=slots,
         control_slots=control_slots,
-        latent_size=(edge, edge),
+        latent_size=(height, width),
         tokens=tokens,
-        width=width,
+        width=prompt_width,
         columns=generator.table.num_columns,
         mask_channels=int(bundle.unet.config["in_channels"]) - LATENT_CHANNELS,
         weighted=any(route.by_class is not None for route in generator.routes),
@@ -242,7 +242,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
     )
     return DiffusionEngine(
         UNetDenoiser(bundle.unet, compiled=spec.engine.compile),
-        _branches(generator, (edge, edge)),
+        _branches(generator, shape.latent_size),
         shape,
         bundle.unet.device,
         bundle.unet.dtype,

@@ -117,7 +117,7 @@ class Pipeline:
             adapters: ctrLoRA adapters and their scales, one or by class as in ``{"blended": {"tooth": 1.5}}``; None
                 takes the build spec's default.
             model: Further keys of the build spec's section, such as ``{"decoder": "tiny"}``.
-            conditions: Likewise, such as ``{"use": ["normal"], "size": 256}``.
+            conditions: Likewise, such as ``{"use": ["normal"], "size": [256, 384]}``.
             sampling: Likewise, such as ``{"scheduler": "lcm", "steps": 8, "guidance_scale": 2.0}``.
             engine: Likewise, such as ``{"slots": 8, "compile": True}``.
 
@@ -262,7 +262,7 @@ def _sample_requests(generator: Generator, request: PipelineRequest) -> list[Sam
         raise SpecError(key="num_images_per_prompt", found=request.num_images_per_prompt, expected="at least 1")
     conditions = generator.spec.conditions
     samples = sample_requests(
-        generator, fit_record(_record(request, generator.spec), conditions.pixels, conditions.fit),
+        generator, fit_record(_record(request, generator.spec), conditions.shape, conditions.fit),
         prompt=request.prompt, seed=request.seed, variants=request.num_images_per_prompt,
     )  # fmt: skip
     check_request(generator, samples[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from dentgen.spec.build import BuildSpec
 _LOG = logging.getLogger(__name__)
 
 _MAX_SIZE: Final = 4096
+#: Sizes are multiples of this.
+_STEP: Final = 8
 
 
 def native_size(folder: Path) -> int:
@@ -36,6 +39,8 @@ def native_size(folder: Path) -> int:
 def with_size(spec: BuildSpec) -> BuildSpec:
     """The spec with its picture size resolved; says so if it is not the one that its bundle was trained at.
 
+    The size of a picture that is not square is the edge of a square of the same area.
+
     Raises:
         BundleError: If the spec names no size, and the bundle cannot be found or tells none.
     """
@@ -47,10 +52,10 @@ def with_size(spec: BuildSpec) -> BuildSpec:
         native = native_size(find_bundle(spec.model.bundle))
     except BundleError:
         return spec  # loading says what is wrong
-    if chosen != native:
+    if abs(math.sqrt(math.prod(spec.conditions.shape)) - native) >= _STEP:
         _LOG.warning(
-            "conditions.size is %d, but the UNet of bundle %s was trained at %d pixels",
-            chosen,
+            "conditions.size is %s, but the UNet of bundle %s was trained at %d pixels",
+            chosen if isinstance(chosen, int) else list(chosen),
             spec.model.bundle,
             native,
         )

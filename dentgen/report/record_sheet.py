@@ -79,7 +79,7 @@ def _drawable(raw: RawRecord, size: int) -> ConditionRecord:
     present = [name for name, member in CONDITION_MEMBER.items() if f"{member}.png" in raw.members]
     if not present:
         raise ConditionError(raw.place, f"members {sorted(raw.members)}", "at least one map to draw")
-    return fit_record(decode_record(raw, present, with_photo=True), size, "pad")
+    return fit_record(decode_record(raw, present, with_photo=True), (size, size), "pad")
 
 
 def _columns(records: list[ConditionRecord]) -> list[str]:

@@ -79,7 +79,7 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
 def _image_problems(
     extension: str, data: bytes, image_format: str, modes: tuple[str, ...], plan: Plan, values: Collection[int] | None
 ) -> Iterator[str]:
-    size = plan.spec.conditions.pixels
+    height, width = plan.spec.conditions.shape
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
@@ -88,8 +88,8 @@ def _image_problems(
     except (OSError, SyntaxError, ValueError) as error:
         yield f"{extension}: no image ({error}), expected {image_format}"
         return
-    if found not in [(image_format, mode, (size, size)) for mode in modes]:
-        yield f"{extension}: found {found}, expected {(image_format, modes[0], (size, size))}"
+    if found not in [(image_format, mode, (width, height)) for mode in modes]:
+        yield f"{extension}: found {found}, expected {(image_format, modes[0], (width, height))}"
     if values is not None and not present <= set(values):
         yield f"{extension}: found values {sorted(present - set(values))}, expected only {sorted(values)}"
 
@@ -124,8 +124,11 @@ def _metadata_problems(key: str, content: bytes, plan: Plan) -> Iterator[str]:
     except ValidationError as error:
         yield f"json: {error.error_count()} fields violate the schema, first {error.errors()[0]['loc']}"
         return
+    height, width = plan.spec.conditions.shape
     for field, wanted in {
         "key": key,
+        "height": height,
+        "width": width,
         "spec_digest": plan.spec_digest,
         "bundle_digest": plan.bundle_digest,
         "software": plan.environment,

@@ -36,6 +36,7 @@ _MEANINGS: Final = {
     "decoder": "`kl` or `tiny`.",
     "group": "Patient or jaw.",
     "guidance_scale": "Classifier-free guidance; 1 is none.",
+    "height": "Height of the picture, pixels.",
     "key": "Sample key: record key and variant.",
     "negative_prompt": "Prompt of the unconditional row.",
     "planned": "Samples planned, which is written + rejected.",
@@ -46,7 +47,6 @@ _MEANINGS: Final = {
     "seed": "Seed of the build.",
     "sha256": "Digest of the shard.",
     "shards": "Name, bytes, sha256 and number of samples of every shard.",
-    "size": "Edge of the picture, pixels.",
     "source_key": "Key of the condition record.",
     "spec_digest": "sha256 of the part of the spec that decides bytes.",
     "split": "Split, as the source names it.",
@@ -57,6 +57,7 @@ _MEANINGS: Final = {
     "variant": "Number of the variant, from 0.",
     "version": "Version of the dataset.",
     "warnings": "Oddities that did not prevent use.",
+    "width": "Width of the picture, pixels.",
     "written": "Samples in the shards.",
 }
 
@@ -197,7 +198,8 @@ def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 def _array_text(schema: Schema, definitions: Mapping[str, Schema]) -> str:
     if "prefixItems" in schema:
-        return " and ".join(type_text(item, definitions) for item in schema["prefixItems"])
+        texts = [type_text(item, definitions) for item in schema["prefixItems"]]
+        return f"list of {len(texts)}, each a {texts[0]}" if len(set(texts)) == 1 else " and ".join(texts)
     return f"list of {_plural(type_text(schema['items'], definitions))}"
 
 

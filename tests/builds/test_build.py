@@ -207,7 +207,8 @@ def test_every_sample_says_what_decided_it(whole: Path) -> None:
     for key, sample in samples.items():
         metadata = SampleMetadata.model_validate_json(sample["json"])
         assert metadata.key == key
-        assert (metadata.seed, metadata.scheduler, metadata.steps, metadata.size) == (5, "unipc", 2, 64)
+        assert (metadata.seed, metadata.scheduler, metadata.steps) == (5, "unipc", 2)
+        assert (metadata.height, metadata.width) == (64, 64)
         assert (metadata.source_license, metadata.synthetic) == ("CC0-1.0", True)
         assert (metadata.spec_digest, metadata.software) == (plan.spec_digest, plan.environment)
     table = pq.read_table(whole / "samples.parquet").to_pylist()
@@ -223,7 +224,7 @@ def test_labels_are_the_fitted_maps_of_the_source_bit_for_bit(whole: Path, demo_
     for sample in samples:
         key = json.loads(sample["metadata"])["source_key"]
         raw = RawRecord(key, key, {k: v for k, v in demo_members[key].items() if not k.startswith("photo")})
-        record = fit_record(decode_record(raw, ("segmentation", "lighting")), 64, "pad")
+        record = fit_record(decode_record(raw, ("segmentation", "lighting")), (64, 64), "pad")
         assert record.fdi is not None
         assert (sample["seg"].numpy() == record.conditions["segmentation"]).all()
         assert (sample["light"].numpy() == record.conditions["lighting"]).all()

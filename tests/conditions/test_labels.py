@@ -127,7 +127,7 @@ def test_mirroring_and_halving_commute_on_blocks() -> None:
     conditions = {name: array.repeat(2, 0).repeat(2, 1) for name, array in small.conditions.items()}
     assert small.fdi is not None
     large = ConditionRecord("k", "g", "", "", conditions, small.fdi.repeat(2, 0).repeat(2, 1), None, "", {})
-    one, other = fit_record(mirror_record(large), 8, "pad"), mirror_record(fit_record(large, 8, "pad"))
+    one, other = fit_record(mirror_record(large), (8, 8), "pad"), mirror_record(fit_record(large, (8, 8), "pad"))
     assert one.fdi is not None
     assert (one.fdi == other.fdi).all()
     for name, array in one.conditions.items():
@@ -139,7 +139,7 @@ def test_mirroring_and_halving_commute_on_blocks() -> None:
 def test_mirroring_and_taking_every_third_label_commute(seed: int) -> None:
     """Nearest neighbour takes the middle of three pixels from either side."""
     record = made_record(24, 24, seed)
-    one, other = fit_record(mirror_record(record), 8, "pad"), mirror_record(fit_record(record, 8, "pad"))
+    one, other = fit_record(mirror_record(record), (8, 8), "pad"), mirror_record(fit_record(record, (8, 8), "pad"))
     assert one.fdi is not None
     assert (one.fdi == other.fdi).all()
     assert (one.conditions["segmentation"] == other.conditions["segmentation"]).all()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dentgen.conditions.labels import BACKGROUND_RGB, FDI_NUMBERS, GUM_RGB, TOOTH_RGB
 from dentgen.conditions.lesion_map import CAVITY, GOLD_CROWN
-from dentgen.conditions.prepare import Fit, condition_image, control_image, fit_record
+from dentgen.conditions.prepare import Fit, condition_image, control_image, fit_map, fit_record
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName, ConditionRecord
 
@@ -94,12 +94,16 @@ def test_undefined_combinations_are_rejected(use: tuple[ConditionName, ...]) -> 
     assert str(list(use)) in caught.value.found
 
 
+SIDE = st.integers(3, 40)
+SHAPE = st.tuples(SIDE, SIDE)
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.integers(3, 40), st.integers(3, 40), st.sampled_from(["pad", "crop", "stretch"]), st.integers(0, 9))
-def test_labels_are_never_interpolated(height: int, width: int, fit: Fit, seed: int) -> None:
-    record = made_record(height, width, seed)
-    fitted = fit_record(record, 16, fit)
-    assert fitted.shape == (16, 16)
+@given(SHAPE, SHAPE, st.sampled_from(["pad", "crop", "stretch"]), st.integers(0, 9))
+def test_labels_are_never_interpolated(source: tuple[int, int], shape: tuple[int, int], fit: Fit, seed: int) -> None:
+    record = made_record(*source, seed)
+    fitted = fit_record(record, shape, fit)
+    assert fitted.shape == shape
     assert fitted.fdi is not None
     assert record.fdi is not None
     assert set(np.unique(fitted.fdi)) <= set(np.unique(record.fdi)) | {0}
@@ -107,12 +111,12 @@ def test_labels_are_never_interpolated(height: int, width: int, fit: Fit, seed: 
     assert set(np.unique(fitted.conditions["findings"])) <= {0, 3, 9, 255}
     for name, array in fitted.conditions.items():
         assert array.dtype == record.conditions[name].dtype
-        assert array.shape == (16, 16, *record.conditions[name].shape[2:])
+        assert array.shape == (*shape, *record.conditions[name].shape[2:])
 
 
 def test_padding_keeps_the_whole_image_and_centres_it() -> None:
     record = made_record(8, 16)
-    fitted = fit_record(record, 32, "pad")
+    fitted = fit_record(record, (32, 32), "pad")
     seg = fitted.conditions["segmentation"]
     assert (seg[8:24] == np.kron(record.conditions["segmentation"], np.ones((2, 2), np.uint8))).all()
     empty = {name: np.unique(np.delete(array, range(8, 24), 0)) for name, array in fitted.conditions.items()}
@@ -121,7 +125,7 @@ def test_padding_keeps_the_whole_image_and_centres_it() -> None:
 
 def test_cropping_takes_the_centre() -> None:
     record = made_record(8, 14)
-    fitted = fit_record(record, 8, "crop")
+    fitted = fit_record(record, (8, 8), "crop")
     assert fitted.fdi is not None
     assert record.fdi is not None
     assert fitted.photo is not None
@@ -133,21 +137,66 @@ def test_cropping_takes_the_centre() -> None:
 
 def test_stretching_repeats_labels() -> None:
     record = made_record(4, 8)
-    seg = fit_record(record, 16, "stretch").conditions["segmentation"]
+    seg = fit_record(record, (16, 16), "stretch").conditions["segmentation"]
     assert (seg == np.kron(record.conditions["segmentation"], np.ones((4, 2), np.uint8))).all()
 
 
 @pytest.mark.parametrize("name", ["lighting", "curvature", "normal", "depth"])
 def test_maps_are_averaged_by_area(name: ConditionName) -> None:
     record = made_record(8, 8)
-    fitted = fit_record(record, 4, "pad").conditions[name].astype(float)
+    fitted = fit_record(record, (4, 4), "pad").conditions[name].astype(float)
     original = record.conditions[name].astype(float)
     mean = original.reshape(4, 2, 4, 2, -1).mean((1, 3)).reshape(fitted.shape)
     assert np.abs(fitted - mean).max() <= 1, "Pillow rounds once per axis"
 
 
+@settings(max_examples=200, deadline=None)
+@given(SHAPE, SHAPE)
+def test_padding_keeps_the_aspect_ratio_within_a_pixel_and_fills_one_side(
+    source: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    fitted = fit_map(np.ones(source, np.uint8), shape, "pad", nearest=True, empty=9)
+    rows, columns = (np.flatnonzero((fitted == 1).any(axis)) for axis in (1, 0))
+    height, width = len(rows), len(columns)
+    assert (fitted == 1).sum() == height * width, "a rectangle"
+    assert height == shape[0] or width == shape[1]
+    scale = min(shape[0] / source[0], shape[1] / source[1])
+    assert abs(height - scale * source[0]) < 1
+    assert abs(width - scale * source[1]) < 1
+    for inside, outer in ((rows, shape[0]), (columns, shape[1])):
+        assert abs(inside[0] - (outer - 1 - inside[-1])) <= 1, "in the middle"
+
+
+@settings(max_examples=200, deadline=None)
+@given(SHAPE, SHAPE)
+def test_cropping_takes_the_largest_central_rectangle_of_the_shape(
+    source: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    """Every pixel is the source's at its own place on both axes, so nothing is turned or mirrored."""
+    down, right = (np.broadcast_to(np.arange(n, dtype=np.uint8).reshape(form), source)
+                   for n, form in ((source[0], (-1, 1)), (source[1], (1, -1))))  # fmt: skip
+    rows, columns = (fit_map(np.array(each), shape, "crop", nearest=True, empty=0) for each in (down, right))
+    assert (rows == rows[:, :1]).all()
+    assert (columns == columns[:1]).all()
+    scale = min(source[0] / shape[0], source[1] / shape[1])
+    for found, outer, inner in ((rows[:, 0], source[0], scale * shape[0]), (columns[0], source[1], scale * shape[1])):
+        places = outer / 2 + (np.arange(len(found)) + 0.5 - len(found) / 2) * inner / len(found) - 0.5
+        assert (np.diff(found.astype(int)) >= 0).all()
+        assert np.abs(found - places).max() <= 1.5
+
+
+def test_wide_maps_are_cropped_and_padded_to_tall_shapes() -> None:
+    values = np.arange(6 * 12, dtype=np.uint8).reshape(6, 12)
+    assert (fit_map(values, (6, 4), "crop", nearest=True, empty=0) == values[:, 4:8]).all()
+    assert (fit_map(values, (3, 12), "crop", nearest=True, empty=0) == values[1:4]).all()
+    padded = fit_map(values, (10, 12), "pad", nearest=True, empty=99)
+    assert (padded[2:8] == values).all()
+    assert (np.delete(padded, range(2, 8), 0) == 99).all()
+    assert (fit_map(values, (12, 24), "stretch", nearest=True, empty=0) == np.kron(values, np.ones((2, 2)))).all()
+
+
 def test_fitting_record_of_the_right_size_changes_nothing() -> None:
     record = made_record(8, 8)
-    fitted = fit_record(record, 8, "pad")
+    fitted = fit_record(record, (8, 8), "pad")
     assert all(fitted.conditions[name] is array for name, array in record.conditions.items())
     assert (fitted.key, fitted.prompt, fitted.attributes) == (record.key, record.prompt, record.attributes)

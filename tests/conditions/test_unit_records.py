@@ -41,7 +41,7 @@ def test_records_are_decoded_and_fitted(tmp_path: Path, records: Records) -> Non
     assert rejected == []
     assert [record.key for record in accepted] == list(records)
     for record, raw in zip(accepted, read_records(shard), strict=True):
-        expected = fit_record(decode_record(raw, spec.conditions.use), spec.conditions.pixels, spec.conditions.fit)
+        expected = fit_record(decode_record(raw, spec.conditions.use), spec.conditions.shape, spec.conditions.fit)
         assert record.prompt == expected.prompt
         for name, array in record.conditions.items():
             assert np.array_equal(array, expected.conditions[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,13 @@ class Case:
     steps: int
     mode: str
     canvas: Canvas
+    prompts: tuple[str, str] = PROMPTS[:2]
+    hint: NDArray[np.uint8] = field(default_factory=lambda: HINT)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the picture."""
+        return self.hint.shape[0], self.hint.shape[1]
 
 
 def serve_noise(monkeypatch: pytest.MonkeyPatch) -> list[Canvas]:
@@ -85,7 +92,7 @@ def serve_noise(monkeypatch: pytest.MonkeyPatch) -> list[Canvas]:
         if not serving:
             return randn_tensor(shape, **options)
         step = drawn[serving[0].key] = drawn.get(serving[0].key, -1) + 1
-        return serving[0].noise.normal("injected", step, LATENT)[None]
+        return serving[0].noise.normal("injected", step, tuple(shape)[1:])[None]
 
     def initial(shape: Any, **_: Any) -> torch.Tensor:
         return serving[0].noise.normal("initial", 0, tuple(shape)[1:])[None]
@@ -100,7 +107,7 @@ def serve_noise(monkeypatch: pytest.MonkeyPatch) -> list[Canvas]:
     return serving
 
 
-HINT = np.random.default_rng(3).integers(0, 256, (PIXELS, PIXELS, 3), np.uint8)
+HINT: NDArray[np.uint8] = np.random.default_rng(3).integers(0, 256, (PIXELS, PIXELS, 3), np.uint8)
 IMAGE = random_latents(77)
 MASKED = random_latents(78)
 KEEP = torch.zeros(LATENT[1:], dtype=torch.bool)
@@ -137,9 +144,9 @@ def diffusers_picture(bundle: Bundle, case: Case, controlnet: Any, unet: Any) ->
         named |= {"mask_image": (~KEEP).float()[None, None].repeat_interleave(8, 2).repeat_interleave(8, 3)}
         named |= {"masked_image_latents": MASKED[None]} if controlnet is None else {}
     if case.mode != "image":
-        named |= {"height": PIXELS, "width": PIXELS}
+        named |= dict(zip(("height", "width"), case.shape, strict=True))
     if controlnet is not None:
-        named |= {"image" if case.mode == "text" else "control_image": as_tensor(HINT)}
+        named |= {"image" if case.mode == "text" else "control_image": as_tensor(case.hint)}
         named |= {"controlnet_conditioning_scale": SCALE}
     control = {} if controlnet is None else {"controlnet": controlnet}
     run = pipeline(bundle, kinds[case.mode, controlnet is not None], case.name, unet, **control)
@@ -147,7 +154,7 @@ def diffusers_picture(bundle: Bundle, case: Case, controlnet: Any, unet: Any) ->
         named["image"] = torch.zeros(1, 3, PIXELS, PIXELS)
         run._encode_vae_image = lambda image, generator: IMAGE[None]
     picture = run(
-        prompt=PROMPTS[0], negative_prompt=PROMPTS[1], num_inference_steps=case.steps,
+        prompt=case.prompts[0], negative_prompt=case.prompts[1], num_inference_steps=case.steps,
         guidance_scale=guidance.scale, output_type="np", generator=torch.Generator(), **named,
     ).images[0]  # fmt: skip
     return np.asarray((picture * 255).round().astype(np.uint8))

@@ -45,6 +45,9 @@ def test_wrong_ways_are_rejected() -> None:
     with pytest.raises(SpecError) as sizes:
         read_ways(DEMO_SPEC, [], [["a", "conditions.size=64"], ["b"]], [])
     assert (sizes.value.key, sizes.value.found) == ("conditions.size", "64 in a, 128 in b")
+    with pytest.raises(SpecError) as shape:
+        read_ways(DEMO_SPEC, ["conditions.size=[64,96]"], [["a"]], [])
+    assert (shape.value.key, shape.value.found) == ("conditions.size", [64, 96])
     with pytest.raises(SpecError) as files:
         read_ways(DEMO_SPEC, [], [["a", "one.yaml", "two.yaml"]], [])
     assert (files.value.key, files.value.found) == ("--way", "spec files one.yaml, two.yaml")

@@ -36,8 +36,8 @@ def key_file(folder: Path, content: bytes = KEY, name: str = "watermark.key") ->
 def large_build(folder: Path, size: int = 128, **sections: Any) -> Path:
     """A build of two shards with four samples: scenes of this size."""
 
-    def draw(key: str, edge: int) -> np.ndarray:
-        return scene(int.from_bytes(key.encode()[-8:], "big"), edge, edge)
+    def draw(key: str, shape: tuple[int, int]) -> np.ndarray:
+        return scene(int.from_bytes(key.encode()[-8:], "big"), *shape)
 
     fake_build(folder, [written(0), written(2)], draw=draw, conditions={"size": size}, **sections)
     return folder

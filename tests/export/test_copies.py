@@ -150,9 +150,9 @@ def test_an_unfit_key_writes_nothing(tmp_path: Path) -> None:
 def test_pictures_that_cannot_be_marked_are_rejected(size: int, level: int | None, reason: str, tmp_path: Path) -> None:
     """Small and flat ones: without a reason, they would look like marked ones."""
 
-    def draw(key: str, edge: int) -> np.ndarray:
+    def draw(key: str, shape: tuple[int, int]) -> np.ndarray:
         rng = np.random.default_rng(len(key))
-        return rng.integers(0, 1 if level == 0 else 255, (edge, edge, 3), np.uint8)
+        return rng.integers(0, 1 if level == 0 else 255, (*shape, 3), np.uint8)
 
     fake_build(tmp_path / "build", [written(0)], draw=draw, conditions={"size": size})
     task = Export(str(tmp_path / "build"), str(tmp_path / "out"), "coco", marker=Marker(key_file(tmp_path)))
@@ -164,8 +164,8 @@ def test_pictures_that_cannot_be_marked_are_rejected(size: int, level: int | Non
 
 
 def test_splits_without_a_place_are_rejected_before_they_are_marked(tmp_path: Path) -> None:
-    def draw(_: str, edge: int) -> np.ndarray:
-        return np.zeros((edge, edge, 3), np.uint8)  # which cannot be marked
+    def draw(_: str, shape: tuple[int, int]) -> np.ndarray:
+        return np.zeros((*shape, 3), np.uint8)  # which cannot be marked
 
     fake_build(tmp_path / "build", [written(0, split="fold_7")], draw=draw, conditions={"size": 128})
     task = Export(str(tmp_path / "build"), str(tmp_path / "out"), "nnunet", marker=Marker(key_file(tmp_path)))

@@ -79,7 +79,7 @@ def check_map(member: str, data: bytes, truth: Pixels | None) -> None:
     require(truth is None or np.array_equal(found, truth), f"{member} was accepted with other pixels than were written")
 
 
-def check_record(record: ConditionRecord, size: int | None) -> None:
+def check_record(record: ConditionRecord, shape: tuple[int, int] | None) -> None:
     """An accepted record: dtypes, shapes, classes, one size, text that can be stored."""
     require(valid_key(record.key), f"key {record.key!r}")
     for name, array in record.conditions.items():
@@ -91,7 +91,7 @@ def check_record(record: ConditionRecord, size: int | None) -> None:
     require(record.fdi is None or set(np.unique(record.fdi).tolist()) <= FDI_NUMBERS | {0}, "fdi has unknown numbers")
     shapes = {array.shape[:2] for array in [*record.conditions.values(), *([] if record.fdi is None else [record.fdi])]}
     require(len(shapes) <= 1, f"maps of several sizes {shapes}")
-    require(size is None or shapes == {(size, size)}, f"maps of {shapes}, expected {size}")
+    require(shape is None or shapes == {shape}, f"maps of {shapes}, expected {shape}")
     if record.photo is not None:
         require(record.photo.dtype == np.uint8 and record.photo.shape[2] == 3, f"photo {record.photo.shape}")
     texts = [record.group, record.split, record.prompt, record.license, *record.attributes.values()]
@@ -157,7 +157,7 @@ def _read_units(
         OUTCOMES[f"{by_name[unit.shard].kind} record accepted"] += len(accepted)
         OUTCOMES[f"{by_name[unit.shard].kind} record refused"] += len(rejected)
         for record in accepted:
-            check_record(record, spec.conditions.pixels)
+            check_record(record, spec.conditions.shape)
         for one in rejected:
             require(one.variants == spec.sampling.variants, f"a rejection of {one.variants} samples")
             _check_rejection(one, by_name[unit.shard])

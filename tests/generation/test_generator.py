@@ -79,6 +79,9 @@ def test_engines_have_the_specs_shape() -> None:
     shape = build_engine(generator, 6, generator.spec.control_slots).shape
     assert (shape.slots, shape.control_slots, shape.latent_size) == (6, 2, (8, 8))
     assert shape.columns == generator.table.num_columns
+    wide = load_generator(spec_of(conditions={"size": [64, 104]}))
+    engine = build_engine(wide, 6, 2)
+    assert engine.shape.latent_size == (8, 13)
 
 
 def test_the_codec_works_in_the_specs_batches() -> None:

@@ -63,6 +63,17 @@ def test_images_equal_a_builds_byte_for_byte(tmp_path: Path, demo_members: Membe
     assert all(np.array_equal(np.asarray(image), built[key]) for key, image in streamed.items())
 
 
+def test_images_of_any_shape_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
+    key, size = min(demo_members), [64, 96]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
+    build(small_spec(tmp_path / "s", tmp_path / "out", conditions={"size": size}), use_ray=False)
+    built = [pixels(members["png"]) for _, members in read_samples(str(tmp_path / "out"))]
+    wide = Pipeline.from_bundle(engine={"slots": 4}, conditions={"size": size}, sampling={"steps": 2})
+    images = dict(wide.stream([request_of(key, demo_members[key])])).values()
+    assert [image.size for image in images] == [(96, 64)] * 2
+    assert all(np.array_equal(np.asarray(image), other) for image, other in zip(images, built, strict=True))
+
+
 def test_seed_and_key_name_the_noise(demo_members: Members, pipe: Pipeline) -> None:
     members = demo_members[sorted(demo_members)[0]]
 

@@ -26,14 +26,14 @@ def configure(bundle: Path, part: str, **values: object) -> None:
 def test_null_and_the_native_size_are_the_same_build(caplog: pytest.LogCaptureFixture) -> None:
     assert native_size(find_bundle("miniature")) == 128
     resolved = with_size(spec())
-    assert (resolved.conditions.size, resolved.conditions.pixels) == (128, 128)
+    assert (resolved.conditions.size, resolved.conditions.shape) == (128, (128, 128))
     assert resolved.digest() == with_size(spec(size=128)).digest() == spec(size=128).digest()
     assert not caplog.records
 
 
 def test_another_size_is_said_and_used(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert with_size(spec(size=64)).conditions.pixels == 64
+        assert with_size(spec(size=64)).conditions.shape == (64, 64)
     (record,) = caplog.records
     assert record.args == (64, "miniature", 128)
 
@@ -52,10 +52,22 @@ def test_a_unet_that_tells_no_size_is_an_error_only_if_it_is_asked(bundle_copy: 
     with pytest.raises(BundleError) as caught:
         with_size(BuildSpec.model_validate({"model": model}))
     assert (caught.value.file, caught.value.key) == (str(bundle_copy / "unet"), "sample_size")
-    assert with_size(BuildSpec.model_validate({"model": model, "conditions": {"size": 64}})).conditions.pixels == 64
+    named = with_size(BuildSpec.model_validate({"model": model, "conditions": {"size": 64}}))
+    assert named.conditions.shape == (64, 64)
 
 
-def test_a_size_that_is_not_resolved_is_no_number() -> None:
+@pytest.mark.parametrize(("size", "told"), [([96, 168], False), ([256, 64], False), ([120, 128], False),
+                                            ([64, 96], True), ([128, 192], True)])  # fmt: skip
+def test_a_picture_that_is_not_square_is_compared_by_its_area(
+    size: list[int], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert with_size(spec(size=size)).conditions.shape == tuple(size)
+    assert [record.args for record in caplog.records] == [(size, "miniature", 128)] * told
+
+
+@pytest.mark.parametrize("name", ["shape", "edge"])
+def test_a_size_that_is_not_resolved_is_no_number(name: str) -> None:
     with pytest.raises(SpecError) as caught:
-        _ = spec().conditions.pixels
-    assert caught.value.key == "conditions.size"
+        getattr(spec().conditions, name)
+    assert (caught.value.key, caught.value.found) == ("conditions.size", "null")

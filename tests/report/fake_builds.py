@@ -57,25 +57,29 @@ def rejected(number: int, reason: str, *, variants: int = 2) -> list[SampleStatu
     ]
 
 
-def noise(key: str, size: int) -> np.ndarray:
-    """A picture (size, size, 3) of noise."""
-    return np.random.default_rng(list(key.encode())).integers(0, 255, (size, size, 3), np.uint8)
+Draw = Callable[[str, tuple[int, int]], np.ndarray]
+
+
+def noise(key: str, shape: tuple[int, int]) -> np.ndarray:
+    """A picture (H, W, 3) of noise."""
+    return np.random.default_rng(list(key.encode())).integers(0, 255, (*shape, 3), np.uint8)
 
 
 def members(
-    sample: SampleStatus, size: int = 16, plan: Plan | None = None, draw: Callable[[str, int], np.ndarray] = noise
+    sample: SampleStatus, shape: tuple[int, int] = (16, 16), plan: Plan | None = None, draw: Draw = noise
 ) -> dict[str, bytes]:
-    """Members of a sample: a picture by key and size, maps in stripes, and metadata."""
-    picture = draw(sample.key, size)
-    stripes = np.zeros((size, size), np.uint8)
-    stripes[size // 4 : size // 2], stripes[size // 2 : 3 * size // 4] = 1, 2
-    teeth = np.where(stripes == 2, np.resize(np.array(sample.teeth or (0,), np.uint8), size), 0).astype(np.uint8)
+    """Members of a sample: a picture by key and shape, maps in stripes, and metadata."""
+    picture = draw(sample.key, shape)
+    height, width = shape
+    stripes = np.zeros(shape, np.uint8)
+    stripes[height // 4 : height // 2], stripes[height // 2 : 3 * height // 4] = 1, 2
+    teeth = np.where(stripes == 2, np.resize(np.array(sample.teeth or (0,), np.uint8), width), 0).astype(np.uint8)
     record = ConditionRecord(
         key=sample.source_key,
         group=sample.group,
         split=sample.split,
         prompt=sample.prompt,
-        conditions={"segmentation": stripes, "lighting": np.full((size, size), sample.light_level or 0, np.uint8)},
+        conditions={"segmentation": stripes, "lighting": np.full(shape, sample.light_level or 0, np.uint8)},
         fdi=teeth,
         photo=None,
         license=sample.source_license,
@@ -108,7 +112,7 @@ def fake_build(
     out: Path,
     units: Sequence[list[SampleStatus]],
     timings: Sequence[UnitTiming | None] = (),
-    draw: Callable[[str, int], np.ndarray] = noise,
+    draw: Draw = noise,
     **sections: Mapping[str, Any],
 ) -> Plan:
     """Write and seal a build of these samples and pictures; ``sections`` are keys of the build spec."""
@@ -132,11 +136,11 @@ def _write_unit(
     unit: Unit,
     samples: list[SampleStatus],
     timing: UnitTiming | None,
-    draw: Callable[[str, int], np.ndarray],
+    draw: Draw,
 ) -> None:
     good = [sample for sample in samples if sample.status == "written"]
-    size = plan.spec.conditions.size or 16
-    shard = tar_bytes((sample.key, members(sample, size, plan, draw)) for sample in good) if good else b""
+    shape = (16, 16) if plan.spec.conditions.size is None else plan.spec.conditions.shape
+    shard = tar_bytes((sample.key, members(sample, shape, plan, draw)) for sample in good) if good else b""
     record = LedgerRecord(
         unit=unit.id,
         spec_digest=plan.spec_digest,

@@ -121,7 +121,7 @@ class _Inputs:
         return _channels_last(torch.randn(count, 4, edge, edge, **self._like))
 
     def pixels(self) -> Tensor:
-        batch, edge = self._work.spec.engine.codec_batch, self._work.spec.conditions.pixels
+        batch, edge = self._work.spec.engine.codec_batch, self._work.spec.conditions.edge
         return _channels_last(torch.rand(batch, 3, edge, edge, **self._like))
 
     def tokens(self) -> Tensor:

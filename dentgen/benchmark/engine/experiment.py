@@ -103,7 +103,7 @@ def run_experiment(
             + ", ".join(f"{name} {lap.total:.2f} s" for name, lap in laps[-1].items())
         )
         progress(number + 1)
-    flops = count_networks(bundle, spec.conditions.pixels, *work.generator.prompts.shape)
+    flops = count_networks(bundle, spec.conditions.shape, *work.generator.prompts.shape)
     return {**report, **_figures(contestants, laps, flops, peak), **_single_image(contestants, device)}
 
 
@@ -211,7 +211,7 @@ def _setting(work: Work) -> dict[str, Any]:
         "model": spec.model.bundle,
         "device": unet.device.type,
         "dtype": str(unet.dtype).removeprefix("torch."),
-        "size": spec.conditions.pixels,
+        "size": spec.conditions.edge,
         "scheduler": spec.sampling.scheduler_name,
         "steps": spec.sampling.steps,
         "slots": spec.engine.slots,

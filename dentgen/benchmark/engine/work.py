@@ -55,7 +55,7 @@ class Work:
     @property
     def latent_size(self) -> int:
         """Edge of the latents, latent pixels."""
-        return self.spec.conditions.pixels // self.generator.codec.downscale
+        return self.spec.conditions.edge // self.generator.codec.downscale
 
     def first(self, pictures: int) -> Work:
         """Only the first images."""
@@ -142,7 +142,7 @@ def _check(spec: BuildSpec, bundle: Bundle) -> None:
 
 def _record(spec: BuildSpec, number: int) -> ConditionRecord:
     generator = numpy_generator("benchmark", number)
-    cells = spec.conditions.pixels // _SQUARE
+    cells = spec.conditions.edge // _SQUARE
     square = np.ones((_SQUARE, _SQUARE), np.uint8)
     return ConditionRecord(
         key=f"record-{number:05d}",

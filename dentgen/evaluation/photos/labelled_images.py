@@ -115,10 +115,11 @@ def fitted(found: Labelled, size: int) -> Labelled:
         size: Edge of the squares, pixels.
     """
     key, image, tooth, instances, lesion, numbers = found
-    image = fit_map(image, size, "pad", nearest=False, empty=0)
-    labels = (fit_map(values, size, "pad", nearest=True, empty=IGNORE) for values in (tooth, lesion, numbers))
+    shape = size, size
+    image = fit_map(image, shape, "pad", nearest=False, empty=0)
+    labels = (fit_map(values, shape, "pad", nearest=True, empty=IGNORE) for values in (tooth, lesion, numbers))
     tooth, lesion, numbers = labels
-    return key, image, tooth, fit_map(instances, size, "pad", nearest=True, empty=0), lesion, numbers
+    return key, image, tooth, fit_map(instances, shape, "pad", nearest=True, empty=0), lesion, numbers
 
 
 def _of_sample(sample: dict[str, object]) -> Labelled:

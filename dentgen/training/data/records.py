@@ -139,7 +139,7 @@ def _decode(raws: Iterable[RawRecord], spec: TrainSpec, split: str | None = None
             continue
         if record.photo is None:
             raise ConditionError(raw.place, f"members {sorted(raw.members)}", "a photo member to train on")
-        yield fit_record(record, spec.conditions.size, "pad")
+        yield fit_record(record, (spec.conditions.size, spec.conditions.size), "pad")
 
 
 def conditions_of(kinds: Iterable[ControlKind]) -> tuple[ConditionName, ...]:

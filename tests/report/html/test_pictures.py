@@ -37,7 +37,7 @@ def test_picture_of_a_sample_in_every_format(image_format: str) -> None:
 
 
 def test_small_pictures_are_embedded_unchanged() -> None:
-    small = members(written(0)[0], 64)
+    small = members(written(0)[0], (64, 64))
     (record,) = embed_records([chosen_record(small)], ["segmentation", "lighting"])
     assert record.variants[0].uri == "data:image/png;base64," + base64.b64encode(small["png"]).decode()
     shown = [(picture.name, picture.is_map) for picture in record.conditions]
@@ -45,7 +45,7 @@ def test_small_pictures_are_embedded_unchanged() -> None:
 
 
 def test_large_pictures_are_reduced_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = members(written(0)[0], 512)
+    large = members(written(0)[0], (512, 512))
     monkeypatch.setattr(pictures, "PICTURE_BUDGET", 60_000)
     (record,) = embed_records([chosen_record(large)], ["segmentation", "lighting"])
     assert record.variants[0].uri.startswith("data:image/webp;")
