@@ -136,6 +136,7 @@ class _CanvasFactory:
             image=None if photo is None else self.photos[_image_name(photo)],
             repaint=self._repaint(request) if sampling.repaint else None,
             layers=request_layers(self.generator, request, prompt, self.white),
+            windows=self.generator.windows,
         )
 
     def _control(self, route: ControlRoute, request: SampleRequest) -> ControlInput:

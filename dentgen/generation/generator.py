@@ -14,6 +14,8 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.diffusion.step_window import in_window
+from dentgen.diffusion.window_grid import fitted
+from dentgen.diffusion.windows import Window, cover
 from dentgen.errors import BuildError, ConditionError, OutOfMemoryError, SpecError
 from dentgen.generation.memory import free_buffers_at_once, free_memory
 from dentgen.models.autoencoder import LatentCodec
@@ -42,6 +44,7 @@ class Generator:
         codec: Autoencoder and decoder, in fixed-size batches.
         table: The spec's scheduler as a solver table.
         routes: Control branches.
+        windows: Parts of a picture that the UNet sees at once; none: whole pictures.
     """
 
     spec: BuildSpec
@@ -50,6 +53,7 @@ class Generator:
     codec: LatentCodec
     table: SolverTable
     routes: tuple[ControlRoute, ...]
+    windows: tuple[Window, ...] = ()
 
     @property
     def deepest_cell(self) -> int:
@@ -144,11 +148,22 @@ def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:
         codec=codec,
         table=solver_table(spec, bundle.folder),
         routes=control_routes(spec),
+        windows=_windows(spec, codec.downscale),
     )
     _check_control(generator)
     _check_mask(generator)
     _check_prompts(generator)
     return generator
+
+
+def _windows(spec: BuildSpec, cell: int) -> tuple[Window, ...]:
+    """The spec's windows on the grid of latents."""
+    edge = spec.sampling.window
+    if edge is None or fitted(spec.conditions.shape, edge) == spec.conditions.shape:
+        return ()
+    height, width = spec.conditions.shape
+    latents = (height // cell, width // cell)
+    return cover(latents, fitted(latents, edge // cell), spec.sampling.window_overlap)
 
 
 def _check_control(generator: Generator) -> None:
@@ -239,6 +254,8 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
         weighted=any(route.by_class is not None for route in generator.routes),
         regions=spec.max_regions,
         centred=spec.regions.centre and spec.regions.bootstrap_steps > 0,
+        window=(*generator.windows[0].weight.shape,) if generator.windows else None,
+        windows=max(1, len(generator.windows)),
     )
     return DiffusionEngine(
         UNetDenoiser(bundle.unet, compiled=spec.engine.compile),

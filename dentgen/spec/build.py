@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -24,6 +25,7 @@ from pydantic import (
 )
 
 from dentgen import storage
+from dentgen.diffusion.window_grid import fitted, offsets
 from dentgen.errors import SpecError, StorageError
 from dentgen.records import (
     ATTRIBUTES,
@@ -315,6 +317,17 @@ class SamplingSpec(_Section):
     repaint: tuple[ClassName, ...] = Field(
         default=(), description="Inpainting: segmentation classes to repaint in the photo; the rest is kept."
     )
+    window: int | None = Field(
+        default=None,
+        ge=64,
+        le=4096,
+        multiple_of=64,
+        description="Edge, pixels, of what the UNet sees at once: larger pictures are covered by overlapping windows "
+        "whose weights sum to one; null: whole pictures.",
+    )
+    window_overlap: float = Field(
+        default=0.5, ge=0, le=0.9, description="Least share of a window's edge that its neighbour has too."
+    )
     guidance_scale: float = Field(default=1.0, ge=0, description="Classifier-free guidance; 1 is none.")
     guidance: Literal["full", "self", "initialize"] = Field(
         default="full",
@@ -463,9 +476,18 @@ class BuildSpec(_Section):
         return sum(finding.prompt is not None for finding in self.findings)
 
     @property
+    def max_windows(self) -> int:
+        """Windows of a picture; 1 as long as its size is not resolved."""
+        window, overlap = self.sampling.window, self.sampling.window_overlap
+        if window is None or self.conditions.size is None:
+            return 1
+        parts = fitted(self.conditions.shape, window)
+        return math.prod(len(offsets(*each, overlap)) for each in zip(self.conditions.shape, parts, strict=True))
+
+    @property
     def first_rows(self) -> int:
-        """UNet rows of a picture at its first step, at most: of its own prompt and of every region."""
-        return self.sampling.first_rows * (1 + self.max_regions)
+        """UNet rows of a picture at its first step, at most: of its own prompt and every region, in every window."""
+        return self.sampling.first_rows * (1 + self.max_regions) * self.max_windows
 
     @model_validator(mode="after")
     def _fits_slots(self) -> BuildSpec:
@@ -487,8 +509,9 @@ class BuildSpec(_Section):
 
     @model_validator(mode="after")
     def _findings_usable(self) -> BuildSpec:
-        if self.max_regions and self.sampling.guidance == "initialize" and self.sampling.guidance_scale != 1:
-            raise ValueError("sampling.guidance initialize: findings with prompts need full or self")
+        parted = self.max_regions or self.sampling.window is not None
+        if parted and self.sampling.guidance == "initialize" and self.sampling.guidance_scale != 1:
+            raise ValueError("sampling.guidance initialize: windows, and findings with prompts, need full or self")
         for n, finding in enumerate(self.findings):
             if finding.negative_prompt is not None and self.sampling.first_rows == 1:
                 raise ValueError(
@@ -521,6 +544,8 @@ class BuildSpec(_Section):
             values.pop("augment")
         if not self.variants.change:
             values.pop("variants")
+        if self.sampling.window is None:
+            values["sampling"].pop("window"), values["sampling"].pop("window_overlap")
         if not self.findings:
             values.pop("findings"), values.pop("regions")
         values["engine"]["control_slots"] = self.control_slots
