@@ -138,7 +138,7 @@ def _check(spec: BuildSpec) -> None:
 def count_flops(spec: BuildSpec) -> dict[str, float]:
     """Count the networks' GFLOP per sample in a ``build`` and in the naive baseline (``usual``)."""
     generator = load_generator(spec)
-    flops = count_networks(generator.bundle, spec.conditions.edge, *generator.prompts.shape)
+    flops = count_networks(generator.bundle, spec.conditions.shape, *generator.prompts.shape)
     steps, shared = spec.sampling.steps, spec.control_slots / spec.engine.slots
     build = steps * (flops.unet + shared * flops.control) + flops.encode / spec.sampling.variants + flops.decode
     naive = steps * (flops.unet + flops.control) + flops.encode + flops.decode + flops.text

@@ -86,7 +86,7 @@ def _read_build(out: str, limit: int, size: int) -> tuple[NDArray[np.uint8], NDA
             file=out,
             found=f"{images.shape[2]} x {images.shape[1]}",
             expected=f"{size} x {size}",
-            advice=f"--set conditions.size={images.shape[1]}",
+            advice=f"--set conditions.size={images.shape[1]}" if images.shape[1] == images.shape[2] else "",
         )
     return images, tissue_classes(np.stack([sample["seg"].numpy() for sample in samples]))
 

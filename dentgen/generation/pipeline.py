@@ -117,7 +117,7 @@ class Pipeline:
             adapters: ctrLoRA adapters and their scales, one or by class as in ``{"blended": {"tooth": 1.5}}``; None
                 takes the build spec's default.
             model: Further keys of the build spec's section, such as ``{"decoder": "tiny"}``.
-            conditions: Likewise, such as ``{"use": ["normal"], "size": 256}``.
+            conditions: Likewise, such as ``{"use": ["normal"], "size": [256, 384]}``.
             sampling: Likewise, such as ``{"scheduler": "lcm", "steps": 8, "guidance_scale": 2.0}``.
             engine: Likewise, such as ``{"slots": 8, "compile": True}``.
 

@@ -124,8 +124,11 @@ def _metadata_problems(key: str, content: bytes, plan: Plan) -> Iterator[str]:
     except ValidationError as error:
         yield f"json: {error.error_count()} fields violate the schema, first {error.errors()[0]['loc']}"
         return
+    height, width = plan.spec.conditions.shape
     for field, wanted in {
         "key": key,
+        "height": height,
+        "width": width,
         "spec_digest": plan.spec_digest,
         "bundle_digest": plan.bundle_digest,
         "software": plan.environment,

@@ -268,14 +268,14 @@ class ConditionsSpec(_Section):
 
     @property
     def edge(self) -> int:
-        """Edge of a square image, for evaluations and benchmarks that render phantoms.
+        """Edge of a square image, for evaluations and benchmarks that render their own maps.
 
         Raises:
             SpecError: If the image is not square, or its size is not resolved.
         """
         height, width = self.shape
         if height != width:
-            expected = "a square, because rendered phantoms are squares"
+            expected = "a square, because the maps that are rendered to measure with are squares"
             raise SpecError(key="conditions.size", found=[height, width], expected=expected)
         return height
 

@@ -33,6 +33,9 @@ def test_a_batch_gets_images_and_keeps_its_labels(demo_members: dict[str, dict[s
     for number, (key, _) in enumerate(rows):
         assert np.array_equal(pixels(samples["seg.png"][number]), pixels(demo_members[key]["seg.png"]))
         assert np.array_equal(pixels(samples["light.png"][number]), pixels(demo_members[key]["light.png"]))
+    wide = spec.model_copy(update={"conditions": spec.conditions.model_copy(update={"size": (64, 96)})})
+    shaped = NaiveGenerator(wide.model_dump(mode="json"), ENVIRONMENT)(batch)
+    assert {pixels(content).shape[:2] for name in ("png", "seg.png") for content in shaped[name]} == {(64, 96)}
     teeth = pixels(samples["seg.png"][0]) == 2
     for image in images[:2]:
         assert image[teeth].mean() > image[~teeth].mean(), "teeth are brighter than their surroundings"

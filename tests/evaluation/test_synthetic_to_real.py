@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from dentgen.errors import BuildError, SpecError
+from dentgen.evaluation.fidelity import FidelitySettings, measure_fidelity
 from dentgen.evaluation.generated_images import finished_build
 from dentgen.evaluation.reference_set import JUDGE_SEED, ReferenceSet, reference_set
+from dentgen.evaluation.solver_timing import measure_timing
 from dentgen.evaluation.synthetic_to_real import SyntheticToRealSettings, _figures, measure_synthetic_to_real
 from tests.evaluation.small_evaluation import FEW, RECORDS, SIZE, demo_reference, small_build_spec
 
@@ -43,6 +45,22 @@ def test_a_build_of_another_size_is_rejected(tmp_path: Path, demo_members: dict[
     with pytest.raises(SpecError) as caught:
         measure_synthetic_to_real(settings)
     assert (caught.value.file, caught.value.found, caught.value.expected) == (out, "64 x 64", "128 x 128")
+    assert caught.value.advice == "--set conditions.size=64"
+
+
+def test_pictures_that_are_not_square_are_refused(tmp_path: Path) -> None:
+    spec = small_build_spec("conditions.size=[64,96]")
+    settings = SyntheticToRealSettings(str(tmp_path), spec, "", RECORDS, FEW)
+    for measure in (
+        lambda: measure_synthetic_to_real(settings),
+        lambda: measure_fidelity(FidelitySettings(str(tmp_path), spec, RECORDS, word_records=2, judges=FEW)),
+        lambda: measure_timing({"kl": small_build_spec("conditions.size=[64,96]", "engine.slots=2")}, rounds=1),
+    ):
+        with pytest.raises(SpecError) as caught:
+            measure()
+        assert (caught.value.key, caught.value.found) == ("conditions.size", [64, 96])
+        assert caught.value.expected.startswith("a square")
+    assert not list(tmp_path.iterdir()), "nothing is rendered before"
 
 
 @pytest.mark.slow

@@ -111,6 +111,9 @@ def test_metadata_names_model_sampling_and_provenance() -> None:
     )
     found = sample_metadata(plan, request_of(seed=11))
     assert (found.steps, found.scheduler, found.seed, found.variant) == (6, "ddim", 11, 1)
+    assert (found.height, found.width) == (SIZE, SIZE)
+    wide = sample_metadata(plan_of(conditions={"size": [SIZE, 2 * SIZE]}), request_of())
+    assert (wide.height, wide.width) == (SIZE, 2 * SIZE)
     assert found.adapters == {"blended": 1.5, "edges": 0.5}
     assert found.loras == {"lcm": 0.7}
     assert (found.spec_digest, found.bundle_digest, found.software) == (

@@ -31,9 +31,9 @@ def test_parameter_counts_are_those_of_stable_diffusion(bundle: Bundle) -> None:
 @pytest.mark.slow
 def test_operation_counts_are_known(bundle: Bundle) -> None:
     """TFLOP per call: 0.803 for a UNet row with attention, 0.269 for a control row, 0.141 for the tiny decoder."""
-    flops = count_networks(bundle, SIZE, 77, 768)
+    flops = count_networks(bundle, (SIZE, SIZE), 77, 768)
     assert (round(flops.unet), round(flops.control), round(flops.encode), round(flops.decode)) == (803, 269, 1117, 141)
-    kl = count_networks(random_sd15(device="meta"), SIZE, 77, 768)
+    kl = count_networks(random_sd15(device="meta"), (SIZE, SIZE), 77, 768)
     assert round(kl.decode) == 2515
     assert kl.unet == flops.unet
 

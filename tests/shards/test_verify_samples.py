@@ -90,6 +90,20 @@ def test_metadata_of_another_build_is_found(shard: Shard) -> None:
     assert "spec_digest" in text
 
 
+def test_height_and_width_are_told_apart(tmp_path: Path) -> None:
+    """In pictures, in maps and in the metadata."""
+    fake_build(tmp_path / "tall", [written(0)], conditions={"size": [32, 16]})
+    plan = fake_build(tmp_path / "wide", [written(0)], conditions={"size": [16, 32]})
+    record = read_ledger(str(tmp_path / "wide"), "000000")
+    wide, tall = ((tmp_path / name / "shards" / "000000.tar").read_bytes() for name in ("wide", "tall"))
+    assert list(sample_problems(wide, record, plan, LABEL_VALUES)) == []
+    found = [text for key, text in sample_problems(tall, record, plan, LABEL_VALUES) if key == KEY]
+    for name in ("png", "seg.png", "fdi.png", "light.png"):
+        (text,) = [text for text in found if text.startswith(f"{name}:")]
+        assert text.index("(16, 32)") < text.index("(32, 16)"), "Pillow names the width first"
+    assert {"json: found height 32, expected 16", "json: found width 16, expected 32"} <= set(found)
+
+
 def test_members_follow_the_spec() -> None:
     plan = fake_plan(output={"image_format": "webp"}, conditions={"use": ["depth"]}, model={"adapters": {}})
     assert expected_members(plan) == {

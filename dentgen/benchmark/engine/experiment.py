@@ -103,7 +103,7 @@ def run_experiment(
             + ", ".join(f"{name} {lap.total:.2f} s" for name, lap in laps[-1].items())
         )
         progress(number + 1)
-    flops = count_networks(bundle, spec.conditions.edge, *work.generator.prompts.shape)
+    flops = count_networks(bundle, spec.conditions.shape, *work.generator.prompts.shape)
     return {**report, **_figures(contestants, laps, flops, peak), **_single_image(contestants, device)}
 
 

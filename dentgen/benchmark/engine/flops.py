@@ -35,12 +35,12 @@ class NetworkFlops:
     text: float
 
 
-def count_networks(bundle: Bundle, size: int, tokens: int, width: int) -> NetworkFlops:
+def count_networks(bundle: Bundle, shape: tuple[int, int], tokens: int, width: int) -> NetworkFlops:
     """Count the operations of every network.
 
     Args:
         bundle: Networks on any device, ``meta`` included.
-        size: Edge of the images, pixels.
+        shape: Height and width of the images, pixels.
         tokens: Tokens per prompt embedding.
         width: Width of a prompt embedding.
 
@@ -55,9 +55,9 @@ def count_networks(bundle: Bundle, size: int, tokens: int, width: int) -> Networ
             found=f"{len(bundle.shared)} ctrLoRA control nets",
             expected="one to count",
         )
-    edge = size // downscale_of(bundle.vae)
-    latents = torch.zeros(1, 4, edge, edge, device=device, dtype=dtype)
-    image = torch.zeros(1, 3, size, size, device=device, dtype=dtype)
+    latent_size = [edge // downscale_of(bundle.vae) for edge in shape]
+    latents = torch.zeros(1, 4, *latent_size, device=device, dtype=dtype)
+    image = torch.zeros(1, 3, *shape, device=device, dtype=dtype)
     prompt = torch.zeros(1, tokens, width, device=device, dtype=dtype)
     times = torch.zeros(1, device=device)
     window = torch.zeros(1, bundle.tokenizer.model_max_length, device=device, dtype=torch.long)

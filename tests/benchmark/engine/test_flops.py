@@ -34,13 +34,13 @@ def convolution_gflop(net: nn.Module, *inputs: torch.Tensor) -> float:
 def test_a_convolutional_decoder_is_counted_by_hand() -> None:
     bundle = load_bundle("miniature", ["blended"], decoder="tiny")
     assert bundle.tiny_decoder is not None
-    counted = count_networks(bundle, 64, 77, int(bundle.text_encoder.config.hidden_size)).decode
+    counted = count_networks(bundle, (64, 64), 77, int(bundle.text_encoder.config.hidden_size)).decode
     assert counted == pytest.approx(convolution_gflop(bundle.tiny_decoder.decoder, torch.zeros(1, 4, 8, 8)))
 
 
 def test_counts_scale_with_pixels_and_tokens(miniature: Bundle) -> None:
     width = int(miniature.text_encoder.config.hidden_size)
-    small, large = (count_networks(miniature, size, tokens, width) for size, tokens in ((64, 77), (128, 154)))
+    small, large = (count_networks(miniature, (size, size), tokens, width) for size, tokens in ((64, 77), (128, 154)))
     assert large.text == pytest.approx(2 * small.text)
     assert large.encode > 4 * small.encode, "convolutions grow fourfold, attention faster"
     assert large.unet > 4 * small.unet
@@ -51,6 +51,6 @@ def test_counts_scale_with_pixels_and_tokens(miniature: Bundle) -> None:
 def test_one_control_net_is_expected() -> None:
     bundle = load_bundle("miniature", ["segmentation", "lighting"])
     with pytest.raises(SpecError) as caught:
-        count_networks(bundle, 64, 77, 64)
+        count_networks(bundle, (64, 64), 77, 64)
     assert caught.value.key == "model.adapters"
     assert caught.value.found.startswith("2 ")

@@ -56,6 +56,7 @@ def test_batches_are_a_partition(work: Work) -> None:
         ("sampling.scheduler_options={solver_order: 3}", "sampling.scheduler_options"),
         ("sampling.scheduler={_class_name: DDIMScheduler}", "sampling.scheduler"),
         ("conditions.use=[segmentation]", "conditions.use"),
+        ("conditions.size=[64,96]", "conditions.size"),
     ],
 )
 def test_work_that_diffusers_would_do_otherwise_is_rejected(miniature: Bundle, override: str, key: str) -> None:

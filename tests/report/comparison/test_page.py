@@ -12,7 +12,7 @@ from tests.report.html.parsed_page import Page
 
 
 def page_of(folder: Path, **fields: Any) -> Page:
-    fake_build(folder / "a", [written(0, **fields), written(1, **fields)])
+    fake_build(folder / "a", [written(0, **fields), written(1, **fields)], conditions={"size": [16, 24]})
     fake_build(folder / "b", [written(1, **fields)], sampling={"steps": 9})
     return Page(comparison_page(compare_builds(str(folder / "a"), str(folder / "b"))))
 
@@ -22,6 +22,7 @@ def test_totals_settings_and_pictures(tmp_path: Path) -> None:
     assert next(page.root.all("p", "totals")).texts("b") == ["2", "0"]
     rows = {row[0]: row[1:] for row in (line.texts("th") + line.texts("td") for line in page.root.all("tr")) if row}
     assert rows["written"] == ["4", "2"]
+    assert rows["picture, pixels"] == ["24 x 16", "16 x 16"]
     assert rows["frontal"][-2:] == ["50.0 %", "0.0 %"]
     assert "sampling.steps: 4 -> 9" in page.section("settings").text
     assert len(list(page.section("pictures").all("img"))) == 2

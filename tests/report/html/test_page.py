@@ -107,6 +107,29 @@ def test_chips_filter_counts_and_pictures_in_a_browser(tmp_path: Path) -> None:
     assert [cell for cell in explorer.texts("td") if cell] == ["0", "0", "2", "0", "2", "0"]
 
 
+@needs_browser
+@pytest.mark.parametrize("size", [[16, 48], [48, 16]])
+def test_pictures_keep_their_shape_in_a_browser(size: list[int], tmp_path: Path) -> None:
+    """Neither distorted nor cut, in the sheet and in the lightbox."""
+    plan = fake_build(tmp_path / "build", [written(0)], conditions={"size": size})
+    url = write_report(str(tmp_path / "build"), plan)
+    measure = """
+      document.querySelector("button.tile").click();
+      for (const image of document.querySelectorAll("img")) {
+        const style = getComputedStyle(image), box = image.getBoundingClientRect();
+        const shown = style.objectFit === "contain" ? image.naturalWidth / image.naturalHeight : box.width / box.height;
+        image.alt = `shape ${shown.toFixed(3)} ${style.objectFit}`;
+      }
+    """
+    images = after(Path(url).read_text(), measure, tmp_path).root.all("img")
+    found = [image.attributes["alt"] for image in images]
+    assert len(found) == 5
+    for text in found:
+        assert text.split()[0] == "shape"
+        assert float(text.split()[1]) == pytest.approx(size[1] / size[0], abs=0.02)
+        assert text.split()[2] != "cover"
+
+
 def test_numbers_add_up_to_the_index(tmp_path: Path) -> None:
     units = [
         [*written(0), *written(1), *rejected(2, "a.tar: x: found 1, expected 2")],
