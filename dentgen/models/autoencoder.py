@@ -143,8 +143,9 @@ class LatentCodec:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            edge = latents[0].shape[-1] * self.downscale
-            message = f"decoding {self._batch} pictures of {edge} pixels does not fit into {self._vae.device}'s memory"
+            height, width = (edge * self.downscale for edge in latents[0].shape[-2:])
+            pictures = f"{self._batch} pictures of {width} x {height} pixels"
+            message = f"decoding {pictures} does not fit into {self._vae.device}'s memory"
             raise OutOfMemoryError(message, advice="decode in tiles (model.decode_tile)") from error
 
     def _encode_all(self, pixels: Callable[[Sequence[Item]], Tensor], items: Sequence[Item]) -> list[Tensor]:

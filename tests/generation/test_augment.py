@@ -29,6 +29,23 @@ def sample(variant: int = 0, key: str = "a") -> GeneratedSample:
     return GeneratedSample(request, picture)
 
 
+def test_wide_and_tall_pictures_are_blurred_alike() -> None:
+    """By their longer edge."""
+    tall = sample()
+    tall = replace(
+        tall, picture=tall.picture[:, :32],
+        request=replace(tall.request, record=replace(
+            tall.request.record, fdi=None, conditions={"lighting": np.full((EDGE, 32), 90, np.uint8)},
+        )),
+    )  # fmt: skip
+    lighting = {"lighting": np.full((32, EDGE), 90, np.uint8)}
+    request = replace(tall.request, record=replace(tall.request.record, conditions=lighting))
+    wide = replace(tall, picture=np.ascontiguousarray(tall.picture.transpose(1, 0, 2)), request=request)
+    first, second = (augment(each, AugmentSpec(blur=8.0)).picture for each in (tall, wide))
+    assert np.abs(first.transpose(1, 0, 2).astype(int) - second).max() <= 1
+    assert np.abs(first.astype(int) - tall.picture).max() > 5
+
+
 def test_zeros_change_nothing() -> None:
     first = sample()
     assert augment(first, AugmentSpec()) is first
