@@ -89,7 +89,8 @@ class Rig:
         """Write the spec, with changes."""
         values = self.spec.model_dump(mode="json")
         path = self.folder / "spec.yaml"
-        path.write_text(yaml.safe_dump({name: {**values[name], **sections.get(name, {})} for name in values}))
+        changed = {name: {**values[name], **section} for name, section in sections.items()}
+        path.write_text(yaml.safe_dump({**values, **changed}))
         return path
 
     def generate(self, fault: Fault = nothing, **sections: dict[str, object]) -> Ended:
