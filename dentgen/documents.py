@@ -222,7 +222,7 @@ class SampleMetadata(Document):
     guidance: str = Field(default="full", description="Source of the unconditional prediction.")
     start_from: str = Field(default="noise", description="noise, or the record's photo.")
     strength: float = Field(default=1.0, description="Fraction of the steps applied to the photo.")
-    repaint: tuple[str, ...] = Field(default=(), description="Classes repainted in the photo.")
+    repaint: tuple[str, ...] = Field(default=(), description="Classes and teeth repainted in the photo.")
     adapters: dict[str, float | dict[str, float]] = Field(
         description="ctrLoRA adapters and full ControlNets, with their scales, one or by class."
     )

@@ -22,6 +22,7 @@ from dentgen.diffusion.networks import LATENT_CHANNELS
 from dentgen.errors import ConditionError
 from dentgen.generation.findings import check_findings, region_prompt
 from dentgen.generation.generator import ControlRoute, Generator
+from dentgen.generation.pasting import check_repaint, repaint_mask
 from dentgen.generation.regions import request_layers
 from dentgen.generation.variants import check_variants, vary
 from dentgen.models.text import prompt_name
@@ -87,8 +88,7 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     generator.prompts.embed(request.prompt)
     if sampling.start_from == "photo" and record.photo is None:
         raise ConditionError("photo", "none", "a photo, because sampling.start_from is photo")
-    if sampling.repaint and "segmentation" not in record.conditions:
-        raise ConditionError("seg", "none", "a segmentation, because sampling.repaint names classes")
+    check_repaint(record, sampling)
     check_findings(record, generator.spec.findings)
     check_variants(record, generator.spec.variants.change)
     for finding in generator.spec.findings:
@@ -169,7 +169,7 @@ class _CanvasFactory:
     def _repaint(self, request: SampleRequest) -> Repaint:
         """A latent is repainted if any of its pixels is: what is kept must be kept whole."""
         record, cell = request.record, self.generator.codec.downscale
-        paint = _repaint_mask(self.generator, record)
+        paint = repaint_mask(request, self.generator.spec.sampling)
         height, width = paint.shape
         cells = paint.reshape(height // cell, cell, width // cell, cell).any(axis=(1, 3))
         masked = None
@@ -226,9 +226,13 @@ def _encode_photos(generator: Generator, requests: Sequence[SampleRequest]) -> d
     encoded = dict(zip(photos, generator.codec.encode_pictures(list(photos.values())), strict=True))
     if not _has_inpainting_unet(generator):
         return encoded
-    pairs = [(r.photo, _repaint_mask(generator, r)) for r in records.values() if r.photo is not None]
-    masked = generator.codec.encode_masked([photo for photo, _ in pairs], [~paint for _, paint in pairs])
-    return {**encoded, **{_image_name(photo, paint): m for (photo, paint), m in zip(pairs, masked, strict=True)}}
+    named = {}
+    for request in requests:
+        if (photo := request.record.photo) is not None:
+            paint = repaint_mask(request, generator.spec.sampling)
+            named[_image_name(photo, paint)] = (photo, ~paint)
+    masked = generator.codec.encode_masked([photo for photo, _ in named.values()], [keep for _, keep in named.values()])
+    return {**encoded, **dict(zip(named, masked, strict=True))}
 
 
 def _white(generator: Generator) -> Tensor | None:
@@ -243,12 +247,6 @@ def _has_inpainting_unet(generator: Generator) -> bool:
     """Whether the UNet sees mask and masked photo as further input channels."""
     sees_mask = int(generator.bundle.unet.config["in_channels"]) > LATENT_CHANNELS
     return sees_mask and bool(generator.spec.sampling.repaint)
-
-
-def _repaint_mask(generator: Generator, record: ConditionRecord) -> NDArray[np.bool_]:
-    """(H, W), True where the spec's classes are repainted."""
-    values = [value for value, name in SEG_CLASSES.items() if name in generator.spec.sampling.repaint]
-    return np.isin(record.conditions["segmentation"], values)
 
 
 def _image_name(*images: NDArray[np.generic]) -> str:

@@ -70,7 +70,7 @@ def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, fl
         guidance=sampling.guidance,
         start_from=sampling.start_from,
         strength=sampling.strength,
-        repaint=sampling.repaint,
+        repaint=tuple(map(str, sampling.repaint)),
         adapters={**model.adapters, **model.controlnets},
         loras=model.loras,
         embeddings=model.embeddings,

@@ -29,6 +29,7 @@ from dentgen.generation.augment import augment
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
 from dentgen.generation.finding_results import judge_samples
 from dentgen.generation.generator import Generator
+from dentgen.generation.pasting import pasted
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards import layout
@@ -109,7 +110,7 @@ def _each(work: Callable[[_Item], _Made], items: Iterable[_Item], packers: Execu
 def decode_samples(
     generator: Generator, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
 ) -> tuple[list[GeneratedSample], list[RejectedSample]]:
-    """Decode finite latents; a sample that failed in the engine or diverged is rejected alone.
+    """Decode finite latents, and paste repainted parts; a sample that failed or diverged is rejected alone.
 
     Raises:
         ControlError: If a control branch failed: no property of the sample.
@@ -132,7 +133,8 @@ def decode_samples(
         if picture is None:
             rejected.append(RejectedSample(request, f"{request.key}: decoding gave {_NOT_FINITE}"))
         else:
-            samples.append(GeneratedSample(request, picture))
+            whole = pasted(picture, request, generator.spec.sampling)
+            samples.append(GeneratedSample(request, whole))
     return samples, rejected
 
 

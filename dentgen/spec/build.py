@@ -38,7 +38,7 @@ from dentgen.records import (
     ImageFormat,
 )
 from dentgen.spec.augment import AugmentSpec
-from dentgen.spec.findings import MAX_FINDINGS, FindingSpec, RegionsSpec
+from dentgen.spec.findings import MAX_FINDINGS, FindingSpec, RegionsSpec, checked_tooth
 from dentgen.spec.variants import VariantsSpec
 from dentgen.words import as_word, attribute_word
 
@@ -314,8 +314,17 @@ class SamplingSpec(_Section):
     strength: float = Field(
         default=1.0, gt=0, le=1, description="Fraction of the steps applied to a photo; 1 keeps nothing of it."
     )
-    repaint: tuple[ClassName, ...] = Field(
-        default=(), description="Inpainting: segmentation classes to repaint in the photo; the rest is kept."
+    repaint: tuple[ClassName | Annotated[int, AfterValidator(checked_tooth)], ...] = Field(
+        default=(),
+        description="Inpainting: segmentation classes and teeth, by FDI number, to repaint in the photo; the rest is "
+        "kept.",
+    )
+    paste_border: int | None = Field(
+        default=None,
+        ge=0,
+        le=256,
+        description="Repainted parts are pasted into the photo, which keeps its own levels exactly beyond this many "
+        "pixels around them; null: the whole picture is decoded.",
     )
     window: int | None = Field(
         default=None,
@@ -358,6 +367,11 @@ class SamplingSpec(_Section):
     )
 
     @property
+    def repaint_teeth(self) -> tuple[int, ...]:
+        """Teeth to repaint."""
+        return tuple(each for each in self.repaint if isinstance(each, int))
+
+    @property
     def scheduler_name(self) -> str:
         """For metadata: the name, or the class of a config."""
         return self.scheduler if isinstance(self.scheduler, str) else str(self.scheduler.get("_class_name", ""))
@@ -388,6 +402,8 @@ class SamplingSpec(_Section):
             raise ValueError(f"steps is {self.steps}, but timesteps names {len(self.timesteps)}")
         if self.start_from == "noise" and (self.strength != 1.0 or self.repaint):
             raise ValueError("strength and repaint need start_from: photo")
+        if self.paste_border is not None and not self.repaint:
+            raise ValueError("paste_border is read with repaint")
         if self.negative_prompt and self.first_rows == 1:
             raise ValueError("negative_prompt is read with guidance_scale other than 1, and guidance other than self")
         return self
@@ -544,6 +560,8 @@ class BuildSpec(_Section):
             values.pop("augment")
         if not self.variants.change:
             values.pop("variants")
+        if self.sampling.paste_border is None:
+            values["sampling"].pop("paste_border")
         if self.sampling.window is None:
             values["sampling"].pop("window"), values["sampling"].pop("window_overlap")
         if not self.findings:

@@ -82,8 +82,8 @@ class FindingSpec(BaseModel):
     @field_validator("teeth", "near")
     @classmethod
     def _numbers(cls, teeth: tuple[int, ...]) -> tuple[int, ...]:
-        if wrong := [tooth for tooth in teeth if not _is_fdi(tooth)]:
-            raise ValueError(f"found {wrong}, expected FDI numbers: 11 to 48, 51 to 85")
+        for tooth in teeth:
+            checked_tooth(tooth)
         if len(set(teeth)) < len(teeth):
             raise ValueError(f"found {list(teeth)}, expected every tooth once")
         return teeth
@@ -118,6 +118,13 @@ class RegionsSpec(BaseModel):
     centre: bool = Field(default=False, description="Move regions to the picture's centre in these steps.")
 
 
-def _is_fdi(number: int) -> bool:
+def checked_tooth(number: int) -> int:
+    """An FDI number.
+
+    Raises:
+        ValueError: If it is none.
+    """
     quadrant, tooth = divmod(number, 10)
-    return (1 <= quadrant <= 4 and 1 <= tooth <= 8) or (5 <= quadrant <= 8 and 1 <= tooth <= 5)
+    if not ((1 <= quadrant <= 4 and 1 <= tooth <= 8) or (5 <= quadrant <= 8 and 1 <= tooth <= 5)):
+        raise ValueError(f"found {number}, expected an FDI number: 11 to 48, 51 to 85")
+    return number

@@ -10,7 +10,7 @@ from scipy.ndimage import label
 
 from dentgen.conditions.labels import INSTRUMENT
 from dentgen.generation.augment import augment
-from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
+from dentgen.records import ConditionName, ConditionRecord, GeneratedSample, MapArray, SampleRequest
 from dentgen.spec.augment import AugmentSpec
 
 EDGE = 96
@@ -38,7 +38,7 @@ def test_wide_and_tall_pictures_are_blurred_alike() -> None:
             tall.request.record, fdi=None, conditions={"lighting": np.full((EDGE, 32), 90, np.uint8)},
         )),
     )  # fmt: skip
-    lighting = {"lighting": np.full((32, EDGE), 90, np.uint8)}
+    lighting: dict[ConditionName, MapArray] = {"lighting": np.full((32, EDGE), 90, np.uint8)}
     request = replace(tall.request, record=replace(tall.request.record, conditions=lighting))
     wide = replace(tall, picture=np.ascontiguousarray(tall.picture.transpose(1, 0, 2)), request=request)
     first, second = (augment(each, AugmentSpec(blur=8.0)).picture for each in (tall, wide))

@@ -253,6 +253,28 @@ def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniatu
 
 
 @pytest.mark.slow
+def test_each_variant_shows_the_mask_of_its_own_findings(source: Path, bundle: Path, miniature: Bundle) -> None:
+    """Variants of one record draw different findings, so a UNet that sees the mask sees different ones."""
+    inpainting_unet(miniature).save_pretrained(bundle / "unet")
+    asked = {"teeth": [11, 21], "probability": 0.5, "kind": "restoration", "part": "whole", "prompt": "gold crown"}
+    spec = small_spec(
+        source, source.parent / "out", model={"bundle": str(bundle)}, findings=[asked],
+        sampling={"start_from": "photo", "repaint": ["gingiva"], "variants": 4},
+    )  # fmt: skip
+    plan, generator = make_plan(spec), load_generator(spec)
+    records, _ = read_unit(spec, plan.units[0], list_shards(str(source))[0])
+    requests = sample_requests(generator, records[0])
+    canvases = build_canvases(generator, requests)
+    masks = {request.finding_labels.tobytes() for request in requests if request.finding_labels is not None}
+    shown = {
+        canvas.repaint.masked.numpy().tobytes()
+        for canvas in canvases
+        if canvas.repaint and canvas.repaint.masked is not None
+    }
+    assert len(masks) == len(shown) > 1
+
+
+@pytest.mark.slow
 def test_guidance_without_a_second_row(source: Path) -> None:
     plain = pictures(source)
     found = {}
