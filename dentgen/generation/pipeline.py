@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dentgen.conditions.decode import valid_key
-from dentgen.conditions.labels import SEG_CLASSES
+from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.lesion_map import LESIONS
 from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.canvas import Finished, Sampled
@@ -51,6 +51,7 @@ class PipelineRequest:
         curvature: (H, W) uint8, 128 flat.
         depth: (H, W) uint16, near is bright.
         findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage and restorations.
+        fdi: (H, W) uint8 FDI tooth numbers, 0 elsewhere, for findings and repainting that name teeth.
         photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
         prompt: The prompt.
         num_images_per_prompt: Variants, each with its own noise.
@@ -64,6 +65,7 @@ class PipelineRequest:
     curvature: Picture | None = None
     depth: Picture | None = None
     findings: Picture | None = None
+    fdi: Picture | None = None
     photo: Picture | None = None
     prompt: str = ""
     num_images_per_prompt: int = 1
@@ -140,6 +142,7 @@ class Pipeline:
         curvature: Picture | None = None,
         depth: Picture | None = None,
         findings: Picture | None = None,
+        fdi: Picture | None = None,
         photo: Picture | None = None,
         prompt: str = "",
         num_images_per_prompt: int = 1,
@@ -154,8 +157,8 @@ class Pipeline:
         """
         request = PipelineRequest(
             segmentation=segmentation, lighting=lighting, normal=normal, curvature=curvature, depth=depth,
-            findings=findings, photo=photo, prompt=prompt, num_images_per_prompt=num_images_per_prompt, seed=seed,
-            key=key,
+            findings=findings, fdi=fdi, photo=photo, prompt=prompt, num_images_per_prompt=num_images_per_prompt,
+            seed=seed, key=key,
         )  # fmt: skip
         images = dict(self.stream([request]))
         keys = sorted(images)
@@ -283,12 +286,14 @@ def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:
         if name not in conditions:
             raise ConditionError(f"{request.key}: {name}", "none", f"a map, because conditions.use names {name}")
     photo = None if request.photo is None else _array("photo", np.asarray(request.photo), np.uint8, 3)
+    fdi = None if request.fdi is None else _tooth_numbers(np.asarray(request.fdi))
     shapes: dict[str, tuple[int, ...]] = {name: array.shape[:2] for name, array in conditions.items()}
     shapes |= {} if photo is None else {"photo": photo.shape[:2]}
+    shapes |= {} if fdi is None else {"fdi": fdi.shape}
     if len(set(shapes.values())) > 1:
         raise ConditionError(request.key, f"sizes (height, width) {shapes}", "the same size for every map")
     return ConditionRecord(
-        key=request.key, group=request.key, split="", prompt=request.prompt, conditions=conditions, fdi=None,
+        key=request.key, group=request.key, split="", prompt=request.prompt, conditions=conditions, fdi=fdi,
         photo=photo, license="", attributes={},
     )  # fmt: skip
 
@@ -298,6 +303,13 @@ def _map(name: ConditionName, array: NDArray[Any]) -> MapArray:
     known = {"segmentation": SEG_CLASSES, "findings": LESIONS}.get(name)
     if known is not None and (unknown := sorted(set(np.unique(checked).tolist()) - known.keys())):
         raise ConditionError(name, f"class values {unknown}", f"only {sorted(known)}")
+    return checked
+
+
+def _tooth_numbers(array: NDArray[Any]) -> NDArray[np.uint8]:
+    checked: NDArray[np.uint8] = _array("fdi", array, np.uint8, 2)
+    if unknown := sorted(set(np.unique(checked).tolist()) - FDI_NUMBERS - {0}):
+        raise ConditionError("fdi", f"numbers {unknown}", "FDI numbers, and 0 elsewhere")
     return checked
 
 

@@ -63,6 +63,23 @@ def test_images_equal_a_builds_byte_for_byte(tmp_path: Path, demo_members: Membe
     assert all(np.array_equal(np.asarray(image), built[key]) for key, image in streamed.items())
 
 
+def test_findings_at_teeth_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
+    (key, members), *_ = sorted(demo_members.items())
+    findings = [{"teeth": [11, 21], "kind": "restoration", "part": "whole", "prompt": "gold crown"}]
+    write_tar(tmp_path / "s" / "x.tar", {key: members})
+    spec = small_spec(tmp_path / "s", tmp_path / "out", findings=findings)
+    build(spec, use_ray=False)
+    built = {name: pixels(each["png"]) for name, each in read_samples(str(tmp_path / "out"))}
+    request = request_of(key, members, fdi=pixels(members["fdi.png"]))
+    made = dict(Pipeline(spec).stream([request]))
+    assert made.keys() == built.keys()
+    assert all(np.array_equal(np.asarray(image), built[name]) for name, image in made.items())
+    for wrong in (request_of(key, members), request_of(key, members, fdi=np.full((128, 128), 10, np.uint8))):
+        with pytest.raises(ConditionError) as caught:
+            next(iter(Pipeline(spec).stream([wrong])))
+        assert caught.value.file == "fdi"
+
+
 def test_images_of_any_shape_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
     key, size = min(demo_members), [64, 96]
     write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
