@@ -57,5 +57,6 @@ def pasted(picture: NDArray[np.uint8], request: SampleRequest, sampling: Samplin
     if not painted.any():
         return photo.copy()
     distance = distance_transform_edt(~painted)
-    share = np.clip(1 - distance / (sampling.paste_border + 1), 0, 1)[..., None]
+    near = distance <= sampling.paste_border
+    share = np.where(near, 1 - distance / (sampling.paste_border + 1), 0)[..., None]
     return np.rint(share * picture + (1 - share) * photo).astype(np.uint8)
