@@ -55,7 +55,7 @@ def export(
     for rejection in outcome.rejected:
         typer.echo(shown(f"{rejection.key}: {rejection.reason}"), err=True)
     typer.echo(_summary(outcome))
-    if watermark is not None:
+    if watermark is not None and outcome.written:
         typer.echo("the pictures carry a watermark")
     if outcome.rejected:
         raise typer.Exit(1)

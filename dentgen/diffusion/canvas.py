@@ -135,6 +135,10 @@ class Canvas:
             region.check(self.key)
         if layers.bootstrap is not None:
             layers.bootstrap.check(self.key, self.table)
+        leaks = layers.bootstrap is not None and layers.bootstrap.leak > 0
+        if leaks and self.guidance.active and self.guidance.method == "full":  # both rows would leak on their own
+            expected = "none with guidance full"
+            raise CanvasError("leak test of regions", key=self.key, found="guidance full", expected=expected)
         if (layers.regions or self.windows) and self.guidance.sets_reference(0):
             key, expected = self.key, "full or self"
             raise CanvasError("guidance of regions and windows", key=key, found="initialize", expected=expected)

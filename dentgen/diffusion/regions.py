@@ -28,6 +28,8 @@ MaskEdge = Literal["discrete", "continuous", "semi-continuous"]
 
 #: A threshold that no mask exceeds.
 _NEVER: Final = 2.0
+#: Largest threshold of a step: a mask of 1 belongs to its region even where latents are noise alone.
+_MOST: Final = 1 - 2.0**-20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,7 @@ class Region:
         steps = table.num_steps
         if not in_window((self.start, self.end), step, steps):
             return _NEVER, _NEVER
-        now, after = noise_level(table, step), noise_level(table, step + 1)
+        now, after = (min(noise_level(table, k), _MOST) for k in (step, step + 1))
         if self.edge == "discrete" or (self.edge == "semi-continuous" and step + 1 < steps):
             return now, now
         return min(now, after), max(now, after)

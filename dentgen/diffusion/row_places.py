@@ -38,26 +38,26 @@ class RowPlaces:
 
         Args:
             rows: Values of rows.
-            weights: Weights of each canvas's rows; where ``numbers.weights`` is 0, there is no row.
+            weights: Weights of each canvas's rows; where there is no row, they do not count.
             numbers: Numbers of the tick.
         """
         if not self._windowed:
             return self._whole_sum(rows, weights, numbers)
         total = rows.new_zeros(len(weights[0]), *self._size, rows.shape[1])
-        for places, used, weight in zip(numbers.places, numbers.weights, weights, strict=True):
+        for places, used, weight in zip(numbers.places, numbers.used, weights, strict=True):
             down = (numbers.regions.top[places][:, None] + self._down)[:, :, None]
             right = (numbers.regions.left[places][:, None] + self._right)[:, None]
             further = (rows.index_select(0, places) * _wide(weight)).permute(0, 2, 3, 1)
             there = total[self._canvases, down, right]
-            total[self._canvases, down, right] = torch.where(_wide(used) != 0, there + further, there)
+            total[self._canvases, down, right] = torch.where(_wide(used), there + further, there)
         return total.permute(0, 3, 1, 2).contiguous()
 
     @staticmethod
     def _whole_sum(rows: Tensor, weights: Tensor, numbers: TickNumbers) -> Tensor:
         first, *others = numbers.places
         total = rows.index_select(0, first) * _wide(weights[0])
-        for places, used, weight in zip(others, numbers.weights[1:], weights[1:], strict=True):
-            total = torch.where(_wide(used) != 0, total + rows.index_select(0, places) * _wide(weight), total)
+        for places, used, weight in zip(others, numbers.used[1:], weights[1:], strict=True):
+            total = torch.where(_wide(used), total + rows.index_select(0, places) * _wide(weight), total)
         return total
 
 

@@ -42,6 +42,7 @@ class TickNumbers:
         row_canvas: Canvas slot of each row.
         timesteps, input_scale: Training timestep and input scale of each row.
         places, weights: Row slots that make up each canvas's prediction, and their weights.
+        used: Whether there is such a row.
         residual_latents, residual_reference: Factors of residual guidance.
         sets_reference: Whether the last row's prediction defines the canvas's reference latents.
         reference_latents, reference_row: Factors of those reference latents.
@@ -58,6 +59,7 @@ class TickNumbers:
     input_scale: Float[Tensor, " row"]
     places: Int[Tensor, "max_rows row"]
     weights: Float[Tensor, "max_rows row"]
+    used: Bool[Tensor, "max_rows row"]
     residual_latents: Float[Tensor, " row"]
     residual_reference: Float[Tensor, " row"]
     sets_reference: Bool[Tensor, " row"]
@@ -82,6 +84,7 @@ class TickNumbers:
             input_scale=torch.ones(s),
             places=_ints(shape.max_rows, s),
             weights=torch.zeros(shape.max_rows, s),
+            used=_flags(shape.max_rows, s),
             residual_latents=torch.zeros(s),
             residual_reference=torch.zeros(s),
             sets_reference=_flags(s),
@@ -158,6 +161,7 @@ def _fill_guidance(arrays: Any, flight: InFlight) -> None:
     for number, (place, row) in enumerate(zip(flight.rows, canvas.rows(flight.step), strict=True)):
         arrays.places[number, slot] = place
         arrays.weights[number, slot] = row.weight
+        arrays.used[number, slot] = True
     residual = canvas.guidance.residual(table, flight.step)
     arrays.residual_latents[slot], arrays.residual_reference[slot] = residual.latents, residual.reference
     if canvas.guidance.sets_reference(flight.step):

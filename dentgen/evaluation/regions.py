@@ -6,6 +6,7 @@ judge that knows no model looks at the finding's pixels in both, and at the same
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,11 +17,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dentgen import storage
-from dentgen.conditions.decode import decode_record
 from dentgen.conditions.labels import colour_segmentation
-from dentgen.conditions.prepare import fit_record
-from dentgen.conditions.readers.raw import RecordRange
-from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.conditions.readers.source import list_shards
+from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
@@ -28,11 +27,13 @@ from dentgen.generation.finding_results import judged_findings
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import decode_samples
+from dentgen.pipeline.plan import make_plan
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards.tar import png_bytes
 from dentgen.spec.build import BuildSpec
 
-_EVERYTHING: Final = 2**40
+_LOG = logging.getLogger(__name__)
+
 _OUTLINE: Final = (0, 255, 255)
 #: Records whose samples are made together.
 _BATCH: Final = 8
@@ -88,7 +89,7 @@ def measure_regions(spec: BuildSpec, limit: int | None = None, sheet: str | None
         sheet: PNG file or URL for pictures without and with findings, and where they were asked for.
 
     Raises:
-        SpecError: If the spec asks for no findings.
+        SpecError: If the spec asks for no findings, or none is drawn.
         ConditionError: If a record cannot be used.
     """
     if not spec.findings:
@@ -96,6 +97,8 @@ def measure_regions(spec: BuildSpec, limit: int | None = None, sheet: str | None
     with torch_threads(spec.engine.threads):
         generator = load_generator(spec)
         pairs = list(_pairs(generator, start_engine(generator), islice(_records(spec), limit)))
+    if not pairs:
+        raise SpecError(key="findings", found="none in these records", expected="some to measure")
     if sheet is not None:
         storage.overwrite(sheet, png_bytes(_sheet(pairs)))
     found = (_response(pairs, label, finding.kind) for label, finding in enumerate(spec.findings, 1))
@@ -114,10 +117,13 @@ def response_table(responses: Sequence[FindingResponse]) -> list[str]:
 
 
 def _records(spec: BuildSpec) -> Iterator[ConditionRecord]:
-    for shard in list_shards(spec.source.path, spec.source.format):
-        for raw in read_records(shard, RecordRange(0, _EVERYTHING)):
-            record = decode_record(raw, spec.conditions.use, with_photo=spec.sampling.start_from == "photo")
-            yield fit_record(record, spec.conditions.shape, spec.conditions.fit)
+    """Records as a build of the spec takes them; those that it would reject are left out, with a warning."""
+    shards = {shard.name: shard for shard in list_shards(spec.source.path, spec.source.format)}
+    for unit in make_plan(spec).units:
+        records, rejected = read_unit(spec, unit, shards[unit.shard])
+        for one in rejected:
+            _LOG.warning("left out: %s", one.reason)
+        yield from records
 
 
 def _pairs(generator: Generator, engine: DiffusionEngine, records: Iterator[ConditionRecord]) -> Iterator[_Pair]:

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from dentgen.conditions.labels import BACKGROUND, INSTRUMENT
 from dentgen.conditions.prepare import EMPTY
+from dentgen.generation.findings import seen_findings
 from dentgen.phantom.surroundings.exposure import jpeg_round_trip
 from dentgen.quality.srgb import to_linear, to_srgb
 from dentgen.records import ConditionRecord, GeneratedSample
@@ -50,12 +51,12 @@ def augment(sample: GeneratedSample, spec: AugmentSpec) -> GeneratedSample:
     if spec.jpeg is not None:
         quality = int(rng.integers(spec.jpeg, _BEST_QUALITY + 1))
         picture, values = jpeg_round_trip(picture, quality), {**values, "jpeg": float(quality)}
-    request = replace(request, record=scene.record, finding_labels=_seen(request.finding_labels, scene.hidden))
+    request = replace(request, record=scene.record)
+    if request.finding_labels is not None:
+        labels = np.where(scene.hidden, 0, request.finding_labels).astype(np.uint8)
+        findings = seen_findings(request.findings, labels, scene.record.fdi)
+        request = replace(request, finding_labels=labels, findings=findings)
     return replace(sample, request=request, picture=picture, augment=values)
-
-
-def _seen(labels: NDArray[np.uint8] | None, hidden: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
-    return None if labels is None else np.where(hidden, 0, labels).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

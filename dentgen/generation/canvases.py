@@ -92,7 +92,8 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     check_findings(record, generator.spec.findings)
     check_variants(record, generator.spec.variants.change)
     for finding in generator.spec.findings:
-        generator.prompts.embed(region_prompt(finding, request.prompt))
+        for prompt in (request.prompt, *generator.spec.variants.prompts):
+            generator.prompts.embed(region_prompt(finding, prompt))
     by_class = [route.branch for route in generator.routes if route.by_class is not None]
     if by_class and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", f"a segmentation, because the scale of {by_class[0]} names classes")

@@ -36,7 +36,9 @@ def tooth_mask(record: ConditionRecord, tooth: int, finding: FindingSpec, rng: n
     """The part (H, W) of a tooth that has the finding."""
     if record.fdi is None:
         return np.zeros(record.shape, bool)
-    return _part(record.fdi == tooth, _other_side(record, TOOTH), finding, rng)
+    kinds = (TOOTH,) if finding.kind == "caries" else (TOOTH, RESTORATION)  # nothing of what covers the tooth
+    whole = (record.fdi == tooth) & np.isin(record.conditions["segmentation"], kinds)
+    return _part(whole, _other_side(record, TOOTH), finding, rng)
 
 
 def tissue_mask(record: ConditionRecord, finding: FindingSpec, rng: np.random.Generator) -> Mask:

@@ -31,7 +31,7 @@ def judge_samples(
     for sample in samples:
         judged = judged_findings(sample)
         request = replace(sample.request, findings=judged)
-        missed = [one for one in judged if one.found is False and findings[one.label - 1].missed == "reject"]
+        missed = [one for one in judged if one.found is not True and findings[one.label - 1].missed == "reject"]
         if missed:
             rejected.append(RejectedSample(request, f"{request.key}: {'; '.join(map(_reason, missed))}"))
         else:
@@ -68,6 +68,8 @@ def _tissue(sample: GeneratedSample, labels: NDArray[np.uint8], finding: AskedFi
 
 def _reason(finding: AskedFinding) -> str:
     teeth = f" at {', '.join(map(str, finding.teeth))}" if finding.teeth else ""
+    if finding.inside is None:
+        return f"finding {finding.label}, {finding.kind}{teeth}: found nothing to compare it with, expected to see it"
     return (
         f"finding {finding.label}, {finding.kind}{teeth}: found in {finding.inside} of its pixels and in "
         f"{finding.outside} elsewhere, expected it to be seen"

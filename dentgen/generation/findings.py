@@ -54,8 +54,29 @@ def draw_findings(
         if mask.any():
             labels[mask] = label
             drawn[label] = teeth
-    asked = [_asked(findings[n - 1], n, teeth, labels, prompt) for n, teeth in drawn.items() if (labels == n).any()]
-    return Findings(_edited(record, findings, labels), labels, tuple(asked))
+    asked = tuple(_asked(findings[n - 1], n, teeth, prompt) for n, teeth in drawn.items())
+    return Findings(_edited(record, findings, labels), labels, seen_findings(asked, labels, record.fdi))
+
+
+def seen_findings(
+    asked: Sequence[AskedFinding], labels: NDArray[np.uint8], fdi: NDArray[np.uint8] | None
+) -> tuple[AskedFinding, ...]:
+    """What is left of findings under what was drawn over them: pixels and teeth; without the hidden ones.
+
+    Args:
+        asked: Findings by label.
+        labels: (H, W) labels that are seen.
+        fdi: (H, W) tooth numbers that are seen.
+    """
+    seen = []
+    for one in asked:
+        here, teeth = labels == one.label, one.teeth
+        if one.where == "tooth" and fdi is not None:
+            present = set(np.unique(fdi[here]).tolist())
+            teeth = tuple(tooth for tooth in teeth if tooth in present)
+        if here.any():
+            seen.append(replace(one, teeth=teeth, pixels=int(here.sum())))
+    return tuple(seen)
 
 
 def check_findings(record: ConditionRecord, findings: Sequence[FindingSpec]) -> None:
@@ -86,13 +107,9 @@ def _drawn(record: ConditionRecord, finding: FindingSpec, rng: np.random.Generat
     return tuple(teeth), nothing
 
 
-def _asked(
-    finding: FindingSpec, label: int, teeth: tuple[int, ...], labels: NDArray[np.uint8], own: str
-) -> AskedFinding:
-    return AskedFinding(
-        label=label, kind=finding.kind, teeth=teeth, where=finding.where or "tooth",
-        prompt=region_prompt(finding, own), pixels=int((labels == label).sum()),
-    )  # fmt: skip
+def _asked(finding: FindingSpec, label: int, teeth: tuple[int, ...], own: str) -> AskedFinding:
+    where = finding.where or "tooth"
+    return AskedFinding(label, finding.kind, where, teeth, region_prompt(finding, own), 0)
 
 
 def region_prompt(finding: FindingSpec, own: str) -> str:

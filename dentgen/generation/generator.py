@@ -25,7 +25,7 @@ from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoise
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.records import ConditionName
-from dentgen.spec.build import BuildSpec, Scale
+from dentgen.spec.build import CELL, BuildSpec, Scale
 
 if TYPE_CHECKING:
     from dentgen.shards.plan import Plan  # imports pyarrow, which the engine's benchmark must not need
@@ -152,6 +152,7 @@ def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:
     )
     _check_control(generator)
     _check_mask(generator)
+    _check_centre(generator)
     _check_prompts(generator)
     return generator
 
@@ -159,6 +160,8 @@ def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:
 def _windows(spec: BuildSpec, cell: int) -> tuple[Window, ...]:
     """The spec's windows on the grid of latents."""
     edge = spec.sampling.window
+    if edge is not None and cell != CELL:
+        raise SpecError(key="sampling.window", found=f"latents of {cell} pixels", expected=f"latents of {CELL} pixels")
     if edge is None or fitted(spec.conditions.shape, edge) == spec.conditions.shape:
         return ()
     height, width = spec.conditions.shape
@@ -183,6 +186,17 @@ def _check_control(generator: Generator) -> None:
             found=f"the window {list(window)}",
             expected=f"a window that contains one of the {steps} denoising steps",
         )
+
+
+def _check_centre(generator: Generator) -> None:
+    """Require whole cells of the UNet's deepest level, by which regions move to the centre."""
+    spec, cells = generator.spec, generator.deepest_cell
+    edges = [edge // generator.codec.downscale for edge in spec.conditions.shape]
+    edges += [spec.sampling.window // generator.codec.downscale] if spec.sampling.window else []
+    if spec.regions.centre and spec.regions.bootstrap_steps and any(edge % cells for edge in edges):
+        multiple = cells * generator.codec.downscale
+        found, expected = list(spec.conditions.shape), f"multiples of {multiple} pixels, because of regions.centre"
+        raise SpecError(key="conditions.size", found=found, expected=expected)
 
 
 def _check_mask(generator: Generator) -> None:

@@ -67,7 +67,7 @@ def _prompt(generator: Generator, finding: FindingSpec, text: str, own: KeyedTen
     embedded = generator.prompts.embed(prompt)
     if strength == 1:
         return KeyedTensor(prompt_name(prompt), embedded)
-    return KeyedTensor(f"{own.name} {prompt_name(prompt)} {strength}", lerp(own.values, embedded, strength))
+    return KeyedTensor(f"region {own.name} {prompt_name(prompt)} {strength}", lerp(own.values, embedded, strength))
 
 
 def _negative(generator: Generator, finding: FindingSpec) -> KeyedTensor | None:
@@ -82,4 +82,5 @@ def _bootstrap(generator: Generator, white: Tensor | None) -> Bootstrap | None:
         return None
     settings = generator.spec.regions
     stride = generator.deepest_cell if settings.centre else 0
-    return Bootstrap(white, settings.bootstrap_steps, settings.mix_steps, settings.leak, stride)
+    mix_steps = float(settings.bootstrap_steps) if settings.mix_steps is None else settings.mix_steps
+    return Bootstrap(white, settings.bootstrap_steps, mix_steps, settings.leak, stride)

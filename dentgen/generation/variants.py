@@ -10,7 +10,7 @@ from dentgen.errors import ConditionError
 from dentgen.generation.findings import draw_findings
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.records import ConditionRecord, SampleRequest
-from dentgen.relight.shading import draw_lightings, shade
+from dentgen.relight.shading import RELIT, draw_lightings, shade
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.findings import FindingSpec
 from dentgen.spec.variants import Factor
@@ -34,7 +34,10 @@ def vary(spec: BuildSpec, plain: SampleRequest, variant: int, findings: Sequence
         request = replace(request, reference=sample_key(plain.record.key, 0), changed=factor)
     if factor == "lighting":
         request = replace(request, record=_relit(request.record, request.seed, variant))
-    return _with_findings(request, findings, none="findings" in spec.variants.change and factor != "findings")
+    request = _with_findings(request, findings, none="findings" in spec.variants.change and factor != "findings")
+    if factor == "findings" and not request.findings:  # nothing was drawn: it is the reference once more
+        return replace(request, reference="", changed="")
+    return request
 
 
 def check_variants(record: ConditionRecord, changes: Sequence[Factor]) -> None:
@@ -62,7 +65,8 @@ def _relit(record: ConditionRecord, seed: int, variant: int) -> ConditionRecord:
         return record
     lighting = draw_lightings(seed, record.key, variant)[-1]
     light = shade(record.conditions["normal"], record.conditions.get("depth"), lighting)
-    return replace(record, conditions={**record.conditions, "lighting": light})
+    attributes = {**record.attributes, "lighting": RELIT}
+    return replace(record, conditions={**record.conditions, "lighting": light}, attributes=attributes)
 
 
 def _with_findings(request: SampleRequest, findings: Sequence[FindingSpec], *, none: bool = False) -> SampleRequest:

@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from dentgen.errors import BundleError
+from pydantic import ValidationError
+
+from dentgen.errors import BundleError, SpecError, faults_of
 from dentgen.models.bundle import find_bundle
 from dentgen.models.bundle_files import CONFIG, read_json
 from dentgen.spec.build import BuildSpec
@@ -43,11 +45,11 @@ def with_size(spec: BuildSpec) -> BuildSpec:
 
     Raises:
         BundleError: If the spec names no size, and the bundle cannot be found or tells none.
+        SpecError: If the spec does not fit that size: windows may need more slots than it has.
     """
     chosen = spec.conditions.size
     if chosen is None:
-        conditions = spec.conditions.model_copy(update={"size": native_size(find_bundle(spec.model.bundle))})
-        return spec.model_copy(update={"conditions": conditions})
+        return _sized(spec, native_size(find_bundle(spec.model.bundle)))
     try:
         native = native_size(find_bundle(spec.model.bundle))
     except BundleError:
@@ -60,6 +62,14 @@ def with_size(spec: BuildSpec) -> BuildSpec:
             native,
         )
     return spec
+
+
+def _sized(spec: BuildSpec, edge: int) -> BuildSpec:
+    conditions = spec.conditions.model_copy(update={"size": edge})
+    try:
+        return BuildSpec.model_validate(spec.model_copy(update={"conditions": conditions}).model_dump())
+    except ValidationError as error:
+        raise SpecError(faults_of(error), key=f"conditions.size {edge}, as the bundle's") from error
 
 
 def _is_size(value: Any) -> bool:

@@ -21,6 +21,8 @@ from dentgen.records import MapArray
 from dentgen.seeding import numpy_generator
 
 FloatMap = NDArray[np.float64]
+#: Value of the attribute ``lighting`` of records whose lighting map was replaced.
+RELIT: Final = "relit"
 LightStyle = Literal["soft", "flash", "overhead", "side", "extreme"]
 LIGHT_STYLES: Final[tuple[LightStyle, ...]] = get_args(LightStyle)
 #: Strength of the screen-space occlusion, fitted to the phantoms' ray-traced occlusion and lighting maps.

@@ -22,7 +22,7 @@ from dentgen.errors import ConditionError
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, ConditionRecord
-from dentgen.relight.shading import ClayLighting, draw_lightings, shadings
+from dentgen.relight.shading import RELIT, ClayLighting, draw_lightings, shadings
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
@@ -160,7 +160,7 @@ def _metadata(record: ConditionRecord, shard: ConditionShard, lighting: ClayLigh
         "split": record.split,
         "prompt": replace_light_words(record.prompt, record.attributes.get("lighting", "")),
         "license": record.license,
-        "lighting": "relit",
+        "lighting": RELIT,
         "source": f"{record.key} of {shard.name}, lighting map by {MODEL}",
         "relight": asdict(lighting),
     }

@@ -74,6 +74,8 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
         values = range(len(plan.spec.findings) + 1) if extension == f"{FINDING_MEMBER}.png" else labels.get(extension)
         yield from _image_problems(extension, members[extension], image_format, modes, plan, values)
     yield from _metadata_problems(key, members["json"], plan)
+    if plan.spec.findings:
+        yield from _finding_problems(members)
 
 
 def _image_problems(
@@ -92,6 +94,20 @@ def _image_problems(
         yield f"{extension}: found {found}, expected {(image_format, modes[0], (width, height))}"
     if values is not None and not present <= set(values):
         yield f"{extension}: found values {sorted(present - set(values))}, expected only {sorted(values)}"
+
+
+def _finding_problems(members: Members) -> Iterator[str]:
+    """Where the map of findings and the metadata disagree."""
+    name = f"{FINDING_MEMBER}.png"
+    try:
+        asked = SampleMetadata.model_validate_json(members["json"]).findings
+        with Image.open(io.BytesIO(members[name])) as image:
+            values, pixels = np.unique(np.asarray(image), return_counts=True)
+    except (ValidationError, OSError, SyntaxError, ValueError):
+        return  # reported already
+    found = {int(value): int(count) for value, count in zip(values, pixels, strict=True) if value}
+    if found != (expected := {one.label: one.pixels for one in asked}):
+        yield f"{name}: found pixels by label {found}, expected {expected}, as in json"
 
 
 def _status_problems(members: Members, status: SampleStatus | None) -> Iterator[str]:

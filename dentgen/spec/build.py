@@ -88,6 +88,8 @@ Size = Annotated[
     ],
     Discriminator(lambda size: "[height, width]" if isinstance(size, (list, tuple)) else "[edge]"),
 ]
+#: Edge of a latent, pixels, in Stable Diffusion's autoencoder: windows lie on this grid.
+CELL: Final = 8
 #: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
 MAX_OVERSAMPLE: Final = 100
 
@@ -497,8 +499,10 @@ class BuildSpec(_Section):
         window, overlap = self.sampling.window, self.sampling.window_overlap
         if window is None or self.conditions.size is None:
             return 1
-        parts = fitted(self.conditions.shape, window)
-        return math.prod(len(offsets(*each, overlap)) for each in zip(self.conditions.shape, parts, strict=True))
+        height, width = self.conditions.shape
+        cells = (height // CELL, width // CELL)
+        parts = fitted(cells, window // CELL)
+        return math.prod(len(offsets(*each, overlap)) for each in zip(cells, parts, strict=True))
 
     @property
     def first_rows(self) -> int:
@@ -528,7 +532,11 @@ class BuildSpec(_Section):
         parted = self.max_regions or self.sampling.window is not None
         if parted and self.sampling.guidance == "initialize" and self.sampling.guidance_scale != 1:
             raise ValueError("sampling.guidance initialize: windows, and findings with prompts, need full or self")
+        if self.regions.leak and self.sampling.first_rows > 1:
+            raise ValueError("regions.leak needs guidance_scale 1 or guidance self")
         for n, finding in enumerate(self.findings):
+            if not finding.changes(self.conditions.use):
+                raise ValueError(f"findings.{n}: found no prompt, and no map in use that shows {finding.kind}")
             if finding.negative_prompt is not None and self.sampling.first_rows == 1:
                 raise ValueError(
                     f"findings.{n}.negative_prompt is read with guidance_scale other than 1 and guidance full"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from dentgen.records import ATTRIBUTES
+from dentgen.words import as_word, attribute_word
 
 FindingKind = Literal["restoration", "caries", "plaque", "inflammation"]
 FINDING_KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
@@ -22,6 +26,7 @@ MAX_FINDINGS: Final = 254
 _PART: Final[dict[FindingKind, FindingPart]] = {
     "restoration": "spot", "caries": "spot", "plaque": "margin", "inflammation": "margin"
 }  # fmt: skip
+_Word = Annotated[str, BeforeValidator(as_word)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -36,7 +41,7 @@ class FindingSpec(BaseModel):
     )
     where: TissueName | None = Field(default=None, description="Tissue that has the finding, instead of teeth.")
     near: tuple[int, ...] = Field(default=(), description="FDI numbers: only the tissue near these teeth.")
-    attributes: dict[str, str] = Field(default={}, description="Only records with these values of attributes.")
+    attributes: dict[str, _Word] = Field(default={}, description="Only records with these values of attributes.")
     probability: _Share = Field(default=1.0, description="Share of the samples, or of the teeth, that have it.")
     part: FindingPart | None = Field(
         default=None,
@@ -79,6 +84,11 @@ class FindingSpec(BaseModel):
         """The part that the finding takes."""
         return self.part or _PART[self.kind]
 
+    def changes(self, used: Collection[str]) -> bool:
+        """Whether the model is told of it: by a prompt, or by one of the maps that control the image."""
+        maps = {"restoration": {"segmentation", "findings"}, "caries": {"findings"}}.get(self.kind, set())
+        return self.prompt is not None or (self.edit and bool(maps & set(used)))
+
     @field_validator("teeth", "near")
     @classmethod
     def _numbers(cls, teeth: tuple[int, ...]) -> tuple[int, ...]:
@@ -88,6 +98,13 @@ class FindingSpec(BaseModel):
             raise ValueError(f"found {list(teeth)}, expected every tooth once")
         return teeth
 
+    @field_validator("attributes")
+    @classmethod
+    def _known(cls, attributes: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(attributes) - set(ATTRIBUTES)):
+            raise ValueError(f"found attributes {unknown}, expected some of {list(ATTRIBUTES)}")
+        return {name: attribute_word(name, value) for name, value in attributes.items()}
+
     @model_validator(mode="after")
     def _placed(self) -> FindingSpec:
         if bool(self.teeth) == (self.where is not None):
@@ -96,8 +113,8 @@ class FindingSpec(BaseModel):
             raise ValueError("near is read with where")
         if not self.start < self.end:
             raise ValueError(f"start {self.start} must be less than end {self.end}")
-        if self.prompt is None and not (self.edit and self.kind in ("restoration", "caries")):
-            raise ValueError("found no prompt, and nothing of the maps changes; expected at least one of them")
+        if self.kind in ("restoration", "caries") and self.where not in (None, "tooth", "restoration"):
+            raise ValueError(f"where: found {self.where}, expected tooth or restoration, as {self.kind} is of teeth")
         return self
 
 
@@ -109,8 +126,8 @@ class RegionsSpec(BaseModel):
     bootstrap_steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=0, description="First steps in which a region sees white around it, so that it holds a whole thing."
     )
-    mix_steps: Annotated[float, Field(gt=0, le=1000)] = Field(
-        default=1.0, description="Over how many of these steps white gives way to the picture."
+    mix_steps: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        default=None, description="Steps after which white has given way to the picture; null: at the end of them all."
     )
     leak: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0, description="Sensitivity of the test that drops white parts of a region; 0: no test."

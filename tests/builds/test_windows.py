@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from dentgen.diffusion.window_grid import fitted
+from dentgen.diffusion.windows import cover
+from dentgen.errors import SpecError
+from dentgen.models.native_size import with_size
 from dentgen.pipeline.run import build
 from dentgen.shards.reader import read_samples
 from dentgen.spec.build import BuildSpec
@@ -50,6 +56,25 @@ def test_windows_need_slots() -> None:
         BuildSpec.model_validate(wide)
     guided = {**wide, "engine": {"slots": 8}, "sampling": {"window": 64, "guidance_scale": 2.0}}
     assert BuildSpec.model_validate(guided).first_rows == 8
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(8, 60), st.sampled_from([64, 128, 512]), st.floats(0, 0.9))
+def test_the_spec_counts_the_windows_that_the_engine_has(cells: int, window: int, overlap: float) -> None:
+    spec = BuildSpec.model_validate(
+        {
+            "conditions": {"size": [64, 8 * cells]}, "engine": {"slots": 200},
+            "sampling": {"window": window, "window_overlap": overlap},
+        }
+    )  # fmt: skip
+    latents = (8, cells)
+    assert spec.max_windows == len(cover(latents, fitted(latents, window // 8), overlap))
+
+
+def test_windows_of_a_size_that_the_bundle_tells_need_slots_too() -> None:
+    spec = BuildSpec.model_validate({"sampling": {"window": 64}, "engine": {"slots": 4}})
+    with pytest.raises(SpecError):
+        with_size(spec)
 
 
 def test_without_windows_digests_are_what_they_were() -> None:

@@ -214,6 +214,32 @@ def test_regions_need_an_engine_with_room(lcm: SolverTable) -> None:
     assert caught.value.key == "c0"
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.5, 3.0])
+def test_shares_sum_to_one_at_every_guidance_scale(lcm: SolverTable, scale: float) -> None:
+    """A network that predicts the same for every prompt gives the plain picture, whatever regions there are."""
+
+    class Deaf(LocalDenoiser):
+        def forward(
+            self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor, *more: object
+        ) -> torch.Tensor:
+            return super().forward(latents, timesteps, torch.zeros_like(prompts))
+
+    guided = canvas(
+        lcm, of(lcm, (1, box(0, 8, 0, 16)), (2, box(4, 12, 3, 9))), guidance=Guidance(scale, "full", words(9))
+    )
+    plain = replace(guided, layers=Layers(), guidance=Guidance())
+    torch.testing.assert_close(alone(guided, unet=Deaf()), alone(plain, unet=Deaf(), regions=0), rtol=1e-4, atol=1e-4)
+
+
+def test_the_leak_test_goes_with_one_row_for_each_region(lcm: SolverTable) -> None:
+    leaky = of(lcm, (1, box(0, 8, 0, 16)), bootstrap=Bootstrap(white(), leak=0.2))
+    canvas(lcm, leaky).check()
+    canvas(lcm, leaky, guidance=Guidance(1.3, "self")).check()
+    with pytest.raises(CanvasError) as caught:
+        canvas(lcm, leaky, guidance=Guidance(2.0, "full", words(9))).check()
+    assert caught.value.found == "guidance full"
+
+
 def test_initialize_guidance_has_no_regions(lcm: SolverTable) -> None:
     guided = canvas(lcm, of(lcm, (1, box(0, 8, 0, 16))), guidance=Guidance(1.3, "initialize", words(9)))
     with pytest.raises(CanvasError) as caught:

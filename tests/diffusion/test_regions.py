@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,6 +52,14 @@ def test_masks_grow_as_noise_falls(lcm: SolverTable, edge: MaskEdge, step: int, 
     if step == 4:
         mask = torch.tensor([[now / 2, (1 + now) / 2, 1.0]])
     assert region(mask, edge=edge).share(lcm, step)[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_full_masks_count_even_where_there_is_noise_alone(lcm: SolverTable) -> None:
+    """A schedule with zero terminal signal begins at noise level 1."""
+    silent = replace(lcm, signal=lcm.signal.clone().index_fill(0, torch.tensor(0), 0.0))
+    assert noise_level(silent, 0) == 1.0
+    assert float(region(torch.ones(2, 2)).share(silent, 0).mean()) == 1
+    assert float(region(torch.full((2, 2), 0.99)).share(silent, 0).mean()) == 0
 
 
 def test_regions_act_within_their_window(lcm: SolverTable) -> None:

@@ -62,6 +62,14 @@ def test_the_measure_runs_on_the_miniature(tmp_path: Path, demo_members: Members
     assert len(response_table([response])) == 2
 
 
+def test_findings_that_no_record_draws_are_an_error(tmp_path: Path, demo_members: Members) -> None:
+    write_tar(tmp_path / "s" / "a.tar", dict(sorted(demo_members.items())[:1]))
+    spec = small_spec(tmp_path / "s", tmp_path / "out", findings=[{**CROWN, "teeth": [85]}], sampling={"steps": 1})
+    with pytest.raises(SpecError) as caught:
+        measure_regions(spec, sheet=str(tmp_path / "sheet.png"))
+    assert caught.value.found == "none in these records"
+
+
 def test_without_findings_there_is_nothing_to_measure() -> None:
     with pytest.raises(SpecError) as caught:
         measure_regions(BuildSpec.model_validate({"conditions": {"size": 64}}))

@@ -41,21 +41,23 @@ def test_a_whole_tooth_and_a_whole_tissue() -> None:
     jaw = record()
     assert jaw.fdi is not None
     assert (tooth_mask(jaw, 21, finding(teeth=[21], part="whole"), numpy_generator(1)) == (jaw.fdi == 21)).all()
-    gum = tissue_mask(jaw, finding(where="gingiva", part="whole"), numpy_generator(1))
+    gum = tissue_mask(jaw, finding(kind="inflammation", where="gingiva", part="whole"), numpy_generator(1))
     assert (gum == (jaw.conditions["segmentation"] == GINGIVA)).all()
 
 
 def test_gum_near_a_tooth_is_beside_it() -> None:
     """Edges of teeth are about 18 pixels, so the gum up to 12 pixels from tooth 11 is near it."""
-    near = tissue_mask(record(), finding(where="gingiva", near=[11], part="whole"), numpy_generator(1))
+    near = tissue_mask(
+        record(), finding(kind="inflammation", where="gingiva", near=[11], part="whole"), numpy_generator(1)
+    )
     columns = np.nonzero(near.any(0))[0]
     assert (columns.min(), columns.max()) == (4, 39)
-    assert not tissue_mask(record(), finding(where="gingiva", near=[47]), numpy_generator(1)).any()
+    assert not tissue_mask(record(), finding(kind="inflammation", where="gingiva", near=[47]), numpy_generator(1)).any()
 
 
 def test_the_margin_of_the_gum_is_at_the_teeth() -> None:
     jaw = record()
-    mask = tissue_mask(jaw, finding(where="gingiva", part="margin", share=0.2), numpy_generator(1))
+    mask = tissue_mask(jaw, finding(kind="inflammation", where="gingiva", part="margin", share=0.2), numpy_generator(1))
     assert (jaw.conditions["segmentation"][mask] == GINGIVA).all()
     rows = np.nonzero(mask)[0]
     assert rows.max() == 23

@@ -45,11 +45,16 @@ def test_missed_findings_are_kept_or_rejected_as_the_spec_says() -> None:
 
 
 def test_without_the_same_tissue_elsewhere_nothing_is_judged() -> None:
-    asked = [finding(kind="plaque", where="gingiva", part="whole", missed="reject")]
+    """And what was not found is missed, where the spec insists."""
+    asked = [finding(kind="plaque", where="gingiva", part="whole")]
     kept, rejected = judge_samples([sample(asked, ())], asked)
     assert not rejected
     (one,) = kept[0].request.findings
     assert (one.inside, one.outside, one.found) == (None, None, None)
+    asked = [finding(kind="plaque", where="gingiva", part="whole", missed="reject")]
+    kept, rejected = judge_samples([sample(asked, ())], asked)
+    assert not kept
+    assert "nothing to compare" in rejected[0].reason
 
 
 def test_samples_without_findings_stay_as_they_are() -> None:

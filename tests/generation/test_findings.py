@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dentgen.conditions.labels import RESTORATION, TOOTH
+from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH
 from dentgen.conditions.lesion_map import CAVITY, GOLD_CROWN
 from dentgen.errors import ConditionError
 from dentgen.generation.findings import Findings, check_findings, draw_findings
@@ -91,6 +91,24 @@ def test_the_last_finding_at_a_place_is_the_one_there() -> None:
     assert [one.pixels for one in found.asked] == [320 - found.asked[1].pixels, found.asked[1].pixels]
 
 
+def test_teeth_under_a_later_finding_are_not_told_of() -> None:
+    found = drawn(record(), finding(teeth=[11, 21], part="whole"), finding(teeth=[11], part="whole"))
+    assert [(one.label, one.teeth) for one in found.asked] == [(1, (21,)), (2, (11,))]
+
+
+def test_what_covers_a_tooth_is_no_part_of_its_finding() -> None:
+    """Brackets stay brackets, and decay is not painted on crowns."""
+    jaw = record(lesion=True)
+    assert jaw.fdi is not None
+    jaw.conditions["segmentation"][30:34, 12:28] = APPLIANCE
+    jaw.conditions["segmentation"][jaw.fdi == 21] = RESTORATION
+    crown = drawn(jaw, finding(teeth=[11], part="whole"))
+    assert not (crown.labels[30:34] > 0).any()
+    assert (crown.record.conditions["segmentation"][30:34, 12:28] == APPLIANCE).all()
+    assert not drawn(jaw, finding(kind="caries", teeth=[21])).asked
+    assert drawn(jaw, finding(kind="plaque", teeth=[21], part="spot")).asked
+
+
 def test_attributes_choose_records() -> None:
     asked = finding(teeth=[11], attributes={"look": "photo"})
     assert drawn(record(look="photo"), asked).asked
@@ -103,13 +121,13 @@ def test_records_without_the_maps_are_refused() -> None:
     bare = ConditionRecord("k", "g", "", "", {"lighting": jaw.conditions["lighting"]}, jaw.fdi, None, "", {})
     unnumbered = ConditionRecord("k", "g", "", "", jaw.conditions, None, None, "", {})
     for wrong, member, asked in (
-        (bare, "seg", finding(where="gingiva")),
+        (bare, "seg", finding(kind="inflammation", where="gingiva")),
         (unnumbered, "fdi", finding(teeth=[11])),
-        (unnumbered, "fdi", finding(where="gingiva", near=[11])),
+        (unnumbered, "fdi", finding(kind="inflammation", where="gingiva", near=[11])),
     ):
         assert not drawn(wrong, asked).asked
         with pytest.raises(ConditionError) as caught:
             check_findings(wrong, [asked])
         assert caught.value.file == member
-    check_findings(unnumbered, [finding(where="gingiva")])
+    check_findings(unnumbered, [finding(kind="inflammation", where="gingiva")])
     check_findings(bare, [])

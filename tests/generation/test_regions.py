@@ -102,6 +102,28 @@ def test_regions_begin_on_white_in_the_middle(tmp_path: Path) -> None:
     assert bool(found.isfinite().all())
 
 
+def test_white_stays_for_all_steps_of_the_bootstrap_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    generator = generator_of(tmp_path, [CROWN], regions={"bootstrap_steps": 3})
+    bootstrap = canvas_of(generator).layers.bootstrap
+    assert bootstrap is not None
+    assert [bootstrap.white_share(step) for step in range(4)] == [1, 1, 1, 0]
+
+
+def test_centering_needs_whole_cells(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        generator_of(tmp_path, [CROWN], regions={"bootstrap_steps": 1, "centre": True}, conditions={"size": [64, 72]})
+    assert (caught.value.key, caught.value.found) == ("conditions.size", [64, 72])
+
+
+def test_long_prompts_of_variants_in_findings_are_refused(tmp_path: Path) -> None:
+    """Each fits alone; together they do not."""
+    held = {"same_noise": True, "change": ["prompt"], "prompts": ["white teeth " * 30]}
+    generator = generator_of(tmp_path, [{**CROWN, "prompt": "{prompt}, gold crown " + "old " * 20}], variants=held)
+    (request, *_) = sample_requests(generator, record())
+    with pytest.raises(ConditionError):
+        check_request(generator, request)
+
+
 def test_long_prompts_of_findings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         generator_of(tmp_path, [{**CROWN, "prompt": "gold crown " * 60}])

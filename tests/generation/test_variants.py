@@ -63,6 +63,17 @@ def test_findings_change_and_nothing_else(tmp_path: Path) -> None:
             assert (request.record.conditions[name] == array)[outside].all(), name
 
 
+def test_a_variant_in_which_nothing_was_drawn_is_no_counterfactual(tmp_path: Path) -> None:
+    spec = small_spec(
+        tmp_path, tmp_path / "out", findings=[{**CROWN, "probability": 0.5}], sampling={"variants": 12, "seed": 4},
+        variants={"same_noise": True, "change": ["findings"]},
+    )  # fmt: skip
+    requests = sample_requests(load_generator(spec), record())[1:]
+    assert {bool(request.findings) for request in requests} == {True, False}
+    for request in requests:
+        assert bool(request.changed) == bool(request.reference) == bool(request.findings)
+
+
 def test_the_prompt_changes_and_nothing_else(tmp_path: Path) -> None:
     """Findings do not change here, so every variant has the same ones."""
     variants = {"same_noise": True, "change": ["prompt"], "prompts": ["yellow teeth", "white teeth"]}
@@ -80,6 +91,7 @@ def test_the_light_changes_and_no_prompt_names_one(tmp_path: Path) -> None:
     assert {request.prompt for request in requests} == {"front view, clinical lighting"}
     lights = [request.record.conditions["lighting"].astype(int) for request in requests]
     assert all(np.abs(a - b).mean() > 5 for a, b in ((lights[0], lights[1]), (lights[1], lights[2])))
+    assert [request.record.attributes["lighting"] for request in requests] == ["ring", "relit", "relit"]
     for request in requests[1:]:
         for name in ("segmentation", "normal"):
             assert (request.record.conditions[name] == requests[0].record.conditions[name]).all(), name

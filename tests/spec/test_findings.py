@@ -38,8 +38,8 @@ def test_teeth_are_fdi_numbers() -> None:
         {"near": [11]},
         {"teeth": [16, 16]},
         {"start": 0.5, "end": 0.5},
-        {"prompt": None, "kind": "plaque"},
-        {"prompt": None, "edit": False},
+        {"where": "gingiva", "teeth": []},
+        {"attributes": {"lokk": "photo"}},
         {"probability": 1.5},
         {"where": "tonsils", "teeth": []},
         {"unknown": 1},
@@ -48,6 +48,36 @@ def test_teeth_are_fdi_numbers() -> None:
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         FindingSpec.model_validate({**CROWNS, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("finding", "used", "told"),
+    [
+        ({"prompt": None}, ["segmentation", "lighting"], True),
+        ({"prompt": None}, ["normal"], False),
+        ({"prompt": None, "kind": "caries"}, ["segmentation", "lighting"], False),
+        ({"prompt": None, "kind": "caries"}, ["segmentation", "lighting", "findings"], True),
+        ({"prompt": None, "kind": "plaque"}, ["segmentation", "lighting"], False),
+        ({"prompt": None, "edit": False}, ["segmentation", "lighting"], False),
+        ({"kind": "plaque"}, ["segmentation", "lighting"], True),
+    ],
+)
+def test_findings_that_nothing_tells_the_model_of_are_refused(
+    finding: dict[str, Any], used: list[str], told: bool
+) -> None:
+    spec = {"findings": [{**CROWNS, **finding}], "conditions": {"use": used}}
+    if told:
+        BuildSpec.model_validate(spec)
+    else:
+        with pytest.raises(ValidationError):
+            BuildSpec.model_validate(spec)
+
+
+def test_the_leak_test_needs_one_row_for_each_region() -> None:
+    leaky: dict[str, Any] = {"findings": [CROWNS], "regions": {"bootstrap_steps": 1, "leak": 0.2}}
+    BuildSpec.model_validate(leaky)
+    with pytest.raises(ValidationError):
+        BuildSpec.model_validate({**leaky, "sampling": {"guidance_scale": 2.0}})
 
 
 def test_findings_decide_bytes_and_a_build_without_them_is_what_it_was() -> None:

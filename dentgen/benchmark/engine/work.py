@@ -126,6 +126,8 @@ def _check(spec: BuildSpec, bundle: Bundle) -> None:
         raise SpecError(
             "not supported by this benchmark", key="sampling.scheduler", found="a config", expected="a scheduler's name"
         )
+    if spec.findings or spec.variants.change:
+        raise SpecError("not supported by this benchmark", key="findings, variants", found="some", expected="none")
     if spec.sampling.window is not None:
         raise SpecError(key="sampling.window", found=spec.sampling.window, expected="null: whole pictures")
     if set(spec.conditions.use) != {"segmentation", "lighting"}:

@@ -36,7 +36,7 @@ class Tooth:
 
 @dataclass(frozen=True, slots=True)
 class FindingCount:
-    """A kind of finding: in how many written samples it was asked for, and in how many of them the judge found it."""
+    """A kind of finding: how often it was asked for in written samples, and how often the judge found it."""
 
     kind: str
     asked: int
@@ -91,7 +91,7 @@ class _Counts:
         self.teeth: Counter[int] = Counter()
         self.levels: Counter[int | None] = Counter()
         self.asked: Counter[str] = Counter()
-        self.missed: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()
         self.rejects = RejectGroups()
 
     def add(self, batch: SampleBatch) -> None:
@@ -101,7 +101,7 @@ class _Counts:
         self.teeth.update(value_counts(pc.list_flatten(batch.written["teeth"])))
         self.levels.update(value_counts(batch.written["light_level"]))
         self.asked.update(value_counts(pc.list_flatten(batch.written["findings"])))
-        self.missed.update(value_counts(pc.list_flatten(batch.written["findings_missed"])))
+        self.found.update(value_counts(pc.list_flatten(batch.written["findings_found"])))
 
 
 def read_summary(out: str, plan: Plan) -> Summary:
@@ -117,7 +117,7 @@ def read_summary(out: str, plan: Plan) -> Summary:
         StorageError: If the build has not been sealed, or its table of samples cannot be read.
     """
     index, counts = read_index(out), _Counts()
-    for batch in stream_samples(out, ("reason", "teeth", "light_level", "findings", "findings_missed", *_TEXTS)):
+    for batch in stream_samples(out, ("reason", "teeth", "light_level", "findings", "findings_found", *_TEXTS)):
         counts.add(batch)
     split = counts.texts["split"]
     by_size = sorted(split.counts.items(), key=lambda item: (-item[1], item[0]))
@@ -134,9 +134,7 @@ def read_summary(out: str, plan: Plan) -> Summary:
         rejects=counts.rejects.ranked(),
         splits=tuple(name for name, _ in by_size if name),
         facets=read_facets(out, counts.texts),
-        findings=tuple(
-            FindingCount(kind, asked, asked - counts.missed[kind]) for kind, asked in sorted(counts.asked.items())
-        ),
+        findings=tuple(FindingCount(kind, asked, counts.found[kind]) for kind, asked in sorted(counts.asked.items())),
     )
 
 
