@@ -70,11 +70,11 @@ PEAK = """
 import re, sys
 from pathlib import Path
 from dentgen.report.card.sample_summary import summarise
-from dentgen.report.html.counts import _Counts, _TEXTS
+from dentgen.report.html.counts import _COLUMNS, _Counts
 from dentgen.report.sample_table import stream_samples
 
 summary, counts = summarise(sys.argv[1]), _Counts()
-for batch in stream_samples(sys.argv[1], ("reason", "teeth", "light_level", *_TEXTS)):
+for batch in stream_samples(sys.argv[1], _COLUMNS):
     counts.add(batch)
 print(summary.records, summary.groups, summary.divided_groups, summary.prompts, summary.prompts_exact)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -20,6 +20,7 @@ from dentgen.shards.plan import Plan
 _MAX_VALUES, _MAX_PROMPTS, _MAX_PHRASES = 12, 10, 15
 _LEVELS_PER_BIN: Final = 16
 _TEXTS: Final = (*ATTRIBUTES, "split", "prompt")
+_COLUMNS: Final = ("reason", "teeth", "light_level", "findings", "findings_found", *_TEXTS)
 
 #: Quadrants in the upper and lower row of a dental chart, seen from the dentist: the patient's right is on the left.
 _PERMANENT: Final = ((1, 2), (4, 3))
@@ -117,7 +118,7 @@ def read_summary(out: str, plan: Plan) -> Summary:
         StorageError: If the build has not been sealed, or its table of samples cannot be read.
     """
     index, counts = read_index(out), _Counts()
-    for batch in stream_samples(out, ("reason", "teeth", "light_level", "findings", "findings_found", *_TEXTS)):
+    for batch in stream_samples(out, _COLUMNS):
         counts.add(batch)
     split = counts.texts["split"]
     by_size = sorted(split.counts.items(), key=lambda item: (-item[1], item[0]))
