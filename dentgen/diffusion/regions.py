@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
@@ -188,10 +188,6 @@ class Layers:
         covered = bool(seen) and all(bool((sum(shares[n][k] for n in seen) >= 1).all()) for k in steps)  # type: ignore[union-attr]
         leaks = bootstrap is not None and bootstrap.leak > 0
         return cls(tuple(regions[n] for n in seen), not covered or leaks, bootstrap if seen else None)
-
-    def with_regions(self, regions: tuple[Region, ...]) -> Layers:
-        """The same with other regions, as many."""
-        return replace(self, regions=regions)
 
 
 def _to_centre(occupied: Tensor, stride: int) -> int:

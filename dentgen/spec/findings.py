@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -11,15 +11,12 @@ from dentgen.records import ATTRIBUTES
 from dentgen.words import as_word, attribute_word
 
 FindingKind = Literal["restoration", "caries", "plaque", "inflammation"]
-FINDING_KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
 FindingPart = Literal["whole", "spot", "margin"]
 MaterialName = Literal[
     "amalgam filling", "tooth-coloured filling", "ceramic crown", "gold crown", "veneer", "ceramic inlay", "gold inlay"
 ]  # fmt: skip
 DecayName = Literal["white spot", "caries", "cavity"]
 TissueName = Literal["gingiva", "tooth", "restoration", "other soft tissue", "lip or skin"]
-#: What a prompt of a finding may name: the sample's own prompt.
-OWN_PROMPT: Final = "{prompt}"
 #: Findings lie at most in a byte, as values of a label map.
 MAX_FINDINGS: Final = 254
 
