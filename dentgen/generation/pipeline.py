@@ -95,9 +95,10 @@ class Pipeline:
     """
 
     def __init__(self, spec: BuildSpec) -> None:
-        """Take the model, conditions, sampling, engine and augment sections of a build spec; nothing is loaded yet.
+        """Take a build spec without its source, output, pipeline and quality sections; nothing is loaded yet.
 
-        ``sampling.seed``, ``sampling.variants`` and ``sampling.prompt`` are given per request instead.
+        ``sampling.seed``, ``sampling.variants`` and ``sampling.prompt`` are given per request instead. Findings are
+        painted but not judged, so none is rejected.
         """
         self.spec = spec
 
