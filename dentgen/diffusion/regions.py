@@ -182,12 +182,14 @@ class Layers:
     @classmethod
     def of(cls, regions: Sequence[Region], table: SolverTable, bootstrap: Bootstrap | None = None) -> Layers:
         """Layers without rows that would never be seen: empty regions, and a background that is covered everywhere."""
-        shares = [[region.share(table, step) for step in range(table.num_steps)] for region in regions]
-        seen = [n for n, steps in enumerate(shares) if any(bool(share.any()) for share in steps)]
         steps = range(table.num_steps)
-        covered = bool(seen) and all(bool((sum(shares[n][k] for n in seen) >= 1).all()) for k in steps)  # type: ignore[union-attr]
+        shares = [torch.stack([region.share(table, step) for step in steps]) for region in regions]
+        seen = [(region, share) for region, share in zip(regions, shares, strict=True) if bool(share.any())]
+        if not seen:
+            return cls()
+        covered = bool((torch.stack([share for _, share in seen]).sum(0) >= 1).all())
         leaks = bootstrap is not None and bootstrap.leak > 0
-        return cls(tuple(regions[n] for n in seen), not covered or leaks, bootstrap if seen else None)
+        return cls(tuple(region for region, _ in seen), not covered or leaks, bootstrap)
 
 
 def _to_centre(occupied: Tensor, stride: int) -> int:

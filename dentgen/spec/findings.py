@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from dentgen.records import ATTRIBUTES
 from dentgen.words import as_word, attribute_word
 
-FindingKind = Literal["restoration", "caries", "plaque", "inflammation"]
+FindingKind = Literal["restoration", "caries", "plaque", "inflammation", "other"]
 FindingPart = Literal["whole", "spot", "margin"]
 MaterialName = Literal[
     "amalgam filling", "tooth-coloured filling", "ceramic crown", "gold crown", "veneer", "ceramic inlay", "gold inlay"
@@ -21,7 +21,8 @@ TissueName = Literal["gingiva", "tooth", "restoration", "other soft tissue", "li
 MAX_FINDINGS: Final = 254
 
 _PART: Final[dict[FindingKind, FindingPart]] = {
-    "restoration": "spot", "caries": "spot", "plaque": "margin", "inflammation": "margin"
+    "restoration": "spot", "caries": "spot", "plaque": "margin", "inflammation": "margin",
+    "other": "whole",
 }  # fmt: skip
 _Word = Annotated[str, BeforeValidator(as_word)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,7 +33,11 @@ class FindingSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: FindingKind = Field(description="What a judge looks for in the finished image, and how maps are changed.")
+    kind: FindingKind = Field(
+        default="other",
+        description="What a judge looks for in the finished image, and how maps are changed; other: any difference, "
+        "and not at all.",
+    )
     teeth: tuple[int, ...] = Field(
         default=(), description="FDI numbers; each of these teeth draws on its own. Or name a tissue in where."
     )

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen.errors import SpecError
-from dentgen.export import run
 from dentgen.export.marking import Marker
 from dentgen.export.run import STATE, Export, export
 from dentgen.export.watermark import THRESHOLD, score, signs_of
 from tests.export.hard_sets import write_hard_set
+from tests.export.interruption import interrupt_second_shard
 from tests.export.marked_builds import KEY, OTHER_KEY, decoded, key_file, large_build
 from tests.report.fake_builds import fake_build, written
 
@@ -96,16 +96,7 @@ def test_an_export_without_marks_does_not_continue_with_them(tmp_path: Path) -> 
 def test_an_interrupted_export_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, key = large_build(tmp_path / "build"), key_file(tmp_path)
     whole = marked(source, tmp_path / "whole", key)
-    real: Any = vars(run)["read_unit"]
-    calls: list[str] = []
-
-    def interrupted(place: str, unit: Any) -> Any:
-        calls.append(unit.name)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(place, unit)
-
-    monkeypatch.setattr(run, "read_unit", interrupted)
+    interrupt_second_shard(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         marked(source, tmp_path / "out", key)
     assert marked(source, tmp_path / "out", key) == whole

@@ -11,11 +11,11 @@ import pytest
 
 from dentgen import storage
 from dentgen.errors import SpecError
-from dentgen.export import run
 from dentgen.export.run import FORMATS, STATE, Export, export
 from dentgen.shards.tar import png_bytes
 from tests.conftest import write_tar
 from tests.export.hard_sets import write_hard_set
+from tests.export.interruption import interrupt_second_shard
 from tests.report.fake_builds import fake_build, rejected, written
 
 MEMBERS = {"seg.png": png_bytes(np.ones((8, 8), np.uint8)), "photo.png": png_bytes(np.ones((8, 8, 3), np.uint8))}
@@ -44,16 +44,7 @@ def test_an_interrupted_export_continues_to_the_same_files(
     whole = Export(str(tmp_path / "set"), str(tmp_path / "whole"), layout)
     export(whole, workers=1)
     broken = Export(str(tmp_path / "set"), str(tmp_path / "broken"), layout)
-    real: Any = vars(run)["read_unit"]
-    calls: list[str] = []
-
-    def interrupted(place: str, unit: Any) -> Any:
-        calls.append(unit.name)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(place, unit)
-
-    monkeypatch.setattr(run, "read_unit", interrupted)
+    calls = interrupt_second_shard(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         export(broken, workers=1)
     assert export(broken, workers=1).written == 5

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from dentgen.errors import SpecError
-from dentgen.export import run, signing
+from dentgen.export import signing
 from dentgen.export.marking import Marker, pattern_in
 from dentgen.export.run import STATE, Export, export
 from dentgen.export.signing import SAMPLE_ASSERTION, Signer
@@ -29,6 +29,7 @@ from dentgen.export.watermark import THRESHOLD, score
 from dentgen.records import COMPOSITE_MEDIA, MEDIA_TYPE, TRAINED_ALGORITHMIC_MEDIA
 from tests.docs.commands import DOCS, shell_commands
 from tests.export.hard_sets import write_hard_set
+from tests.export.interruption import interrupt_second_shard
 from tests.export.marked_builds import key_file, large_build
 from tests.report.fake_builds import fake_build, written
 
@@ -280,16 +281,7 @@ def test_an_interrupted_export_continues_and_leaves_what_is_signed(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = build(tmp_path / "build"), tmp_path / "out"
-    real: Any = vars(run)["read_unit"]
-    calls: list[str] = []
-
-    def interrupted(place: str, unit: Any) -> Any:
-        calls.append(unit.name)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(place, unit)
-
-    monkeypatch.setattr(run, "read_unit", interrupted)
+    interrupt_second_shard(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         export(Export(str(source), str(out), "coco", signer=signer), workers=1)
     first = {path: path.read_bytes() for path in pictures(out)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
@@ -13,6 +14,17 @@ from dentgen.spec.build import BuildSpec
 from dentgen.spec.findings import DecayName, FindingSpec, MaterialName, TissueName
 
 CROWNS: dict[str, Any] = {"teeth": [16, 26], "kind": "restoration", "prompt": "gold crown"}
+
+
+def test_a_prompt_and_a_place_are_enough() -> None:
+    text = """
+findings:
+  - {teeth: [16, 26, 36, 46], probability: 0.3, kind: restoration, prompt: "large amalgam filling"}
+  - {where: gingiva, near: [31, 41], probability: 0.2, prompt: "red, swollen gum margin"}
+"""
+    restoration, gum = BuildSpec.model_validate(yaml.safe_load(text)).findings
+    assert (restoration.kind, restoration.usual_part) == ("restoration", "spot")
+    assert (gum.kind, gum.usual_part, gum.near) == ("other", "whole", (31, 41))
 
 
 def test_names_are_those_of_the_maps() -> None:
