@@ -1,4 +1,4 @@
-"""Values and colours of the ``findings`` condition: decay, damage and restorations of teeth."""
+"""Values and colours of the ``findings`` condition: decay, damage, deposits and restorations of teeth, inflamed gum."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dentgen.conditions.labels import IGNORE, Colour
 
 WHITE_SPOT, CARIES, CAVITY, FRACTURE, CALCULUS = 1, 2, 3, 4, 5
 AMALGAM, COMPOSITE, CERAMIC_CROWN, GOLD_CROWN, VENEER, CERAMIC_INLAY, GOLD_INLAY = 6, 7, 8, 9, 10, 11, 12
+PLAQUE, INFLAMED_GUM = 13, 14
 LESIONS: Final[dict[int, str]] = {
     0: "none",
     WHITE_SPOT: "white spot",
@@ -25,6 +26,8 @@ LESIONS: Final[dict[int, str]] = {
     VENEER: "veneer",
     CERAMIC_INLAY: "ceramic inlay",
     GOLD_INLAY: "gold inlay",
+    PLAQUE: "plaque",
+    INFLAMED_GUM: "inflamed gum",
     IGNORE: "not annotated",
 }
 #: Colour of every lesion in a control image; all differ from those of segmentation classes.
@@ -41,6 +44,8 @@ LESION_COLOURS: Final[dict[int, Colour]] = {
     VENEER: (252, 240, 255),
     CERAMIC_INLAY: (186, 214, 236),
     GOLD_INLAY: (240, 192, 84),
+    PLAQUE: (206, 196, 96),
+    INFLAMED_GUM: (214, 20, 40),
 }
 _PALETTE: Final[NDArray[np.uint8]] = np.zeros((256, 3), np.uint8)
 for _value, _colour in LESION_COLOURS.items():

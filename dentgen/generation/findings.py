@@ -118,18 +118,18 @@ def region_prompt(finding: FindingSpec, own: str) -> str:
 
 
 def _edited(record: ConditionRecord, findings: Sequence[FindingSpec], labels: NDArray[np.uint8]) -> ConditionRecord:
-    """The record with restorations in its segmentation, and restorations and decay in a findings map, if it has one."""
+    """The record with restorations in its segmentation, and all findings in a findings map, if it has one."""
     if not labels.any():
         return record
     conditions = dict(record.conditions)
     for label, finding in enumerate(findings, 1):
         here = labels == label
-        if not finding.edit or finding.kind not in ("restoration", "caries") or not here.any():
+        if not finding.edit or not here.any():
             continue
         if finding.kind == "restoration":
             seg = conditions["segmentation"]
             conditions["segmentation"] = np.where(here & (seg == TOOTH), RESTORATION, seg).astype(np.uint8)
-        if "findings" in conditions:
-            value = _LESION_VALUE[finding.material if finding.kind == "restoration" else finding.decay]
+        if "findings" in conditions and finding.lesion is not None:
+            value = _LESION_VALUE[finding.lesion]
             conditions["findings"] = np.where(here, value, conditions["findings"]).astype(np.uint8)
     return replace(record, conditions=conditions)

@@ -21,11 +21,12 @@ from dentgen.conditions.lesion_map import (
     FRACTURE,
     GOLD_CROWN,
     GOLD_INLAY,
+    PLAQUE,
     VENEER,
     WHITE_SPOT,
 )
 from dentgen.phantom.anatomy import FloatArray, IntArray
-from dentgen.phantom.lesions import Caries, Filling, FillingKind, Spot, spot_distance
+from dentgen.phantom.lesions import PATCHES_PER_MM, Caries, Filling, FillingKind, Spot, spot_distance
 from dentgen.phantom.material import Material
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
@@ -45,6 +46,8 @@ _PLAQUE = np.array([0.62, 0.53, 0.29])
 _CALCULUS = np.array([0.66, 0.55, 0.33])
 #: Depth of decay from which it is a cavity and not a brown spot.
 _CAVITY_FROM = 0.3
+#: Coverage from which plaque is labelled, where nothing else is.
+_LABELLED_PLAQUE = 0.35
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Enamel:
         sheen: (n, 3) factor on reflected light.
         wrap: (n,) width of the wrapped diffuse term, which stands for translucency.
         restored, decayed, plaque, stain: (n,) coverage by filling or crown, caries, plaque and stain, 0..1.
-        lesion: (n,) uint8 values of ``lesion_map.LESIONS``: what covers at least half of a point.
+        lesion: (n,) uint8 values of ``lesion_map.LESIONS``: what covers at least half of a point; plaque from less.
     """
 
     albedo: FloatArray
@@ -228,8 +231,11 @@ def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) 
     enamel.stain = np.clip(share * patchy, 0, 1) * material.lesions.stain
     enamel.albedo = enamel.albedo * (1 - enamel.stain[:, None] * [0.45, 0.62, 0.76])
     plaque = enamel.plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque
+    if material.lesions.patchy:
+        plaque = enamel.plaque = plaque * noise.patches(at.point, PATCHES_PER_MM)
     enamel.cover(0.8 * plaque, _PLAQUE, 0.55)
     enamel.sheen *= (1 - 0.6 * plaque)[:, None]
+    enamel.lesion[(plaque >= _LABELLED_PLAQUE) & (enamel.lesion == 0)] = PLAQUE
 
 
 def _wet(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:

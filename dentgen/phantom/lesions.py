@@ -28,6 +28,8 @@ _CARIOUS_SHARE, _CARIOUS_CHILD_SHARE = 0.27, 0.30
 #: Radius from which a facial spot is not confined to the facial side.
 _WIDE: Final = 0.6
 _PLAQUE_SHARE, _STAIN_SHARE = 0.35, 0.12
+#: How often patches of plaque and inflamed gum follow each other: every other tooth or two.
+PATCHES_PER_MM: Final = 0.07
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Lesions:
         veneers: FDI numbers of the teeth with a ceramic shell on their facial side.
         implants: FDI numbers of the crowns that stand on implants, whose metal may show at the gum.
         fluorosis: Amount of chalky and brown mottling of all teeth, 0..1.
+        patchy: Plaque and inflamed gum are found beside some teeth only.
     """
 
     fillings: tuple[Filling, ...]
@@ -118,6 +121,7 @@ class Lesions:
     veneers: frozenset[int] = frozenset()
     implants: frozenset[int] = frozenset()
     fluorosis: float = 0.0
+    patchy: bool = False
 
     @property
     def diseased(self) -> frozenset[int]:

@@ -59,8 +59,9 @@ def world_segmentation_map(centres: Painted, size: int) -> NDArray[np.uint8]:
 
 
 def lesion_map(centres: Painted, size: int) -> NDArray[np.uint8]:
-    """(H, W) values of ``lesion_map.LESIONS``, 0 off the teeth."""
-    return np.where(centres.surface.tissue == Tissue.TOOTH, centres.coat.lesion, 0).astype(np.uint8).reshape(size, size)
+    """(H, W) values of ``lesion_map.LESIONS``, 0 off teeth and gum."""
+    here = np.isin(centres.surface.tissue, (Tissue.TOOTH, Tissue.GUM))
+    return np.where(here, centres.coat.lesion, 0).astype(np.uint8).reshape(size, size)
 
 
 def fdi_map(surface: Surface, size: int) -> NDArray[np.uint8]:

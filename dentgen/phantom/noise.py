@@ -34,6 +34,10 @@ class LatticeNoise:
             result += corner * (share_x[x_end] * share_y[y_end] * share_z[z_end])
         return (result * 2 - 1).astype(np.float64)
 
+    def patches(self, points: FloatArray, frequency: float) -> FloatArray:
+        """Cover (n,), 0..1, of patches with soft rims that take about half of the space."""
+        return np.clip(0.5 + 5 * self(points + 97.0, frequency), 0, 1)
+
     def octaves(self, points: FloatArray, frequency: float, count: int) -> FloatArray:
         """Sum (n,) of ``count`` octaves, each with half the amplitude and twice the frequency of the one before."""
         return sum((0.5**i * self(points + 17.3 * i, frequency * 2**i) for i in range(count)), np.zeros(len(points)))

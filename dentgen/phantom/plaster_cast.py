@@ -12,7 +12,7 @@ from dentgen.phantom.material import Material
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
-from dentgen.phantom.tissue import Coat, coat, marginal_reddening
+from dentgen.phantom.tissue import Coat, coat, inflammation, reddened
 
 _BASE_MM: Final = 2.5
 _FAR_FROM_MARGIN_MM: Final = 20.0
@@ -88,7 +88,7 @@ def cast_coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat
     """
     result = coat(surface, material, noise)
     gum = surface.tissue == Tissue.GUM
-    result.albedo[gum] = material.gum * marginal_reddening(surface.attributes["margin_mm"][gum], material)
+    result.albedo[gum] = material.gum * reddened(inflammation(surface.attributes["margin_mm"][gum], material))
     result.roughness[:] = np.maximum(result.roughness, 0.42)
     result.sheen[:], result.bump[:] = 0.5, 0.0
     return result

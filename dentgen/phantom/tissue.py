@@ -7,14 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.lesion_map import INFLAMED_GUM
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.enamel import paint_crowns
+from dentgen.phantom.lesions import PATCHES_PER_MM
 from dentgen.phantom.material import Material
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
 
 _STEEL = np.array([0.30, 0.30, 0.31])
+#: Amount of inflammation from which gum is labelled: redder by a fifth in green and blue.
+_INFLAMED_FROM = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,11 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     mucosa = material.mucosa * (1 + 0.16 * cloud)[:, None] * (1 - livid)
     colour = material.gum * grain * (1 - loose[:, None]) + mucosa * loose[:, None]
     colour = colour * (1 - ((0.55 * loose + 0.06) * vessel)[:, None] * [0.25, 0.75, 0.7])
-    colour = colour * marginal_reddening(margin, material)
+    red = inflammation(margin, material)
+    if material.lesions.patchy:
+        red = red * noise.patches(point, PATCHES_PER_MM)
+    result.lesion[here[(red >= _INFLAMED_FROM) & (tissue == Tissue.GUM)]] = INFLAMED_GUM
+    colour = colour * reddened(red)
     spots = np.clip(noise.octaves(point, 0.17, 3) - 0.15, 0, 1) * material.pigment
     colour = colour * (1 - spots[:, None] * [0.6, 0.68, 0.65])
     on_palate = tissue == Tissue.PALATE
@@ -115,10 +123,15 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     result.bump[here] = np.where(on_palate, 0.05, 0.022 + 0.032 * (1 - loose))
 
 
-def marginal_reddening(margin_mm: FloatArray, material: Material) -> FloatArray:
-    """Colour factor (n, 3) of the gum at distances (n,) from its margin, mm."""
+def inflammation(margin_mm: FloatArray, material: Material) -> FloatArray:
+    """Amount (n,), 0..1.6, of inflammation of the gum at distances (n,) from its margin, mm."""
     swollen = np.exp(-((np.clip(margin_mm, 0, 9) / (0.8 + 1.6 * max(material.inflammation - 0.6, 0))) ** 2))
-    return 1 - np.clip(swollen * material.inflammation, 0, 1.6)[:, None] * [0.08, 0.38, 0.32]
+    return np.clip(swollen * material.inflammation, 0, 1.6)
+
+
+def reddened(amount: FloatArray) -> FloatArray:
+    """Colour factor (n, 3) of the gum by its amount (n,) of inflammation."""
+    return 1 - amount[:, None] * [0.08, 0.38, 0.32]
 
 
 def _paint_tongue(result: Coat, here: np.ndarray, surface: Surface, material: Material, noise: LatticeNoise) -> None:

@@ -86,9 +86,25 @@ class FindingSpec(BaseModel):
         """The part that the finding takes."""
         return self.part or _PART[self.kind]
 
+    @property
+    def lesion(self) -> str | None:
+        """Name of its value in a findings map; None if it has none."""
+        match self.kind:
+            case "restoration":
+                return self.material
+            case "caries":
+                return self.decay
+            case "plaque":
+                return "plaque" if self.where in (None, "tooth") else None
+            case "inflammation":
+                return "inflamed gum" if self.where == "gingiva" else None
+            case _:
+                return None
+
     def changes(self, used: Collection[str]) -> bool:
         """Whether the model is told of it: by a prompt, or by one of the maps that control the image."""
-        maps = {"restoration": {"segmentation", "findings"}, "caries": {"findings"}}.get(self.kind, set())
+        maps = {"segmentation"} if self.kind == "restoration" else set[str]()
+        maps |= set[str]() if self.lesion is None else {"findings"}
         return self.prompt is not None or (self.edit and bool(maps & set(used)))
 
     @field_validator("teeth", "near")

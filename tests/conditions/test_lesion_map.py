@@ -11,14 +11,14 @@ from dentgen.conditions.labels import DRAWN_CLASSES, IGNORE
 def test_every_value_has_a_name_of_its_own() -> None:
     constants = {name: value for name, value in vars(lesion_map).items() if name.isupper() and isinstance(value, int)}
     values = sorted({value for name, value in constants.items() if name != "IGNORE"})
-    assert values == list(range(1, 13))
+    assert values == list(range(1, 15))
     assert sorted(lesion_map.LESIONS) == [0, *values, IGNORE]
-    assert len(set(lesion_map.LESIONS.values())) == 14
+    assert len(set(lesion_map.LESIONS.values())) == 16
 
 
 def test_every_lesion_has_a_colour_that_no_class_has() -> None:
     colours = [*lesion_map.LESION_COLOURS.values(), *DRAWN_CLASSES.values()]
-    assert lesion_map.LESION_COLOURS.keys() == set(range(1, 13))
+    assert lesion_map.LESION_COLOURS.keys() == set(range(1, 15))
     assert len(set(colours)) == len(colours)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH
-from dentgen.conditions.lesion_map import CAVITY, GOLD_CROWN
+from dentgen.conditions.lesion_map import CAVITY, GOLD_CROWN, INFLAMED_GUM, PLAQUE
 from dentgen.errors import ConditionError
 from dentgen.generation.findings import Findings, check_findings, draw_findings
 from dentgen.records import ConditionRecord
@@ -75,9 +75,23 @@ def test_restorations_and_decay_are_in_the_maps_where_they_are_asked_and_nowhere
     assert jaw.conditions["segmentation"].max() == TOOTH
 
 
-def test_plaque_and_unedited_findings_change_no_map() -> None:
+def test_plaque_and_inflamed_gum_are_in_the_findings_map_alone() -> None:
     jaw = record(lesion=True)
-    found = drawn(jaw, finding(kind="plaque", teeth=[11]), finding(teeth=[21], edit=False))
+    plaque = finding(kind="plaque", teeth=[11])
+    gum = finding(kind="inflammation", where="gingiva")
+    found = drawn(jaw, plaque, gum)
+    lesion = found.record.conditions["findings"]
+    assert (lesion[found.labels == 1] == PLAQUE).all()
+    assert (lesion[found.labels == 2] == INFLAMED_GUM).all()
+    assert set(np.unique(lesion)) == {0, PLAQUE, INFLAMED_GUM}
+    assert (found.record.conditions["segmentation"] == jaw.conditions["segmentation"]).all()
+
+
+def test_unedited_findings_and_those_without_a_value_change_no_map() -> None:
+    jaw = record(lesion=True)
+    asked = (finding(teeth=[11], edit=False), finding(kind="other", teeth=[21], prompt="a bruise"))
+    asked += (finding(kind="inflammation", where="other soft tissue", prompt="red"),)
+    found = drawn(jaw, *asked)
     for name, array in jaw.conditions.items():
         assert (found.record.conditions[name] == array).all(), name
     assert len(found.asked) == 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dentgen.conditions.lesion_map import CERAMIC_INLAY, GOLD_INLAY, VENEER, WHITE_SPOT
+from dentgen.conditions.lesion_map import CERAMIC_INLAY, GOLD_CROWN, GOLD_INLAY, PLAQUE, VENEER, WHITE_SPOT
 from dentgen.phantom.enamel import Enamel, paint_crowns
 from dentgen.phantom.lesions import Caries, Filling, FillingKind, Lesions, Spot
 from dentgen.phantom.mesh import Tissue
@@ -72,6 +72,29 @@ def test_crowns_cover_the_whole_tooth_and_gold_reflects_in_its_colour() -> None:
     assert enamel.sheen[0, 0] > enamel.sheen[0, 2] * 3
     assert enamel.sheen[2].tolist() == pytest.approx([enamel.sheen[2, 0]] * 3)
     assert enamel.wrap[0] < enamel.wrap[2]
+
+
+def test_plaque_is_labelled_where_it_is_seen_and_nothing_else_is() -> None:
+    """In the order of depth: what lies on plaque keeps its own label."""
+    soiled = replace(NO_LESIONS, plaque=1.0)
+    points = {"height": [0.05, 0.05, 0.9]}
+    film = paint(soiled, **points)
+    assert film.lesion.tolist() == [PLAQUE if cover >= 0.35 else 0 for cover in film.plaque]
+    assert PLAQUE in film.lesion
+    crowned = paint(replace(soiled, crowns={16: "gold"}), **points)
+    assert crowned.lesion.tolist() == [GOLD_CROWN, GOLD_CROWN, 0]
+    assert not paint(replace(soiled, plaque=0.3), **points).lesion.any()
+
+
+def test_patchy_plaque_spares_some_teeth() -> None:
+    soiled = replace(NO_LESIONS, plaque=1.0)
+    covers = []
+    for start in range(0, 240, 12):
+        place = {"height": 0.05, "position": [[float(start + n), 2.0, 3.0] for n in range(3)]}
+        even, patchy = paint(soiled, **place), paint(replace(soiled, patchy=True), **place)
+        assert (patchy.plaque <= even.plaque).all()
+        covers += list(patchy.plaque / np.maximum(even.plaque, 1e-6))
+    assert 0.2 < np.mean(covers) < 0.8
 
 
 @pytest.mark.parametrize("film", ["plaque", "stain"])

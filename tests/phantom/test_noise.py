@@ -35,6 +35,14 @@ def test_noise_repeats_after_32_cells() -> None:
     assert noise()(np.add(POINTS, [32, -64, 96]), 1.0) == pytest.approx(noise()(POINTS, 1.0), abs=1e-3)
 
 
+def test_patches_cover_about_half_of_space_with_soft_rims() -> None:
+    cover = noise().patches(numpy_generator("points").normal(0, 40, (4000, 3)), 0.3)
+    assert cover.min() == 0
+    assert cover.max() == 1
+    assert 0.4 < cover.mean() < 0.6
+    assert 0.1 < np.mean((cover > 0) & (cover < 1)) < 0.6
+
+
 def test_octaves_halve_their_amplitude_and_double_their_frequency() -> None:
     texture = noise()
     expected = texture(POINTS, 0.3) + 0.5 * texture(POINTS + 17.3, 0.6) + 0.25 * texture(POINTS + 34.6, 1.2)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dentgen.conditions.lesion_map import INFLAMED_GUM
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
-from dentgen.phantom.tissue import Coat, coat, marginal_reddening
+from dentgen.phantom.tissue import Coat, coat, inflammation, reddened
 from dentgen.seeding import numpy_generator
 from tests.phantom.surfaces import material, traced
 
@@ -50,12 +51,32 @@ def test_appliances_are_steel_or_of_the_ligature_s_colour() -> None:
 
 def test_reddening_takes_green_and_blue_at_the_margin_and_fades_within_millimetres() -> None:
     inflamed = replace(material(), inflammation=1.0)
-    near, far = marginal_reddening(np.array([0.0, 8.0]), inflamed)
+    near, far = reddened(inflammation(np.array([0.0, 8.0]), inflamed))
     assert near == pytest.approx([1 - 0.08, 1 - 0.38, 1 - 0.32])
     assert far == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+def test_gum_is_labelled_as_inflamed_from_half_the_amount_and_no_other_tissue_is() -> None:
+    inflamed = replace(material(), inflammation=1.0)
+    surface = traced([Tissue.GUM, Tissue.GUM, Tissue.GUM, Tissue.MUCOSA], margin_mm=[0.0, 1.1, 1.3, 0.0])
+    found = coat(surface, inflamed, LatticeNoise(numpy_generator("noise"))).lesion
+    amount = inflammation(np.array([1.1, 1.3]), inflamed)
+    assert amount[0] >= 0.5 > amount[1]
+    assert found.tolist() == [INFLAMED_GUM, INFLAMED_GUM, 0, 0]
+
+
+def test_patchy_inflammation_spares_some_of_the_margin() -> None:
+    inflamed = replace(material(), inflammation=1.0)
+    patchy = replace(inflamed, lesions=replace(inflamed.lesions, patchy=True))
+    along = [[float(place), 0.0, 0.0] for place in range(200)]
+    surface, noise = traced([Tissue.GUM] * 200, margin_mm=0.0, position=along), LatticeNoise(numpy_generator("noise"))
+    even, spared = (coat(surface, gum, noise) for gum in (inflamed, patchy))
+    assert (even.lesion == INFLAMED_GUM).all()
+    assert 0.2 < (spared.lesion == INFLAMED_GUM).mean() < 0.8
+    assert (spared.albedo[spared.lesion == INFLAMED_GUM] >= even.albedo[spared.lesion == INFLAMED_GUM]).all()
 
 
 def test_more_inflamed_gum_is_redder_and_farther_from_the_margin() -> None:
     mild, severe = (replace(material(), inflammation=amount) for amount in (0.3, 1.5))
     distances = np.array([0.0, 1.0, 2.0])
-    assert (marginal_reddening(distances, severe)[:, 1] < marginal_reddening(distances, mild)[:, 1]).all()
+    assert (inflammation(distances, severe) > inflammation(distances, mild)).all()

@@ -14,6 +14,8 @@ _KINDS = ("caries", "cavity", "white spot", "fracture", "remnant", "filling", "c
 _KIND_SHARES = (0.27, 0.34, 0.07, 0.09, 0.06, 0.11, 0.04, 0.02)
 #: Share of diseased mouths whose teeth are all mottled, and of adults with veneers on the upper front teeth.
 _FLUOROSIS_SHARE, _VENEER_SHARE = 0.07, 0.06
+#: Share of diseased mouths that are badly brushed, and of all mouths in which that shows beside some teeth only.
+_UNBRUSHED_SHARE, _PATCHY_SHARE = 0.35, 0.6
 #: What fillings of diseased mouths are made of.
 _FILLING_KINDS: tuple[FillingKind, ...] = ("amalgam", "composite", "ceramic inlay", "gold inlay")
 _FILLING_SHARES = (0.44, 0.40, 0.08, 0.08)
@@ -93,6 +95,8 @@ def _with(sound: Lesions, diseased: list[int], calculus: float, rng: np.random.G
         veneers=_veneers(rng) if diseased and min(diseased) < 50 else frozenset(),
         implants=frozenset(chart.implants),
         fluorosis=float(rng.uniform(0.3, 1.0)) if diseased and rng.random() < _FLUOROSIS_SHARE else 0.0,
+        plaque=float(rng.uniform(0.5, 1.0)) if diseased and rng.random() < _UNBRUSHED_SHARE else sound.plaque,
+        patchy=bool(rng.random() < _PATCHY_SHARE),
     )
 
 

@@ -47,6 +47,8 @@ _FLESH_BRIGHTNESS: Final = (1.1, 1.8)
 _WHITEST: Final = 1.25
 #: Share of patients with brown patches on the gum.
 _PIGMENT_SHARE: Final = 0.28
+#: Share of diseased mouths whose gum is inflamed beyond the quarter of all, and how much.
+_INFLAMED_SHARE, _INFLAMMATION = 0.3, (0.9, 1.6)
 #: Share of the visible teeth from which a jaw is mentioned.
 _ARCH_SHARE: Final = 0.05
 
@@ -98,13 +100,16 @@ class VariedSession:
         rng = numpy_generator(self._seed, self._group, "pigment")
         bright = float(rng.uniform(*_FLESH_BRIGHTNESS))
         pigmented = rng.random() < _PIGMENT_SHARE
+        pigment = float(rng.uniform(0.3, 1.6)) if pigmented else material.pigment
+        inflamed = bool(lesions.diseased) and rng.random() < _INFLAMED_SHARE
         return replace(
             material,
             gum=bright * material.gum,
             mucosa=bright * material.mucosa,
             palate=bright * material.palate,
             tongue=bright * material.tongue,
-            pigment=float(rng.uniform(0.3, 1.6)) if pigmented else material.pigment,
+            pigment=pigment,
+            inflammation=float(rng.uniform(*_INFLAMMATION)) if inflamed else material.inflammation,
         )
 
     def _scene(self, view: View, name: str, frame: Frame | None) -> tuple[Setting, Scene]:

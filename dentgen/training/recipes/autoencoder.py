@@ -90,8 +90,15 @@ class AutoencoderRecipe(Recipe):
         return losses
 
     def export(self) -> None:
-        """Measure the scale of the latents and write the autoencoder, weights in fp16."""
+        """Measure the scale of the latents, or keep that of ``align``, and write the autoencoder, weights in fp16."""
         vae = copy.deepcopy(self.vae).eval()
+        vae.register_to_config(
+            scaling_factor=self._scale(vae) if self._aligned is None else self._aligned.net.config["scaling_factor"]
+        )
+        save_network(vae, Path(self._spec.bundle) / "vae")
+
+    def _scale(self, vae: AutoencoderKL) -> float:
+        """The factor that gives the latents of photographs a standard deviation of 1."""
         steps = -(-_SCALE_IMAGES // self._spec.batch)
         with torch.no_grad():
             photos = torch.cat(
@@ -99,8 +106,7 @@ class AutoencoderRecipe(Recipe):
             )
             parts = photos[:_SCALE_IMAGES].split(_SCALE_BATCH)
             latents = torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in parts])
-        vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
-        save_network(vae, Path(self._spec.bundle) / "vae")
+        return round(1 / float(latents.std()), 5)
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import label
 
 from dentgen.conditions.labels import DAM, GINGIVA, IGNORE, INSTRUMENT, RESTORATION, SEG_CLASSES, SKIN, TOOTH
-from dentgen.conditions.lesion_map import AMALGAM, CARIES, CAVITY, FRACTURE, GOLD_INLAY, LESIONS
+from dentgen.conditions.lesion_map import AMALGAM, CARIES, CAVITY, FRACTURE, GOLD_INLAY, INFLAMED_GUM, LESIONS
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.camera import View
 from dentgen.phantom.light import sample_lighting
@@ -55,7 +55,8 @@ def classes_of_exact(phantom: Phantom) -> set[int]:
     seg, fdi, lesion = (phantom.maps[name] for name in ("seg", "fdi", "lesion"))
     crown = np.isin(seg, (TOOTH, RESTORATION))
     assert ((fdi > 0) == crown).all()
-    assert crown[lesion > 0].all()
+    assert crown[(lesion > 0) & (lesion != INFLAMED_GUM)].all()
+    assert (seg[lesion == INFLAMED_GUM] == GINGIVA).all()
     assert (np.isin(lesion, range(AMALGAM, GOLD_INLAY + 1)) == (seg == RESTORATION)).all()
     solid = crown | (seg == GINGIVA) | (seg == 5)
     for name in ("light", "depth"):
@@ -113,6 +114,20 @@ def test_decay_is_darker_than_the_tooth_around_it() -> None:
                 darker.append(phantom.picture[decayed].mean() < phantom.picture[sound].mean())
     assert len(darker) >= 3
     assert np.mean(darker) > 0.8
+
+
+def test_gum_labelled_as_inflamed_is_redder_than_the_same_gum_without() -> None:
+    mix = Mix(framings={"clinical": 1.0}, props={}, frames=0, faults=0, mirrored=0)
+    pictures = []
+    for amount in (0.05, 1.2):
+        session = VariedSession(14, phantom_group(14, 2), "permanent", 64, mix)
+        session._material = replace(session._material, inflammation=amount)
+        shot = session.shoot("frontal")
+        pictures.append(shot.picture(sample_lighting(numpy_generator("lamp")), "").astype(float) + 1)
+    labelled = shot.maps["lesion"] == INFLAMED_GUM
+    assert labelled.sum() >= 50
+    sound, inflamed = ((picture[..., 0] / picture[..., 1])[labelled] for picture in pictures)
+    assert (inflamed > sound).mean() > 0.9
 
 
 def test_the_brightest_flesh_has_a_colour_in_every_light() -> None:
