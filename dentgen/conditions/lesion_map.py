@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.labels import IGNORE, Colour
+from dentgen.records import ConditionName, ConditionRecord
 
 WHITE_SPOT, CARIES, CAVITY, FRACTURE, CALCULUS = 1, 2, 3, 4, 5
 AMALGAM, COMPOSITE, CERAMIC_CROWN, GOLD_CROWN, VENEER, CERAMIC_INLAY, GOLD_INLAY = 6, 7, 8, 9, 10, 11, 12
@@ -50,6 +53,14 @@ LESION_COLOURS: Final[dict[int, Colour]] = {
 _PALETTE: Final[NDArray[np.uint8]] = np.zeros((256, 3), np.uint8)
 for _value, _colour in LESION_COLOURS.items():
     _PALETTE[_value] = _colour
+
+
+def with_findings_map(record: ConditionRecord, use: Sequence[ConditionName]) -> ConditionRecord:
+    """The record with a findings map in which nothing is annotated, if ``use`` has findings and the record has none."""
+    if "findings" not in use or "findings" in record.conditions or not record.conditions:
+        return record
+    unknown = np.full(record.shape, IGNORE, np.uint8)
+    return replace(record, conditions={**record.conditions, "findings": unknown})
 
 
 def paint_lesions(image: NDArray[np.uint8], lesion: NDArray[np.uint8]) -> NDArray[np.uint8]:

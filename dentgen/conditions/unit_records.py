@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record, valid_key
+from dentgen.conditions.lesion_map import with_findings_map
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short, split_member
@@ -205,10 +206,10 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
         if raw.problem is not None and raw.problem.file == f"{raw.place}.{name}":
             raw.problem = None
     with_photo = spec.sampling.start_from == "photo"
-    record = decode_record(raw, spec.conditions.use, with_photo=with_photo, metadata=metadata)
+    record = decode_record(raw, spec.required_conditions, with_photo=with_photo, metadata=metadata)
     if is_duplicate:
         raise ConditionError(raw.place, "the key of an earlier record", "a key unique in the source")
-    return fit_record(record, spec.conditions.shape, spec.conditions.fit)
+    return fit_record(with_findings_map(record, spec.conditions.use), spec.conditions.shape, spec.conditions.fit)
 
 
 def _rejection(unit: Unit, position: int, key: str, reason: str, variants: int) -> RejectedRecord:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dentgen.conditions.decode import valid_key
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
-from dentgen.conditions.lesion_map import LESIONS
+from dentgen.conditions.lesion_map import LESIONS, with_findings_map
 from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
@@ -283,7 +283,7 @@ def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:
         raise ConditionError("key", repr(request.key), "printable text without dots and backslashes")
     maps = {name: getattr(request, name) for name in _MAP_FORM}
     conditions = {name: _map(name, np.asarray(array)) for name, array in maps.items() if array is not None}
-    for name in spec.conditions.use:
+    for name in spec.required_conditions:
         if name not in conditions:
             raise ConditionError(f"{request.key}: {name}", "none", f"a map, because conditions.use names {name}")
     photo = None if request.photo is None else _array("photo", np.asarray(request.photo), np.uint8, 3)
@@ -293,10 +293,11 @@ def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:
     shapes |= {} if fdi is None else {"fdi": fdi.shape}
     if len(set(shapes.values())) > 1:
         raise ConditionError(request.key, f"sizes (height, width) {shapes}", "the same size for every map")
-    return ConditionRecord(
+    record = ConditionRecord(
         key=request.key, group=request.key, split="", prompt=request.prompt, conditions=conditions, fdi=fdi,
         photo=photo, license="", attributes={},
     )  # fmt: skip
+    return with_findings_map(record, spec.conditions.use)
 
 
 def _map(name: ConditionName, array: NDArray[Any]) -> MapArray:

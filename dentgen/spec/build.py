@@ -489,6 +489,11 @@ class BuildSpec(_Section):
     variants: VariantsSpec = Field(default=VariantsSpec(), description="What differs between variants of a record.")
 
     @property
+    def required_conditions(self) -> tuple[ConditionName, ...]:
+        """Conditions that every record must have: a findings map need not be there where the spec asks for findings."""
+        return tuple(name for name in self.conditions.use if not (name == "findings" and self.findings))
+
+    @property
     def max_regions(self) -> int:
         """Regions of a picture with all findings."""
         return sum(finding.prompt is not None for finding in self.findings)

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.decode import decode_record
+from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.conditions.unit_records import check_records, read_unit
 from dentgen.errors import BuildError, ConditionError
+from dentgen.spec.findings import FindingSpec
 from tests.conftest import write_tar
 from tests.poison import one_unit
 
@@ -45,6 +47,22 @@ def test_records_are_decoded_and_fitted(tmp_path: Path, records: Records) -> Non
         assert record.prompt == expected.prompt
         for name, array in record.conditions.items():
             assert np.array_equal(array, expected.conditions[name])
+
+
+def test_records_without_a_findings_map_get_one_where_the_spec_asks_for_findings(
+    tmp_path: Path, records: Records
+) -> None:
+    """Nothing is annotated in it: 255 says so. Without findings in the spec the map must be there."""
+    write_tar(tmp_path / "a.tar", records)
+    spec, unit, shard = one_unit(tmp_path)
+    use = {"conditions": spec.conditions.model_copy(update={"use": ("segmentation", "lighting", "findings")})}
+    asked = (FindingSpec(kind="caries", teeth=(11,)),)
+    accepted, rejected = read_unit(spec.model_copy(update={**use, "findings": asked}), unit, shard)
+    assert rejected == []
+    assert all((record.conditions["findings"] == IGNORE).all() for record in accepted)
+    assert {record.conditions["findings"].shape for record in accepted} == {spec.conditions.shape}
+    accepted, rejected = read_unit(spec.model_copy(update=use), unit, shard)
+    assert (accepted, len(rejected)) == ([], 4)
 
 
 def test_damaged_records_are_rejected_with_a_reason(tmp_path: Path, records: Records) -> None:
