@@ -73,6 +73,7 @@ class PixelWeights(_Section):
 class LossSpec(PixelWeights):
     """Weights of the diffusion loss, over latent pixels and timesteps."""
 
+    finding: float = Field(default=0.0, ge=0, description="Weight added where a record's findings map has something.")
     reduce: Literal["area", "bilinear"] = Field(
         default="area", description="How pixel weights are resized to the latents."
     )
@@ -82,6 +83,11 @@ class LossSpec(PixelWeights):
         le=5,
         description="Lower bound of min-SNR's weight of the image error, which matters at high noise.",
     )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every pixel weighs 1."""
+        return super().is_plain and not self.finding
 
 
 class CommonSpec(_Section):

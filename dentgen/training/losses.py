@@ -137,21 +137,28 @@ def snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, gamma: float = 5.0, f
     return snr.clamp(floor, gamma) / snr
 
 
-def pixel_weights(seg: UInt8[Tensor, "b H W"], spec: LossSpec, latent_size: int) -> Float[Tensor, "b 1 h w"]:
+def pixel_weights(
+    seg: UInt8[Tensor, "b H W"], spec: LossSpec, latent_size: int, found: Bool[Tensor, "b H W"] | None = None
+) -> Float[Tensor, "b 1 h w"]:
     """Weights of the diffusion loss from label maps.
 
     Sum over classes c of weight_c x share of c in a latent's pixels, plus ``boundary`` x share of the band around
-    tooth boundaries. Area reduction keeps the mass of gaps narrower than a latent, which nearest neighbour loses.
+    tooth boundaries, plus ``finding`` x share of findings. Area reduction keeps the mass of gaps narrower than a
+    latent, which nearest neighbour loses.
 
     Args:
         seg: Label map of three classes; ``IGNORE`` weighs as background.
         spec: The weights.
         latent_size: Edge of the latents.
+        found: Where there is a finding; None: nowhere.
 
     Returns:
         Weights, scaled to mean 1 per sample or over the batch of all workers if ``spec.normalise`` says so.
     """
-    weights = _resized(_class_weights(seg, spec), latent_size, spec.reduce).clamp_min(spec.floor)
+    weights = _class_weights(seg, spec)
+    if found is not None:
+        weights = weights + spec.finding * found[:, None]
+    weights = _resized(weights, latent_size, spec.reduce).clamp_min(spec.floor)
     return _normalised(weights, spec.normalise)
 
 

@@ -87,6 +87,7 @@ class Noising:
         weights = None
         if not spec.is_plain:
             seg = torch.from_numpy(batch.seg).to(self._device)
-            weights = pixel_weights(seg, spec, noise_pred.shape[-1])
+            found = torch.from_numpy(batch.found).to(self._device) if spec.finding else None
+            weights = pixel_weights(seg, spec, noise_pred.shape[-1], found)
         rows = snr_weights(self.alphas_cumprod, noised.timesteps, floor=spec.snr_floor)
         return {"loss": noise_loss(noise_pred, noised.noise, rows, weights), "mse": square.mean().detach()}

@@ -70,6 +70,17 @@ def test_weights_have_mean_one_over_what_is_normalised() -> None:
     assert weights_for(seg, tooth=5.0, normalise="none").mean(dim=(1, 2, 3)).tolist() == pytest.approx([3, 1])
 
 
+def test_findings_weigh_more_by_their_share_of_a_latent() -> None:
+    """A latent has 8 x 8 pixels; a quarter of the first one is a finding."""
+    found = torch.zeros(1, 64, 64, dtype=torch.bool)
+    found[0, :4, :4] = True
+    spec = LossSpec(finding=8.0, normalise="none")
+    assert not spec.is_plain
+    weights = pixel_weights(torch.zeros(1, 64, 64, dtype=torch.uint8), spec, 8, found)
+    assert float(weights[0, 0, 0, 0]) == 1 + 8 / 4
+    assert weights.flatten()[1:].tolist() == [1.0] * 63
+
+
 @pytest.mark.parametrize("normalise", ["none", "sample", "batch"])
 def test_images_without_a_class_stay_finite(normalise: str) -> None:
     nothing = torch.zeros(1, 64, 64)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.conditions.labels import APPLIANCE, RESTORATION, TOOTH, mirror_record, tissue_classes
+from dentgen.conditions.labels import APPLIANCE, IGNORE, RESTORATION, TOOTH, mirror_record, tissue_classes
 from dentgen.conditions.prepare import condition_image, control_image
 from dentgen.phantom.prompt import LIGHT_WORD, NEUTRAL_LIGHT, SCAN_LIGHT_WORD, phantom_phrases
 from dentgen.records import ConditionRecord
@@ -49,6 +49,12 @@ class TrainingRow:
     record: ConditionRecord
     alpha: float
 
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(H, W) where the findings map has something; nowhere without one."""
+        lesion = self.record.conditions.get("findings")
+        return np.zeros(self.seg.shape, bool) if lesion is None else ~np.isin(lesion, (0, IGNORE))
+
     def control(self, kind: ControlKind) -> NDArray[np.uint8]:
         """A control image (H, W, 3) uint8, composed on demand: cached latents need none."""
         return _control_image(self.record, kind, self.alpha)
@@ -80,6 +86,11 @@ class Batch:
     def seg(self) -> NDArray[np.uint8]:
         """(b, H, W) uint8 label maps of three classes and ``IGNORE``."""
         return np.stack([row.seg for row in self.rows])
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(b, H, W) where the findings map has something; nowhere in a record without one."""
+        return np.stack([row.found for row in self.rows])
 
 
 class TrainingData:

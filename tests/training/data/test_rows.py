@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dentgen.conditions.labels import mirror_prompt
+from dentgen.conditions.labels import IGNORE, mirror_prompt
 from dentgen.conditions.lesion_map import CAVITY
 from dentgen.conditions.prepare import control_image
 from dentgen.phantom.prompt import phantom_phrases
@@ -84,6 +84,17 @@ def test_findings_are_blended_as_in_builds(phantoms: str, tmp_path: Path) -> Non
     assert np.array_equal(shown, control_image(record, ("findings", "lighting", "segmentation"), 0.3))
     assert not np.array_equal(shown, row.control("blended"))
     assert conditions_of(["findings"]) == ("segmentation", "lighting", "findings")
+
+
+def test_findings_are_where_their_map_has_something(phantoms: str, tmp_path: Path) -> None:
+    batch = training_data(train_spec(phantoms, tmp_path, "adapter", batch=2)).batch(0, 0, 2)
+    plain = batch.rows[0]
+    lesion = np.zeros(plain.seg.shape, np.uint8)
+    lesion[3, 4], lesion[5, 6] = CAVITY, IGNORE
+    record = replace(plain.record, conditions={**plain.record.conditions, "findings": lesion})
+    found = replace(batch, rows=[plain, replace(plain, record=record)]).found
+    assert not found[0].any()
+    assert np.argwhere(found[1]).tolist() == [[3, 4]]
 
 
 def test_alpha_is_the_specs(phantoms: str, tmp_path: Path) -> None:
