@@ -74,6 +74,11 @@ class DiffusionEngine:
         """Whether no canvas is waiting or in flight."""
         return not self._waiting and not self._slots.canvases
 
+    @property
+    def waiting(self) -> int:
+        """Number of canvases that wait for slots; with as many as there are slots, no tick could admit more."""
+        return len(self._waiting)
+
     @torch.no_grad()
     def warm_up(self) -> float:
         """Run one tick without canvases, so that compilation, graph capture and out-of-memory errors happen now.
@@ -177,7 +182,7 @@ class DiffusionEngine:
 
     def _queue_up(self, canvases: Iterator[Canvas], results: dict[str, Sampled]) -> bool:
         """Queue canvases until no tick could admit more; False once there are none left."""
-        while len(self._waiting) < self.shape.slots:
+        while self.waiting < self.shape.slots:
             canvas = next(canvases, None)
             if canvas is None:
                 return False

@@ -79,6 +79,12 @@ class LatentCodec:
         codec.on_device = on_device
         return codec
 
+    def in_batches(self, batch: int) -> LatentCodec:
+        """The same codec with another batch size, which is another shape: pixels may differ by a level."""
+        codec = copy.copy(self)
+        codec._batch = batch  # noqa: SLF001 - of a copy of itself
+        return codec
+
     @property
     def downscale(self) -> int:
         """Pixels per latent along an edge."""

@@ -135,7 +135,7 @@ def test_an_update_acts_from_its_step_on(miniature: Bundle, lcm: SolverTable, st
     )
     found = run(engine(), [sample], {step: updates})["c0"]
     assert relative_error(found.double(), expected) < 1e-4
-    assert relative_error(found, run(engine(), [sample])["c0"]) > 0.01
+    assert relative_error(found, run(engine(), [sample])["c0"]) > 1e-3, "ten times the tolerance"
 
 
 @pytest.mark.parametrize("name", ["unipc", "euler_ancestral"])
@@ -263,7 +263,8 @@ def test_on_the_miniature(miniature: Bundle) -> None:
     early = run(build_engine(miniature, regions=1), [sample, beside], {0: (change,)})
     assert torch.equal(early["c0"], run(build_engine(miniature, regions=1), [change.applied(sample)])["c0"])
     late = run(build_engine(miniature, regions=1), [sample, beside], {1: (change,)})
-    assert torch.equal(late["c1"], plain["c1"]) and torch.equal(early["c1"], plain["c1"])
+    assert torch.equal(late["c1"], plain["c1"])
+    assert torch.equal(early["c1"], plain["c1"])
     assert len({float(each["c0"].sum()) for each in (plain, early, late)}) == 3
 
 
