@@ -58,7 +58,7 @@ def _check_sizes(canvas: Canvas, shape: EngineShape, branches: Branches) -> None
 def _sizes(
     canvas: Canvas, shape: EngineShape, branches: Branches
 ) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
-    """Name, values and required shape of every tensor of a canvas; control inputs if the engine's branches are given."""
+    """Name, values and required shape of every tensor of a canvas; of control inputs only if branches are given."""
     latent, per_row = shape.latent, branches.per_row
     yield "prompt embeddings", canvas.prompt.values, (shape.tokens, shape.width)
     for row in canvas.rows(0):

@@ -217,8 +217,8 @@ class DiffusionEngine:
         changed = update.applied(flight.canvas)
         check_layers(changed, self.shape, flight.step)
         if not self._slots.change(flight, changed):
-            slots = self.shape.control_slots
-            raise CanvasError("control slots", key=key, found=f"none of {slots} free", expected="one for the new prompt")
+            found = f"none of {self.shape.control_slots} free"
+            raise CanvasError("control slots", key=key, found=found, expected="one for the new prompt")
         self._state.update(flight)
         return flight.step
 

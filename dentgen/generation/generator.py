@@ -252,9 +252,7 @@ def start_engine(generator: Generator) -> DiffusionEngine:
     )  # fmt: skip
 
 
-def build_engine(
-    generator: Generator, slots: int, control_slots: int, regions: int | None = None
-) -> DiffusionEngine:
+def build_engine(generator: Generator, slots: int, control_slots: int, regions: int | None = None) -> DiffusionEngine:
     """An engine that is not warmed up.
 
     Args:

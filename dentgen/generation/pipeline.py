@@ -237,8 +237,8 @@ class _StreamBatch:
                 self._engine.submit(canvas)
 
     def _groups(self) -> Iterator[list[SampleRequest]]:
-        """Read requests, a batch of the autoencoder at a time."""
-        size = self._generator.spec.engine.codec_batch
+        """Read requests, a batch of the autoencoder or of a small engine's slots at a time."""
+        size = min(self._generator.spec.engine.codec_batch, self._engine.shape.slots)
         while requests := list(islice(self._remaining, size)):
             group = [sample for request in requests for sample in _sample_requests(self._generator, request)]
             self._in_flight |= {sample.key: sample for sample in group}

@@ -203,6 +203,7 @@ def test_control_sees_the_new_prompt(lcm: SolverTable) -> None:
 def test_without_a_free_control_slot_a_canvas_goes_on_as_it_was(lcm: SolverTable) -> None:
     """Two canvases share the only control slot, so the prompt of one of them cannot change."""
     shape = EngineShape(4, 1, (SIZE, SIZE), TOKENS, WIDTH, columns=16, regions=1)
+
     def small() -> DiffusionEngine:
         branches = Branches(shared={"control": TwoLevelControl()})
         return DiffusionEngine(LocalDenoiser(), branches, shape, torch.device("cpu"), torch.float32)

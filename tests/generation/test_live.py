@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.regions import Layers, Region
 from dentgen.errors import CanvasError, ConditionError, EngineError, SpecError
 from dentgen.generation.generator import Generator, build_engine, load_generator
@@ -63,8 +65,6 @@ def test_a_picture_is_that_of_the_engine(live: LiveCanvas, generator: Generator)
     base = live._canvas(0)
     gum = base.layers.regions[0]
     alone = Layers((Region(gum.prompt, gum.mask), Region(base.prompt, torch.zeros_like(gum.mask))))
-    from dataclasses import replace
-
     latents = engine.run([replace(base, layers=alone)])[base.key]
     assert isinstance(latents, torch.Tensor)
     (expected,) = generator.codec.in_batches(1).decode([latents])
@@ -125,7 +125,7 @@ def test_pictures_may_have_noise_of_their_own_and_come_less_often(generator: Gen
 
 
 def test_condition_maps_control_all_pictures(generator: Generator) -> None:
-    shown = record(edge=SIZE)
+    shown = fit_record(record(), (SIZE, SIZE), "pad")
     with LiveCanvas(generator, OWN, regions=1, record=shown) as live:
         (frame,) = take(live, 1)
         assert live._base.controls
@@ -190,8 +190,6 @@ def test_errors_name_the_layer(live: LiveCanvas) -> None:
 
 
 def test_what_a_live_canvas_would_ignore_is_refused(generator: Generator) -> None:
-    from dataclasses import replace
-
     spec = BuildSpec.model_validate(
         {"findings": [{"teeth": [11], "prompt": "crown"}], "conditions": {"size": SIZE}, "sampling": {"steps": STEPS}}
     )
