@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -67,12 +68,16 @@ def test_leaving_drops_what_has_not_begun_and_ends_the_thread() -> None:
         done.append(number)
         return [number]
 
-    with pytest.raises(KeyError), Preparer(1) as preparer:
-        for number in range(4):
-            preparer.submit(lambda number=number: work(number))
-        begun.wait(30)
-        threading.Timer(0.05, release.set).start()
-        raise KeyError
+    def leave_in_the_middle() -> None:
+        with Preparer(1) as preparer:
+            for number in range(4):
+                preparer.submit(partial(work, number))
+            begun.wait(30)
+            threading.Timer(0.05, release.set).start()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        leave_in_the_middle()
     assert done == [0]
     assert not any(thread.name.startswith("dentgen-preparer") for thread in threading.enumerate())
 

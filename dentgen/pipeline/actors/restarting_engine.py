@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -57,8 +57,8 @@ class RestartingEngine:
         """
         if self._takes_turns:
             canvases = list(canvases)
+        again = canvases if isinstance(canvases, Sequence) else _Again(canvases)
         with self._turn:
-            again = _Again(canvases)
             return self._retry(lambda driver: driver.run(again))
 
     def call(self, work: Callable[[], Result]) -> Result:
