@@ -1,4 +1,4 @@
-"""What an engine refuses: the laws are those of the engine's own tests; here, the limits one by one, with their fields."""
+"""What an engine of a given shape refuses, limit by limit; tests of the engine refuse the rest."""
 
 from __future__ import annotations
 
