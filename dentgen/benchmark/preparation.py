@@ -31,6 +31,14 @@ AHEAD: Final = "ahead"
 FIRST: Final = "first"
 
 
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Seconds, and seconds of processor time of all threads."""
+
+    seconds: float
+    processor: float
+
+
 @dataclass(slots=True, eq=False)
 class TimedSampler:
     """An engine's ``run`` that takes the time in which it waits for canvases.
@@ -84,8 +92,9 @@ def benchmark_preparation(
         progress: Called with finished and planned units.
 
     Returns:
-        ``ratios``: ``ahead_over_first``, of samples per second, and ``wait_ahead`` and ``wait_first``, shares of the
-        time of sampling in which slots waited for preparation; medians over rounds. ``spread``, ``units``, ``rounds``.
+        ``ratios``: ``ahead_over_first``, of samples per second, and ``cost_ahead_over_first``, of processor time per
+        sample, which other programs do not disturb; ``wait_ahead`` and ``wait_first``, shares of the time of sampling
+        in which slots waited for preparation. Medians over rounds. ``spread``, ``units``, ``rounds``.
 
     Raises:
         DeterminismError: If the shards differ.
@@ -120,23 +129,28 @@ def _round(
 ) -> dict[str, float]:
     """Every unit by both contestants, who take turns in beginning."""
     samplers = {AHEAD: TimedSampler(engine, first=False), FIRST: TimedSampler(engine, first=True)}
-    seconds = dict.fromkeys(samplers, 0.0)
+    costs = {name: _Cost(0.0, 0.0) for name in samplers}
     for place, unit in enumerate(plan.units, 1):
         shards: dict[str, bytes] = {}
         for name in sorted(samplers, reverse=bool((place + number) % 2)):
-            took, shards[name] = _made(plan, generator, unit, samplers[name])
-            seconds[name] += took
+            cost, shards[name] = _made(plan, generator, unit, samplers[name])
+            costs[name] = _Cost(costs[name].seconds + cost.seconds, costs[name].processor + cost.processor)
         if shards[AHEAD] != shards[FIRST]:
             raise DeterminismError(key=f"unit {unit.name}", found="two shards", expected="one")
         step(place)
     waits = {f"wait_{name}": sampler.waited / sampler.seconds for name, sampler in samplers.items()}
-    return {"ahead_over_first": seconds[FIRST] / seconds[AHEAD], **waits}
+    ahead, first = costs[AHEAD], costs[FIRST]
+    return {
+        "ahead_over_first": first.seconds / ahead.seconds,
+        "cost_ahead_over_first": ahead.processor / first.processor,
+        **waits,
+    }
 
 
-def _made(plan: Plan, generator: Generator, unit: Unit, sampler: TimedSampler) -> tuple[float, bytes]:
-    """Seconds and shard of a unit; no prompt has been embedded before."""
+def _made(plan: Plan, generator: Generator, unit: Unit, sampler: TimedSampler) -> tuple[_Cost, bytes]:
+    """What a unit took, and its shard; no prompt has been embedded before."""
     (shard,) = (shard for shard in list_shards(plan.spec.source.path) if shard.name == unit.shard)
     fresh = replace(generator, prompts=prompt_encoder(plan.spec, generator.bundle))
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     made = generate_unit(plan, fresh, unit, shard, sampler)
-    return time.perf_counter() - began, made.shard
+    return _Cost(time.perf_counter() - began, time.process_time() - busy), made.shard
