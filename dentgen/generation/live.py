@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -24,13 +23,13 @@ from torch import Tensor
 from dentgen.diffusion.canvas import Canvas, Finished
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.regions import Layers
-from dentgen.errors import CanvasError, EngineError, SpecError
+from dentgen.errors import CanvasError, SpecError
 from dentgen.generation.canvases import build_canvases, check_request, guidance_of, sample_requests
 from dentgen.generation.generator import Generator, build_engine
+from dentgen.generation.live_edits import LiveLayers, closed_error
 from dentgen.generation.live_layers import (
     BACKGROUND,
     Edit,
-    LayerState,
     LayerValues,
     LiveLayer,
     Mask,
@@ -88,7 +87,6 @@ class LiveCanvas:
 
     Attributes:
         size: Height and width, pixels.
-        version: Number of edits that have been applied.
     """
 
     def __init__(
@@ -123,30 +121,29 @@ class LiveCanvas:
         """
         _check(generator, every)
         self._generator, self._seed, self._advance, self._every = generator, seed, advance, every
-        self.size, self.version = generator.spec.conditions.shape, 0
-        self._codec = generator.codec.in_batches(1)
-        self._turn, self._lock = threading.Lock(), threading.RLock()
-        self._ready: deque[Edit] = deque()
+        self.size, self._codec = generator.spec.conditions.shape, generator.codec.in_batches(1)
+        self._turn, self._closed = threading.Lock(), threading.Event()
         self._running: dict[str, _Running] = {}
-        self._asked = self._ticks = self._entered = 0
-        self._closed = threading.Event()
-        self._names: dict[str, int] = {}
-        self._shown: dict[str, int] = {}
+        self._ticks = self._entered = 0
         with torch_threads(generator.spec.engine.threads):
             own = self._embedded(background)
-            nothing = PaintedMask.of(BACKGROUND, np.zeros(self.size, bool), self.size, generator.codec.downscale)
-            self._nothing = nothing
-            self._layers = [LayerState(own, nothing) for _ in range(1 + regions)]
-            self._base = self._base_canvas(background, own, record)
+            self._layers = LiveLayers(own, self._painted(BACKGROUND, np.zeros(self.size, bool)), regions)
             for layer in layers:
-                self._edit(self._new_layer(layer.name), self._values(layer), self._embedded(layer.prompt))
-            self._apply_edits()
-            self.version = 0
+                values, number = self._values(layer), self._layers.add(layer.name)
+                self._layers.edit(number, replace(values, prompt=self._embedded(layer.prompt)))
+            self._layers.apply()
+            self._layers.version = 0
+            self._base = self._base_canvas(background, own, record)
             rows = len(self._canvas(0).rows(0)) * -(-generator.table.num_steps // every)
             self._engine = build_engine(generator, rows, rows, regions)
             self._engine.warm_up()
             self._codec.warm_up(self._engine.shape.latent_size)
         self._preparer = Preparer(generator.spec.engine.threads)
+
+    @property
+    def version(self) -> int:
+        """Number of edits that have been applied."""
+        return self._layers.version
 
     def __enter__(self) -> Self:
         """Return the canvas."""
@@ -186,7 +183,7 @@ class LiveCanvas:
             CanvasError: If there is no such layer, or a value is not usable.
             EngineError: If the canvas is closed.
         """
-        number = self._number(layer)
+        number = self._layers.number(layer)
         if not number and (mask is not None or strength is not None or prompt_strength is not None):
             raise CanvasError(key=layer, found="a mask or strength", expected="a prompt alone")
         check_share(layer, "strength", strength)
@@ -201,7 +198,7 @@ class LiveCanvas:
             CanvasError: If there are as many layers as there may be, one of this name, or a value is not usable.
             EngineError: If the canvas is closed.
         """
-        values, number = self._values(layer), self._new_layer(layer.name)
+        values, number = self._values(layer), self._layers.add(layer.name)
         added = self._ask(number, values, layer.prompt)
         added.add_done_callback(partial(self._forget_if_failed, layer.name, number))
         return added
@@ -210,13 +207,10 @@ class LiveCanvas:
         """Remove a layer; as ``edit``.
 
         Raises:
-            CanvasError: If there is no such layer.
+            CanvasError: If there is no such layer, or it is the background.
             EngineError: If the canvas is closed.
         """
-        with self._lock:  # together, so that no frame lacks the mask of a layer that it shows
-            removed = self._edit(self._number(name), LayerValues(mask=self._nothing))
-            self._names.pop(name, None)
-        return removed
+        return self._layers.remove(name)
 
     def frames(self, count: int | None = None) -> Iterator[LiveFrame]:
         """Make pictures, one after the other, as they are asked for.
@@ -242,16 +236,17 @@ class LiveCanvas:
 
     def close(self) -> None:
         """Stop: a tick in progress ends, frames come to their end, and edits that wait fail with ``EngineError``."""
-        with self._lock:
-            self._closed.set()
+        self._closed.set()
+        self._layers.close()
+        self._preparer.close()
         with self._turn:
-            self._preparer.close()
-            self._fail_edits()
+            pass  # a tick may be in progress
 
     def _tick(self) -> list[LiveFrame]:
         """Apply edits, begin a picture if it is time, and advance all by one step."""
         with torch_threads(self._generator.spec.engine.threads):
-            told = self._apply_edits()
+            updates = self._layers.apply()
+            told = [self._engine.update(key, update) for update in updates for key in self._running]
             if self._ticks % self._every == 0:
                 canvas = self._canvas(self._entered)
                 self._engine.submit(canvas)
@@ -274,94 +269,33 @@ class LiveCanvas:
         if picture is None:
             found, expected = "values that are not finite", "a picture"
             raise CanvasError("live canvas", key=f"frame {running.index}", found=found, expected=expected)
-        shown = {name: self._layers[number].mask.pixels for name, number in self._shown.items()}
+        shown = self._layers.masks()
         labels = label_map(shown.values(), self.size)
         return LiveFrame(running.index, picture, labels, shown, running.first_version, self.version)
-
-    def _apply_edits(self) -> list[Future[int]]:
-        """Take over all edits that are ready, and tell the canvases in flight."""
-        with self._lock:
-            edits, self._shown = list(self._ready), dict(self._names)
-            self._ready.clear()
-        told: list[Future[int]] = []
-        for edit in edits:
-            if not edit.applied.set_running_or_notify_cancel():
-                continue
-            update = self._layers[edit.layer].apply(edit)
-            if update is not None:
-                self.version += 1
-                told += [self._engine.update(key, update) for key in self._running]
-            edit.applied.set_result(self.version)
-        return told
 
     def _ask(self, number: int, values: LayerValues, prompt: str | None) -> Future[int]:
         """Queue an edit, at once or as soon as its prompt has been embedded."""
         if prompt is None:
-            return self._edit(number, values)
-        with self._lock:
-            self._require_open()
-            self._asked += 1
-            place, applied = self._asked, Future[int]()
+            return self._layers.edit(number, values)
+        edit = Edit(self._layers.next_place(), number, values, Future())
+        try:
             embedded = self._preparer.submit(partial(self._embedded, prompt))
-        embedded.add_done_callback(partial(self._embedding_done, place, number, values, applied))
-        return applied
-
-    def _embedding_done(
-        self, place: int, number: int, values: LayerValues, applied: Future[int], done: Future[KeyedTensor]
-    ) -> None:
-        error = _closed_error() if done.cancelled() else done.exception()
-        if error is not None:
-            _LOG.warning("a prompt of the live canvas was not taken over: %s", error)
-            if applied.set_running_or_notify_cancel():
-                applied.set_exception(error)
-            return
-        with self._lock:
-            self._ready.append(Edit(place, number, replace(values, prompt=done.result()), applied))
-
-    def _edit(self, number: int, values: LayerValues, prompt: KeyedTensor | None = None) -> Future[int]:
-        with self._lock:
-            self._require_open()
-            self._asked += 1
-            edit = Edit(self._asked, number, replace(values, prompt=prompt), Future())
-            self._ready.append(edit)
+        except RuntimeError as error:  # closed meanwhile
+            raise closed_error() from error
+        embedded.add_done_callback(partial(self._embedding_done, edit))
         return edit.applied
 
-    def _fail_edits(self) -> None:
-        with self._lock:
-            edits = list(self._ready)
-            self._ready.clear()
-        for edit in edits:
-            if edit.applied.set_running_or_notify_cancel():
-                edit.applied.set_exception(_closed_error())
+    def _embedding_done(self, edit: Edit, done: Future[KeyedTensor]) -> None:
+        error = closed_error() if done.cancelled() else done.exception()
+        if error is None:
+            self._layers.put(replace(edit, values=replace(edit.values, prompt=done.result())))
+        elif edit.applied.set_running_or_notify_cancel():
+            _LOG.warning("a prompt of the live canvas was not taken over: %s", error)
+            edit.applied.set_exception(error)
 
     def _forget_if_failed(self, name: str, number: int, added: Future[int]) -> None:
-        with self._lock:
-            if (added.cancelled() or added.exception() is not None) and self._names.get(name) == number:
-                del self._names[name]
-
-    def _require_open(self) -> None:
-        if self._closed.is_set():
-            raise _closed_error()
-
-    def _number(self, name: str) -> int:
-        with self._lock:
-            if name == BACKGROUND:
-                return 0
-            if name not in self._names:
-                raise CanvasError(key=name, found="no layer of this name", expected=[BACKGROUND, *self._names])
-            return self._names[name]
-
-    def _new_layer(self, name: str) -> int:
-        """Take the lowest free number for a name."""
-        with self._lock:
-            if name == BACKGROUND or name in self._names:
-                raise CanvasError(key=name, found="a layer of this name", expected="another name")
-            used = set(self._names.values())
-            free = next((number for number in range(1, len(self._layers)) if number not in used), None)
-            if free is None:
-                raise CanvasError(key=name, found=f"{len(used) + 1} layers", expected=f"at most {len(used)}")
-            self._names[name] = free
-            return free
+        if added.cancelled() or added.exception() is not None:
+            self._layers.forget(name, number)
 
     def _values(self, layer: LiveLayer) -> LayerValues:
         check_share(layer.name, "strength", layer.strength)
@@ -369,7 +303,7 @@ class LiveCanvas:
         painted = self._painted(layer.name, layer.mask, layer.blur)
         return LayerValues(None, painted, layer.strength, layer.prompt_strength)
 
-    def _painted(self, name: str, mask: Mask, blur: float) -> PaintedMask:
+    def _painted(self, name: str, mask: Mask, blur: float = 0.0) -> PaintedMask:
         return PaintedMask.of(name, mask, self.size, self._generator.codec.downscale, blur)
 
     def _embedded(self, prompt: str) -> KeyedTensor:
@@ -388,16 +322,11 @@ class LiveCanvas:
 
     def _canvas(self, index: int) -> Canvas:
         """The picture of a number, with the layers as they are now."""
-        own, *others = self._layers
-        key = NoiseKey(self._seed, "live", index if self._advance else 0)
-        layers = Layers(tuple(layer.region() for layer in others))
-        canvas = replace(self._base, key=f"frame {index}", noise=key, prompt=own.prompt, layers=layers)
+        noise = NoiseKey(self._seed, "live", index if self._advance else 0)
+        own, layers = self._layers.prompt, Layers(self._layers.regions())
+        canvas = replace(self._base, key=f"frame {index}", noise=noise, prompt=own, layers=layers)
         canvas.check()
         return canvas
-
-
-def _closed_error() -> EngineError:
-    return EngineError("the live canvas is closed")
 
 
 def _check(generator: Generator, every: int) -> None:

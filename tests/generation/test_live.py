@@ -166,7 +166,7 @@ def test_of_several_edits_the_last_one_counts_whenever_prompts_are_ready(
     (frame,) = take(live, 1)
     assert first.result(0) == 2
     assert np.array_equal(frame.masks["gum"], half("right").astype(np.float32))
-    assert live._layers[1].prompt.name == live._embedded(WHITE).name
+    assert live._layers.regions()[0].prompt.name == live._embedded(WHITE).name
 
 
 def test_errors_name_the_layer(live: LiveCanvas) -> None:
@@ -182,6 +182,9 @@ def test_errors_name_the_layer(live: LiveCanvas) -> None:
         with pytest.raises(CanvasError) as caught:
             live.edit(name, **values)  # type: ignore[arg-type]
         assert caught.value.key == name
+    with pytest.raises(CanvasError) as caught:
+        live.remove(BACKGROUND)
+    assert caught.value.key == BACKGROUND
     live.add(LiveLayer("second", OWN, half()))
     for name in ("third", "gum", BACKGROUND):
         with pytest.raises(CanvasError) as caught:
