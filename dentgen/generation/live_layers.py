@@ -154,8 +154,8 @@ class LayerState:
 
     def region(self) -> Region:
         """The layer as a region of a canvas."""
-        strengths = {"strength": self.strength, "prompt_strength": self.prompt_strength}
-        return Region(self.prompt, self.mask.latents, **strengths)
+        strength, prompt_strength = self.strength, self.prompt_strength
+        return Region(self.prompt, self.mask.latents, strength=strength, prompt_strength=prompt_strength)
 
 
 def label_map(masks: Iterable[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -326,7 +326,7 @@ def test_a_finished_canvas_has_no_updates(lcm: SolverTable) -> None:
             return super().forward(*inputs)
 
     late = Late()
-    on._state._unet = late  # type: ignore[assignment]
+    on._state._unet = late
     assert len(on.tick()) == 1
     on.tick()
     error = late.pending.exception(0)

@@ -286,8 +286,12 @@ def test_what_is_prepared_ahead_has_the_same_bytes_as_what_is_prepared_first(
     """Five records in groups of two, on another thread, and all of them in one list."""
     keys = sorted(demo_members)[:5]
     write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
-    sections = {"engine": {"slots": 4, "codec_batch": 2}, "sampling": {"variants": 1, "steps": 2}}
-    plan = make_plan(small_spec(tmp_path / "s", tmp_path, pipeline={"samples_per_shard": 5}, **sections))
+    plan = make_plan(
+        small_spec(
+            tmp_path / "s", tmp_path, pipeline={"samples_per_shard": 5}, engine={"slots": 4, "codec_batch": 2},
+            sampling={"variants": 1, "steps": 2},
+        )
+    )  # fmt: skip
     generator, (shard,) = load_planned_generator(plan), list_shards(str(tmp_path / "s"))
     engine, taken = start_engine(generator), list[int]()
     assert [len(group) for group in record_groups(generator, [finding_record(f"{n}") for n in range(5)])] == [2, 2, 1]
@@ -308,7 +312,7 @@ def test_a_sample_that_cannot_be_prepared_is_rejected_alone(
 ) -> None:
     keys = sorted(demo_members)[:3]
     write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
-    options = {"pipeline": {"samples_per_shard": 6}}
+    options: dict[str, dict[str, object]] = {"pipeline": {"samples_per_shard": 6}}
     whole, _, _ = made(tmp_path / "s", tmp_path, **options)
     noise = CanvasFactory._noise
 
