@@ -55,6 +55,7 @@ def test_both_make_the_same_units(tmp_path: Path, demo_members: dict[str, dict[s
     assert (figures["units"], len(lines), steps[-1]) == (4, 1, (4, 4))
 
 
+@pytest.mark.slow
 def test_other_bytes_are_an_error(
     tmp_path: Path, demo_members: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_an_edit_acts_in_running_pictures_and_in_later_ones(live: LiveCanvas) ->
     assert np.array_equal(seen[-1].picture, seen[-2].picture)
 
 
+@pytest.mark.slow
 def test_later_pictures_are_those_of_a_canvas_that_began_so(live: LiveCanvas, generator: Generator) -> None:
     take(live, 1)
     edits = [live.edit(BACKGROUND, prompt=WHITE), live.edit("gum", prompt=OWN, strength=0.8, prompt_strength=0.5)]
@@ -124,6 +125,7 @@ def test_pictures_may_have_noise_of_their_own_and_come_less_often(generator: Gen
     assert not np.array_equal(first.picture, second.picture)
 
 
+@pytest.mark.slow
 def test_condition_maps_control_all_pictures(generator: Generator) -> None:
     shown = fit_record(record(), (SIZE, SIZE), "pad")
     with LiveCanvas(generator, OWN, regions=1, record=shown) as live:
