@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dentgen.benchmark.engine.flops import count_networks
-from dentgen.benchmark.naive_build import build_naively
+from dentgen.benchmark.naive_build import build_naively, check_naive
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
@@ -83,7 +83,7 @@ def benchmark_build(
     Raises:
         SpecError: If the contestants cannot do the same work, or a round is too short to measure.
     """
-    _check(spec)
+    check_naive(spec)
     spec = enlarge_source(spec, Path(work))
     results: list[Round] = []
     progress(0, rounds)
@@ -108,31 +108,6 @@ def benchmark_build(
         "flops": flops,
         "rounds": rounds,
     }
-
-
-def _check(spec: BuildSpec) -> None:
-    """Reject what the naive baseline does not support."""
-    sampling, model = spec.sampling, spec.model
-    required = {
-        "pipeline.actors": (spec.pipeline.actors, 1),
-        "source.oversample": (spec.source.oversample, {}),
-        "sampling.guidance_scale": (sampling.guidance_scale, 1),
-        "sampling.start_from": (sampling.start_from, "noise"),
-        "sampling.prompt_to": (sampling.prompt_to, None),
-        "sampling.timesteps": (sampling.timesteps, None),
-        "conditions.combine": (spec.conditions.combine, "blend"),
-        "model.decoder": (model.decoder, "kl"),
-        "model.controlnets": (model.controlnets, {}),
-        "model.loras": (model.loras, {}),
-        "model.embeddings": (model.embeddings, ()),
-    }
-    for key, (found, expected) in required.items():
-        if found != expected:
-            raise SpecError("not supported by this benchmark", key=key, found=str(found), expected=str(expected))
-    if len(model.adapters) != 1 or any(isinstance(scale, dict) for scale in model.adapters.values()):
-        raise SpecError(
-            "not supported by this benchmark", key="model.adapters", found=str(model.adapters), expected="one scale"
-        )
 
 
 def count_flops(spec: BuildSpec) -> dict[str, float]:

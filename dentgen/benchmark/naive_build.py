@@ -20,6 +20,7 @@ from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import control_image, fit_record
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards
+from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
@@ -35,7 +36,11 @@ def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
         spec: The build to imitate.
         environment: Its ``device`` and ``dtype``.
         batch: Rows per network call.
+
+    Raises:
+        SpecError: If the spec asks for something that the baseline would ignore.
     """
+    check_naive(spec)
     on_gpu = environment["device"] == "cuda"
     variants = range(spec.sampling.variants)
     rows = ray.data.read_webdataset([shard.url for shard in list_shards(spec.source.path)], decoder=None)
@@ -49,6 +54,38 @@ def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
         num_gpus=1 if on_gpu else 0,
     )
     generated.write_webdataset(spec.output.path, encoder=None)
+
+
+def check_naive(spec: BuildSpec) -> None:
+    """Check that the baseline generates what a build of this spec does.
+
+    Raises:
+        SpecError: If the spec asks for something that the baseline would ignore.
+    """
+    sampling, model = spec.sampling, spec.model
+    required = {
+        "pipeline.actors": (spec.pipeline.actors, 1),
+        "source.oversample": (spec.source.oversample, {}),
+        "sampling.guidance_scale": (sampling.guidance_scale, 1),
+        "sampling.start_from": (sampling.start_from, "noise"),
+        "sampling.prompt_to": (sampling.prompt_to, None),
+        "sampling.timesteps": (sampling.timesteps, None),
+        "sampling.window": (sampling.window, None),
+        "findings": (spec.findings, ()),
+        "variants.change": (spec.variants.change, ()),
+        "conditions.combine": (spec.conditions.combine, "blend"),
+        "model.decoder": (model.decoder, "kl"),
+        "model.controlnets": (model.controlnets, {}),
+        "model.loras": (model.loras, {}),
+        "model.embeddings": (model.embeddings, ()),
+    }
+    for key, (found, expected) in required.items():
+        if found != expected:
+            raise SpecError("not supported by this benchmark", key=key, found=str(found), expected=str(expected))
+    if len(model.adapters) != 1 or any(isinstance(scale, dict) for scale in model.adapters.values()):
+        raise SpecError(
+            "not supported by this benchmark", key="model.adapters", found=str(model.adapters), expected="one scale"
+        )
 
 
 class NaiveGenerator:

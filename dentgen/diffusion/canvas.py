@@ -78,6 +78,7 @@ class Canvas:
         repaint: Inpainting mask; None repaints everything.
         layers: Regions with prompts of their own.
         windows: Parts that rows see; none: all of it.
+        region_prompts: Embeddings that the rows of every region get; set on creation.
     """
 
     key: str
@@ -90,6 +91,12 @@ class Canvas:
     repaint: Repaint | None = None
     layers: Layers = field(default_factory=Layers)
     windows: tuple[Window, ...] = ()
+    region_prompts: tuple[KeyedTensor, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Interpolate prompts once: every tick asks for rows."""
+        prompts = tuple(region.words(self.prompt) for region in self.layers.regions)
+        object.__setattr__(self, "region_prompts", prompts)
 
     def rows(self, step: int) -> tuple[Row, ...]:
         """UNet rows of this canvas at a step, in the order in which they are combined."""
@@ -102,7 +109,7 @@ class Canvas:
         rows = self.guidance.rows(self.prompt, step) if self.layers.background else ()
         for layer, region in enumerate(self.layers.regions, 1):
             guidance = self.guidance if region.negative is None else replace(self.guidance, negative=region.negative)
-            *others, last = guidance.rows(region.prompt, step)
+            *others, last = guidance.rows(self.region_prompts[layer - 1], step)
             rows += (*(replace(row, layer=layer) for row in others), replace(last, layer=layer, counts=True))
         return rows
 

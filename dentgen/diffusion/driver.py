@@ -8,16 +8,21 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from dentgen.diffusion.canvas import Canvas, Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
+from dentgen.diffusion.layer_update import LayerUpdate
 from dentgen.errors import CanvasError, EngineError
 
 Result = TypeVar("Result")
+
+#: Canvases of one ``run`` that are submitted and not finished, as a multiple of the slots: one batch in flight and one
+#: that waits for it.
+_BATCHES_SUBMITTED: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +35,16 @@ class _Submission:
 class _Work:
     work: Callable[[], Any]
     future: Future[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Update:
+    key: str
+    update: LayerUpdate
+    future: Future[int]
+
+
+_Item = _Submission | _Work | _Update
 
 
 class EngineDriver:
@@ -46,7 +61,7 @@ class EngineDriver:
     def __init__(self, engine: DiffusionEngine) -> None:
         """Start the thread."""
         self._engine = engine
-        self._inbox: queue.Queue[_Submission | _Work | None] = queue.Queue()
+        self._inbox: queue.Queue[_Item | None] = queue.Queue()
         self._waiting: dict[str, Future[Sampled]] = {}
         self._lock = threading.Lock()
         self._death: BaseException | None = None
@@ -58,8 +73,11 @@ class EngineDriver:
         self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
         self._thread.start()
 
-    def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
+    def run(self, canvases: Iterable[Canvas]) -> dict[str, Sampled]:
         """Sample canvases and wait for the results; safe to call from several threads.
+
+        Canvases are taken from the iterable on the caller's thread, two batches of slots at most before they are
+        finished, so they may still be in preparation.
 
         Returns:
             Clean latents (4, h, w) or an error for every canvas, by key.
@@ -67,10 +85,31 @@ class EngineDriver:
         Raises:
             EngineError: If the engine dies or has died, or the driver is closed.
         """
-        submissions = [_Submission(canvas, Future()) for canvas in canvases]
-        for submission in submissions:
-            self._put(submission)
+        submissions: list[_Submission] = []
+        most = _BATCHES_SUBMITTED * self._engine.shape.slots
+        for canvas in canvases:
+            submissions.append(_Submission(canvas, Future()))
+            self._put(submissions[-1])
+            if len(submissions) >= most:
+                submissions[-most].future.result()
         return {submission.canvas.key: submission.future.result() for submission in submissions}
+
+    def update(self, key: str, update: LayerUpdate) -> Future[int]:
+        """Change a layer of a canvas that was submitted; returns at once, as ``DiffusionEngine.update`` does.
+
+        Args:
+            key: The canvas's key.
+            update: The new values.
+
+        Returns:
+            The first step that they act on, or the error that kept them out.
+
+        Raises:
+            EngineError: If the engine has died, or the driver is closed.
+        """
+        item = _Update(key, update, Future())
+        self._put(item)
+        return item.future
 
     def call(self, work: Callable[[], Result]) -> Result:
         """Run ``work`` on the engine's thread between two ticks and return its result.
@@ -103,7 +142,7 @@ class EngineDriver:
             self._inbox.put(None)
         self._thread.join()
 
-    def _put(self, item: _Submission | _Work) -> None:
+    def _put(self, item: _Item) -> None:
         with self._lock:
             if self._death is not None:
                 raise EngineError(f"the engine has died: {self._death!r}") from self._death
@@ -150,6 +189,8 @@ class EngineDriver:
                     return not self._engine.idle
                 case _Work():
                     self._run_work(item)
+                case _Update():
+                    self._pass_on(item)
                 case _Submission():
                     self._admit(item)
 
@@ -160,6 +201,14 @@ class EngineDriver:
         except Exception as error:  # noqa: BLE001 - raised in the caller's thread
             work.future.set_exception(error)
         self._count(time.perf_counter() - self._tick_began)
+
+    def _pass_on(self, item: _Update) -> None:
+        try:
+            applied = self._engine.update(item.key, item.update)
+        except CanvasError as error:
+            item.future.set_exception(error)
+        else:
+            applied.add_done_callback(lambda done: _copy_outcome(done, item.future))
 
     def _admit(self, submission: _Submission) -> None:
         try:
@@ -177,9 +226,18 @@ class EngineDriver:
             self._death = error
         failure = EngineError(f"the engine died: {error!r}")
         failure.__cause__ = error
+        self._engine.fail_updates(failure)
         for future in self._waiting.values():
             future.set_exception(failure)
         while not self._inbox.empty():
             item = self._inbox.get_nowait()
             if item is not None:
                 item.future.set_exception(failure)
+
+
+def _copy_outcome(done: Future[int], to: Future[int]) -> None:
+    error = done.exception()
+    if error is None:
+        to.set_result(done.result())
+    else:
+        to.set_exception(error)

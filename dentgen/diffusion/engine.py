@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
+from dentgen.diffusion.canvas_checks import check_canvas, check_layers
+from dentgen.diffusion.layer_update import LayerUpdate, PendingUpdate, UpdateQueue
 from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
 from dentgen.diffusion.slots import InFlight, SlotMap
 from dentgen.diffusion.tick_numbers import TickNumbers
@@ -22,7 +24,7 @@ from dentgen.errors import CanvasError, ControlError, EngineError, OutOfMemoryEr
 
 
 class DiffusionEngine:
-    """Samples canvases in a continuous batch. Not thread-safe: one thread submits and ticks.
+    """Samples canvases in a continuous batch. One thread submits and ticks; any thread may update what is in it.
 
     Attributes:
         shape: The fixed sizes.
@@ -64,12 +66,18 @@ class DiffusionEngine:
         self._slots = SlotMap(shape.slots, dict.fromkeys(branches.shared, shape.control_slots))
         self._waiting: deque[Canvas] = deque()
         self._keys: set[str] = set()
+        self._updates = UpdateQueue()
         self._compute: Callable[[Collection[str]], object] = self._state.compute
 
     @property
     def idle(self) -> bool:
         """Whether no canvas is waiting or in flight."""
         return not self._waiting and not self._slots.canvases
+
+    @property
+    def waiting(self) -> int:
+        """Number of canvases that wait for slots; with as many as there are slots, no tick could admit more."""
+        return len(self._waiting)
 
     @torch.no_grad()
     def warm_up(self) -> float:
@@ -101,9 +109,39 @@ class DiffusionEngine:
         Raises:
             CanvasError: If the canvas is inconsistent or can never fit; other canvases are not affected.
         """
-        self._check(canvas)
+        if canvas.key in self._keys:
+            raise CanvasError(key=canvas.key, found="a canvas of this key in the engine", expected="unique keys")
+        check_canvas(canvas, self.shape, self._branches)
         self._keys.add(canvas.key)
         self._waiting.append(canvas)
+
+    def update(self, key: str, update: LayerUpdate) -> Future[int]:
+        """Change a layer of a canvas that is waiting or in flight; safe to call from any thread.
+
+        The values act from the next tick on, all of them together, and updates are applied in the order of the calls.
+        Neither slots nor shapes change, so nothing is flushed or compiled. Other canvases keep their bits.
+
+        Args:
+            key: The canvas's key.
+            update: The new values.
+
+        Returns:
+            The first step that they act on. A ``CanvasError`` in its place if the canvas left the engine before the
+            next tick, a value is not usable, or no control slot is free for another prompt; the canvas then goes on
+            as it was.
+
+        Raises:
+            CanvasError: If there is no such canvas.
+        """
+        if key not in self._keys:
+            raise _no_canvas(key)
+        pending = PendingUpdate(key, update)
+        self._updates.put(pending)
+        return pending.applied
+
+    def fail_updates(self, error: Exception) -> None:
+        """Let updates that wait for a tick fail, because there will be none."""
+        self._updates.fail(error)
 
     @torch.no_grad()
     def tick(self) -> list[Finished | Failed]:
@@ -112,6 +150,7 @@ class DiffusionEngine:
         Raises:
             OutOfMemoryError: If the device runs out of memory; the engine cannot be used afterwards.
         """
+        self._apply_updates()
         failed = self._admit()
         flights = self._slots.flights()
         if not flights:
@@ -129,16 +168,59 @@ class DiffusionEngine:
         return outcomes
 
     def run(self, canvases: Iterable[Canvas]) -> dict[str, Sampled]:
-        """Sample canvases; returns clean latents (4, h, w) or an error for every canvas, by key."""
+        """Sample canvases; returns clean latents (4, h, w) or an error for every canvas, by key.
+
+        Canvases are taken from the iterable as there is room for them, at most as many as there are slots ahead of
+        their admission, so they may still be in preparation. They get the slots that a list of them would get.
+        """
         results: dict[str, Sampled] = {}
-        for canvas in canvases:
+        remaining = iter(canvases)
+        while self._queue_up(remaining, results) or not self.idle:
+            for outcome in self.tick():
+                results[outcome.key] = outcome.latents if isinstance(outcome, Finished) else outcome.error
+        return results
+
+    def _queue_up(self, canvases: Iterator[Canvas], results: dict[str, Sampled]) -> bool:
+        """Queue canvases until no tick could admit more; False once there are none left."""
+        while self.waiting < self.shape.slots:
+            canvas = next(canvases, None)
+            if canvas is None:
+                return False
             try:
                 self.submit(canvas)
             except CanvasError as error:
                 results[canvas.key] = error
-        for outcome in self.drain():
-            results[outcome.key] = outcome.latents if isinstance(outcome, Finished) else outcome.error
-        return results
+        return True
+
+    def _apply_updates(self) -> None:
+        for pending in self._updates.take():
+            try:
+                step = self._apply(pending.key, pending.update)
+            except Exception as error:
+                pending.applied.set_exception(error)
+                if is_device_fault(error):
+                    raise
+            else:
+                pending.applied.set_result(step)
+
+    def _apply(self, key: str, update: LayerUpdate) -> int:
+        """Change a layer; returns the first step that sees it."""
+        for number, canvas in enumerate(self._waiting):
+            if canvas.key == key:
+                changed = update.applied(canvas)
+                check_layers(changed, self.shape, 0)
+                self._waiting[number] = changed
+                return 0
+        flight = next((flight for flight in self._slots.flights() if flight.canvas.key == key), None)
+        if flight is None:
+            raise _no_canvas(key)
+        changed = update.applied(flight.canvas)
+        check_layers(changed, self.shape, flight.step)
+        if not self._slots.change(flight, changed):
+            found = f"none of {self.shape.control_slots} free"
+            raise CanvasError("control slots", key=key, found=found, expected="one for the new prompt")
+        self._state.update(flight)
+        return flight.step
 
     def _admit(self) -> list[Finished | Failed]:
         """Admit waiting canvases while the next one fits; returns those whose data could not be placed."""
@@ -186,71 +268,10 @@ class DiffusionEngine:
         error = self._state.broken[broken[0]]
         return Failed(key, ControlError(f"control branch {broken[0]} failed: {error!r}", key=key))
 
-    def _check(self, canvas: Canvas) -> None:
-        canvas.check()
-        self._check_slots(canvas)
-        for name, values, expected in self._shapes(canvas):
-            if values is not None and tuple(values.shape) != expected:
-                raise CanvasError(name, key=canvas.key, found=f"shape {tuple(values.shape)}", expected=expected)
-        self._check_room(canvas)
-        if not self.shape.weighted and any(control.where is not None for control in canvas.controls):
-            raise CanvasError(key=canvas.key, found="scales by place", expected="an engine with weighted control")
-        has_masked = canvas.repaint is not None and canvas.repaint.masked is not None
-        if bool(self.shape.mask_channels) != has_masked:
-            found = "masked latents" if has_masked else "no masked latents"
-            expected_by_unet = f"what a UNet of {self.shape.channels + self.shape.mask_channels} input channels takes"
-            raise CanvasError("repaint", key=canvas.key, found=found, expected=expected_by_unet)
 
-    def _check_room(self, canvas: Canvas) -> None:
-        """Reject regions and windows that the engine has no buffers for."""
-        shape, most = self.shape, self.shape.regions
-        if len(canvas.layers.regions) > most:
-            found = len(canvas.layers.regions)
-            raise CanvasError(
-                "regions", key=canvas.key, found=found, expected=f"at most {most}, as the engine has room"
-            )
-        windowed = shape.row_size != shape.latent_size
-        if len(canvas.windows) > (shape.windows if windowed else 0) or (windowed and not canvas.windows):
-            expected = f"1 to {shape.windows}" if windowed else "none: rows see whole canvases"
-            raise CanvasError("windows", key=canvas.key, found=len(canvas.windows), expected=expected)
-
-    def _shapes(self, canvas: Canvas) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
-        """Name, values and required shape of every tensor of a canvas."""
-        shape, latent, per_row = self.shape, self.shape.latent, self._branches.per_row
-        for row in canvas.rows(0):
-            yield "prompt embeddings", row.prompt.values, (shape.tokens, shape.width)
-        for control in canvas.controls:
-            expected = per_row[control.branch].hint_shape if control.branch in per_row else latent
-            yield f"condition of {control.branch}", control.condition.values, expected
-            yield f"places of {control.branch}", control.where, latent[1:]
-        yield "image latents", canvas.image, latent
-        for window in canvas.windows:
-            yield "weights of a window", window.weight, shape.row_size
-            yield "a window", window.crop(torch.empty(latent[1:], device="meta")), shape.row_size
-        for region in canvas.layers.regions:
-            yield "mask of a region", region.mask, latent[1:]
-        if canvas.layers.bootstrap is not None:
-            yield "white latents", canvas.layers.bootstrap.white, latent
-        if canvas.repaint is not None:
-            yield "kept latents", canvas.repaint.keep, latent[1:]
-            yield "masked latents", canvas.repaint.masked, latent
-
-    def _check_slots(self, canvas: Canvas) -> None:
-        """Reject a canvas that can never be admitted, as it would block the queue for ever."""
-        key, shape, rows = canvas.key, self.shape, canvas.rows(0)
-        if key in self._keys:
-            raise CanvasError(key=key, found="a canvas of this key in the engine", expected="unique keys")
-        for control in canvas.controls:
-            if control.branch not in self._branches.names:
-                expected = f"one of {list(self._branches.names)}"
-                raise CanvasError(key=key, found=f"control branch {control.branch}", expected=expected)
-        uses_shared = any(control.branch in self._branches.shared for control in canvas.controls)
-        controls = len({(row.window, row.prompt.name) for row in rows}) if uses_shared else 0
-        needs = (("row slots", len(rows), shape.slots), ("control slots", controls, shape.control_slots),
-                 ("history columns", canvas.table.num_columns, shape.columns))  # fmt: skip
-        for name, needed, available in needs:
-            if needed > available:
-                raise CanvasError(f"needed {name}", key=key, found=needed, expected=f"at most {available}")
+def _no_canvas(key: str) -> CanvasError:
+    expected = "a canvas that is waiting or in flight"
+    return CanvasError("update", key=key, found="no canvas of this key in the engine", expected=expected)
 
 
 def _active_controls(flight: InFlight) -> list[str]:

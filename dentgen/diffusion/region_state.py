@@ -38,11 +38,16 @@ class RegionState:
         for place, row in zip(flight.rows, flight.canvas.rows(flight.step), strict=True):
             if row.window is not None:
                 put(self._weight[place], row.window.weight[None])
-            if row.layer:
-                mask = layers.regions[row.layer - 1].mask
-                put(self._mask[place], (mask if row.window is None else row.window.crop(mask))[None])
+        self.place_masks(flight, put)
         if layers.bootstrap is not None:
             put(self._white[flight.slot], layers.bootstrap.white)
+
+    def place_masks(self, flight: InFlight, put: Callable[[Tensor, Tensor], None]) -> None:
+        """Write the masks of a canvas's regions."""
+        for place, row in zip(flight.rows, flight.canvas.rows(flight.step), strict=True):
+            if row.layer:
+                mask = flight.canvas.layers.regions[row.layer - 1].scaled
+                put(self._mask[place], (mask if row.window is None else row.window.crop(mask))[None])
 
     def inputs(
         self, latents: Float[Tensor, "row 4 h w"], noise: Float[Tensor, "slot 4 H W"], numbers: TickNumbers

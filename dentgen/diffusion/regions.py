@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dentgen.diffusion.interpolation import lerp
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.solver import SolverTable
 from dentgen.diffusion.step_window import in_window
@@ -43,6 +44,9 @@ class Region:
         negative: Embeddings of its negative prompt; None takes the canvas's.
         edge: How the mask is quantised.
         start, end: Steps in which the region acts, as fractions, 0..1.
+        strength: Factor on the mask, 0..1: below 1 the region acts only once the noise is below it.
+        prompt_strength: Interpolation from the canvas's own prompt, 0, to the region's, 1.
+        scaled: The mask times ``strength``; set on creation.
     """
 
     prompt: KeyedTensor
@@ -51,6 +55,25 @@ class Region:
     edge: MaskEdge = "discrete"
     start: float = 0.0
     end: float = 1.0
+    strength: float = 1.0
+    prompt_strength: float = 1.0
+    scaled: Float[Tensor, "h w"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Scale the mask once: every tick reads it."""
+        object.__setattr__(self, "scaled", self.mask if self.strength == 1 else self.strength * self.mask)
+
+    def words(self, own: KeyedTensor) -> KeyedTensor:
+        """Embeddings that its row gets.
+
+        Args:
+            own: Those of the canvas's own prompt.
+        """
+        share = min(max(self.prompt_strength, 0.0), 1.0)  # others are found by ``check``, with the canvas's key
+        if share == 1 or own.values.shape != self.prompt.values.shape:  # likewise
+            return self.prompt
+        name = f"region {own.name} {self.prompt.name} {share}"
+        return KeyedTensor(name, lerp(own.values, self.prompt.values, share))
 
     def thresholds(self, table: SolverTable, step: int) -> tuple[float, float]:
         """Mask values at which a latent begins to belong to the region at a step, and from which it does fully."""
@@ -65,14 +88,17 @@ class Region:
     def share(self, table: SolverTable, step: int) -> Float[Tensor, "h w"]:
         """The quantised mask at a step."""
         low, high = self.thresholds(table, step)
-        return quantised(self.mask, torch.tensor(low), torch.tensor(high))
+        return quantised(self.scaled, torch.tensor(low), torch.tensor(high))
 
     def check(self, key: str) -> None:
-        """Check the mask.
+        """Check mask and strengths.
 
         Raises:
             CanvasError: If a value is not in 0..1.
         """
+        for name, value in (("strength", self.strength), ("prompt strength", self.prompt_strength)):
+            if not 0 <= value <= 1:
+                raise CanvasError(f"{name} of a region", key=key, found=value, expected="0..1")
         low, high = float(self.mask.min()), float(self.mask.max())
         if not (low >= 0 and high <= 1):  # also if NaN
             raise CanvasError("mask of a region", key=key, found=f"values {low:g}..{high:g}", expected="0..1")
@@ -181,15 +207,26 @@ class Layers:
 
     @classmethod
     def of(cls, regions: Sequence[Region], table: SolverTable, bootstrap: Bootstrap | None = None) -> Layers:
-        """Layers without rows that would never be seen: empty regions, and a background that is covered everywhere."""
-        steps = range(table.num_steps)
-        shares = [torch.stack([region.share(table, step) for step in steps]) for region in regions]
-        seen = [(region, share) for region, share in zip(regions, shares, strict=True) if bool(share.any())]
+        """Layers without rows that would never be seen: empty regions, and a background that is covered everywhere.
+
+        Updates of a canvas in flight cannot add rows; for those, list regions and background as they are.
+        """
+        seen = tuple(region for region in regions if any(bool(region.share(table, k).any()) for k in _steps(table)))
         if not seen:
             return cls()
-        covered = bool((torch.stack([share for _, share in seen]).sum(0) >= 1).all())
         leaks = bootstrap is not None and bootstrap.leak > 0
-        return cls(tuple(region for region, _ in seen), not covered or leaks, bootstrap)
+        return cls(seen, leaks or not cls(seen).covers(table), bootstrap)
+
+    def covers(self, table: SolverTable, first: int = 0) -> bool:
+        """Whether regions cover every latent at every step from ``first`` on."""
+        if not self.regions:
+            return False
+        shares = (torch.stack([region.share(table, k) for region in self.regions]) for k in _steps(table, first))
+        return all(bool((each.sum(0) >= 1).all()) for each in shares)
+
+
+def _steps(table: SolverTable, first: int = 0) -> range:
+    return range(first, table.num_steps)
 
 
 def _to_centre(occupied: Tensor, stride: int) -> int:

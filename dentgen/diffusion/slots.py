@@ -118,6 +118,31 @@ class SlotMap:
         self.canvases[slot] = flight
         return flight
 
+    def change(self, flight: InFlight, canvas: Canvas) -> bool:
+        """Give a canvas in flight other layers with as many rows.
+
+        Control slots of a canvas belong to its neighbours, too, so other prompts move it to others.
+
+        Returns:
+            False, and nothing has changed, if there are too few control slots.
+        """
+        rows, before = canvas.rows(flight.step), flight.canvas.rows(flight.step)
+        if [row.prompt.name for row in rows] == [row.prompt.name for row in before]:
+            flight.canvas = canvas
+            return True
+        shared = self._shared(canvas)
+        for control in shared:
+            self._control[control.branch].leave(flight.control[control.branch])
+        found = {c.branch: self._control[c.branch].find(_keys(canvas, c, rows, flight.step)) for c in shared}
+        fits = all(places is not None for places in found.values())
+        taken = {branch: places for branch, places in found.items() if places is not None} if fits else flight.control
+        for control in shared:
+            keys = _keys(canvas, control, rows if fits else before, flight.step)
+            self._control[control.branch].take(taken[control.branch], keys)
+        if fits:
+            flight.canvas, flight.control = canvas, taken
+        return fits
+
     def advance(self, flight: InFlight) -> None:
         """Move a canvas to its next step and free the rows that it no longer needs."""
         flight.step += 1

@@ -71,9 +71,16 @@ class TickState:
         history[0] = start.flatten()
         for column, step in enumerate(table.noise_steps, table.first_noise):
             self._put(history[column], canvas.noise.normal("injected", step, self._shape.latent).flatten())
+        self._put_rows(flight)
         self._put_control(flight)
         if self._regions is not None:
             self._regions.place(flight, self._put)
+
+    def update(self, flight: InFlight) -> None:
+        """Write prompts and masks of a canvas in flight whose layers have changed; nothing waits for the device."""
+        self._put_rows(flight)
+        if self._regions is not None:
+            self._regions.place_masks(flight, self._put)
 
     def compute(self, active: Collection[str]) -> None:
         """Run one tick: predict, combine the rows, advance the latents.
@@ -116,12 +123,18 @@ class TickState:
             paint = (~keep).to(repaint.masked)
             self._put(self._mask[slot], torch.cat([paint, repaint.masked]))
 
-    def _put_control(self, flight: InFlight) -> None:
-        """Write prompts, condition latents and hints of a canvas."""
-        for number, (place, row) in enumerate(zip(flight.rows, flight.canvas.rows(0), strict=True)):
+    def _put_rows(self, flight: InFlight) -> None:
+        """Write prompts of a canvas's rows, and prompts and condition latents of their control slots."""
+        conditions = {control.branch: control.condition.values for control in flight.canvas.controls}
+        for number, (place, row) in enumerate(zip(flight.rows, flight.canvas.rows(flight.step), strict=True)):
             self._put(self._row_prompt[place], row.prompt.values)
             for branch, places in flight.control.items():
+                seen = conditions[branch] if row.window is None else row.window.crop(conditions[branch])
                 self._put(self._control_prompt[branch][places[number]], row.prompt.values)
+                self._put(self._condition[branch][places[number]], seen)
+
+    def _put_control(self, flight: InFlight) -> None:
+        """Write hints of a canvas, and scales by place."""
         for where in self._where.values():
             where[flight.slot].fill_(1)  # of the canvas before
         for control in flight.canvas.controls:
@@ -129,9 +142,6 @@ class TickState:
                 self._put(self._where[control.branch][flight.slot], control.where[None])
             if control.branch in self._hint:
                 self._put(self._hint[control.branch][flight.slot], control.condition.values)
-            for place, row in zip(flight.control.get(control.branch, ()), flight.canvas.rows(0), strict=False):
-                seen = control.condition.values
-                self._put(self._condition[control.branch][place], seen if row.window is None else row.window.crop(seen))
 
     def _put(self, buffer: Tensor, values: Tensor) -> None:
         """Copy into a buffer without waiting for the device."""

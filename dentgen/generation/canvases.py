@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from dentgen.conditions.labels import SEG_CLASSES
 from dentgen.conditions.prepare import control_image
-from dentgen.diffusion.canvas import Canvas, ControlInput, Noise, Repaint
+from dentgen.diffusion.canvas import Canvas, ControlInput, Failed, Noise, Repaint
 from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.interpolation import NoisePath, lerp, share_of, slerp
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import LATENT_CHANNELS
-from dentgen.errors import ConditionError
+from dentgen.errors import CanvasError, ConditionError, EngineError, is_device_fault, is_out_of_memory
 from dentgen.generation.findings import check_findings, region_prompt
 from dentgen.generation.generator import ControlRoute, Generator
 from dentgen.generation.pasting import check_repaint, repaint_mask
@@ -101,29 +101,53 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
 
 def build_canvases(generator: Generator, requests: Sequence[SampleRequest]) -> list[Canvas]:
     """One canvas per request; every distinct control image and photo is encoded once."""
-    factory = _CanvasFactory(
-        generator, _encode_conditions(generator, requests), _encode_photos(generator, requests), _white(generator)
-    )  # fmt: skip
-    return [factory.canvas(request) for request in requests]
+    return CanvasFactory(generator).canvases(requests)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _CanvasFactory:
-    """Canvases from encoded images.
+class CanvasFactory:
+    """Canvases of one spec; images that were encoded lately are not encoded again."""
 
-    Attributes:
-        generator: Models and settings.
-        conditions: Condition latents or hint features by (network, image name).
-        photos: Latents by photo name, or by photo and mask where only a part is shown.
-        white: Latents (4, h, w) of a white picture, if regions begin on white.
-    """
+    def __init__(self, generator: Generator) -> None:
+        """Encode nothing yet."""
+        self.generator = generator
+        self._conditions: dict[tuple[str, str], KeyedTensor] = {}
+        self._photos: dict[str, Tensor] = {}
 
-    generator: Generator
-    conditions: Mapping[tuple[str, str], KeyedTensor]
-    photos: Mapping[str, Tensor]
-    white: Tensor | None
+    def canvases(self, requests: Sequence[SampleRequest]) -> list[Canvas]:
+        """One canvas per request; every distinct control image and photo is encoded once.
 
-    def canvas(self, request: SampleRequest) -> Canvas:
+        Encodings of earlier calls are kept as long as they are used by the next call.
+        """
+        self._conditions = _encode_conditions(self.generator, requests, self._conditions)
+        self._photos = _encode_photos(self.generator, requests)
+        return [self._canvas(request) for request in requests]
+
+    def canvases_or_errors(self, requests: Sequence[SampleRequest]) -> list[Canvas | Failed]:
+        """As ``canvases``, with the error of a request that cannot be prepared in its place.
+
+        Raises:
+            EngineError: If the engine whose thread encodes has died, or the device has run out of memory.
+        """
+        try:
+            return [*self.canvases(requests)]
+        except Exception as error:
+            if isinstance(error, EngineError) or is_device_fault(error) or is_out_of_memory(error):
+                raise
+            if len(requests) > 1:  # one of them is at fault: the others must not pay for it
+                return [one for request in requests for one in self.canvases_or_errors([request])]
+            key = requests[0].key
+            return [Failed(key, CanvasError(f"cannot be prepared: {error!r}", key=key))]
+
+    @cached_property
+    def _white(self) -> Tensor | None:
+        """Latents of a white picture, if the spec's regions begin on white."""
+        spec = self.generator.spec
+        if not (spec.max_regions and spec.regions.bootstrap_steps):
+            return None
+        (white,) = self.generator.codec.encode_pictures([np.full((*spec.conditions.shape, 3), 255, np.uint8)])
+        return white
+
+    def _canvas(self, request: SampleRequest) -> Canvas:
         sampling = self.generator.spec.sampling
         photo = request.record.photo if sampling.start_from == "photo" else None
         prompt = self._prompt(request)
@@ -132,11 +156,11 @@ class _CanvasFactory:
             noise=self._noise(request),
             table=self.generator.table,
             prompt=prompt,
-            guidance=self._guidance(),
+            guidance=guidance_of(self.generator),
             controls=tuple(self._control(route, request) for route in self.generator.routes),
-            image=None if photo is None else self.photos[_image_name(photo)],
+            image=None if photo is None else self._photos[_image_name(photo)],
             repaint=self._repaint(request) if sampling.repaint else None,
-            layers=request_layers(self.generator, request, prompt, self.white),
+            layers=request_layers(self.generator, request, self._white),
             windows=self.generator.windows,
         )
 
@@ -144,7 +168,7 @@ class _CanvasFactory:
         window = self.generator.spec.conditions
         return ControlInput(
             branch=route.branch,
-            condition=self.conditions[_encoder(self.generator, route), _image_name(request.controls[route.branch])],
+            condition=self._conditions[_encoder(self.generator, route), _image_name(request.controls[route.branch])],
             scale=route.scale,
             start=window.control_start,
             end=window.control_end,
@@ -160,13 +184,6 @@ class _CanvasFactory:
         height, width = pixels.shape
         return torch.from_numpy(pixels.reshape(height // cell, cell, width // cell, cell).mean((1, 3)))
 
-    def _guidance(self) -> Guidance:
-        sampling, negative = self.generator.spec.sampling, None
-        if sampling.first_rows > 1:
-            embedded = self.generator.prompts.embed(sampling.negative_prompt)
-            negative = KeyedTensor(prompt_name(sampling.negative_prompt), embedded)
-        return Guidance(sampling.guidance_scale, sampling.guidance, negative, sampling.guidance_delta)
-
     def _repaint(self, request: SampleRequest) -> Repaint:
         """A latent is repainted if any of its pixels is: what is kept must be kept whole."""
         record, cell = request.record, self.generator.codec.downscale
@@ -175,7 +192,7 @@ class _CanvasFactory:
         cells = paint.reshape(height // cell, cell, width // cell, cell).any(axis=(1, 3))
         masked = None
         if _has_inpainting_unet(self.generator) and record.photo is not None:
-            masked = self.photos[_image_name(record.photo, paint)]
+            masked = self._photos[_image_name(record.photo, paint)]
         return Repaint(keep=torch.from_numpy(~cells), masked=masked)
 
     def _noise(self, request: SampleRequest) -> Noise:
@@ -196,11 +213,23 @@ class _CanvasFactory:
         return KeyedTensor(name, between(own.values, prompts.embed(sampling.prompt_to), share))
 
 
-def _encode_conditions(generator: Generator, requests: Sequence[SampleRequest]) -> dict[tuple[str, str], KeyedTensor]:
+def guidance_of(generator: Generator) -> Guidance:
+    """The spec's guidance, with its negative prompt."""
+    sampling, negative = generator.spec.sampling, None
+    if sampling.first_rows > 1:
+        embedded = generator.prompts.embed(sampling.negative_prompt)
+        negative = KeyedTensor(prompt_name(sampling.negative_prompt), embedded)
+    return Guidance(sampling.guidance_scale, sampling.guidance, negative, sampling.guidance_delta)
+
+
+def _encode_conditions(
+    generator: Generator, requests: Sequence[SampleRequest], known: Mapping[tuple[str, str], KeyedTensor]
+) -> dict[tuple[str, str], KeyedTensor]:
     encoded: dict[tuple[str, str], KeyedTensor] = {}
     for route in generator.routes:
         encoder = _encoder(generator, route)
         images = {_image_name(request.controls[route.branch]): request.controls[route.branch] for request in requests}
+        encoded |= {(encoder, name): known[encoder, name] for name in images if (encoder, name) in known}
         new = {name: image for name, image in images.items() if (encoder, name) not in encoded}
         values = _encode(generator, route, list(new.values()))
         encoded |= {(encoder, name): KeyedTensor(name, v) for name, v in zip(new, values, strict=True)}
@@ -234,14 +263,6 @@ def _encode_photos(generator: Generator, requests: Sequence[SampleRequest]) -> d
             named[_image_name(photo, paint)] = (photo, ~paint)
     masked = generator.codec.encode_masked([photo for photo, _ in named.values()], [keep for _, keep in named.values()])
     return {**encoded, **dict(zip(named, masked, strict=True))}
-
-
-def _white(generator: Generator) -> Tensor | None:
-    """Latents of a white picture, if the spec's regions begin on white."""
-    if not (generator.spec.max_regions and generator.spec.regions.bootstrap_steps):
-        return None
-    (white,) = generator.codec.encode_pictures([np.full((*generator.spec.conditions.shape, 3), 255, np.uint8)])
-    return white
 
 
 def _has_inpainting_unet(generator: Generator) -> bool:

@@ -252,8 +252,15 @@ def start_engine(generator: Generator) -> DiffusionEngine:
     )  # fmt: skip
 
 
-def build_engine(generator: Generator, slots: int, control_slots: int) -> DiffusionEngine:
-    """An engine with the given slots, not warmed up."""
+def build_engine(generator: Generator, slots: int, control_slots: int, regions: int | None = None) -> DiffusionEngine:
+    """An engine that is not warmed up.
+
+    Args:
+        generator: Models and settings.
+        slots: Row slots.
+        control_slots: Control slots.
+        regions: Regions that a canvas may have; None: as many as the spec's findings need.
+    """
     spec, bundle = generator.spec, generator.bundle
     tokens, prompt_width = generator.prompts.shape
     height, width = (edge // generator.codec.downscale for edge in spec.conditions.shape)
@@ -266,7 +273,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int) -> Diffus
         columns=generator.table.num_columns,
         mask_channels=int(bundle.unet.config["in_channels"]) - LATENT_CHANNELS,
         weighted=any(route.by_class is not None for route in generator.routes),
-        regions=spec.max_regions,
+        regions=spec.max_regions if regions is None else regions,
         centred=spec.regions.centre and spec.regions.bootstrap_steps > 0,
         window=(*generator.windows[0].weight.shape,) if generator.windows else None,
         windows=max(1, len(generator.windows)),

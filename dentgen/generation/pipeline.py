@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, Self
 
 import numpy as np
@@ -20,8 +21,9 @@ from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, ConditionError, SpecError, faults_of
 from dentgen.generation.augment import augment
-from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
 from dentgen.generation.generator import Generator, load_generator, start_engine
+from dentgen.generation.preparer import Preparer
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import decode_samples
 from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
@@ -181,7 +183,11 @@ class Pipeline:
             ConditionError: If a request cannot be used.
             CanvasError: If an image could not be made.
         """
-        batch = _StreamBatch(self._generator, self._engine, requests)
+        threads = self.spec.engine.threads
+        with Preparer(threads) as preparer:
+            yield from self._stream(_StreamBatch(self._generator, self._engine, preparer, requests))
+
+    def _stream(self, batch: _StreamBatch) -> Iterator[tuple[str, Image.Image]]:
         try:
             while not batch.finished:
                 with torch_threads(self.spec.engine.threads):
@@ -204,12 +210,16 @@ class Pipeline:
 
 
 class _StreamBatch:
-    """Requests in flight: read while the engine has room, encoded together, decoded in full batches."""
+    """Requests in flight: read while the engine has room, encoded on another thread, decoded in full batches."""
 
-    def __init__(self, generator: Generator, engine: DiffusionEngine, requests: Iterable[PipelineRequest]) -> None:
+    def __init__(
+        self, generator: Generator, engine: DiffusionEngine, preparer: Preparer, requests: Iterable[PipelineRequest]
+    ) -> None:
         self._generator, self._engine, self._remaining = generator, engine, iter(requests)
         self._in_flight: dict[str, SampleRequest] = {}
         self._sampled: dict[str, Sampled] = {}
+        self._factory = CanvasFactory(generator)
+        self._prepared = preparer.ahead(self._factory.canvases, self._groups())
         self._exhausted = False
 
     @property
@@ -218,17 +228,21 @@ class _StreamBatch:
         return self._exhausted and not self._in_flight
 
     def admit(self) -> None:
-        """Read and submit requests until twice the engine's slots are in flight."""
-        new: list[SampleRequest] = []
-        while not self._exhausted and len(self._in_flight) + len(new) < 2 * self._engine.shape.slots:
-            request = next(self._remaining, None)
-            if request is None:
+        """Submit canvases until no tick could admit more."""
+        while not self._exhausted and self._engine.waiting < self._engine.shape.slots:
+            canvas = next(self._prepared, None)
+            if canvas is None:
                 self._exhausted = True
             else:
-                new += _sample_requests(self._generator, request)
-        for canvas, sample in zip(build_canvases(self._generator, new) if new else [], new, strict=True):
-            self._engine.submit(canvas)
-            self._in_flight[sample.key] = sample
+                self._engine.submit(canvas)
+
+    def _groups(self) -> Iterator[list[SampleRequest]]:
+        """Read requests, a batch of the autoencoder or of a small engine's slots at a time."""
+        size = min(self._generator.spec.engine.codec_batch, self._engine.shape.slots)
+        while requests := list(islice(self._remaining, size)):
+            group = [sample for request in requests for sample in _sample_requests(self._generator, request)]
+            self._in_flight |= {sample.key: sample for sample in group}
+            yield group
 
     def tick(self) -> None:
         """Advance everything in flight by one step."""

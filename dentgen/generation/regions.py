@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from dentgen.diffusion.interpolation import lerp
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.regions import Bootstrap, Layers, Region
 from dentgen.generation.findings import region_prompt
@@ -18,13 +17,12 @@ from dentgen.records import SampleRequest
 from dentgen.spec.findings import FindingSpec
 
 
-def request_layers(generator: Generator, request: SampleRequest, own: KeyedTensor, white: Tensor | None) -> Layers:
+def request_layers(generator: Generator, request: SampleRequest, white: Tensor | None) -> Layers:
     """Regions of a sample's findings, in the order of the spec.
 
     Args:
         generator: Models and settings.
         request: The sample.
-        own: Embeddings of its own prompt.
         white: Latents (4, h, w) of a white picture, if regions begin on white.
     """
     if request.finding_labels is None:
@@ -34,12 +32,13 @@ def request_layers(generator: Generator, request: SampleRequest, own: KeyedTenso
     cell = generator.codec.downscale
     regions = [
         Region(
-            prompt=_prompt(generator, finding, request.prompt, own),
+            prompt=_prompt(generator, region_prompt(finding, request.prompt)),
             mask=latent_mask(request.finding_labels == label, finding, cell),
             negative=_negative(generator, finding),
             edge=finding.edge,
             start=finding.start,
             end=finding.end,
+            prompt_strength=finding.prompt_strength,
         )
         for label, finding in wanted
     ]
@@ -54,27 +53,34 @@ def latent_mask(inside: NDArray[np.bool_], finding: FindingSpec, cell: int) -> T
         finding: Its blur and strength.
         cell: Edge of a latent, pixels.
     """
-    values = inside.astype(np.float32)
-    if finding.blur:
-        values = gaussian_filter(values, finding.blur)
+    return torch.from_numpy(np.clip(finding.strength * cell_mask(inside, finding.blur, cell), 0, 1))
+
+
+def cell_mask(mask: NDArray[np.bool_] | NDArray[np.float32], blur: float, cell: int) -> NDArray[np.float32]:
+    """The largest value (h, w) of each latent's pixels, float32.
+
+    Args:
+        mask: (H, W) pixels in 0..1.
+        blur: Sigma of a Gaussian blur before, pixels; 0: none.
+        cell: Edge of a latent, pixels.
+    """
+    values = mask.astype(np.float32)
+    if blur:
+        values = gaussian_filter(values, blur)
     height, width = values.shape
-    cells = values.reshape(height // cell, cell, width // cell, cell).max((1, 3))
-    return torch.from_numpy(np.clip(finding.strength * cells, 0, 1))
+    cells: NDArray[np.float32] = values.reshape(height // cell, cell, width // cell, cell).max((1, 3))
+    return cells
 
 
-def _prompt(generator: Generator, finding: FindingSpec, text: str, own: KeyedTensor) -> KeyedTensor:
-    prompt, strength = region_prompt(finding, text), finding.prompt_strength
-    embedded = generator.prompts.embed(prompt)
-    if strength == 1:
-        return KeyedTensor(prompt_name(prompt), embedded)
-    return KeyedTensor(f"region {own.name} {prompt_name(prompt)} {strength}", lerp(own.values, embedded, strength))
+def _prompt(generator: Generator, prompt: str) -> KeyedTensor:
+    return KeyedTensor(prompt_name(prompt), generator.prompts.embed(prompt))
 
 
 def _negative(generator: Generator, finding: FindingSpec) -> KeyedTensor | None:
     negative = finding.negative_prompt
     if negative is None or generator.spec.sampling.first_rows == 1:
         return None
-    return KeyedTensor(prompt_name(negative), generator.prompts.embed(negative))
+    return _prompt(generator, negative)
 
 
 def _bootstrap(generator: Generator, white: Tensor | None) -> Bootstrap | None:

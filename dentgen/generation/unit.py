@@ -22,14 +22,15 @@ from torch import Tensor
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, RejectedRecord, read_unit
-from dentgen.diffusion.canvas import Canvas, Sampled
+from dentgen.diffusion.canvas import Canvas, Failed, Sampled
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
 from dentgen.errors import ConditionError, ControlError
 from dentgen.generation.augment import augment
-from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
 from dentgen.generation.finding_results import judge_samples
 from dentgen.generation.generator import Generator
 from dentgen.generation.pasting import pasted
+from dentgen.generation.preparer import Preparer
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards import layout
@@ -42,8 +43,9 @@ _NOT_FINITE: Final = "values that are not finite"
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
-#: Samples canvases to clean latents, or an error, by key: an engine's ``run``, or that of an engine shared by units.
-Sampler = Callable[[Sequence[Canvas]], Mapping[str, Sampled]]
+#: Samples canvases, which may still be in preparation, to clean latents, or an error, by key: an engine's ``run``, or
+#: that of an engine shared by units.
+Sampler = Callable[[Iterable[Canvas]], Mapping[str, Sampled]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,9 @@ def generate_unit(
 ) -> UnitResult:
     """Generate one unit: read, prepare, embed, encode, sample, decode, judge, augment, pack.
 
+    Preparing, embedding and encoding run on a thread of their own, ahead of the sampler. A sample for which they fail
+    is rejected alone.
+
     Args:
         plan: The plan; its units are not read.
         generator: Models and settings.
@@ -81,8 +86,7 @@ def generate_unit(
     started, start = time.time(), time.monotonic()  # the wall clock may be set back meanwhile
     source_digest = hashlib.sha256()
     records, unreadable = read_unit(plan.spec, unit, shard, quarantine, source_digest)
-    requests, unusable = _requests(generator, unit, records)
-    sampled = sampler(build_canvases(generator, requests))
+    requests, unusable, sampled = _sampled(generator, unit, records, sampler)
     decoded, failed = decode_samples(generator, requests, sampled)
     kept, missed = judge_samples(decoded, plan.spec.findings)
     samples = list(_each(partial(augment, spec=plan.spec.augment), kept, packers))
@@ -91,6 +95,39 @@ def generate_unit(
     seconds = time.monotonic() - start
     timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
     return UnitResult(tar, _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing))
+
+
+def _sampled(
+    generator: Generator, unit: Unit, records: Sequence[ConditionRecord], sampler: Sampler
+) -> tuple[list[SampleRequest], list[RejectedSample], dict[str, Sampled]]:
+    """Requests, those that cannot be used, and latents by key; records are prepared while others are sampled."""
+    requests: list[SampleRequest] = []
+    rejected: list[RejectedSample] = []
+    failed: dict[str, Sampled] = {}
+    factory = CanvasFactory(generator)
+
+    def prepared(group: Sequence[ConditionRecord]) -> list[Canvas]:
+        usable, unusable = _requests(generator, unit, group)
+        outcomes = factory.canvases_or_errors(usable) if usable else []
+        requests.extend(usable)
+        rejected.extend(unusable)
+        failed.update((outcome.key, outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
+        return [outcome for outcome in outcomes if isinstance(outcome, Canvas)]
+
+    with Preparer(generator.spec.engine.threads) as preparer:
+        sampled = sampler(preparer.ahead(prepared, record_groups(generator, records)))
+    return requests, rejected, {**sampled, **failed}
+
+
+def record_groups(generator: Generator, records: Sequence[ConditionRecord]) -> list[Sequence[ConditionRecord]]:
+    """Records to prepare together, in order: as many as fill a batch of the autoencoder, so that it runs no more often.
+
+    Variants that have maps of their own count as so many records.
+    """
+    spec = generator.spec
+    own_maps = bool(spec.findings) or bool(spec.variants.change)
+    size = -(-spec.engine.codec_batch // spec.sampling.variants) if own_maps else spec.engine.codec_batch
+    return [records[i : i + size] for i in range(0, len(records), size)]
 
 
 def _pack(plan: Plan, samples: Sequence[GeneratedSample], packers: Executor | None) -> bytes:

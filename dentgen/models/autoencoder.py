@@ -79,6 +79,12 @@ class LatentCodec:
         codec.on_device = on_device
         return codec
 
+    def in_batches(self, batch: int) -> LatentCodec:
+        """The same codec with another batch size, which is another shape: pixels may differ by a level."""
+        codec = copy.copy(self)
+        codec._batch = batch  # noqa: SLF001 - of a copy of itself
+        return codec
+
     @property
     def downscale(self) -> int:
         """Pixels per latent along an edge."""
@@ -172,7 +178,7 @@ class LatentCodec:
 
     def _levels(self, images: Sequence[NDArray[np.uint8]]) -> Float[Tensor, "batch 3 H W"]:
         # Two steps, because a single ``to`` would convert on the host and copy four times the bytes.
-        return torch.from_numpy(np.stack(images)).to(self._vae.device).float().permute(0, 3, 1, 2)
+        return _to_device(torch.from_numpy(np.stack(images)), self._vae.device).float().permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def _decode(self, latents: Sequence[Tensor]) -> _PictureCopy:
@@ -228,6 +234,11 @@ def _to_host(values: Tensor) -> Tensor:
         return values
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     return host.copy_(values, non_blocking=True)
+
+
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device that the host does not wait for; CPU tensors are returned as they are."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
 
 
 def _in_tiles(decoder: AutoencoderKL | AutoencoderTiny, tile: int) -> AutoencoderKL | AutoencoderTiny:

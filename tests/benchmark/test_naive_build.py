@@ -6,12 +6,15 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from dentgen.benchmark.naive_build import NaiveGenerator
+from dentgen.benchmark.naive_build import NaiveGenerator, build_naively, check_naive
+from dentgen.errors import SpecError
 from dentgen.spec.yaml_file import read_spec
 from tests.conftest import ROOT
 
+DEMO_SPEC = ROOT / "jobs" / "specs" / "demo.yaml"
 ENVIRONMENT = {"device": "cpu", "dtype": "float32"}
 
 
@@ -40,3 +43,26 @@ def test_a_batch_gets_images_and_keeps_its_labels(demo_members: dict[str, dict[s
     for image in images[:2]:
         assert image[teeth].mean() > image[~teeth].mean(), "teeth are brighter than their surroundings"
     assert not np.array_equal(images[0], images[1]), "variants have their own noise"
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("pipeline.actors=2", "pipeline.actors"),
+        ("sampling.guidance_scale=3", "sampling.guidance_scale"),
+        ("model.adapters={}", "model.adapters"),
+        ("model.decoder=tiny", "model.decoder"),
+        ("model.loras={lcm: 1}", "model.loras"),
+        ("findings=[{teeth: [11], prompt: gold crown}]", "findings"),
+        ("sampling.window=64", "sampling.window"),
+    ],
+)
+def test_what_the_baseline_would_ignore_is_refused(override: str, key: str) -> None:
+    """Both by the benchmark and by whoever calls the baseline."""
+    spec = read_spec(DEMO_SPEC, [override])
+    with pytest.raises(SpecError) as caught:
+        check_naive(spec)
+    assert caught.value.key == key
+    with pytest.raises(SpecError) as caught:
+        build_naively(spec, ENVIRONMENT, 4)
+    assert caught.value.key == key

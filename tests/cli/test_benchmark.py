@@ -16,7 +16,7 @@ from dentgen.cli.benchmark import app
 from dentgen.errors import SpecError
 from tests.conftest import ROOT
 
-COMMANDS = ("engine", "build", "packing", "overhead", "conditions")
+COMMANDS = ("engine", "build", "packing", "preparation", "overhead", "conditions")
 #: What a machine that only measures the engine need not have.
 ABSENT = ("ray", "webdataset", "s3fs", "pyarrow", "scipy", "pandas", "boto3", "pygal", "torchvision")
 
@@ -39,6 +39,7 @@ def test_help_is_fast_and_has_an_example() -> None:
     [
         (("engine", "--slots", "16,x"), "--slots"),
         (("engine", "--variants", "0"), "--variants"),
+        (("engine", "--regions", "1,x"), "--regions"),
         (("overhead", "--units", "20"), "--units"),
         (("conditions", "--sizes", "small"), "--sizes"),
         (("build", "--set", "pipeline.actors=2"), "pipeline.actors"),

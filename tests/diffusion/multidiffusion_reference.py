@@ -6,7 +6,7 @@ bootstrap with centering and leak test, clean latents averaged before noise is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,7 @@ def sampled(
     noises: Sequence[Tensor],
     start: Start,
     continuous: bool,
+    switched: Mapping[int, tuple[Sequence[Part], Tensor]] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Final latents and the average clean latents of every step, float64.
 
@@ -55,12 +56,14 @@ def sampled(
         noises: Noise of the start, and noise that is injected after every step but the last.
         start: The bootstrap.
         continuous: Whether masks grow along ramps.
+        switched: Other parts and another background from a step on.
     """  # fmt: skip
     timesteps = scheduler.timesteps.tolist()
     alphas = [scheduler.alphas_cumprod[t].double() for t in timesteps]
     levels = [float((1 - a).sqrt()) for a in alphas] + [0.0]
     z, averages = noises[0].double()[None], []
     for k in range(len(timesteps)):
+        parts, background = (switched or {}).get(k, (parts, background))
         cover, total = torch.zeros_like(parts[0].mask, dtype=torch.float64), torch.zeros_like(z)
         for part in parts:
             share = _share(part.mask.double(), levels[k : k + 2], continuous)

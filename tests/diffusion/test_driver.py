@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -14,9 +15,10 @@ from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.guidance import Guidance
+from dentgen.diffusion.layer_update import LayerUpdate
 from dentgen.errors import CanvasError, EngineError
 from dentgen.models.bundle import Bundle
-from tests.diffusion.parts import build_engine, latents, prompt, simple, table_of
+from tests.diffusion.parts import PROMPTS, build_engine, latents, prompt, simple, table_of
 
 
 def canvases(bundle: Bundle, first: int, count: int) -> list[Canvas]:
@@ -156,3 +158,68 @@ def test_a_closed_driver_fails_calls_at_once(miniature: Bundle) -> None:
         assert len(errors) == 1
     assert not driver.dead
     driver.close()
+
+
+def test_canvases_are_taken_as_others_finish(miniature: Bundle) -> None:
+    """Two batches of slots at most are submitted and not finished, and the first are sampled meanwhile."""
+    driver, taken = EngineDriver(build_engine(miniature, slots=2)), list[int]()
+    ticks_when_taken: list[int] = []
+
+    def prepared() -> Iterator[Canvas]:
+        for number, each in enumerate(canvases(miniature, 0, 7)):
+            taken.append(number)
+            ticks_when_taken.append(driver.ticks)
+            yield each
+
+    found = driver.run(prepared())
+    driver.close()
+    assert len(found) == len(taken) == 7
+    assert ticks_when_taken[4] >= 4, "the first one had finished"
+    expected = build_engine(miniature, slots=2).run(canvases(miniature, 0, 7))
+    assert all(torch.equal(latents(found[key]), latents(expected[key])) for key in expected)
+
+
+def test_updates_reach_canvases_whether_waiting_or_not(miniature: Bundle) -> None:
+    """They keep their place behind the submission, and come back with the step that they act on, or an error."""
+    driver = EngineDriver(build_engine(miniature))
+    other = prompt(miniature, PROMPTS[1])
+    (canvas,) = canvases(miniature, 0, 1)
+    release, found = threading.Event(), dict[str, Sampled]()
+    blocked = threading.Thread(target=lambda: driver.call(lambda: release.wait(60)))
+    blocked.start()
+    running = threading.Thread(target=lambda: found.update(driver.run([canvas])))
+    running.start()
+    while driver._inbox.empty():
+        time.sleep(0.01)
+    updated = driver.update("c0", LayerUpdate(prompt=other))
+    unknown = driver.update("c9", LayerUpdate(prompt=other))
+    wrong = driver.update("c0", LayerUpdate(3, prompt=other))
+    release.set()
+    for thread in (blocked, running):
+        thread.join(120)
+    assert updated.result(0) == 0
+    for future, found_there in ((unknown, "no canvas of this key in the engine"), (wrong, 3)):
+        error = future.exception(0)
+        assert isinstance(error, CanvasError)
+        assert error.found == found_there
+    expected = build_engine(miniature).run([replace(canvas, prompt=other)])
+    assert torch.equal(latents(found["c0"]), latents(expected["c0"]))
+    driver.close()
+
+
+def test_updates_fail_with_a_dying_engine(miniature: Bundle) -> None:
+    class Dying(DiffusionEngine):
+        def tick(self) -> list[Finished | Failed]:
+            self.update("c0", LayerUpdate(prompt=prompt(miniature, ""))).add_done_callback(left.append)
+            raise RuntimeError("device lost")
+
+    left: list[Future[int]] = []
+    dying = build_engine(miniature)
+    dying.__class__ = Dying
+    driver = EngineDriver(dying)
+    with pytest.raises(EngineError):
+        driver.run(canvases(miniature, 0, 1))
+    (future,) = left
+    assert isinstance(future.exception(0), EngineError)
+    with pytest.raises(EngineError):
+        driver.update("c0", LayerUpdate())

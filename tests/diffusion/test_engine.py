@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,9 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import Branches
+from dentgen.diffusion.slots import InFlight
 from dentgen.diffusion.solver import SolverTable
+from dentgen.diffusion.tick_numbers import TickNumbers
 from dentgen.errors import CanvasError, ControlError, EngineError
 from dentgen.models.autoencoder import LatentCodec
 from dentgen.models.bundle import Bundle, load_bundle
@@ -370,3 +372,44 @@ def test_cuda_graphs_require_a_gpu(miniature: Bundle) -> None:
             UNetDenoiser(miniature.unet), Branches(), shape, torch.device("cpu"), torch.float32, cuda_graph=True
         )
     assert (caught.value.key, caught.value.found) == ("cuda_graph", "device cpu")
+
+
+def test_canvases_in_preparation_get_the_slots_of_a_list(
+    miniature: Bundle, unipc: SolverTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are taken as there is room, and every tick has the same canvases at the same places as with a list."""
+    canvases = [
+        simple(
+            miniature, n, n % 2, unipc, guidance=Guidance(1.5, "full", prompt(miniature, "")) if n % 3 else Guidance()
+        )
+        for n in range(9)
+    ]
+    held: list[list[tuple[str, int, tuple[int, ...]]]] = []
+    of = TickNumbers.of
+
+    def watched(flights: Sequence[InFlight], *sizes: Any) -> TickNumbers:
+        held.append([(flight.canvas.key, flight.slot, flight.rows) for flight in flights])
+        return of(flights, *sizes)
+
+    monkeypatch.setattr(TickNumbers, "of", watched)
+    expected = build_engine(miniature, slots=3, control_slots=3).run(canvases)
+    listed, read_at = held[:], list[int]()
+    held.clear()
+
+    def prepared() -> Iterator[Canvas]:
+        for each in canvases:
+            read_at.append(len(held))
+            yield each
+
+    found = build_engine(miniature, slots=3, control_slots=3).run(prepared())
+    assert held == listed
+    assert all(torch.equal(latents(found[key]), latents(expected[key])) for key in expected)
+    assert read_at[:3] == [0, 0, 0]
+    assert read_at[-1] > 4, "the last ones only when the first had finished"
+
+
+def test_errors_of_canvases_in_preparation_are_their_own(miniature: Bundle, unipc: SolverTable) -> None:
+    canvases = [simple(miniature, n, 0, unipc) for n in range(4)]
+    canvases[2] = replace(canvases[2], controls=(*controlled(0), *controlled(1)))
+    found = build_engine(miniature, slots=1, control_slots=1).run(iter(canvases))
+    assert [isinstance(found[f"c{n}"], CanvasError) for n in range(4)] == [False, False, True, False]

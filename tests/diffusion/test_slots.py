@@ -135,3 +135,43 @@ def test_the_extra_row_of_initialize_is_free_after_one_tick(miniature: Bundle, u
     assert count_ticks(miniature, canvases, slots=3, control_slots=3) == 5
     full = [replace(canvas, guidance=Guidance(1.5, "full", prompt(miniature, ""))) for canvas in canvases]
     assert count_ticks(miniature, full, slots=3, control_slots=3) == 8
+
+
+def asked(number: int, prompt_name: str) -> Canvas:
+    shared = (ControlInput("shared", KeyedTensor("condition", NOTHING)),)
+    return Canvas(f"c{number}", NoiseKey(0, "", number), TABLES[2], KeyedTensor(prompt_name, NOTHING), controls=shared)
+
+
+def test_another_prompt_takes_another_control_slot_or_none() -> None:
+    """Neighbours stay where they are, a slot of one's own is used again, and equal prompts share."""
+    slots = SlotMap(4, {"shared": 2})
+    first, second = (slots.try_admit(asked(n, "a")) for n in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.control == second.control == {"shared": (0,)}
+    assert slots.change(first, asked(0, "b"))
+    assert (first.control, second.control) == ({"shared": (1,)}, {"shared": (0,)})
+    third = slots.try_admit(asked(2, "b"))
+    assert third is not None
+    assert third.control == {"shared": (1,)}
+    assert not slots.change(third, asked(2, "c"))
+    assert (third.control, third.canvas.prompt.name) == ({"shared": (1,)}, "b")
+    assert slots.change(third, asked(2, "a"))
+    assert slots.change(first, asked(0, "c"))
+    assert (first.control, third.control) == ({"shared": (1,)}, {"shared": (0,)})
+    assert first.rows == (0,)
+    for flight in (first, second, third):
+        slots.release(flight)
+    fourth = slots.try_admit(asked(3, "d"))
+    assert fourth is not None
+    assert fourth.control == {"shared": (0,)}, "all are free again"
+
+
+def test_the_same_prompt_keeps_its_control_slot() -> None:
+    slots = SlotMap(4, {"shared": 4})
+    flights = [flight for n in range(3) if (flight := slots.try_admit(asked(n, f"{n}"))) is not None]
+    slots.release(flights[0])
+    same = asked(2, "2")
+    assert slots.change(flights[2], same)
+    assert flights[2].control == {"shared": (2,)}
+    assert flights[2].canvas is same

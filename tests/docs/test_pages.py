@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -97,6 +98,16 @@ def test_code_of_the_page_on_conditions_gives_what_its_comments_say(in_examples:
     assert names["fdi"].tolist() == [[0, 18, 11], [21, 41, 48]]  # type: ignore[attr-defined]
 
 
+def test_code_of_the_page_on_sampling_runs(in_examples: Path) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(DOCS / "guide" / "sampling.md", "python"):
+        exec(block, names)
+    assert [picture.shape for picture in names["pictures"]] == [(128, 128, 3)] * 8
+    frame = names["frame"]
+    assert frame.last_version >= 2, "the layer was added, and its mask was edited"
+    assert frame.masks["gum"][64:].all()
+
+
 def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> None:
     """In a process of its own, because Hugging Face's library reads its settings when it is imported."""
     found = blocks(DOCS / "guide" / "datasets.md", "python")
@@ -112,7 +123,8 @@ def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> No
 
 def test_python_that_no_test_runs_is_on_no_page() -> None:
     pages = {page_name(page) for page in PAGES if blocks(page, "python")}
-    assert pages == {"README.md", "docs/quickstart.md", "docs/guide/conditions.md", "docs/guide/datasets.md"}
+    guide = {f"docs/guide/{name}.md" for name in ("conditions", "datasets", "sampling")}
+    assert pages == {"README.md", "docs/quickstart.md", *guide}
 
 
 def test_every_key_of_the_build_spec_is_in_the_guide() -> None:

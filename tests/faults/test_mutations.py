@@ -56,6 +56,24 @@ FAULTS = {
         "    arrays.column[slot] = 1 + max(step - 1, 0)",
         "tests/diffusion/test_tick_state.py::test_a_mixed_batch_equals_diffusers_one_by_one",
     ),
+    "an update that writes into a neighbour's control slot": (
+        "dentgen/diffusion/slots.py",
+        "        if [row.prompt.name for row in rows] == [row.prompt.name for row in before]:",
+        "        if rows:",
+        "tests/diffusion/test_layer_update.py::test_neighbours_keep_their_bits",
+    ),
+    "an update that keeps the old mask": (
+        "dentgen/diffusion/tick_state.py",
+        "            self._regions.place_masks(flight, self._put)",
+        "            pass",
+        "tests/diffusion/test_layer_update.py::test_an_update_acts_from_its_step_on",
+    ),
+    "a late edit that overtakes a later one": (
+        "dentgen/generation/live_layers.py",
+        " or self._asked.get(each.name, -1) > edit.number:",
+        ":",
+        "tests/generation/test_live_layers.py::test_of_each_value_the_edit_that_was_asked_for_last_counts",
+    ),
     "pictures assigned to the wrong requests": (
         "dentgen/generation/unit.py",
         "for (request, _), picture in zip(finite, pictures, strict=True)",

@@ -57,9 +57,9 @@ def test_findings_without_prompt_change_maps_only(tmp_path: Path) -> None:
 
 def test_prompts_are_interpolated_from_the_own_one(tmp_path: Path) -> None:
     generator = generator_of(tmp_path, [{**CROWN, "prompt_strength": 0.25}])
-    (crown,) = canvas_of(generator).layers.regions
+    (crown,) = canvas_of(generator).region_prompts
     own, other = (generator.prompts.embed(text) for text in ("a photo", "a photo, gold crown"))
-    assert torch.equal(crown.prompt.values, lerp(own, other, 0.25))
+    assert torch.equal(crown.values, lerp(own, other, 0.25))
 
 
 def test_negative_prompts_of_regions_are_their_own(tmp_path: Path) -> None:

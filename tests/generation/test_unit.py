@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -16,17 +18,21 @@ from PIL import Image
 
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.conditions.splits import drawn_split
+from dentgen.diffusion.canvas import Canvas, Noise, Sampled
 from dentgen.documents import LedgerRecord
-from dentgen.errors import BuildError
+from dentgen.errors import BuildError, EngineError
+from dentgen.generation.canvases import CanvasFactory
 from dentgen.generation.generator import Generator, load_planned_generator, start_engine
-from dentgen.generation.unit import generate_unit
+from dentgen.generation.unit import generate_unit, record_groups
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.checkpoints.file import write_tensors
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
+from dentgen.records import SampleRequest
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.reader import read_samples, tar_samples
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
+from tests.generation.finding_records import record as finding_record
 from tests.models.part_files import kohya_lora
 
 Members = dict[str, dict[str, bytes]]
@@ -272,3 +278,68 @@ def test_other_settings_build_and_verify(
     spec = small_spec(small_source, out, **merged)
     build(spec, use_ray=False)
     assert problems(out) == []
+
+
+def test_what_is_prepared_ahead_has_the_same_bytes_as_what_is_prepared_first(
+    tmp_path: Path, demo_members: Members
+) -> None:
+    """Five records in groups of two, on another thread, and all of them in one list."""
+    keys = sorted(demo_members)[:5]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
+    plan = make_plan(
+        small_spec(
+            tmp_path / "s", tmp_path, pipeline={"samples_per_shard": 5}, engine={"slots": 4, "codec_batch": 2},
+            sampling={"variants": 1, "steps": 2},
+        )
+    )  # fmt: skip
+    generator, (shard,) = load_planned_generator(plan), list_shards(str(tmp_path / "s"))
+    engine, taken = start_engine(generator), list[int]()
+    assert [len(group) for group in record_groups(generator, [finding_record(f"{n}") for n in range(5)])] == [2, 2, 1]
+
+    def first(canvases: Iterable[Canvas]) -> Mapping[str, Sampled]:
+        whole = list(canvases)
+        taken.append(len(whole))
+        return engine.run(whole)
+
+    ahead, before = (generate_unit(plan, generator, plan.units[0], shard, run) for run in (engine.run, first))
+    assert taken == [5]
+    assert ahead.shard == before.shard
+    assert [sample.key for sample in ahead.record.samples] == [f"{key}-v000" for key in keys]
+
+
+def test_a_sample_that_cannot_be_prepared_is_rejected_alone(
+    tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = sorted(demo_members)[:3]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
+    options: dict[str, dict[str, object]] = {"pipeline": {"samples_per_shard": 6}}
+    whole, _, _ = made(tmp_path / "s", tmp_path, **options)
+    noise = CanvasFactory._noise
+
+    def failing(factory: CanvasFactory, request: SampleRequest) -> Noise:
+        if request.key == f"{keys[1]}-v001":
+            raise ZeroDivisionError("planted")
+        return noise(factory, request)
+
+    monkeypatch.setattr(CanvasFactory, "_noise", failing)
+    rest, record, _ = made(tmp_path / "s", tmp_path, **options)
+    (rejected,) = (sample for sample in record.samples if sample.status == "rejected")
+    assert rejected.key == f"{keys[1]}-v001"
+    assert "ZeroDivisionError" in rejected.reason
+    expected = {key: members["png"] for key, members in tar_samples(whole) if key != rejected.key}
+    assert {key: members["png"] for key, members in tar_samples(rest)} == expected
+
+
+def test_a_device_without_memory_rejects_no_sample(
+    tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does any other error that is not a sample's own; the thread that prepares has ended."""
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in sorted(demo_members)[:2]})
+
+    def failing(factory: CanvasFactory, requests: object) -> list[Canvas]:
+        raise EngineError("planted")
+
+    monkeypatch.setattr(CanvasFactory, "canvases", failing)
+    with pytest.raises(EngineError):
+        made(tmp_path / "s", tmp_path)
+    assert not any(thread.name.startswith("dentgen-preparer") for thread in threading.enumerate())

@@ -19,6 +19,7 @@ from dentgen.benchmark.engine.flops import NetworkFlops, count_networks
 from dentgen.benchmark.engine.machine import peak_memory_gib, reset_memory
 from dentgen.benchmark.engine.pictures import compare_pictures
 from dentgen.benchmark.engine.pipelines import PipelineContestant, Recipe
+from dentgen.benchmark.engine.region_rows import measure_regions
 from dentgen.benchmark.engine.work import Work, make_work
 from dentgen.models.bundle import Bundle
 from dentgen.spec.build import BuildSpec
@@ -67,6 +68,7 @@ def run_experiment(
     peak: float,
     log: Callable[[str], None],
     progress: Callable[[int], None],
+    regions: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Measure one combination.
 
@@ -78,6 +80,7 @@ def run_experiment(
         peak: TFLOP/s of matrix multiplication on this machine.
         log: Called with a line after warm-up and after every round.
         progress: Called with the number of finished rounds.
+        regions: Numbers of regions of a picture whose cost is measured as well.
 
     Raises:
         EngineError: If the contestants generate different images.
@@ -104,6 +107,8 @@ def run_experiment(
         )
         progress(number + 1)
     flops = count_networks(bundle, spec.conditions.shape, *work.generator.prompts.shape)
+    if regions:
+        report["regions"] = [measure_regions(work, count, rounds) for count in regions]
     return {**report, **_figures(contestants, laps, flops, peak), **_single_image(contestants, device)}
 
 

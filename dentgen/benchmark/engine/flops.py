@@ -63,15 +63,16 @@ def count_networks(bundle: Bundle, shape: tuple[int, int], tokens: int, width: i
     window = torch.zeros(1, bundle.tokenizer.model_max_length, device=device, dtype=torch.long)
     decoder = bundle.vae if bundle.tiny_decoder is None else bundle.tiny_decoder
     return NetworkFlops(
-        unet=_gflop(lambda: bundle.unet(latents, times, prompt)),
-        control=_gflop(lambda: control_residuals(control, latents, times, prompt)),
-        encode=_gflop(lambda: bundle.vae.encode(image)),
-        decode=_gflop(lambda: decoder.decode(latents)),
-        text=_gflop(lambda: bundle.text_encoder(window)) * tokens / window.shape[1],
+        unet=gflop(lambda: bundle.unet(latents, times, prompt)),
+        control=gflop(lambda: control_residuals(control, latents, times, prompt)),
+        encode=gflop(lambda: bundle.vae.encode(image)),
+        decode=gflop(lambda: decoder.decode(latents)),
+        text=gflop(lambda: bundle.text_encoder(window)) * tokens / window.shape[1],
     )
 
 
-def _gflop(call: Callable[[], object]) -> float:
+def gflop(call: Callable[[], object]) -> float:
+    """Count the GFLOP of everything that a call runs on this thread."""
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops() / 1e9

@@ -64,6 +64,7 @@ def run_sweep(
     file: Path | None,
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
+    regions: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Measure every combination.
 
@@ -75,6 +76,7 @@ def run_sweep(
         file: JSON report, written after every combination; None writes none.
         log: Called with a line as each combination proceeds.
         progress: Called with finished and planned rounds.
+        regions: Numbers of regions of a picture whose cost is measured as well.
 
     Returns:
         ``experiments``, one per combination, with ``error`` if it failed; ``ratios``, ``spread``, ``of_predicted`` and
@@ -96,7 +98,7 @@ def run_sweep(
         bundle = _bundle(spec, device, dtype, loaded)
         with torch_threads(spec.engine.threads):
             experiment = _measure(
-                spec, bundle, times=times, rounds=rounds, peak=peaks[str(dtype)], log=log,
+                spec, bundle, times=times, rounds=rounds, peak=peaks[str(dtype)], log=log, regions=regions,
                 progress=lambda done, before=number * rounds: progress(before + done, len(specs) * rounds),
             )  # fmt: skip
         report["experiments"].append({**experiment, "seconds": time.perf_counter() - began})

@@ -96,7 +96,7 @@ def make_work(spec: BuildSpec, bundle: Bundle, times: int) -> Work:
     _check(spec, bundle)
     generator = build_generator(spec, bundle)
     count = _full_batches(spec, times)
-    records = [_record(spec, number) for number in range(count // spec.sampling.variants)]
+    records = [synthetic_record(spec, number) for number in range(count // spec.sampling.variants)]
     requests = [request for record in records for request in sample_requests(generator, record)]
     return Work(generator, tuple(requests))
 
@@ -144,7 +144,8 @@ def _check(spec: BuildSpec, bundle: Bundle) -> None:
         )
 
 
-def _record(spec: BuildSpec, number: int) -> ConditionRecord:
+def synthetic_record(spec: BuildSpec, number: int) -> ConditionRecord:
+    """A record of coloured squares with a prompt of its own, which its number decides."""
     generator = numpy_generator("benchmark", number)
     cells = spec.conditions.edge // _SQUARE
     square = np.ones((_SQUARE, _SQUARE), np.uint8)

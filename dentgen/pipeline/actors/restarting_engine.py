@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -32,6 +32,7 @@ class RestartingEngine:
         """
         self._generator = generator
         self._rebuilding = threading.Lock()
+        self._takes_turns = drain_per_call
         self._turn: AbstractContextManager[object] = threading.Lock() if drain_per_call else nullcontext()
         self._driver = EngineDriver(start_engine(generator))
 
@@ -45,14 +46,20 @@ class RestartingEngine:
         """As of the current engine's driver."""
         return self._driver.between_ticks
 
-    def run(self, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
-        """Sample canvases.
+    def run(self, canvases: Iterable[Canvas]) -> dict[str, Sampled]:
+        """Sample canvases, which may still be in preparation.
+
+        Calls that take turns prepare all of theirs first: who has the turn must not wait with empty slots, and what
+        shares a tick must not depend on how fast canvases come.
 
         Raises:
             EngineError: If the engine died twice.
         """
+        if self._takes_turns:
+            canvases = list(canvases)
+        again = canvases if isinstance(canvases, Sequence) else _Again(canvases)
         with self._turn:
-            return self._retry(lambda driver: driver.run(canvases))
+            return self._retry(lambda driver: driver.run(again))
 
     def call(self, work: Callable[[], Result]) -> Result:
         """Run other work of the device in the engine's thread, between two ticks.
@@ -86,3 +93,17 @@ class RestartingEngine:
                 self._driver = EngineDriver(start_engine(self._generator))
             driver = self._driver
         return ask(driver)
+
+
+class _Again:
+    """Canvases that can be taken again from the first one on, by an engine that replaces a dead one."""
+
+    def __init__(self, canvases: Iterable[Canvas]) -> None:
+        self._remaining = iter(canvases)
+        self._taken: list[Canvas] = []
+
+    def __iter__(self) -> Iterator[Canvas]:
+        yield from list(self._taken)
+        for canvas in self._remaining:
+            self._taken.append(canvas)
+            yield canvas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -57,7 +57,6 @@ def equal(found: dict[str, Sampled], expected: dict[str, Sampled]) -> bool:
 
 
 def test_an_engine_that_dies_once_gives_the_same_latents(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator of canvases would be empty at the second attempt."""
     engine = RestartingEngine(units.generator)
     expected = engine.run(units.canvases(0))
     died = dies(monkeypatch, 1)
@@ -65,6 +64,36 @@ def test_an_engine_that_dies_once_gives_the_same_latents(units: TwoUnits, monkey
     assert len(died) == 1
     assert not engine.dead
     assert equal(found, expected)
+
+
+def test_canvases_in_preparation_are_taken_again_after_a_death(
+    units: TwoUnits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine dies when the last one has not been prepared yet; none is prepared twice."""
+    engine, prepared = RestartingEngine(units.generator), list[str]()
+    canvases = [*units.canvases(0), *units.canvases(1)]
+    expected = engine.run(canvases)
+    died = dies(monkeypatch, 1)
+
+    def preparing() -> Iterator[Canvas]:
+        for number, canvas in enumerate(canvases):
+            assert number < len(canvases) - 1 or until(lambda: died)
+            prepared.append(canvas.key)
+            yield canvas
+
+    assert equal(engine.run(preparing()), expected)
+    assert prepared == [canvas.key for canvas in canvases]
+
+
+def test_calls_that_take_turns_prepare_all_of_theirs_first(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, submitted = RestartingEngine(units.generator, drain_per_call=True), count_submissions(monkeypatch)
+
+    def preparing() -> Iterator[Canvas]:
+        for canvas in units.canvases(0):
+            assert not submitted
+            yield canvas
+
+    assert len(engine.run(preparing())) == len(submitted) == 2
 
 
 def test_an_engine_that_dies_twice_under_a_call_is_an_error(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,171 @@
+"""Layers of a live canvas: what is painted where, the edits that wait to be applied, and what running canvases get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dentgen.diffusion.keyed_tensor import KeyedTensor
+from dentgen.diffusion.layer_update import LayerUpdate
+from dentgen.diffusion.regions import Region
+from dentgen.errors import CanvasError
+from dentgen.generation.regions import cell_mask
+
+#: A mask in pixels (H, W): booleans, or values in 0..1.
+Mask = NDArray[np.bool_] | NDArray[np.floating[Any]]
+
+#: Name of what lies below all layers: the canvas's own prompt.
+BACKGROUND: Final = "background"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveLayer:
+    """A part of a live canvas with a prompt of its own.
+
+    Attributes:
+        name: Its name, unique in the canvas.
+        prompt: The prompt.
+        mask: (H, W) where it is: booleans, or values in 0..1. Soft edges grow as the noise falls.
+        strength: Factor on the mask, 0..1: below 1 the layer acts only once the noise is below it.
+        prompt_strength: Interpolation from the background's prompt, 0, to the layer's, 1.
+        blur: Sigma of a Gaussian blur of the mask, pixels.
+    """
+
+    name: str
+    prompt: str
+    mask: Mask
+    strength: float = 1.0
+    prompt_strength: float = 1.0
+    blur: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaintedMask:
+    """A mask in pixels, as it was given, and on the grid of latents.
+
+    Attributes:
+        pixels: (H, W) float32 in 0..1.
+        latents: (h, w) float32 in 0..1.
+    """
+
+    pixels: NDArray[np.float32]
+    latents: Tensor
+
+    @classmethod
+    def of(cls, name: str, mask: Mask, size: tuple[int, int], cell: int, blur: float = 0.0) -> PaintedMask:
+        """Check a mask and copy it, because its owner goes on painting.
+
+        Args:
+            name: Name of the layer, for errors.
+            mask: (H, W) booleans, or values in 0..1.
+            size: Height and width of the canvas, pixels.
+            cell: Edge of a latent, pixels.
+            blur: Sigma of a Gaussian blur, pixels.
+
+        Raises:
+            CanvasError: If it has another size or other values.
+        """
+        if mask.shape != size:
+            raise CanvasError("mask", key=name, found=f"size {mask.shape}", expected=size)
+        pixels = np.array(mask, np.float32)
+        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            found = f"values {pixels.min():g}..{pixels.max():g}"
+            raise CanvasError("mask", key=name, found=found, expected="0..1")
+        latents = torch.from_numpy(np.clip(cell_mask(pixels, blur, cell), 0, 1))
+        return cls(pixels, latents)
+
+
+def check_share(name: str, key: str, value: float | None) -> None:
+    """Check a strength.
+
+    Raises:
+        CanvasError: If it is not in 0..1.
+    """
+    if value is not None and not 0 <= value <= 1:
+        raise CanvasError(key, key=name, found=value, expected="0..1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerValues:
+    """Values of a layer, or of an edit, in which None keeps what is there.
+
+    Attributes:
+        prompt: Embeddings.
+        mask: The mask.
+        strength: Factor on the mask.
+        prompt_strength: Interpolation from the background's prompt to the layer's.
+    """
+
+    prompt: KeyedTensor | None = None
+    mask: PaintedMask | None = None
+    strength: float | None = None
+    prompt_strength: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """An edit whose values are ready.
+
+    Attributes:
+        number: Its place among all edits that were asked for.
+        layer: 0 for the background, otherwise the layer's number.
+        values: The new values.
+        applied: Resolves to the version of the layers that shows it.
+    """
+
+    number: int
+    layer: int
+    values: LayerValues
+    applied: Future[int]
+
+
+@dataclass(slots=True, eq=False)
+class LayerState:
+    """What a layer is now.
+
+    A prompt takes longer to be ready than a mask, so edits may become ready in another order than they were asked for:
+    of each value, the edit that was asked for last counts.
+    """
+
+    prompt: KeyedTensor
+    mask: PaintedMask
+    strength: float = 1.0
+    prompt_strength: float = 1.0
+    _asked: dict[str, int] = field(default_factory=dict)
+
+    def apply(self, edit: Edit) -> LayerUpdate | None:
+        """Take over an edit's values; returns what running canvases must be told, None if later edits count."""
+        changes: dict[str, Any] = {}
+        for each in fields(edit.values):
+            value = getattr(edit.values, each.name)
+            if value is None or self._asked.get(each.name, -1) > edit.number:
+                continue
+            self._asked[each.name] = edit.number
+            setattr(self, each.name, value)
+            changes[each.name] = value.latents if isinstance(value, PaintedMask) else value
+        return LayerUpdate(edit.layer, **changes) if changes else None
+
+    def region(self) -> Region:
+        """The layer as a region of a canvas."""
+        strength, prompt_strength = self.strength, self.prompt_strength
+        return Region(self.prompt, self.mask.latents, strength=strength, prompt_strength=prompt_strength)
+
+
+def label_map(masks: Iterable[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Number (H, W) of the uppermost layer whose mask is over one half, 0 where there is none.
+
+    Args:
+        masks: Masks (H, W) in 0..1, the lowest layer's first, whose number is 1.
+        size: Height and width, pixels.
+    """
+    labels = np.zeros(size, np.uint8)
+    for number, mask in enumerate(masks, 1):
+        labels[mask > 0.5] = number
+    return labels

@@ -1,0 +1,95 @@
+"""Names, waiting edits and versions of a live canvas's layers."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+import torch
+
+from dentgen.diffusion.keyed_tensor import KeyedTensor
+from dentgen.errors import CanvasError, EngineError
+from dentgen.generation.live_edits import LiveLayers
+from dentgen.generation.live_layers import BACKGROUND, Edit, LayerValues, PaintedMask
+
+SIZE = (16, 16)
+
+
+def painted(value: float) -> PaintedMask:
+    return PaintedMask.of("x", np.full(SIZE, value), SIZE, 8)
+
+
+def words(name: str) -> KeyedTensor:
+    return KeyedTensor(name, torch.zeros(2, 3))
+
+
+@pytest.fixture
+def layers() -> LiveLayers:
+    return LiveLayers(words("own"), painted(0), 2)
+
+
+def test_edits_act_together_and_in_order(layers: LiveLayers) -> None:
+    number = layers.add("gum")
+    first = layers.edit(number, LayerValues(words("red"), painted(0.5)))
+    second = layers.edit(number, LayerValues(strength=0.25))
+    background = layers.edit(0, LayerValues(words("other")))
+    assert not first.done()
+    assert layers.masks() == {}, "nothing is shown that was not applied"
+    updates = layers.apply()
+    assert [(each.layer, each.strength) for each in updates] == [(1, None), (1, 0.25), (0, None)]
+    assert [first.result(0), second.result(0), background.result(0), layers.version] == [1, 2, 3, 3]
+    assert layers.prompt.name == "other"
+    gum, unused = layers.regions()
+    assert (gum.prompt.name, gum.strength, float(gum.mask.mean())) == ("red", 0.25, 0.5)
+    assert not unused.mask.any()
+    assert float(layers.masks()["gum"].mean()) == 0.5
+    assert layers.apply() == []
+
+
+def test_what_is_cancelled_or_overtaken_is_not_told(layers: LiveLayers) -> None:
+    number, early = layers.add("gum"), layers.next_place()
+    layers.edit(number, LayerValues(strength=0.25)).cancel()
+    layers.edit(number, LayerValues(strength=0.5))
+    late = Edit(early, number, LayerValues(strength=0.75), Future())
+    layers.put(late)
+    assert [each.strength for each in layers.apply()] == [0.5]
+    assert (late.applied.result(0), layers.version) == (1, 1)
+
+
+def test_names_are_given_and_taken(layers: LiveLayers) -> None:
+    assert [layers.add("a"), layers.add("b"), layers.number(BACKGROUND), layers.number("b")] == [1, 2, 0, 2]
+    for name in ("a", BACKGROUND, "c"):
+        with pytest.raises(CanvasError) as caught:
+            layers.add(name)
+        assert caught.value.key == name
+    layers.edit(1, LayerValues(mask=painted(1)))
+    layers.apply()
+    removed = layers.remove("a")
+    assert list(layers.masks()) == ["a", "b"], "shown until it is applied"
+    layers.apply()
+    assert (removed.result(0), list(layers.masks())) == (2, ["b"])
+    assert not layers.regions()[0].mask.any()
+    assert layers.add("c") == 1
+    layers.apply()
+    assert list(layers.masks()) == ["b", "c"], "the latest above the others"
+    layers.forget("b", 1)
+    assert layers.number("b") == 2
+    layers.forget("b", 2)
+    for name in ("b", "a"):
+        with pytest.raises(CanvasError) as caught:
+            layers.number(name)
+        assert caught.value.key == name
+    with pytest.raises(CanvasError):
+        layers.remove(BACKGROUND)
+
+
+def test_closing_fails_what_waits_and_what_comes_later(layers: LiveLayers) -> None:
+    waiting, late = layers.edit(0, LayerValues(words("other"))), Edit(1, 0, LayerValues(words("late")), Future())
+    layers.close()
+    layers.put(late)
+    for each in (waiting, late.applied):
+        assert isinstance(each.exception(0), EngineError)
+    with pytest.raises(EngineError):
+        layers.edit(0, LayerValues(words("later")))
+    assert layers.apply() == []
