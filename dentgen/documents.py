@@ -234,9 +234,8 @@ class SampleMetadata(Document):
     guidance_scale: float
     guidance: str = Field(default="full", description="Source of the unconditional prediction.")
     start_from: str = Field(default="noise", description="noise, or the record's photo.")
-    made_from: dict[str, str] = Field(
-        default={},
-        description="The build whose sample source_key is: index_sha256, spec_digest and bundle_digest; {} for others.",
+    made_from: str = Field(
+        default="", description='sha256 of the index of the build whose sample source_key names, "" for other records.'
     )
     strength: float = Field(default=1.0, description="Fraction of the steps applied to the photo.")
     repaint: tuple[str, ...] = Field(default=(), description="Classes and teeth repainted in the photo.")

@@ -1,4 +1,4 @@
-"""What a sample of a finished build says of its own picture: whether a photograph went in, and which findings it has."""
+"""What a sample of a finished build says of its own picture: whether a photograph went in, which findings it has."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def source_sample(raw: RawRecord, labels: StoredImage | None) -> tuple[SourceSam
         first = error.errors()[0]
         _, found, expected = found_and_expected(first)
         field = ".".join(map(str, first["loc"]))
-        raise ConditionError(f"{raw.place}.json", short(f"{field}: {found}"), expected or "metadata of a sample") from None
+        raise ConditionError(
+            f"{raw.place}.json", short(f"{field}: {found}"), expected or "metadata of a sample"
+        ) from None
     source_type = facts.digital_source_type or (TRAINED_ALGORITHMIC_MEDIA if facts.synthetic else COMPOSITE_MEDIA)
     values = None if labels is None else _labels(labels, facts.findings)
     return SourceSample(facts.synthetic, source_type, facts.findings, values), facts.warnings

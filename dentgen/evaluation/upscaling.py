@@ -1,4 +1,4 @@
-"""Pictures of twice the size: from Lanczos' filter, from image-to-image in windows, from other tools, against the truth.
+"""Pictures of twice the size, by Lanczos' filter, image-to-image in windows and other tools, against the truth.
 
 The truth are phantoms rendered at the full size; what is enlarged are the same phantoms rendered at half of it.
 """

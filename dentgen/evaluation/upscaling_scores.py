@@ -1,4 +1,4 @@
-"""What enlarged pictures are worth: closeness to the truth, detail, agreement with labels, restorations that are seen."""
+"""What enlarged pictures are worth: closeness to the truth, detail, agreement with labels, visible restorations."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, fl
         use_restrictions=use_restrictions(plan.bundle_licenses),
         spec_digest=plan.spec_digest,
         software=plan.environment,
-        made_from=_made_from(plan),
+        made_from="" if plan.made_from is None else plan.made_from.index_sha256,
         synthetic=_is_synthetic(plan, request.record),
         digital_source_type=source_type(plan, request.record),
     )
@@ -103,12 +103,6 @@ def _is_synthetic(plan: Plan, record: ConditionRecord) -> bool:
     if plan.spec.sampling.start_from == "photo" and record.sample is not None:
         return record.sample.synthetic
     return plan.synthetic
-
-
-def _made_from(plan: Plan) -> dict[str, str]:
-    """The build whose samples are the condition records."""
-    fields = {"index_sha256", "spec_digest", "bundle_digest"}
-    return {} if plan.made_from is None else plan.made_from.model_dump(include=fields)
 
 
 def written_status(request: SampleRequest) -> SampleStatus:

@@ -18,6 +18,7 @@ from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.models.bundle_licenses import bundle_licenses
 from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
+from dentgen.pipeline.source_build import check_findings_of, read_source_build
 from dentgen.pipeline.source_index import (
     IndexProgress,
     Known,
@@ -26,7 +27,6 @@ from dentgen.pipeline.source_index import (
     read_source_index,
     write_source_index,
 )
-from dentgen.pipeline.source_build import check_findings_of, read_source_build
 from dentgen.pipeline.units import cut_units, wanted_positions
 from dentgen.pipeline.upscale import with_upscale
 from dentgen.shards import layout

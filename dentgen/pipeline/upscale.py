@@ -1,4 +1,4 @@
-"""``sampling.upscale`` resolved: the size of a source's pictures times a factor, in windows of the bundle's own size."""
+"""``sampling.upscale`` resolved: a multiple of the size of a source's pictures, in windows of the bundle's own size."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def synthetic(self) -> bool:
-        """Whether no photograph goes into the images: they start from noise, or from images of which the same is true."""
+        """Whether no photograph goes into the images: they start from noise, or from images without one."""
         return self.spec.sampling.synthetic or (self.made_from is not None and self.made_from.synthetic)
 
     @property

@@ -55,7 +55,11 @@ class _Member:
 
 
 def index_tar(
-    shard: ConditionShard, *, with_metadata: bool, named: Named = split_and_attributes, key_of: Callable[[str], str] = str
+    shard: ConditionShard,
+    *,
+    with_metadata: bool,
+    named: Named = split_and_attributes,
+    key_of: Callable[[str], str] = str,
 ) -> ShardIndex:
     """Index the records of a tar, up to the first damage.
 

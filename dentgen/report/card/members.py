@@ -20,7 +20,8 @@ _MEANINGS: Final = {
     "lesion": f"8-bit lesion map: {_LESIONS}",
     "depth": "16-bit grey depth, linear, near bright",
     "curvature": "8-bit grey curvature, 128 flat, bright convex",
-    FINDING_MEMBER: "8-bit map of findings that were asked for: number in the spec's `findings`, or in those of the build that this one is made from, from 1; 0 none",
+    FINDING_MEMBER: "8-bit map of findings that were asked for: number in `findings` of the spec, or of the build that "
+    "this one was made from, from 1; 0 none",
 }
 
 
