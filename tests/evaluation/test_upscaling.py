@@ -20,13 +20,13 @@ from dentgen.evaluation.upscaling import (
 from dentgen.spec.build import BuildSpec
 
 
-def spec(**sections: object) -> BuildSpec:
-    values = {"conditions": {"size": 32}, "sampling": {"steps": 2}, "engine": {"slots": 9, "codec_batch": 1}}
-    return BuildSpec.model_validate({**values, **sections})
+def spec() -> BuildSpec:
+    values = {"conditions": {"size": 64}, "sampling": {"steps": 2}, "engine": {"slots": 9, "codec_batch": 1}}
+    return BuildSpec.model_validate(values)
 
 
 def test_image_to_image_runs_in_windows_of_the_small_size() -> None:
-    found = img2img_spec(spec(conditions={"size": 64}), 0.3)
+    found = img2img_spec(spec(), 0.3)
     assert (found.conditions.size, found.sampling.window, found.sampling.start_from) == (128, 64, "photo")
     assert (found.sampling.strength, found.max_windows) == (0.3, 9)
 
@@ -43,7 +43,7 @@ def test_other_tools_pictures_must_have_the_full_size(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_way_is_scored(tmp_path: Path) -> None:
     settings = UpscalingSettings(
-        str(tmp_path), spec(conditions={"size": 64}), strengths=(0.5,), records=2, judges=JudgeSettings(2, 1, 1)
+        str(tmp_path), spec(), strengths=(0.5,), records=2, judges=JudgeSettings(2, 1, 1)
     )
     found = measure_upscaling(settings)
     assert list(found.scores) == ["lanczos", "img2img 0.5", "truth"]

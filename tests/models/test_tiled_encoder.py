@@ -42,7 +42,7 @@ def test_the_encoder_sees_tiles_of_one_size_however_long_the_picture_is() -> Non
 
 
 def test_tiles_are_near_the_whole_on_the_miniature(miniature: Bundle) -> None:
-    """Group norms see a tile's statistics, not the picture's, so the difference is small everywhere and zero nowhere."""
+    """Group norms see a tile's statistics, not the picture's: the difference is small, and zero nowhere."""
     y, x = np.mgrid[:64, :160] / 20
     smooth = 127 + 60 * np.sin(x) * np.cos(y)
     picture = np.stack([smooth, smooth * 0.8, smooth * 0.6], -1).astype(np.uint8)

@@ -36,7 +36,9 @@ def laid_build(root: Path, demo_members: Records, **fields: Any) -> Path:
         members |= {name: given[name] for name in ("seg.png", "fdi.png", "light.png")}
         file = write_tar(root / "shards" / f"{number:06d}.tar", {f"{key}-v000": members})
         data = file.read_bytes()
-        entries.append({"name": file.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "samples": 1})
+        entries.append(
+            {"name": file.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "samples": 1}
+        )
     write_tar(root / "shards" / "000002.tar", {"never-v000": demo_members[min(demo_members)]})
     write_tar(root / "orphans" / "000000-0123456789abcdef.tar", {"orphan-v000": demo_members[min(demo_members)]})
     (root / "plan").mkdir()
