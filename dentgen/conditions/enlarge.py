@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,15 +36,15 @@ def enlarged_surface(levels: MapArray, shape: tuple[int, int]) -> MapArray:
 
     Where a surface ends, it ends as it does in labels, at the edge of a pixel: levels are not mixed with emptiness.
     """
-    surface = levels > 0
+    surface = np.asarray(levels > 0)
     shares, inside = _within(surface, shape)
     mean = _bilinear(levels.astype(np.float32) * surface, shape) / np.maximum(shares, 1e-6)
-    return np.where(inside, np.maximum(_rounded(mean, levels), 1), 0).astype(levels.dtype)
+    return _rounded(np.where(inside, np.maximum(mean, 1), 0).astype(np.float32), levels)
 
 
 def enlarged_normals(normals: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Normals (H, W, 3), (0, 0, 0) for no surface: bilinear within the surface, and unit vectors again."""
-    surface = (normals > 0).any(-1)
+    surface = np.asarray((normals > 0).any(-1))
     vectors = (normals.astype(np.float32) / 127.5 - 1) * surface[..., None]
     _, inside = _within(surface, shape)
     mixed = np.stack([_bilinear(vectors[..., axis], shape) for axis in range(3)], -1)
@@ -64,7 +63,7 @@ ENLARGED: Final[dict[ConditionName, Enlarge]] = {
 }
 
 
-def _within(surface: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[Float[np.ndarray, "H W"], NDArray[np.bool_]]:
+def _within(surface: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Share of the surface in what each new pixel is mixed from, and where the surface is, by nearest neighbour."""
     nearest = Image.fromarray(surface.astype(np.uint8)).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
     return _bilinear(surface.astype(np.float32), shape), np.asarray(nearest) > 0
@@ -75,6 +74,5 @@ def _bilinear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np
 
 
 def _rounded(values: NDArray[np.float32], like: MapArray) -> MapArray:
-    highest = np.iinfo(like.dtype).max
-    found: MapArray = np.clip(np.rint(values), 0, highest).astype(like.dtype)
-    return found
+    rounded = np.clip(np.rint(values), 0, np.iinfo(like.dtype).max)
+    return rounded.astype(np.uint8) if like.dtype == np.uint8 else rounded.astype(np.uint16)

@@ -16,16 +16,15 @@ from dentgen.conditions.enlarge import (
     enlarges,
 )
 from dentgen.conditions.prepare import fit_record
-from dentgen.records import SourceSample
+from dentgen.records import MapArray, SourceSample
 from tests.conditions.test_prepare import made_record
 
 EDGE = 12
 
 
-def half_surface(level: int, dtype: type[np.uint8] | type[np.uint16]) -> np.ndarray:  # type: ignore[type-arg]
-    values = np.zeros((EDGE, EDGE), dtype)
-    values[:, : EDGE // 2] = level
-    return values
+def half_surface(level: int, dtype: type[np.uint8] | type[np.uint16]) -> MapArray:
+    columns = np.arange(EDGE) < EDGE // 2
+    return np.tile(columns * level, (EDGE, 1)).astype(dtype)
 
 
 @pytest.mark.parametrize(("level", "dtype"), [(200, np.uint8), (40_000, np.uint16)])
@@ -65,12 +64,13 @@ def test_a_record_is_enlarged_each_map_in_its_way() -> None:
     ):
         assert before is not None
         assert after is not None
-        assert (after == before.repeat(2, 0).repeat(2, 1)).all()
+        assert np.array_equal(after, before.repeat(2, 0).repeat(2, 1))
     assert record.photo is not None
     expected = np.asarray(Image.fromarray(record.photo).resize((12, 10), Image.Resampling.LANCZOS))
-    assert (found.photo == expected).all()
-    assert (enlarged_picture(record.photo, (10, 12)) == expected).all()
-    assert (found.conditions["depth"] == enlarged_surface(record.conditions["depth"], (10, 12))).all()
+    assert found.photo is not None
+    assert np.array_equal(found.photo, expected)
+    assert np.array_equal(enlarged_picture(record.photo, (10, 12)), expected)
+    assert np.array_equal(found.conditions["depth"], enlarged_surface(record.conditions["depth"], (10, 12)))
 
 
 def test_only_what_grows_is_enlarged() -> None:

@@ -42,9 +42,7 @@ def test_other_tools_pictures_must_have_the_full_size(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_way_is_scored(tmp_path: Path) -> None:
-    settings = UpscalingSettings(
-        str(tmp_path), spec(), strengths=(0.5,), records=2, judges=JudgeSettings(2, 1, 1)
-    )
+    settings = UpscalingSettings(str(tmp_path), spec(), strengths=(0.5,), records=2, judges=JudgeSettings(2, 1, 1))
     found = measure_upscaling(settings)
     assert list(found.scores) == ["lanczos", "img2img 0.5", "truth"]
     assert found.scores["truth"]["ssim"].mean == pytest.approx(1)
