@@ -202,6 +202,19 @@ class LeaseRecord(Document):
     )
 
 
+class SourceBuild(Document):
+    """The finished build whose samples are the condition records of another build."""
+
+    index_sha256: str = Field(description="sha256 of its index, which names every shard and its sha256.")
+    spec_digest: str
+    bundle_digest: str
+    synthetic: bool = Field(description="No photograph went into its images.")
+    digital_source_type: str = Field(description="IPTC digital source type of its images.")
+    findings: int = Field(default=0, ge=0, description="Findings that it asked for, which are carried over.")
+    height: int = Field(ge=1, description="Height of its images, pixels.")
+    width: int = Field(ge=1, description="Width of its images, pixels.")
+
+
 class SampleMetadata(Document):
     """Content of ``KEY.json``; ``spec_digest`` names the whole spec, which is in the plan."""
 
@@ -221,6 +234,9 @@ class SampleMetadata(Document):
     guidance_scale: float
     guidance: str = Field(default="full", description="Source of the unconditional prediction.")
     start_from: str = Field(default="noise", description="noise, or the record's photo.")
+    made_from: str = Field(
+        default="", description='sha256 of the index of the build whose sample source_key names, "" for other records.'
+    )
     strength: float = Field(default=1.0, description="Fraction of the steps applied to the photo.")
     repaint: tuple[str, ...] = Field(default=(), description="Classes and teeth repainted in the photo.")
     adapters: dict[str, float | dict[str, float]] = Field(

@@ -56,41 +56,6 @@ MapArray = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionRecord:
-    """All conditions of one picture.
-
-    Attributes:
-        key: ``__key__``, unique in its source, without dots.
-        group: Patient or jaw; records of one group must stay in one split. The key if the source names none.
-        split: Name of the split, "" if the source names none.
-        prompt: The record's own prompt, "" if it has none.
-        conditions: Maps by condition name: (H, W) uint8; normal (H, W, 3) uint8; depth (H, W) uint16.
-        fdi: (H, W) uint8 FDI tooth numbers, 0 for none; None if the source has no such map.
-        photo: (H, W, 3) uint8 real or reference picture, None if the source has none.
-        license: Licence of the source, "" if unknown.
-        attributes: Metadata of the picture, by name (see ``ATTRIBUTES``).
-        warnings: Oddities that do not prevent use.
-    """
-
-    key: str
-    group: str
-    split: str
-    prompt: str
-    conditions: dict[ConditionName, MapArray]
-    fdi: NDArray[np.uint8] | None
-    photo: NDArray[np.uint8] | None
-    license: str
-    attributes: dict[str, str]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width, which all maps share."""
-        first = next(iter(self.conditions.values()))
-        return first.shape[0], first.shape[1]
-
-
-@dataclass(frozen=True, slots=True)
 class AskedFinding:
     """A finding that a sample was asked to show, and what a judge saw of it.
 
@@ -115,6 +80,60 @@ class AskedFinding:
     inside: float | None = None
     outside: float | None = None
     found: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSample:
+    """What a sample of a finished build says of its own picture, where it is a condition record of another build.
+
+    Attributes:
+        synthetic: Whether no photograph went into the picture.
+        digital_source_type: IPTC term for it.
+        findings: What it was asked to show, as it was judged then.
+        finding_labels: (H, W) uint8 labels of these findings, 0 elsewhere; None if its build asked for none.
+    """
+
+    synthetic: bool
+    digital_source_type: str
+    findings: tuple[AskedFinding, ...] = ()
+    finding_labels: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRecord:
+    """All conditions of one picture.
+
+    Attributes:
+        key: ``__key__``, unique in its source, without dots.
+        group: Patient or jaw; records of one group must stay in one split. The key if the source names none.
+        split: Name of the split, "" if the source names none.
+        prompt: The record's own prompt, "" if it has none.
+        conditions: Maps by condition name: (H, W) uint8; normal (H, W, 3) uint8; depth (H, W) uint16.
+        fdi: (H, W) uint8 FDI tooth numbers, 0 for none; None if the source has no such map.
+        photo: (H, W, 3) uint8 real or reference picture, None if the source has none.
+        license: Licence of the source, "" if unknown.
+        attributes: Metadata of the picture, by name (see ``ATTRIBUTES``).
+        warnings: Oddities that do not prevent use.
+        sample: Set if the record is a sample of a finished build, and the photo its picture.
+    """
+
+    key: str
+    group: str
+    split: str
+    prompt: str
+    conditions: dict[ConditionName, MapArray]
+    fdi: NDArray[np.uint8] | None
+    photo: NDArray[np.uint8] | None
+    license: str
+    attributes: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    sample: SourceSample | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, which all maps share."""
+        first = next(iter(self.conditions.values()))
+        return first.shape[0], first.shape[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,21 @@ def parse_numbers(option: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def parse_shares(option: str, text: str) -> tuple[float, ...]:
+    """Parse numbers over 0 and at most 1, separated by commas.
+
+    Raises:
+        SpecError: If something else is found.
+    """
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise SpecError(key=option, found=text, expected="numbers over 0 and at most 1, separated by commas")
+    return shares
+
+
 def log_line(line: str) -> None:
     """Print a line to standard error, above a progress bar if there is one."""
     tqdm.write(line, file=sys.stderr)

@@ -22,12 +22,14 @@ from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATIO
 from dentgen.conditions.lesion_map import LESIONS
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.raw import RawRecord, short
+from dentgen.conditions.source_sample import source_sample
 from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError
 from dentgen.records import (
     CONDITION_MEMBER,
     CONDITION_NAMES,
     FDI_MEMBER,
+    FINDING_MEMBER,
     IMAGE_FORMATS,
     PHOTO_MEMBER,
     ConditionName,
@@ -53,6 +55,7 @@ KNOWN_MEMBERS: Final = frozenset(
         "json",
     }
 )
+_FINDING_LABELS: Final = f"{FINDING_MEMBER}.png"
 _DISAGREEMENT_WARNING: Final = 0.02
 
 
@@ -88,7 +91,8 @@ def decode_record(
         elif name in wanted:
             raise ConditionError(raw.place, f"members {sorted(map(short, raw.members))[:20]}", f"a member {member!r}")
     fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
-    _check_sizes(raw, conditions, fdi)
+    sample, told = source_sample(raw, _open_labels(raw)) if raw.is_sample else (None, ())
+    _check_sizes(raw, conditions, fdi, None if sample is None else sample.finding_labels)
     photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
     if metadata is None:
         metadata = read_metadata(raw.place, raw.members.get("json"))
@@ -102,7 +106,8 @@ def decode_record(
         photo=photo,
         license=metadata.license,
         attributes=metadata.attributes,
-        warnings=_disagreement(conditions.get("segmentation"), fdi),
+        warnings=tuple(dict.fromkeys((*told, *_disagreement(conditions.get("segmentation"), fdi)))),
+        sample=sample,
     )
 
 
@@ -125,7 +130,8 @@ def _check_members(raw: RawRecord) -> None:
     """Reject unknown members: one may be a misnamed map."""
     if raw.problem is not None:
         raise raw.problem
-    unknown = sorted(short(name)[:80] for name in raw.members.keys() - KNOWN_MEMBERS)
+    known = KNOWN_MEMBERS | {_FINDING_LABELS} if raw.is_sample else KNOWN_MEMBERS
+    unknown = sorted(short(name)[:80] for name in raw.members.keys() - known)
     if unknown:
         raise ConditionError(raw.place, f"unknown members {unknown[:5]}", f"only {sorted(KNOWN_MEMBERS)}")
 
@@ -163,10 +169,22 @@ def _decode_fdi(raw: RawRecord) -> NDArray[np.uint8]:
     return fdi
 
 
-def _check_sizes(raw: RawRecord, conditions: dict[ConditionName, MapArray], fdi: NDArray[np.uint8] | None) -> None:
+def _open_labels(raw: RawRecord) -> StoredImage | None:
+    """The map of findings that a sample was asked for, if its build asked for any."""
+    return _open_image(raw, _FINDING_LABELS, _MAP_FORMATS) if _FINDING_LABELS in raw.members else None
+
+
+def _check_sizes(
+    raw: RawRecord,
+    conditions: dict[ConditionName, MapArray],
+    fdi: NDArray[np.uint8] | None,
+    findings: NDArray[np.uint8] | None,
+) -> None:
     sizes = {CONDITION_MEMBER[name]: array.shape[:2] for name, array in conditions.items()}
     if fdi is not None:
         sizes[FDI_MEMBER] = fdi.shape[:2]
+    if findings is not None:
+        sizes[FINDING_MEMBER] = findings.shape[:2]
     if len(set(sizes.values())) > 1:
         raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dentgen.conditions.enlarge import ENLARGED, Enlarge, enlarged_picture, enlarges
 from dentgen.conditions.labels import BACKGROUND_RGB, colour_segmentation
 from dentgen.conditions.lesion_map import paint_lesions
 from dentgen.errors import ConditionError
-from dentgen.records import BLENDS, LABEL_CONDITIONS, ConditionName, ConditionRecord, MapArray
+from dentgen.records import BLENDS, LABEL_CONDITIONS, ConditionName, ConditionRecord, MapArray, SourceSample
 
 Fit = Literal["pad", "crop", "stretch"]
 #: Padding values: "no surface", and "flat" for curvature.
@@ -25,7 +26,8 @@ EMPTY: Final[dict[ConditionName, int]] = {
 def fit_record(record: ConditionRecord, shape: tuple[int, int], fit: Fit) -> ConditionRecord:
     """Resize every map and the photo of a record to one shape.
 
-    Label maps are resized by nearest neighbour, so no label is ever interpolated; other maps by area averaging.
+    Label maps are resized by nearest neighbour, so no label is ever interpolated. Other maps and the photo are reduced
+    by area averaging, and enlarged as ``conditions.enlarge`` says.
 
     Args:
         record: A validated record.
@@ -37,12 +39,23 @@ def fit_record(record: ConditionRecord, shape: tuple[int, int], fit: Fit) -> Con
         The record with maps of this height and width, dtypes unchanged; metadata as they were.
     """
     conditions = {
-        name: fit_map(array, shape, fit, nearest=name in LABEL_CONDITIONS, empty=EMPTY[name])
+        name: fit_map(
+            array, shape, fit, nearest=name in LABEL_CONDITIONS, empty=EMPTY[name], enlarge=ENLARGED.get(name)
+        )
         for name, array in record.conditions.items()
     }
     fdi = None if record.fdi is None else fit_map(record.fdi, shape, fit, nearest=True, empty=0)
-    photo = None if record.photo is None else fit_map(record.photo, shape, fit, nearest=False, empty=0)
-    return replace(record, conditions=conditions, fdi=fdi, photo=photo)
+    photo = record.photo
+    if photo is not None:
+        photo = fit_map(photo, shape, fit, nearest=False, empty=0, enlarge=enlarged_picture)
+    return replace(record, conditions=conditions, fdi=fdi, photo=photo, sample=_fit_sample(record.sample, shape, fit))
+
+
+def _fit_sample(sample: SourceSample | None, shape: tuple[int, int], fit: Fit) -> SourceSample | None:
+    """The labels of its findings, by nearest neighbour."""
+    if sample is None or sample.finding_labels is None:
+        return sample
+    return replace(sample, finding_labels=fit_map(sample.finding_labels, shape, fit, nearest=True, empty=0))
 
 
 def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: float) -> NDArray[np.uint8]:
@@ -95,7 +108,9 @@ def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.
             return np.repeat(array.astype(np.uint8)[..., None], 3, -1)
 
 
-def fit_map(array: MapArray, shape: tuple[int, int], fit: Fit, *, nearest: bool, empty: int) -> Any:
+def fit_map(
+    array: MapArray, shape: tuple[int, int], fit: Fit, *, nearest: bool, empty: int, enlarge: Enlarge | None = None
+) -> Any:
     """Resize one map or picture, as ``fit_record`` does.
 
     Args:
@@ -104,6 +119,7 @@ def fit_map(array: MapArray, shape: tuple[int, int], fit: Fit, *, nearest: bool,
         fit: As for ``fit_record``.
         nearest: Whether values are labels, which are never interpolated.
         empty: Value of padding.
+        enlarge: How it is enlarged; None: as it is reduced.
 
     Returns:
         The array with this height and width, of the same dtype.
@@ -111,12 +127,12 @@ def fit_map(array: MapArray, shape: tuple[int, int], fit: Fit, *, nearest: bool,
     if array.shape[:2] == shape:
         return array
     if fit == "stretch":
-        return _resize(array, shape, nearest=nearest)
+        return _resize(array, shape, nearest, enlarge)
     if fit == "crop":
-        return _resize(_central(array, _within((array.shape[0], array.shape[1]), shape)), shape, nearest=nearest)
+        return _resize(_central(array, _within((array.shape[0], array.shape[1]), shape)), shape, nearest, enlarge)
     inner = _within(shape, (array.shape[0], array.shape[1]))
     padded = np.full((*shape, *array.shape[2:]), empty, array.dtype)
-    _central(padded, inner)[...] = _resize(array, inner, nearest=nearest)
+    _central(padded, inner)[...] = _resize(array, inner, nearest, enlarge)
     return padded
 
 
@@ -133,9 +149,12 @@ def _central(array: MapArray, shape: tuple[int, int]) -> MapArray:
     return array[top : top + shape[0], left : left + shape[1]]
 
 
-def _resize(array: MapArray, shape: tuple[int, int], *, nearest: bool) -> MapArray:
+def _resize(array: MapArray, shape: tuple[int, int], nearest: bool, enlarge: Enlarge | None) -> MapArray:
     """Resize (H, W) or (H, W, 3) by nearest neighbour or area; 16-bit maps go through float32, as Pillow needs."""
     height, width = shape
+    if enlarge is not None and enlarges(array, shape):
+        enlarged: MapArray = enlarge(array, shape)
+        return enlarged
     if array.dtype == np.uint16:
         image = Image.fromarray(array.astype(np.float32))
         return np.rint(np.asarray(image.resize((width, height), Image.Resampling.BOX))).astype(np.uint16)

@@ -11,7 +11,8 @@ from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
 
 _TAG: Final = "tag:"
-_SHA256: Final = "sha256:"
+#: How the sha256 of a shard's bytes begins, as its identity.
+SHA256: Final = "sha256:"
 _MD5: Final = re.compile(r'"?([0-9a-f]{32})"?')
 _CHUNK_BYTES: Final = 2**22
 
@@ -26,7 +27,7 @@ def shard_content(shard: ConditionShard) -> str:
     """
     if storage.is_remote(shard.url) and shard.tag:
         return _TAG + shard.tag
-    return _SHA256 + _digest(shard, "sha256")
+    return SHA256 + _digest(shard, "sha256")
 
 
 def has_content(shard: ConditionShard, content: str) -> bool:
@@ -39,8 +40,8 @@ def has_content(shard: ConditionShard, content: str) -> bool:
     """
     if not content:
         return True
-    if content.startswith(_SHA256):
-        return content == _SHA256 + _digest(shard, "sha256")
+    if content.startswith(SHA256):
+        return content == SHA256 + _digest(shard, "sha256")
     tag = content.removeprefix(_TAG)
     if storage.is_remote(shard.url) and shard.tag == tag:
         return True

@@ -22,7 +22,7 @@ def judge_samples(
 
     Args:
         samples: Decoded samples.
-        findings: The spec's findings.
+        findings: The spec's findings; without any, samples may have those of the build that they were made from.
 
     Returns:
         Samples with the judge's results, and rejected samples.
@@ -31,7 +31,8 @@ def judge_samples(
     for sample in samples:
         judged = judged_findings(sample)
         request = replace(sample.request, findings=judged)
-        missed = [one for one in judged if one.found is not True and findings[one.label - 1].missed == "reject"]
+        insisted = {label for label, finding in enumerate(findings, 1) if finding.missed == "reject"}
+        missed = [one for one in judged if one.found is not True and one.label in insisted]
         if missed:
             rejected.append(RejectedSample(request, f"{request.key}: {'; '.join(map(_reason, missed))}"))
         else:

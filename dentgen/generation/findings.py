@@ -79,6 +79,15 @@ def seen_findings(
     return tuple(seen)
 
 
+def carried_findings(record: ConditionRecord) -> tuple[NDArray[np.uint8] | None, tuple[AskedFinding, ...]]:
+    """Labels and findings of a record that is a sample of another build, to be judged anew; (None, ()) without any."""
+    sample = record.sample
+    if sample is None or sample.finding_labels is None:
+        return None, ()
+    asked = [replace(one, inside=None, outside=None, found=None) for one in sample.findings]
+    return sample.finding_labels, seen_findings(asked, sample.finding_labels, record.fdi)
+
+
 def check_findings(record: ConditionRecord, findings: Sequence[FindingSpec]) -> None:
     """Check that a record has the maps that findings are placed by.
 

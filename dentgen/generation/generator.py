@@ -137,9 +137,15 @@ def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:
     Raises:
         SpecError: If the bundle cannot do what the spec asks.
     """
+    if spec.sampling.upscale is not None:
+        raise SpecError(
+            key="sampling.upscale", found=spec.sampling.upscale, expected="null where no source is planned",
+            advice="name conditions.size, sampling.window, start_from and strength",
+        )  # fmt: skip
     codec = LatentCodec(
         bundle.vae, spec.engine.codec_batch,
-        decoder=bundle.tiny_decoder, tile=spec.model.decode_tile, compiled=spec.engine.compile,
+        decoder=bundle.tiny_decoder, tile=spec.model.decode_tile, encode_tile=spec.model.encode_tile,
+        compiled=spec.engine.compile,
     )  # fmt: skip
     generator = Generator(
         spec=spec,

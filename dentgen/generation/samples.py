@@ -46,10 +46,11 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
         FDI_MEMBER: record.fdi if record.fdi is not None else blank,
         **{CONDITION_MEMBER[name]: record.conditions[name] for name in spec.conditions.use},
     }
-    if sample.request.finding_labels is not None:
-        labels[FINDING_MEMBER] = sample.request.finding_labels
+    if plan.num_findings:
+        found = sample.request.finding_labels
+        labels[FINDING_MEMBER] = blank if found is None else found
     return {
-        image_format: image_bytes(sample.picture, image_format, spec.sampling.source_type, level),
+        image_format: image_bytes(sample.picture, image_format, source_type(plan, record), level),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
         "json": json_bytes(sample_metadata(plan, sample.request, sample.augment).model_dump(mode="json")),
     }
@@ -84,9 +85,24 @@ def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, fl
         use_restrictions=use_restrictions(plan.bundle_licenses),
         spec_digest=plan.spec_digest,
         software=plan.environment,
-        synthetic=sampling.synthetic,
-        digital_source_type=sampling.source_type,
+        made_from="" if plan.made_from is None else plan.made_from.index_sha256,
+        synthetic=_is_synthetic(plan, request.record),
+        digital_source_type=source_type(plan, request.record),
     )
+
+
+def source_type(plan: Plan, record: ConditionRecord) -> str:
+    """IPTC term for a sample: that of the picture it starts from, if another build made it; otherwise the plan's."""
+    if plan.spec.sampling.start_from == "photo" and record.sample is not None:
+        return record.sample.digital_source_type
+    return plan.source_type
+
+
+def _is_synthetic(plan: Plan, record: ConditionRecord) -> bool:
+    """Whether no photograph went into a sample, nor into the picture it starts from, if another build made it."""
+    if plan.spec.sampling.start_from == "photo" and record.sample is not None:
+        return record.sample.synthetic
+    return plan.synthetic
 
 
 def written_status(request: SampleRequest) -> SampleStatus:
@@ -151,7 +167,7 @@ def _warnings(request: SampleRequest) -> tuple[str, ...]:
         warnings.append("the source has no FDI map: fdi is 0 everywhere")
     if request.dropped:
         warnings.append(f"the text encoder did not read the end of a prompt: {request.dropped!r}")
-    return tuple(warnings)
+    return tuple(dict.fromkeys(warnings))
 
 
 def _light_level(record: ConditionRecord) -> int | None:

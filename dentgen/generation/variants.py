@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dentgen.documents import sample_key
 from dentgen.errors import ConditionError
-from dentgen.generation.findings import draw_findings
+from dentgen.generation.findings import carried_findings, draw_findings
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.relight.shading import RELIT, draw_lightings, shade
@@ -70,9 +70,10 @@ def _relit(record: ConditionRecord, seed: int, variant: int) -> ConditionRecord:
 
 
 def _with_findings(request: SampleRequest, findings: Sequence[FindingSpec], *, none: bool = False) -> SampleRequest:
-    """The request with what its variant draws, in its maps and as labels; the map of labels is there in any case."""
+    """The request with what its variant draws, in its maps and as labels, or with what its record carries over."""
     if not findings:
-        return request
+        labels, carried = carried_findings(request.record)
+        return replace(request, finding_labels=labels, findings=carried)
     asked = () if none else findings
     draw = request.variant if request.changed == "findings" else request.noise
     drawn = draw_findings(request.record, asked, request.seed, draw, request.prompt)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dentgen.errors import EngineError, OutOfMemoryError, SpecError, is_out_of_memory
+from dentgen.models.tiled_encoder import check_tile, encode_in_tiles
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,6 +53,7 @@ class LatentCodec:
         *,
         decoder: AutoencoderKL | AutoencoderTiny | None = None,
         tile: int | None = None,
+        encode_tile: int | None = None,
         compiled: bool = False,
     ) -> None:
         """Wrap an autoencoder; its memory format must not change afterwards.
@@ -62,15 +64,19 @@ class LatentCodec:
             on_device: Runs every network call, for example on an engine's thread.
             decoder: Decodes in place of ``vae``.
             tile: Edge, in pixels, of the tiles in which larger pictures are decoded; None decodes them whole.
+            encode_tile: Edge of the tiles in which larger pictures are encoded; None encodes them whole.
             compiled: Compile the decoder for whole pictures.
 
         Raises:
-            SpecError: If the decoder's tiles of this size would not overlap by whole latents.
+            SpecError: If the decoder's tiles of this size would not overlap by whole latents, or the encoder's do not
+                consist of them.
         """
         self._vae, self._batch, self.on_device = vae, batch, on_device
         self._decoder = vae if decoder is None else decoder
         self._vae_format, self._decoder_format = _memory_format(vae), _memory_format(self._decoder)
         self._in_tiles = None if tile is None else _in_tiles(self._decoder, tile)
+        check_tile(encode_tile, downscale_of(vae))
+        self._encode_tile = encode_tile
         self._whole = torch.compile(self._decoder.decode, dynamic=False) if compiled else self._decoder.decode
 
     def through(self, on_device: OnDevice) -> LatentCodec:
@@ -161,8 +167,12 @@ class LatentCodec:
     @torch.no_grad()
     def _encode(self, pixels: Callable[[Sequence[Item]], Tensor], chunk: Sequence[Item]) -> list[Tensor]:
         batch = self._padded(pixels(chunk).to(self._vae.dtype)).contiguous(memory_format=self._vae_format)
-        encoded = self._vae.encode(batch).latent_dist.mode() * float(self._vae.config["scaling_factor"])
-        return list(encoded[: len(chunk)].clone())
+        encoded = encode_in_tiles(self._mode, batch, self._encode_tile, self.downscale)
+        return list((encoded * float(self._vae.config["scaling_factor"]))[: len(chunk)].clone())
+
+    def _mode(self, pictures: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch 4 h w"]:
+        mode: Tensor = self._vae.encode(pictures).latent_dist.mode()
+        return mode
 
     def _control_pixels(self, images: Sequence[NDArray[np.uint8]]) -> Float[Tensor, "batch 3 H W"]:
         return self._levels(images) / 255

@@ -18,6 +18,7 @@ from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.models.bundle_licenses import bundle_licenses
 from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
+from dentgen.pipeline.source_build import check_findings_of, read_source_build
 from dentgen.pipeline.source_index import (
     IndexProgress,
     Known,
@@ -27,6 +28,7 @@ from dentgen.pipeline.source_index import (
     write_source_index,
 )
 from dentgen.pipeline.units import cut_units, wanted_positions
+from dentgen.pipeline.upscale import with_upscale
 from dentgen.shards import layout
 from dentgen.shards.ledger import anything_written, committed_units, ledger_url
 from dentgen.shards.plan import Plan, published_plan
@@ -71,12 +73,15 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         BundleError: If the bundle cannot be found, lacks what the spec chooses, or tells no picture size that the spec
             leaves to it.
         SolverError: If the spec's scheduler cannot be used.
+        SpecError: If the spec asks for what its source does not have.
     """
-    spec = with_size(spec)
+    spec = with_size(with_upscale(spec))
     folder = find_bundle(spec.model.bundle)
     solver_table(spec, folder)
     digest = bundle_digest(spec.model)
     shards, indexes = indexed(spec, progress)
+    made_from = read_source_build(spec.source.path) if shards[0].kind == "build" else None
+    check_findings_of(spec, made_from)
     units = UnitTable.of(cut_units(shards, indexes, spec))
     if not units:
         wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
@@ -89,6 +94,7 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         environment=environment(spec),
         units=units,
         bundle_licenses=bundle_licenses(spec.model, folder),
+        made_from=made_from,
     )
     return DraftPlan(plan, shards, indexes)
 
@@ -193,6 +199,8 @@ def _difference(old: Plan, new: Plan) -> tuple[list[str], bool]:
         lines.append(f"bundle digest: {old.bundle_digest} -> {new.bundle_digest}")
     if old.bundle_licenses != new.bundle_licenses:
         lines.append(f"licenses of the bundle: {list(old.bundle_licenses)} -> {list(new.bundle_licenses)}")
+    if old.made_from != new.made_from:
+        lines.append(f"build that is the source: {old.made_from} -> {new.made_from}")
     lines += _unit_difference(old, new)
     environments = spec_difference({"environment": old.environment}, {"environment": new.environment})
     return lines + environments, not lines

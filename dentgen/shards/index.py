@@ -323,5 +323,5 @@ def _constants(plan: Plan) -> dict[str, Any]:
         "bundle_digest": plan.bundle_digest,
         "spec_digest": plan.spec_digest,
         "software": json_bytes(plan.environment).decode().strip(),
-        "synthetic": sampling.synthetic,
+        "synthetic": plan.synthetic,
     }

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from dentgen import storage
+from dentgen.documents import SourceBuild
+from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 
@@ -56,6 +58,7 @@ class Plan:
         environment: Library versions, device kind, precision, slots, threads.
         units: The units, in order.
         bundle_licenses: Licenses that the bundle and the chosen parts declare.
+        made_from: The finished build whose samples are its condition records; None for other sources.
     """
 
     segment: int
@@ -65,11 +68,13 @@ class Plan:
     environment: dict[str, str]
     units: UnitTable
     bundle_licenses: tuple[str, ...] = ()
+    made_from: SourceBuild | None = None
 
     def digest(self) -> str:
         """sha256 of what a plan decides: the same wherever source, output and bundle lie, and however many work."""
         decided = [self.segment, self.spec_digest, self.bundle_digest, self.environment, self.units.digest()]
         decided += [self.bundle_licenses] if self.bundle_licenses else []  # plans of earlier versions have none
+        decided += [self.made_from.model_dump(mode="json")] if self.made_from is not None else []
         return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
     def at(self, location: BuildLocation) -> Plan:
@@ -83,6 +88,21 @@ class Plan:
     def bundle_name(self) -> str:
         """Name of the bundle as it may be published: without the folders of whoever built."""
         return storage.name_of(self.spec.model.bundle)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether no photograph goes into the images: they start from noise, or from images without one."""
+        return self.spec.sampling.synthetic or (self.made_from is not None and self.made_from.synthetic)
+
+    @property
+    def source_type(self) -> str:
+        """IPTC term for the images: those that start from a photograph may keep parts of it."""
+        return TRAINED_ALGORITHMIC_MEDIA if self.synthetic else self.spec.sampling.source_type
+
+    @property
+    def num_findings(self) -> int:
+        """Findings that samples may have: the spec's, or those of the build that this one is made from."""
+        return len(self.spec.findings) or (0 if self.made_from is None else self.made_from.findings)
 
     @property
     def planned(self) -> int:

@@ -7,7 +7,7 @@ import hashlib
 from pydantic import Field
 
 from dentgen import storage
-from dentgen.documents import Document
+from dentgen.documents import Document, SourceBuild
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.plan import Plan
@@ -25,6 +25,9 @@ class PlanHead(Document):
     bundle_digest: str
     environment: dict[str, str] = Field(description="Library versions, device kind, precision, slots, threads.")
     bundle_licenses: tuple[str, ...] = Field(default=(), description="What the bundle and the chosen parts declare.")
+    made_from: SourceBuild | None = Field(
+        default=None, description="The finished build whose samples are the condition records."
+    )
     num_units: int = Field(ge=0, description="Units in plan/NNNNNN.units.parquet.")
     units_sha256: str = Field(description="sha256 of plan/NNNNNN.units.parquet.")
 
@@ -54,8 +57,9 @@ def read_plan(out: str, head_name: str = layout.plan_head(), units_name: str = l
     if len(units) != head.num_units:
         raise BuildError(file=file, found=f"{len(units)} units", expected=f"{head.num_units}, as the plan says")
     return Plan(
-        head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units, head.bundle_licenses
-    )
+        head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units, head.bundle_licenses,
+        head.made_from,
+    )  # fmt: skip
 
 
 def write_plan(out: str, plan: Plan) -> bool:
@@ -92,6 +96,7 @@ def plan_head(plan: Plan, units: bytes) -> bytes:
         bundle_digest=plan.bundle_digest,
         environment=plan.environment,
         bundle_licenses=plan.bundle_licenses,
+        made_from=plan.made_from,
         num_units=len(plan.units),
         units_sha256=hashlib.sha256(units).hexdigest(),
     )

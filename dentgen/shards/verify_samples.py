@@ -56,7 +56,7 @@ def sample_problems(data: bytes, record: LedgerRecord, plan: Plan, labels: Mappi
 def expected_members(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Format and modes of every image member of the plan's samples, by extension."""
     used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec.conditions.use)
-    asked = {f"{FINDING_MEMBER}.png"} if plan.spec.findings else set()
+    asked = {f"{FINDING_MEMBER}.png"} if plan.num_findings else set()
     maps = {"seg.png", f"{FDI_MEMBER}.png", *used, *asked}
     picture = plan.spec.output.image_format
     return {
@@ -71,10 +71,10 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
         yield f"found members {sorted(members)}, expected {sorted([*images, 'json'])}"
         return
     for extension, (image_format, modes) in images.items():
-        values = range(len(plan.spec.findings) + 1) if extension == f"{FINDING_MEMBER}.png" else labels.get(extension)
+        values = range(plan.num_findings + 1) if extension == f"{FINDING_MEMBER}.png" else labels.get(extension)
         yield from _image_problems(extension, members[extension], image_format, modes, plan, values)
     yield from _metadata_problems(key, members["json"], plan)
-    if plan.spec.findings:
+    if plan.num_findings:
         yield from _finding_problems(members)
 
 

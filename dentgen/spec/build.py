@@ -90,6 +90,8 @@ Size = Annotated[
 ]
 #: Edge of a latent, pixels, in Stable Diffusion's autoencoder: windows lie on this grid.
 CELL: Final = 8
+#: Share of the steps that enlarged pictures go through, unless the spec says otherwise.
+UPSCALE_STRENGTH: Final = 0.3
 #: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
 MAX_OVERSAMPLE: Final = 100
 
@@ -126,8 +128,9 @@ class SourceSpec(_Section):
     path: Place = Field(
         default="conditions/", min_length=1, description="Folder, shards or Parquet; local path or any fsspec URL."
     )
-    format: Literal["auto", "webdataset", "parquet", "folder"] = Field(
-        default="auto", description="How records are stored; auto looks at the file names."
+    format: Literal["auto", "webdataset", "parquet", "folder", "build"] = Field(
+        default="auto",
+        description="How records are stored; build: as samples of a finished build; auto looks at the file names.",
     )
     split: str | None = Field(default=None, description="Use only records of this split; null takes all.")
     limit: int | None = Field(default=None, ge=1, description="Use only the first N records; null: all.")
@@ -228,6 +231,12 @@ class ModelSpec(_Section):
     decode_tile: int | None = Field(
         default=None, ge=64, multiple_of=8, description="Decode in tiles of this edge, pixels; null: whole images."
     )
+    encode_tile: int | None = Field(
+        default=None,
+        ge=64,
+        multiple_of=8,
+        description="Encode control images and photos in tiles of this edge, pixels; null: whole images.",
+    )
 
     @field_validator("bundle")
     @classmethod
@@ -316,6 +325,11 @@ class SamplingSpec(_Section):
     strength: float = Field(
         default=1.0, gt=0, le=1, description="Fraction of the steps applied to a photo; 1 keeps nothing of it."
     )
+    upscale: Literal[2, 4] | None = Field(
+        default=None,
+        description="Image-to-image at this multiple of the size of the source's pictures: sets conditions.size, "
+        "start_from, strength 0.3 and window (the bundle's own size), unless the spec names them; null: off.",
+    )
     repaint: tuple[ClassName | Annotated[int, AfterValidator(checked_tooth)], ...] = Field(
         default=(),
         description="Inpainting: segmentation classes and teeth, by FDI number, to repaint in the photo; the rest is "
@@ -398,8 +412,18 @@ class SamplingSpec(_Section):
         """UNet rows of a canvas at its first step, its maximum."""
         return 2 if self.guidance_scale != 1.0 and self.guidance != "self" else 1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _upscaled(cls, values: Any) -> Any:
+        """What upscale sets, where the spec does not name it."""
+        if isinstance(values, dict) and values.get("upscale") is not None:
+            return {"start_from": "photo", "strength": UPSCALE_STRENGTH, **values}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> SamplingSpec:
+        if self.upscale is not None and self.start_from != "photo":
+            raise ValueError(f"start_from is {self.start_from}, expected photo, because upscale enlarges pictures")
         if self.timesteps is not None and len(self.timesteps) != self.steps:
             raise ValueError(f"steps is {self.steps}, but timesteps names {len(self.timesteps)}")
         if self.start_from == "noise" and (self.strength != 1.0 or self.repaint):
@@ -575,6 +599,10 @@ class BuildSpec(_Section):
             values.pop("variants")
         if self.sampling.paste_border is None:
             values["sampling"].pop("paste_border")
+        if self.model.encode_tile is None:
+            values["model"].pop("encode_tile")
+        if self.sampling.upscale is None:
+            values["sampling"].pop("upscale")
         if self.sampling.window is None:
             values["sampling"].pop("window"), values["sampling"].pop("window_overlap")
         if not self.findings:

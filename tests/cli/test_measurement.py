@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.cli.measurement import log_line, parse_numbers, prepare_folder, print_figures
+from dentgen.cli.measurement import log_line, parse_numbers, parse_shares, prepare_folder, print_figures
 from dentgen.errors import SpecError
 
 
@@ -21,6 +21,14 @@ def test_other_text_names_the_option(text: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_numbers("--slots", text)
     assert (caught.value.key, caught.value.found) == ("--slots", text)
+
+
+def test_shares_are_over_zero_and_at_most_one() -> None:
+    assert parse_shares("--strengths", "0.1, 1") == (0.1, 1.0)
+    for text in ("", "0", "1.5", "a", "0.1,,0.2", "nan"):
+        with pytest.raises(SpecError) as caught:
+            parse_shares("--strengths", text)
+        assert (caught.value.key, caught.value.found) == ("--strengths", text)
 
 
 def test_a_folder_that_cannot_be_created_fails_before_the_work(tmp_path: Path) -> None:

@@ -169,3 +169,20 @@ def test_passwords_and_foreign_hosts_are_refused_and_never_shown(section: str, p
         validate_document(BuildSpec, {section: {"bundle" if section == "model" else "path": place}}, "s.yaml")
     assert caught.value.key.startswith(f"{section}.")
     assert "hunter2" not in str(caught.value)
+
+
+def test_upscale_starts_from_photos_unless_the_spec_names_strength() -> None:
+    sampling = BuildSpec.model_validate({"sampling": {"upscale": 2}}).sampling
+    assert (sampling.start_from, sampling.strength, sampling.window) == ("photo", 0.3, None)
+    named = BuildSpec.model_validate({"sampling": {"upscale": 4, "strength": 0.7}}).sampling
+    assert (named.upscale, named.strength) == (4, 0.7)
+    for wrong in ({"upscale": 3}, {"upscale": 2, "start_from": "noise"}):
+        with pytest.raises(ValidationError):
+            BuildSpec.model_validate({"sampling": wrong})
+
+
+def test_without_upscaling_and_tiled_encoding_digests_are_what_they_were() -> None:
+    deciding = BuildSpec().deciding()
+    assert "upscale" not in deciding["sampling"]
+    assert "encode_tile" not in deciding["model"]
+    assert BuildSpec.model_validate({"model": {"encode_tile": 64}}).digest() != BuildSpec().digest()

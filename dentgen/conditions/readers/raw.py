@@ -12,7 +12,7 @@ from dentgen import storage
 from dentgen.errors import ConditionError
 from dentgen.redaction import escaped
 
-ShardKind = Literal["tar", "parquet", "folder"]
+ShardKind = Literal["tar", "parquet", "folder", "build"]
 
 _KEY_AND_EXTENSION: Final = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$", re.DOTALL)
 MAX_MEMBER_BYTES: Final = 256 * 2**20
@@ -34,6 +34,7 @@ class ConditionShard:
         size: Size in bytes; for a folder, the sum over its files.
         tag: Changes with the content (etag or mtime).
         files: Files of a folder, in no particular order; empty for other kinds.
+        sha256: For a shard of a build, what the build's index says; "" for other kinds.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ConditionShard:
     size: int
     tag: str
     files: tuple[storage.StoredFile, ...] = ()
+    sha256: str = ""
 
     @property
     def place(self) -> str:
@@ -117,12 +119,14 @@ class RawRecord:
         place: Shard and key, for messages.
         members: Content by extension in lower case ("seg.png"); b"" for a member that cannot be read.
         problem: Error found while reading the record, None if there was none.
+        is_sample: Whether it is a sample of a finished build, whose picture is the record's photo.
     """
 
     key: str
     place: str
     members: dict[str, bytes] = field(default_factory=dict)
     problem: ConditionError | None = None
+    is_sample: bool = False
 
 
 def is_leftover(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Listing, indexing and reading of a source: a folder of WebDataset tars or Parquet files, or of loose files."""
+"""Listing, indexing and reading of a source: WebDataset tars, Parquet files, loose files, or a finished build."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from dentgen import storage
+from dentgen.conditions.readers.build import build_shards, index_build, read_build
 from dentgen.conditions.readers.folder import index_folder, is_map, loose_files, read_folder
 from dentgen.conditions.readers.parquet import index_parquet, read_parquet
 from dentgen.conditions.readers.raw import (
@@ -27,7 +28,7 @@ from dentgen.storage import StoredFile
 
 _LOG = logging.getLogger(__name__)
 
-SourceFormat = Literal["auto", "webdataset", "parquet", "folder"]
+SourceFormat = Literal["auto", "webdataset", "parquet", "folder", "build"]
 
 _KINDS: Final[tuple[tuple[str, ShardKind, SourceFormat], ...]] = (
     (".tar", "tar", "webdataset"),
@@ -40,21 +41,25 @@ _KINDS: Final[tuple[tuple[str, ShardKind, SourceFormat], ...]] = (
 def list_shards(source: str, source_format: SourceFormat = "auto", *, log: bool = True) -> list[ConditionShard]:
     """List the condition shards of a source.
 
-    Builds inside the source are passed over, because they may have been made from it; a source may itself be a build.
+    Builds inside the source are passed over, because they may have been made from it. A source may itself be a finished
+    build: of that, the shards that its index names are listed.
 
     Args:
         source: Path or URL of a folder or of one shard.
-        source_format: Format to look for; ``auto`` takes shards or loose files, whichever are there.
+        source_format: Format to look for; ``auto`` takes a finished build, shards or loose files, whichever is there.
         log: Name what is passed over in the log.
 
     Returns:
         Shards sorted by name, whatever order the storage lists them in.
 
     Raises:
-        ConditionError: If no shard and no loose record is found, or, with ``auto``, both.
+        ConditionError: If no shard and no loose record is found, or, with ``auto``, both; if a build lacks a shard, or,
+            with ``build``, is not finished.
         StorageError: If the source cannot be listed.
     """
     listed, builds = _without_builds(source, storage.list_files(source))
+    if source_format == "build" or (source_format == "auto" and _is_finished_build(source, listed)):
+        return _of_build(source, listed)
     for build in builds if log else ():
         _LOG.warning(
             "%s: passing over the build in %s", storage.without_secrets(source), storage.without_secrets(build)
@@ -85,6 +90,23 @@ def list_shards(source: str, source_format: SourceFormat = "auto", *, log: bool 
     if others and log:
         _LOG.info("%s: ignoring %d files that are not condition shards", storage.without_secrets(source), others)
     return sorted(shards, key=lambda shard: shard.name)
+
+
+def _is_finished_build(source: str, files: Sequence[StoredFile]) -> bool:
+    """Whether the files of a source are those of a build that was sealed."""
+    marks = {layout.INDEX, layout.plan_head(), layout.plan_units()}
+    return marks <= {storage.relative_name(source, file.url) for file in files}
+
+
+def _of_build(source: str, listed: Sequence[StoredFile]) -> list[ConditionShard]:
+    """The shards of a finished build, in the order of its index."""
+    if not _is_finished_build(source, listed):
+        raise ConditionError(storage.without_secrets(source), f"no {layout.INDEX} of a build", "a finished build")
+    files = {storage.relative_name(source, file.url): file for file in listed}
+    shards = build_shards(storage.join(source, layout.INDEX), layout.SHARDS, files)
+    if not shards:
+        raise ConditionError(storage.without_secrets(source), "a build without samples", "at least one shard")
+    return shards
 
 
 def _common_tag(folder: str, files: list[storage.StoredFile]) -> str:
@@ -130,6 +152,7 @@ def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
 
     Raises:
         StorageError: If the storage fails, which may be temporary and so does not count as damage.
+        ConditionError: If a finished build's shard is not the one that its index names.
     """
     try:
         match shard.kind:
@@ -139,6 +162,8 @@ def index_shard(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
                 return index_parquet(shard, with_metadata=with_metadata)
             case "folder":
                 return index_folder(shard, with_metadata=with_metadata)
+            case "build":
+                return index_build(shard, with_metadata=with_metadata)
     except OSError as error:
         raise StorageError(f"cannot be read: {error}", file=shard.place) from error
     except RefusedFileError as error:
@@ -156,7 +181,7 @@ def read_records(shard: ConditionShard, wanted: RecordRange = EVERYTHING) -> Ite
         ConditionError: If the shard is damaged before the end of the range.
         StorageError: If the storage fails.
     """
-    readers = {"tar": read_tar, "parquet": read_parquet, "folder": read_folder}
+    readers = {"tar": read_tar, "parquet": read_parquet, "folder": read_folder, "build": read_build}
     try:
         yield from readers[shard.kind](shard, wanted)
     except OSError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,9 @@ from dentgen.conditions.readers.raw import (
 )
 from dentgen.conditions.readers.scattered import ScatteredKeys
 from dentgen.errors import ConditionError
+
+#: From the content of a ``json`` member, if there is one, to split and attributes.
+Named = Callable[[bytes | None], tuple[str | None, str]]
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 #: Archivers pad to 10 kB; more data than this after the end-of-archive block is not padding.
@@ -51,18 +54,26 @@ class _Member:
     end: int  # offset of the next header
 
 
-def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
+def index_tar(
+    shard: ConditionShard,
+    *,
+    with_metadata: bool,
+    named: Named = split_and_attributes,
+    key_of: Callable[[str], str] = str,
+) -> ShardIndex:
     """Index the records of a tar, up to the first damage.
 
     Args:
-        shard: A shard of kind ``tar``.
+        shard: A shard that is a tar.
         with_metadata: Also read the records' splits and attributes.
+        named: Reads them from the content of a record's ``json`` member.
+        key_of: Key of a record whose members have a key.
 
     Raises:
         StorageError: If the storage fails.
     """
     keys: list[str] = []
-    named: list[tuple[str | None, str]] = []
+    told: list[tuple[str | None, str]] = []
     offsets = [0]
     problem = problem_key = ""
     with storage.open_read(shard.url) as handle:
@@ -70,26 +81,26 @@ def index_tar(shard: ConditionShard, *, with_metadata: bool) -> ShardIndex:
         try:
             for group in groups:
                 scattered.note(group[0].key, [member.extension for member in group])
-                keys.append(group[0].key)
+                keys.append(key_of(group[0].key))
                 offsets.append(group[-1].end)
                 if with_metadata:
-                    named.append(split_and_attributes(_metadata(handle, group)))
+                    told.append(named(_metadata(handle, group)))
         except ConditionError as error:
             problem, problem_key = str(error), groups.last_key
     if not keys and not problem:
         problem = str(ConditionError(shard.place, "no record", "at least one"))
     if scattered.keys:
         kept = list(scattered.once(range(len(keys)), keys.__getitem__))
-        named = [(None, "{}") if keys[n] in scattered.keys else named[n] for n in kept] if with_metadata else []
+        told = [(None, "{}") if keys[n] in scattered.keys else told[n] for n in kept] if with_metadata else []
         keys, offsets = [keys[n] for n in kept], []
-    return ShardIndex.of(keys, named if with_metadata else None, offsets, problem, problem_key)
+    return ShardIndex.of(keys, told if with_metadata else None, offsets, problem, problem_key)
 
 
 def read_tar(shard: ConditionShard, wanted: RecordRange) -> Iterator[RawRecord]:
     """Read the records of a range.
 
     Args:
-        shard: A shard of kind ``tar``.
+        shard: A shard that is a tar.
         wanted: Positions, and optionally the byte range that contains them.
 
     Raises:

@@ -76,7 +76,7 @@ def read_release(out: str, *, allow_photographs: bool = False) -> Release:
 
 def reasons_against(out: str, plan: Plan, *, allow_photographs: bool) -> Iterator[BuildError]:
     """Why a build must not be published; checks that forbid publication belong here."""
-    if not (allow_photographs or (plan.spec.sampling.synthetic and _all_synthetic(out))):
+    if not (allow_photographs or (plan.synthetic and _all_synthetic(out))):
         yield BuildError(
             file=storage.without_secrets(out),
             key="sampling.start_from",

@@ -56,7 +56,7 @@ def dataset_card(index: DatasetIndex, plan: Plan, samples: SampleSummary) -> byt
         members=sample_members(plan),
         image_format=plan.spec.output.image_format,
         total_bytes=sum(shard.bytes for shard in index.shards),
-        source_type=sampling.source_type,
+        source_type=plan.source_type,
         provenance=provenance(plan),
         split=split if _PLAIN.fullmatch(split) else "",
         hub_split=splits.get(split, ""),

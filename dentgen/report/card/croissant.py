@@ -83,7 +83,7 @@ def croissant(index: DatasetIndex, plan: Plan, samples: SampleSummary, samples_f
             "description": _description(index, samples),
             "license": _licenses(samples, plan),
             **_usage(plan),
-            "keywords": ["synthetic", "dental", "segmentation", "webdataset", plan.spec.sampling.source_type],
+            "keywords": ["synthetic", "dental", "segmentation", "webdataset", plan.source_type],
             # A new version only adds samples, which the specification calls a minor version.
             "version": f"1.{index.version}.0",
             **_provenance(index, plan),
@@ -121,9 +121,10 @@ def _provenance(index: DatasetIndex, plan: Plan) -> Node:
     bundle = _entity(f"model bundle {plan.bundle_name}, sha256 {index.bundle_digest}, license {license}")
     shards = len({unit.shard for unit in plan.units})
     source = _entity(f"{sum(unit.records for unit in plan.units)} condition records in {shards} shards")
+    origin = [] if plan.made_from is None else [_entity(f"dentgen build, index sha256 {plan.made_from.index_sha256}")]
     label = f"dentgen build: {sampling.scheduler_name}, {sampling.steps} steps, spec sha256 {index.spec_digest}"
     return {
-        "prov:wasDerivedFrom": [source, bundle],
+        "prov:wasDerivedFrom": [source, *origin, bundle],
         "prov:wasGeneratedBy": {"@type": "prov:Activity", "prov:label": label},
         "prov:wasAttributedTo": {"@type": "prov:SoftwareAgent", "prov:label": f"dentgen {_version(plan)}"},
     }

@@ -20,7 +20,8 @@ _MEANINGS: Final = {
     "lesion": f"8-bit lesion map: {_LESIONS}",
     "depth": "16-bit grey depth, linear, near bright",
     "curvature": "8-bit grey curvature, 128 flat, bright convex",
-    FINDING_MEMBER: "8-bit map of findings that were asked for: number in the spec's `findings`, from 1; 0 none",
+    FINDING_MEMBER: "8-bit map of findings that were asked for: number in `findings` of the spec, or of the build that "
+    "this one was made from, from 1; 0 none",
 }
 
 
@@ -50,7 +51,7 @@ def sample_members(plan: Plan) -> tuple[Member, ...]:
     """Members of every sample of a build: the picture, then label maps and conditions, then metadata."""
     image_format = plan.spec.output.image_format
     kind = {"png": "lossless", "jpg": "quality 95, no chroma subsampling", "webp": "lossless"}[image_format]
-    asked = [FINDING_MEMBER] if plan.spec.findings else []
+    asked = [FINDING_MEMBER] if plan.num_findings else []
     maps = dict.fromkeys(["seg", FDI_MEMBER, *(CONDITION_MEMBER[name] for name in plan.spec.conditions.use), *asked])
     return (
         Member("image", image_format, MEDIA_TYPE[image_format], f"the synthetic picture, 8-bit RGB, {kind}"),

@@ -28,7 +28,7 @@ BIASES: Final = (
 
 def provenance(plan: Plan) -> str:
     """Origin of the pictures, and whether they may show a person."""
-    return _SYNTHETIC if plan.spec.sampling.synthetic else _COMPOSITE
+    return _SYNTHETIC if plan.synthetic else _COMPOSITE
 
 
 def privacy(plan: Plan) -> str:
