@@ -1,4 +1,4 @@
-"""The manifests of one build on Kubernetes: its spec as a ConfigMap, and a RayJob, RayCronJob or CronJob that runs it."""
+"""Manifests of one build on Kubernetes: its spec as a ConfigMap, and a RayJob, RayCronJob or CronJob that runs it."""
 
 from __future__ import annotations
 

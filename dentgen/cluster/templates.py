@@ -29,9 +29,7 @@ def read_manifests(name: str) -> list[Manifest]:
         if (place / name).exists():
             documents = yaml.safe_load_all((place / name).read_text())
             return [json.loads(json.dumps(document)) for document in documents]
-    raise SpecError(
-        file=str(_PLACES[0] / name), found="no such file", expected="dentgen installed with its manifests"
-    )
+    raise SpecError(file=str(_PLACES[0] / name), found="no such file", expected="dentgen installed with its manifests")
 
 
 def read_manifest(name: str) -> Manifest:

@@ -108,5 +108,8 @@ def _copy(template: dict[str, Any], name: str, owner: str | None) -> dict[str, A
 
 def _refused(name: str, status: int, answer: dict[str, Any]) -> BuildError:
     return BuildError(
-        str(answer.get("message", "")), key=f"RayJob {name}", found=f"status {status}", expected="200, or 201 if created"
+        str(answer.get("message", "")),
+        key=f"RayJob {name}",
+        found=f"status {status}",
+        expected="200, or 201 if created",
     )
