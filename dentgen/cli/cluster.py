@@ -25,7 +25,9 @@ def render(
     ] = "rayjob",
     gpus: Annotated[int, typer.Option(min=1, help="GPUs, all of one model, one actor each.")] = 1,
     spot: Annotated[bool, typer.Option("--spot", help="All GPUs but the first one are spot capacity.")] = False,
-    schedule: Annotated[str, typer.Option(metavar="CRON", help="When to build.")] = "0 3 * * *",
+    schedule: Annotated[
+        str | None, typer.Option(metavar="CRON", help="When to build, as '0 3 * * *'; for a cronjob or raycronjob.")
+    ] = None,
     time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Time zone of the schedule.")] = "Etc/UTC",
     name: Annotated[str, typer.Option(help="Name of the objects.")] = "dentgen",
     namespace: Annotated[str, typer.Option(help="Namespace of the objects.")] = "dentgen",

@@ -37,7 +37,7 @@ class ClusterRun:
         image: Image of all pods, with a tag or a digest.
         gpus: GPUs, all of one model; the head has one of them.
         spot: Take all GPUs but the head's from spot capacity.
-        schedule: Cron expression of kinds with one.
+        schedule: Cron expression, of kinds that have one and need one.
         time_zone: In which the schedule is meant.
         name: Name of the build's objects.
         namespace: Where they are created.
@@ -48,7 +48,7 @@ class ClusterRun:
     image: str
     gpus: int = 1
     spot: bool = False
-    schedule: str = "0 3 * * *"
+    schedule: str | None = None
     time_zone: str = "Etc/UTC"
     name: str = "dentgen"
     namespace: str = "dentgen"
@@ -73,8 +73,15 @@ class ClusterRun:
         if self.gpus < 1 or (self.spot and self.gpus < 2):
             expected = "at least 2 with --spot, because the head's is on demand" if self.spot else "at least 1"
             raise SpecError(key="--gpus", found=self.gpus, expected=expected)
-        require_schedule(self.schedule)
+        self._require_schedule()
         require_time_zone(self.time_zone)
+
+    def _require_schedule(self) -> None:
+        wanted = "none: a rayjob runs once" if self.kind == "rayjob" else "one, such as '0 3 * * *'"
+        if (self.schedule is None) != (self.kind == "rayjob"):
+            raise SpecError(key="--schedule", found=self.schedule or "nothing", expected=wanted)
+        if self.schedule is not None:
+            require_schedule(self.schedule)
 
 
 def manifests(spec: BuildSpec, file: str | Path, run: ClusterRun) -> list[Manifest]:

@@ -133,7 +133,7 @@ def test_its_steps_make_an_environment_with_both_programs(build: Stage, image: S
     assert shell("ray --version", out, bare).strip().endswith("version 2.60.0")
     spec = "jobs.yaml"
     (out / spec).write_text("source: {path: s3://b/c}\noutput: {path: s3://b/d}\n")
-    rendered = shell(f"dentgen cluster render {spec} --image dentgen:7 --kind cronjob", out, bare)
+    rendered = shell(f"dentgen cluster render {spec} --image dentgen:7 --kind cronjob --schedule @daily", out, bare)
     assert "kind: CronJob" in rendered
     printed = shell("dentgen generate demo --no-ray --limit 1 --set output.path=out", out, bare)
     assert "4 samples written, 0 rejected" in printed

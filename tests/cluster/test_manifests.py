@@ -39,7 +39,8 @@ def spec() -> BuildSpec:
 
 def run_of(kind: Kind, **options: Any) -> ClusterRun:
     """A run of an image that has a tag."""
-    return ClusterRun(kind, "registry.example.com/dentgen:7", **options)
+    schedule = None if kind == "rayjob" else "0 3 * * *"
+    return ClusterRun(kind, "registry.example.com/dentgen:7", **{"schedule": schedule, **options})
 
 
 def made(kind: Kind, **options: Any) -> list[Manifest]:
@@ -133,10 +134,12 @@ def test_equal_specs_give_equal_text() -> None:
     ({"namespace": "Research"}, "--namespace", "Research"),
     ({"service_account": "x-"}, "--service-account", "x-"),
     ({"schedule": "0 3 * *"}, "--schedule", "0 3 * *"),
+    ({"schedule": None}, "--schedule", "nothing"),
+    ({"kind": "rayjob"}, "--schedule", "@daily"),
     ({"time_zone": "Berlin"}, "--time-zone", "Berlin"),
 ])  # fmt: skip
 def test_wrong_options_are_refused(options: dict[str, Any], key: str, found: object) -> None:
-    values = {"kind": "cronjob", "image": "dentgen:7", **options}
+    values = {"kind": "cronjob", "image": "dentgen:7", "schedule": "@daily", **options}
     with pytest.raises(SpecError) as error:
         ClusterRun(**values).require_valid()
     assert (error.value.key, error.value.found) == (key, found)

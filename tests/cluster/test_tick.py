@@ -21,7 +21,7 @@ from tests.cluster.validation import faults, needs_kuberay
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
     """A namespace with the suspended RayJob of a schedule, as Kubernetes stores it."""
-    run = ClusterRun("cronjob", "registry.example.com/dentgen:7", gpus=8, namespace=NAMESPACE)
+    run = ClusterRun("cronjob", "registry.example.com/dentgen:7", gpus=8, namespace=NAMESPACE, schedule="@daily")
     job = one(manifests(spec(), "build.yaml", run), "RayJob")
     job["metadata"] |= {"uid": "u-1", "resourceVersion": "7", "creationTimestamp": "2026-11-29T03:00:00Z"}
     job["status"] = {"jobDeploymentStatus": "Suspended"}

@@ -1,4 +1,4 @@
-"""What ``dentgen cluster render`` makes, as far as it runs without Kubernetes: on a Ray cluster of that form, with tokens."""
+"""What ``dentgen cluster render`` makes, run on a Ray cluster of that form, with tokens but without Kubernetes."""
 
 from __future__ import annotations
 
