@@ -29,8 +29,11 @@ needs_kuberay = pytest.mark.skipif(
 _KUBERNETES = Path(__file__).parent / "kubernetes-1.36.strict.json"
 _RAY = ("RayCluster", "RayJob", "RayCronJob")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
-_FACTOR = {None: 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20,
-           "Gi": 2**30, "Ti": 2**40}  # fmt: skip
+_FACTOR: dict[str | None, Decimal] = {
+    None: Decimal(1), "m": Decimal("0.001"),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+}  # fmt: skip
 #: KubeRay leaves room for what it appends.
 _LONGEST_RAY_NAME = 47
 
