@@ -40,14 +40,8 @@ def jobs_url(s3_root: str) -> Iterator[str]:
     started: list[subprocess.Popen[bytes]] = []
     try:
         for options in (head, worker):
-            command = [
-                BIN / "ray",
-                "start",
-                "--block",
-                memory,
-                f"--dashboard-agent-listen-port={_free_port()}",
-                *options,
-            ]
+            agent = f"--dashboard-agent-listen-port={_free_port()}"
+            command = [str(BIN / "ray"), "start", "--block", memory, agent, *options]
             output = subprocess.DEVNULL
             started.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
             _wait_for_server(f"http://127.0.0.1:{port}")
