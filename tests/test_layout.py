@@ -20,8 +20,8 @@ from dentgen.spec.yaml_file import read_spec
 from tests.conftest import FAST, ROOT
 
 TESTS: Final = ROOT / "tests"
-#: Whole builds, planted faults, the jobs and the documentation: they exercise no single module.
-SUITES: Final = {"builds", "faults", "jobs", "docs"}
+#: Whole builds, planted faults, the jobs, the files in cluster/ and the documentation: they exercise no single module.
+SUITES: Final = {"builds", "faults", "jobs", "cluster", "docs"}
 
 
 def modules() -> Iterator[Path]:

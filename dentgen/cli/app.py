@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 import typer
 
 from dentgen.cli import benchmark as benchmark_commands
+from dentgen.cli import cluster as cluster_commands
 from dentgen.cli import compare as compare_commands
 from dentgen.cli import diff as diff_command
 from dentgen.cli import evaluate as evaluate_commands
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Synthetic dental images with labels that are right by construction.",
 )
+app.add_typer(cluster_commands.app, name="cluster", rich_help_panel=DATASETS)
 app.add_typer(model_commands.app, name="models", rich_help_panel=MODELS)
 app.add_typer(evaluate_commands.app, name="evaluate", rich_help_panel=MEASUREMENTS)
 app.add_typer(compare_commands.app, name="compare", rich_help_panel=MEASUREMENTS)

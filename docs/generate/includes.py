@@ -13,6 +13,7 @@ PAGES: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "README.md": "index.md",
+    "cluster/README.md": "guide/cluster.md",
     "dentgen/diffusion/README.md": "how/engine.md",
     "dentgen/models/miniature/README.md": "how/miniature.md",
     "dentgen/phantom/README.md": "how/phantoms.md",

@@ -22,6 +22,7 @@ PAGES = sorted(
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         *DOCS.rglob("*.md"),
+        ROOT / "cluster" / "README.md",
         *(ROOT / "dentgen").rglob("README.md"),
     ]
 )

@@ -35,6 +35,15 @@ _FOREIGN = (
     "pip install nnunetv2",
     "export nnUNet_raw=",
     "nnUNetv2_",
+    "docker build -f cluster/Dockerfile ",
+    "docker push ",
+    "kubectl ",
+    "helm install ",
+    "aws ",
+    "ray get-auth-token ",
+    "ray up ",
+    "ray dashboard ",
+    "ray down ",
 )
 
 
