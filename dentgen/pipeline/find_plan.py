@@ -24,12 +24,14 @@ class FoundPlan:
         problems: What is wrong with the stored one.
         copies: Segments that were read from the copies that were sealed instead of their places.
         later: Units that later segments plan, which no version has yet.
+        segments: The segments that were joined.
     """
 
     plan: Plan
     problems: tuple[Problem, ...] = ()
     copies: tuple[int, ...] = ()
     later: int = 0
+    segments: tuple[PlanSegment, ...] = ()
 
 
 def find_plan(out: str) -> FoundPlan:
@@ -52,7 +54,7 @@ def find_plan(out: str) -> FoundPlan:
         segments.append(read_segment(out, number, copy=from_copy))
         base = segments[-1].digest()
     later = sum(read_segment(out, number).head.num_units for number in range(last + 1, newest + 1))
-    return FoundPlan(join_segments(segments), tuple(problems), tuple(copies), later)
+    return FoundPlan(join_segments(segments), tuple(problems), tuple(copies), later, tuple(segments))
 
 
 def put_back(out: str, found: FoundPlan) -> None:

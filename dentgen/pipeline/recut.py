@@ -34,19 +34,19 @@ def before_next(out: str, plan: Plan, retires: Iterable[int], indexes: Sequence[
     return Before(plan.total_units, kept.records, keys)
 
 
-def indexed_units(out: str, plan: Plan, segment: PlanSegment) -> UnitTable:
+def indexed_units(out: str, plan: Plan, segments: Sequence[PlanSegment]) -> UnitTable:
     """The units of a segment, cut from the stored index of its source.
 
     Args:
         out: The build.
         plan: Its plan.
-        segment: One of its segments.
+        segments: Its segments up to the one that is wanted.
 
     Raises:
         StorageError: If the index is missing or damaged; many other errors, if nobody of dentgen wrote it.
     """
-    shards, indexes = segment_source(out, segment.head.segment)
-    return _units(out, plan, segment, shards, indexes)
+    shards, indexes = segment_source(out, segments[-1].head.segment)
+    return _units(out, plan, segments, shards, indexes)
 
 
 def index_again(out: str, plan: Plan, segment: int, source: str) -> None:
@@ -59,7 +59,8 @@ def index_again(out: str, plan: Plan, segment: int, source: str) -> None:
         source: Where the condition shards are now.
     """
     known = known_shards(out, plan)  # of the lost segment only those that gave units
-    stored = read_segment(out, segment)
+    segments = [read_segment(out, number) for number in range(segment + 1)]
+    stored = segments[-1]
     try:
         listed = list_shards(source, plan.spec.source.format)
         own = [shard for shard in listed if shard.name in known and known[shard.name].segment == segment]
@@ -71,7 +72,7 @@ def index_again(out: str, plan: Plan, segment: int, source: str) -> None:
                 with_metadata=needs_metadata(plan.spec),
                 enough=enough_records(_limit(plan), plan.spec.source.split),
             )
-            if _units(out, plan, stored, shards, indexes).same_units(stored.units):
+            if _units(out, plan, segments, shards, indexes).same_units(stored.units):
                 _store(out, plan, stored, shards, indexes)
                 return
     except (ConditionError, StorageError) as error:
@@ -93,11 +94,13 @@ def _limit(plan: Plan) -> int | None:
 
 
 def _units(
-    out: str, plan: Plan, segment: PlanSegment, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]
+    out: str,
+    plan: Plan,
+    segments: Sequence[PlanSegment],
+    shards: Sequence[ConditionShard],
+    indexes: Sequence[ShardIndex],
 ) -> UnitTable:
-    head = segment.head
-    before = NOTHING
+    head, before = segments[-1].head, NOTHING
     if head.segment:
-        earlier = join_segments([read_segment(out, number) for number in range(head.segment)])
-        before = before_next(out, earlier, head.retires, indexes, plan.spec)
+        before = before_next(out, join_segments(segments[:-1]), head.retires, indexes, plan.spec)
     return UnitTable.of(cut_units(shards, indexes, plan.spec, before), head.first_unit)

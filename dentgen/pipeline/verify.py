@@ -9,7 +9,6 @@ from dentgen.errors import StorageError
 from dentgen.pipeline.find_plan import FoundPlan, find_plan
 from dentgen.pipeline.recut import indexed_units
 from dentgen.shards import layout
-from dentgen.shards.plan_file import read_segment
 from dentgen.shards.problem import Problem
 from dentgen.shards.verify import verify_build
 
@@ -37,11 +36,10 @@ def verify(out: str, progress: Callable[[int, int], None] | None = None) -> Iter
 
 def source_index_problems(out: str, found: FoundPlan) -> Iterator[Problem]:
     """Cut the indexed source into units once more, segment by segment, and compare them with those of the plan."""
-    for number in range(found.plan.segment + 1):
+    for number, segment in enumerate(found.segments):
         name = layout.source_index(number)
-        segment = read_segment(out, number, copy=number in found.copies)
         try:
-            units = indexed_units(out, found.plan, segment)
+            units = indexed_units(out, found.plan, found.segments[: number + 1])
         except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:  # of values nobody wrote
             yield Problem(name, f"cannot be read: {error}", derived=name)
             continue
