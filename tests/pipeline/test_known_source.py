@@ -82,7 +82,9 @@ def test_units_tell_of_shards_whose_index_is_lost(tmp_path: Path, plan: Plan) ->
     ("split", "taken"), [(None, {"a0", "a1", "new0", "c0", "c1"}), ("train", {"a0", "a1", "new0", "c0", "c1"}),
                          ("test", {"a0", "a1", "new0", "c1"})]
 )  # fmt: skip
-def test_keys_are_taken_where_a_unit_covers_them(split: str | None, taken: set[str], tmp_path: Path, plan: Plan) -> None:
+def test_keys_are_taken_where_a_unit_covers_them(
+    split: str | None, taken: set[str], tmp_path: Path, plan: Plan
+) -> None:
     """Neither ``a2``, beyond the units, nor those of retired units."""
     new = [index("a0", "a1", "a2", "b0"), index("b1", "new0", "c0", "c1", "d0", "other")]
     assert taken_keys(str(tmp_path), plan, new, split) == taken

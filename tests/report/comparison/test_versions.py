@@ -13,7 +13,7 @@ from dentgen.report.comparison.versions import compare_versions
 from dentgen.shards.index import seal
 from dentgen.shards.plan_file import read_plan, write_plan
 from dentgen.shards.unit_table import UnitTable
-from tests.report.fake_builds import write_unit, fake_build, noise, rejected, written
+from tests.report.fake_builds import fake_build, noise, rejected, write_unit, written
 
 
 @pytest.fixture
