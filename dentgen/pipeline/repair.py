@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from dentgen.pipeline.actors.dataset import Workers
 from dentgen.pipeline.environment import environment_difference
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
 from dentgen.pipeline.recut import index_again
-from dentgen.pipeline.run import finish, make_units
+from dentgen.pipeline.run import finish, make_units, seal_version
 from dentgen.pipeline.verify import verify
 from dentgen.shards import layout
 from dentgen.shards.index import sealed_indexes
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import digest_of, read_ledger, shard_url
 from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.problem import Problem
 
 
@@ -137,6 +139,10 @@ def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]
     for segment in range(plan.segment + 1):
         if any(problem.derived == layout.source_index(segment) for problem in problems):
             index_again(out, plan, segment, location.source)
+    for version in range(plan.segment):
+        if any(problem.derived.startswith(layout.versioned(version, "")) for problem in problems):
+            with tempfile.TemporaryDirectory() as folder:
+                seal_version(out, read_plan(out, version), folder, again=True)
     finish(out, plan, again=True)
     for stray in {problem.stray for problem in problems if problem.stray}:
         storage.remove(storage.join(out, stray))

@@ -244,9 +244,7 @@ def finish(out: str, plan: Plan, *, again: bool = False, tick: str = "") -> tupl
     require_all_done(out, plan)
     _require_written(out, plan)
     with tempfile.TemporaryDirectory() as folder:
-        index = write_version(out, plan, folder, again=again)
-        documents = describe_version(out, plan, index, folder)
-        write_seal(out, plan, index, tick)
+        index, documents = seal_version(out, plan, folder, again=again, tick=tick)
         publish_table(out, folder)
     publish_description(out, documents)
     write_contact_sheet(out, index)
@@ -254,6 +252,30 @@ def finish(out: str, plan: Plan, *, again: bool = False, tick: str = "") -> tupl
     publish_index(out, index)
     mark_success(out)
     return index, report
+
+
+def seal_version(
+    out: str, plan: Plan, folder: str, *, again: bool = False, tick: str = ""
+) -> tuple[DatasetIndex, dict[str, bytes]]:
+    """Write everything in the folder of the version that a plan tells, and nothing else.
+
+    Args:
+        out: The build.
+        plan: The plan up to the version.
+        folder: Local folder that takes its table of samples.
+        again: As for ``write_version``.
+        tick: Key of the scheduled tick that seals it, "" for none.
+
+    Returns:
+        Its index, and the documents that describe it, by name.
+
+    Raises:
+        BuildError: As ``write_version``.
+    """
+    index = write_version(out, plan, folder, again=again)
+    documents = describe_version(out, plan, index, folder)
+    write_seal(out, plan, index, tick)
+    return index, documents
 
 
 def _first_reasons(out: str, most: int = 3) -> list[str]:

@@ -23,7 +23,7 @@ from dentgen.records import ATTRIBUTES
 from dentgen.shards import layout
 from dentgen.shards.key_counter import KeyCounter
 from dentgen.shards.ledger import read_ledgers
-from dentgen.shards.ledger_table import is_sound, names_of, read_records, segments_of, write_ledger_table
+from dentgen.shards.ledger_table import is_sound, names_of, read_records, write_ledger_table
 from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_segment
@@ -154,8 +154,6 @@ def write_version(out: str, plan: Plan, folder: str, *, again: bool = False) -> 
         _require_as_sealed(out, index)
     _require_shards(out, index)
     _write_copies(out, plan, index)
-    for segment, _ in segments_of(plan) if again else ():
-        _write_ledger_copy(out, plan, segment)
     return index
 
 
@@ -181,19 +179,17 @@ def _write_copies(out: str, plan: Plan, index: DatasetIndex) -> None:
         ):  # fmt: skip
             content = storage.read_if_exists(storage.join(out, name)) or b""
             _publish_copy(storage.join(out, layout.versioned(index.version, copied)), content)
-    _write_ledger_copy(out, plan, plan.segment)
+    _write_ledger_copy(out, plan)
 
 
-def _write_ledger_copy(out: str, plan: Plan, segment: int) -> None:
-    """The table of a segment's records; a sound one is left alone, because a repair changes the times of records."""
-    if is_sound(out, segment):
+def _write_ledger_copy(out: str, plan: Plan) -> None:
+    """The table of the records that were added; a sound one is left alone, because a repair changes their times."""
+    if is_sound(out, plan.segment):
         return
-    stop = plan.firsts[segment + 1] if segment < plan.segment else plan.total_units
-    names = (unit_name(number) for number in range(plan.firsts[segment], stop))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / layout.LEDGER_COPY
-        write_ledger_table(file, read_ledgers(out, names))
-        storage.overwrite_from(storage.join(out, layout.versioned(segment, layout.LEDGER_COPY)), file)
+        write_ledger_table(file, read_ledgers(out, names_of(plan.newest_units)))
+        storage.overwrite_from(storage.join(out, layout.versioned(plan.segment, layout.LEDGER_COPY)), file)
 
 
 def sealed_indexes(out: str, version: int | None = None) -> list[DatasetIndex]:
