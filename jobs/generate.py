@@ -1,4 +1,4 @@
-"""Build a dataset: ``ray job submit --working-dir . -- python jobs/generate.py SPEC [--set A.B=VALUE]``."""
+"""Build or grow a dataset: ``ray job submit --working-dir . -- python jobs/generate.py SPEC [--tick KEY]``."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from dentgen.cli import models as model_commands
 from dentgen.cli import photos as photos_command
 from dentgen.cli import publish as publish_command
 from dentgen.cli import scans as scans_command
+from dentgen.cli import versions as versions_command
 from dentgen.cli import watermark as watermark_command
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.interruption import Interruption
@@ -183,8 +184,18 @@ def generate(
         int | None,
         typer.Option(min=1, help="Preview: only the first N records, next to the output unless output.path is set."),
     ] = None,
+    tick: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY", envvar="DENTGEN_TICK", help="Key of a scheduled run; a completed one does nothing."
+        ),
+    ] = "",
+    on_changed: Annotated[
+        Literal["refuse", "skip", "rebuild-as-new"],
+        typer.Option(help="Condition shards that changed or vanished: refuse, keep what was built, or replace that."),
+    ] = "refuse",
 ) -> None:
-    """Build a dataset, or resume an interrupted build.
+    """Build a dataset, resume an interrupted build, or grow one by what is new in its source.
 
     Exits 1 if a unit failed, or if more samples were rejected than quality.max_rejected allows.
 
@@ -199,12 +210,16 @@ def generate(
         chosen = any(override.startswith("output.path=") for override in set_ or ())
         build_spec = preview_spec(build_spec, limit, beside=not chosen)
     with ConsoleProgress("generating", "sample") as progress:
-        outcome = build(build_spec, use_ray=ray, address=address, progress=progress)
+        outcome = build(build_spec, use_ray=ray, address=address, progress=progress, tick=tick, on_changed=on_changed)
+    index = outcome.index
+    if outcome.replayed:
+        typer.echo(f"tick {shown_name(tick)} was completed before: version {index.version}")
+        return
     for reason in outcome.reasons:
         typer.echo(f"rejected: {reason}", err=True)
     _require_few_rejected(outcome, build_spec.quality.max_rejected)
-    index = outcome.index
     typer.echo(f"{index.written} samples written, {index.rejected} rejected, of {index.planned} planned")
+    typer.echo(f"already version {index.version}" if outcome.already else f"version {index.version}")
     typer.echo(f"dataset: {shown_name(build_spec.output.path)}")
     typer.echo(f"look at: {shown_name(outcome.report)}")
 
@@ -291,20 +306,25 @@ def _probe_slots(plan: Plan, limit: int) -> None:
 
 @app.command(rich_help_panel=DATASETS)
 def status(out: Out) -> None:
-    """Show build progress and the lease holder.
+    """Show build progress, the newest version and the lease holder.
 
     Example: dentgen status out/demo
     """
     from dentgen.shards.lease import describe_lease
-    from dentgen.shards.ledger import committed_units
+    from dentgen.shards.pending import pending_units
     from dentgen.shards.plan_file import read_plan
+    from dentgen.shards.seals import newest_sealed
 
     if holder := describe_lease(out):  # before the plan, which may not exist yet
         typer.echo(shown_name(holder))
     standing = read_plan(out)
-    done = committed_units(out)
-    finished = sum(unit.name in done for unit in standing.units)
+    finished = len(standing.units) - len(pending_units(out, standing))
     typer.echo(f"{finished} of {len(standing.units)} units done, {standing.planned} samples planned")
+    sealed = newest_sealed(out)
+    if sealed is not None:
+        typer.echo(f"version {sealed} is sealed")
+    if sealed != standing.segment:
+        typer.echo(f"version {standing.segment} is being made")
 
 
 @app.command(rich_help_panel=DATASETS)
@@ -319,13 +339,16 @@ def verify(out: Out) -> None:
     from dentgen.pipeline.find_plan import find_plan
     from dentgen.pipeline.verify import verify as problems_of
 
-    standing = find_plan(out).plan
+    found = find_plan(out)
+    standing = found.plan
     count = 0
     with ConsoleProgress("verifying", "unit") as progress:
         for problem in problems_of(out, progress):
             typer.echo(shown(str(problem)), err=True)
             count += 1
     typer.echo(f"{standing.planned} samples in {len(standing.units)} units: {count} problems")
+    if found.later:
+        typer.echo(f"not looked at: {found.later} units that the next version will add")
     if count:
         raise typer.Exit(1)
 
@@ -367,9 +390,9 @@ def report(out: Out) -> None:
     """
     announce(f"report: {out}")
     from dentgen.report.html.page import write_report
-    from dentgen.shards.plan_file import read_plan
+    from dentgen.shards.seals import sealed_plan
 
-    typer.echo(write_report(out, read_plan(out)))
+    typer.echo(write_report(out, sealed_plan(out)))
 
 
 @app.command(rich_help_panel=DATASETS)
@@ -396,6 +419,7 @@ def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remov
     typer.echo(f"{len(strays)} files, {sum(file.size for file in strays)} bytes{' removed' if remove else ''}")
 
 
+app.command(rich_help_panel=DATASETS)(versions_command.versions)
 app.command(rich_help_panel=DATASETS)(diff_command.diff)
 app.command(rich_help_panel=DATASETS)(export_command.export)
 app.command(rich_help_panel=DATASETS)(watermark_command.watermark)

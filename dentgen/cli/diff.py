@@ -1,4 +1,4 @@
-"""``dentgen diff``: two builds side by side."""
+"""``dentgen diff``: two builds, or two versions of one, side by side."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dentgen.cli.progress import announce
+from dentgen.errors import SpecError
 from dentgen.redaction import shown
 
 if TYPE_CHECKING:
@@ -21,13 +22,17 @@ _MOST: Final = 5
 
 def diff(
     first: Annotated[str, typer.Argument(metavar="A", help="A finished build.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one; or a version of A, as a number.")],
+    third: Annotated[str | None, typer.Argument(metavar="VERSION", help="Another version of A.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the whole comparison as a page.")] = None,
 ) -> None:
-    """Compare two builds: settings, samples, attributes, labels, pictures.
+    """Compare two builds: settings, samples, attributes, labels, pictures; or two versions of one: what was added.
 
     Example: dentgen diff out/demo out/mine --html out/diff.html
     """
+    if third is not None:
+        _diff_versions(first, second, third, html)
+        return
     announce(f"diff: {first} and {second}")
     from dentgen.report.comparison.compare import compare_builds
     from dentgen.report.comparison.page import comparison_page
@@ -39,6 +44,22 @@ def diff(
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(comparison_page(comparison), encoding="utf-8")
         typer.echo(f"look at: {html}")
+
+
+def _diff_versions(out: str, first: str, second: str, html: Path | None) -> None:
+    from dentgen.report.comparison.versions import compare_versions
+
+    if html is not None:
+        raise SpecError(key="--html", found="two versions of one build", expected="two builds")
+    numbers = [_number(text) for text in (first, second)]
+    for line in compare_versions(out, *numbers).lines():
+        typer.echo(shown(line))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise SpecError(key="VERSION", found=text, expected="a number; 'dentgen versions' lists them")
+    return int(text)
 
 
 def _summary(comparison: Comparison) -> Iterator[str]:

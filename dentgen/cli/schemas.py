@@ -10,7 +10,15 @@ from pydantic import BaseModel
 
 from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.lesion_map import LESION_COLOURS, LESIONS
-from dentgen.documents import ConditionMetadata, DatasetIndex, LeaseRecord, LedgerRecord, SampleMetadata
+from dentgen.documents import (
+    ConditionMetadata,
+    DatasetIndex,
+    LeaseRecord,
+    LedgerRecord,
+    SampleMetadata,
+    SealRecord,
+    TickRecord,
+)
 from dentgen.shards.plan_file import PlanHead
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import TRAIN_SPEC
@@ -24,6 +32,8 @@ _TYPES: Final[dict[str, type[BaseModel]]] = {
     "plan": PlanHead,
     "index": DatasetIndex,
     "lease": LeaseRecord,
+    "seal": SealRecord,
+    "tick": TickRecord,
 }
 
 

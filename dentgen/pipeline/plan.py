@@ -33,6 +33,7 @@ from dentgen.shards import layout
 from dentgen.shards.ledger import anything_written, committed_units, ledger_url
 from dentgen.shards.plan import Plan, published_plan
 from dentgen.shards.plan_file import plan_exists, read_plan, remove_plan, write_plan
+from dentgen.shards.seals import newest_sealed
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import spec_difference
@@ -75,28 +76,50 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         SolverError: If the spec's scheduler cannot be used.
         SpecError: If the spec asks for what its source does not have.
     """
-    spec = with_size(with_upscale(spec))
-    folder = find_bundle(spec.model.bundle)
-    solver_table(spec, folder)
-    digest = bundle_digest(spec.model)
-    shards, indexes = indexed(spec, progress)
-    made_from = read_source_build(spec.source.path) if shards[0].kind == "build" else None
-    check_findings_of(spec, made_from)
-    units = UnitTable.of(cut_units(shards, indexes, spec))
+    plan = plan_without_units(spec)
+    shards, indexes = indexed(plan.spec, progress)
+    made_from = read_source_build(plan.spec.source.path) if shards[0].kind == "build" else None
+    check_findings_of(plan.spec, made_from)
+    units = UnitTable.of(cut_units(shards, indexes, plan.spec))
     if not units:
         wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
         raise BuildError(file=storage.without_secrets(spec.source.path), found=f"no {wanted}", expected="at least one")
-    plan = Plan(
+    return DraftPlan(replace(plan, units=units, made_from=made_from), shards, indexes)
+
+
+def plan_without_units(spec: BuildSpec) -> Plan:
+    """Everything that decides bytes but the source: spec, bundle and environment, as they are here.
+
+    Raises:
+        BundleError: As ``draft_plan``; SolverError too.
+    """
+    spec = with_size(with_upscale(spec))
+    folder = find_bundle(spec.model.bundle)
+    solver_table(spec, folder)
+    return Plan(
         segment=0,
-        spec=_resolved(spec),
+        spec=resolved_spec(spec),
         spec_digest=spec.digest(),
-        bundle_digest=digest,
+        bundle_digest=bundle_digest(spec.model),
         environment=environment(spec),
-        units=units,
+        units=UnitTable.of(()),
         bundle_licenses=bundle_licenses(spec.model, folder),
-        made_from=made_from,
     )
-    return DraftPlan(plan, shards, indexes)
+
+
+def standing_plan(out: str, spec: BuildSpec) -> Plan | None:
+    """The plan that a build must go on with, None if nothing was written under one.
+
+    Raises:
+        SpecChangedError: If the build was started with another spec, bundle or environment; the message lists every
+            difference. The source is compared later.
+        BuildError: If the plan is damaged.
+    """
+    if not plan_exists(out) or not (newest_sealed(out) is not None or anything_written(out)):
+        return None
+    standing = read_plan(out)
+    _require_same(out, standing, plan_without_units(spec), with_units=False)
+    return standing
 
 
 def adopt_plan(out: str, draft: DraftPlan) -> Plan:
@@ -140,8 +163,8 @@ def _is_stored(out: str, plan: Plan) -> bool:
     return not difference
 
 
-def _require_same(out: str, standing: Plan, plan: Plan) -> None:
-    difference, environment_only = _difference(standing, plan)
+def _require_same(out: str, standing: Plan, plan: Plan, *, with_units: bool = True) -> None:
+    difference, environment_only = _difference(standing, plan, with_units=with_units)
     if difference and environment_only and plan.spec.pipeline.environment == "warn":
         _LOG.warning("%s: continuing in another environment:\n  %s", out, "\n  ".join(difference))
     elif difference:
@@ -161,20 +184,26 @@ def indexed(
     indexes = index_source(
         shards,
         read_source_index(storage.join(spec.output.path, layout.SOURCE_INDEX)) if known is None else known,
-        with_metadata=spec.source.split is not None or bool(spec.source.oversample),
-        enough=_enough(spec.source.limit, spec.source.split),
+        with_metadata=needs_metadata(spec),
+        enough=enough_records(spec.source.limit, spec.source.split),
         progress=progress,
     )
     warn_of_twins(indexes)
     return shards, indexes
 
 
-def _resolved(spec: BuildSpec) -> BuildSpec:
+def resolved_spec(spec: BuildSpec) -> BuildSpec:
+    """The spec with everything that follows from it, as plans store it."""
     engine = spec.engine.model_copy(update={"control_slots": spec.control_slots})
     return spec.model_copy(update={"engine": engine})
 
 
-def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardIndex]], bool]:
+def needs_metadata(spec: BuildSpec) -> bool:
+    """Whether the splits and attributes of records decide what is planned."""
+    return spec.source.split is not None or bool(spec.source.oversample)
+
+
+def enough_records(limit: int | None, split: str | None) -> Callable[[Sequence[ShardIndex]], bool]:
     """Tells after each chunk of shards whether ``limit`` records have been indexed."""
     found = 0
 
@@ -186,22 +215,20 @@ def _enough(limit: int | None, split: str | None) -> Callable[[Sequence[ShardInd
     return enough
 
 
-def _difference(old: Plan, new: Plan) -> tuple[list[str], bool]:
+def _difference(old: Plan, new: Plan, *, with_units: bool = True) -> tuple[list[str], bool]:
     """What differs between two plans, and whether that is the environment alone."""
     lines = []
     if old.spec.digest() != old.spec_digest:
         lines.append(f"stored plan: its spec was changed, its digest is {old.spec.digest()}, not {old.spec_digest}")
-    if old.segment != new.segment:
-        lines.append(f"plan segment: {old.segment} -> {new.segment}")
     if old.spec_digest != new.spec_digest:
         lines += spec_difference(old.spec.deciding(), new.spec.deciding())
     if old.bundle_digest != new.bundle_digest:
         lines.append(f"bundle digest: {old.bundle_digest} -> {new.bundle_digest}")
     if old.bundle_licenses != new.bundle_licenses:
         lines.append(f"licenses of the bundle: {list(old.bundle_licenses)} -> {list(new.bundle_licenses)}")
-    if old.made_from != new.made_from:
+    if with_units and old.made_from != new.made_from:
         lines.append(f"build that is the source: {old.made_from} -> {new.made_from}")
-    lines += _unit_difference(old, new)
+    lines += _unit_difference(old, new) if with_units else []
     environments = spec_difference({"environment": old.environment}, {"environment": new.environment})
     return lines + environments, not lines
 

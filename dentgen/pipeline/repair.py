@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,20 +15,16 @@ from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.actors.dataset import Workers
 from dentgen.pipeline.environment import environment_difference
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
-from dentgen.pipeline.plan import indexed
-from dentgen.pipeline.run import finish, make_units
-from dentgen.pipeline.source_index import write_source_index
-from dentgen.pipeline.units import cut_units
+from dentgen.pipeline.recut import index_again
+from dentgen.pipeline.run import finish, make_units, seal_version
 from dentgen.pipeline.verify import verify
 from dentgen.shards import layout
 from dentgen.shards.index import sealed_indexes
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import digest_of, read_ledger, shard_url
 from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.shards.plan_file import read_plan
 from dentgen.shards.problem import Problem
-from dentgen.shards.unit_table import UnitTable
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +94,9 @@ def _repair(
     if damaged:
         _check_environment(plan.at(location))
         _require_source(plan, location)
-        units = [_unpinned(plan.units[number]) for number in damaged]
+        units = [_unpinned(plan.units.find(number)) for number in damaged]
         planned = sum(unit.samples(plan.spec.sampling.variants) for unit in units)
-        sealed = [{entry.name: entry.sha256 for entry in index.shards} for index in sealed_indexes(out)]
+        sealed = [{entry.name: entry.sha256 for entry in index.shards} for index in sealed_indexes(out, plan.segment)]
         claims = {unit.id: _claims(out, unit, sealed) for unit in units}
         make_units(plan, units, location, workers, lease, claims=claims, progress=lambda n: progress(n, planned))
     lease.check()
@@ -110,13 +106,14 @@ def _repair(
 
 
 def _put_plan_back(out: str, found: FoundPlan) -> None:
-    if found.problems and not found.copy:
+    lost = {problem.place for problem in found.problems} - {layout.plan_head(number) for number in found.copies}
+    if lost:
         raise BuildError(
             f"the plan cannot be trusted: {'; '.join(problem.text for problem in found.problems)}",
-            file=storage.without_secrets(storage.join(out, layout.plan_head())),
+            file=storage.without_secrets(storage.join(out, min(lost))),
             advice="restore the file; nothing was changed",
         )
-    if found.copy:
+    if found.copies:
         put_back(out, found)
 
 
@@ -139,24 +136,16 @@ def _claims(out: str, unit: Unit, sealed: Sequence[Mapping[str, str]]) -> set[st
 def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]) -> None:
     """Derive index, table and descriptions from the ledger again, then remove what belongs to nothing."""
     out = location.output
-    if any(problem.derived == layout.SOURCE_INDEX for problem in problems):
-        _index_again(plan, location)
+    for segment in range(plan.segment + 1):
+        if any(problem.derived == layout.source_index(segment) for problem in problems):
+            index_again(out, plan, segment, location.source)
+    for version in range(plan.segment):
+        if any(problem.derived.startswith(layout.versioned(version, "")) for problem in problems):
+            with tempfile.TemporaryDirectory() as folder:
+                seal_version(out, read_plan(out, version), folder, again=True)
     finish(out, plan, again=True)
     for stray in {problem.stray for problem in problems if problem.stray}:
         storage.remove(storage.join(out, stray))
-
-
-def _index_again(plan: Plan, location: BuildLocation) -> None:
-    """Index the source anew, if it is at hand and still gives the units of the plan."""
-    spec = plan.spec
-    source = spec.source.model_copy(update={"path": location.source})
-    try:
-        shards, indexes = indexed(spec.model_copy(update={"source": source}), known={})
-    except (ConditionError, StorageError) as error:
-        _LOG.warning("the source cannot be indexed again: %s", error)
-        return
-    if UnitTable.of(cut_units(shards, indexes, spec)).same_units(plan.units):
-        write_source_index(storage.join(location.output, layout.SOURCE_INDEX), shards, indexes)
 
 
 def _require_source(plan: Plan, location: BuildLocation) -> None:

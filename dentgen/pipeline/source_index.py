@@ -173,7 +173,7 @@ def read_source_index(url: str) -> Known:
     Shards that could not be read to their end are left out, so that the next plan tries them again.
     """
     try:
-        table = _read_table(url)
+        table = read_index_table(url)
         known = _StoredIndexes(table.filter(pc.equal(table["problem"], "")))
     except (StorageError, *UNREADABLE):
         return {}
@@ -188,29 +188,56 @@ def read_indexed_shards(url: str) -> tuple[list[Place], Sequence[ShardIndex]]:
         StorageError: If the file is missing or damaged.
     """
     try:
-        table = _read_table(url)
+        table = read_index_table(url)
         stored = _StoredIndexes(table)
     except UNREADABLE as error:
         raise StorageError(f"cannot be read: {error}", file=storage.without_secrets(url)) from error
     return list(stored), PackedIndexes.of(table)
 
 
-def _read_table(url: str) -> pa.Table:
-    """The stored table; page checksums are verified, because a flipped bit would give another key or offset."""
-    return table_of(storage.read_bytes(url), _SCHEMA.names, checked=True).select(_SCHEMA.names).cast(_SCHEMA)
+def read_index_table(url: str, columns: Sequence[str] = tuple(_SCHEMA.names)) -> pa.Table:
+    """The stored table; page checksums are verified, because a flipped bit would give another key or offset.
+
+    Raises:
+        StorageError: If there is none; pyarrow's errors (``UNREADABLE``) if it is damaged.
+    """
+    schema = pa.schema([_SCHEMA.field(name) for name in columns])
+    return table_of(storage.read_bytes(url), columns, checked=True).select(list(columns)).cast(schema)
 
 
-def write_source_index(url: str, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]) -> None:
-    """Store the indexes of shards, in order."""
+def write_source_index(
+    url: str, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], before: pa.Table | None = None
+) -> None:
+    """Store the indexes of shards, in order.
+
+    Args:
+        url: The file.
+        shards: Shards.
+        indexes: Their indexes; fewer where not all were needed.
+        before: A stored table whose rows come first.
+    """
     rows = (
         {"name": shard.name, "size": shard.size, "tag": shard.tag, **_to_row(index)}
         for shard, index in zip(shards, indexes, strict=False)
     )
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        if before is not None:
+            writer.write_table(before, _ROW_GROUP)
         while chunk := list(islice(rows, _ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(chunk, schema=_SCHEMA))
     storage.overwrite(url, buffer.getvalue())
+
+
+def moved_places(table: pa.Table, places: Mapping[str, tuple[int, str]]) -> pa.Table:
+    """A stored table in which shards, by name, have another size and tag."""
+    rows = zip(*(table[name].to_pylist() for name in ("name", "size", "tag")), strict=True)
+    changed = [places.get(name, (size, tag)) for name, size, tag in rows]
+    for column, name in enumerate(("size", "tag")):
+        field = table.schema.field(name)
+        values = pa.array([place[column] for place in changed], field.type)
+        table = table.set_column(table.schema.get_field_index(name), field, values)
+    return table
 
 
 def place_of(shard: ConditionShard) -> Place:

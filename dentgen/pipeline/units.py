@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,12 +17,39 @@ from dentgen.documents import Unit
 from dentgen.spec.build import BuildSpec
 
 
-def cut_units(shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec) -> Iterator[Unit]:
-    """Yield numbered units in order; they list the positions of duplicate keys, whose records are rejected later."""
-    left = spec.source.limit if spec.source.limit is not None else 2**63
-    repeated = _repeated_hashes(indexes)
-    seen: set[str] = set()
-    number = 0
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What earlier segments of a plan planned.
+
+    Attributes:
+        units: Units, retired ones included: the number of the next one.
+        records: Records of the units that were not retired.
+        keys: Those of their keys that occur again in what is cut now.
+    """
+
+    units: int = 0
+    records: int = 0
+    keys: frozenset[str] = frozenset()
+
+
+NOTHING: Final = Before()
+
+
+def cut_units(
+    shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex], spec: BuildSpec, before: Before = NOTHING
+) -> Iterator[Unit]:
+    """Yield numbered units in order; they list the positions of duplicate keys, whose records are rejected later.
+
+    Args:
+        shards: Condition shards.
+        indexes: Their indexes.
+        spec: The build's spec.
+        before: What earlier segments planned.
+    """
+    left = 2**63 if spec.source.limit is None else max(0, spec.source.limit - before.records)
+    repeated = _repeated_hashes(indexes) | set(map(hash, before.keys))
+    seen = set(before.keys)
+    number = before.units
     for shard, index in zip(shards, indexes, strict=False):
         wanted = wanted_positions(index, spec.source.split)[:left]
         left -= len(wanted)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen import storage
+from dentgen.documents import DatasetIndex
 from dentgen.records import COMPOSITE_MEDIA
 from dentgen.report.html.pictures import decode_picture, draw_conditions
 from dentgen.shards.layout import CONTACT_SHEET
@@ -19,11 +20,12 @@ _MAX_COLUMNS: Final = 8
 _MARGIN: Final = 4
 
 
-def write_contact_sheet(out: str) -> str:
+def write_contact_sheet(out: str, index: DatasetIndex | None = None) -> str:
     """Draw the first records of a build.
 
     Args:
         out: The build.
+        index: Index of the version to draw; None: the latest.
 
     Returns:
         URL of the sheet.
@@ -33,7 +35,7 @@ def write_contact_sheet(out: str) -> str:
         BuildError: If a shard is damaged.
     """
     lines: dict[str, list[NDArray[np.uint8]]] = {}
-    for key, members in read_samples(out):
+    for key, members in read_samples(out, index):
         source = key.rsplit("-v", 1)[0]
         if source not in lines:
             if len(lines) == _MAX_RECORDS:

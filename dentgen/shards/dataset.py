@@ -30,12 +30,19 @@ from dentgen.seeding import derive_seed, numpy_generator
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.reader import read_shard
+from dentgen.shards.seals import version_numbers
 
 Sample = dict[str, Any]
 
 
 def open_dataset(
-    out: str, split: str | None = None, *, shuffle: int = 0, seed: int = 0, decode: bool = True
+    out: str,
+    split: str | None = None,
+    *,
+    version: int | None = None,
+    shuffle: int = 0,
+    seed: int = 0,
+    decode: bool = True,
 ) -> ShardDataset:
     """Open a finished build as a PyTorch dataset; for ``DataLoader(open_dataset(OUT), batch_size=16)``.
 
@@ -51,6 +58,7 @@ def open_dataset(
     Args:
         out: The build: a folder or any fsspec URL.
         split: Use only samples of this split; shards without any are not read. None takes all.
+        version: Version of a dataset that grows; None: the latest. A version reads the same for good.
         shuffle: Samples in the shuffle buffer of each worker, which holds them encoded; then shards are shuffled as
             well. 0 keeps the order of the build.
         seed: Names the order together with the epoch (``set_epoch``), the rank and the worker.
@@ -59,17 +67,17 @@ def open_dataset(
 
     Raises:
         BuildError: If the build was not sealed; while iterating, if a shard is damaged or was replaced.
-        SpecError: If there is no such split, or ``shuffle`` is negative.
+        SpecError: If there is no such split or version, or ``shuffle`` is negative.
         StorageError: If the index cannot be read.
     """
     if shuffle < 0:
         raise SpecError(key="shuffle", found=shuffle, expected="the size of a buffer, 0 for none")
-    if not storage.exists(storage.join(out, layout.INDEX)):
+    if version is None and not storage.exists(storage.join(out, layout.INDEX)):
         raise BuildError(
             file=storage.without_secrets(out), found=f"no {layout.INDEX}", expected="a finished build",
             advice="'dentgen generate' finishes an interrupted one",
         )  # fmt: skip
-    shards, num_samples = _shards_of_split(out, read_index(out), split)
+    shards, num_samples = _shards_of_split(out, _index_of(out, version), split)
     return ShardDataset(out, shards, num_samples, split=split, shuffle=shuffle, seed=seed, decode=decode)
 
 
@@ -175,21 +183,38 @@ def _tensor(content: bytes) -> Tensor:
     return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32))
 
 
+def _index_of(out: str, version: int | None) -> DatasetIndex:
+    if version is None:
+        return read_index(out)
+    name = layout.versioned(version, layout.INDEX)
+    if not storage.exists(storage.join(out, name)):
+        known = sorted(version_numbers(out))
+        raise SpecError(file=storage.without_secrets(out), key="version", found=version, expected=f"one of {known}")
+    return read_index(out, name)
+
+
 def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[tuple[ShardEntry, ...], int]:
     """Shards with samples of a split, and how many such samples there are."""
     if split is None:
         return index.shards, index.written
-    with storage.open_read(storage.join(out, layout.SAMPLES)) as file:
-        table = pq.ParquetFile(file).read(["split", "shard"], use_threads=False)
-    rows = table.group_by(["split", "shard"]).aggregate([([], "count_all")]).to_pylist()
-    # A table that is newer than the index has samples of shards that the index does not name; rejected ones have none.
-    listed = {shard.name for shard in index.shards}
-    samples = {(row["split"], row["shard"]): row["count_all"] for row in rows if row["shard"] in listed}
+    samples = _samples_by_split(out, index)
     splits = sorted({name for name, _ in samples})
     if split not in splits:
         raise SpecError(file=storage.without_secrets(out), key="split", found=repr(split), expected=f"one of {splits}")
     shards = tuple(shard for shard in index.shards if (split, shard.name) in samples)
     return shards, sum(samples[split, shard.name] for shard in shards)
+
+
+def _samples_by_split(out: str, index: DatasetIndex) -> dict[tuple[str, str], int]:
+    """Written samples by split and shard, as the index says or, where it is of an earlier dentgen, the table."""
+    if all(shard.splits for shard in index.shards):
+        return {(split, shard.name): count for shard in index.shards for split, count in shard.splits.items()}
+    with storage.open_read(storage.join(out, layout.SAMPLES)) as file:
+        table = pq.ParquetFile(file).read(["split", "shard"], use_threads=False)
+    rows = table.group_by(["split", "shard"]).aggregate([([], "count_all")]).to_pylist()
+    # A table that is newer than the index has samples of shards that the index does not name; rejected ones have none.
+    listed = {shard.name for shard in index.shards}
+    return {(row["split"], row["shard"]): row["count_all"] for row in rows if row["shard"] in listed}
 
 
 def _expand(out: str, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dentgen import storage
+from dentgen.documents import unit_name
 from dentgen.errors import BuildError
 from dentgen.shards import layout
 from dentgen.shards.index import sealed_indexes
-from dentgen.shards.ledger import committed_units, read_ledgers
+from dentgen.shards.ledger_table import read_records
+from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import Plan
 from dentgen.shards.record_faults import record_faults
 from dentgen.storage import StoredFile
@@ -27,12 +29,11 @@ def stray_files(out: str, plan: Plan) -> list[StoredFile]:
         BuildError: If a record does not fit the plan, or units are pending: what looks like a leftover may be a unit
             about to be committed.
     """
-    done = committed_units(out)
-    pending = [unit.name for unit in plan.units if unit.name not in done]
-    if pending:
+    pending = pending_units(out, plan)
+    if len(pending):
         raise BuildError(
-            file=storage.without_secrets(out), found=f"{len(pending)} pending units, first {pending[0]}",
-            expected="a finished build",
+            file=storage.without_secrets(out), expected="a finished build",
+            found=f"{len(pending)} pending units, first {unit_name(int(pending[0]))}",
         )  # fmt: skip
     known = _known_names(out, plan)
     files = ((storage.relative_name(out, file.url), file) for file in storage.list_files(out))
@@ -51,10 +52,15 @@ def remove_files(files: Collection[StoredFile]) -> None:
 
 
 def _known_names(out: str, plan: Plan) -> set[str]:
-    names = {layout.plan_head(), layout.plan_units(), layout.SOURCE_INDEX, *layout.TOP}
-    names |= {layout.versioned(plan.segment, name) for name in layout.VERSIONED}
-    names |= {f"{layout.SHARDS}/{entry.name}" for index in sealed_indexes(out) for entry in index.shards}
-    for unit, record in zip(plan.units, read_ledgers(out, (unit.name for unit in plan.units)), strict=True):
+    ticks = storage.list_names(storage.join(out, layout.TICKS))
+    names = {*layout.TOP, *(f"{layout.TICKS}/{name}" for name in ticks if not name.startswith("."))}
+    for segment in range(plan.segment + 1):
+        names |= {layout.plan_head(segment), layout.plan_units(segment), layout.source_index(segment)}
+        names |= {layout.versioned(segment, name) for name in layout.VERSIONED}
+        names |= {f"{layout.SHARDS}/{entry.name}" for index in sealed_indexes(out, segment) for entry in index.shards}
+    for name in map(unit_name, plan.retired):  # earlier versions have them
+        names |= {layout.ledger(name), layout.shard(name)}
+    for unit, record in zip(plan.units, read_records(out, plan, 0), strict=True):
         for fault in record_faults(plan, unit, record):
             raise BuildError(
                 file=storage.without_secrets(storage.join(out, layout.ledger(unit.name))), key=fault.key,
@@ -70,4 +76,4 @@ def _is_of_build(name: str, plan: Plan) -> bool:
     if last.startswith(".") and last.endswith(".tmp"):
         final = last[1:].removesuffix(".tmp").rpartition(".")[0]
         name = f"{folder}/{final}" if folder else final
-    return layout.is_own(name, len(plan.units), plan.segment)
+    return layout.is_own(name, plan.total_units, plan.segment)

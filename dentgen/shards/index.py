@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,15 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry
+from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry, unit_name
 from dentgen.errors import BuildError, StorageError, faults_of
 from dentgen.records import ATTRIBUTES
 from dentgen.shards import layout
 from dentgen.shards.key_counter import KeyCounter
-from dentgen.shards.ledger import committed_units, read_ledgers
+from dentgen.shards.ledger import read_ledgers
+from dentgen.shards.ledger_table import is_sound, names_of, read_records, write_ledger_table
+from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import read_plan
+from dentgen.shards.plan_file import read_segment
 from dentgen.shards.record_faults import record_faults
+from dentgen.shards.seals import version_numbers, write_seal
 from dentgen.shards.tar import json_bytes
 
 #: Samples in memory while the table is written, and rows of its row groups.
@@ -89,6 +93,7 @@ class IndexBuilder:
                     sha256=record.sha256,
                     samples=record.written,
                     source_sha256=record.source_sha256,
+                    splits=Counter(sample.split for sample in record.samples if sample.status == "written"),
                 )
             )
 
@@ -113,12 +118,25 @@ class IndexBuilder:
         )
 
 
-def seal(out: str, plan: Plan, *, again: bool = False) -> DatasetIndex:
-    """Write the version's index and copy of the plan, the table of samples and the latest index.
+def seal(out: str, plan: Plan, *, again: bool = False, tick: str = "") -> DatasetIndex:
+    """Write a version and make it the latest, without describing it; arguments and errors as ``write_version``."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = write_version(out, plan, folder, again=again)
+        write_seal(out, plan, index, tick)
+        publish_table(out, folder)
+    publish_index(out, index)
+    return index
+
+
+def write_version(out: str, plan: Plan, folder: str, *, again: bool = False) -> DatasetIndex:
+    """Write a version's index, its copy of the newest plan segment, and the table of the records that it added.
+
+    Nothing that a reader of an earlier version reads is touched.
 
     Args:
         out: The build.
         plan: Its plan.
+        folder: Local folder that takes the table of samples.
         again: Every unit was verified, so what was sealed before may be replaced.
 
     Raises:
@@ -127,65 +145,106 @@ def seal(out: str, plan: Plan, *, again: bool = False) -> DatasetIndex:
     """
     require_all_done(out, plan)
     builder, keys = IndexBuilder(plan), KeyCounter()
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / layout.SAMPLES
-        _write_samples(table, plan, _counted(_fitting_records(out, plan), builder, keys))
-        _require_unique(out, plan, keys)
-        with table.open("rb") as opened:
-            index = builder.index(hashlib.file_digest(opened, "sha256").hexdigest())
-        if not again:
-            _require_as_sealed(out, index)
-        _require_shards(out, index)
-        content = json_bytes(index.model_dump(mode="json"))
-        stored = (storage.read_if_exists(storage.join(out, name)) for name in (layout.plan_head(), layout.plan_units()))
-        head, units = (found or b"" for found in stored)
-        copies = {layout.INDEX: content}
-        if not plan_copy_is_sound(out, index.version, plan):
-            copies |= {layout.PLAN_COPY: head, layout.UNITS_COPY: units}
-        for name, copied in copies.items():
-            _publish_copy(storage.join(out, layout.versioned(index.version, name)), copied)
-        storage.overwrite_from(storage.join(out, layout.SAMPLES), table)
-    storage.overwrite(storage.join(out, layout.INDEX), content)
+    table = Path(folder) / layout.SAMPLES
+    _write_samples(table, plan, _counted(_fitting_records(out, plan, again=again), builder, keys))
+    _require_unique(out, plan, keys, again=again)
+    with table.open("rb") as opened:
+        index = builder.index(hashlib.file_digest(opened, "sha256").hexdigest())
+    if not again:
+        _require_as_sealed(out, index)
+    _require_shards(out, index)
+    _write_copies(out, plan, index)
     return index
 
 
-def sealed_indexes(out: str) -> list[DatasetIndex]:
-    """The latest index and every version's copy, the newest first, as far as they can be read."""
-    names = [layout.INDEX, *(layout.versioned(version, layout.INDEX) for version in sealed_versions(out))]
+def publish_table(out: str, folder: str) -> None:
+    """Make the table of samples in a local folder the latest."""
+    storage.overwrite_from(storage.join(out, layout.SAMPLES), Path(folder) / layout.SAMPLES)
+
+
+def publish_index(out: str, index: DatasetIndex) -> None:
+    """Make an index the latest: from here on, readers see its version."""
+    storage.overwrite(storage.join(out, layout.INDEX), _content(index))
+
+
+def _content(index: DatasetIndex) -> bytes:
+    return json_bytes(index.model_dump(mode="json"))
+
+
+def _write_copies(out: str, plan: Plan, index: DatasetIndex) -> None:
+    _publish_copy(storage.join(out, layout.versioned(index.version, layout.INDEX)), _content(index))
+    if not plan_copy_is_sound(out, index.version, plan):
+        for name, copied in (
+            (layout.plan_head(plan.segment), layout.PLAN_COPY), (layout.plan_units(plan.segment), layout.UNITS_COPY)
+        ):  # fmt: skip
+            content = storage.read_if_exists(storage.join(out, name)) or b""
+            _publish_copy(storage.join(out, layout.versioned(index.version, copied)), content)
+    _write_ledger_copy(out, plan)
+
+
+def _write_ledger_copy(out: str, plan: Plan) -> None:
+    """The table of the records that were added; a sound one is left alone, because a repair changes their times."""
+    if is_sound(out, plan.segment):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / layout.LEDGER_COPY
+        write_ledger_table(file, read_ledgers(out, names_of(plan.newest_units)))
+        storage.overwrite_from(storage.join(out, layout.versioned(plan.segment, layout.LEDGER_COPY)), file)
+
+
+def sealed_indexes(out: str, version: int | None = None) -> list[DatasetIndex]:
+    """The latest index and the version's copy, as far as they can be read and are of this version.
+
+    Args:
+        out: The build.
+        version: The version; None: the newest one.
+    """
+    wanted = next(iter(version_numbers(out)), 0) if version is None else version
     found: list[DatasetIndex] = []
-    for name in names:
+    for name in (layout.INDEX, layout.versioned(wanted, layout.INDEX)):
         with suppress(StorageError):
             found.append(read_index(out, name))
-    return found
+    return [index for index in found if index.version == wanted]
 
 
 def plan_copy_is_sound(out: str, version: int, plan: Plan) -> bool:
-    """Whether a version's copy of the plan can be read and decides the same."""
-    names = [layout.versioned(version, name) for name in (layout.PLAN_COPY, layout.UNITS_COPY)]
+    """Whether a version's copy of the newest plan segment can be read and decides the same."""
     try:
-        copied = read_plan(out, *names)
-        return copied.digest() == plan.digest() and copied.spec.digest() == copied.spec_digest
+        copied = read_segment(out, version, copy=True)
+        return copied.digest() == plan.digest() and copied.head.spec.digest() == copied.head.spec_digest
     except (BuildError, StorageError):
         return False
 
 
-def sealed_versions(out: str) -> list[int]:
-    """Numbers of the versions, the newest first; other names in their folder are not of a build."""
-    names = storage.list_names(storage.join(out, layout.VERSIONS))
-    return sorted((int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True)
-
-
 def _require_as_sealed(out: str, index: DatasetIndex) -> None:
     """Refuse to seal a ledger that is not the one that was sealed before: its witnesses would be lost."""
-    sealed = {found.ledger_sha256 for found in sealed_indexes(out) if found.ledger_sha256}
+    sealed = {found.ledger_sha256 for found in sealed_indexes(out, index.version) if found.ledger_sha256}
     if sealed and index.ledger_sha256 not in sealed:
-        raise BuildError(
-            "the ledger was changed since the build was sealed",
-            file=storage.without_secrets(storage.join(out, layout.LEDGER)),
-            found=index.ledger_sha256,
-            expected=" or ".join(sorted(sealed)),
-            advice=f"'dentgen repair {storage.without_secrets(out)}' finds what is right",
-        )
+        raise forged_ledger(out, index.ledger_sha256, sealed)
+
+
+def require_sealed_ledger(out: str, plan: Plan) -> None:
+    """Require that the commit records are those that the plan's version was sealed with.
+
+    Raises:
+        BuildError: If they are not.
+        StorageError: If a record cannot be read.
+    """
+    builder = IndexBuilder(plan)
+    for record in read_ledgers(out, names_of(plan.units)):
+        builder.add(record)
+    _require_as_sealed(out, builder.index(""))
+
+
+def forged_ledger(out: str, found: str, sealed: Iterable[str]) -> BuildError:
+    """The error of a ledger that is not the one that was sealed."""
+    return BuildError(
+        "the ledger was changed since the build was sealed",
+        file=storage.without_secrets(storage.join(out, layout.LEDGER)),
+        found=found,
+        expected=" or ".join(sorted(sealed)),
+        advice=f"'dentgen repair {storage.without_secrets(out)}' finds what is right",
+    )
 
 
 def _publish_copy(url: str, content: bytes) -> None:
@@ -194,14 +253,13 @@ def _publish_copy(url: str, content: bytes) -> None:
         storage.overwrite(url, content)
 
 
-def _fitting_records(out: str, plan: Plan) -> Iterator[LedgerRecord]:
+def _fitting_records(out: str, plan: Plan, *, again: bool) -> Iterator[LedgerRecord]:
     """Commit records in the order of the plan.
 
     Raises:
         BuildError: If one is not the record of its unit.
     """
-    records = read_ledgers(out, (unit.name for unit in plan.units))
-    for unit, record in zip(plan.units, records, strict=True):
+    for unit, record in zip(plan.units, read_records(out, plan, 0 if again else plan.segment), strict=True):
         for fault in record_faults(plan, unit, record):
             raise BuildError(
                 file=storage.without_secrets(storage.join(out, layout.ledger(unit.name))),
@@ -213,8 +271,8 @@ def _fitting_records(out: str, plan: Plan) -> Iterator[LedgerRecord]:
         yield record
 
 
-def _require_unique(out: str, plan: Plan, keys: KeyCounter) -> None:
-    repeated = keys.repeated(read_ledgers(out, (unit.name for unit in plan.units)))
+def _require_unique(out: str, plan: Plan, keys: KeyCounter, *, again: bool) -> None:
+    repeated = keys.repeated(read_records(out, plan, 0 if again else plan.segment))
     if repeated:
         key, count = next(iter(repeated.items()))
         raise BuildError(
@@ -270,13 +328,13 @@ def require_all_done(out: str, plan: Plan) -> None:
     Raises:
         BuildError: If one is not.
     """
-    done = committed_units(out)
-    missing = [unit.name for unit in plan.units if unit.name not in done]
-    if missing:
+    missing = pending_units(out, plan)
+    if len(missing):
         raise BuildError(
-            file=storage.without_secrets(out), found=f"{len(missing)} pending units, first {missing[0]}",
+            file=storage.without_secrets(out),
+            found=f"{len(missing)} pending units, first {unit_name(int(missing[0]))}",
             expected=f"all {len(plan.units)} done",
-        )  # fmt: skip
+        )
 
 
 def _require_shards(out: str, index: DatasetIndex) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -11,6 +12,7 @@ SHARDS: Final = "shards"
 LEDGER: Final = "ledger"
 ORPHANS: Final = "orphans"
 VERSIONS: Final = "versions"
+TICKS: Final = "ticks"
 
 SOURCE_INDEX: Final = f"{PLAN}/source.parquet"
 LEASE: Final = "lease.json"
@@ -25,16 +27,21 @@ SUCCESS: Final = "_SUCCESS"
 #: A version's copies of its plan's head and units.
 PLAN_COPY: Final = "plan.json"
 UNITS_COPY: Final = "plan.units.parquet"
-#: What each version keeps a copy of.
-VERSIONED: Final = (INDEX, CARD, CROISSANT, PLAN_COPY, UNITS_COPY)
+#: The commit records of the units that a version added, in one file.
+LEDGER_COPY: Final = "ledger.parquet"
+#: A version in brief; written last of its folder, it makes the version count.
+SEAL: Final = "seal.json"
+#: What each version keeps.
+VERSIONED: Final = (INDEX, CARD, CROISSANT, PLAN_COPY, UNITS_COPY, LEDGER_COPY, SEAL)
 #: Files at the top of a finished build; the lease is there while somebody builds or repairs.
 TOP: Final = (LEASE, INDEX, SAMPLES, CARD, CROISSANT, REPORT, CONTACT_SHEET, SUCCESS)
 
 _OWN: Final = re.compile(
-    rf"{PLAN}/(?P<plan>\d{{6,}})(\.json|\.units\.parquet)|{PLAN}/source\.parquet"
+    rf"{PLAN}/(?P<plan>\d{{6,}})(\.json|\.units\.parquet|\.source\.parquet)|{PLAN}/source\.parquet"
     rf"|{SHARDS}/(?P<shard>\d{{6,}})\.tar|{LEDGER}/(?P<record>\d{{6,}})\.json"
     rf"|{ORPHANS}/(?P<orphan>\d{{6,}})-[0-9a-f]{{16}}\.tar"
     rf"|{VERSIONS}/(?P<version>\d+)/({'|'.join(map(re.escape, VERSIONED))})"
+    rf"|{TICKS}/[0-9a-f]{{32}}\.json"
     rf"|{'|'.join(map(re.escape, TOP))}"
     r"|\.dentgen-[0-9a-f]{12}"  # with which the storage tries whether a folder is fit for conditional writes
 )
@@ -48,6 +55,22 @@ def plan_head(segment: int = 0) -> str:
 def plan_units(segment: int = 0) -> str:
     """Table of the units of a plan segment."""
     return f"{PLAN}/{segment:06d}.units.parquet"
+
+
+def source_index(segment: int = 0) -> str:
+    """Index of the condition shards that a plan segment was cut from."""
+    return f"{PLAN}/{segment:06d}.source.parquet" if segment else SOURCE_INDEX
+
+
+def segment_of(name: str) -> int | None:
+    """Number of the plan segment whose head has this name in the folder of plans; None if it is no head."""
+    found = re.fullmatch(r"(\d{6,})\.json", name, re.ASCII)
+    return int(found[1]) if found else None
+
+
+def tick(key: str) -> str:
+    """Record of a completed tick; its key may be any text, so the file is named by its hash."""
+    return f"{TICKS}/{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
 
 
 def shard_file(unit: str) -> str:
@@ -80,7 +103,7 @@ def is_own(name: str, units: int, segment: int) -> bool:
 
     Args:
         name: Name of a file, relative to the build.
-        units: Number of units of the build.
+        units: Number of units of the build, retired ones included.
         segment: Its newest plan segment.
     """
     found = _OWN.fullmatch(name)

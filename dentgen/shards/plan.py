@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dentgen import storage
 from dentgen.documents import SourceBuild
@@ -48,17 +51,20 @@ class BuildLocation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One plan segment.
+    """The plan of a build: its segments, joined in order.
 
     Attributes:
-        segment: Its number; scheduled builds add segments.
-        spec: The resolved build spec. Its paths are where source and output were when the build was planned.
+        segment: Number of the newest segment; scheduled builds add segments.
+        spec: The resolved build spec. Its paths are where source and output were when the newest segment was planned.
         spec_digest: Digest of the deciding part of the spec.
         bundle_digest: Digest of the weights.
         environment: Library versions, device kind, precision, slots, threads.
-        units: The units, in order.
+        units: The units of all segments that no later segment retired, in order.
         bundle_licenses: Licenses that the bundle and the chosen parts declare.
         made_from: The finished build whose samples are its condition records; None for other sources.
+        firsts: Number of the first unit of every segment.
+        retires: Numbers of the units of earlier segments that each segment retires.
+        base_sha256: Digest of the plan that the newest segment continues, "" for the first one.
     """
 
     segment: int
@@ -69,13 +75,17 @@ class Plan:
     units: UnitTable
     bundle_licenses: tuple[str, ...] = ()
     made_from: SourceBuild | None = None
+    firsts: tuple[int, ...] = (0,)
+    retires: tuple[tuple[int, ...], ...] = ((),)
+    base_sha256: str = ""
 
     def digest(self) -> str:
-        """sha256 of what a plan decides: the same wherever source, output and bundle lie, and however many work."""
-        decided = [self.segment, self.spec_digest, self.bundle_digest, self.environment, self.units.digest()]
-        decided += [self.bundle_licenses] if self.bundle_licenses else []  # plans of earlier versions have none
-        decided += [self.made_from.model_dump(mode="json")] if self.made_from is not None else []
-        return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+        """sha256 of what a plan decides: the same wherever source, output and bundle lie, and however many work.
+
+        Of earlier segments it takes their digest, so that a build of many segments need not hash all units again.
+        """
+        decided = [self.segment, self.spec_digest, self.bundle_digest, self.environment, self.newest_units.digest()]
+        return segment_digest(decided, self.bundle_licenses, self.made_from, self.base_sha256, self.retires[-1])
 
     def at(self, location: BuildLocation) -> Plan:
         """The plan with the bundle that is at hand, to load it."""
@@ -106,8 +116,46 @@ class Plan:
 
     @property
     def planned(self) -> int:
-        """Samples that the segment plans."""
+        """Samples that the plan plans."""
         return self.units.samples(self.spec.sampling.variants)
+
+    @property
+    def newest_units(self) -> UnitTable:
+        """Units of the newest segment."""
+        return self.units.between(self.firsts[-1], 2**63 - 1) if self.segment else self.units
+
+    @property
+    def retired(self) -> frozenset[int]:
+        """Numbers of all units that were retired."""
+        return frozenset(chain.from_iterable(self.retires))
+
+    @property
+    def total_units(self) -> int:
+        """Units that were ever planned, retired ones included: the number of the next unit."""
+        ids = self.units.ids
+        return max(int(ids[-1]) + 1 if len(ids) else 0, max(self.retired, default=-1) + 1, self.firsts[-1])
+
+    def segment_of(self, unit: int) -> int:
+        """Segment that planned a unit."""
+        return max(bisect_right(self.firsts, unit) - 1, 0)
+
+
+def segment_digest(
+    decided: list[Any], licenses: Sequence[str], made_from: SourceBuild | None, base: str, retires: Sequence[int]
+) -> str:
+    """sha256 of what a plan segment decides.
+
+    Args:
+        decided: Its number, digests of spec and bundle, environment, and digest of its units.
+        licenses: Licenses of the bundle; plans of earlier versions have none.
+        made_from: The finished build that is its source; None for other sources.
+        base: Digest of the plan that it continues; the first segment has none.
+        retires: Units that it retires.
+    """
+    parts = [*decided, *([licenses] if licenses else [])]
+    parts += [made_from.model_dump(mode="json")] if made_from is not None else []
+    parts += [base, retires] if base else []
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def published_plan(plan: Plan, output: str) -> Plan:

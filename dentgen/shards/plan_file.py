@@ -1,8 +1,13 @@
-"""The stored plan: a small JSON head, written last, and the units as Parquet beside it."""
+"""The stored plan: of every segment a small JSON head, written last, and the units as Parquet beside it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -10,10 +15,14 @@ from dentgen import storage
 from dentgen.documents import Document, SourceBuild
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
-from dentgen.shards.plan import Plan
+from dentgen.shards.plan import Plan, segment_digest
 from dentgen.shards.tar import json_bytes
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
+
+_THREADS: Final = 16
+#: What all segments of a plan have in common.
+_COMMON: Final = ("spec_digest", "bundle_digest", "environment", "bundle_licenses", "made_from")
 
 
 class PlanHead(Document):
@@ -30,19 +39,55 @@ class PlanHead(Document):
     )
     num_units: int = Field(ge=0, description="Units in plan/NNNNNN.units.parquet.")
     units_sha256: str = Field(description="sha256 of plan/NNNNNN.units.parquet.")
+    first_unit: int = Field(default=0, ge=0, description="Number of the first of them: units that stood before.")
+    retires: tuple[int, ...] = Field(default=(), description="Units of earlier segments that no longer belong.")
+    base_sha256: str = Field(default="", description="Digest of the plan that the segment continues.")
 
 
-def read_plan(out: str, head_name: str = layout.plan_head(), units_name: str = layout.plan_units()) -> Plan:
-    """The plan of a build; keys that its spec lacks take their defaults.
+@dataclass(frozen=True, slots=True)
+class PlanSegment:
+    """One stored segment: its head, its units, and the file that holds the head, for messages."""
+
+    head: PlanHead
+    units: UnitTable
+    file: str
+
+    def digest(self) -> str:
+        """As that of the plan up to this segment."""
+        head = self.head
+        decided = [head.segment, head.spec_digest, head.bundle_digest, head.environment, self.units.digest()]
+        return segment_digest(decided, head.bundle_licenses, head.made_from, head.base_sha256, head.retires)
+
+
+def read_plan(out: str, until: int | None = None) -> Plan:
+    """The plan of a build, its segments joined; keys that its spec lacks take their defaults.
 
     Args:
         out: The build.
-        head_name: Its JSON head; another name for a version's copy.
-        units_name: Likewise, its units.
+        until: The last segment to read; None: the newest.
 
     Raises:
-        BuildError: If there is none, or it is damaged.
+        BuildError: If there is none, or a segment is missing, damaged, or does not continue the one before.
     """
+    last = max(newest_segment(out) or 0, 0) if until is None else until
+    if not last:
+        return join_segments([read_segment(out, 0)])
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return join_segments(list(pool.map(partial(read_segment, out), range(last + 1))))
+
+
+def read_segment(out: str, segment: int = 0, *, copy: bool = False) -> PlanSegment:
+    """One segment of a plan.
+
+    Args:
+        out: The build.
+        segment: Its number.
+        copy: Read the copy that was sealed with the version.
+
+    Raises:
+        BuildError: If it is missing or damaged.
+    """
+    head_name, units_name = copy_names(segment) if copy else (layout.plan_head(segment), layout.plan_units(segment))
     head, content = _read_head(out, head_name), storage.read_if_exists(storage.join(out, units_name))
     file = storage.without_secrets(storage.join(out, units_name))
     if content is None:
@@ -51,34 +96,72 @@ def read_plan(out: str, head_name: str = layout.plan_head(), units_name: str = l
     if found != head.units_sha256:
         raise BuildError(file=file, found=f"sha256 {found}", expected=f"{head.units_sha256}, as the plan says")
     try:
-        units = UnitTable.from_parquet(content)
+        units = UnitTable.from_parquet(content, head.first_unit)
     except ValueError as error:
         raise BuildError(str(error), file=file) from error
     if len(units) != head.num_units:
         raise BuildError(file=file, found=f"{len(units)} units", expected=f"{head.num_units}, as the plan says")
+    place = storage.without_secrets(storage.join(out, head_name))
+    _require(place, "segment", head.segment, segment)
+    return PlanSegment(head, units, place)
+
+
+def copy_names(segment: int) -> tuple[str, str]:
+    """Names of the copies of a segment's head and units that were sealed with the version."""
+    return layout.versioned(segment, layout.PLAN_COPY), layout.versioned(segment, layout.UNITS_COPY)
+
+
+def join_segments(segments: Sequence[PlanSegment]) -> Plan:
+    """One plan of several segments, which must start with the first one.
+
+    Raises:
+        BuildError: If a segment does not continue those before it.
+    """
+    first, newest, total = segments[0].head, segments[-1].head, 0
+    for segment in segments:
+        _require(segment.file, "first_unit", segment.head.first_unit, total)
+        for key in _COMMON:
+            _require(segment.file, key, getattr(segment.head, key), getattr(first, key))
+        wrong = [unit for unit in segment.head.retires if not 0 <= unit < total]
+        _require(segment.file, "retires", wrong, [])
+        total += segment.head.num_units
+    retires = tuple(segment.head.retires for segment in segments)
+    tables = [segment.units for segment in segments]
     return Plan(
-        head.segment, head.spec, head.spec_digest, head.bundle_digest, head.environment, units, head.bundle_licenses,
-        head.made_from,
-    )  # fmt: skip
+        segment=newest.segment,
+        spec=newest.spec,
+        spec_digest=first.spec_digest,
+        bundle_digest=first.bundle_digest,
+        environment=first.environment,
+        units=tables[0] if len(tables) == 1 else UnitTable.joined(tables, {unit for some in retires for unit in some}),
+        bundle_licenses=first.bundle_licenses,
+        made_from=first.made_from,
+        firsts=tuple(segment.head.first_unit for segment in segments),
+        retires=retires,
+        base_sha256=newest.base_sha256,
+    )
+
+
+def _require(file: str, key: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise BuildError("the plan is damaged", file=file, key=key, found=found, expected=expected)
 
 
 def write_plan(out: str, plan: Plan) -> bool:
-    """Publish a plan unless the build has one: units first, then the head, which makes it count.
+    """Publish the newest segment of a plan unless the build has it: units first, then the head, which makes it count.
 
     Returns:
-        True if the build now has this plan, False if it had one already, which may be equal or not.
+        True if the build now has this segment, False if it had one already, which may be equal or not.
     """
-    head_url, units_url = (storage.join(out, name) for name in (layout.plan_head(), layout.plan_units()))
+    names = layout.plan_head(plan.segment), layout.plan_units(plan.segment)
+    head_url, units_url = (storage.join(out, name) for name in names)
     if storage.exists(head_url):
         return False
-    units = plan.units.to_parquet()
+    units = plan.newest_units.to_parquet()
     replaced = _put_units(units_url, units)
     head = plan_head(plan, units)
     if not storage.put_if_absent(head_url, head):
-        if (
-            replaced is not None
-            and hashlib.sha256(replaced).hexdigest() == _read_head(out, layout.plan_head()).units_sha256
-        ):
+        if replaced is not None and hashlib.sha256(replaced).hexdigest() == _read_head(out, names[0]).units_sha256:
             storage.overwrite(units_url, replaced)  # they belong to a plan that another process published meanwhile
         return False
     storage.require_create_only(head_url, head)
@@ -88,7 +171,7 @@ def write_plan(out: str, plan: Plan) -> bool:
 
 
 def plan_head(plan: Plan, units: bytes) -> bytes:
-    """The head as it is stored: canonical JSON."""
+    """The head of the newest segment as it is stored: canonical JSON."""
     head = PlanHead(
         segment=plan.segment,
         spec=plan.spec,
@@ -97,15 +180,30 @@ def plan_head(plan: Plan, units: bytes) -> bytes:
         environment=plan.environment,
         bundle_licenses=plan.bundle_licenses,
         made_from=plan.made_from,
-        num_units=len(plan.units),
+        num_units=len(plan.newest_units),
         units_sha256=hashlib.sha256(units).hexdigest(),
+        first_unit=plan.firsts[-1],
+        retires=plan.retires[-1],
+        base_sha256=plan.base_sha256,
     )
     return json_bytes(head.model_dump(mode="json"))
 
 
+def newest_segment(out: str) -> int | None:
+    """Number of the newest segment of a build's plan, readable or not; None if it has no plan.
+
+    A store may list late, so that the segments after those that it lists are asked for by name.
+    """
+    listed = (layout.segment_of(name) for name in storage.list_names(storage.join(out, layout.PLAN)))
+    newest = max((number for number in listed if number is not None), default=-1)
+    while storage.exists(storage.join(out, layout.plan_head(newest + 1))):
+        newest += 1
+    return newest if newest >= 0 else None
+
+
 def plan_exists(out: str) -> bool:
     """Whether a build has a plan, readable or not."""
-    return storage.exists(storage.join(out, layout.plan_head()))
+    return newest_segment(out) is not None
 
 
 def remove_plan(out: str) -> None:

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 
 from dentgen import storage
-from dentgen.documents import ShardEntry
+from dentgen.documents import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
@@ -53,12 +53,16 @@ def read_shard(out: str, shard: ShardEntry) -> bytes:
     return data
 
 
-def read_samples(out: str) -> Iterator[tuple[str, Members]]:
+def read_samples(out: str, index: DatasetIndex | None = None) -> Iterator[tuple[str, Members]]:
     """Samples of a sealed build, shard by shard.
+
+    Args:
+        out: The build.
+        index: Index of the version to read; None: the latest.
 
     Raises:
         StorageError: If the build is not sealed or a shard cannot be read.
         BuildError: If a shard is damaged.
     """
-    for shard in read_index(out).shards:
+    for shard in (read_index(out) if index is None else index).shards:
         yield from tar_samples(read_shard(out, shard))

@@ -1,4 +1,7 @@
-"""Units as a table: a million of them in memory, and as Parquet beside the plan."""
+"""Units as a table: a million of them in memory, and as Parquet beside the plan.
+
+Whole columns are checked and counted by Arrow: as Python objects, a million units would take a gigabyte.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from dataclasses import asdict, fields
 from itertools import islice
 from typing import Any, Final, overload
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from dentgen.documents import Unit
 from dentgen.shards.parquet import UNREADABLE, table_of
@@ -41,48 +47,70 @@ _SHARD_IDENTITY: Final = ("shard_tag", "shard_content")
 
 
 class UnitTable(Sequence[Unit]):
-    """Units of a plan in order; each is made when it is asked for."""
+    """Units of a plan in order; each is made when it is asked for.
 
-    def __init__(self, table: pa.Table) -> None:
+    Places are rows: the number of a unit is another one where units before it are missing. ``number_of`` finds it.
+    """
+
+    def __init__(self, table: pa.Table, first: int | None = 0) -> None:
         """Wrap a table of ``SCHEMA``.
 
+        Args:
+            table: The units.
+            first: Number of the first unit, from which they count on; None: they only have to be in order.
+
         Raises:
-            ValueError: If the table has another schema, or units are not numbered from 0 in order.
+            ValueError: If the table has another schema, or units are numbered otherwise.
         """
         if not table.schema.equals(SCHEMA):
             raise ValueError(f"found columns {table.schema.names}, expected {SCHEMA.names}")
-        self._table = table.combine_chunks()
+        self._table = table
         if nulls := [name for name in SCHEMA.names if table[name].null_count]:
             raise ValueError(f"found nulls in {nulls}")
-        columns = [table[name].to_pylist() for name in ("id", "start", "stop")]
-        for number, (unit, start, stop) in enumerate(zip(*columns, strict=True)):
-            if unit != number or start is None or stop is None or start >= stop:
-                raise ValueError(f"found unit {unit} with records {start} to {stop} in row {number}")
+        self._ids = table["id"].to_numpy()
+        start, stop = table["start"].to_numpy(), table["stop"].to_numpy()
+        is_wrong = start >= stop
+        if first is None:
+            is_wrong[1:] |= np.diff(self._ids) <= 0
+        else:
+            is_wrong |= self._ids != np.arange(first, first + len(self._ids))
+        for row in np.flatnonzero(is_wrong)[:1]:
+            raise ValueError(f"found unit {self._ids[row]} with records {start[row]} to {stop[row]} in row {row}")
 
     @classmethod
-    def of(cls, units: Iterable[Unit]) -> UnitTable:
+    def joined(cls, tables: Iterable[UnitTable], without: Iterable[int] = ()) -> UnitTable:
+        """The units of several tables in order, but for those with some numbers; nothing is copied needlessly."""
+        table = pa.concat_tables([SCHEMA.empty_table(), *(part.table for part in tables)])
+        dropped = pa.array(list(without), pa.int64())
+        if len(dropped):
+            table = table.filter(pc.invert(pc.is_in(table["id"], value_set=dropped)))
+        return cls(table, None)
+
+    @classmethod
+    def of(cls, units: Iterable[Unit], first: int = 0) -> UnitTable:
         """Collect units, at most a few thousand of them as objects at a time."""
         remaining, batches = iter(units), []
         while chunk := list(islice(remaining, _CHUNK)):
             batches.append(pa.RecordBatch.from_pylist([asdict(unit) for unit in chunk], schema=SCHEMA))
-        return cls(pa.Table.from_batches(batches, schema=SCHEMA))
+        return cls(pa.Table.from_batches(batches, schema=SCHEMA), first)
 
     @classmethod
-    def from_parquet(cls, content: bytes) -> UnitTable:
+    def from_parquet(cls, content: bytes, first: int = 0) -> UnitTable:
         """Read what ``to_parquet`` wrote.
 
         Raises:
             ValueError: If it is no such file.
         """
         try:
-            return cls(table_of(content).replace_schema_metadata(None))
+            return cls(table_of(content).replace_schema_metadata(None), first)
         except UNREADABLE as error:
             raise ValueError(f"no readable Parquet: {error}") from error
 
     def to_parquet(self) -> bytes:
         """The table as a Parquet file; equal tables give equal bytes with one version of pyarrow."""
         buffer = io.BytesIO()
-        pq.write_table(self._table, buffer, compression="zstd", row_group_size=64 * _CHUNK)
+        table = self._table.combine_chunks()
+        pq.write_table(table, buffer, compression="zstd", row_group_size=64 * _CHUNK)
         return buffer.getvalue()
 
     @overload
@@ -131,13 +159,64 @@ class UnitTable(Sequence[Unit]):
 
     def samples(self, variants: int) -> int:
         """Samples planned in all, at ``variants`` per record."""
-        repeated = (sum(repeats) if repeats else records for repeats, records in self._repeats())
-        return variants * sum(repeated)
+        once = pc.equal(pc.list_value_length(self._table["repeats"]), 0)
+        repeated = pc.sum(pc.list_flatten(self._table["repeats"])).as_py() or 0
+        return variants * (repeated + (pc.sum(self._table["records"].filter(once)).as_py() or 0))
 
-    def _repeats(self) -> Iterator[tuple[list[int], int]]:
-        for start in range(0, len(self), _CHUNK):
-            part = self._table.slice(start, _CHUNK)
-            yield from zip(part["repeats"].to_pylist(), part["records"].to_pylist(), strict=True)
+    @property
+    def table(self) -> pa.Table:
+        """The units as columns of ``SCHEMA``."""
+        return self._table
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Numbers of the units, in order."""
+        return self._ids
+
+    @property
+    def records(self) -> int:
+        """Records that the units use."""
+        return int(pc.sum(self._table["records"]).as_py() or 0)
+
+    def number_of(self, unit: int) -> int | None:
+        """Row of a unit, None if it is not here."""
+        row = int(np.searchsorted(self._ids, unit))
+        return row if row < len(self) and self._ids[row] == unit else None
+
+    def find(self, unit: int) -> Unit:
+        """A unit by its number.
+
+        Raises:
+            KeyError: If it is not here.
+        """
+        row = self.number_of(unit)
+        if row is None:
+            raise KeyError(unit)
+        return self[row]
+
+    def select(self, units: NDArray[np.int64]) -> list[Unit]:
+        """Units by their numbers, in order; numbers that are not here are passed over."""
+        found = self._table.filter(pa.array(np.isin(self._ids, units)))
+        return [unit_of(row) for row in found.to_pylist()]
+
+    def between(self, first: int, stop: int) -> UnitTable:
+        """Units from one number up to another one."""
+        begin, end = np.searchsorted(self._ids, [first, stop])
+        return UnitTable(self._table.slice(int(begin), int(end - begin)), None)
+
+    def planned_until(self) -> dict[str, int]:
+        """By condition shard, one past the last position that a unit covers."""
+        rows = self._table.group_by("shard", use_threads=False).aggregate([("stop", "max")])
+        return dict(zip(rows["shard"].to_pylist(), rows["stop_max"].to_pylist(), strict=True))
+
+    def numbers_by_shard(self, shards: Iterable[str]) -> dict[str, list[int]]:
+        """Numbers of the units over each of some condition shards; shards without any are left out."""
+        found: dict[str, list[int]] = {}
+        rows = self._table.select(["id", "shard"])
+        rows = rows.filter(pc.is_in(rows["shard"], value_set=pa.array(list(shards), pa.string())))
+        for unit, shard in zip(rows["id"].to_pylist(), rows["shard"].to_pylist(), strict=True):
+            found.setdefault(shard, []).append(unit)
+        return found
 
     def _rows(self, start: int, count: int) -> Iterator[Unit]:
         for row in self._table.slice(start, count).to_pylist():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, Unit
+from dentgen.documents import DatasetIndex, LedgerRecord, Unit, unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.index import IndexBuilder, plan_copy_is_sound, sealed_indexes
@@ -22,6 +22,7 @@ from dentgen.shards.record_faults import record_faults
 from dentgen.shards.verify_index import index_problems
 from dentgen.shards.verify_samples import sample_problems
 from dentgen.shards.verify_table import TableCheck
+from dentgen.shards.verify_versions import version_problems
 
 #: Allowed values of label members by extension ("seg.png").
 LabelValues = Mapping[str, Collection[int]]
@@ -29,20 +30,25 @@ Checked = tuple[Unit, LedgerRecord | None, list[Problem]]
 
 
 def verify_build(
-    out: str, plan: Plan, label_values: LabelValues, progress: Callable[[int, int], None] | None = None
+    out: str,
+    plan: Plan,
+    label_values: LabelValues,
+    progress: Callable[[int, int], None] | None = None,
+    later: int = 0,
 ) -> Iterator[Problem]:
-    """Check a whole build, units in parallel.
+    """Check the version of a build that a plan tells, units in parallel.
 
     Args:
         out: The build.
         plan: Its plan.
         label_values: Values that label maps may hold.
         progress: Called with the units checked and the units planned.
+        later: Units that segments after the plan's have planned, which may have records already.
 
     Yields:
         Problems in the order of the plan; none if the build is intact.
     """
-    done, indexes = committed_units(out), sealed_indexes(out)
+    done, indexes = committed_units(out), sealed_indexes(out, plan.segment)
     keys, builder = KeyCounter(), IndexBuilder(plan)
     table = TableCheck(out, plan, frozenset(index.samples_sha256 for index in indexes))
     sealed = [{entry.name: (entry.sha256, entry.source_sha256) for entry in index.shards} for index in indexes]
@@ -59,7 +65,7 @@ def verify_build(
             rejecting += [unit] if record.rejected else []
         if progress is not None:
             progress(number, len(plan.units))
-    yield from _strays(plan, done)
+    yield from _strays(plan, done, later)
     yield from _lease_problems(out)
     if complete and not blamed:
         yield from _unnamed_change(builder, indexes, rejecting)
@@ -139,13 +145,14 @@ def _unnamed_change(builder: IndexBuilder, indexes: list[DatasetIndex], rejectin
             yield Problem(layout.ledger(unit.name), "the ledger is not the one that was sealed", unit.id)
 
 
-def _strays(plan: Plan, done: Collection[str]) -> Iterator[Problem]:
-    """Commit records of units that nobody planned."""
+def _strays(plan: Plan, done: Collection[str], later: int) -> Iterator[Problem]:
+    """Commit records of units that nobody planned; those of retired units belong to earlier versions."""
+    planned = plan.total_units + later
     for name in sorted(done):
-        number = int(name) if name.isdecimal() else -1
-        if not (0 <= number < len(plan.units) and plan.units[number].name == name):
+        number = int(name) if name.isascii() and name.isdecimal() else -1
+        if not (0 <= number < planned and unit_name(number) == name):
             place = layout.ledger(name)
-            yield Problem(place, f"found a record of no unit, expected {len(plan.units)} units", stray=place)
+            yield Problem(place, f"found a record of no unit, expected {planned} units", stray=place)
 
 
 def _lease_problems(out: str) -> Iterator[Problem]:
@@ -173,11 +180,13 @@ def _sealed_problems(
         yield from index_problems(out, name, expected)
     yield from table.problems()
     yield from _copy_problems(out, plan, expected.version)
+    yield from version_problems(out, plan)
 
 
 def _copy_problems(out: str, plan: Plan, version: int) -> Iterator[Problem]:
-    """The version's copies of the plan must be the plan."""
-    for name, copied in ((layout.plan_head(), layout.PLAN_COPY), (layout.plan_units(), layout.UNITS_COPY)):
+    """The version's copies of the newest plan segment must be that segment."""
+    names = layout.plan_head(version), layout.plan_units(version)
+    for name, copied in zip(names, (layout.PLAN_COPY, layout.UNITS_COPY), strict=True):
         place = layout.versioned(version, copied)
         if storage.read_if_exists(storage.join(out, place)) != storage.read_if_exists(storage.join(out, name)):
             # of two copies that decide the same, nobody can tell which was changed

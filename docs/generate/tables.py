@@ -10,7 +10,15 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dentgen import errors
-from dentgen.documents import ConditionMetadata, DatasetIndex, LedgerRecord, SampleMetadata, SampleStatus
+from dentgen.documents import (
+    ConditionMetadata,
+    DatasetIndex,
+    LedgerRecord,
+    SampleMetadata,
+    SampleStatus,
+    SealRecord,
+    TickRecord,
+)
 from dentgen.shards.index import SAMPLE_SCHEMA
 from dentgen.spec import train_recipes
 from dentgen.spec.build import BuildSpec
@@ -24,7 +32,9 @@ _NAMES: Final = {"string": "text", "boolean": "true/false", "integer": "whole nu
 _IN_TITLE: Final = ("recipe", "decoder")
 #: Numbers that stand for "as large as 64 bits hold".
 _HUGE: Final = 2**62
-_DOCUMENTS: Final = (ConditionMetadata, SampleMetadata, SampleStatus, LedgerRecord, DatasetIndex)
+_DOCUMENTS: Final = (
+    ConditionMetadata, SampleMetadata, SampleStatus, LedgerRecord, DatasetIndex, SealRecord, TickRecord,
+)  # fmt: skip
 #: Fields whose names say enough for the code, but not for a table.
 _MEANINGS: Final = {
     "ConditionMetadata.prompt": "Prompt of the record.",

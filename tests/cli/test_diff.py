@@ -7,6 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from dentgen.cli.app import app
+from dentgen.errors import SpecError
 from tests.report.fake_builds import fake_build, written
 
 
@@ -32,3 +33,12 @@ def test_labels_are_named_however_many_attributes_differ(tmp_path: Path) -> None
     assert run.exit_code == 0, run.output
     assert "Teeth: 100 % apart" in run.stdout
     assert "and 2 more, see --html" in run.stdout
+
+
+def test_versions_of_one_build_are_compared_by_their_numbers(tmp_path: Path) -> None:
+    fake_build(tmp_path, [written(0), written(1)])
+    run = CliRunner().invoke(app, ["diff", str(tmp_path), "0", "0"])
+    assert run.exit_code == 0, run.output
+    assert "added: 0 samples in 0 shards" in run.stdout
+    for arguments in (["0", "x"], ["0", "0", "--html", "page.html"]):
+        assert isinstance(CliRunner().invoke(app, ["diff", str(tmp_path), *arguments]).exception, SpecError)

@@ -31,7 +31,7 @@ def reseed(file: Path) -> None:
 
 def test_a_sound_plan_is_read_from_its_place(plan: Plan, tmp_path: Path) -> None:
     found = find_plan(str(tmp_path))
-    assert (found.plan, found.problems, found.copy) == (plan, (), "")
+    assert (found.plan, found.problems, found.copies) == (plan, (), ())
 
 
 @pytest.mark.parametrize("damage", ["seed", "no JSON", "no units"])
@@ -44,7 +44,7 @@ def test_a_damaged_plan_is_read_from_its_copy_and_put_back(damage: str, plan: Pl
     else:
         (tmp_path / "plan" / "000000.units.parquet").unlink()
     found = find_plan(str(tmp_path))
-    assert (found.plan, found.copy) == (plan, "versions/0")
+    assert (found.plan, found.copies) == (plan, (0,))
     assert {problem.place for problem in found.problems} == {HEAD}
     put_back(str(tmp_path), found)
     assert (tmp_path / HEAD).read_bytes() == before
@@ -64,6 +64,6 @@ def test_a_changed_plan_without_a_copy_is_named(plan: Plan, tmp_path: Path) -> N
     reseed(tmp_path / HEAD)
     (tmp_path / COPY).unlink()
     found = find_plan(str(tmp_path))
-    assert found.copy == ""
+    assert found.copies == ()
     assert found.plan.spec.sampling.seed == 77
     assert any("spec_digest" in problem.text and plan.spec_digest in problem.text for problem in found.problems)

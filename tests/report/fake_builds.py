@@ -118,7 +118,7 @@ def fake_build(
     """Write and seal a build of these samples and pictures; ``sections`` are keys of the build spec."""
     plan = fake_plan([len(samples) // 2 for samples in units], **sections)
     for number, samples in enumerate(units):
-        _write_unit(out, plan, plan.units[number], samples, timings[number] if timings else None, draw)
+        write_unit(out, plan, plan.units[number], samples, timings[number] if timings else None, draw)
     write_plan(str(out), plan)
     seal(str(out), plan)
     return plan
@@ -130,7 +130,7 @@ def with_spec(plan: Plan, **sections: Mapping[str, Any]) -> Plan:
     return replace(plan, spec=plan.spec.model_copy(update=updates))
 
 
-def _write_unit(
+def write_unit(
     out: Path,
     plan: Plan,
     unit: Unit,

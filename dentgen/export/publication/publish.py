@@ -14,7 +14,13 @@ from dentgen import storage
 from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError
 from dentgen.export.publication.hub import HubRepository
-from dentgen.export.publication.release import DOCUMENTS, Release, published_croissant, published_plan_head
+from dentgen.export.publication.release import (
+    Release,
+    documents_of,
+    published_croissant,
+    published_plan_head,
+    shards_left_out,
+)
 from dentgen.shards import layout
 from dentgen.shards.reader import read_shard
 
@@ -54,7 +60,9 @@ def prepare(release: Release, repository: HubRepository) -> Publication:
     is_public = repository.is_public()
     found = {} if is_public is None else repository.files()
     shards = {f"{layout.SHARDS}/{shard.name}": shard for shard in release.index.shards}
-    _require_same_dataset(repository, release, found, {name: shard.sha256 for name, shard in shards.items()})
+    own = {name: shard.sha256 for name, shard in shards.items()}
+    own |= {f"{layout.SHARDS}/{name}": sha256 for name, sha256 in shards_left_out(release).items()}
+    _require_same_dataset(repository, release, found, own)
     pending = [shard for name, shard in shards.items() if name not in found]
     return Publication(release, repository, is_public, pending)
 
@@ -91,7 +99,7 @@ def _require_same_dataset(
     repository: HubRepository, release: Release, found: Mapping[str, str], shards: Mapping[str, str]
 ) -> None:
     """Files of another dataset would be mixed with this one's; those of a newer version would be lost."""
-    own = {*DOCUMENTS, *_OF_THE_HUB}
+    own = {*documents_of(release.plan.segment + 1), *_OF_THE_HUB}
     foreign = sorted(name for name, sha256 in found.items() if name not in own and shards.get(name) != sha256)
     if not foreign and layout.INDEX in found:
         index = repository.index()
@@ -139,8 +147,9 @@ def _upload_documents(release: Release, repository: HubRepository) -> None:
 def _stage(release: Release, repository: HubRepository, name: str, file: Path) -> None:
     """Copy a document, with what is added or left out on publication."""
     url = storage.join(release.out, name)
-    if name == layout.plan_head():
-        file.write_bytes(published_plan_head(release))
+    heads = {layout.plan_head(segment): segment for segment in range(release.plan.segment + 1)}
+    if name in heads:
+        file.write_bytes(published_plan_head(release, heads[name]))
     elif name == layout.CROISSANT:
         day = datetime.now(UTC).date()
         file.write_bytes(published_croissant(storage.read_bytes(url), repository.url, repository.owner, day))

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 import pyarrow.compute as pc
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents import DatasetIndex, unit_name
 from dentgen.errors import BuildError
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.report.sample_table import stream_samples
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
+from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan, without_places
-from dentgen.shards.plan_file import plan_head, read_plan
+from dentgen.shards.plan_file import read_plan, read_segment
 from dentgen.shards.tar import json_bytes
 
-#: Files beside the shards.
-DOCUMENTS: Final = (
-    layout.plan_head(), layout.plan_units(), layout.SAMPLES, layout.CONTACT_SHEET, layout.REPORT, layout.CROISSANT,
-    layout.CARD, layout.SUCCESS, layout.INDEX,
+#: Files beside the shards and the plan.
+_DOCUMENTS: Final = (
+    layout.SAMPLES, layout.CONTACT_SHEET, layout.REPORT, layout.CROISSANT, layout.CARD, layout.SUCCESS, layout.INDEX,
 )  # fmt: skip
 _OPTIONAL: Final = (layout.CONTACT_SHEET, layout.REPORT)
 _EXAMPLES: Final = 3
@@ -67,11 +67,11 @@ def read_release(out: str, *, allow_photographs: bool = False) -> Release:
             publication.
     """
     index = _finished_index(out)
-    plan = read_plan(out)
+    plan = read_plan(out, index.version)
     _require_sealed(out, index, plan)
     for reason in reasons_against(out, plan, allow_photographs=allow_photographs):
         raise reason
-    return Release(out, index, plan, tuple(_documents(out)), _names(out))
+    return Release(out, index, plan, tuple(_documents(out, plan)), _names(out))
 
 
 def reasons_against(out: str, plan: Plan, *, allow_photographs: bool) -> Iterator[BuildError]:
@@ -100,10 +100,22 @@ def published_croissant(content: bytes, url: str, owner: str, day: date) -> byte
     return json_bytes({**document, "url": url, "creator": creator, "datePublished": day.isoformat()})
 
 
-def published_plan_head(release: Release) -> bytes:
-    """The plan's head without the folders of whoever built."""
-    plan = replace(release.plan, spec=without_places(release.plan.spec))
-    return plan_head(plan, storage.read_bytes(storage.join(release.out, layout.plan_units())))
+def documents_of(segments: int) -> tuple[str, ...]:
+    """Names of the files beside the shards of a build with this many plan segments, the index last."""
+    plan = (name for number in range(segments) for name in (layout.plan_head(number), layout.plan_units(number)))
+    return (*plan, *_DOCUMENTS)
+
+
+def published_plan_head(release: Release, segment: int) -> bytes:
+    """The head of a plan segment without the folders of whoever built."""
+    head = read_segment(release.out, segment).head
+    return json_bytes(head.model_copy(update={"spec": without_places(head.spec)}).model_dump(mode="json"))
+
+
+def shards_left_out(release: Release) -> dict[str, str]:
+    """sha256 by name of shards that only earlier versions of the build have."""
+    names = sorted(map(unit_name, release.plan.retired))
+    return {record.shard: record.sha256 for record in read_ledgers(release.out, names) if record.shard}
 
 
 def _finished_index(out: str) -> DatasetIndex:
@@ -116,8 +128,8 @@ def _finished_index(out: str) -> DatasetIndex:
     return index
 
 
-def _documents(out: str) -> Iterator[str]:
-    for name in DOCUMENTS:
+def _documents(out: str, plan: Plan) -> Iterator[str]:
+    for name in documents_of(plan.segment + 1):
         url = storage.join(out, name)
         if storage.exists(url):
             yield name
@@ -127,8 +139,9 @@ def _documents(out: str) -> Iterator[str]:
 
 def _require_sealed(out: str, index: DatasetIndex, plan: Plan) -> None:
     """Require that plan, table of samples and descriptions are those that the build was sealed with."""
-    _require(out, layout.plan_head(), plan.spec.digest(), plan.spec_digest)
-    _require(out, layout.plan_head(), plan.digest(), index.plan_sha256)
+    head = layout.plan_head(plan.segment)
+    _require(out, head, plan.spec.digest(), plan.spec_digest)
+    _require(out, head, plan.digest(), index.plan_sha256)
     _require(out, layout.SAMPLES, storage.sha256_of(storage.join(out, layout.SAMPLES)), index.samples_sha256)
     for name in (layout.CARD, layout.CROISSANT):
         found, sealed = (storage.join(out, place) for place in (name, layout.versioned(index.version, name)))

@@ -84,14 +84,18 @@ def croissant(index: DatasetIndex, plan: Plan, samples: SampleSummary, samples_f
             "license": _licenses(samples, plan),
             **_usage(plan),
             "keywords": ["synthetic", "dental", "segmentation", "webdataset", plan.source_type],
-            # A new version only adds samples, which the specification calls a minor version.
-            "version": f"1.{index.version}.0",
+            "version": _number(index, plan),
             **_provenance(index, plan),
             **_responsible_ai(plan),
             "distribution": [_samples_object(samples_file), *_shard_objects(index, plan), *_file_sets(index, members)],
             "recordSet": record_sets(members),
         }
     )
+
+
+def _number(index: DatasetIndex, plan: Plan) -> str:
+    """A version that only adds samples is a minor one; one that leaves some out is a major one."""
+    return f"{1 + sum(map(bool, plan.retires))}.{index.version}.0"
 
 
 def _description(index: DatasetIndex, samples: SampleSummary) -> str:

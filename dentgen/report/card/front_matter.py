@@ -14,10 +14,10 @@ import yaml
 
 from dentgen.documents import DatasetIndex, SampleMetadata
 from dentgen.records import ATTRIBUTES
+from dentgen.report.card.file_patterns import shard_paths
 from dentgen.report.card.licenses import hub_license
 from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
-from dentgen.shards.layout import SHARDS
 from dentgen.shards.plan import Plan
 from dentgen.spec.build import Scale
 
@@ -71,11 +71,11 @@ def hub_splits(samples: SampleSummary) -> dict[str, str]:
 
 
 def _data_files(index: DatasetIndex, samples: SampleSummary) -> list[dict[str, Any]]:
-    """Shards per split on the hub, by name: a pattern would also match the uncommitted shards of a later build."""
-    names, paths = hub_splits(samples), dict[str, list[str]]()
+    """Shards per split on the hub; a pattern for all would also match those that are not of this version."""
+    names, units = hub_splits(samples), dict[str, list[str]]()
     for shard in index.shards:
-        paths.setdefault(names[samples.shard_splits[shard.name][0]], []).append(f"{SHARDS}/{shard.name}")
-    return [{"split": split, "path": paths[split]} for split in sorted(paths)]
+        units.setdefault(names[samples.shard_splits[shard.name][0]], []).append(shard.name.removesuffix(".tar"))
+    return [{"split": split, "path": shard_paths(units[split])} for split in sorted(units)]
 
 
 def _features(plan: Plan) -> list[Feature]:

@@ -23,8 +23,8 @@ from dentgen.report.html.pick_records import ChosenRecord, choose_records
 from dentgen.report.sample_table import stream_samples
 from dentgen.report.tally import DistinctValues
 from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import Members, read_shard, tar_samples
+from dentgen.shards.seals import sealed_plan
 from dentgen.spec.yaml_file import spec_difference
 
 #: Samples whose pictures are shown, and shards of the second build that are read for them.
@@ -123,7 +123,7 @@ def _names(first: str, second: str) -> tuple[str, str]:
 
 
 def _side(name: str, out: str) -> tuple[Side, list[ChosenRecord]]:
-    plan, balance = read_plan(out), BalanceCounter()
+    plan, balance = sealed_plan(out), BalanceCounter()
     summary = read_summary(out, plan)
     records = choose_records(out, summary.index, balance.add)
     return Side(name, out, plan, summary, balance.balance()), records

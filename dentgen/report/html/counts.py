@@ -105,7 +105,7 @@ class _Counts:
         self.found.update(value_counts(pc.list_flatten(batch.written["findings_found"])))
 
 
-def read_summary(out: str, plan: Plan) -> Summary:
+def read_summary(out: str, plan: Plan, index: DatasetIndex | None = None) -> Summary:
     """Summarise a sealed build.
 
     Memory does not grow with the number of samples.
@@ -113,11 +113,12 @@ def read_summary(out: str, plan: Plan) -> Summary:
     Args:
         out: The build.
         plan: Its plan.
+        index: Index of the version that the table of samples is of; None: the latest.
 
     Raises:
         StorageError: If the build has not been sealed, or its table of samples cannot be read.
     """
-    index, counts = read_index(out), _Counts()
+    index, counts = read_index(out) if index is None else index, _Counts()
     for batch in stream_samples(out, _COLUMNS):
         counts.add(batch)
     split = counts.texts["split"]

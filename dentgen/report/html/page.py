@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from dentgen import storage
 from dentgen.conditions.labels import BACKGROUND, DRAWN_CLASSES, SEG_CLASSES
+from dentgen.documents import DatasetIndex
 from dentgen.report.card.statements import provenance
 from dentgen.report.html import formatting
 from dentgen.report.html.balance import BalanceCounter, LabelBalance
@@ -42,12 +43,13 @@ _LEGEND: Final = (
 )
 
 
-def write_report(out: str, plan: Plan) -> str:
+def write_report(out: str, plan: Plan, index: DatasetIndex | None = None) -> str:
     """Write the report of a sealed build.
 
     Args:
         out: The build.
         plan: Its plan.
+        index: Index of the version; None: the latest.
 
     Returns:
         URL of the page.
@@ -56,7 +58,7 @@ def write_report(out: str, plan: Plan) -> str:
         StorageError: If the build has not been sealed, or a shard or ledger record cannot be read.
         BuildError: If a shard is damaged.
     """
-    summary = read_summary(out, plan)
+    summary = read_summary(out, plan, index)
     spec = without_places(plan.spec)  # people send reports around
     balance = BalanceCounter()
     records = embed_records(choose_records(out, summary.index, balance.add), spec.conditions.use)

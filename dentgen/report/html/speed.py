@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.documents import LedgerRecord
-from dentgen.shards.ledger import read_ledgers
+from dentgen.shards.ledger_table import read_records
 from dentgen.shards.plan import Plan
 
 #: Seconds without work after which a gap counts as a pause between two runs.
@@ -131,7 +131,7 @@ def read_speed(out: str, plan: Plan) -> Speed | None:
     Raises:
         StorageError: If a ledger record cannot be read.
     """
-    spans = [_span(record) for record in read_ledgers(out, (unit.name for unit in plan.units))]
+    spans = [_span(record) for record in read_records(out, plan)]
     timed = [span for span in spans if span is not None]
     return measure_speed(timed, len(spans) - len(timed)) if timed else None
 

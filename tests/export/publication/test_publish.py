@@ -14,7 +14,7 @@ from dentgen.errors import BuildError, StorageError
 from dentgen.export.publication import publish as module
 from dentgen.export.publication.hub import HubRepository
 from dentgen.export.publication.publish import prepare, publish
-from dentgen.export.publication.release import DOCUMENTS, read_release
+from dentgen.export.publication.release import documents_of, read_release
 from dentgen.shards.index import read_index
 from dentgen.shards.plan_file import read_plan
 from tests.export.publication.conftest import finished
@@ -45,7 +45,7 @@ def test_what_is_published_is_the_dataset_and_nothing_else(
     seen: list[tuple[int, int]] = []
     publish(prepare(read_release(str(build)), repository), progress=lambda *counts: seen.append(counts))
     shards = {f"shards/00000{number}.tar" for number in range(4)}
-    documents = {name for name in DOCUMENTS if (build / name).exists()}
+    documents = {name for name in documents_of(1) if (build / name).exists()}
     found = hub.repositories[REPOSITORY]
     assert found.keys() == shards | documents | {".gitattributes"}
     for name in (shards | documents) - {"croissant.json", "plan/000000.json"}:
