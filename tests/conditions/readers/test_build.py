@@ -52,7 +52,7 @@ def laid_build(root: Path, demo_members: Records, **fields: Any) -> Path:
 def test_only_the_shards_of_the_index_are_listed(tmp_path: Path, demo_members: Records) -> None:
     out = laid_build(tmp_path / "out", demo_members)
     for source_format in ("auto", "build"):
-        shards = list_shards(str(out), source_format)  # type: ignore[arg-type]
+        shards = list_shards(str(out), source_format)
         assert [(shard.name, shard.kind) for shard in shards] == [
             ("shards/000000.tar", "build"), ("shards/000001.tar", "build"),
         ]  # fmt: skip
