@@ -72,6 +72,8 @@ def verify_build(
     if complete:
         yield from _repeated(out, plan, keys)
         yield from _sealed_problems(out, plan, builder, [index.samples_sha256 for index in indexes], table)
+        if storage.exists(storage.join(out, layout.SUCCESS)):
+            yield from version_problems(out, plan, blamed=blamed)
 
 
 def _checked_units(out: str, plan: Plan, done: Collection[str], label_values: LabelValues) -> Iterator[Checked]:
@@ -180,7 +182,6 @@ def _sealed_problems(
         yield from index_problems(out, name, expected)
     yield from table.problems()
     yield from _copy_problems(out, plan, expected.version)
-    yield from version_problems(out, plan)
 
 
 def _copy_problems(out: str, plan: Plan, version: int) -> Iterator[Problem]:

@@ -10,13 +10,13 @@ from dentgen.documents import unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.ledger import read_ledgers, same_but_timing
-from dentgen.shards.ledger_table import read_ledger_table
+from dentgen.shards.ledger_table import is_sound, read_ledger_table
 from dentgen.shards.plan import Plan
 from dentgen.shards.problem import Problem
 from dentgen.shards.seals import read_seal
 
 
-def version_problems(out: str, plan: Plan) -> Iterator[Problem]:
+def version_problems(out: str, plan: Plan, *, blamed: bool = False) -> Iterator[Problem]:
     """Compare every version of a plan with the files that it was sealed with, and its table with the ledger.
 
     Of earlier versions the index is hashed, not read: its shards are those of the ledger, which is verified as a whole.
@@ -24,10 +24,12 @@ def version_problems(out: str, plan: Plan) -> Iterator[Problem]:
     Args:
         out: The build.
         plan: Its plan.
+        blamed: Units were found damaged, so that a ledger that differs from a sound table is no news.
     """
     for version in range(plan.segment + 1):
         yield from _seal_problems(out, version)
-        yield from _table_problems(out, plan, version)
+        if not (blamed and is_sound(out, version)):
+            yield from _table_problems(out, plan, version)
 
 
 def _seal_problems(out: str, version: int) -> Iterator[Problem]:
@@ -50,13 +52,22 @@ def _table_problems(out: str, plan: Plan, version: int) -> Iterator[Problem]:
     """The table must have the records of all units that the version added, those that were retired later included."""
     place = layout.versioned(version, layout.LEDGER_COPY)
     stop = plan.firsts[version + 1] if version < plan.segment else plan.total_units
-    names = [unit_name(number) for number in range(plan.firsts[version], stop)]
+    units = range(plan.firsts[version], stop)
     try:
-        pairs = zip_longest(read_ledgers(out, names), read_ledger_table(storage.join(out, place)))
+        pairs = zip_longest(read_ledgers(out, map(unit_name, units)), read_ledger_table(storage.join(out, place)))
         for number, (record, row) in enumerate(pairs):
             if record is None or row is None or not same_but_timing(record, row):
-                name = names[number] if number < len(names) else "none"
-                yield Problem(place, f"differs from the ledger at unit {name}", derived=place)
+                unit = units[number] if number < len(units) else None
+                yield _difference(out, plan, version, unit)
                 return
     except StorageError as error:
         yield Problem(place, str(error), derived=place)
+
+
+def _difference(out: str, plan: Plan, version: int, unit: int | None) -> Problem:
+    """Whose fault it is that table and ledger differ: a table with which the version was sealed is right."""
+    place = layout.versioned(version, layout.LEDGER_COPY)
+    if unit is None or not is_sound(out, version):
+        return Problem(place, f"differs from the ledger, first at unit {unit}", derived=place)
+    mended = unit if plan.units.number_of(unit) is not None else None  # nobody makes retired units again
+    return Problem(layout.ledger(unit_name(unit)), f"differs from {place}, with which it was sealed", mended)

@@ -42,6 +42,14 @@ def test_a_sound_version_has_no_problem(tmp_path: Path, plan: Plan) -> None:
     assert places(tmp_path, plan) == []
 
 
+def test_a_record_that_is_not_the_sealed_one_is_named(tmp_path: Path, plan: Plan) -> None:
+    record = tmp_path / "ledger" / "000001.json"
+    record.write_text(record.read_text().replace("jaw-001-v001", "jaw-001-v007"))
+    (problem,) = version_problems(str(tmp_path), plan)
+    assert (problem.place, problem.unit) == ("ledger/000001.json", 1)
+    assert list(version_problems(str(tmp_path), plan, blamed=True)) == []
+
+
 @pytest.mark.parametrize("case", DAMAGE)
 def test_damage_is_named_by_its_file(case: str, tmp_path: Path, plan: Plan) -> None:
     damage, expected = DAMAGE[case]
