@@ -161,6 +161,9 @@ class UnitTiming(Document):
     seconds: float = Field(gt=-1e11, lt=1e11, description="Duration from reading to packing.")
     committed: float = Field(default=0.0, ge=0, lt=1e11, description="Unix time of the commit, seconds.")
     worker: str = Field(description="Anonymous name of the process that generated it.")
+    attempt: int = Field(
+        default=1, ge=1, lt=2**31, description="1, and one more for every process of that run that died over it."
+    )
 
 
 class LedgerRecord(Document):
@@ -187,6 +190,16 @@ class LedgerRecord(Document):
         return len(self.samples) - self.written
 
 
+class LiveFigures(Document):
+    """What a running build says of itself with its lease, for whoever watches it; it decides nothing."""
+
+    samples: int = Field(ge=0, lt=2**63, description="Samples done, those of earlier runs included.")
+    rejected: int = Field(default=0, ge=0, lt=2**63, description="How many of those of this run were rejected.")
+    rate: float = Field(default=0.0, ge=0, lt=1e12, description="Samples per second over the last minute.")
+    actors: int = Field(default=0, ge=0, lt=2**31, description="Ray actors alive; 0 without Ray.")
+    retries: int = Field(default=0, ge=0, lt=2**63, description="Units of this run that took more than one attempt.")
+
+
 class LeaseRecord(Document):
     """``lease.json``: who is building; its times are never compared with another machine's clock."""
 
@@ -200,6 +213,7 @@ class LeaseRecord(Document):
     seconds: float = Field(
         gt=0, le=86400, allow_inf_nan=False, description="The lease is stale after this time without a renewal."
     )
+    live: LiveFigures | None = Field(default=None, description="How the build stood at the last renewal, if told.")
 
 
 class SourceBuild(Document):

@@ -33,7 +33,8 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
 #: Folders and files whose tests need neither the model nor Ray, as in the Makefile; 'make test-fast' runs them.
 FAST = {"cluster", "storage", "spec", "parallel", "conditions", "quality", "shards", "test_documents.py",
-        "test_errors.py", "test_layout.py", "test_records.py", "test_redaction.py", "test_seeding.py",
+        "test_errors.py", "test_layout.py", "test_logs.py", "test_progress.py", "test_records.py", "test_redaction.py",
+        "test_seeding.py",
         "test_words.py"}  # fmt: skip
 
 

@@ -64,6 +64,10 @@ class InstantBackend:
         """Return the heartbeat unchanged: there is no engine."""
         return beat
 
+    def take_waits(self) -> list[float]:
+        """None: there is no engine to wait for."""
+        return []
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

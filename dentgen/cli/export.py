@@ -9,6 +9,7 @@ import typer
 
 from dentgen.cli.progress import announce
 from dentgen.errors import SpecError
+from dentgen.progress import tracked
 from dentgen.redaction import shown
 
 if TYPE_CHECKING:
@@ -45,13 +46,11 @@ def export(
     Example: dentgen export out/demo coco out/coco
     """
     announce(f"export: {layout} into {destination}")
-    from tqdm import tqdm
-
     from dentgen.export.run import Export
     from dentgen.export.run import export as write
 
     task = Export(source, destination, layout, masks, teeth, _signer(sign, key), _marker(watermark))
-    outcome = write(task, workers, lambda shards: tqdm(shards, unit="shard", desc="exporting"))
+    outcome = write(task, workers, lambda shards: tracked(shards, "exporting", "shard"))
     for rejection in outcome.rejected:
         typer.echo(shown(f"{rejection.key}: {rejection.reason}"), err=True)
     typer.echo(_summary(outcome))

@@ -77,7 +77,9 @@ def find_crashing_records(spec: BuildSpec, unit: Unit, shard: ConditionShard) ->
             found[suspect] = _crashing_record(shard, alone)
             if alone.key is None and unit.records < unit.stop - unit.start:
                 raise _unknown_split(unit, found[suspect])
-            _LOG.warning("unit %s: quarantined %s", unit.name, found[suspect].problem)
+            _LOG.warning(
+                "unit %s: quarantined %s", unit.name, found[suspect].problem, extra={"key": found[suspect].key}
+            )
         start = suspect + 1
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,12 +24,15 @@ Result = TypeVar("Result")
 #: Canvases of one ``run`` that are submitted and not finished, as a multiple of the slots: one batch in flight and one
 #: that waits for it.
 _BATCHES_SUBMITTED: Final = 2
+#: Waits that are kept for whoever asks; nobody need ask.
+_KEPT_WAITS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Submission:
     canvas: Canvas
     future: Future[Sampled]
+    began: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,8 @@ class EngineDriver:
         self._engine = engine
         self._inbox: queue.Queue[_Item | None] = queue.Queue()
         self._waiting: dict[str, Future[Sampled]] = {}
+        self._began: dict[str, float] = {}
+        self._waits: deque[float] = deque(maxlen=_KEPT_WAITS)
         self._lock = threading.Lock()
         self._death: BaseException | None = None
         self._is_closed = False
@@ -73,11 +79,15 @@ class EngineDriver:
         self._thread = threading.Thread(target=self._loop, name="dentgen-engine", daemon=True)
         self._thread.start()
 
-    def run(self, canvases: Iterable[Canvas]) -> dict[str, Sampled]:
+    def run(self, canvases: Iterable[Canvas], began: float | None = None) -> dict[str, Sampled]:
         """Sample canvases and wait for the results; safe to call from several threads.
 
         Canvases are taken from the iterable on the caller's thread, two batches of slots at most before they are
         finished, so they may still be in preparation.
+
+        Args:
+            canvases: Canvases of distinct keys.
+            began: Since when they have been waiting, by ``time.perf_counter``; None: since each was taken.
 
         Returns:
             Clean latents (4, h, w) or an error for every canvas, by key.
@@ -88,7 +98,8 @@ class EngineDriver:
         submissions: list[_Submission] = []
         most = _BATCHES_SUBMITTED * self._engine.shape.slots
         for canvas in canvases:
-            submissions.append(_Submission(canvas, Future()))
+            since = time.perf_counter() if began is None else began
+            submissions.append(_Submission(canvas, Future(), since))
             self._put(submissions[-1])
             if len(submissions) >= most:
                 submissions[-most].future.result()
@@ -130,6 +141,15 @@ class EngineDriver:
         return self._death is not None
 
     @property
+    def slots_in_use(self) -> int:
+        """Row slots of the engine that are occupied now."""
+        return self._engine.slots_in_use
+
+    def take_waits(self) -> list[float]:
+        """Seconds that canvases waited for slots: those that were admitted since the last call, at most 4096."""
+        return [self._waits.popleft() for _ in range(len(self._waits))]
+
+    @property
     def tick_seconds(self) -> float:
         """Age of the tick or other work in progress, seconds; 0 if there is none."""
         began = self._tick_began
@@ -155,6 +175,7 @@ class EngineDriver:
             while self._take():
                 self._tick_began = time.perf_counter()
                 outcomes = self._engine.tick()
+                self._waits.extend(self._tick_began - self._began.pop(key) for key in self._engine.admitted)
                 self._count_tick(time.perf_counter() - self._tick_began)
                 for outcome in outcomes:
                     result = outcome.latents if isinstance(outcome, Finished) else outcome.error
@@ -220,6 +241,7 @@ class EngineDriver:
             raise
         else:
             self._waiting[submission.canvas.key] = submission.future
+            self._began[submission.canvas.key] = submission.began
 
     def _die(self, error: BaseException) -> None:
         with self._lock:

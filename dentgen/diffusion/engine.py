@@ -28,6 +28,7 @@ class DiffusionEngine:
 
     Attributes:
         shape: The fixed sizes.
+        admitted: Keys of the canvases that found slots in the last tick.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class DiffusionEngine:
         self._waiting: deque[Canvas] = deque()
         self._keys: set[str] = set()
         self._updates = UpdateQueue()
+        self.admitted: list[str] = []
         self._compute: Callable[[Collection[str]], object] = self._state.compute
 
     @property
@@ -78,6 +80,11 @@ class DiffusionEngine:
     def waiting(self) -> int:
         """Number of canvases that wait for slots; with as many as there are slots, no tick could admit more."""
         return len(self._waiting)
+
+    @property
+    def slots_in_use(self) -> int:
+        """Row slots that are occupied now; another thread may ask."""
+        return self._slots.rows_in_use
 
     @torch.no_grad()
     def warm_up(self) -> float:
@@ -151,6 +158,7 @@ class DiffusionEngine:
             OutOfMemoryError: If the device runs out of memory; the engine cannot be used afterwards.
         """
         self._apply_updates()
+        self.admitted.clear()
         failed = self._admit()
         flights = self._slots.flights()
         if not flights:
@@ -227,6 +235,7 @@ class DiffusionEngine:
         failed: list[Finished | Failed] = []
         while self._waiting and (flight := self._slots.try_admit(self._waiting[0])):
             canvas = self._waiting.popleft()
+            self.admitted.append(canvas.key)
             try:
                 self._state.place(flight)
             except Exception as error:

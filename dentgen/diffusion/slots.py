@@ -96,6 +96,11 @@ class SlotMap:
         self._free_rows = list(range(num_rows))
         self._control = {name: ControlSlots(size) for name, size in shared_branches.items()}
 
+    @property
+    def rows_in_use(self) -> int:
+        """Row slots that canvases occupy."""
+        return self._num_rows - len(self._free_rows)
+
     def flights(self) -> list[InFlight]:
         """Canvases in flight, ordered by canvas slot."""
         return [self.canvases[slot] for slot in sorted(self.canvases)]

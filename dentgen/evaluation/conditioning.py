@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import generated_images
@@ -23,6 +22,7 @@ from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.models.native_size import with_size
+from dentgen.progress import tracked
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
@@ -111,7 +111,7 @@ def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, 
     judges = cached_segmenters(settings.work, training.photos, training.seg, settings.judges)
     real = _figures(judges, test, test.photos[:, None])
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in settings.ways}
-    for way, spec in tqdm([(way, spec) for way, specs in settings.ways.items() for spec in specs], "ways"):
+    for way, spec in tracked([(way, spec) for way, specs in settings.ways.items() for spec in specs], "ways", "way"):
         images = generated_images(settings.work, spec, test, variants=settings.variants)
         runs[way].append(_figures(judges, test, images))
     figures = {way: {name: np.array([run[name] for run in runs[way]]) for name in real} for way in runs}

@@ -15,7 +15,6 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from dentgen import storage
 from dentgen.conditions.readers.raw import RecordRange
@@ -25,7 +24,9 @@ from dentgen.errors import BuildError
 from dentgen.evaluation.reference_set import ReferenceSet
 from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.run import build
+from dentgen.progress import ConsoleProgress
 from dentgen.records import IMAGE_FORMATS
+from dentgen.redaction import shown_name
 from dentgen.shards.layout import SUCCESS
 from dentgen.shards.reader import Members, read_samples
 from dentgen.shards.tar import json_bytes, tar_bytes
@@ -61,13 +62,8 @@ def finished_build(work: str, spec: BuildSpec, source: str, *, variants: int, li
 
 
 def _build(spec: BuildSpec) -> None:
-    with tqdm(desc=f"images of {storage.name_of(spec.source.path)}", unit="image", mininterval=10) as bar:
-
-        def show(done: int, planned: int) -> None:
-            bar.total = planned
-            bar.update(done - bar.n)
-
-        build(spec, use_ray=False, progress=show)
+    with ConsoleProgress(f"images of {shown_name(storage.name_of(spec.source.path))}", "image") as progress:
+        build(spec, use_ray=False, progress=progress)
 
 
 def model_digest(spec: BuildSpec) -> str:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from dentgen.conditions.labels import IGNORE
+from dentgen.progress import tracked
 from dentgen.seeding import fresh_weights, numpy_generator
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -154,7 +154,7 @@ def train_judge(
         network = to_channels_last(judge())
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    for step in tqdm(range(steps), desc=f"judge {name}", unit="step", mininterval=10):
+    for step in tracked(range(steps), f"judge {name}", "step"):
         rng = numpy_generator(seed, "judge", name, step)
         index = rng.integers(len(images), size=batch)
         inputs, labels = images[index], truth[index]

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dentgen.phantom.anatomy import GUM_COVER_MM, Arch
 from dentgen.phantom.arch import DentalArch, Slot, build_arch
@@ -20,6 +19,7 @@ from dentgen.phantom.lesions import Lesions, sample_lesions
 from dentgen.phantom.light import LIGHT_KINDS, sample_lighting
 from dentgen.phantom.material import GUM_LAB, Material, sample_material
 from dentgen.phantom.style import Shape, sample_shape
+from dentgen.progress import tracked
 from dentgen.quality.metrics import linear_to_lab
 from dentgen.seeding import numpy_generator
 
@@ -72,7 +72,7 @@ class Figure:
 
 def survey_mouths(seed: int, count: int) -> list[Figure]:
     """Measure the first ``count`` adults of the phantom set with this seed."""
-    numbers = tqdm(range(count), desc="mouths", unit="mouth", mininterval=10)
+    numbers = tracked(range(count), "mouths", "mouth")
     mouths = [_mouth(seed, f"s{seed}-p{number:06d}") for number in numbers]
     figures = []
     for name, measure, published, source in _MEASURES:

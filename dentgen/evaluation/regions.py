@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dentgen import storage
 from dentgen.conditions.labels import colour_segmentation
@@ -28,6 +27,7 @@ from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import decode_samples
 from dentgen.pipeline.plan import make_plan
+from dentgen.progress import ConsoleProgress
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards.tar import png_bytes
 from dentgen.spec.build import BuildSpec
@@ -128,12 +128,14 @@ def _records(spec: BuildSpec) -> Iterator[ConditionRecord]:
 
 def _pairs(generator: Generator, engine: DiffusionEngine, records: Iterator[ConditionRecord]) -> Iterator[_Pair]:
     """Pairs of all samples that have a finding, made a few records at a time."""
-    with tqdm(desc="records", mininterval=10) as bar:
+    done = 0
+    with ConsoleProgress("measuring", "record") as progress:
         while batch := list(islice(records, _BATCH)):
             both = [pair for record in batch for pair in _requests(generator, record)]
             samples = _made(generator, engine, [request for pair in both for request in pair])
             yield from (_Pair(*pair) for pair in zip(samples[::2], samples[1::2], strict=True))
-            bar.update(len(batch))
+            done += len(batch)
+            progress(done, None)
 
 
 def _requests(generator: Generator, record: ConditionRecord) -> list[tuple[SampleRequest, SampleRequest]]:

@@ -9,10 +9,10 @@ from time import perf_counter
 from typing import Final
 
 import torch
-from tqdm import tqdm
 
 from dentgen.generation.generator import Generator, build_engine, load_generator
 from dentgen.generation.threads import torch_threads
+from dentgen.progress import tracked
 from dentgen.spec.build import BuildSpec
 
 ROUNDS: Final = 21
@@ -60,7 +60,7 @@ def measure_timing(specs: Mapping[str, BuildSpec], rounds: int = ROUNDS) -> Timi
         ticks: list[float] = []
         decodes: dict[str, list[float]] = {name: [] for name in generators}
         batches: dict[str, list[float]] = {name: [] for name in generators}
-        for _ in tqdm(range(rounds), desc="timing", unit="round", mininterval=10):
+        for _ in tracked(range(rounds), "timing", "round"):
             ticks.append(engine.warm_up())
             for name, generator in generators.items():
                 decodes[name].append(_decode_seconds(generator))

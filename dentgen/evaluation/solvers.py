@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import generated_images
@@ -24,6 +23,7 @@ from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet
 from dentgen.evaluation.solver_timing import Timing, measure_timing
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import LORAS, TINY_DECODER
+from dentgen.progress import ConsoleProgress
 from dentgen.quality.map_agreement import Maps, judged_figures
 from dentgen.quality.sharpness import high_frequency_energy, structural_similarity
 from dentgen.spec.build import BuildSpec
@@ -183,12 +183,14 @@ def _generate(
 ) -> dict[tuple[str, str], NDArray[np.uint8]]:
     images = {}
     steps = sum(sampler.steps for sampler in SAMPLERS) * len(decodings)
-    with tqdm(total=steps, desc="T1", unit="step") as bar:
+    done = 0
+    with ConsoleProgress("T1", "step") as progress:
         for sampler in SAMPLERS:
             for decoding in decodings:
                 own = solver_spec(spec, sampler, decoding)
                 images[sampler.name, decoding.name] = generated_images(work, own, test, variants=1)[:, 0]
-                bar.update(sampler.steps)
+                done += sampler.steps
+                progress(done, steps)
     return images
 
 

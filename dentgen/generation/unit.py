@@ -50,10 +50,17 @@ Sampler = Callable[[Iterable[Canvas]], Mapping[str, Sampled]]
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
-    """A unit's shard (empty if every record was rejected) and its commit record."""
+    """A generated unit.
+
+    Attributes:
+        shard: Its tar, empty if every record was rejected.
+        record: Its commit record.
+        encode_seconds: Time in which its samples were encoded and archived.
+    """
 
     shard: bytes
     record: LedgerRecord
+    encode_seconds: float = 0.0
 
 
 def generate_unit(
@@ -90,11 +97,14 @@ def generate_unit(
     decoded, failed = decode_samples(generator, requests, sampled)
     kept, missed = judge_samples(decoded, plan.spec.findings)
     samples = list(_each(partial(augment, spec=plan.spec.augment), kept, packers))
+    encoding = time.monotonic()
     tar = _pack(plan, samples, packers) if samples else b""
+    encode_seconds = time.monotonic() - encoding
     statuses = _statuses(samples, chain(unreadable, unusable, failed, missed))
     seconds = time.monotonic() - start
     timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
-    return UnitResult(tar, _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing))
+    record = _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing)
+    return UnitResult(tar, record, encode_seconds)
 
 
 def _sampled(

@@ -14,8 +14,6 @@ from functools import partial
 from itertools import groupby, islice
 from typing import Any, Final
 
-from tqdm import tqdm
-
 from dentgen import storage
 from dentgen.errors import SpecError
 from dentgen.parallel.processes import map_processes
@@ -26,6 +24,7 @@ from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.render import Phantom, render_patient
 from dentgen.phantom.surroundings.mix import Mix
+from dentgen.progress import tracked
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
@@ -104,7 +103,7 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         work = partial(_write_claimed_shard, for_workers(out), phantoms, claimed=_parameters(phantoms))
         done = map_cluster(work, missing, address)
     with closing(done):  # ends the processes whatever ends the loop
-        for _ in tqdm(done, total=len(missing), unit="shard", desc="phantoms"):
+        for _ in tracked(done, "phantoms", "shard", len(missing)):
             pass
     return len(missing)
 

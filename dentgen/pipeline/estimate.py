@@ -39,6 +39,27 @@ class Estimate:
             f"measured on {self.probed} samples"
         )
 
+    def hours(self, samples: int, actors: int = 1) -> float:
+        """Hours of actors that are paid for in all: each loads its models once, and none waits for another."""
+        return (actors * self.startup_seconds + samples * self.seconds_per_sample) / 3600
+
+    def describe_cost(self, samples: int, actors: int, kind: str, price: float | None = None) -> list[str]:
+        """Lines for the console: hours, and money, of this build and of a million samples.
+
+        Args:
+            samples: Samples of the build.
+            actors: Its actors.
+            kind: What an actor takes: "GPU" or "CPU".
+            price: Money for an hour of one; None if it is not known.
+        """
+        own, million = self.hours(samples, actors), self.seconds_per_sample * 1e6 / 3600
+        hours = [("this build", own), ("a million samples", million)]
+        return [
+            f"{name}: {value:.3g} {kind} hours"
+            + ("" if price is None else f", {value * price:,.2f} at {price:g} an hour")
+            for name, value in hours
+        ]
+
     def seconds(self, samples: int, actors: int) -> float:
         """Expected time for ``samples``, if every actor has a processor of its own."""
         return self.startup_seconds + samples * self.seconds_per_sample / actors

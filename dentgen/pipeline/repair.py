@@ -50,6 +50,7 @@ def repair(
     use_ray: bool = True,
     address: str | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
+    checking: Callable[[int, int], None] = lambda *_: None,
 ) -> RepairOutcome:
     """Verify a build, put back what is damaged from the best witness, and verify again.
 
@@ -63,6 +64,7 @@ def repair(
         use_ray: As for ``build``.
         address: As for ``build``.
         progress: Called with the samples done and the samples to do.
+        checking: Called with the units verified and the units there are, before and after.
 
     Raises:
         SpecChangedError: If this environment or bundle would give other bytes.
@@ -75,7 +77,7 @@ def repair(
     known = BuildLocation.of_plan(found.plan, out)
     location = BuildLocation(source or known.source, out, bundle or known.bundle)
     with hold_lease(out, settings.lease_seconds) as lease:
-        return _repair(found, location, workers, lease, progress)
+        return _repair(found, location, workers, lease, progress, checking)
 
 
 def _repair(
@@ -84,9 +86,10 @@ def _repair(
     workers: Workers | None,
     lease: Lease,
     progress: Callable[[int, int], None],
+    checking: Callable[[int, int], None],
 ) -> RepairOutcome:
     out, plan = location.output, found.plan
-    problems = tuple(verify(out))
+    problems = tuple(verify(out, checking))
     if not problems:
         return RepairOutcome((), (), ())
     _put_plan_back(out, found)
@@ -102,7 +105,7 @@ def _repair(
     lease.check()
     if not any(problem.unit is not None and not problem.derived for problem in verify(out)):
         _seal_again(plan, location, problems)
-    return RepairOutcome(problems, tuple(damaged), tuple(verify(out)))
+    return RepairOutcome(problems, tuple(damaged), tuple(verify(out, checking)))
 
 
 def _put_plan_back(out: str, found: FoundPlan) -> None:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import DatasetIndex, Unit
+from dentgen.documents import DatasetIndex, Unit, unit_name
 from dentgen.errors import BuildError, DentgenError, StorageError
 from dentgen.generation.generator import load_planned_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
-from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome, publish
+from dentgen.logs import log_context
+from dentgen.pipeline.actors.commit_stage import Claims, publish
 from dentgen.pipeline.actors.dataset import Workers, make_with_ray
 from dentgen.pipeline.actors.heartbeat import ActorReport
 from dentgen.pipeline.grow import grow_plan
+from dentgen.pipeline.lineage import BuildLineage, EventSender, told_of
 from dentgen.pipeline.plan import adopt_plan, draft_plan, standing_plan, start_over
 from dentgen.pipeline.safe_places import require_safe_places
 from dentgen.pipeline.source_changes import OnChanged, SourceChanges, require_acceptable, source_changes
+from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.ticks import completed_version, record_tick, require_key
+from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.report.card.write import describe_version, publish_description
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.html.page import write_report
@@ -44,6 +50,7 @@ from dentgen.shards.ledger_table import read_records
 from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.plan_file import plan_exists
+from dentgen.shards.rejections import reason_class
 from dentgen.shards.seals import is_current, write_seal
 from dentgen.spec.build import BuildSpec
 
@@ -67,6 +74,9 @@ class BuildOutcome:
         actors: Start-up time and busy share of every Ray actor.
         already: Nothing was to be done: the version stood before, and nothing was touched.
         replayed: The tick was completed before; the index is that of the version that stood at its end.
+        run: What this run did.
+        seconds: Time from the start to the report.
+        rejected: All rejected samples by class of their reason.
     """
 
     index: DatasetIndex
@@ -76,6 +86,9 @@ class BuildOutcome:
     actors: tuple[ActorReport, ...] = ()
     already: bool = False
     replayed: bool = False
+    run: Tally = field(default_factory=Tally)
+    seconds: float = 0.0
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 def build(
@@ -86,6 +99,7 @@ def build(
     progress: Progress | None = None,
     tick: str = "",
     on_changed: OnChanged = "refuse",
+    lineage: str | None = None,
 ) -> BuildOutcome:
     """Build a dataset, resume a build that was interrupted, or grow one by what is new in its source.
 
@@ -102,9 +116,10 @@ def build(
         on_changed: What becomes of condition shards that changed or vanished after they were planned: ``refuse`` names
             them, ``skip`` keeps what was built of them, ``rebuild-as-new`` leaves that out of the next version and
             plans their records anew. While units that need them are pending, they are refused in any case.
+        lineage: File or http URL that gets OpenLineage events; None: nobody does.
 
     Raises:
-        SpecError: If the output overlaps with the source or the bundle.
+        SpecError: If the output overlaps with the source or the bundle, or nobody could get events there.
         SpecChangedError: If the output was started with another spec, bundle or environment, or if condition shards
             changed that must not.
         BuildError: If another build holds the output, or a unit failed; committed units stay, and a second run resumes.
@@ -117,10 +132,16 @@ def build(
         require_key(tick)
     if tick and (replayed := _replayed(out, tick)):
         return replayed
-    with _no_empty_folders(out), hold_lease(out, spec.pipeline.lease_seconds) as lease, _no_failed_start(out):
+    with (
+        log_context(build=storage.without_secrets(out)),
+        EventSender(lineage) if lineage is not None else nullcontext() as sender,
+        _no_empty_folders(out),
+        hold_lease(out, spec.pipeline.lease_seconds) as lease,
+    ):
         if tick and (replayed := _replayed(out, tick)):  # by the build that held the lease before
             return replayed
-        outcome = _Building(spec, workers, lease, progress, tick, on_changed).build()
+        with told_of(sender, spec, lease.run) as events, _no_failed_start(out):
+            outcome = _Building(spec, workers, lease, events, progress, tick, on_changed).build()
         if tick:
             record_tick(out, tick, outcome.index.version)
         return outcome
@@ -168,11 +189,13 @@ class _Building:
     spec: BuildSpec
     workers: Workers | None
     lease: Lease
+    events: BuildLineage
     progress: Progress | None
     tick: str
     on_changed: OnChanged
     made: int = 0
     actors: tuple[ActorReport, ...] = ()
+    run: Tally = field(default_factory=Tally)
 
     def build(self) -> BuildOutcome:
         out = self.spec.output.path
@@ -199,19 +222,26 @@ class _Building:
         _LOG.info("%s: %d units planned, %d pending", out, len(plan.units), len(pending))
         if not pending and is_current(out, plan.segment):
             return self._standing(plan)
+        self.events.planned(plan)
+        self._make(plan, pending)
+        self.lease.check()
+        index, page = finish(out, plan, tick=self.tick)
+        self.events.complete(index)
+        return self._outcome(index, page)
+
+    def _make(self, plan: Plan, pending: Sequence[Unit]) -> None:
+        """Generate units; what a lease tells of the run counts the samples of earlier runs."""
         planned = plan.planned
         before = planned - sum(unit.samples(plan.spec.sampling.variants) for unit in pending)
+        self.run.before, self.lease.figures = before - self.run.samples, self.run.figures
 
         def report(samples: int) -> None:
             if self.progress is not None:
                 self.progress(before + samples, planned)
 
         location = BuildLocation.of(self.spec)
-        self.actors += make_units(plan, pending, location, self.workers, self.lease, progress=report)
+        self.actors += make_units(plan, pending, location, self.workers, self.lease, tally=self.run, progress=report)
         self.made += len(pending)
-        self.lease.check()
-        index, page = finish(out, plan, tick=self.tick)
-        return self._outcome(index, page)
 
     def _standing(self, plan: Plan) -> BuildOutcome:
         """The outcome where the version stands already."""
@@ -222,8 +252,17 @@ class _Building:
         return replace(outcome, already=True)
 
     def _outcome(self, index: DatasetIndex, page: str) -> BuildOutcome:
-        reasons = _first_reasons(self.spec.output.path) if index.rejected else []
-        return BuildOutcome(index, page, self.made, tuple(reasons), self.actors)
+        reasons, classes = _reasons(self.spec.output.path) if index.rejected else ([], {})
+        return BuildOutcome(
+            index,
+            page,
+            self.made,
+            tuple(reasons),
+            self.actors,
+            run=self.run,
+            seconds=self.run.seconds,
+            rejected=classes,
+        )
 
 
 def finish(out: str, plan: Plan, *, again: bool = False, tick: str = "") -> tuple[DatasetIndex, str]:
@@ -278,14 +317,16 @@ def seal_version(
     return index, documents
 
 
-def _first_reasons(out: str, most: int = 3) -> list[str]:
-    """The first different reasons for which samples of a sealed build were rejected."""
-    reasons: dict[str, None] = {}
+def _reasons(out: str, most: int = 3) -> tuple[list[str], dict[str, int]]:
+    """The first different reasons for which samples of a sealed build were rejected, and how many by their class."""
+    first: dict[str, None] = {}
+    classes = Counter[str]()
     for batch in stream_samples(out, ["reason"]):
-        reasons |= dict.fromkeys(batch.rejected["reason"].unique().to_pylist())
-        if len(reasons) >= most:
-            break
-    return list(reasons)[:most]
+        for found in batch.rejected["reason"].value_counts().to_pylist():
+            classes[reason_class(found["values"])] += found["counts"]
+            if len(first) < most:
+                first[found["values"]] = None
+    return list(first), dict(classes.most_common())
 
 
 def _require_written(out: str, plan: Plan) -> None:
@@ -305,6 +346,7 @@ def make_units(
     lease: Lease,
     *,
     claims: Claims | None = None,
+    tally: Tally | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[ActorReport, ...]:
     """Generate units and commit them.
@@ -316,6 +358,7 @@ def make_units(
         workers: Ray actors; None: one unit after the other in this process.
         lease: Held for the output; work ends when it is lost.
         claims: Of units that were committed before, what is known of their bytes; only those are put back.
+        tally: Adds up what is done.
         progress: Called after every unit with the samples done so far.
 
     Returns:
@@ -327,14 +370,22 @@ def make_units(
     if not units:
         return ()
 
+    tally = tally or Tally()
+
     def collect(outcomes: Iterator[UnitOutcome]) -> None:
-        _collect(outcomes, len(units), lease, progress)
+        _collect(_added(outcomes, tally), len(units), lease, progress)
 
     if workers is not None:
-        return make_with_ray(plan, units, location, workers, claims=claims, collect=collect)
+        return make_with_ray(plan, units, location, workers, claims=claims, lease=lease, tally=tally, collect=collect)
     with torch_threads(plan.spec.engine.threads):
         collect(_make_in_process(plan.at(location), units, location, claims))
     return ()
+
+
+def _added(outcomes: Iterator[UnitOutcome], tally: Tally) -> Iterator[UnitOutcome]:
+    for outcome in outcomes:
+        tally.add(outcome)
+        yield outcome
 
 
 def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress: Callable[[int], None]) -> None:
@@ -344,7 +395,7 @@ def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress
     for outcome in outcomes:
         if outcome.error:
             failures.append(f"unit {outcome.unit:06d}: {outcome.error}")
-            _LOG.error(failures[-1])
+            _LOG.error(failures[-1], extra={"unit": unit_name(outcome.unit)})
         if outcome.fatal:
             raise BuildError(failures[-1], advice="the build stopped there; committed units stay, a second run resumes")
         samples += outcome.samples
@@ -367,9 +418,10 @@ def _make_in_process(
         try:
             if unit.shard not in shards:
                 raise BuildError(file=location.source, found=f"no condition shard {unit.shard}", expected="it there")
-            result = generate_unit(plan, generator, unit, shards[unit.shard], engine.run)
-            publish(location.output, result.shard, result.record, claims)
+            with log_context(unit=unit.name, attempt=1):
+                made = generate_unit(plan, generator, unit, shards[unit.shard], engine.run)
+                put = partial(publish, location.output, made.shard, made.record, claims)
+                outcome = UnitOutcome.of(made.record, put)
         except DentgenError as error:
-            yield UnitOutcome(unit.id, 0, str(error))
-        else:
-            yield UnitOutcome(unit.id, len(result.record.samples))
+            outcome = UnitOutcome(unit.id, 0, str(error))
+        yield outcome

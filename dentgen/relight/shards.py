@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
-from tqdm import tqdm
-
 from dentgen import storage
 from dentgen.conditions.decode import MAX_KEY_BYTES, decode_record, valid_key
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, printable
@@ -21,6 +19,7 @@ from dentgen.conditions.readers.source import index_shard, list_shards, read_rec
 from dentgen.errors import ConditionError
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.prompt import replace_light_words
+from dentgen.progress import tracked
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, ConditionRecord
 from dentgen.relight.shading import RELIT, ClayLighting, draw_lightings, shadings
 from dentgen.shards.parameters import claim_parameters
@@ -85,7 +84,7 @@ def write_relit(source: str, out: str, relighting: Relighting, workers: int | No
     claim_parameters(out, PARAMETERS, asdict(relighting))
     work = partial(_relight_shard, out, relighting)
     with closing(map_processes(work, shards, workers)) as done:  # ends the processes whatever ends the loop
-        return list(tqdm(done, total=len(shards), unit="shard", desc="relighting"))
+        return list(tracked(done, "relighting", "shard", len(shards)))
 
 
 def relit_key(key: str, number: int) -> str:

@@ -12,7 +12,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Final
 import psutil
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord
+from dentgen.documents import LeaseRecord, LiveFigures
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes
@@ -34,7 +34,12 @@ _MAX_POLL_SECONDS: Final = 1.0
 
 
 class Lease:
-    """A held lease, renewed by a thread until it is released or taken over."""
+    """A held lease, renewed by a thread until it is released or taken over.
+
+    Attributes:
+        figures: Gives what a renewal tells watchers of the build; called in the lease's thread.
+        on_renewal: Called in that thread after every renewal.
+    """
 
     def __init__(self, out: str, record: LeaseRecord) -> None:
         """Start renewing a lease that was just acquired."""
@@ -42,6 +47,8 @@ class Lease:
         self._taken_by: LeaseRecord | None = None
         self._over = threading.Event()
         self._silenced = False
+        self.figures: Callable[[], LiveFigures | None] = lambda: None
+        self.on_renewal: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._renew_on, name="dentgen-lease", daemon=True)
         self._thread.start()
 
@@ -87,7 +94,8 @@ class Lease:
     def _renew(self) -> None:
         """Replace our record by the next one; after a lost answer we find our own write."""
         url = lease_url(self._out)
-        following = self._record.model_copy(update={"renewals": self._record.renewals + 1})
+        update = {"renewals": self._record.renewals + 1, "live": self.figures()}
+        following = self._record.model_copy(update=update)
         if not storage.replace_if_unchanged(url, _content(self._record), _content(following)):
             found = storage.read_if_exists(url)
             if found is None:  # removed by hand
@@ -99,6 +107,12 @@ class Lease:
             if found != _content(following):
                 return
         self._record = following
+        self.on_renewal()
+
+    @property
+    def run(self) -> str:
+        """Random name of the run that holds the lease, 32 hexadecimal digits."""
+        return self._record.owner
 
 
 @contextmanager
@@ -127,13 +141,21 @@ def hold_lease(out: str, seconds: float) -> Iterator[Lease]:
 
 def describe_lease(out: str) -> str:
     """The lease holder as one line, "" if there is none."""
-    found = storage.read_if_exists(lease_url(out))
-    if found is None:
-        return ""
-    record = _record_of(found)
+    record = read_lease(out)
+    return "" if record is None else lease_line(record)
+
+
+def lease_line(record: LeaseRecord) -> str:
+    """The holder of a lease as one line."""
     if _is_gone(record):
         return f"stopped: {_holder(record)} is gone; the next build on that machine takes over at once"
     return f"building: {_holder(record)}; its lease goes stale {record.seconds:g} s after the last renewal"
+
+
+def read_lease(out: str) -> LeaseRecord | None:
+    """The lease of a build, None if nobody holds one; one that cannot be read is of an unknown owner."""
+    found = storage.read_if_exists(lease_url(out))
+    return None if found is None else _record_of(found)
 
 
 def lease_fault(out: str) -> str:
@@ -228,7 +250,8 @@ def _holder(record: LeaseRecord) -> str:
 
 
 def _content(record: LeaseRecord) -> bytes:
-    return json_bytes(record.model_dump(mode="json"))
+    """Without figures it is a lease that older versions read, too."""
+    return json_bytes(record.model_dump(mode="json", exclude_none=True))
 
 
 def _record_of(found: bytes) -> LeaseRecord:

@@ -26,7 +26,15 @@ from dentgen.storage.files import (
     require_writable,
     tag_of,
 )
-from dentgen.storage.places import S3_ATTEMPTS, absolute, expanded, is_remote, require_no_password, without_secrets
+from dentgen.storage.places import (
+    S3_ATTEMPTS,
+    absolute,
+    expanded,
+    is_remote,
+    is_web,
+    require_no_password,
+    without_secrets,
+)
 
 __all__ = [
     "S3_ATTEMPTS",
@@ -36,6 +44,7 @@ __all__ = [
     "expanded",
     "file_state",
     "is_remote",
+    "is_web",
     "join",
     "list_files",
     "list_names",

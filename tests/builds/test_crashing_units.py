@@ -34,6 +34,11 @@ def rejected(out: Path) -> list[SampleStatus]:
     return [sample for record in ledgers for sample in record.samples if sample.status == "rejected"]
 
 
+def attempts(out: Path) -> list[int]:
+    ledgers = read_ledgers(str(out), (unit.name for unit in read_plan(str(out)).units))
+    return [record.timing.attempt for record in ledgers if record.timing is not None]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_record_that_crashes_its_process_is_rejected_and_its_neighbours_are_written(
@@ -61,6 +66,8 @@ def test_a_record_that_crashes_its_process_is_rejected_and_its_neighbours_are_wr
         index = read_index(str(out))
         assert (index.planned, index.written, index.rejected) == (10, 8, 2)
         assert problems(out) == []
+        assert max(attempts(out)) == 3, "two processes died over the poisoned unit"
+        assert "units needed more than one attempt" in run.stdout
     ledger = {(tmp_path / f"out{n}" / "samples.parquet").read_bytes() for n in range(2)}
     assert len(ledger) == 1, "a second build has the same table"
 

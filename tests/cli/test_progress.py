@@ -1,37 +1,13 @@
-"""Progress in a log: whole lines with count, rate and remaining time, not too many."""
+"""Commands say what they do before libraries take seconds to import."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from dentgen.cli.progress import ConsoleProgress
 from tests.conftest import ROOT
-
-
-def test_a_log_gets_the_first_and_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with ConsoleProgress("verifying", "unit") as progress:
-        for done in range(1, 6):
-            progress(done, 5)
-    lines = capsys.readouterr().err.splitlines()
-    assert [re.findall(r"(\d+)/5", line) for line in lines] == [["1"], ["5"]]
-    assert all(line.startswith("verifying: ") and "unit" in line for line in lines)
-
-
-def test_a_log_gets_a_line_per_interval(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter(float(second) for second in range(1, 100, 4))
-    monkeypatch.setattr("dentgen.cli.progress.time.monotonic", lambda: next(now))
-    with ConsoleProgress("generating", "sample") as progress:
-        for done in range(1, 10):
-            progress(done, 100)
-    counts = [int(found) for found in re.findall(r"(\d+)/100", capsys.readouterr().err)]
-    assert counts == [1, 4, 7], "every 12 of the simulated seconds, the first multiple of 4 past 10"
-
 
 #: Runs commands where everything that takes seconds to import ends the process instead.
 GUARDED = """

@@ -82,11 +82,21 @@ def _command_line() -> Any:
     return typer.main.get_command(app)
 
 
+def _own_options(group: Any, words: list[str]) -> int:
+    """How many words before the command are options of its group, each with a value."""
+    options = {option for parameter in group.params for option in parameter.opts if not parameter.is_flag}
+    count = 0
+    while words[count] in options:
+        count += 2
+    return count
+
+
 def parse(words: list[str]) -> Parsed:
     """Parse arguments without running the command; fails as the command line would."""
     command = _command_line()
     name: list[str] = []
     while hasattr(command, "commands"):
+        words = words[_own_options(command, words) :]
         assert words[0] in command.commands, f"no command {' '.join([*name, words[0]])!r}"
         command = command.commands[words[0]]
         name.append(words[0])

@@ -185,8 +185,9 @@ FAULTS = {
     ),
     "a retry with consumed canvases": (
         "dentgen/pipeline/actors/restarting_engine.py",
-        "            return self._retry(lambda driver: driver.run(canvases))",
-        "            left = iter(canvases)\n            return self._retry(lambda driver: driver.run(list(left)))",
+        "            return self._retry(lambda driver: driver.run(canvases, began))",
+        "            left = iter(canvases)\n"
+        "            return self._retry(lambda driver: driver.run(list(left), began))",
         "tests/pipeline/actors/test_restarting_engine.py::test_an_engine_that_dies_once_gives_the_same_latents",
     ),
     "collected errors that are not raised": (

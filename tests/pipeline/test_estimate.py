@@ -25,6 +25,15 @@ def test_duration_and_size_are_extrapolated() -> None:
     assert all(fact in line for fact in ("200.0 MB", "0:02:15", "4 samples"))
 
 
+def test_hours_and_money_are_those_of_all_actors_together() -> None:
+    found = Estimate(probed=4, startup_seconds=90.0, seconds_per_sample=0.36, bytes_per_sample=1)
+    assert found.hours(samples=10_000, actors=4) == (4 * 90 + 3600) / 3600
+    assert found.describe_cost(10_000, 4, "GPU", price=2.5) == [
+        "this build: 1.1 GPU hours, 2.75 at 2.5 an hour", "a million samples: 100 GPU hours, 250.00 at 2.5 an hour",
+    ]  # fmt: skip
+    assert found.describe_cost(10_000, 4, "CPU") == ["this build: 1.1 CPU hours", "a million samples: 100 CPU hours"]
+
+
 def test_a_few_samples_are_measured_and_nothing_is_written(small_source: Path, tmp_path: Path) -> None:
     plan = plan_of(small_source, tmp_path / "out")
     torch.set_num_threads(2)

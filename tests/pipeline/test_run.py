@@ -11,9 +11,9 @@ import torch
 from dentgen.errors import BuildError, BundleError
 from dentgen.generation.generator import Generator
 from dentgen.pipeline import run
-from dentgen.pipeline.actors.commit_stage import UnitOutcome
 from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import build, finish, make_units
+from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.index import read_index
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import committed_units
@@ -146,4 +146,8 @@ def test_the_first_reasons_of_rejections_are_told(tmp_path: Path, demo_members: 
     write_tar(tmp_path / "s" / "a.tar", {whole: demo_members[whole], **members})
     outcome = build(quick_spec(tmp_path / "s", tmp_path / "out"), use_ray=False)
     assert len(outcome.reasons) == 2
+    assert outcome.rejected == {"unreadable": 4} == dict(outcome.run.rejected)
+    assert (outcome.run.samples, outcome.run.units, outcome.run.retries) == (6, len(outcome.index.shards) + 1, 0)
+    assert outcome.run.bytes == sum(shard.bytes for shard in outcome.index.shards)
+    assert outcome.seconds > 0
     assert all(key in reason for key, reason in zip(torn, outcome.reasons, strict=True))

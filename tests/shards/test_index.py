@@ -15,6 +15,7 @@ from dentgen.shards.index import SAMPLE_SCHEMA, mark_success, read_index, seal
 from dentgen.shards.ledger import digest_of, read_ledger, read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
+from tests.conftest import problems
 from tests.report.fake_builds import fake_build, rejected, written
 from tests.shards.sealed_builds import peak_bytes, rejected_ledger
 
@@ -41,6 +42,32 @@ def test_the_index_lists_the_shards_of_the_ledger(tmp_path: Path, plan: Plan) ->
         assert (entry.bytes, entry.sha256) == (len(content), digest_of(content))
     assert read_index(str(tmp_path), "versions/0/index.json") == index
     assert seal(str(tmp_path), plan) == index, "sealing again changes nothing"
+
+
+def test_an_attempt_changes_nothing_that_must_be_equal(tmp_path: Path, plan: Plan) -> None:
+    """Neither the index with its digest of the ledger, nor the table, nor what repair and verify compare."""
+    index, table = read_index(str(tmp_path)), (tmp_path / "samples.parquet").read_bytes()
+    before = read_ledger(str(tmp_path), "000002")
+    assert before.timing is not None
+    rewrite_record(tmp_path, "000002", timing=before.timing.model_copy(update={"attempt": 3}))
+    after = read_ledger(str(tmp_path), "000002")
+    assert after.timing is not None
+    assert after.timing.attempt == 3
+    assert ledger_module.same_but_timing(before, after)
+    assert seal(str(tmp_path), plan) == index
+    assert (tmp_path / "samples.parquet").read_bytes() == table
+    assert problems(tmp_path) == []
+
+
+def test_a_record_of_an_older_version_is_of_a_first_attempt(tmp_path: Path, plan: Plan) -> None:
+    file = tmp_path / "ledger" / "000000.json"
+    content = json.loads(file.read_text())
+    del content["timing"]["attempt"]
+    file.write_text(json.dumps(content))
+    record = read_ledger(str(tmp_path), "000000")
+    assert record.timing is not None
+    assert record.timing.attempt == 1
+    assert seal(str(tmp_path), plan) == read_index(str(tmp_path))
 
 
 def test_the_table_has_a_row_for_every_planned_sample(tmp_path: Path, plan: Plan) -> None:

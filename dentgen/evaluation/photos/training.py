@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.photos.augmentation import augmented
 from dentgen.evaluation.photos.labelled_images import LabelledImages
 from dentgen.evaluation.photos.network import NUMBERS, Encoder, PhotoNetwork
 from dentgen.evaluation.photos.tooth_numbers import mirrored_back, number_loss, number_probabilities
+from dentgen.progress import tracked
 from dentgen.seeding import fresh_weights, numpy_generator
 
 #: Weights of the losses of tooth, border and lesion, and of pixels that are one: borders and lesions are rare.
@@ -58,7 +58,7 @@ def train_network(sets: list[LabelledImages], settings: TrainingSettings, seed: 
     optimiser = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps)
     borders = [images.borders() for images in sets]
-    for step in tqdm(range(settings.steps), desc=name, unit="step", mininterval=10):
+    for step in tracked(range(settings.steps), name, "step"):
         rng = numpy_generator(seed, "photos", step)
         images, labels = _batch(sets, borders, settings.batch, rng)
         loss = _loss(network(images), labels)

@@ -21,6 +21,7 @@ from dentgen.ingest.photos.maps import LIGHTING_METHOD, estimated_lighting, labe
 from dentgen.ingest.photos.meaning import Meanings
 from dentgen.ingest.photos.names import shown_key
 from dentgen.ingest.photos.picture import Picture, read_picture
+from dentgen.progress import tracked
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
@@ -85,7 +86,7 @@ def write_photos(photos: PhotoSet) -> PhotoOutcome:
     storage.require_writable(photos.out)
     claim_parameters(photos.out, PARAMETERS, _parameters(photos))
     outcome = PhotoOutcome()
-    records = _records(photos, found, outcome)
+    records = _records(photos, tracked(found, "photographs", "picture"), outcome)
     shard = 0
     while batch := list(islice(records, photos.shard_size)):
         storage.overwrite(storage.join(photos.out, f"photos-{shard:06d}.tar"), tar_bytes(batch))

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from tqdm import tqdm
-
 from dentgen import storage
 from dentgen.conditions.splits import drawn_split
 from dentgen.errors import ConditionError, DentgenError, SpecError
@@ -25,6 +23,7 @@ from dentgen.phantom.camera import VIEWS, View
 from dentgen.phantom.prompt import Look
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
+from dentgen.progress import tracked
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 from dentgen.storage.overlap import require_apart
@@ -119,7 +118,7 @@ def write_scans(scans: ScanSet, workers: int | None = None, address: str | None 
     claim_parameters(scans.out, PARAMETERS, _parameters(scans))
     work = partial(_write_patient, scans, rays=_rays())
     with closing(_mapped(work, patients, workers, address)) as done:
-        results = [result for some in tqdm(done, total=len(patients), unit="patient", desc="scans") for result in some]
+        results = [result for some in tracked(done, "scans", "patient", len(patients)) for result in some]
     for result in results:
         if result.note:
             _LOG.info("%s: %s", result.name, result.note)

@@ -6,30 +6,24 @@ exception would abort the whole Dataset.
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from dentgen.documents import LedgerRecord
+from dentgen import storage
+from dentgen.documents import LedgerRecord, unit_name
 from dentgen.errors import DentgenError
-from dentgen.redaction import shown
+from dentgen.logs import LogFormat, log_context, start_logging
+from dentgen.pipeline.unit_outcome import UnitOutcome
+from dentgen.redaction import protect_logs, shown
 from dentgen.shards.ledger import commit, restore
 
 #: By unit, the sha256 of its shard as ledger and indexes name it.
 Claims = Mapping[int, Collection[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitOutcome:
-    """Result of a unit: the number of samples committed, or an error, which may be one that ends the whole build."""
-
-    unit: int
-    samples: int
-    error: str = ""
-    fatal: bool = False
 
 
 def publish(out: str, shard: bytes, record: LedgerRecord, claims: Claims | None) -> None:
@@ -40,24 +34,40 @@ def publish(out: str, shard: bytes, record: LedgerRecord, claims: Claims | None)
         restore(out, shard, record, claims[record.unit])
 
 
-def commit_made(batch: dict[str, np.ndarray], out: str, claims: Claims | None) -> dict[str, list[Any]]:
+def log_as_driver(log_format: LogFormat) -> None:
+    """Let a worker's process log in the driver's format; a second call changes nothing."""
+    if log_format == "json":
+        start_logging("json")
+    protect_logs()
+
+
+def commit_made(
+    batch: dict[str, np.ndarray], out: str, claims: Claims | None, log_format: LogFormat = "text"
+) -> dict[str, list[Any]]:
     """Commit or restore a generated unit: one row in, one row out, without the shard's bytes.
 
     Args:
         batch: A row of ``UnitMaker``.
         out: The build.
         claims: By unit, what is known of the bytes that were committed before; None to commit units anew.
+        log_format: As the driver logs.
     """
+    log_as_driver(log_format)
     unit, error = int(batch["unit"][0]), str(batch["error"][0])
-    samples = 0
+    outcome = UnitOutcome(unit, 0, error, bool(batch["fatal"][0]))
     if not error:
         try:
             record = LedgerRecord.model_validate_json(str(batch["record"][0]))
-            publish(out, bytes(batch["shard"][0]), record, claims)
-            samples = len(record.samples)
+            with log_context(build=storage.without_secrets(out), unit=unit_name(unit)):
+                outcome = UnitOutcome.of(record, lambda: publish(out, bytes(batch["shard"][0]), record, claims))
         except Exception as failure:  # noqa: BLE001 - travels as data and fails the build by name
-            error = error_text(failure)
-    return {"unit": [unit], "samples": [samples], "error": [error], "fatal": [bool(batch["fatal"][0])]}
+            outcome = replace(outcome, error=error_text(failure))
+    return {"unit": [unit], "outcome": [json.dumps(asdict(outcome))]}
+
+
+def outcome_of(row: Mapping[str, Any]) -> UnitOutcome:
+    """The outcome in a row of ``commit_made``."""
+    return UnitOutcome(**json.loads(str(row["outcome"])))
 
 
 def error_text(error: BaseException) -> str:

@@ -15,11 +15,16 @@ import ray.data
 from dentgen import storage
 from dentgen.documents import Unit
 from dentgen.errors import BuildError
+from dentgen.logs import log_format
 from dentgen.parallel.ray_session import for_workers, ray_session, require_lasting
-from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome, commit_made
+from dentgen.pipeline.actors.commit_stage import Claims, commit_made, outcome_of
 from dentgen.pipeline.actors.heartbeat import ActorReport, Watchdog
+from dentgen.pipeline.actors.metrics import BuildMetrics
 from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, EngineBackend, UnitBackend, UnitMaker
 from dentgen.pipeline.actors.unit_rows import unit_rows
+from dentgen.pipeline.tally import Tally
+from dentgen.pipeline.unit_outcome import UnitOutcome
+from dentgen.shards.lease import Lease
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec, Fill, PipelineSpec
@@ -54,6 +59,8 @@ def make_with_ray(
     workers: Workers,
     *,
     claims: Claims | None = None,
+    lease: Lease | None = None,
+    tally: Tally | None = None,
     collect: Callable[[Iterator[UnitOutcome]], None],
 ) -> tuple[ActorReport, ...]:
     """Generate and commit units in Ray.
@@ -64,6 +71,8 @@ def make_with_ray(
         location: Where source and output are now.
         workers: The actors.
         claims: Of units that were committed before, what is known of their bytes; only those are put back.
+        lease: Of the output; its renewals are counted.
+        tally: Asks how many actors are alive, while there are any.
         collect: Takes the outcome of every unit.
 
     Returns:
@@ -82,10 +91,14 @@ def make_with_ray(
         Watchdog(workers.settings.stall_seconds) as watchdog,
     ):
         _warn_of_local_paths(location)
+        metrics = BuildMetrics(plan.planned)
         try:
             dataset = unit_dataset(plan, units, location, workers, watchdog.monitor, claims)
-            with closing(_outcomes(dataset)) as outcomes:  # the execution has to end before Ray does
-                collect(outcomes)
+            with (
+                closing(_outcomes(dataset)) as outcomes,  # the execution has to end before Ray does
+                _watched(lease, tally, metrics, watchdog),
+            ):
+                collect(metrics.counting(outcomes))
         except ray.exceptions.RayError as error:
             _LOG.error("Ray failed: %s", error)
             raise BuildError(
@@ -95,6 +108,22 @@ def make_with_ray(
     for report in reports:
         _LOG.info("%s", report)
     return reports
+
+
+@contextmanager
+def _watched(lease: Lease | None, tally: Tally | None, metrics: BuildMetrics, watchdog: Watchdog) -> Iterator[None]:
+    """Within the block, renewals of the lease are counted, and a tally knows the actors that are alive."""
+    if lease is not None:
+        lease.on_renewal = metrics.renewed
+    if tally is not None:
+        tally.actors = lambda: watchdog.alive
+    try:
+        yield
+    finally:
+        if lease is not None:
+            lease.on_renewal = lambda: None
+        if tally is not None:
+            tally.actors = lambda: 0
 
 
 def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContextManager[None]:
@@ -124,7 +153,7 @@ def unit_dataset(
     on_gpu = plan.environment["device"] == "cuda"
     made = unit_rows(units).map_batches(
         UnitMaker,
-        fn_constructor_args=(_for_actors(plan, workers), location, monitor, workers.backend),
+        fn_constructor_args=(_for_actors(plan, workers), location, monitor, workers.backend, log_format()),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
             size=actors,
@@ -135,7 +164,7 @@ def unit_dataset(
         num_gpus=1 if on_gpu else 0,
     )
     committing: Callable[..., Any] = commit_made
-    arguments = {"out": location.output, "claims": claims}
+    arguments = {"out": location.output, "claims": claims, "log_format": log_format()}
     return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
 
 
@@ -177,7 +206,7 @@ def _outcomes(dataset: ray.data.Dataset) -> Generator[UnitOutcome, None, None]:
     rows = cast("Generator[dict[str, Any], None, None]", iter(dataset.iter_rows()))
     with closing(rows):
         for row in rows:
-            yield UnitOutcome(int(row["unit"]), int(row["samples"]), str(row["error"]), bool(row["fatal"]))
+            yield outcome_of(row)
 
 
 def _actor_cpus(actors: int) -> float:

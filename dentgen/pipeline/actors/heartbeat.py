@@ -44,6 +44,7 @@ class Beat:
         ticks: Ticks so far.
         longest_tick: The longest of them, seconds.
         tick_seconds: Duration of the tick in progress; 0 between ticks.
+        slots_in_use: Row slots of the engine that are occupied.
     """
 
     place: str
@@ -53,6 +54,7 @@ class Beat:
     ticks: int = 0
     longest_tick: float = 0.0
     tick_seconds: float = 0.0
+    slots_in_use: int = 0
 
     @property
     def busy_share(self) -> float:
@@ -95,9 +97,10 @@ class HeartbeatMonitor:
         """Stop watching an actor until its next heartbeat."""
         self._beats.pop(actor, None)
 
-    def begin(self, work: str, node: str) -> None:
-        """Record that a node started a piece of work."""
+    def begin(self, work: str, node: str) -> int:
+        """Record that a node started a piece of work; returns how often that was done without an end, this time too."""
         self._begun[work].append(node)
+        return len(self._begun[work])
 
     def end(self, work: str) -> None:
         """Record that work ended, with or without an error: its process survived."""
@@ -113,18 +116,23 @@ class Heartbeat:
     """The actor's side: a thread that sends heartbeats while the process lives."""
 
     def __init__(self, monitor: Any) -> None:
-        """Start the thread, before anything is loaded."""
+        """Start the thread, before anything is loaded.
+
+        Args:
+            monitor: Receives the heartbeats.
+        """
         self._monitor, self._over, self._began = monitor, threading.Event(), time.monotonic()
         context = ray.get_runtime_context()
         self._actor, self._handle = str(context.get_actor_id()), context.current_actor
         self._place = f"{platform.node()} process {os.getpid()}"
         self._ready: float | None = None
         self._read: Callable[[Beat], Beat] = lambda beat: beat
+        self._note: Callable[[Beat], object] = lambda beat: None
         threading.Thread(target=self._send, name="dentgen-heartbeat", daemon=True).start()
 
-    def ready(self, read: Callable[[Beat], Beat]) -> None:
-        """The models are loaded; from now on ``read`` adds the engine's progress."""
-        self._ready, self._read = time.monotonic(), read
+    def ready(self, read: Callable[[Beat], Beat], note: Callable[[Beat], object] = lambda beat: None) -> None:
+        """The models are loaded; from now on ``read`` adds the engine's progress, and ``note`` gets every heartbeat."""
+        self._ready, self._read, self._note = time.monotonic(), read, note
 
     def stop(self) -> None:
         """Sign off, so that the watchdog does not wait for further heartbeats."""
@@ -136,11 +144,15 @@ class Heartbeat:
         return self._ask(self._monitor.crashes.remote(work)) or 0
 
     @contextmanager
-    def tracking(self, work: str) -> Iterator[None]:
-        """Count the block as a crash if it never ends; an exception is an end."""
-        self._ask(self._monitor.begin.remote(work, ray.get_runtime_context().get_node_id()))
+    def tracking(self, work: str) -> Iterator[int]:
+        """Count the block as a crash if it never ends; an exception is an end.
+
+        Yields:
+            The number of this attempt: 1, and one more for every start that never ended.
+        """
+        attempt = self._ask(self._monitor.begin.remote(work, ray.get_runtime_context().get_node_id()))
         try:
-            yield
+            yield attempt or 1
         finally:
             self._monitor.end.remote(work)
 
@@ -156,8 +168,18 @@ class Heartbeat:
         while not self._over.is_set():
             now, ready = time.monotonic(), self._ready
             beat = Beat(self._place, (ready or now) - self._began, now - ready if ready is not None else 0.0)
-            self._monitor.beat.remote(self._actor, self._read(beat), self._handle)
+            beat = self._read(beat)
+            self._monitor.beat.remote(self._actor, beat, self._handle)
+            self._tell(beat)
             self._over.wait(_BEAT_S)
+
+    def _tell(self, beat: Beat) -> None:
+        """Let ``note`` have a heartbeat; whatever becomes of it, this thread must live: silence kills the actor."""
+        try:
+            self._note(beat)
+        except Exception as error:  # noqa: BLE001 - metrics are worth no actor
+            _LOG.warning("no more metrics of this actor: %r", error)
+            self._note = lambda beat: None
 
 
 class Watchdog:
@@ -168,6 +190,7 @@ class Watchdog:
         failure: Why the build was ended, "" if it was not.
         last: The last heartbeat of every process, by its place.
         startup: Seconds from the start of the watchdog until the process could take units.
+        alive: Actors that send heartbeats.
     """
 
     def __init__(self, stall_seconds: float) -> None:
@@ -176,6 +199,7 @@ class Watchdog:
         self.failure = ""
         self.last: dict[str, Beat] = {}
         self.startup: dict[str, float] = {}
+        self.alive = 0
         self._began = time.monotonic()
         self._stall = stall_seconds
         self._hangs: Counter[str] = Counter()
@@ -203,6 +227,7 @@ class Watchdog:
             except ray.exceptions.RayError as error:
                 _LOG.warning("heartbeat monitor unreachable, retrying: %s", error)
                 continue
+            self.alive = len(found)
             for actor, (silence, beat, handle) in found.items():
                 self._note(beat)
                 complaint = stalled(silence, beat, self._stall)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -58,8 +59,9 @@ class RestartingEngine:
         if self._takes_turns:
             canvases = list(canvases)
         again = canvases if isinstance(canvases, Sequence) else _Again(canvases)
+        began = time.perf_counter() if self._takes_turns else None
         with self._turn:
-            return self._retry(lambda driver: driver.run(again))
+            return self._retry(lambda driver: driver.run(again, began))
 
     def call(self, work: Callable[[], Result]) -> Result:
         """Run other work of the device in the engine's thread, between two ticks.
@@ -78,7 +80,12 @@ class RestartingEngine:
             ticks=driver.ticks,
             longest_tick=driver.longest_tick,
             tick_seconds=driver.tick_seconds,
+            slots_in_use=driver.slots_in_use,
         )
+
+    def take_waits(self) -> list[float]:
+        """As of the current engine's driver."""
+        return self._driver.take_waits()
 
     def _retry(self, ask: Callable[[EngineDriver], Result]) -> Result:
         driver = self._driver  # another call may replace it while this one fails

@@ -13,19 +13,21 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 
+from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import Unit
+from dentgen.documents import LedgerRecord, Unit
 from dentgen.errors import BuildError
 from dentgen.generation.generator import load_planned_generator
 from dentgen.generation.unit import UnitResult, generate_unit
-from dentgen.pipeline.actors.commit_stage import error_text
+from dentgen.logs import LogFormat, log_context
+from dentgen.pipeline.actors.commit_stage import error_text, log_as_driver
 from dentgen.pipeline.actors.crash_policy import UnitGate, quarantine_after_crashes
 from dentgen.pipeline.actors.heartbeat import Beat, Heartbeat
+from dentgen.pipeline.actors.metrics import ActorMetrics
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
 from dentgen.pipeline.actors.unit_rows import unit_of_row
 from dentgen.pipeline.environment import environment_difference
-from dentgen.redaction import protect_logs
 from dentgen.shards.plan import BuildLocation, Plan
 
 _LOG = logging.getLogger(__name__)
@@ -56,23 +58,38 @@ class UnitBackend(Protocol):
         """Add the engine's progress to a heartbeat."""
         ...
 
+    def take_waits(self) -> list[float]:
+        """Seconds that canvases waited for slots which got them since the last call."""
+        ...
+
 
 class UnitMaker:
     """A Ray actor with one backend; errors travel as rows, because an exception would abort the whole Dataset."""
 
     def __init__(
-        self, plan: Plan, location: BuildLocation, monitor: Any, backend: Callable[[Plan, BuildLocation], UnitBackend]
+        self,
+        plan: Plan,
+        location: BuildLocation,
+        monitor: Any,
+        backend: Callable[[Plan, BuildLocation], UnitBackend],
+        log_format: LogFormat = "text",
     ) -> None:
-        """Start the heartbeat, then the backend, once per actor."""
-        protect_logs()
+        """Start the heartbeat, then the backend, once per actor, and log as the driver does."""
+        log_as_driver(log_format)
+        self._build = storage.without_secrets(location.output)
         self._heartbeat = Heartbeat(monitor)
+        self._metrics = ActorMetrics()
         self._backend = backend(plan, location)
         self._gate = UnitGate()
-        self._heartbeat.ready(self._backend.describe)
+        self._heartbeat.ready(self._backend.describe, self._observe)
 
     def __del__(self) -> None:
         """Ray Data drops an actor's instance when it has no more work for it."""
         self._heartbeat.stop()
+        self._metrics.stopped()
+
+    def _observe(self, beat: Beat) -> None:
+        self._metrics.beat(beat, self._backend.take_waits())
 
     async def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         """Generate the unit of a row: one row in, one row out."""
@@ -82,14 +99,18 @@ class UnitMaker:
     def _make(self, unit: Unit) -> Row:
         """A unit that crashed a process before runs alone: if it happens again, no other unit is to blame."""
         crashes = self._heartbeat.crashes(unit.name)
-        with self._gate.enter(alone=crashes > 0), self._heartbeat.tracking(unit.name):
-            return self._row(unit, crashes)
+        with self._gate.enter(alone=crashes > 0), self._heartbeat.tracking(unit.name) as attempt:
+            self._metrics.unit(attempt)
+            with log_context(build=self._build, unit=unit.name, attempt=attempt):
+                return self._row(unit, crashes, attempt)
 
-    def _row(self, unit: Unit, crashes: int) -> Row:
+    def _row(self, unit: Unit, crashes: int, attempt: int) -> Row:
         row: Row = {"unit": unit.id, "shard": b"", "record": "", "error": "", "fatal": False}
         try:
             result = self._backend.make(unit, crashes)
-            return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
+            self._metrics.encoded(result.encode_seconds)
+            _log_result(result)
+            return {**row, "shard": result.shard, "record": _numbered(result.record, attempt).model_dump_json()}
         except Exception as error:  # noqa: BLE001 - travels as data and fails the build by name
             return {**row, "error": error_text(error), "fatal": self._backend.dead}
 
@@ -131,12 +152,32 @@ class EngineBackend:
         """Add the engine's progress."""
         return self._engine.describe(beat)
 
+    def take_waits(self) -> list[float]:
+        """As of the engine."""
+        return self._engine.take_waits()
+
     def _shard(self, unit: Unit) -> ConditionShard:
         if self._difference:
             raise BuildError("this node differs from the plan: " + "; ".join(self._difference))
         if unit.shard not in self._shards:
             raise BuildError(file=self._location.source, found=f"no condition shard {unit.shard}", expected="it there")
         return self._shards[unit.shard]
+
+
+def _log_result(result: UnitResult) -> None:
+    """Say what became of a unit, and of each of its rejected samples."""
+    for sample in result.record.samples:
+        if sample.status == "rejected":
+            _LOG.info("rejected: %s", sample.reason, extra={"key": sample.key})
+    seconds = 0.0 if result.record.timing is None else result.record.timing.seconds
+    _LOG.info("%d samples in %.1f s, %d rejected", result.record.written, seconds, result.record.rejected)
+
+
+def _numbered(record: LedgerRecord, attempt: int) -> LedgerRecord:
+    """The record with the number of the attempt, beside its times: nothing that must be equal between attempts."""
+    if record.timing is None:
+        return record
+    return record.model_copy(update={"timing": record.timing.model_copy(update={"attempt": attempt})})
 
 
 def num_packers(plan: Plan) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dentgen.documents import LedgerRecord, SampleStatus
 from dentgen.errors import BuildError
-from dentgen.pipeline.actors.commit_stage import commit_made, error_text
+from dentgen.pipeline.actors.commit_stage import commit_made, error_text, outcome_of
+from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import digest_of, read_ledger
 
 
@@ -31,42 +33,46 @@ def made(shard: bytes, **row: object) -> dict[str, np.ndarray]:
     return batch(shard, record(shard).model_dump_json(), **row)  # type: ignore[arg-type]
 
 
+def outcome(row: dict[str, list[Any]]) -> UnitOutcome:
+    return outcome_of({name: value for name, (value,) in row.items()})
+
+
 def test_a_unit_is_committed_and_its_bytes_travel_no_further(tmp_path: Path) -> None:
     row = commit_made(made(b"data"), str(tmp_path), None)
-    assert row == {"unit": [3], "samples": [2], "error": [""], "fatal": [False]}
+    assert outcome(row) == UnitOutcome(3, 2, bytes=4)
+    assert 0 < outcome(row).put_seconds < 60
+    assert set(row) == {"unit", "outcome"}
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
     assert read_ledger(str(tmp_path), "000003").sha256 == digest_of(b"data")
 
 
 def test_an_error_of_the_actor_is_passed_on_and_nothing_is_written(tmp_path: Path) -> None:
     row = commit_made(batch(b"", "", error="planted", fatal=True), str(tmp_path), None)
-    assert row == {"unit": [3], "samples": [0], "error": ["planted"], "fatal": [True]}
+    assert outcome(row) == UnitOutcome(3, 0, "planted", fatal=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_the_commit_becomes_a_row(tmp_path: Path) -> None:
     commit_made(made(b"data"), str(tmp_path), None)
     row = commit_made(made(b"other"), str(tmp_path), None)
-    assert row["samples"] == [0]
-    assert row["fatal"] == [False]
-    (error,) = row["error"]
-    assert "unit 000003" in error
-    assert "Traceback" not in error
+    failed = outcome(row)
+    assert (failed.samples, failed.fatal) == (0, False)
+    assert "unit 000003" in failed.error
+    assert "Traceback" not in failed.error
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
 
 def test_an_unexpected_error_becomes_a_row_with_its_traceback(tmp_path: Path) -> None:
-    (error,) = commit_made(batch(b"data", "{"), str(tmp_path), None)["error"]
-    assert "Traceback" in error
+    assert "Traceback" in outcome(commit_made(batch(b"data", "{"), str(tmp_path), None)).error
     assert not (tmp_path / "shards").exists()
 
 
 def test_restoring_replaces_a_damaged_shard(tmp_path: Path) -> None:
     commit_made(made(b"data"), str(tmp_path), None)
     (tmp_path / "shards" / "000003.tar").write_bytes(b"dama")
-    assert commit_made(made(b"data"), str(tmp_path), None)["error"] == [""], "a commit trusts the ledger"
+    assert not outcome(commit_made(made(b"data"), str(tmp_path), None)).error, "a commit trusts the ledger"
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"dama"
-    assert commit_made(made(b"data"), str(tmp_path), {3: {digest_of(b"data")}})["error"] == [""]
+    assert not outcome(commit_made(made(b"data"), str(tmp_path), {3: {digest_of(b"data")}})).error
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
 

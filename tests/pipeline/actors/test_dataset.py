@@ -15,11 +15,11 @@ from dentgen.documents import Unit
 from dentgen.errors import BuildError, SpecError
 from dentgen.generation.unit import UnitResult
 from dentgen.pipeline.actors import dataset
-from dentgen.pipeline.actors.commit_stage import UnitOutcome
 from dentgen.pipeline.actors.dataset import Workers, make_with_ray, unit_dataset
 from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE
 from dentgen.pipeline.plan import make_plan
+from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import committed_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes

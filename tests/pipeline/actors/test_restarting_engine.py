@@ -138,9 +138,9 @@ def test_a_call_whose_engine_another_call_has_replaced_is_retried(
     died, replaced, slow_key = dies(monkeypatch, 1), threading.Event(), calls[1][0].key
     run = EngineDriver.run
 
-    def slow_to_fail(driver: EngineDriver, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
+    def slow_to_fail(driver: EngineDriver, canvases: Sequence[Canvas], began: float) -> dict[str, Sampled]:
         try:
-            return run(driver, canvases)
+            return run(driver, canvases, began)
         except EngineError:
             assert canvases[0].key != slow_key or replaced.wait(SECONDS)
             raise
