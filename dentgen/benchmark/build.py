@@ -24,7 +24,7 @@ from dentgen.errors import CanvasError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
-from dentgen.pipeline.actors.dataset import build_session
+from dentgen.pipeline.actors.workers import build_session
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
@@ -114,7 +114,7 @@ def _check(spec: BuildSpec) -> None:
     """Reject what the naive baseline does not support."""
     sampling, model = spec.sampling, spec.model
     required = {
-        "pipeline.actors": (spec.pipeline.actors, 1),
+        "pipeline.actors": (spec.pipeline.most_actors, 1),
         "source.oversample": (spec.source.oversample, {}),
         "sampling.guidance_scale": (sampling.guidance_scale, 1),
         "sampling.start_from": (sampling.start_from, "noise"),

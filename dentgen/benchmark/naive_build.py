@@ -44,7 +44,7 @@ def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
         NaiveGenerator,
         fn_constructor_args=(spec.model_dump(mode="json"), environment),
         batch_size=batch,
-        compute=ray.data.ActorPoolStrategy(size=spec.pipeline.actors),
+        compute=ray.data.ActorPoolStrategy(size=spec.pipeline.most_actors),
         num_cpus=0 if on_gpu else 1,
         num_gpus=1 if on_gpu else 0,
     )

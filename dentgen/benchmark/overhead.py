@@ -17,14 +17,13 @@ from typing import Any, Final
 
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming, sample_key
 from dentgen.errors import SpecError
-from dentgen.generation.unit import UnitResult
-from dentgen.pipeline.actors.dataset import Workers, build_session
 from dentgen.pipeline.actors.heartbeat import Beat
+from dentgen.pipeline.actors.workers import Workers, build_session
 from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import seal
 from dentgen.shards.lease import hold_lease
-from dentgen.shards.ledger import digest_of, read_ledgers
+from dentgen.shards.ledger import UnitResult, digest_of, read_ledgers
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import BuildSpec

@@ -254,7 +254,7 @@ def plan(
     elif measure:
         expected = estimate(made, build_spec.source.path)
         unknown = "size and time: unknown, no sample of the first readable unit could be generated"
-        typer.echo(expected.describe(made.planned, build_spec.pipeline.actors) if expected else unknown)
+        typer.echo(expected.describe(made.planned, build_spec.pipeline.fewest_actors) if expected else unknown)
 
 
 def _print_plan(plan: Plan) -> None:

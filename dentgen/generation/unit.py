@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
@@ -33,7 +32,7 @@ from dentgen.generation.pasting import pasted
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards import layout
-from dentgen.shards.ledger import digest_of
+from dentgen.shards.ledger import UnitResult, digest_of
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import tar_bytes
 
@@ -44,14 +43,6 @@ _Made = TypeVar("_Made")
 
 #: Samples canvases to clean latents, or an error, by key: an engine's ``run``, or that of an engine shared by units.
 Sampler = Callable[[Sequence[Canvas]], Mapping[str, Sampled]]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitResult:
-    """A unit's shard (empty if every record was rejected) and its commit record."""
-
-    shard: bytes
-    record: LedgerRecord
 
 
 def generate_unit(

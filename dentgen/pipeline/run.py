@@ -15,8 +15,8 @@ from dentgen.generation.generator import load_planned_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome, publish
-from dentgen.pipeline.actors.dataset import Workers, make_with_ray
 from dentgen.pipeline.actors.heartbeat import ActorReport
+from dentgen.pipeline.actors.workers import Workers, make_with_ray
 from dentgen.pipeline.plan import adopt_plan, draft_plan, start_over
 from dentgen.pipeline.safe_places import require_safe_places
 from dentgen.report.card.write import write_description

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -26,6 +27,14 @@ _THREADS: Final = 16
 _ASKED_BY_NAME: Final = 16
 #: Records read ahead of whoever iterates over a ledger.
 _READ_AHEAD: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """A unit's shard (empty if every record was rejected) and its commit record."""
+
+    shard: bytes
+    record: LedgerRecord
 
 
 def shard_url(out: str, unit: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from dentgen.benchmark.overhead import InstantBackend, benchmark_overhead
 from dentgen.documents import Unit
 from dentgen.errors import SpecError
-from dentgen.pipeline.actors.dataset import Workers
+from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import read_index, seal

@@ -27,7 +27,7 @@ def freeze_a_working_actor(frozen: list[int]) -> None:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
-                if "MapWorker(MapBatches(UnitMaker))" in title and "__init__" not in title:
+                if title.startswith("ray::UnitMaker") and "__init__" not in title:
                     os.kill(process.pid, signal.SIGSTOP)
                     frozen.append(process.pid)
 

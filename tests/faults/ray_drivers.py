@@ -116,7 +116,7 @@ def title_of(process: psutil.Process) -> str:
 
 def is_actor(title: str) -> bool:
     """Whether a title is that of an actor that generates units."""
-    return "MapWorker(MapBatches(UnitMaker))" in title
+    return title.startswith("ray::UnitMaker")
 
 
 def end_all(family: list[psutil.Process]) -> None:

@@ -1,7 +1,7 @@
 """The Ray stage that commits units: tasks beside the actors, so that writing overlaps with the engine.
 
-Imports nothing heavy: its processes start while the first units are generated. Errors travel as rows, because an
-exception would abort the whole Dataset.
+Imports nothing heavy: its processes start while the first units are generated. Errors travel as outcomes: they belong
+to a unit, and the build goes on without it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from dentgen.documents import LedgerRecord
 from dentgen.errors import DentgenError
 from dentgen.redaction import shown
-from dentgen.shards.ledger import commit, restore
+from dentgen.shards.ledger import UnitResult, commit, restore
 
 #: By unit, the sha256 of its shard as ledger and indexes name it.
 Claims = Mapping[int, Collection[str]]
@@ -40,24 +37,20 @@ def publish(out: str, shard: bytes, record: LedgerRecord, claims: Claims | None)
         restore(out, shard, record, claims[record.unit])
 
 
-def commit_made(batch: dict[str, np.ndarray], out: str, claims: Claims | None) -> dict[str, list[Any]]:
-    """Commit or restore a generated unit: one row in, one row out, without the shard's bytes.
+def commit_unit(result: UnitResult, out: str, claims: Claims | None) -> UnitOutcome:
+    """Commit or restore a generated unit; an error becomes its outcome.
 
     Args:
-        batch: A row of ``UnitMaker``.
+        result: What an actor made.
         out: The build.
-        claims: By unit, what is known of the bytes that were committed before; None to commit units anew.
+        claims: What is known of the bytes that were committed before; None to commit the unit anew.
     """
-    unit, error = int(batch["unit"][0]), str(batch["error"][0])
-    samples = 0
-    if not error:
-        try:
-            record = LedgerRecord.model_validate_json(str(batch["record"][0]))
-            publish(out, bytes(batch["shard"][0]), record, claims)
-            samples = len(record.samples)
-        except Exception as failure:  # noqa: BLE001 - travels as data and fails the build by name
-            error = error_text(failure)
-    return {"unit": [unit], "samples": [samples], "error": [error], "fatal": [bool(batch["fatal"][0])]}
+    record = result.record
+    try:
+        publish(out, result.shard, record, claims)
+    except Exception as failure:  # noqa: BLE001 - travels as data and fails the build by name
+        return UnitOutcome(record.unit, 0, error_text(failure))
+    return UnitOutcome(record.unit, len(record.samples))
 
 
 def error_text(error: BaseException) -> str:

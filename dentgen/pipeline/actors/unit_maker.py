@@ -1,43 +1,27 @@
-"""The Ray actor that generates units, and the backend inside it: models and one engine that several units share."""
+"""The Ray actor that generates units, several at once, with a backend that holds what it needs for that.
+
+Imports nothing heavy: what an actor takes to start and in memory is its backend's.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
-import numpy as np
-import torch
+import ray
 
-from dentgen.conditions.readers.raw import ConditionShard
-from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
-from dentgen.errors import BuildError
-from dentgen.generation.generator import load_planned_generator
-from dentgen.generation.unit import UnitResult, generate_unit
-from dentgen.pipeline.actors.commit_stage import error_text
-from dentgen.pipeline.actors.crash_policy import UnitGate, quarantine_after_crashes
+from dentgen.pipeline.actors.commit_stage import UnitOutcome, error_text
+from dentgen.pipeline.actors.crash_policy import UnitGate
 from dentgen.pipeline.actors.heartbeat import Beat, Heartbeat
-from dentgen.pipeline.actors.restarting_engine import RestartingEngine
-from dentgen.pipeline.actors.unit_rows import unit_of_row
-from dentgen.pipeline.environment import environment_difference
 from dentgen.redaction import protect_logs
+from dentgen.shards.ledger import UnitResult
 from dentgen.shards.plan import BuildLocation, Plan
-
-_LOG = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 #: Units that an actor works on at once: one in the engine, one ready to follow it, and two of which one may still be
 #: packed while the other is decoded. With fewer, a unit that is being packed takes the place of the one that the engine
 #: needs next; more would only take memory.
 UNITS_AT_ONCE: Final = 4
-#: One core encodes six to ten images of 512 pixels a second at PNG level 6; eight keep up with a fast GPU.
-_MAX_PACKERS: Final = 8
 
 
 class UnitBackend(Protocol):
@@ -58,7 +42,7 @@ class UnitBackend(Protocol):
 
 
 class UnitMaker:
-    """A Ray actor with one backend; errors travel as rows, because an exception would abort the whole Dataset."""
+    """A Ray actor with one backend; its methods run in several threads at once."""
 
     def __init__(
         self, plan: Plan, location: BuildLocation, monitor: Any, backend: Callable[[Plan, BuildLocation], UnitBackend]
@@ -70,86 +54,29 @@ class UnitMaker:
         self._gate = UnitGate()
         self._heartbeat.ready(self._backend.describe)
 
-    def __del__(self) -> None:
-        """Ray Data drops an actor's instance when it has no more work for it."""
-        self._heartbeat.stop()
+    @ray.method(max_task_retries=-1)
+    def ready(self) -> tuple[str, str]:
+        """Ids of the actor and of the node on which it is ready; where Ray restarts it, of the one after that."""
+        context = ray.get_runtime_context()
+        return str(context.get_actor_id()), str(context.get_node_id())
 
-    async def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        """Generate the unit of a row: one row in, one row out."""
-        row = await asyncio.to_thread(self._make, unit_of_row(str(batch["unit"][0])))
-        return {name: [value] for name, value in row.items()}
+    @ray.method(num_returns=2)
+    def make(self, unit: Unit, lost_before: bool) -> tuple[UnitOutcome | None, UnitResult | None]:
+        """Generate a unit: its failure, or None; and what there is to commit, which only a commit task needs to fetch.
 
-    def _make(self, unit: Unit) -> Row:
-        """A unit that crashed a process before runs alone: if it happens again, no other unit is to blame."""
-        crashes = self._heartbeat.crashes(unit.name)
+        A unit that crashed a process before runs alone: if it happens again, no other unit is to blame.
+
+        Args:
+            unit: The unit.
+            lost_before: Whether another actor was lost that had it; only then it may have crashed a process.
+        """
+        crashes = self._heartbeat.crashes(unit.name) if lost_before else 0
         with self._gate.enter(alone=crashes > 0), self._heartbeat.tracking(unit.name):
-            return self._row(unit, crashes)
+            try:
+                return None, self._backend.make(unit, crashes)
+            except Exception as error:  # noqa: BLE001 - travels as data and fails the build by name
+                return UnitOutcome(unit.id, 0, error_text(error), self._backend.dead), None
 
-    def _row(self, unit: Unit, crashes: int) -> Row:
-        row: Row = {"unit": unit.id, "shard": b"", "record": "", "error": "", "fatal": False}
-        try:
-            result = self._backend.make(unit, crashes)
-            return {**row, "shard": result.shard, "record": result.record.model_dump_json()}
-        except Exception as error:  # noqa: BLE001 - travels as data and fails the build by name
-            return {**row, "error": error_text(error), "fatal": self._backend.dead}
-
-
-class EngineBackend:
-    """Models and one engine. While it samples one unit, others are read, decoded and packed."""
-
-    def __init__(self, plan: Plan, location: BuildLocation, packers: Executor | None = None) -> None:
-        """Load the models; an actor's process is the build's own, so torch's threads are set for good."""
-        torch.set_num_threads(plan.spec.engine.threads)
-        plan = plan.at(location)
-        self._plan, self._location = plan, location
-        shards = list_shards(location.source, plan.spec.source.format, log=False)
-        self._shards = {shard.name: shard for shard in shards}
-        # a node with other libraries or another processor would produce other bytes under the same names
-        self._difference = environment_difference(plan) if plan.spec.pipeline.environment == "refuse" else []
-        generator = load_planned_generator(plan)
-        self._engine = RestartingEngine(generator, drain_per_call=_drains_per_unit(plan))
-        self._packers = packers or ThreadPoolExecutor(num_packers(plan), thread_name_prefix="dentgen-packer")
-        self._generator = replace(generator, codec=generator.codec.through(self._engine.call))
-
-    @property
-    def dead(self) -> bool:
-        """Whether the engine is."""
-        return self._engine.dead
-
-    @property
-    def between_ticks(self) -> tuple[float, float]:
-        """Seconds from the engine's first tick to its last one, and how many of them it was busy."""
-        return self._engine.between_ticks
-
-    def make(self, unit: Unit, crashes: int) -> UnitResult:
-        """Generate a unit; records that crashed their readers are found first and rejected."""
-        shard = self._shard(unit)
-        quarantine = quarantine_after_crashes(self._plan.spec, unit, shard, crashes)
-        return generate_unit(self._plan, self._generator, unit, shard, self._engine.run, quarantine, self._packers)
-
-    def describe(self, beat: Beat) -> Beat:
-        """Add the engine's progress."""
-        return self._engine.describe(beat)
-
-    def _shard(self, unit: Unit) -> ConditionShard:
-        if self._difference:
-            raise BuildError("this node differs from the plan: " + "; ".join(self._difference))
-        if unit.shard not in self._shards:
-            raise BuildError(file=self._location.source, found=f"no condition shard {unit.shard}", expected="it there")
-        return self._shards[unit.shard]
-
-
-def num_packers(plan: Plan) -> int:
-    """Threads that encode samples: the spec's, or those that leave a GPU's own thread a core.
-
-    Without a GPU the networks need the cores, and an image costs far more to generate than to encode.
-    """
-    chosen, on_gpu = plan.spec.pipeline.packers, plan.environment["device"] != "cpu"
-    available = min(_MAX_PACKERS, max(1, len(os.sched_getaffinity(0)) - 1)) if on_gpu else 1
-    return available if chosen is None else chosen
-
-
-def _drains_per_unit(plan: Plan) -> bool:
-    """Until row bits are known not to depend on neighbours on a GPU, no two units are in the engine at once there."""
-    fill = plan.spec.engine.fill
-    return fill == "unit" or (fill == "auto" and plan.environment["device"] != "cpu")
+    def stop(self) -> None:
+        """Sign off: its silence is no fault any more."""
+        self._heartbeat.stop()

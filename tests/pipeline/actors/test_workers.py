@@ -13,14 +13,13 @@ import ray.data
 from dentgen.benchmark.overhead import InstantBackend
 from dentgen.documents import Unit
 from dentgen.errors import BuildError, SpecError
-from dentgen.generation.unit import UnitResult
 from dentgen.pipeline.actors import dataset
 from dentgen.pipeline.actors.commit_stage import UnitOutcome
-from dentgen.pipeline.actors.dataset import Workers, make_with_ray, unit_dataset
 from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE
+from dentgen.pipeline.actors.workers import Workers, make_with_ray, unit_dataset
 from dentgen.pipeline.plan import make_plan
-from dentgen.shards.ledger import committed_units
+from dentgen.shards.ledger import UnitResult, committed_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import PipelineSpec

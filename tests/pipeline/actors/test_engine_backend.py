@@ -16,11 +16,12 @@ import torch
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.errors import BuildError
 from dentgen.generation import unit as unit_module
-from dentgen.generation.unit import UnitResult
+from dentgen.pipeline.actors.engine_backend import EngineBackend, _drains_per_unit, num_packers
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.actors.restarting_engine import RestartingEngine
-from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, EngineBackend, _drains_per_unit, num_packers
+from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE
 from dentgen.records import GeneratedSample
+from dentgen.shards.ledger import UnitResult
 from dentgen.shards.plan import BuildLocation, Plan
 from tests.pipeline.actors.two_units import SECONDS, EngineWatch, TwoUnits, at_once
 from tests.report.fake_builds import fake_plan

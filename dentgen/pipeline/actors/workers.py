@@ -1,25 +1,28 @@
-"""A build's units as a Ray Dataset: one row is one unit, an actor pool generates units, tasks commit them."""
+"""A build in Ray: a pool of actors generates units, tasks commit them, a watchdog restarts what hangs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import ray
-import ray.data
 
 from dentgen import storage
 from dentgen.documents import Unit
 from dentgen.errors import BuildError
 from dentgen.parallel.ray_session import for_workers, ray_session, require_lasting
-from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome, commit_made
+from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome
+from dentgen.pipeline.actors.dispatch import Dispatcher
+from dentgen.pipeline.actors.engine_backend import EngineBackend
 from dentgen.pipeline.actors.heartbeat import ActorReport, Watchdog
-from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, EngineBackend, UnitBackend, UnitMaker
-from dentgen.pipeline.actors.unit_rows import unit_rows
+from dentgen.pipeline.actors.placement import Reservation, living_nodes
+from dentgen.pipeline.actors.pool import ActorPool
+from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, UnitBackend, UnitMaker
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec, Fill, PipelineSpec
@@ -78,13 +81,12 @@ def make_with_ray(
     location = BuildLocation(for_workers(location.source), for_workers(location.output), bundle)
     with (
         build_session(plan.spec, workers.address),
-        _quiet_ray_data(),
         Watchdog(workers.settings.stall_seconds) as watchdog,
     ):
         _warn_of_local_paths(location)
         try:
-            dataset = unit_dataset(plan, units, location, workers, watchdog.monitor, claims)
-            with closing(_outcomes(dataset)) as outcomes:  # the execution has to end before Ray does
+            dispatcher = _dispatcher(plan, units, location, workers, watchdog, claims)
+            with closing(dispatcher.outcomes()) as outcomes:  # actors have to end before Ray does
                 collect(outcomes)
         except ray.exceptions.RayError as error:
             _LOG.error("Ray failed: %s", error)
@@ -102,41 +104,27 @@ def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContex
     return ray_session(address, {"OMP_NUM_THREADS": str(spec.engine.threads)})
 
 
-def unit_dataset(
+def _dispatcher(
     plan: Plan,
     units: Sequence[Unit],
     location: BuildLocation,
     workers: Workers,
-    monitor: Any,
-    claims: Claims | None = None,
-) -> ray.data.Dataset:
-    """The Ray Dataset of a build: a row per unit, an async actor pool, commit tasks.
-
-    Args:
-        plan: The plan.
-        units: Units to generate.
-        location: Where source and output are, as workers reach them.
-        workers: The actors.
-        monitor: The actor that receives heartbeats.
-        claims: As for ``make_with_ray``.
-    """
-    actors = workers.settings.actors
-    on_gpu = plan.environment["device"] == "cuda"
-    made = unit_rows(units).map_batches(
-        UnitMaker,
-        fn_constructor_args=(_for_actors(plan, workers), location, monitor, workers.backend),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(
-            size=actors,
-            max_tasks_in_flight_per_actor=UNITS_AT_ONCE + _QUEUED,
-            max_concurrent_calls_per_actor=UNITS_AT_ONCE,
-        ),
-        num_cpus=0 if on_gpu else _actor_cpus(actors),
-        num_gpus=1 if on_gpu else 0,
+    watchdog: Watchdog,
+    claims: Claims | None,
+) -> Dispatcher:
+    settings, nodes = workers.settings, living_nodes()
+    reservation = Reservation.of(settings, plan.environment["device"], nodes)
+    actor: Any = ray.remote(UnitMaker).options(
+        num_cpus=reservation.cpus,
+        num_gpus=reservation.gpus,
+        max_concurrency=UNITS_AT_ONCE,
+        max_restarts=-1,
+        allow_out_of_order_execution=True,
+        scheduling_strategy="SPREAD",
     )
-    committing: Callable[..., Any] = commit_made
-    arguments = {"out": location.output, "claims": claims}
-    return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
+    start = partial(actor.remote, _for_actors(plan, workers), location, watchdog.monitor, workers.backend)
+    pool = ActorPool(start, reservation, settings.fewest_actors, settings.most_actors, UNITS_AT_ONCE + _QUEUED)
+    return Dispatcher(units, pool, location.output, claims, watchdog.monitor.forget.remote)
 
 
 def _for_actors(plan: Plan, workers: Workers) -> Plan:
@@ -144,20 +132,6 @@ def _for_actors(plan: Plan, workers: Workers) -> Plan:
     engine = plan.spec.engine.model_copy(update={"fill": workers.fill or plan.spec.engine.fill})
     spec = plan.spec.model_copy(update={"engine": engine, "pipeline": workers.settings})
     return replace(plan, spec=spec, units=UnitTable.of(()))
-
-
-@contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Stop at no errored block and print no progress of Ray's own, for the time of the build."""
-    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.max_errored_blocks, context.enable_progress_bars, logger.level
-    context.max_errored_blocks, context.enable_progress_bars = 0, False
-    logger.setLevel(logging.ERROR)  # its warnings are about settings that are made on purpose
-    try:
-        yield
-    finally:
-        context.max_errored_blocks, context.enable_progress_bars = before[:2]
-        logger.setLevel(before[2])
 
 
 def _warn_of_local_paths(location: BuildLocation) -> None:
@@ -171,16 +145,3 @@ def _cause(error: ray.exceptions.RayError) -> str:
     """The last line of Ray's message is the cause, the lines before it are traces."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return f"the Ray actors cannot continue: {lines[-1]}"
-
-
-def _outcomes(dataset: ray.data.Dataset) -> Generator[UnitOutcome, None, None]:
-    rows = cast("Generator[dict[str, Any], None, None]", iter(dataset.iter_rows()))
-    with closing(rows):
-        for row in rows:
-            yield UnitOutcome(int(row["unit"]), int(row["samples"]), str(row["error"]), bool(row["fatal"]))
-
-
-def _actor_cpus(actors: int) -> float:
-    """CPUs that an actor reserves: one, or less where the actors would leave none to read and commit with."""
-    available = float(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    return min(1.0, max(0.0, available - 1) / actors)
