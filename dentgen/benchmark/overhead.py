@@ -5,8 +5,6 @@ Plan, Ray Data, actors, commits and seal are those of a real build; only the bac
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,53 +13,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming, sample_key
+from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.errors import SpecError
-from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.actors.workers import Workers, build_session
 from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import seal
 from dentgen.shards.lease import hold_lease
-from dentgen.shards.ledger import UnitResult, digest_of, read_ledgers
-from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.shards.ledger import read_ledgers
+from dentgen.shards.plan import BuildLocation
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import BuildSpec
 
 #: Condition records, hence units, per condition shard.
 _PER_SHARD: Final = 1000
-
-
-class InstantBackend:
-    """A backend for Ray's actors that packs one tiny text sample per unit."""
-
-    dead = False
-
-    def __init__(self, plan: Plan, location: BuildLocation) -> None:
-        """Load nothing."""
-        self._plan = plan
-
-    def make(self, unit: Unit, crashes: int) -> UnitResult:
-        """Pack a sample that holds the unit's name."""
-        started, key = time.time(), sample_key(f"unit-{unit.name}", 0)
-        shard = tar_bytes([(key, {"txt": unit.name.encode()})])
-        record = LedgerRecord(
-            unit=unit.id,
-            spec_digest=self._plan.spec_digest,
-            bundle_digest=self._plan.bundle_digest,
-            shard=f"{unit.name}.tar",
-            bytes=len(shard),
-            sha256=digest_of(shard),
-            samples=(SampleStatus(key=key, source_key=f"unit-{unit.name}", variant=0, status="written"),),
-            timing=UnitTiming(
-                started=started, seconds=time.time() - started, worker=f"{platform.node()}:{os.getpid()}"
-            ),
-        )
-        return UnitResult(shard, record)
-
-    def describe(self, beat: Beat) -> Beat:
-        """Return the heartbeat unchanged: there is no engine."""
-        return beat
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dentgen.documents import Unit
 from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome, commit_unit
 from dentgen.pipeline.actors.placement import CommitPlaces, Node, living_nodes
 from dentgen.pipeline.actors.pool import ActorPool, Member
+from dentgen.shards.ledger import UnitResult
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Dispatcher:
         claims: As for ``make_with_ray``.
         lost: Called with the id of an actor whose process or node was lost.
         look: The nodes of the cluster.
+        commit: As ``commit_unit``.
     """
 
     units: Sequence[Unit]
@@ -71,6 +74,7 @@ class Dispatcher:
     claims: Claims | None
     lost: Callable[[str], object]
     look: Callable[[], list[Node]] = living_nodes
+    commit: Callable[[UnitResult, str, Claims | None], UnitOutcome] = commit_unit
     _again: deque[Unit] = field(default_factory=deque)
     _losses: Counter[int] = field(default_factory=Counter)
     _uncommitted: Counter[int] = field(default_factory=Counter)
@@ -85,7 +89,7 @@ class Dispatcher:
             ray.exceptions.RayError: If an actor cannot be started, or will not be started again.
         """
         self._commits = self._holding = 0
-        self._commit: Any = ray.remote(num_cpus=0, max_retries=_RETRIES)(commit_unit)
+        self._task: Any = ray.remote(num_cpus=0, max_retries=_RETRIES)(self.commit)
         self._unmade, self._looked = len(self.units), 0.0
         fresh = iter(self.units)
         try:
@@ -125,8 +129,10 @@ class Dispatcher:
         while self._made and self._commits < most:
             making = self._made.popleft()
             claims = None if self.claims is None else {making.unit.id: self.claims[making.unit.id]}
-            task = self._commit.options(scheduling_strategy=self._places.next(making.node))
-            self._events[task.remote(making.result, self.out, claims)] = Commit(making.unit)
+            node = self._places.next(making.node)
+            place = NodeAffinitySchedulingStrategy(node, soft=True)  # elsewhere, if it is lost
+            committed = self._task.options(scheduling_strategy=place).remote(making.result, self.out, claims)
+            self._events[committed] = Commit(making.unit)
             self._commits += 1
 
     def _wait(self) -> list[Any]:

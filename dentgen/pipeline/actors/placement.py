@@ -9,8 +9,8 @@ from itertools import count
 from typing import Any, Final
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from dentgen.errors import SpecError
 from dentgen.spec.build import PipelineSpec
 
 #: Ray counts in ten-thousandths.
@@ -46,9 +46,14 @@ class Reservation:
 
         On GPUs they reserve no CPU, so that any machine has one left to commit with; on CPUs they reserve less than one
         where the first of them would leave none. Below one CPU in all, nothing.
+
+        Raises:
+            SpecError: If they would run on a GPU that they do not reserve, which Ray hides from them.
         """
         gpus = settings.gpus_per_actor
         gpus = float(device == "cuda") if gpus is None else gpus
+        if device == "cuda" and not gpus:
+            raise SpecError(key="pipeline.gpus_per_actor", found="0 for a build on GPUs", expected="null, or above 0")
         cpus = sum(node.cpus for node in nodes) or math.inf  # none yet: they join later
         return cls(0.0 if gpus else min(1.0, max(0.0, cpus - 1) / settings.fewest_actors), gpus)
 
@@ -60,6 +65,16 @@ class Reservation:
             return None
         spare = max(0.0, sum(node.cpus for node in nodes) - 1)
         return min(_fits(spare, self.cpus), sum(_fits(node.cpus, self.cpus) for node in nodes))
+
+    def require_room(self, nodes: Sequence[Node]) -> None:
+        """Check that nodes that no others will join have room for an actor.
+
+        Raises:
+            SpecError: If none of them has.
+        """
+        if self.room(nodes) == 0:
+            most = max(node.gpus for node in nodes)
+            raise SpecError(key="pipeline.gpus_per_actor", found=f"{self.gpus:g}", expected=f"at most {most:g} here")
 
     def __str__(self) -> str:
         """As in a message."""
@@ -90,7 +105,6 @@ class CommitPlaces:
         """Commit tasks that should run at once beside a number of actors: they mostly wait for the disk or network."""
         return max(4, min(4 * actors, int(2 * self._cpus)))
 
-    def next(self, made_on: str) -> NodeAffinitySchedulingStrategy:
-        """Where to commit a unit that was made on a node; if that place is lost, Ray chooses another one."""
-        chosen = self._nodes[next(self._turn) % len(self._nodes)].id if self._nodes else made_on
-        return NodeAffinitySchedulingStrategy(chosen, soft=True)
+    def next(self, made_on: str) -> str:
+        """Id of the node on which to commit a unit that was made on a node."""
+        return self._nodes[next(self._turn) % len(self._nodes)].id if self._nodes else made_on

@@ -15,7 +15,7 @@ import ray
 from dentgen import storage
 from dentgen.documents import Unit
 from dentgen.errors import BuildError
-from dentgen.parallel.ray_session import for_workers, ray_session, require_lasting
+from dentgen.parallel.ray_session import for_workers, ray_session, require_lasting, starts_ray
 from dentgen.pipeline.actors.commit_stage import Claims, UnitOutcome
 from dentgen.pipeline.actors.dispatch import Dispatcher
 from dentgen.pipeline.actors.engine_backend import EngineBackend
@@ -73,19 +73,20 @@ def make_with_ray(
         What every actor did.
 
     Raises:
-        SpecError: If a submitted job would write into its temporary working directory.
+        SpecError: If a submitted job would write into its temporary working directory, or no actor ever finds a place.
         BuildError: If the actors cannot continue.
     """
     require_lasting("output.path", location.output)
     bundle = for_workers(location.bundle) if Path(location.bundle).is_dir() else location.bundle
     location = BuildLocation(for_workers(location.source), for_workers(location.output), bundle)
+    alone = starts_ray(workers.address)
     with (
         build_session(plan.spec, workers.address),
         Watchdog(workers.settings.stall_seconds) as watchdog,
     ):
         _warn_of_local_paths(location)
         try:
-            dispatcher = _dispatcher(plan, units, location, workers, watchdog, claims)
+            dispatcher = _dispatcher(plan, units, location, workers, watchdog, claims, alone=alone)
             with closing(dispatcher.outcomes()) as outcomes:  # actors have to end before Ray does
                 collect(outcomes)
         except ray.exceptions.RayError as error:
@@ -111,9 +112,13 @@ def _dispatcher(
     workers: Workers,
     watchdog: Watchdog,
     claims: Claims | None,
+    *,
+    alone: bool,
 ) -> Dispatcher:
     settings, nodes = workers.settings, living_nodes()
     reservation = Reservation.of(settings, plan.environment["device"], nodes)
+    if alone:
+        reservation.require_room(nodes)
     actor: Any = ray.remote(UnitMaker).options(
         num_cpus=reservation.cpus,
         num_gpus=reservation.gpus,

@@ -1,16 +1,15 @@
-"""The commit stage: one row in, one row out; errors travel as rows."""
+"""The commit stage: one unit in, one outcome out; errors are outcomes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dentgen.documents import LedgerRecord, SampleStatus
 from dentgen.errors import BuildError
-from dentgen.pipeline.actors.commit_stage import commit_made, error_text
-from dentgen.shards.ledger import digest_of, read_ledger
+from dentgen.pipeline.actors.commit_stage import UnitOutcome, commit_unit, error_text
+from dentgen.shards.ledger import UnitResult, digest_of, read_ledger
 
 
 def record(shard: bytes) -> LedgerRecord:
@@ -21,52 +20,38 @@ def record(shard: bytes) -> LedgerRecord:
     )  # fmt: skip
 
 
-def batch(shard: bytes, text: str, *, error: str = "", fatal: bool = False) -> dict[str, np.ndarray]:
-    """A row as the actor hands it over."""
-    row = {"unit": 3, "shard": shard, "record": text, "error": error, "fatal": fatal}
-    return {name: np.array([value], dtype=object) for name, value in row.items()}
+def made(shard: bytes) -> UnitResult:
+    return UnitResult(shard, record(shard))
 
 
-def made(shard: bytes, **row: object) -> dict[str, np.ndarray]:
-    return batch(shard, record(shard).model_dump_json(), **row)  # type: ignore[arg-type]
-
-
-def test_a_unit_is_committed_and_its_bytes_travel_no_further(tmp_path: Path) -> None:
-    row = commit_made(made(b"data"), str(tmp_path), None)
-    assert row == {"unit": [3], "samples": [2], "error": [""], "fatal": [False]}
+def test_a_unit_is_committed(tmp_path: Path) -> None:
+    assert commit_unit(made(b"data"), str(tmp_path), None) == UnitOutcome(3, 2)
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
     assert read_ledger(str(tmp_path), "000003").sha256 == digest_of(b"data")
 
 
-def test_an_error_of_the_actor_is_passed_on_and_nothing_is_written(tmp_path: Path) -> None:
-    row = commit_made(batch(b"", "", error="planted", fatal=True), str(tmp_path), None)
-    assert row == {"unit": [3], "samples": [0], "error": ["planted"], "fatal": [True]}
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_error_of_the_commit_becomes_a_row(tmp_path: Path) -> None:
-    commit_made(made(b"data"), str(tmp_path), None)
-    row = commit_made(made(b"other"), str(tmp_path), None)
-    assert row["samples"] == [0]
-    assert row["fatal"] == [False]
-    (error,) = row["error"]
-    assert "unit 000003" in error
-    assert "Traceback" not in error
+def test_an_error_of_the_commit_is_its_outcome(tmp_path: Path) -> None:
+    commit_unit(made(b"data"), str(tmp_path), None)
+    outcome = commit_unit(made(b"other"), str(tmp_path), None)
+    assert (outcome.unit, outcome.samples, outcome.fatal) == (3, 0, False)
+    assert "unit 000003" in outcome.error
+    assert "Traceback" not in outcome.error
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
 
-def test_an_unexpected_error_becomes_a_row_with_its_traceback(tmp_path: Path) -> None:
-    (error,) = commit_made(batch(b"data", "{"), str(tmp_path), None)["error"]
-    assert "Traceback" in error
+def test_an_unexpected_error_is_an_outcome_with_its_traceback(tmp_path: Path) -> None:
+    outcome = commit_unit(made(b"data"), str(tmp_path), {})
+    assert "Traceback" in outcome.error
+    assert "KeyError" in outcome.error
     assert not (tmp_path / "shards").exists()
 
 
 def test_restoring_replaces_a_damaged_shard(tmp_path: Path) -> None:
-    commit_made(made(b"data"), str(tmp_path), None)
+    commit_unit(made(b"data"), str(tmp_path), None)
     (tmp_path / "shards" / "000003.tar").write_bytes(b"dama")
-    assert commit_made(made(b"data"), str(tmp_path), None)["error"] == [""], "a commit trusts the ledger"
+    assert commit_unit(made(b"data"), str(tmp_path), None).error == "", "a commit trusts the ledger"
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"dama"
-    assert commit_made(made(b"data"), str(tmp_path), {3: {digest_of(b"data")}})["error"] == [""]
+    assert commit_unit(made(b"data"), str(tmp_path), {3: {digest_of(b"data")}}).error == ""
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
 
@@ -77,7 +62,7 @@ def test_errors_of_dentgen_need_no_traceback(error: Exception, traced: bool) -> 
     assert ("KeyError" in text) is traced
 
 
-def test_tracebacks_in_rows_show_no_secrets() -> None:
+def test_tracebacks_show_no_secrets() -> None:
     text = error_text(OSError("https://user:hunter2@host/x?sig=hunter2 \x1b[2J"))
     assert "OSError: https://host/x?... \\x1b[2J" in text
     assert "hunter2" not in text

@@ -1,25 +1,21 @@
-"""Units through Ray: separate operators, errors as rows, and Ray Data's settings restored."""
+"""Units through Ray: what actors get, errors as outcomes, and builds that cannot start."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
-import ray.data
 
-from dentgen.benchmark.overhead import InstantBackend
+from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.documents import Unit
 from dentgen.errors import BuildError, SpecError
-from dentgen.pipeline.actors import dataset
+from dentgen.pipeline.actors import workers
 from dentgen.pipeline.actors.commit_stage import UnitOutcome
-from dentgen.pipeline.actors.heartbeat import Watchdog
-from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE
-from dentgen.pipeline.actors.workers import Workers, make_with_ray, unit_dataset
+from dentgen.pipeline.actors.workers import Workers, make_with_ray
 from dentgen.pipeline.plan import make_plan
-from dentgen.shards.ledger import UnitResult, committed_units
+from dentgen.shards.ledger import UnitResult, committed_units, read_ledgers
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import PipelineSpec
@@ -55,50 +51,24 @@ def plan(tmp_path: Path) -> Plan:
 
 
 @pytest.mark.ray
-def test_reading_generating_and_committing_are_separate_operators_and_errors_travel_as_rows(
-    plan: Plan, ray_local: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fused, the commit would run on the actor's event loop and stall the engine."""
-    location, strategy, pools = BuildLocation.of(plan.spec), ray.data.ActorPoolStrategy, list[dict[str, Any]]()
+def test_units_are_committed_beside_the_actors_and_errors_are_told(plan: Plan, ray_local: None) -> None:
+    """Commits in the actor would take the time of its engine."""
+    found: dict[int, UnitOutcome] = {}
+    failing = Workers(backend=FailingBackend)
 
-    def noted(**settings: Any) -> ray.data.ActorPoolStrategy:
-        pools.append(settings)
-        return strategy(**settings)
+    def collect(outcomes: Iterator[UnitOutcome]) -> None:
+        found.update({outcome.unit: outcome for outcome in outcomes})
 
-    monkeypatch.setattr(ray.data, "ActorPoolStrategy", noted)
-    with Watchdog(30) as watchdog:
-        workers = Workers(backend=FailingBackend)
-        made = unit_dataset(plan, plan.units, location, workers, watchdog.monitor).materialize()
-    (pool,) = pools
-    assert pool["max_concurrent_calls_per_actor"] == UNITS_AT_ONCE
-    assert pool["max_tasks_in_flight_per_actor"] > UNITS_AT_ONCE, "the next one is there before one ends"
-    stats, rows = made.stats(), {outcome.unit: outcome for outcome in dataset._outcomes(made)}
-    assert "MapBatches(UnitMaker)" in stats
-    assert "MapBatches(commit_made)" in stats
-    assert "UnitMaker)->MapBatches" not in stats
-    assert "->MapBatches(UnitMaker)" not in stats
-    assert rows[0] == UnitOutcome(0, 1)
-    assert "unit 000001" in rows[1].error
-    assert "Traceback" not in rows[1].error
-    assert "MemoryError" in rows[2].error
-    assert rows[2].fatal, "the backend is dead"
-    assert committed_units(location.output) == {"000000"}
-
-
-def test_settings_of_ray_data_are_restored() -> None:
-    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.max_errored_blocks, context.enable_progress_bars, logger.level
-    context.max_errored_blocks, context.enable_progress_bars = 7, True
-    logger.setLevel(logging.DEBUG)
-    try:
-        with dataset._quiet_ray_data():
-            assert (context.max_errored_blocks, context.enable_progress_bars) == (0, False)
-            assert logger.level == logging.ERROR
-        assert (context.max_errored_blocks, context.enable_progress_bars) == (7, True)
-        assert logger.level == logging.DEBUG
-    finally:
-        context.max_errored_blocks, context.enable_progress_bars = before[:2]
-        logger.setLevel(before[2])
+    (report,) = make_with_ray(plan, plan.units, BuildLocation.of(plan.spec), failing, collect=collect)
+    assert found[0] == UnitOutcome(0, 1)
+    assert "unit 000001" in found[1].error
+    assert "Traceback" not in found[1].error
+    assert "MemoryError" in found[2].error
+    assert found[2].fatal, "the backend is dead"
+    assert committed_units(plan.spec.output.path) == {"000000"}
+    (timing,) = [record.timing for record in read_ledgers(plan.spec.output.path, ["000000"])]
+    assert timing is not None
+    assert str(timing.worker.rpartition(":")[2]) in report.beat.place
 
 
 def test_a_relative_output_of_a_submitted_job_is_refused(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,22 +82,24 @@ def test_a_relative_output_of_a_submitted_job_is_refused(plan: Plan, monkeypatch
 
 def test_the_last_line_of_an_error_of_ray_is_its_cause() -> None:
     error = ray.exceptions.RayError("a trace\n  more of it\nValueError: planted\n\n")
-    assert dataset._cause(error).endswith("ValueError: planted")
-    assert "RayError" in dataset._cause(ray.exceptions.RayError(""))
+    assert workers._cause(error).endswith("ValueError: planted")
+    assert "RayError" in workers._cause(ray.exceptions.RayError(""))
 
 
 def test_actors_get_the_settings_of_this_run_and_no_units(plan: Plan) -> None:
     """The plan has those of the run that began the build."""
     settings = PipelineSpec(packers=3, stall_seconds=77)
-    sent = dataset._for_actors(plan, Workers(settings=settings, fill="unit"))
+    sent = workers._for_actors(plan, Workers(settings=settings, fill="unit"))
     assert (sent.spec.pipeline, sent.spec.engine.fill, len(sent.units)) == (settings, "unit", 0)
     assert sent.spec_digest == plan.spec_digest
-    assert dataset._for_actors(plan, Workers()).spec.engine == plan.spec.engine
+    assert workers._for_actors(plan, Workers()).spec.engine == plan.spec.engine
 
 
-@pytest.mark.parametrize(("available", "actors", "cpus"), [(2, 1, 1.0), (2, 2, 0.5), (8, 2, 1.0), (1, 1, 0.0)])
-def test_actors_leave_a_cpu_to_the_commit_tasks(
-    available: float, actors: int, cpus: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": available})
-    assert dataset._actor_cpus(actors) == cpus
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_build_that_no_node_will_ever_have_room_for_ends_at_once(plan: Plan) -> None:
+    asking = Workers("local", PipelineSpec(gpus_per_actor=1), backend=FailingBackend)
+    with pytest.raises(SpecError) as caught:
+        make_with_ray(plan, plan.units, BuildLocation.of(plan.spec), asking, collect=lambda _: None)
+    assert caught.value.key == "pipeline.gpus_per_actor"
+    assert not ray.is_initialized()
