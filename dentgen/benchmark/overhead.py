@@ -85,7 +85,7 @@ def benchmark_overhead(
     progress(0, planned)
     with build_session(spec):
         for number, count in product(range(rounds), counts):
-            costs[count].append(_cost(_sized(spec, Path(work) / f"{count}-{number}", count)))
+            costs[count].append(_cost(sized(spec, Path(work) / f"{count}-{number}", count)))
             log(f"round {number + 1} of {rounds}, {count} units: {costs[count][-1]}")
             done += count
             progress(done, planned)
@@ -106,7 +106,7 @@ def benchmark_overhead(
     }
 
 
-def _sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
+def sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
     """Write a source of ``count`` empty records and return the spec of a build with one unit per record."""
     source = folder / "conditions"
     source.mkdir(parents=True)

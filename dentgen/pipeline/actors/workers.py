@@ -86,8 +86,8 @@ def make_with_ray(
     ):
         _warn_of_local_paths(location)
         try:
-            dispatcher = _dispatcher(plan, units, location, workers, watchdog, claims, alone=alone)
-            with closing(dispatcher.outcomes()) as outcomes:  # actors have to end before Ray does
+            making = dispatcher(plan, units, location, workers, watchdog, claims, alone=alone)
+            with closing(making.outcomes()) as outcomes:  # actors have to end before Ray does
                 collect(outcomes)
         except ray.exceptions.RayError as error:
             _LOG.error("Ray failed: %s", error)
@@ -105,16 +105,30 @@ def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContex
     return ray_session(address, {"OMP_NUM_THREADS": str(spec.engine.threads)})
 
 
-def _dispatcher(
+def dispatcher(
     plan: Plan,
     units: Sequence[Unit],
     location: BuildLocation,
     workers: Workers,
     watchdog: Watchdog,
-    claims: Claims | None,
+    claims: Claims | None = None,
     *,
-    alone: bool,
+    alone: bool = False,
 ) -> Dispatcher:
+    """What makes and commits units, with a pool of which no actor is started yet.
+
+    Args:
+        plan: The plan.
+        units: Units to generate.
+        location: Where source and output are, as workers reach them.
+        workers: The actors.
+        watchdog: Receives their heartbeats.
+        claims: As for ``make_with_ray``.
+        alone: Whether no other node joins.
+
+    Raises:
+        SpecError: If actors would reserve no GPU for a build on GPUs, or no actor ever finds a place.
+    """
     settings, nodes = workers.settings, living_nodes()
     reservation = Reservation.of(settings, plan.environment["device"], nodes)
     if alone:
