@@ -18,7 +18,7 @@ from dentgen.pipeline.actors.commit_stage import UnitOutcome
 from dentgen.pipeline.actors.workers import Workers, make_with_ray
 from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.pipeline.run import build
-from dentgen.shards.ledger import UnitResult, read_ledgers
+from dentgen.shards.ledger import UnitResult, committed_units, read_ledgers
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.yaml_file import read_spec
 
@@ -83,12 +83,15 @@ def grow(spec_file: Path) -> dict[str, Any]:
 
 
 def shrink(spec_file: Path) -> dict[str, Any]:
-    """Two nodes with a GPU, of which one is killed for good as soon as a unit is committed and both have worked."""
+    """Two nodes with a GPU, of which one is killed for good as soon as both have committed a unit."""
     cluster, nodes = start_cluster(2)
     spec, killed = read_spec(spec_file), list[int]()
 
     def progress(done: int, planned: int) -> None:
-        if not killed and done >= planned / 3:
+        out = spec.output.path
+        records = read_ledgers(out, committed_units(out))
+        made_by = {record.timing.worker for record in records if record.timing is not None}
+        if not killed and len(made_by) > 1:
             cluster.remove_node(nodes[0], allow_graceful=False)
             killed.append(done)
 
@@ -100,4 +103,4 @@ def shrink(spec_file: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     scenario = {"grow": grow, "shrink": shrink}[sys.argv[1]]
-    print(json.dumps(scenario(Path(sys.argv[2]))))
+    sys.stdout.write(json.dumps(scenario(Path(sys.argv[2]))) + "\n")
