@@ -22,7 +22,7 @@ from dentgen.shards.ledger import UnitResult, committed_units, read_ledgers
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.yaml_file import read_spec
 
-_STORE: Final = {"object_store_memory": 100 * 2**20}
+_STORE: Final = 100 * 2**20
 #: A lost node is noticed within two seconds.
 _CHECKS: Final = {
     "health_check_period_ms": 500, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0,
@@ -53,9 +53,9 @@ class PatientBackend(InstantBackend):
 
 def start_cluster(gpus: int) -> tuple[Cluster, list[Any]]:
     """A head without a GPU, and nodes with one each."""
-    head = {"num_cpus": 2, "include_dashboard": False, "_system_config": _CHECKS, **_STORE}
+    head = {"num_cpus": 2, "include_dashboard": False, "_system_config": _CHECKS, "object_store_memory": _STORE}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    return cluster, [cluster.add_node(num_cpus=1, num_gpus=1, **_STORE) for _ in range(gpus)]
+    return cluster, [cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=_STORE) for _ in range(gpus)]
 
 
 def grow(spec_file: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def grow(spec_file: Path) -> dict[str, Any]:
             done.append(outcome)
             if len(done) == 2:
                 for _ in range(3):
-                    cluster.add_node(num_cpus=1, num_gpus=1, **_STORE)
+                    cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=_STORE)
 
     workers = Workers(cluster.address, spec.pipeline, backend=PatientBackend)
     make_with_ray(plan, plan.units, BuildLocation.of(spec), workers, collect=collect)
