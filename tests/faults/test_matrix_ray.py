@@ -40,7 +40,7 @@ def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
 
 
 COMMIT = "    if record.timing is not None:\n        record = record.model_copy("
-INIT = "        self._heartbeat = Heartbeat(monitor)\n"
+INIT = "        self._heartbeat = Heartbeat(monitor, name)\n"
 #: What is planted, the exit code, and a fact that the error line must hold.
 PLANTED: dict[str, tuple[Plant, int, str]] = {
     "SIGKILL of a commit worker between shard and record": (

@@ -63,7 +63,6 @@ class Dispatcher:
         pool: The actors, none yet.
         out: The build, as workers reach it.
         claims: As for ``make_with_ray``.
-        lost: Called with the id of an actor whose process or node was lost.
         look: The nodes of the cluster.
         commit: As ``commit_unit``.
     """
@@ -72,7 +71,6 @@ class Dispatcher:
     pool: ActorPool
     out: str
     claims: Claims | None
-    lost: Callable[[str], object]
     look: Callable[[], list[Node]] = living_nodes
     commit: Callable[[UnitResult, str, Claims | None], UnitOutcome] = commit_unit
     _again: deque[Unit] = field(default_factory=deque)
@@ -150,7 +148,7 @@ class Dispatcher:
         elif isinstance(event, Commit):
             yield from self._end_commit(event, ready)
         elif event in self.pool.members:
-            self.pool.arrive(event, *ray.get(ready))
+            self.pool.arrive(event, ray.get(ready))
 
     def _end_making(self, making: Making, ready: Any) -> Iterator[UnitOutcome]:
         self._holding -= 1
@@ -175,7 +173,6 @@ class Dispatcher:
         if member.awaited is making.awaited and member in self.pool.members:
             self.pool.lose(member)
             self._events[member.awaited] = member
-            self.lost(member.name)
 
     def _end_commit(self, commit: Commit, ready: Any) -> Iterator[UnitOutcome]:
         self._commits -= 1

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 import ray
@@ -27,17 +28,17 @@ class Member:
     """An actor of the pool.
 
     Attributes:
+        name: Its name, under which it sends heartbeats.
         handle: Its handle.
         awaited: Becomes available when the actor is ready, for the first time or, if it was lost, again.
-        name: Its id in Ray; "" until it is ready for the first time.
         node: Where it is ready; "" as long as it is not.
         units: Units that it holds.
         listed: Whether the pool lists it as free.
     """
 
+    name: str
     handle: Any
     awaited: Any
-    name: str = ""
     node: str = ""
     units: int = 0
     listed: bool = False
@@ -47,18 +48,26 @@ class ActorPool:
     """The actors, which of them are free, and how many there should be."""
 
     def __init__(
-        self, start: Callable[[], Any], reservation: Reservation, fewest: int, most: int, units_each: int
+        self,
+        start: Callable[[str], Any],
+        forget: Callable[[str], object],
+        reservation: Reservation,
+        fewest: int,
+        most: int,
+        units_each: int,
     ) -> None:
         """Start without any actor.
 
         Args:
-            start: Asks Ray for an actor.
+            start: Asks Ray for an actor of a name.
+            forget: Called with the name of an actor of which no heartbeat is expected for now.
             reservation: What that reserves.
             fewest: Actors to ask for whatever room there is, so that a cluster that scales by demand grows.
             most: Actors at most.
             units_each: Units that an actor holds at most.
         """
-        self._start, self._reservation = start, reservation
+        self._start, self._forget, self._reservation = start, forget, reservation
+        self._numbers = count()
         self._fewest, self._most, self._units_each = fewest, most, units_each
         self.members: list[Member] = []
         self._free: deque[Member] = deque()
@@ -96,20 +105,22 @@ class ActorPool:
         return sorted(idle, key=lambda member: bool(member.node))[: max(0, number)]
 
     def _ask(self) -> Member:
-        handle = self._start()
-        member = Member(handle, handle.ready.remote())
+        name = f"actor {next(self._numbers)}"
+        handle = self._start(name)
+        member = Member(name, handle, handle.ready.remote())
         self.members.append(member)
         return member
 
-    def arrive(self, member: Member, name: str, node: str) -> None:
+    def arrive(self, member: Member, node: str) -> None:
         """An actor is ready on a node."""
-        member.name, member.node = name, node
+        member.node = node
         self._list(member)
 
     def lose(self, member: Member) -> None:
         """An actor lost a unit, hence its process or node; Ray restarts it where there is room."""
         member.node = ""
         member.awaited = member.handle.ready.remote()
+        self._forget(member.name)
 
     def take_free(self, unmade: int) -> Member | None:
         """An actor that holds one more unit from now on; each in turn, and none more than its share.
@@ -146,6 +157,7 @@ class ActorPool:
             member.handle.stop.remote()
         else:
             ray.kill(member.handle)
+            self._forget(member.name)
 
     def close(self) -> None:
         """End all actors at once."""

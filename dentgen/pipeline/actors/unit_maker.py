@@ -45,20 +45,24 @@ class UnitMaker:
     """A Ray actor with one backend; its methods run in several threads at once."""
 
     def __init__(
-        self, plan: Plan, location: BuildLocation, monitor: Any, backend: Callable[[Plan, BuildLocation], UnitBackend]
+        self,
+        plan: Plan,
+        location: BuildLocation,
+        monitor: Any,
+        backend: Callable[[Plan, BuildLocation], UnitBackend],
+        name: str,
     ) -> None:
         """Start the heartbeat, then the backend, once per actor."""
         protect_logs()
-        self._heartbeat = Heartbeat(monitor)
+        self._heartbeat = Heartbeat(monitor, name)
         self._backend = backend(plan, location)
         self._gate = UnitGate()
         self._heartbeat.ready(self._backend.describe)
 
     @ray.method(max_task_retries=-1)
-    def ready(self) -> tuple[str, str]:
-        """Ids of the actor and of the node on which it is ready; where Ray restarts it, of the one after that."""
-        context = ray.get_runtime_context()
-        return str(context.get_actor_id()), str(context.get_node_id())
+    def ready(self) -> str:
+        """Id of the node on which it is ready; where Ray restarts the actor meanwhile, of the one after that."""
+        return str(ray.get_runtime_context().get_node_id())
 
     @ray.method(num_returns=2)
     def make(self, unit: Unit, lost_before: bool) -> tuple[UnitOutcome | None, UnitResult | None]:

@@ -142,8 +142,9 @@ def dispatcher(
         scheduling_strategy="SPREAD",
     )
     start = partial(actor.remote, _for_actors(plan, workers), location, watchdog.monitor, workers.backend)
-    pool = ActorPool(start, reservation, settings.fewest_actors, settings.most_actors, UNITS_AT_ONCE + _QUEUED)
-    return Dispatcher(units, pool, location.output, claims, watchdog.monitor.forget.remote)
+    forget, limits = watchdog.monitor.forget.remote, (settings.fewest_actors, settings.most_actors)
+    pool = ActorPool(start, forget, reservation, *limits, UNITS_AT_ONCE + _QUEUED)
+    return Dispatcher(units, pool, location.output, claims)
 
 
 def _for_actors(plan: Plan, workers: Workers) -> Plan:

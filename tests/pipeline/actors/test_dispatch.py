@@ -118,13 +118,13 @@ class Task:
 class Handle:
     """An actor."""
 
-    def __init__(self, fake: FakeRay, name: str) -> None:
-        self._ray, self._name = fake, name
+    def __init__(self, fake: FakeRay) -> None:
+        self._ray = fake
         self.ready = self.make = self.stop = self
 
     def remote(self, unit: Unit | None = None, lost_before: bool = False) -> Any:
         if unit is None:
-            return Ref((self._name, NODE))
+            return Ref(NODE)
         self._ray.made[unit.id].append(lost_before)
         errors = self._ray.making[unit.id]
         return Ref(errors.pop(0) if errors else None), Ref(result_of(unit))
@@ -144,10 +144,9 @@ def commit(result: UnitResult, out: str, claims: Any) -> UnitOutcome:
 
 
 def dispatcher(fake: FakeRay, lost: list[str], claims: Any = None, actors: int = 3) -> Dispatcher:
-    names = iter("abcdefgh")
-    pool = ActorPool(lambda: Handle(fake, next(names)), Reservation(0, 1), actors, actors, 6)
+    pool = ActorPool(lambda name: Handle(fake), lost.append, Reservation(0, 1), actors, actors, 6)
     nodes = [Node(NODE, 2, actors)]
-    return Dispatcher(UNITS, pool, "/out", claims, lost.append, lambda: nodes, commit)
+    return Dispatcher(UNITS, pool, "/out", claims, lambda: nodes, commit)
 
 
 def outcomes(found: Dispatcher) -> dict[int, UnitOutcome]:
@@ -177,7 +176,7 @@ def test_units_of_a_lost_actor_are_made_again(fake: FakeRay, error: Exception) -
     assert len(fake.made[5]) == 10, "a lost node is no fault of a unit"
     assert fake.made[6] == [False]
     assert lost
-    assert set(lost) <= set("abc")
+    assert set(lost) <= {"actor 0", "actor 1", "actor 2"}
 
 
 def test_an_actor_that_lost_several_units_was_lost_once(fake: FakeRay) -> None:
@@ -185,7 +184,7 @@ def test_an_actor_that_lost_several_units_was_lost_once(fake: FakeRay) -> None:
         fake.making[number] = [ActorUnavailableError("gone", None)]
     lost: list[str] = []
     outcomes(dispatcher(fake, lost, actors=1))
-    assert lost == ["a"]
+    assert lost == ["actor 0"]
 
 
 @pytest.mark.parametrize("error", [WorkerCrashedError(), ObjectLostError("0" * 56, None, "")])

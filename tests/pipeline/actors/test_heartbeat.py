@@ -91,7 +91,7 @@ class Worker:
     """An actor with a heartbeat that works, crashes or falls silent."""
 
     def __init__(self, monitor: Any) -> None:
-        self.heartbeat = Heartbeat(monitor)
+        self.heartbeat = Heartbeat(monitor, "worker")
         self.heartbeat.ready(lambda beat: beat)
 
     def process(self) -> int:

@@ -44,14 +44,15 @@ def gpus(*numbers: float) -> list[Node]:
     return [Node(f"n{place}", 4, number) for place, number in enumerate(numbers)]
 
 
-def pool_of(fewest: int, most: int, units_each: int = 6) -> ActorPool:
-    return ActorPool(Handle, Reservation(0, 1), fewest, most, units_each)
+def pool_of(fewest: int, most: int, units_each: int = 6, forgotten: list[str] | None = None) -> ActorPool:
+    forgotten = [] if forgotten is None else forgotten
+    return ActorPool(lambda name: Handle(), forgotten.append, Reservation(0, 1), fewest, most, units_each)
 
 
 def arrived(pool: ActorPool, nodes: list[Node], waiting: int = 1000) -> list[Member]:
     pool.scale(nodes, waiting)
-    for place, member in enumerate(pool.members):
-        pool.arrive(member, f"actor {place}", nodes[0].id)
+    for member in pool.members:
+        pool.arrive(member, nodes[0].id)
     return pool.members
 
 
@@ -78,7 +79,8 @@ def test_actors_are_asked_for_all_at_once(
 
 
 def test_a_pool_grows_with_its_cluster_and_withdraws_what_has_no_place(killed: list[Any]) -> None:
-    pool = pool_of(1, 5)
+    forgotten: list[str] = []
+    pool = pool_of(1, 5, forgotten=forgotten)
     (first,) = arrived(pool, gpus(1))
     assert len(pool.scale(gpus(1, 2), 1000)) == 2
     assert len(pool.scale(gpus(1, 2, 9), 1000)) == 2
@@ -86,6 +88,7 @@ def test_a_pool_grows_with_its_cluster_and_withdraws_what_has_no_place(killed: l
     assert pool.scale(gpus(1), 1000) == []
     assert pool.members == [first]
     assert killed == [member.handle for member in waiting]
+    assert forgotten == ["actor 1", "actor 2", "actor 3", "actor 4"], "their silence is no fault"
 
 
 def test_actors_that_hold_units_stay_when_room_is_less(killed: list[Any]) -> None:
@@ -120,9 +123,9 @@ def test_the_last_units_are_shared_with_actors_that_still_start(killed: list[Any
     pool = pool_of(2, 2)
     pool.scale(gpus(2), 4)
     first, second = pool.members
-    pool.arrive(first, "first", "n0")
+    pool.arrive(first, "n0")
     assert [pool.take_free(4) for _ in range(3)] == [first, first, None]
-    pool.arrive(second, "second", "n1")
+    pool.arrive(second, "n1")
     assert [pool.take_free(4) for _ in range(3)] == [second, second, None]
 
 
@@ -130,7 +133,7 @@ def test_actors_without_a_place_take_no_share(killed: list[Any]) -> None:
     pool = pool_of(2, 2)
     pool.scale(gpus(1), 4)
     first = pool.members[0]
-    pool.arrive(first, "first", "n0")
+    pool.arrive(first, "n0")
     assert [pool.take_free(4) for _ in range(4)] == [first] * 4
 
 
@@ -143,7 +146,7 @@ def test_a_lost_actor_gets_no_units_until_it_is_ready_again(killed: list[Any]) -
     pool.lose(one)
     assert one.awaited is not awaited
     assert [pool.take_free(1000) for _ in range(2)] == [two, two]
-    pool.arrive(one, "one", "n7")
+    pool.arrive(one, "n7")
     assert one in [pool.take_free(1000) for _ in range(2)]
     assert killed == []
 

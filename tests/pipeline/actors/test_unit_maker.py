@@ -24,7 +24,8 @@ UNITS = [Unit(id=number, shard="a.tar", start=number, stop=number + 1, records=1
 class FakeHeartbeat:
     """A heartbeat without Ray: every unit has crashed twice."""
 
-    def __init__(self, log: list[str]) -> None:
+    def __init__(self, log: list[str], name: str) -> None:
+        assert name == "actor 0"
         self._log = log
 
     def ready(self, read: object) -> None:
@@ -65,7 +66,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def maker(log: list[str]) -> Any:
-    return UnitMaker(fake_plan(), BuildLocation("/in", "/out"), log, Backend)
+    return UnitMaker(fake_plan(), BuildLocation("/in", "/out"), log, Backend, "actor 0")
 
 
 def test_a_unit_is_made_between_two_marks(maker: Any, log: list[str]) -> None:
