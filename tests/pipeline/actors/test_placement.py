@@ -55,7 +55,7 @@ def test_an_actor_on_a_gpu_that_it_does_not_reserve_is_refused() -> None:
         (Reservation(0, 0.3), [Node("a", 1, 1)], 3),
         (Reservation(0, 1), cpus(8), 0),
         (Reservation(1, 0), cpus(2, 2), 3),
-        (Reservation(1, 0), cpus(1.5, 1.5, 1.5), 3),
+        (Reservation(1, 0), cpus(1.5, 1.5, 1.5, 1.5), 4),
         (Reservation(0.5, 0), cpus(2), 2),
         (Reservation(1, 0), cpus(0), 0),
         (Reservation(0, 0), cpus(1), None),
