@@ -136,6 +136,9 @@ class Dispatcher:
     def _wait(self) -> list[Any]:
         """What ended by now; waits for the first one, but not past the next look at the cluster."""
         waiting = list(self._events)
+        if not waiting:  # the last actor ended before the last unit was lost; the next look asks for another one
+            time.sleep(_LOOK_S / 10)
+            return []
         done, _ = ray.wait(waiting, timeout=_LOOK_S, fetch_local=False)
         if done and len(waiting) > 1:
             done, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
@@ -155,6 +158,8 @@ class Dispatcher:
         self.pool.give_back(making.member)
         try:
             failed = ray.get(ready)
+        except ray.exceptions.RayTaskError as error:  # the actor lives
+            failed = UnitOutcome(making.unit.id, 0, str(error))
         except ray.exceptions.RayError as error:
             self._lose(making, error)
             return
@@ -177,9 +182,11 @@ class Dispatcher:
     def _end_commit(self, commit: Commit, ready: Any) -> Iterator[UnitOutcome]:
         self._commits -= 1
         try:
-            yield ray.get(ready)
+            outcome = ray.get(ready)
         except ray.exceptions.RayError as error:
             yield from self._commit_again(commit.unit, error)
+        else:
+            yield outcome
 
     def _commit_again(self, unit: Unit, error: Exception) -> Iterator[UnitOutcome]:
         """Its process died, or the unit was lost with a node before it was committed: it is made again."""

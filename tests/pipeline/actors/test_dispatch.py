@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError, WorkerCrashedError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError, RayTaskError, WorkerCrashedError
 
 from dentgen.documents import LedgerRecord, Unit
 from dentgen.pipeline.actors import dispatch
@@ -177,6 +177,14 @@ def test_units_of_a_lost_actor_are_made_again(fake: FakeRay, error: Exception) -
     assert fake.made[6] == [False]
     assert lost
     assert set(lost) <= {"actor 0", "actor 1", "actor 2"}
+
+
+def test_an_error_of_a_call_whose_actor_lives_fails_its_unit(fake: FakeRay) -> None:
+    fake.making[3] = [RayTaskError("make", "planted", ValueError("planted"))]
+    lost: list[str] = []
+    found = outcomes(dispatcher(fake, lost))
+    assert "planted" in found[3].error
+    assert (fake.made[3], lost) == ([False], [])
 
 
 def test_an_actor_that_lost_several_units_was_lost_once(fake: FakeRay) -> None:
