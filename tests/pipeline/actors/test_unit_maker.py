@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import ray
 
 from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.documents import Unit
@@ -90,3 +91,11 @@ def test_errors_are_outcomes(maker: Any, log: list[str]) -> None:
     assert (failed.unit, failed.fatal, result) == (2, True, None)
     assert "MemoryError" in failed.error
     assert log[-1] == "ended 000002"
+
+
+def test_ray_retries_no_unit_by_itself() -> None:
+    """It would wait for the same actor, which may never be restarted; only the question whether it is ready waits."""
+    about = ray.remote(UnitMaker).__ray_metadata__
+    assert about.max_task_retries == 0
+    assert about.method_meta.max_task_retries == {"ready": -1}
+    assert about.method_meta.num_returns["make"] == 2
