@@ -24,7 +24,7 @@ from dentgen.errors import CanvasError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
-from dentgen.pipeline.actors.dataset import build_session
+from dentgen.pipeline.actors.workers import build_session
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build

@@ -49,7 +49,7 @@ def build_naively(spec: BuildSpec, environment: dict[str, str], batch: int) -> N
         NaiveGenerator,
         fn_constructor_args=(spec.model_dump(mode="json"), environment),
         batch_size=batch,
-        compute=ray.data.ActorPoolStrategy(size=spec.pipeline.actors),
+        compute=ray.data.ActorPoolStrategy(size=spec.pipeline.most_actors),
         num_cpus=0 if on_gpu else 1,
         num_gpus=1 if on_gpu else 0,
     )
@@ -64,7 +64,7 @@ def check_naive(spec: BuildSpec) -> None:
     """
     sampling, model = spec.sampling, spec.model
     required = {
-        "pipeline.actors": (spec.pipeline.actors, 1),
+        "pipeline.actors": (spec.pipeline.most_actors, 1),
         "source.oversample": (spec.source.oversample, {}),
         "sampling.guidance_scale": (sampling.guidance_scale, 1),
         "sampling.start_from": (sampling.start_from, "noise"),

@@ -5,8 +5,6 @@ Plan, Ray Data, actors, commits and seal are those of a real build; only the bac
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,58 +13,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming, sample_key
+from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.errors import SpecError
-from dentgen.generation.unit import UnitResult
-from dentgen.pipeline.actors.dataset import Workers, build_session
-from dentgen.pipeline.actors.heartbeat import Beat
+from dentgen.pipeline.actors.workers import Workers, build_session
 from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import seal
 from dentgen.shards.lease import hold_lease
-from dentgen.shards.ledger import digest_of, read_ledgers
-from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.shards.ledger import read_ledgers
+from dentgen.shards.plan import BuildLocation
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import BuildSpec
 
 #: Condition records, hence units, per condition shard.
 _PER_SHARD: Final = 1000
-
-
-class InstantBackend:
-    """A backend for Ray's actors that packs one tiny text sample per unit."""
-
-    dead = False
-
-    def __init__(self, plan: Plan, location: BuildLocation) -> None:
-        """Load nothing."""
-        self._plan = plan
-
-    def make(self, unit: Unit, crashes: int) -> UnitResult:
-        """Pack a sample that holds the unit's name."""
-        started, key = time.time(), sample_key(f"unit-{unit.name}", 0)
-        shard = tar_bytes([(key, {"txt": unit.name.encode()})])
-        record = LedgerRecord(
-            unit=unit.id,
-            spec_digest=self._plan.spec_digest,
-            bundle_digest=self._plan.bundle_digest,
-            shard=f"{unit.name}.tar",
-            bytes=len(shard),
-            sha256=digest_of(shard),
-            samples=(SampleStatus(key=key, source_key=f"unit-{unit.name}", variant=0, status="written"),),
-            timing=UnitTiming(
-                started=started, seconds=time.time() - started, worker=f"{platform.node()}:{os.getpid()}"
-            ),
-        )
-        return UnitResult(shard, record)
-
-    def describe(self, beat: Beat) -> Beat:
-        """Return the heartbeat unchanged: there is no engine."""
-        return beat
-
-    def take_waits(self) -> list[float]:
-        """None: there is no engine to wait for."""
-        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +85,7 @@ def benchmark_overhead(
     progress(0, planned)
     with build_session(spec):
         for number, count in product(range(rounds), counts):
-            costs[count].append(_cost(_sized(spec, Path(work) / f"{count}-{number}", count)))
+            costs[count].append(_cost(sized(spec, Path(work) / f"{count}-{number}", count)))
             log(f"round {number + 1} of {rounds}, {count} units: {costs[count][-1]}")
             done += count
             progress(done, planned)
@@ -146,7 +106,7 @@ def benchmark_overhead(
     }
 
 
-def _sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
+def sized(spec: BuildSpec, folder: Path, count: int) -> BuildSpec:
     """Write a source of ``count`` empty records and return the spec of a build with one unit per record."""
     source = folder / "conditions"
     source.mkdir(parents=True)

@@ -20,10 +20,11 @@ from dentgen.benchmark.build import enlarge_source
 from dentgen.documents import Unit
 from dentgen.errors import SpecError
 from dentgen.generation.threads import torch_threads
-from dentgen.generation.unit import UnitResult
+from dentgen.pipeline.actors.actor_work import UNITS_AT_ONCE
+from dentgen.pipeline.actors.engine_backend import EngineBackend
 from dentgen.pipeline.actors.heartbeat import Beat
-from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE, EngineBackend
 from dentgen.pipeline.plan import make_plan
+from dentgen.shards.ledger import UnitResult
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.build import BuildSpec
 

@@ -230,6 +230,37 @@ def overhead(
 
 
 @app.command()
+def driver(
+    spec: SpecFile = None,
+    set_: Overrides = None,
+    actors: Annotated[str, typer.Option(metavar="N,N", help="Numbers of actors, about 0.1 GB each.")] = "1,4,16",
+    units: Annotated[str, typer.Option(metavar="N,N", help="Numbers of units.")] = "1000,10000",
+    work: Work = "work/benchmark",
+    json: JsonFile = None,
+) -> None:
+    """Measure the driver's processor time per unit, by the number of actors.
+
+    Units take no time to generate and commits write nothing; everything else
+    is a build. Fits a fixed cost and one per unit, and extrapolates.
+
+    Takes several minutes on two cores.
+
+    Example: dentgen benchmark driver --actors 1,4 --units 1000
+    """
+    announce("benchmark driver")
+    from dentgen.benchmark.driver import benchmark_driver
+    from dentgen.models.native_size import with_size
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    numbers, counts = parse_numbers("--actors", actors), parse_numbers("--units", units)
+    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
+    with ConsoleProgress("benchmark", "unit") as progress:
+        figures = benchmark_driver(build_spec, work, numbers, counts, log=log_line, progress=progress)
+        print_figures(figures, json)
+
+
+@app.command()
 def conditions(
     sizes: Annotated[str, typer.Option(metavar="N,N", help="Edges of the maps, pixels.")] = "128,512",
     rounds: Rounds = 3,

@@ -45,7 +45,7 @@ def plan(
         if expected is None:
             typer.echo("size and time: unknown, no sample of the first readable unit could be generated")
             return
-        actors, kind = build_spec.pipeline.actors, "GPU" if made.environment["device"] == "cuda" else "CPU"
+        actors, kind = build_spec.pipeline.fewest_actors, "GPU" if made.environment["device"] == "cuda" else "CPU"
         typer.echo(expected.describe(made.planned, actors))
         for line in expected.describe_cost(made.planned, actors, kind, price):
             typer.echo(line)

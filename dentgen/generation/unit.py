@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
@@ -34,7 +33,7 @@ from dentgen.generation.preparer import Preparer
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards import layout
-from dentgen.shards.ledger import digest_of
+from dentgen.shards.ledger import UnitResult, digest_of
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import tar_bytes
 
@@ -46,21 +45,6 @@ _Made = TypeVar("_Made")
 #: Samples canvases, which may still be in preparation, to clean latents, or an error, by key: an engine's ``run``, or
 #: that of an engine shared by units.
 Sampler = Callable[[Iterable[Canvas]], Mapping[str, Sampled]]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitResult:
-    """A generated unit.
-
-    Attributes:
-        shard: Its tar, empty if every record was rejected.
-        record: Its commit record.
-        encode_seconds: Time in which its samples were encoded and archived.
-    """
-
-    shard: bytes
-    record: LedgerRecord
-    encode_seconds: float = 0.0
 
 
 def generate_unit(

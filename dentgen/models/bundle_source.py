@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,9 @@ from dentgen.errors import BundleError, StorageError
 from dentgen.models.bundle_files import downloaded_names
 from dentgen.models.file_digest import cache_folder
 from dentgen.storage.hub_errors import HUB_ERRORS, NO_CONNECTION
+from dentgen.storage.local_files import lock
+
+_LOG = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 16 << 20
 
@@ -25,7 +30,9 @@ _CHUNK_BYTES: Final = 16 << 20
 def local_copy(url: str) -> Path:
     """A copy of a remote folder in the user's cache, reused while names, sizes and tags of its files do not change.
 
-    The cache is ``$DENTGEN_CACHE``, by default ``~/.cache/dentgen``. The copy appears atomically, by a rename.
+    The cache is ``$DENTGEN_CACHE``, by default ``~/.cache/dentgen``. The copy appears atomically, by a rename. Of all
+    processes of a machine that ask for it, one downloads it and the others wait, where the cache's file system has
+    locks.
 
     Raises:
         BundleError: If the folder cannot be read or is empty.
@@ -36,15 +43,28 @@ def local_copy(url: str) -> Path:
         home = cache_folder() / "bundles"
         copy = home / hashlib.sha256(state.encode()).hexdigest()
         if not copy.is_dir():
-            _fetch_all(url, [file.url for file in files], copy)
+            with _only_one(copy):
+                if not copy.is_dir():  # another process may have had it first
+                    _fetch_all(url, [file.url for file in files], copy)
     except StorageError as error:
         raise BundleError(f"cannot be downloaded: {error}", file=url) from error
     return copy
 
 
+@contextmanager
+def _only_one(copy: Path) -> Iterator[None]:
+    """Hold the lock of a copy, which a process loses when it ends, however it does."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with copy.with_suffix(".lock").open("a") as file:
+        try:
+            lock(file, copy)
+        except StorageError:
+            _LOG.warning("%s has no file locks: every actor of a machine downloads the bundle", copy.parent)
+        yield
+
+
 def _fetch_all(url: str, files: Sequence[str], final: Path) -> None:
     """Copy files of a remote folder into a temporary folder and rename that; nothing is left behind on errors."""
-    final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=final.parent))
     try:
         for file in files:

@@ -48,7 +48,7 @@ def ray_session(address: str | None = None, variables: Mapping[str, str] | None 
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS", "local")  # Ray's default joins any cluster that runs here
+    address = _chosen(address)
     require_reachable(address)
     _LOG.info("Ray: %s", "starting on this machine" if address == "local" else f"joining the cluster at {address}")
     try:
@@ -61,6 +61,15 @@ def ray_session(address: str | None = None, variables: Mapping[str, str] | None 
     except BaseException:
         ray.shutdown()  # of a start that was interrupted
         raise
+
+
+def starts_ray(address: str | None) -> bool:
+    """Whether ``ray_session`` would start a Ray of its own, which no other machine joins."""
+    return not ray.is_initialized() and _chosen(address) == "local"
+
+
+def _chosen(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS", "local")  # Ray's default joins any cluster that runs here
 
 
 def _connect(address: str, variables: Mapping[str, str], folder: str | None) -> None:

@@ -12,7 +12,7 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
 from dentgen.errors import BuildError, ConditionError, SpecChangedError, StorageError
 from dentgen.models.bundle import bundle_digest
-from dentgen.pipeline.actors.dataset import Workers
+from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.environment import environment_difference
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
 from dentgen.pipeline.recut import index_again

@@ -20,8 +20,10 @@ from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
 from dentgen.logs import log_context
 from dentgen.pipeline.actors.commit_stage import Claims, publish
-from dentgen.pipeline.actors.dataset import Workers, make_with_ray
+from dentgen.pipeline.actors.dataset import make_with_dataset
+from dentgen.pipeline.actors.elastic import make_with_pool
 from dentgen.pipeline.actors.heartbeat import ActorReport
+from dentgen.pipeline.actors.workers import Workers, make_with_ray
 from dentgen.pipeline.grow import grow_plan
 from dentgen.pipeline.lineage import BuildLineage, EventSender, told_of
 from dentgen.pipeline.plan import adopt_plan, draft_plan, standing_plan, start_over
@@ -375,11 +377,15 @@ def make_units(
     def collect(outcomes: Iterator[UnitOutcome]) -> None:
         _collect(_added(outcomes, tally), len(units), lease, progress)
 
-    if workers is not None:
-        return make_with_ray(plan, units, location, workers, claims=claims, lease=lease, tally=tally, collect=collect)
-    with torch_threads(plan.spec.engine.threads):
-        collect(_make_in_process(plan.at(location), units, location, claims))
-    return ()
+    if workers is None:
+        with torch_threads(plan.spec.engine.threads):
+            collect(_make_in_process(plan.at(location), units, location, claims))
+        return ()
+    # a fixed number is Ray Data's; its own pools of a range do not follow a cluster that grows
+    making = make_with_dataset if isinstance(workers.settings.actors, int) else make_with_pool
+    return make_with_ray(
+        plan, units, location, workers, making, claims=claims, lease=lease, tally=tally, collect=collect
+    )
 
 
 def _added(outcomes: Iterator[UnitOutcome], tally: Tally) -> Iterator[UnitOutcome]:

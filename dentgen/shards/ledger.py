@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -26,6 +27,21 @@ _THREADS: Final = 16
 _ASKED_BY_NAME: Final = 16
 #: Records read ahead of whoever iterates over a ledger.
 _READ_AHEAD: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """A generated unit.
+
+    Attributes:
+        shard: Its tar, empty if every record was rejected.
+        record: Its commit record.
+        encode_seconds: Time in which its samples were encoded and archived.
+    """
+
+    shard: bytes
+    record: LedgerRecord
+    encode_seconds: float = 0.0
 
 
 def shard_url(out: str, unit: str) -> str:

@@ -458,10 +458,49 @@ class EngineSpec(_Section):
     cuda_graph: bool = Field(default=False, description="Capture the tick as a CUDA graph; GPU only.")
 
 
+class ActorRange(_Section):
+    """Limits of a number of actors that follows the size of the cluster."""
+
+    min: int = Field(
+        default=1, ge=1, description="Actors asked of the cluster, even where it has no room for them yet."
+    )
+    max: int = Field(ge=1, description="Most actors; those above min start as soon as a node has room for them.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ActorRange:
+        if self.max < self.min:
+            raise ValueError(f"found min {self.min} and max {self.max}, expected max to be at least min")
+        return self
+
+
+def _is_range(value: object) -> str:
+    return "[min, max]" if isinstance(value, Mapping | ActorRange) else "[number]"
+
+
+def _reservable(gpus: float | None) -> float | None:
+    """Ray reserves GPUs in parts of one, in ten-thousandths, or as whole ones."""
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"found {gpus}, expected at most 1, or a whole number")
+    if gpus is not None and 0 < gpus < 1e-4:
+        raise ValueError(f"found {gpus}, expected 0, or at least 0.0001")
+    return gpus
+
+
 class PipelineSpec(_Section):
     """Distribution of the work; only samples_per_shard, which cuts units, decides bytes."""
 
-    actors: int = Field(default=1, ge=1, description="Ray actors, each with its own models.")
+    actors: Annotated[
+        Annotated[int, Field(ge=1), Tag("[number]")] | Annotated[ActorRange, Tag("[min, max]")],
+        Discriminator(_is_range),
+    ] = Field(
+        default=1,
+        description="Ray actors, each with its own models; {min: 1, max: 64}: as many as the cluster has room for.",
+    )
+    gpus_per_actor: Annotated[float | None, AfterValidator(_reservable)] = Field(
+        default=None,
+        ge=0,
+        description="GPUs that an actor reserves; 0.5: two actors share one. null: 1 on a GPU, 0 without one.",
+    )
     samples_per_shard: int = Field(
         default=64,
         ge=1,
@@ -483,6 +522,16 @@ class PipelineSpec(_Section):
         default="refuse",
         description="Resuming with other library versions or another device kind: refused, or with a warning.",
     )
+
+    @property
+    def fewest_actors(self) -> int:
+        """Actors asked of the cluster, whatever room it has."""
+        return self.actors.min if isinstance(self.actors, ActorRange) else self.actors
+
+    @property
+    def most_actors(self) -> int:
+        """Actors at most."""
+        return self.actors.max if isinstance(self.actors, ActorRange) else self.actors
 
 
 class QualitySpec(_Section):

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.benchmark.overhead import InstantBackend, benchmark_overhead
-from dentgen.documents import Unit
+from dentgen.benchmark.instant_backend import InstantBackend
+from dentgen.benchmark.overhead import benchmark_overhead
 from dentgen.errors import SpecError
-from dentgen.pipeline.actors.dataset import Workers
-from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
+from dentgen.pipeline.actors.workers import Workers
+from dentgen.pipeline.plan import adopt_plan, draft_plan
 from dentgen.pipeline.run import make_units
 from dentgen.shards.index import read_index, seal
 from dentgen.shards.lease import hold_lease
-from dentgen.shards.ledger import digest_of, read_ledgers
+from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import BuildLocation
 from dentgen.spec.yaml_file import read_spec
 from tests.conftest import ROOT, small_spec, write_tar
@@ -24,17 +24,6 @@ UNITS = 150
 
 def ignore(*_: object) -> None:
     """Neither log nor progress."""
-
-
-def test_an_instant_unit_is_one_text_sample(tmp_path: Path) -> None:
-    write_tar(tmp_path / "conditions" / "a.tar", {"r0": {"json": b"{}"}, "r1": {"json": b"{}"}})
-    spec = small_spec(tmp_path / "conditions", tmp_path / "out", sampling={"variants": 1})
-    plan = make_plan(spec)
-    unit: Unit = plan.units[0]
-    result = InstantBackend(plan, BuildLocation.of(spec)).make(unit, crashes=0)
-    assert result.record.sha256 == digest_of(result.shard)
-    assert result.record.bytes == len(result.shard)
-    assert (result.record.unit, result.record.written) == (unit.id, 1)
 
 
 @pytest.mark.parametrize("counts", [[100], [1, 50]])

@@ -50,7 +50,7 @@ def test_json_logs_of_driver_and_actors_are_objects_with_unit_and_attempt(
     run = dentgen("--log-format", "json", "generate", str(spec))
     assert run.returncode == 0, run.stderr
     told = [json.loads(line) for line in run.stderr.splitlines()]
-    made = [record for record in told if record["logger"] == "dentgen.pipeline.actors.unit_maker"]
+    made = [record for record in told if record["logger"] == "dentgen.pipeline.actors.actor_work"]
     of_units = {record["unit"]: record["attempt"] for record in made}
     assert of_units == {"000000": 1, "000001": 1, "000002": 1}
     assert {record["build"] for record in made} == {str(tmp_path / "out")}

@@ -22,10 +22,9 @@ import yaml
 from dentgen import storage
 from dentgen.cli.app import main
 from dentgen.documents import Unit
-from dentgen.generation.unit import UnitResult
 from dentgen.pipeline import run
 from dentgen.shards import layout
-from dentgen.shards.ledger import committed_units, read_ledger
+from dentgen.shards.ledger import UnitResult, committed_units, read_ledger
 from dentgen.spec.build import BuildSpec
 
 #: Installs a fault in the process that calls it.

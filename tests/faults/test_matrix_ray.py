@@ -40,7 +40,7 @@ def test_a_killed_actor(rig: Rig, tell: Tell) -> None:
 
 
 COMMIT = "    if record.timing is not None:\n        record = record.model_copy("
-INIT = "        self._heartbeat = Heartbeat(monitor)\n"
+INIT = "        self._heartbeat = Heartbeat(monitor, name)\n"
 #: What is planted, the exit code, and a fact that the error line must hold.
 PLANTED: dict[str, tuple[Plant, int, str]] = {
     "SIGKILL of a commit worker between shard and record": (
@@ -49,12 +49,12 @@ PLANTED: dict[str, tuple[Plant, int, str]] = {
         "",
     ),
     "crash of an actor as it starts, once": (
-        ("pipeline/actors/unit_maker.py", INIT, "        if {once}:\n            os._exit(1)\n"),
+        ("pipeline/actors/actor_work.py", INIT, "        if {once}:\n            os._exit(1)\n"),
         0,
         "",
     ),
     "MemoryError in an actor as it starts, once": (
-        ("pipeline/actors/unit_maker.py", INIT, "        if {once}:\n            raise MemoryError('planted')\n"),
+        ("pipeline/actors/actor_work.py", INIT, "        if {once}:\n            raise MemoryError('planted')\n"),
         1,
         "MemoryError",
     ),
@@ -103,7 +103,7 @@ def test_a_killed_head(rig: Rig, tell: Tell) -> None:
 def test_an_actor_that_hangs_as_it_starts(rig: Rig, tell: Tell) -> None:
     """In the copy an actor has eight seconds to load its models."""
     load = "        self._backend = backend(plan, location)\n"
-    package(rig, ("pipeline/actors/unit_maker.py", load, "        while {once}:\n            time.sleep(600)\n"))
+    package(rig, ("pipeline/actors/actor_work.py", load, "        while {once}:\n            time.sleep(600)\n"))
     heartbeat = rig.folder / "copy" / "dentgen" / "pipeline" / "actors" / "heartbeat.py"
     text = heartbeat.read_text()
     assert text.count("_START_S: Final = 1800") == 1

@@ -227,16 +227,16 @@ FAULTS = {
         "tests/pipeline/actors/test_restarting_engine.py::test_calls_share_the_engine_unless_it_is_drained[True]",
     ),
     "a turn that lasts until a unit is packed": (
-        "dentgen/pipeline/actors/unit_maker.py",
+        "dentgen/pipeline/actors/engine_backend.py",
         "        return generate_unit(",
         "        with self._engine._rebuilding:\n         return generate_unit(",
-        "tests/pipeline/actors/test_unit_maker.py::test_units_that_are_being_packed_leave_the_engine_another_one",
+        "tests/pipeline/actors/test_engine_backend.py::test_units_that_are_being_packed_leave_the_engine_another_one",
     ),
     "too few units at once, so that one that is packed leaves the engine none": (
-        "dentgen/pipeline/actors/unit_maker.py",
+        "dentgen/pipeline/actors/actor_work.py",
         "UNITS_AT_ONCE: Final = 4",
         "UNITS_AT_ONCE: Final = 2",
-        "tests/pipeline/actors/test_unit_maker.py::test_units_that_are_being_packed_leave_the_engine_another_one",
+        "tests/pipeline/actors/test_engine_backend.py::test_units_that_are_being_packed_leave_the_engine_another_one",
     ),
     "a call that is not retried because another one replaced its engine": (
         "dentgen/pipeline/actors/restarting_engine.py",

@@ -24,10 +24,11 @@ from dentgen.diffusion.solver import probe_solver
 from dentgen.errors import BundleError, ControlError, DentgenError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import Generator, load_generator, load_planned_generator, start_engine
-from dentgen.generation.unit import UnitResult, generate_unit
+from dentgen.generation.unit import generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
+from dentgen.shards.ledger import UnitResult
 from dentgen.shards.reader import read_samples, tar_samples
 from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec, write_tar

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -32,6 +34,11 @@ def remote(request: pytest.FixtureRequest) -> str:
     return url
 
 
+def copies(cache: Path) -> list[Path]:
+    """Everything in the cache but locks."""
+    return [path for path in cache.iterdir() if path.suffix != ".lock"]
+
+
 @pytest.mark.slow
 def test_a_bundle_in_an_object_store_is_the_one_on_disk(s3_root: str, cache: Path) -> None:
     folder, url = find_bundle("miniature"), storage.join(s3_root, "bundles", "mine")
@@ -41,7 +48,7 @@ def test_a_bundle_in_an_object_store_is_the_one_on_disk(s3_root: str, cache: Pat
     adapters = ["blended"]
     assert bundle_digest(url, adapters) == bundle_digest("miniature", adapters)
     assert load_bundle(url, adapters).digest == bundle_digest("miniature", adapters)
-    (copy,) = cache.iterdir()
+    (copy,) = copies(cache)
     before = copy.stat().st_mtime_ns
     assert find_bundle(url) == copy
     assert copy.stat().st_mtime_ns == before, "an unchanged bundle is not copied again"
@@ -60,7 +67,7 @@ def test_names_and_contents_are_those_of_the_folder(remote: str, cache: Path) ->
     copy = local_copy(remote)
     found = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
     assert found == {"unet/config.json": b"{}", "unet/weights.safetensors": b"0123456789"}
-    assert list(cache.iterdir()) == [copy], "no temporary folder is left behind"
+    assert copies(cache) == [copy], "no temporary folder is left behind"
 
 
 def test_a_failed_copy_leaves_nothing_behind(remote: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +82,25 @@ def test_a_failed_copy_leaves_nothing_behind(remote: str, cache: Path, monkeypat
     with pytest.raises(BundleError) as caught:
         local_copy(remote)
     assert caught.value.file.endswith("weights.safetensors")
-    assert list(cache.iterdir()) == []
+    assert copies(cache) == []
+
+
+@pytest.mark.slow
+def test_of_many_processes_one_copies_and_the_others_wait(tmp_path: Path, cache: Path) -> None:
+    """Processes, because locks belong to them; the slow copy of one leaves the others time to start their own."""
+    source, log = tmp_path / "source", tmp_path / "fetched"
+    source.mkdir()
+    for number in range(3):
+        (source / f"{number}.safetensors").write_bytes(b"0123456789")
+    code = (
+        "import time\nfrom dentgen.models import bundle_source\nfetch = bundle_source._fetch_all\n"
+        f"def slow(*words):\n    open({str(log)!r}, 'a').write('x')\n    time.sleep(1)\n    fetch(*words)\n"
+        f"bundle_source._fetch_all = slow\nprint(bundle_source.local_copy({source.as_uri()!r}))\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = {process.communicate(timeout=300)[0].strip() for process in running}
+    assert found == {str(copy) for copy in copies(cache)}
+    assert log.read_text() == "x"
 
 
 def test_large_files_are_copied_in_constant_memory(cache: Path) -> None:

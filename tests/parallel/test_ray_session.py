@@ -22,6 +22,7 @@ from dentgen.parallel.ray_session import (
     require_lasting,
     require_reachable,
     short_temporary_folder,
+    starts_ray,
 )
 from tests.conftest import ROOT
 
@@ -162,3 +163,25 @@ print(ray.is_initialized())
     )  # fmt: skip
     assert run.stdout.split() == ["yes", "True", "True", "False"]
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "starts"),
+    [
+        (None, None, True),
+        ("local", "host:1", True),
+        (None, "host:1", False),
+        ("auto", None, False),
+        (None, "local", True),
+    ],
+)
+def test_a_session_starts_ray_only_where_no_cluster_is_named(
+    address: str | None, variable: str | None, starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    assert starts_ray(address) is starts
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    assert not starts_ray(address), "an open connection is used"

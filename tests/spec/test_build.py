@@ -20,6 +20,7 @@ def test_digest_covers_what_decides_bytes() -> None:
     assert digest(output={"path": "elsewhere"}) == same
     assert digest(source={"path": "elsewhere"}) == same
     assert digest(pipeline={"actors": 9, "packers": 3}) == same
+    assert digest(pipeline={"actors": {"min": 2, "max": 64}, "gpus_per_actor": 0.5}) == same
     assert digest(engine={"fill": "unit"}) == same
     assert digest(quality={"max_rejected": 0.9}) == same
     for section, values in (
@@ -186,3 +187,38 @@ def test_without_upscaling_and_tiled_encoding_digests_are_what_they_were() -> No
     assert "upscale" not in deciding["sampling"]
     assert "encode_tile" not in deciding["model"]
     assert BuildSpec.model_validate({"model": {"encode_tile": 64}}).digest() != BuildSpec().digest()
+
+
+@pytest.mark.parametrize(
+    ("actors", "limits"),
+    [(3, (3, 3)), ({"min": 2, "max": 64}, (2, 64)), ({"max": 8}, (1, 8)), ({"min": 4, "max": 4}, (4, 4))],
+)
+def test_actors_are_a_number_or_a_range(actors: object, limits: tuple[int, int]) -> None:
+    pipeline = BuildSpec.model_validate({"pipeline": {"actors": actors}}).pipeline
+    assert (pipeline.fewest_actors, pipeline.most_actors) == limits
+    assert BuildSpec.model_validate_json(BuildSpec(pipeline=pipeline).model_dump_json()).pipeline == pipeline
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "key"),
+    [
+        ({"actors": 0}, "pipeline.actors"),
+        ({"actors": {"min": 4, "max": 2}}, "pipeline.actors"),
+        ({"actors": {"min": 0, "max": 2}}, "pipeline.actors.min"),
+        ({"actors": {"min": 1}}, "pipeline.actors.max"),
+        ({"actors": {"min": 1, "max": 2, "most": 3}}, "pipeline.actors.most"),
+        ({"gpus_per_actor": -1}, "pipeline.gpus_per_actor"),
+        ({"gpus_per_actor": 1.5}, "pipeline.gpus_per_actor"),
+        ({"gpus_per_actor": 0.00001}, "pipeline.gpus_per_actor"),
+        ({"gpus_per_actor": float("nan")}, "pipeline.gpus_per_actor"),
+    ],
+)
+def test_what_ray_cannot_reserve_is_named(pipeline: dict[str, object], key: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        validate_document(BuildSpec, {"pipeline": pipeline}, "spec.yaml")
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize("gpus", [None, 0, 0.25, 1, 2])
+def test_parts_of_a_gpu_and_whole_ones_can_be_reserved(gpus: float | None) -> None:
+    assert BuildSpec.model_validate({"pipeline": {"gpus_per_actor": gpus}}).pipeline.gpus_per_actor == gpus

@@ -115,15 +115,16 @@ class HeartbeatMonitor:
 class Heartbeat:
     """The actor's side: a thread that sends heartbeats while the process lives."""
 
-    def __init__(self, monitor: Any) -> None:
+    def __init__(self, monitor: Any, name: str = "") -> None:
         """Start the thread, before anything is loaded.
 
         Args:
             monitor: Receives the heartbeats.
+            name: Of the actor, the same where Ray restarts it; "" for its id.
         """
         self._monitor, self._over, self._began = monitor, threading.Event(), time.monotonic()
         context = ray.get_runtime_context()
-        self._actor, self._handle = str(context.get_actor_id()), context.current_actor
+        self._actor, self._handle = name or str(context.get_actor_id()), context.current_actor
         self._place = f"{platform.node()} process {os.getpid()}"
         self._ready: float | None = None
         self._read: Callable[[Beat], Beat] = lambda beat: beat

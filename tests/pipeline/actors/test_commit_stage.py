@@ -10,9 +10,9 @@ import pytest
 
 from dentgen.documents import LedgerRecord, SampleStatus
 from dentgen.errors import BuildError
-from dentgen.pipeline.actors.commit_stage import commit_made, error_text, outcome_of
+from dentgen.pipeline.actors.commit_stage import commit_made, commit_unit, error_text, outcome_of
 from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.ledger import digest_of, read_ledger
+from dentgen.shards.ledger import UnitResult, digest_of, read_ledger
 
 
 def record(shard: bytes) -> LedgerRecord:
@@ -59,6 +59,15 @@ def test_an_error_of_the_commit_becomes_a_row(tmp_path: Path) -> None:
     assert (failed.samples, failed.fatal) == (0, False)
     assert "unit 000003" in failed.error
     assert "Traceback" not in failed.error
+    assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
+
+
+def test_a_unit_outside_ray_data_is_committed_likewise(tmp_path: Path) -> None:
+    assert commit_unit(UnitResult(b"data", record(b"data")), str(tmp_path), None) == UnitOutcome(3, 2, bytes=4)
+    failed = commit_unit(UnitResult(b"other", record(b"other")), str(tmp_path), None)
+    assert (failed.unit, failed.samples, failed.fatal) == (3, 0, False)
+    assert "unit 000003" in failed.error
+    assert "KeyError" in commit_unit(UnitResult(b"data", record(b"data")), str(tmp_path), {}).error
     assert (tmp_path / "shards" / "000003.tar").read_bytes() == b"data"
 
 

@@ -1,4 +1,4 @@
-"""Units through Ray: separate operators, errors as rows, and Ray Data's settings restored."""
+"""Units through Ray Data: separate operators, errors as rows, what actors reserve, and Ray Data's settings restored."""
 
 from __future__ import annotations
 
@@ -7,52 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import ray.data
 
-from dentgen.benchmark.overhead import InstantBackend
-from dentgen.documents import Unit
-from dentgen.errors import BuildError, SpecError
-from dentgen.generation.unit import UnitResult
 from dentgen.pipeline.actors import dataset
-from dentgen.pipeline.actors.dataset import Workers, make_with_ray, unit_dataset
+from dentgen.pipeline.actors.actor_work import UNITS_AT_ONCE
+from dentgen.pipeline.actors.dataset import unit_dataset
 from dentgen.pipeline.actors.heartbeat import Watchdog
-from dentgen.pipeline.actors.unit_maker import UNITS_AT_ONCE
-from dentgen.pipeline.plan import make_plan
-from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.ledger import committed_units
+from dentgen.pipeline.actors.workers import Workers
 from dentgen.shards.plan import BuildLocation, Plan
-from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import PipelineSpec
-from tests.conftest import small_spec
-
-
-class FailingBackend(InstantBackend):
-    """Fails at one unit, and is dead from another one on."""
-
-    @property
-    def dead(self) -> bool:  # type: ignore[override]
-        """As an engine that died twice."""
-        return self._dead
-
-    _dead = False
-
-    def make(self, unit: Unit, crashes: int) -> UnitResult:
-        if unit.id == 1:
-            raise BuildError("planted", key=f"unit {unit.name}")
-        if unit.id == 2:
-            self._dead = True
-            raise MemoryError("planted")
-        return super().make(unit, crashes)
+from tests.pipeline.actors.failing import FailingBackend, check_outcomes, failing_plan
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    """A plan of three units without any map."""
-    (tmp_path / "conditions").mkdir()
-    (tmp_path / "conditions" / "a.tar").write_bytes(tar_bytes((f"r{number}", {"json": b"{}"}) for number in range(3)))
-    sections: dict[str, dict[str, object]] = {"sampling": {"variants": 1}, "pipeline": {"samples_per_shard": 1}}
-    return make_plan(small_spec(tmp_path / "conditions", tmp_path / "out", **sections))
+    return failing_plan(tmp_path)
 
 
 @pytest.mark.ray
@@ -71,6 +40,7 @@ def test_reading_generating_and_committing_are_separate_operators_and_errors_tra
         workers = Workers(backend=FailingBackend)
         made = unit_dataset(plan, plan.units, location, workers, watchdog.monitor).materialize()
     (pool,) = pools
+    assert pool["size"] == 1
     assert pool["max_concurrent_calls_per_actor"] == UNITS_AT_ONCE
     assert pool["max_tasks_in_flight_per_actor"] > UNITS_AT_ONCE, "the next one is there before one ends"
     stats, rows = made.stats(), {outcome.unit: outcome for outcome in dataset._outcomes(made)}
@@ -78,12 +48,23 @@ def test_reading_generating_and_committing_are_separate_operators_and_errors_tra
     assert "MapBatches(commit_made)" in stats
     assert "UnitMaker)->MapBatches" not in stats
     assert "->MapBatches(UnitMaker)" not in stats
-    assert rows[0] == UnitOutcome(0, 1)
-    assert "unit 000001" in rows[1].error
-    assert "Traceback" not in rows[1].error
-    assert "MemoryError" in rows[2].error
-    assert rows[2].fatal, "the backend is dead"
-    assert committed_units(location.output) == {"000000"}
+    check_outcomes(rows, location.output)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("gpus", "reserved"), [(None, {"num_cpus": 0.5}), (0.25, {"num_cpus": 0, "num_gpus": 0.25})])
+def test_actors_reserve_what_the_spec_says(
+    plan: Plan, ray_local: None, gpus: float | None, reserved: dict[str, float]
+) -> None:
+    """On two CPUs, two actors leave one to the commits."""
+    workers = Workers(settings=PipelineSpec(actors=2, gpus_per_actor=gpus), backend=FailingBackend)
+    made = unit_dataset(plan, plan.units, BuildLocation.of(plan.spec), workers, None)
+    operator = made._logical_plan.dag
+    while "UnitMaker" not in operator.name:
+        (operator,) = operator.input_dependencies
+    found: dict[str, Any] = vars(operator)
+    asked = {name: value for name, value in found["_ray_remote_args"].items() if value or name in reserved}
+    assert {name: asked.get(name) for name in reserved} == reserved
 
 
 def test_settings_of_ray_data_are_restored() -> None:
@@ -100,35 +81,3 @@ def test_settings_of_ray_data_are_restored() -> None:
     finally:
         context.max_errored_blocks, context.enable_progress_bars = before[:2]
         logger.setLevel(before[2])
-
-
-def test_a_relative_output_of_a_submitted_job_is_refused(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    with pytest.raises(SpecError) as caught:
-        make_with_ray(
-            plan, plan.units, BuildLocation("/in", "out"), Workers(), collect=lambda _: None
-        )  # fmt: skip
-    assert (caught.value.key, caught.value.found) == ("output.path", "out")
-
-
-def test_the_last_line_of_an_error_of_ray_is_its_cause() -> None:
-    error = ray.exceptions.RayError("a trace\n  more of it\nValueError: planted\n\n")
-    assert dataset._cause(error).endswith("ValueError: planted")
-    assert "RayError" in dataset._cause(ray.exceptions.RayError(""))
-
-
-def test_actors_get_the_settings_of_this_run_and_no_units(plan: Plan) -> None:
-    """The plan has those of the run that began the build."""
-    settings = PipelineSpec(packers=3, stall_seconds=77)
-    sent = dataset._for_actors(plan, Workers(settings=settings, fill="unit"))
-    assert (sent.spec.pipeline, sent.spec.engine.fill, len(sent.units)) == (settings, "unit", 0)
-    assert sent.spec_digest == plan.spec_digest
-    assert dataset._for_actors(plan, Workers()).spec.engine == plan.spec.engine
-
-
-@pytest.mark.parametrize(("available", "actors", "cpus"), [(2, 1, 1.0), (2, 2, 0.5), (8, 2, 1.0), (1, 1, 0.0)])
-def test_actors_leave_a_cpu_to_the_commit_tasks(
-    available: float, actors: int, cpus: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": available})
-    assert dataset._actor_cpus(actors) == cpus

@@ -18,8 +18,9 @@ from dentgen.diffusion.canvas import Canvas, Failed, Finished
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import Generator, load_planned_generator, start_engine
-from dentgen.generation.unit import UnitResult, generate_unit
+from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.plan import make_plan
+from dentgen.shards.ledger import UnitResult
 from dentgen.shards.plan import BuildLocation, Plan
 from tests.conftest import small_spec, write_tar
 
