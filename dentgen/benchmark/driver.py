@@ -1,4 +1,4 @@
-"""Benchmark of an elastic pool's driver: its processor time per unit, by number of actors, with units that take no time.
+"""Benchmark of an elastic pool's driver: its processor time per unit, by actors, with units that take no time.
 
 Actors, heartbeats, hand-outs and commit tasks are those of a build; the backend is instant and commits write nothing.
 """

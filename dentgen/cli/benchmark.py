@@ -240,6 +240,7 @@ def driver(
 ) -> None:
     """Measure the driver's processor time per unit, by the number of actors.
 
+    For builds with a range of actors, whose driver hands out every unit.
     Units take no time to generate and commits write nothing; everything else
     is a build. Fits a fixed cost and one per unit, and extrapolates.
 

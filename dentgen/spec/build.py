@@ -494,7 +494,8 @@ class PipelineSpec(_Section):
         Discriminator(_is_range),
     ] = Field(
         default=1,
-        description="Ray actors, each with its own models; {min: 1, max: 64}: as many as the cluster has room for.",
+        description="Ray actors, each with its own models: a number, for Ray Data, or {min: 1, max: 64}, for a pool that "
+        "follows the cluster.",
     )
     gpus_per_actor: Annotated[float | None, AfterValidator(_reservable)] = Field(
         default=None,

@@ -37,15 +37,17 @@ def test_the_demo_builds_as_a_command(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.parametrize("actors", [1, {"min": 1, "max": 1}], ids=["Ray Data", "a pool"])
 def test_json_logs_of_driver_and_actors_are_objects_with_unit_and_attempt(
-    tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
+    tmp_path: Path, demo_members: dict[str, dict[str, bytes]], actors: object
 ) -> None:
     keys = sorted(demo_members)[:3]
     records = {key: dict(demo_members[key]) for key in keys}
     records[keys[1]]["seg.png"] = b"torn"
     write_tar(tmp_path / "s" / "x.tar", records)
     spec = tmp_path / "spec.yaml"
-    sections: dict[str, dict[str, object]] = {"pipeline": {"samples_per_shard": 2}, "quality": {"max_rejected": 0.5}}
+    pipeline = {"samples_per_shard": 2, "actors": actors}
+    sections: dict[str, dict[str, object]] = {"pipeline": pipeline, "quality": {"max_rejected": 0.5}}
     spec.write_text(yaml.safe_dump(small_spec(tmp_path / "s", tmp_path / "out", **sections).model_dump(mode="json")))
     run = dentgen("--log-format", "json", "generate", str(spec))
     assert run.returncode == 0, run.stderr

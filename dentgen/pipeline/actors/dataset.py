@@ -1,4 +1,4 @@
-"""A fixed number of actors: units are rows of a Ray Dataset, which a pool of Ray Data's actors maps and tasks commit."""
+"""A fixed number of actors: units are rows of a Ray Dataset, which actors of Ray Data map and tasks commit."""
 
 from __future__ import annotations
 

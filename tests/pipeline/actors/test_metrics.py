@@ -125,13 +125,13 @@ def test_progress_between_two_heartbeats(case: str) -> None:
     assert progress(last, now) == expected
 
 
-def spec_with_a_torn_record(folder: Path, demo_members: dict[str, dict[str, bytes]]) -> Path:
+def spec_with_a_torn_record(folder: Path, demo_members: dict[str, dict[str, bytes]], actors: object = 1) -> Path:
     """A spec, as a file, of ten samples in five units; the two of one record are rejected."""
     keys = sorted(demo_members)[:5]
     records = {key: dict(demo_members[key]) for key in keys}
     records[keys[3]]["seg.png"] = b"torn"
     write_tar(folder / "conditions" / "a.tar", records)
-    pipeline = {"actors": 1, "samples_per_shard": 2, "lease_seconds": 3.0}
+    pipeline = {"actors": actors, "samples_per_shard": 2, "lease_seconds": 3.0}
     file = folder / "spec.json"
     file.write_text(small_spec(folder / "conditions", folder / "out", pipeline=pipeline).model_dump_json())
     return file
@@ -139,8 +139,11 @@ def spec_with_a_torn_record(folder: Path, demo_members: dict[str, dict[str, byte
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_what_a_build_exports_adds_up(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
-    found = exported(spec_with_a_torn_record(tmp_path, demo_members))
+@pytest.mark.parametrize("actors", [1, {"min": 1, "max": 1}], ids=["Ray Data", "a pool"])
+def test_what_a_build_exports_adds_up(
+    tmp_path: Path, demo_members: dict[str, dict[str, bytes]], actors: object
+) -> None:
+    found = exported(spec_with_a_torn_record(tmp_path, demo_members, actors))
     index = read_index(str(tmp_path / "out"))
     assert (index.written, index.rejected) == (8, 2)
     assert found["ray_dentgen_samples_planned"] == {"": 10}
