@@ -494,8 +494,8 @@ class PipelineSpec(_Section):
         Discriminator(_is_range),
     ] = Field(
         default=1,
-        description="Ray actors, each with its own models: a number, for Ray Data, or {min: 1, max: 64}, for a pool that "
-        "follows the cluster.",
+        description="Ray actors, each with its own models: a number (Ray Data), or {min: 1, max: 64} (a pool that "
+        "follows the nodes of a cluster).",
     )
     gpus_per_actor: Annotated[float | None, AfterValidator(_reservable)] = Field(
         default=None,

@@ -52,9 +52,13 @@ def test_a_record_that_crashes_its_process_is_rejected_and_its_neighbours_are_wr
         write_tar(tmp_path / name / "a.tar", records)
     build(small_spec(tmp_path / "damage", tmp_path / "whole"), use_ray=False)
     copy, path = package_that_kills(tmp_path / "copy"), tmp_path / "spec.yaml"
-    for number, fill in enumerate(("unit", "continuous")):
+    ways: list[tuple[object, str]] = [(1, "unit"), (1, "continuous"), ({"min": 1, "max": 1}, "unit")]
+    for number, (actors, fill) in enumerate(ways):
         out = tmp_path / f"out{number}"
-        spec = small_spec(tmp_path / "poison", out, quality={"max_rejected": 0.5}, engine={"slots": 4, "fill": fill})
+        spec = small_spec(
+            tmp_path / "poison", out, quality={"max_rejected": 0.5}, engine={"slots": 4, "fill": fill},
+            pipeline={"actors": actors},
+        )  # fmt: skip
         path.write_text(yaml.safe_dump(spec.model_dump(mode="json")))
         run = generate(copy, path)
         assert run.returncode == 0, run.stderr[-3000:]
@@ -68,7 +72,7 @@ def test_a_record_that_crashes_its_process_is_rejected_and_its_neighbours_are_wr
         assert problems(out) == []
         assert max(attempts(out)) == 3, "two processes died over the poisoned unit"
         assert "units needed more than one attempt" in run.stdout
-    ledger = {(tmp_path / f"out{n}" / "samples.parquet").read_bytes() for n in range(2)}
+    ledger = {(tmp_path / f"out{n}" / "samples.parquet").read_bytes() for n in range(3)}
     assert len(ledger) == 1, "a second build has the same table"
 
 
@@ -81,7 +85,7 @@ def test_a_unit_that_crashes_without_a_crashing_record_fails_alone(tmp_path: Pat
     build(small_spec(tmp_path / "s", tmp_path / "whole"), use_ray=False)
     copy = package_that_kills(tmp_path / "copy")
     place = copy / "dentgen" / "generation" / "unit.py"
-    text, line = place.read_text(), "    requests, unusable = _requests(generator, unit, records)\n"
+    text, line = place.read_text(), "    requests, unusable, sampled = _sampled(generator, unit, records, sampler)\n"
     assert text.count(line) == 1
     died = tmp_path / "died"
     fault = f"    if unit.id == 1:\n        open({str(died)!r}, 'a').write('x')\n        os.kill(os.getpid(), 9)\n"

@@ -20,30 +20,36 @@ import yaml
 from dentgen.pipeline.run import build
 from tests.conftest import ROOT, shard_bytes, small_spec
 
+#: Spec and process titles of both ways to hand out units.
+WAYS: dict[str, tuple[object, str]] = {
+    "Ray Data": (1, "MapWorker(MapBatches(UnitMaker))"),
+    "a pool": ({"min": 1, "max": 1}, "ray::PoolActor"),
+}
 
-def freeze_a_working_actor(frozen: list[int]) -> None:
+
+def freeze_a_working_actor(actor: str, frozen: list[int]) -> None:
     while not frozen:
         time.sleep(0.05)
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
-                if "MapWorker(MapBatches(UnitMaker))" in title and "__init__" not in title:
+                if actor in title and "__init__" not in title:
                     os.kill(process.pid, signal.SIGSTOP)
                     frozen.append(process.pid)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 def test_a_frozen_actor_is_replaced(
-    small_source: Path, tmp_path: Path, ray_local: None, caplog: pytest.LogCaptureFixture
+    way: str, small_source: Path, tmp_path: Path, ray_local: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """SIGSTOP: the process and its connections stay, and nothing comes from it any more."""
+    (actors, title), frozen = WAYS[way], list[int]()
     build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
-    frozen: list[int] = []
-    threading.Thread(target=freeze_a_working_actor, args=(frozen,), daemon=True).start()
-    build(
-        small_spec(small_source, tmp_path / "out", pipeline={"stall_seconds": 6}, engine={"slots": 4, "fill": "unit"})
-    )
+    threading.Thread(target=freeze_a_working_actor, args=(title, frozen), daemon=True).start()
+    pipeline = {"stall_seconds": 6, "actors": actors}
+    build(small_spec(small_source, tmp_path / "out", pipeline=pipeline, engine={"slots": 4, "fill": "unit"}))
     assert frozen
     assert any(f"process {frozen[0]} " in record.getMessage() for record in caplog.records)
     assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "whole")
@@ -63,8 +69,9 @@ FAULTS: dict[str, tuple[bool, str, int, str]] = {
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_build_recovers_or_ends_with_the_reason(fault: str, small_source: Path, tmp_path: Path) -> None:
+def test_a_build_recovers_or_ends_with_the_reason(fault: str, way: str, small_source: Path, tmp_path: Path) -> None:
     """The fault is planted into the engine thread of a copy of the package, at its third tick."""
     every_time, what, code, facts = FAULTS[fault]
     for name in ("dentgen", "jobs"):
@@ -79,7 +86,8 @@ def test_a_build_recovers_or_ends_with_the_reason(fault: str, small_source: Path
     driver.write_text(text.replace("import queue\n", "import os\nimport queue\n"))
     out, spec = tmp_path / "out", tmp_path / "spec.yaml"
     engine: dict[str, object] = {"slots": 4, "fill": "continuous" if every_time else "unit"}
-    sections = small_spec(small_source, out, pipeline={"stall_seconds": 6}, engine=engine).model_dump(mode="json")
+    pipeline = {"stall_seconds": 6, "actors": WAYS[way][0]}
+    sections = small_spec(small_source, out, pipeline=pipeline, engine=engine).model_dump(mode="json")
     spec.write_text(yaml.safe_dump(sections))
     run = subprocess.run(
         [sys.executable, "-m", "dentgen", "generate", str(spec)], cwd=tmp_path / "copy", capture_output=True, text=True,
