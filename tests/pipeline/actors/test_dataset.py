@@ -62,9 +62,8 @@ def test_actors_reserve_what_the_spec_says(
     operator = made._logical_plan.dag
     while "UnitMaker" not in operator.name:
         (operator,) = operator.input_dependencies
-    found: dict[str, Any] = vars(operator)
-    asked = {name: value for name, value in found["_ray_remote_args"].items() if value or name in reserved}
-    assert {name: asked.get(name) for name in reserved} == reserved
+    asked: dict[str, Any] = operator.ray_remote_args  # type: ignore[attr-defined]
+    assert {name: asked[name] for name in reserved} == reserved
 
 
 def test_settings_of_ray_data_are_restored() -> None:

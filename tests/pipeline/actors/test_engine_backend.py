@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +84,8 @@ def test_one_unit_is_packed_while_the_engine_samples_another(
             ticking.set()
             assert packed.wait(SECONDS)
 
-    def enter(engine: RestartingEngine, canvases: Sequence[Canvas]) -> dict[str, Sampled]:
+    def enter(engine: RestartingEngine, prepared: Iterable[Canvas]) -> dict[str, Sampled]:
+        canvases = list(prepared)
         assert canvases[0].key == first or packing.wait(SECONDS)
         return run(engine, canvases)
 

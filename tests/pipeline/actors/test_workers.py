@@ -47,11 +47,12 @@ def test_actors_get_the_settings_of_this_run_and_no_units(plan: Plan) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.slow
 @pytest.mark.parametrize("making", [make_with_dataset, make_with_pool])
-def test_a_build_that_no_node_will_ever_have_room_for_ends_at_once(plan: Plan, making: Making) -> None:
+def test_a_build_that_no_node_will_ever_have_room_for_ends_at_once(
+    plan: Plan, making: Making, ray_local: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "starts_ray", lambda _: True)
     asking = Workers("local", PipelineSpec(gpus_per_actor=1), backend=FailingBackend)
     with pytest.raises(SpecError) as caught:
         make_with_ray(plan, plan.units, BuildLocation.of(plan.spec), asking, making, collect=lambda _: None)
     assert caught.value.key == "pipeline.gpus_per_actor"
-    assert not ray.is_initialized()
