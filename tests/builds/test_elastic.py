@@ -43,13 +43,13 @@ def test_gpus_that_join_are_used(tmp_path: Path) -> None:
 
 
 def test_parts_of_one_gpu_hold_several_actors(tmp_path: Path) -> None:
-    """Seven actors on four GPUs, half of one each, of eight that there is room for."""
-    write_tar(tmp_path / "conditions" / "a.tar", {f"r{number:02d}": {"json": b"{}"} for number in range(40)})
+    """Seven actors on four GPUs, half of one each, of eight that there is room for; six would not hold all units."""
+    write_tar(tmp_path / "conditions" / "a.tar", {f"r{number:02d}": {"json": b"{}"} for number in range(80)})
     (tmp_path / "expected").write_text("7")
     pipeline: dict[str, object] = {"samples_per_shard": 1, "actors": {"min": 1, "max": 7}, "gpus_per_actor": 0.5}
     spec = small_spec(tmp_path / "conditions", tmp_path / "out", sampling={"variants": 1}, pipeline=pipeline)
     found = drive("grow", spec, tmp_path)
-    assert (found["committed"], found["errors"]) == (40, [])
+    assert (found["committed"], found["errors"]) == (80, [])
     assert len(list((tmp_path / "marks").iterdir())) == 7
 
 
