@@ -181,7 +181,7 @@ def test_units_of_a_lost_actor_are_made_again(fake: FakeRay, error: Exception) -
 
 
 def test_an_error_of_a_call_whose_actor_lives_fails_its_unit(fake: FakeRay) -> None:
-    fake.making[3] = [RayTaskError("make", "planted", ValueError("planted"))]
+    fake.making[3] = [RayTaskError("make", "planted", ValueError("planted"))]  # type: ignore[no-untyped-call]
     lost: list[str] = []
     found = outcomes(dispatcher(fake, lost))
     assert "planted" in found[3].error

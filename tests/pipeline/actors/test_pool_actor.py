@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import ray
@@ -31,9 +31,9 @@ class FakeWork:
 
 def test_a_unit_is_a_failure_or_something_to_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_actor, "ActorWork", FakeWork)
-    failed = UnitOutcome(0, 0, "planted")
-    assert PoolActor(failed).make(UNIT, False) == (failed, None)
-    actor = PoolActor("a result")
+    failed, actor_of = UnitOutcome(0, 0, "planted"), cast("Any", PoolActor)
+    assert actor_of(failed).make(UNIT, False) == (failed, None)
+    actor = actor_of("a result")
     assert actor.make(UNIT, True) == (None, "a result")
     actor.stop()
     work: Any = actor._work
@@ -42,7 +42,7 @@ def test_a_unit_is_a_failure_or_something_to_commit(monkeypatch: pytest.MonkeyPa
 
 def test_ray_retries_no_unit_by_itself() -> None:
     """It would wait for the same actor, which may never be restarted; only the question whether it is ready waits."""
-    about = ray.remote(PoolActor).__ray_metadata__
+    about = cast("Any", ray.remote(PoolActor)).__ray_metadata__
     assert about.max_task_retries == 0
     assert about.method_meta.max_task_retries == {"ready": -1}
     assert about.method_meta.num_returns["make"] == 2
