@@ -40,7 +40,7 @@ def test_units_are_committed_beside_the_actors_and_errors_are_told(plan: Plan, r
             found[outcome.unit] = outcome
             alive.append(tally.actors())
 
-    (report,) = make_with_ray(
+    reports = make_with_ray(
         plan, plan.units, BuildLocation.of(plan.spec), elastic(1, 1), make_with_pool, tally=tally, collect=collect
     )
     check_outcomes(found, plan.spec.output.path)
@@ -49,7 +49,8 @@ def test_units_are_committed_beside_the_actors_and_errors_are_told(plan: Plan, r
     assert tally.actors() == 0, "none is left"
     (timing,) = [record.timing for record in read_ledgers(plan.spec.output.path, ["000000"])]
     assert timing is not None
-    assert str(timing.worker.rpartition(":")[2]) in report.beat.place
+    assert len(reports) <= 1, "none, if it ended before the watchdog looked"
+    assert all(str(timing.worker.rpartition(":")[2]) in report.beat.place for report in reports)
 
 
 @pytest.mark.ray
