@@ -11,6 +11,9 @@ import torch
 from dentgen.errors import BuildError, BundleError
 from dentgen.generation.generator import Generator
 from dentgen.pipeline import run
+from dentgen.pipeline.actors.dataset import make_with_dataset
+from dentgen.pipeline.actors.elastic import make_with_pool
+from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import build, finish, make_units
 from dentgen.pipeline.unit_outcome import UnitOutcome
@@ -95,6 +98,20 @@ def collect(lease: Lease, *outcomes: UnitOutcome) -> list[int]:
     seen: list[int] = []
     run._collect(iter(outcomes), len(outcomes), lease, seen.append)
     return seen
+
+
+@pytest.mark.parametrize(
+    ("actors", "expected"), [(1, make_with_dataset), (3, make_with_dataset), ({"min": 2, "max": 2}, make_with_pool)]
+)
+def test_a_number_of_actors_is_ray_datas_and_a_range_is_a_pools(
+    actors: object, expected: object, small_source: Path, tmp_path: Path, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[object] = []
+    monkeypatch.setattr(run, "make_with_ray", lambda *given, **_: chosen.append(given[-1]))
+    spec = small_spec(small_source, tmp_path / "out", pipeline={"actors": actors})
+    plan = make_plan(spec)
+    make_units(plan, plan.units, BuildLocation.of(spec), Workers(settings=spec.pipeline), lease)
+    assert chosen == [expected]
 
 
 def test_outcomes_are_added_up(lease: Lease) -> None:
