@@ -34,10 +34,10 @@ def test_a_unit_is_a_failure_or_something_to_commit(monkeypatch: pytest.MonkeyPa
     failed, actor_of = UnitOutcome(0, 0, "planted"), cast("Any", PoolActor)
     assert actor_of(failed).make(UNIT, False) == (failed, None)
     actor = actor_of("a result")
-    assert actor.make(UNIT, True) == (None, "a result")
+    assert [actor.make(UNIT, lost_before) for lost_before in (True, False)] == [(None, "a result")] * 2
     actor.stop()
     work: Any = actor._work
-    assert (work.asked, work.stopped) == ([True], 1)
+    assert (work.asked, work.stopped) == ([True, False], 1)
 
 
 def test_ray_retries_no_unit_by_itself() -> None:
