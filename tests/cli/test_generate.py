@@ -128,7 +128,9 @@ def test_the_summary_names_retries_rejections_and_how_busy_engines_were() -> Non
     run = Tally()
     run.add(UnitOutcome(0, 4, attempt=3, bytes=500_000))
     actors = tuple(ActorReport(Beat("h", up_seconds=10, busy_seconds=busy), 1.0) for busy in (5, 10))
-    outcome = BuildOutcome(index, "report", 1, (), actors, run, 8.0, {"not_finite": 2, "invalid": 1})
+    outcome = BuildOutcome(
+        index, "report", 1, (), actors, run=run, seconds=8.0, rejected={"not_finite": 2, "invalid": 1}
+    )
     assert list(summary(outcome)) == [
         "7 samples written, 3 rejected, of 10 planned",
         "version 2: 1 shards, 1.5 MB",

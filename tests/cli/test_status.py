@@ -49,7 +49,7 @@ def test_a_watcher_in_another_process_sees_a_build_to_its_end(small_source: Path
         assert watcher.stdout is not None
         first = watcher.stdout.readline()
         assert first.startswith("0 of 10 samples, 0 of 3 units, 0%, state nobody is building")
-        build(small_spec(small_source, begun, sampling={"steps": 1}), use_ray=False)
+        build(small_spec(small_source, Path(begun), sampling={"steps": 1}), use_ray=False)
         rest = watcher.stdout.read().splitlines()
     assert watcher.returncode == 0
     done = [int(line.split()[0]) for line in rest]

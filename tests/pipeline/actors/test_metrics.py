@@ -131,7 +131,7 @@ def spec_with_a_torn_record(folder: Path, demo_members: dict[str, dict[str, byte
     records = {key: dict(demo_members[key]) for key in keys}
     records[keys[3]]["seg.png"] = b"torn"
     write_tar(folder / "conditions" / "a.tar", records)
-    pipeline = {"actors": 1, "samples_per_shard": 2, "lease_seconds": 3.0}
+    pipeline: dict[str, object] = {"actors": 1, "samples_per_shard": 2, "lease_seconds": 3.0}
     file = folder / "spec.json"
     file.write_text(small_spec(folder / "conditions", folder / "out", pipeline=pipeline).model_dump_json())
     return file
