@@ -20,7 +20,7 @@ class _Slow:
     """Takes what it is given, and a time for each."""
 
     def run(self, canvases: Iterable[Any]) -> dict[str, Any]:
-        taken = {}
+        taken: dict[str, Any] = {}
         for canvas in canvases:
             time.sleep(0.02)
             taken[canvas] = None
