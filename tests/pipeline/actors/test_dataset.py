@@ -78,7 +78,8 @@ def test_reading_generating_and_committing_are_separate_operators_and_errors_tra
     assert "MapBatches(commit_made)" in stats
     assert "UnitMaker)->MapBatches" not in stats
     assert "->MapBatches(UnitMaker)" not in stats
-    assert rows[0] == UnitOutcome(0, 1)
+    assert rows[0] == UnitOutcome(0, 1, bytes=rows[0].bytes)
+    assert rows[0].bytes > 0
     assert "unit 000001" in rows[1].error
     assert "Traceback" not in rows[1].error
     assert "MemoryError" in rows[2].error
