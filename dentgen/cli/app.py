@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -81,6 +82,7 @@ def _options(
         context.obj.enter_context(json_output())
 
 
+command: Callable[..., None]
 for command in (
     condition_commands.phantom, scans_command.scans, photos_command.photos, condition_commands.relight,
     condition_commands.sheet,

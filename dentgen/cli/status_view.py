@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -31,7 +31,7 @@ def panel(out: str, standing: Standing, note: str = "") -> Panel:
     head = Table.grid(expand=True)  # a bar alone would not end its line
     head.add_column(ratio=1)
     head.add_row(ProgressBar(total=max(1, standing.samples), completed=standing.samples_done))
-    lines = [head, Text(_counts(standing)), Text(""), table]
+    lines: list[RenderableType] = [head, Text(_counts(standing)), Text(""), table]
     lines += [Text(shown_name(note), style="red")] if note else []
     return Panel(Group(*lines), title=Text(shown_name(out)), title_align="left", expand=True)
 

@@ -89,8 +89,8 @@ def test_plaque_and_inflamed_gum_are_in_the_findings_map_alone() -> None:
 
 def test_unedited_findings_and_those_without_a_value_change_no_map() -> None:
     jaw = record(lesion=True)
-    asked = (finding(teeth=[11], edit=False), finding(kind="other", teeth=[21], prompt="a bruise"))
-    asked += (finding(kind="inflammation", where="other soft tissue", prompt="red"),)
+    asked = [finding(teeth=[11], edit=False), finding(kind="other", teeth=[21], prompt="a bruise")]
+    asked.append(finding(kind="inflammation", where="other soft tissue", prompt="red"))
     found = drawn(jaw, *asked)
     for name, array in jaw.conditions.items():
         assert (found.record.conditions[name] == array).all(), name

@@ -136,7 +136,7 @@ def test_adapters_require_a_base(bundle_copy: Path) -> None:
     shutil.rmtree(bundle_copy / "controlnet")
     (problem,) = problems(bundle_copy)
     assert problem.file == str(bundle_copy)
-    assert "['blended', 'curvature', 'lighting', 'normal', 'segmentation']" in problem.found
+    assert "['blended', 'curvature', 'findings', 'lighting', 'normal', 'segmentation']" in problem.found
 
 
 def test_a_text_encoder_for_another_unet_is_a_problem(bundle_copy: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_tiny_decoder_must_decode_the_autoencoders_latents(bundle_copy: Path, 
 
 def test_optional_parts_are_found_by_name() -> None:
     assert chosen_part(FOLDER, "adapters", "blended") == FOLDER / "adapters" / "blended"
-    assert known_parts(FOLDER, "adapters") == ["blended", "curvature", "lighting", "normal", "segmentation"]
+    assert known_parts(FOLDER, "adapters") == ["blended", "curvature", "findings", "lighting", "normal", "segmentation"]
     assert known_parts(FOLDER, "nothing") == []
 
 

@@ -15,6 +15,7 @@ from dentgen.generation.samples import rejected_statuses, sample_members, writte
 from dentgen.pipeline import run
 from dentgen.pipeline.run import BuildOutcome, build
 from dentgen.pipeline.source_changes import OnChanged
+from dentgen.pipeline.tally import Tally
 from dentgen.records import GeneratedSample, SampleRequest
 from dentgen.shards import layout
 from dentgen.shards.ledger import commit, digest_of
@@ -63,6 +64,7 @@ def _make_units(
     units: Sequence[Unit],
     location: BuildLocation,
     *_: object,
+    tally: Tally,
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[()]:
     shards = {shard.name: shard for shard in list_shards(location.source, plan.spec.source.format, log=False)}

@@ -230,6 +230,7 @@ def test_rebuilding_retires_units_of_which_earlier_versions_keep_the_bytes(
     assert '"version": "2.1.0"' in (out / "croissant.json").read_text()
 
 
+@pytest.mark.slow
 def test_rebuilding_leaves_out_a_shard_that_is_gone_and_takes_it_anew_when_it_returns(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:
@@ -256,11 +257,12 @@ def test_pending_units_of_a_changed_shard_are_refused_whatever_was_chosen(
     changed_shard(source, demo_members)
     for choice in ("refuse", "skip", "rebuild-as-new"):
         with pytest.raises(SpecChangedError) as caught:
-            build(spec, use_ray=False, on_changed=choice)  # type: ignore[arg-type]
+            build(spec, use_ray=False, on_changed=choice)
         assert caught.value.key == "d.tar"
         assert "pending" in caught.value.advice
 
 
+@pytest.mark.slow
 def test_nothing_left_is_an_error(spec: BuildSpec, source: Path, demo_members: Members) -> None:
     grow(spec)
     for name in ("b", "d"):
@@ -291,6 +293,7 @@ def test_a_key_that_an_earlier_segment_has_is_a_duplicate(
     assert grow(spec).index.rejected == 4
 
 
+@pytest.mark.slow
 def test_the_limit_counts_records_of_all_segments(source: Path, tmp_path: Path, demo_members: Members) -> None:
     spec = growing_spec(source, tmp_path / "out", source={"limit": 5})
     assert grow(spec).index.planned == 8
@@ -301,6 +304,7 @@ def test_the_limit_counts_records_of_all_segments(source: Path, tmp_path: Path, 
     assert list(verify(str(tmp_path / "out"))) == []
 
 
+@pytest.mark.slow
 def test_new_shards_of_another_split_make_no_version_and_are_read_once(
     source: Path, tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +332,7 @@ def test_another_spec_is_refused_with_every_difference(source: Path, tmp_path: P
     assert not (tmp_path / "out" / "plan" / "000001.json").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_index_of_the_source_is_made_again(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:
@@ -348,6 +353,7 @@ def test_a_lost_index_of_the_source_is_made_again(
     assert files(out, "plan/source.parquet") == {"plan/source.parquet": stored["plan/source.parquet"]}
 
 
+@pytest.mark.slow
 def test_keys_that_are_lost_with_their_source_are_an_error(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:
@@ -360,6 +366,7 @@ def test_keys_that_are_lost_with_their_source_are_an_error(
     assert caught.value.file == str(tmp_path / "out" / "plan" / "source.parquet")
 
 
+@pytest.mark.slow
 def test_damaged_segments_are_named_and_put_back(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:
@@ -381,6 +388,7 @@ def test_damaged_segments_are_named_and_put_back(
     assert files(out, "plan") == before
 
 
+@pytest.mark.slow
 def test_splits_are_those_of_the_records_and_stay_as_a_dataset_grows(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:
@@ -405,6 +413,7 @@ def test_splits_are_those_of_the_records_and_stay_as_a_dataset_grows(
                 assert len(list(found)) == found.num_samples
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_keeps_is_mended(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:

@@ -129,15 +129,18 @@ class Heartbeat:
         self._ready: float | None = None
         self._read: Callable[[Beat], Beat] = lambda beat: beat
         self._note: Callable[[Beat], object] = lambda beat: None
-        threading.Thread(target=self._send, name="dentgen-heartbeat", daemon=True).start()
+        self._thread = threading.Thread(target=self._send, name="dentgen-heartbeat", daemon=True)
+        self._thread.start()
 
     def ready(self, read: Callable[[Beat], Beat], note: Callable[[Beat], object] = lambda beat: None) -> None:
         """The models are loaded; from now on ``read`` adds the engine's progress, and ``note`` gets every heartbeat."""
         self._ready, self._read, self._note = time.monotonic(), read, note
 
     def stop(self) -> None:
-        """Sign off, so that the watchdog does not wait for further heartbeats."""
+        """Sign off, so that the watchdog does not wait for further heartbeats; ``note`` gets a last one."""
         self._over.set()
+        self._thread.join(_BEAT_S)
+        self._tell(self._beat())
         self._monitor.forget.remote(self._actor)
 
     def crashes(self, work: str) -> int:
@@ -167,12 +170,14 @@ class Heartbeat:
 
     def _send(self) -> None:
         while not self._over.is_set():
-            now, ready = time.monotonic(), self._ready
-            beat = Beat(self._place, (ready or now) - self._began, now - ready if ready is not None else 0.0)
-            beat = self._read(beat)
+            beat = self._beat()
             self._monitor.beat.remote(self._actor, beat, self._handle)
             self._tell(beat)
             self._over.wait(_BEAT_S)
+
+    def _beat(self) -> Beat:
+        now, ready = time.monotonic(), self._ready
+        return self._read(Beat(self._place, (ready or now) - self._began, now - ready if ready is not None else 0.0))
 
     def _tell(self, beat: Beat) -> None:
         """Let ``note`` have a heartbeat; whatever becomes of it, this thread must live: silence kills the actor."""

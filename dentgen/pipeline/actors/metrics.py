@@ -46,7 +46,8 @@ class BuildMetrics:
         self._units = _counter("dentgen_units_done_total")
         self._renewals = _counter("dentgen_lease_renewals_total")
         self._put = _histogram("dentgen_put_seconds")
-        _gauge("dentgen_samples_planned").set(planned)
+        self._gauge, self._planned = _gauge("dentgen_samples_planned"), planned
+        self._gauge.set(planned)
 
     def counting(self, outcomes: Iterable[UnitOutcome]) -> Iterator[UnitOutcome]:
         """The same outcomes, each counted as it passes."""
@@ -57,11 +58,13 @@ class BuildMetrics:
     def renewed(self) -> None:
         """Count a renewal of the lease."""
         self._renewals.inc()
+        self._gauge.set(self._planned)  # Ray exports a gauge once each time that it is set
 
     def _count(self, outcome: UnitOutcome) -> None:
         if outcome.error:
             return
         self._units.inc()
+        self._gauge.set(self._planned)
         if outcome.written:
             self._written.inc(outcome.written)
         for reason, samples in outcome.rejected.items():

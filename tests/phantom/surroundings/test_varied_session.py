@@ -118,14 +118,14 @@ def test_decay_is_darker_than_the_tooth_around_it() -> None:
 
 def test_gum_labelled_as_inflamed_is_redder_than_the_same_gum_without() -> None:
     mix = Mix(framings={"clinical": 1.0}, props={}, frames=0, faults=0, mirrored=0)
-    pictures = []
+    shots = []
     for amount in (0.05, 1.2):
         session = VariedSession(14, phantom_group(14, 2), "permanent", 64, mix)
         session._material = replace(session._material, inflammation=amount)
-        shot = session.shoot("frontal")
-        pictures.append(shot.picture(sample_lighting(numpy_generator("lamp")), "").astype(float) + 1)
-    labelled = shot.maps["lesion"] == INFLAMED_GUM
+        shots.append(session.shoot("frontal"))
+    labelled = shots[1].maps["lesion"] == INFLAMED_GUM
     assert labelled.sum() >= 50
+    pictures = [shot.picture(sample_lighting(numpy_generator("lamp")), "").astype(float) + 1 for shot in shots]
     sound, inflamed = ((picture[..., 0] / picture[..., 1])[labelled] for picture in pictures)
     assert (inflamed > sound).mean() > 0.9
 

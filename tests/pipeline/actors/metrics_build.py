@@ -32,7 +32,7 @@ def scrape(port: int) -> str:
 
 def settled(port: int, units: int) -> str:
     """What is exported once every unit and its times are."""
-    deadline = time.monotonic() + 60
+    deadline, text = time.monotonic() + 60, ""
     while time.monotonic() < deadline:
         time.sleep(1)
         text = scrape(port)

@@ -72,7 +72,7 @@ def test_the_driver_counts_every_outcome_as_it_passes(told: dict[str, list[tuple
     assert list(build.counting(outcomes)) == outcomes
     build.renewed()
     assert told == {
-        "dentgen_samples_planned": [(10, {})],
+        "dentgen_samples_planned": [(10, {})] * 4,
         "dentgen_samples_written_total": [(1, {})],
         "dentgen_samples_rejected_total": [
             (1, {"reason": "invalid"}), (2, {"reason": "not_finite"}), (2, {"reason": "invalid"})
@@ -131,7 +131,7 @@ def spec_with_a_torn_record(folder: Path, demo_members: dict[str, dict[str, byte
     records = {key: dict(demo_members[key]) for key in keys}
     records[keys[3]]["seg.png"] = b"torn"
     write_tar(folder / "conditions" / "a.tar", records)
-    pipeline = {"actors": actors, "samples_per_shard": 2, "lease_seconds": 3.0}
+    pipeline: dict[str, object] = {"actors": actors, "samples_per_shard": 2, "lease_seconds": 3.0}
     file = folder / "spec.json"
     file.write_text(small_spec(folder / "conditions", folder / "out", pipeline=pipeline).model_dump_json())
     return file
