@@ -257,7 +257,7 @@ def test_pending_units_of_a_changed_shard_are_refused_whatever_was_chosen(
     changed_shard(source, demo_members)
     for choice in ("refuse", "skip", "rebuild-as-new"):
         with pytest.raises(SpecChangedError) as caught:
-            build(spec, use_ray=False, on_changed=choice)  # type: ignore[arg-type]
+            build(spec, use_ray=False, on_changed=choice)
         assert caught.value.key == "d.tar"
         assert "pending" in caught.value.advice
 

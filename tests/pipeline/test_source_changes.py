@@ -65,12 +65,12 @@ def test_changes_are_accepted_as_chosen_and_never_where_units_wait(
     changes, out = source_changes(spec.output.path, spec, plan), spec.output.path
     for choice in ("skip", "rebuild-as-new"):
         caplog.clear()
-        require_acceptable(out, plan, changes, NONE, choice)  # type: ignore[arg-type]
+        require_acceptable(out, plan, changes, NONE, choice)
         assert ["b.tar" in record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [True]
         with pytest.raises(SpecChangedError) as caught:
-            require_acceptable(out, plan, changes, np.array([2]), choice)  # type: ignore[arg-type]
+            require_acceptable(out, plan, changes, np.array([2]), choice)
         assert "pending" in caught.value.advice
-        require_acceptable(out, plan, changes, np.array([0]), choice)  # type: ignore[arg-type]
+        require_acceptable(out, plan, changes, np.array([0]), choice)
     with pytest.raises(SpecChangedError) as caught:
         require_acceptable(out, plan, changes, NONE, "refuse")
     assert (caught.value.key, caught.value.file) == ("b.tar", f"{out}/plan/000000.json")
