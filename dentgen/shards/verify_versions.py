@@ -27,17 +27,19 @@ def version_problems(out: str, plan: Plan, *, blamed: bool = False) -> Iterator[
         blamed: Units were found damaged, so that a ledger that differs from a sound table is no news.
     """
     for version in range(plan.segment + 1):
-        yield from _seal_problems(out, version)
+        yield from _seal_problems(out, version, is_newest=version == plan.segment)
         if not (blamed and is_sound(out, version)):
             yield from _table_problems(out, plan, version)
 
 
-def _seal_problems(out: str, version: int) -> Iterator[Problem]:
+def _seal_problems(out: str, version: int, *, is_newest: bool) -> Iterator[Problem]:
+    """The seal, and what it names; the index of the newest version is compared with the ledger itself."""
     place, seal = layout.versioned(version, layout.SEAL), read_seal(out, version)
     if seal is None:
         yield Problem(place, "missing or unreadable, expected the seal of a version", derived=place)
         return
-    for name, expected in ((layout.INDEX, seal.index_sha256), (layout.LEDGER_COPY, seal.ledger_sha256)):
+    sealed = {} if is_newest else {layout.INDEX: seal.index_sha256}
+    for name, expected in {**sealed, layout.LEDGER_COPY: seal.ledger_sha256}.items():
         file = layout.versioned(version, name)
         try:
             found = storage.sha256_of(storage.join(out, file))

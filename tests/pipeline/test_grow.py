@@ -422,6 +422,8 @@ def test_what_an_earlier_version_keeps_is_mended(
     changed_shard(source, demo_members)
     grow(spec, on_changed="rebuild-as-new")
     before = files(out)
+    (out / "versions" / "0" / "index.json").write_bytes(b"{}")
+    assert [problem.place for problem in verify(str(out))] == ["versions/0/index.json"]
     for name in ("index.json", "ledger.parquet", "seal.json"):
         (out / "versions" / "0" / name).write_bytes(b"PAR1")
     assert {problem.place for problem in verify(str(out))} == {

@@ -32,7 +32,6 @@ def a_record_less(out: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no seal": (lambda out: (out / "versions/0/seal.json").unlink(), ["versions/0/seal.json"]),
-    "another index": (lambda out: (out / "versions/0/index.json").write_text("{}"), ["versions/0/index.json"]),
     "no table": (lambda out: (out / "versions/0/ledger.parquet").unlink(), ["versions/0/ledger.parquet"] * 2),
     "a record less": (a_record_less, ["versions/0/ledger.parquet"] * 2),
 }
