@@ -74,7 +74,7 @@ DAMAGED: dict[str, tuple[dict[str, bytes], str, str, str]] = {
     "truncated": ({"seg_png": encoded(NOISE)[:80]}, "k.seg.png", "", "PNG"),
     "unknown class": ({"seg_png": full(9)}, "k.seg.png", "[9]", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 255]"),
     "unknown tooth": ({"fdi_png": full(99)}, "k.fdi.png", "[99]", "FDI"),
-    "unknown lesion": ({"lesion_png": full(13)}, "k.lesion.png", "[13]", "10, 11, 12, 255]"),
+    "unknown lesion": ({"lesion_png": full(15)}, "k.lesion.png", "[15]", "12, 13, 14, 255]"),
     "lesions of another size": ({"lesion_png": encoded(SMALL)}, "k", "'lesion': (4, 8)", ""),
     "another size": ({"light_png": encoded(SMALL)}, "k", "'light': (4, 8)", ""),
     "colour as grey": (
