@@ -30,12 +30,17 @@ class LocalDenoiser(nn.Module):
     def forward(
         self, latents: Tensor, timesteps: Tensor, prompts: Tensor, residuals: Sequence[Tensor] | None = None
     ) -> Tensor:
-        shift = self.prompt(prompts.flatten(1)) + (timesteps.to(latents) / 1000)[:, None]
-        hidden = torch.tanh(self.first(latents) + shift[:, :, None, None])
+        told = _by_row(self.prompt, prompts.flatten(1))
+        shift = told + (timesteps.to(latents) / 1000)[:, None]
+        hidden = torch.tanh(_by_row(self.first, latents) + shift[:, :, None, None])
         if residuals is not None:
             hidden = hidden + residuals[0]
-        predicted: Tensor = self.last(hidden)
-        return predicted
+        return _by_row(self.last, hidden)
+
+
+def _by_row(layer: nn.Module, rows: Tensor) -> Tensor:
+    """Apply a layer row by row: on some processors a product's bits depend on the row's place in the batch."""
+    return torch.cat([layer(row[None]) for row in rows])
 
 
 class TwoLevelControl:
