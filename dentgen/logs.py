@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -90,7 +91,7 @@ class JsonLines(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         """Log through the handlers of this process; objects of actors go to ``stream``."""
         super().__init__()
-        self._stream, self._rest = stream, ""
+        self._stream, self._local = stream, threading.local()  # what is left of a line belongs to who wrote it
         self._log = logging.getLogger("dentgen.console")
 
     def writable(self) -> bool:
@@ -103,17 +104,20 @@ class JsonLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take text; whole lines are logged at once."""
-        *lines, self._rest = re.split(r"[\r\n]+", self._rest + text)
+        *lines, self._local.rest = re.split(r"[\r\n]+", self._left() + text)
         for line in lines:
             self._take(line)
         return len(text)
 
     def close(self) -> None:
-        """Log what is left."""
-        if not self.closed and self._rest:
-            self._take(self._rest)
-            self._rest = ""
+        """Log what is left of this thread's last line."""
+        if not self.closed and self._left():
+            self._take(self._left())
+            self._local.rest = ""
         super().close()
+
+    def _left(self) -> str:
+        return getattr(self._local, "rest", "")
 
     def _take(self, line: str) -> None:
         content = _RAY_PREFIX.sub("", line)

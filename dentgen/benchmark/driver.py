@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, overload
@@ -126,7 +126,8 @@ def benchmark_driver(
 
 
 def _curve(plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog) -> list[Point]:
-    settings = plan.spec.pipeline.model_copy(update={"actors": actors})
+    settings = plan.spec.pipeline.model_copy(update={"actors": actors, "gpus_per_actor": None})
+    plan = replace(plan, environment={**plan.environment, "device": "cpu"})  # instant actors need no GPU
     workers = Workers(settings=settings, backend=InstantBackend)
     making = dispatcher(plan, units, BuildLocation.of(plan.spec), workers, watchdog.monitor)
     making.commit = commit_nothing

@@ -61,12 +61,12 @@ def generate(
             build_spec, use_ray=ray, address=address, progress=progress, tick=tick, on_changed=on_changed,
             lineage=lineage,
         )  # fmt: skip
-    if outcome.replayed:
-        typer.echo(f"tick {shown_name(tick)} was completed before: version {outcome.index.version}")
-        return
     for reason in outcome.reasons:
         typer.echo(f"rejected: {reason}", err=True)
     _require_few_rejected(outcome, build_spec.quality.max_rejected)
+    if outcome.replayed:
+        typer.echo(f"tick {shown_name(tick)} was completed before: version {outcome.index.version}")
+        return
     for line in summary(outcome):
         typer.echo(line)
     typer.echo(f"dataset: {shown_name(build_spec.output.path)}")

@@ -15,6 +15,8 @@ from dentgen.records import ConditionName, ConditionRecord
 WHITE_SPOT, CARIES, CAVITY, FRACTURE, CALCULUS = 1, 2, 3, 4, 5
 AMALGAM, COMPOSITE, CERAMIC_CROWN, GOLD_CROWN, VENEER, CERAMIC_INLAY, GOLD_INLAY = 6, 7, 8, 9, 10, 11, 12
 PLAQUE, INFLAMED_GUM = 13, 14
+#: What replaces tooth: values that are a restoration in the segmentation.
+RESTORATIONS: Final = frozenset(range(AMALGAM, GOLD_INLAY + 1))
 LESIONS: Final[dict[int, str]] = {
     0: "none",
     WHITE_SPOT: "white spot",

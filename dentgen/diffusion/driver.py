@@ -224,6 +224,8 @@ class EngineDriver:
         self._count(time.perf_counter() - self._tick_began)
 
     def _pass_on(self, item: _Update) -> None:
+        if not item.future.set_running_or_notify_cancel():
+            return
         try:
             applied = self._engine.update(item.key, item.update)
         except CanvasError as error:
@@ -253,7 +255,7 @@ class EngineDriver:
             future.set_exception(failure)
         while not self._inbox.empty():
             item = self._inbox.get_nowait()
-            if item is not None:
+            if item is not None and item.future.set_running_or_notify_cancel():
                 item.future.set_exception(failure)
 
 

@@ -179,7 +179,8 @@ class DiffusionEngine:
         """Sample canvases; returns clean latents (4, h, w) or an error for every canvas, by key.
 
         Canvases are taken from the iterable as there is room for them, at most as many as there are slots ahead of
-        their admission, so they may still be in preparation. They get the slots that a list of them would get.
+        their admission, so they may still be in preparation. They get the slots that a list of them would get. If the
+        iterable raises, what was taken is sampled to its end, so that nothing of it stays in the engine.
         """
         results: dict[str, Sampled] = {}
         remaining = iter(canvases)
@@ -191,7 +192,11 @@ class DiffusionEngine:
     def _queue_up(self, canvases: Iterator[Canvas], results: dict[str, Sampled]) -> bool:
         """Queue canvases until no tick could admit more; False once there are none left."""
         while self.waiting < self.shape.slots:
-            canvas = next(canvases, None)
+            try:
+                canvas = next(canvases, None)
+            except Exception:
+                self.drain()
+                raise
             if canvas is None:
                 return False
             try:

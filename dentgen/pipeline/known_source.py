@@ -96,7 +96,7 @@ def taken_keys(out: str, plan: Plan, indexes: Sequence[ShardIndex], split: str |
                 found="no readable index of the source", expected="the keys of the records that were planned",
                 advice=f"'dentgen repair {storage.without_secrets(out)}' makes it again",
             )  # fmt: skip
-        found.update(_taken(table, units.planned_until(), wanted, split))
+        found.update(_taken(table, units, wanted, split))
     return frozenset(key.decode("utf-8", "surrogateescape") for key in found)
 
 
@@ -139,8 +139,9 @@ def _of_units(segment: int, units: UnitTable) -> dict[str, KnownShard]:
     return {u.shard: KnownShard(segment, u.shard_bytes, u.shard_tag, u.shard_content, u.problem) for u in found}
 
 
-def _taken(table: pa.Table, planned_until: Mapping[str, int], wanted: pa.Array, split: str | None) -> list[bytes]:
-    """Keys of a table's shards that are wanted and that a unit covers."""
+def _taken(table: pa.Table, units: UnitTable, wanted: pa.Array, split: str | None) -> list[bytes]:
+    """Keys of a table's shards that are wanted and that a unit has; a rejected duplicate takes no key."""
+    planned_until, duplicates = units.planned_until(), units.duplicates_by_shard()
     names = table["name"].combine_chunks()
     keys = table["keys"].combine_chunks()
     flat, shard = pc.list_flatten(keys), pc.list_parent_indices(keys)
@@ -150,7 +151,9 @@ def _taken(table: pa.Table, planned_until: Mapping[str, int], wanted: pa.Array, 
     for row in rows:
         number = shard[row].as_py()
         position = row - (starts[number] - starts[0])
-        if position < planned_until.get(names[number].as_py(), 0) and _is_of_split(table, number, position, split):
+        name = names[number].as_py()
+        covered = position < planned_until.get(name, 0) and position not in duplicates.get(name, ())
+        if covered and _is_of_split(table, number, position, split):
             found.append(flat[row].as_py())
     return found
 

@@ -129,8 +129,10 @@ class BuildLineage:
 
     def planned(self, plan: Plan) -> None:
         """What the build reads is known."""
-        sizes = {unit.shard: unit.shard_bytes for unit in plan.units}
-        counts = {"rowCount": sum(unit.records for unit in plan.units), "fileCount": len(sizes)}
+        if self._sender is None:
+            return
+        sizes = plan.units.shard_sizes()
+        counts = {"rowCount": plan.units.records, "fileCount": len(sizes)}
         statistics = facet("InputStatisticsInputDatasetFacet", self._producer, size=sum(sizes.values()), **counts)
         self._read = {"inputStatistics": statistics}
 

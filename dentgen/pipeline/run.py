@@ -144,6 +144,7 @@ def build(
             return replayed
         with told_of(sender, spec, lease.run) as events, _no_failed_start(out):
             outcome = _Building(spec, workers, lease, events, progress, tick, on_changed).build()
+            events.complete(outcome.index)
         if tick:
             record_tick(out, tick, outcome.index.version)
         return outcome
@@ -203,13 +204,13 @@ class _Building:
         out = self.spec.output.path
         plan = standing_plan(out, self.spec)
         if plan is None:
-            return self._finished(adopt_plan(out, draft_plan(self.spec)))
+            return self._finished(adopt_plan(out, draft_plan(self.spec)), self.tick)
         changes = self._acceptable_changes(plan)
-        outcome = self._finished(plan)
+        outcome = self._finished(plan, "" if changes.new or changes.changed else self.tick)
         if self.made:  # which may have taken hours
             changes = self._acceptable_changes(plan)
         grown = grow_plan(out, self.spec, plan, changes, self.on_changed)
-        return outcome if grown is None else self._finished(grown)
+        return outcome if grown is None else self._finished(grown, self.tick)
 
     def _acceptable_changes(self, plan: Plan) -> SourceChanges:
         out = self.spec.output.path
@@ -217,8 +218,8 @@ class _Building:
         require_acceptable(out, plan, changes, pending_units(out, plan), self.on_changed)
         return changes
 
-    def _finished(self, plan: Plan) -> BuildOutcome:
-        """Generate what is pending of a plan, and seal it unless it was sealed."""
+    def _finished(self, plan: Plan, tick: str) -> BuildOutcome:
+        """Generate what is pending of a plan, and seal it unless it was sealed; a seal with a tick completes that."""
         out = self.spec.output.path
         pending = plan.units.select(pending_units(out, plan))
         _LOG.info("%s: %d units planned, %d pending", out, len(plan.units), len(pending))
@@ -227,8 +228,7 @@ class _Building:
         self.events.planned(plan)
         self._make(plan, pending)
         self.lease.check()
-        index, page = finish(out, plan, tick=self.tick)
-        self.events.complete(index)
+        index, page = finish(out, plan, tick=tick)
         return self._outcome(index, page)
 
     def _make(self, plan: Plan, pending: Sequence[Unit]) -> None:

@@ -101,13 +101,20 @@ class Lease:
             if found is None:  # removed by hand
                 storage.put_if_absent(url, _content(following))
                 found = storage.read_if_exists(url)
-            if found is not None and (standing := _record_of(found)).owner != self._record.owner:
-                self._taken_by = standing
+            if found is None or not self._recognise(_record_of(found)):
                 return
-            if found != _content(following):
+            if found != _content(following):  # an earlier write of ours, whose answer was lost: go on from there
                 return
         self._record = following
         self.on_renewal()
+
+    def _recognise(self, standing: LeaseRecord) -> bool:
+        """Whether the standing record is ours, which is then what the next renewal replaces."""
+        if standing.owner != self._record.owner:
+            self._taken_by = standing
+            return False
+        self._record = standing
+        return True
 
     @property
     def run(self) -> str:

@@ -22,6 +22,7 @@ from dentgen.shards.ledger import committed_units, read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import plan_exists, read_plan
 from dentgen.shards.rejections import rejections
+from dentgen.shards.seals import is_current, read_seal
 
 #: Seconds over which a rate is taken.
 WINDOW: Final = 60.0
@@ -99,13 +100,9 @@ class BuildWatch:
             StorageError: If it cannot be read.
         """
         lease, silence = self._look_at_lease()
-        if self._plan is None:
-            if lease is not None and not plan_exists(self._out):
-                return None
-            self._plan = read_plan(self._out)
-            variants = self._plan.spec.sampling.variants
-            self._samples = {unit.name: unit.samples(variants) for unit in self._plan.units}
-        finished = storage.exists(storage.join(self._out, layout.SUCCESS))
+        if self._plan is None and lease is not None and not plan_exists(self._out):
+            return None
+        plan = self._plan = self._newest_plan()
         done = {name for name in committed_units(self._out) if name in self._samples}
         records = self._read(sorted(done - self._seen, reverse=True)[:_PER_LOOK])
         if self._since is None:
@@ -123,8 +120,28 @@ class BuildWatch:
             last_rejected=tuple(self._last),
             retried=self._retried,
             unread=len(done - self._seen),
-            finished=finished and len(done) == len(self._samples),
+            finished=len(done) == len(self._samples) and not self._is_held(lease, silence) and self._is_sealed(plan),
         )
+
+    def _newest_plan(self) -> Plan:
+        """The plan, read again once it has another segment."""
+        plan = self._plan
+        if plan is not None and not storage.exists(storage.join(self._out, layout.plan_head(plan.segment + 1))):
+            return plan
+        plan = read_plan(self._out)
+        self._samples = {unit.name: unit.samples(plan.spec.sampling.variants) for unit in plan.units}
+        return plan
+
+    def _is_held(self, lease: LeaseRecord | None, silence: float) -> bool:
+        """Whether somebody is at it: a run that has yet to find what is new in the source, or seals."""
+        return lease is not None and silence < lease.seconds
+
+    def _is_sealed(self, plan: Plan) -> bool:
+        """Whether the newest version stands; builds that were sealed before versions had seals are marked alone."""
+        if not storage.exists(storage.join(self._out, layout.SUCCESS)):
+            return False
+        unsealed = plan.segment == 0 and read_seal(self._out, 0) is None
+        return unsealed or is_current(self._out, plan.segment)
 
     def _look_at_lease(self) -> tuple[LeaseRecord | None, float]:
         found, now = read_lease(self._out), self._clock()

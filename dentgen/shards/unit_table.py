@@ -209,6 +209,20 @@ class UnitTable(Sequence[Unit]):
         rows = self._table.group_by("shard", use_threads=False).aggregate([("stop", "max")])
         return dict(zip(rows["shard"].to_pylist(), rows["stop_max"].to_pylist(), strict=True))
 
+    def shard_sizes(self) -> dict[str, int]:
+        """Bytes of every condition shard."""
+        rows = self._table.group_by("shard", use_threads=False).aggregate([("shard_bytes", "max")])
+        return dict(zip(rows["shard"].to_pylist(), rows["shard_bytes_max"].to_pylist(), strict=True))
+
+    def duplicates_by_shard(self) -> dict[str, set[int]]:
+        """By condition shard, positions of records that are rejected because an earlier one has their key."""
+        found: dict[str, set[int]] = {}
+        rows = self._table.select(["shard", "duplicates"])
+        rows = rows.filter(pc.greater(pc.list_value_length(rows["duplicates"]), 0))
+        for shard, positions in zip(rows["shard"].to_pylist(), rows["duplicates"].to_pylist(), strict=True):
+            found.setdefault(shard, set()).update(positions)
+        return found
+
     def numbers_by_shard(self, shards: Iterable[str]) -> dict[str, list[int]]:
         """Numbers of the units over each of some condition shards; shards without any are left out."""
         found: dict[str, list[int]] = {}

@@ -207,6 +207,19 @@ def test_updates_reach_canvases_whether_waiting_or_not(miniature: Bundle) -> Non
     driver.close()
 
 
+def test_cancelled_updates_harm_nobody(miniature: Bundle) -> None:
+    driver = EngineDriver(build_engine(miniature))
+    release = threading.Event()
+    blocked = threading.Thread(target=lambda: driver.call(lambda: release.wait(60)))
+    blocked.start()
+    updated = driver.update("c9", LayerUpdate(prompt=prompt(miniature, PROMPTS[1])))
+    assert updated.cancel()
+    release.set()
+    blocked.join(60)
+    assert set(driver.run(canvases(miniature, 0, 1))) == {"c0"}
+    driver.close()
+
+
 def test_updates_fail_with_a_dying_engine(miniature: Bundle) -> None:
     class Dying(DiffusionEngine):
         def tick(self) -> list[Finished | Failed]:

@@ -201,6 +201,15 @@ def test_what_a_live_canvas_would_ignore_is_refused(generator: Generator) -> Non
     with pytest.raises(SpecError) as caught:
         LiveCanvas(replace(generator, spec=spec), OWN)
     assert caught.value.key == "findings"
+    for key, sections in (
+        ("augment", {"augment": {"jpeg": 1.0}}),
+        ("sampling.seed_to", {"sampling": {"steps": STEPS, "variants": 2, "seed_to": 0}}),
+        ("sampling.prompt_to", {"sampling": {"steps": STEPS, "variants": 2, "prompt_to": OWN}}),
+    ):
+        spec = BuildSpec.model_validate({"conditions": {"size": SIZE}, **sections})
+        with pytest.raises(SpecError) as caught:
+            LiveCanvas(replace(generator, spec=spec), OWN)
+        assert caught.value.key == key
     with pytest.raises(SpecError) as caught:
         LiveCanvas(generator, OWN, every=0)
     assert caught.value.key == "every"

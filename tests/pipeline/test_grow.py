@@ -18,9 +18,12 @@ from dentgen.shards.dataset import open_dataset
 from dentgen.shards.gc import stray_files
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledgers
+from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.seals import newest_sealed
+from dentgen.shards.standing import BuildWatch, Standing
 from dentgen.spec.build import BuildSpec
+from tests.conftest import write_tar
 from tests.pipeline.growing import Members, add_shard, files, grow, growing_spec, without_a_model
 
 pytestmark = pytest.mark.usefixtures("_no_model")
@@ -291,6 +294,70 @@ def test_a_key_that_an_earlier_segment_has_is_a_duplicate(
     assert list(verify(str(out))) == []
     add_shard(source, "f", demo_members, 4, 1)  # of the segment in between
     assert grow(spec).index.rejected == 4
+
+
+def test_a_record_takes_the_key_of_a_retired_one_even_if_a_duplicate_was_rejected(
+    spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
+) -> None:
+    out = tmp_path / "out"
+    grow(spec)
+    add_shard(source, "e", demo_members, 2, 1)  # the first of ``d`` once more
+    assert grow(spec).index.rejected == 2
+    before = keys(out)
+    members = {key: dict(demo_members[key]) for key in sorted(demo_members)[2:4]}
+    for each in members.values():
+        each["json"] = json.dumps({**json.loads(each["json"]), "prompt": "another"}).encode()
+    write_tar(source / "d.tar", members)
+    os.utime(source / "d.tar", (1, 1))
+    assert grow(spec, on_changed="rebuild-as-new").index.version == 2
+    assert keys(out) == before
+
+
+def test_a_watcher_sees_growth_and_its_end_no_earlier(
+    spec: BuildSpec, source: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the mark of the version before nor the last commit record is the end."""
+    grow(spec)
+    watch, finish, seen = BuildWatch(spec.output.path), run.finish, list[Standing | None]()
+    first = watch.look()
+    add_shard(source, "e", demo_members, 4)
+
+    def watched(out: str, plan: Plan, *, tick: str = "") -> tuple[DatasetIndex, str]:
+        seen.append(watch.look())
+        return finish(out, plan, tick=tick)
+
+    monkeypatch.setattr(run, "finish", watched)
+    grow(spec)
+    (made,), after = seen, watch.look()
+    assert first is not None
+    assert made is not None
+    assert after is not None
+    assert made.units == made.units_done > first.units
+    assert (first.finished, made.finished, after.finished) == (True, False, True)
+
+
+def test_a_tick_whose_growth_fails_was_not_completed(
+    spec: BuildSpec, source: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sealed what had been pending, which must not count as its end."""
+    out = Path(spec.output.path)
+    grow(spec)
+    for file in (out / "index.json", out / "versions" / "0" / "seal.json"):  # version 0 has yet to be sealed
+        file.unlink()
+    add_shard(source, "e", demo_members, 4, 2)
+
+    def fails(*_: object) -> None:
+        raise BuildError("planted", key="growth", found="a fault", expected="none")
+
+    monkeypatch.setattr(run, "grow_plan", fails)
+    with pytest.raises(BuildError):
+        grow(spec, tick="monday")
+    assert (out / "versions" / "0" / "seal.json").exists()
+    monkeypatch.undo()
+    without_a_model(monkeypatch)
+    outcome = grow(spec, tick="monday")
+    assert (outcome.replayed, outcome.index.version) == (False, 1)
+    assert grow(spec, tick="monday").replayed
 
 
 @pytest.mark.slow

@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord
+from dentgen.documents import LeaseRecord, LiveFigures
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards.lease import Lease, describe_lease, hold_lease, lease_url
 from dentgen.shards.tar import json_bytes
@@ -219,10 +221,27 @@ def test_an_outage_of_the_storage_is_survived_and_logged_once(
     assert sum("planted outage" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_renewal_whose_answer_is_lost_is_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, replace = str(tmp_path), storage.replace_if_unchanged
-    monkeypatch.setattr(storage, "replace_if_unchanged", lambda *args: replace(*args) and False)
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_renewal_whose_answer_is_lost_is_our_own(
+    raises: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where figures make every try a different one."""
+    out, replace, samples = str(tmp_path), storage.replace_if_unchanged, count()
+
+    def lost(*args: Any) -> bool:
+        assert replace(*args) or not raises
+        if raises:
+            raise StorageError("planted", file=out)
+        return False
+
     with hold_lease(out, 1) as lease:
+        lease.figures = lambda: LiveFigures(samples=next(samples), rate=1.0, actors=1, rejected=0)
+        monkeypatch.setattr(storage, "replace_if_unchanged", lost)
+        time.sleep(0.8)
+        monkeypatch.setattr(storage, "replace_if_unchanged", replace)
+        before = standing(out).renewals
+        wait_for(lambda: standing(out).renewals >= before + 2)
+        monkeypatch.setattr(storage, "replace_if_unchanged", lambda *args: replace(*args) and False)
         wait_for(lambda: standing(out).renewals >= 3)
         lease.check()
     assert not storage.exists(lease_url(out))

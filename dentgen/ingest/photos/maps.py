@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from dentgen.conditions.labels import BACKGROUND, IGNORE, TOOTH
+from dentgen.conditions.lesion_map import RESTORATIONS
 from dentgen.errors import ConditionError
 from dentgen.ingest.photos.annotations import AnnotatedPhoto, Polygon, Thing
 from dentgen.ingest.photos.meaning import SKIP, Meanings, class_of, lesion_of, tooth_number
@@ -61,7 +62,9 @@ def label_maps(photo: AnnotatedPhoto, picture: Picture, meanings: Meanings) -> P
         if finding is not None:
             lesion[mask] = finding
         elif class_of(meaning) != TOOTH:
-            fdi[mask], lesion[mask] = 0, 0
+            lesion[mask] = 0
+        if class_of(meaning) != TOOTH and finding not in RESTORATIONS:
+            fdi[mask] = 0
     lesion[seg == IGNORE] = IGNORE
     return PhotoMaps(
         seg,

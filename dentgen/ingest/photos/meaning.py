@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dentgen.conditions.labels import FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
-from dentgen.conditions.lesion_map import AMALGAM, LESIONS
+from dentgen.conditions.labels import FDI_NUMBERS, GINGIVA, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
+from dentgen.conditions.lesion_map import INFLAMED_GUM, LESIONS, RESTORATIONS
 from dentgen.spec.yaml_file import read_values, validate_document
 
 SKIP: Final = "skip"
@@ -19,7 +19,8 @@ _TOOTH: Final = re.compile(r"tooth (\d\d)")
 #: Words of foreign labels and what they mean; the first that fits counts.
 _WORDS: Final = (
     (r"cavit", "cavity"), (r"caries|carious|decay", "caries"), (r"crack|fractur|broken|chip", "fracture"),
-    (r"white.?spot", "white spot"), (r"calcul|tartar", "calculus"), (r"amalgam", "amalgam filling"),
+    (r"white.?spot", "white spot"), (r"plaque", "plaque"), (r"inflam|gingivit", "inflamed gum"),
+    (r"calcul|tartar", "calculus"), (r"amalgam", "amalgam filling"),
     (r"gold", "gold crown"), (r"inlay|onlay", "ceramic inlay"), (r"veneer", "veneer"),
     (r"composite|filling|restoration", "tooth-coloured filling"), (r"crown|bridge", "ceramic crown"),
     (r"brace|bracket|wire|appliance|aligner", "appliance"), (r"gum|gingiv", "gingiva"),
@@ -97,10 +98,12 @@ def tooth_number(meaning: str) -> int | None:
 
 
 def class_of(meaning: str) -> int:
-    """Segmentation class of an area: findings are on teeth, and restorations are a class of their own."""
+    """Segmentation class of an area: inflamed gum is gum, other findings are on teeth, restorations have their own."""
     lesion = lesion_of(meaning)
+    if lesion == INFLAMED_GUM:
+        return GINGIVA
     if lesion is not None:
-        return RESTORATION if lesion >= AMALGAM else TOOTH
+        return RESTORATION if lesion in RESTORATIONS else TOOTH
     return TOOTH if tooth_number(meaning) is not None else _CLASSES[meaning]
 
 

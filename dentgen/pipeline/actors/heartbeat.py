@@ -197,6 +197,7 @@ class Watchdog:
         last: The last heartbeat of every process, by its place.
         startup: Seconds from the start of the watchdog until the process could take units.
         alive: Actors that send heartbeats.
+        on_look: Called about once a second, in the watchdog's thread.
     """
 
     def __init__(self, stall_seconds: float) -> None:
@@ -206,6 +207,7 @@ class Watchdog:
         self.last: dict[str, Beat] = {}
         self.startup: dict[str, float] = {}
         self.alive = 0
+        self.on_look: Callable[[], object] = lambda: None
         self._began = time.monotonic()
         self._stall = stall_seconds
         self._hangs: Counter[str] = Counter()
@@ -228,6 +230,7 @@ class Watchdog:
 
     def _listen(self) -> None:
         while not self._over.wait(_BEAT_S):
+            self.on_look()
             try:
                 found = ray.get(self.monitor.read.remote(), timeout=self._stall)
             except ray.exceptions.RayError as error:

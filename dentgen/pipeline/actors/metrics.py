@@ -6,13 +6,17 @@ unit once, whatever Ray retries. Nothing here is made where no Ray runs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.unit_outcome import UnitOutcome
+
+_LOG = logging.getLogger(__name__)
 
 #: What the driver exports, and its help text.
 BUILD_METRICS: Final = {
@@ -47,7 +51,7 @@ class BuildMetrics:
         self._renewals = _counter("dentgen_lease_renewals_total")
         self._put = _histogram("dentgen_put_seconds")
         self._gauge, self._planned = _gauge("dentgen_samples_planned"), planned
-        self._gauge.set(planned)
+        self.running()
 
     def counting(self, outcomes: Iterable[UnitOutcome]) -> Iterator[UnitOutcome]:
         """The same outcomes, each counted as it passes."""
@@ -57,14 +61,18 @@ class BuildMetrics:
 
     def renewed(self) -> None:
         """Count a renewal of the lease."""
-        self._renewals.inc()
-        self._gauge.set(self._planned)  # Ray exports a gauge once each time that it is set
+        with _forgiven():
+            self._renewals.inc()
+
+    def running(self) -> None:
+        """Tell again how many samples are planned: Ray drops a gauge that was not set for twenty seconds."""
+        with _forgiven():
+            self._gauge.set(self._planned)
 
     def _count(self, outcome: UnitOutcome) -> None:
         if outcome.error:
             return
         self._units.inc()
-        self._gauge.set(self._planned)
         if outcome.written:
             self._written.inc(outcome.written)
         for reason, samples in outcome.rejected.items():
@@ -111,7 +119,7 @@ class ActorMetrics:
         self._encode.observe(seconds)
 
     def stopped(self) -> None:
-        """An actor without work holds nothing: a gauge would keep its last value for as long as Ray runs."""
+        """An actor without work holds nothing: its last values would stand for another twenty seconds."""
         self._busy.set(0)
         self._slots.set(0)
 
@@ -126,6 +134,15 @@ def progress(last: Beat | None, beat: Beat) -> tuple[int, float]:
     passed = beat.up_seconds - last.up_seconds
     busy = beat.busy_seconds - last.busy_seconds
     return beat.ticks - last.ticks, min(1.0, max(0.0, busy / passed)) if passed > 0 else 0.0
+
+
+@contextmanager
+def _forgiven() -> Iterator[None]:
+    """Metrics are worth no build: Ray may have ended in the middle of the block, which other threads enter."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever Ray raises then
+        _LOG.debug("a metric was not told: %r", error)
 
 
 def _counter(name: str, *tags: str) -> Counter:

@@ -152,6 +152,9 @@ class ActorPool:
     def _release(self, member: Member) -> None:
         """Let an idle actor end by itself, or withdraw it if it has no node."""
         self.members.remove(member)
+        if member.listed:
+            self._free.remove(member)  # its handle would keep the actor and its GPU
+            member.listed = False
         if member.node:
             member.node = ""
             member.handle.stop.remote()

@@ -108,9 +108,22 @@ class _Again:
     def __init__(self, canvases: Iterable[Canvas]) -> None:
         self._remaining = iter(canvases)
         self._taken: list[Canvas] = []
+        self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[Canvas]:
+        """All of them; an error of preparing is raised every time, as a generator that raised looks exhausted."""
         yield from list(self._taken)
-        for canvas in self._remaining:
-            self._taken.append(canvas)
+        while (canvas := self._next()) is not None:
             yield canvas
+
+    def _next(self) -> Canvas | None:
+        if self._error is not None:
+            raise self._error
+        try:
+            canvas = next(self._remaining, None)
+        except Exception as error:
+            self._error = error
+            raise
+        if canvas is not None:
+            self._taken.append(canvas)
+        return canvas

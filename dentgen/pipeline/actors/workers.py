@@ -69,7 +69,7 @@ class Workers:
 
 #: Makes and commits units of a plan at a location with workers, whose heartbeats a monitor receives, within a session;
 #: the last argument is as for ``make_with_ray``.
-Making = Callable[
+HandOut = Callable[
     [Plan, Sequence[Unit], BuildLocation, Workers, Any, Claims | None], Generator[UnitOutcome, None, None]
 ]
 
@@ -79,7 +79,7 @@ def make_with_ray(
     units: Sequence[Unit],
     location: BuildLocation,
     workers: Workers,
-    making: Making,
+    making: HandOut,
     *,
     claims: Claims | None = None,
     lease: Lease | None = None,
@@ -137,7 +137,8 @@ def build_session(spec: BuildSpec, address: str | None = None) -> AbstractContex
 
 @contextmanager
 def _watched(lease: Lease | None, tally: Tally | None, metrics: BuildMetrics, watchdog: Watchdog) -> Iterator[None]:
-    """Within the block, renewals of the lease are counted, and a tally knows the actors that are alive."""
+    """Within the block, planned samples are told, renewals of the lease counted, and a tally knows living actors."""
+    watchdog.on_look = metrics.running
     if lease is not None:
         lease.on_renewal = metrics.renewed
     if tally is not None:
@@ -145,6 +146,7 @@ def _watched(lease: Lease | None, tally: Tally | None, metrics: BuildMetrics, wa
     try:
         yield
     finally:
+        watchdog.on_look = lambda: None
         if lease is not None:
             lease.on_renewal = lambda: None
         if tally is not None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dentgen.conditions.label_schemes import convert
+from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.lesion_map import LESIONS
 from dentgen.errors import SpecError
 from dentgen.ingest.photos.meaning import Meanings, class_of, draft, is_meaning, lesion_of, read_meanings, tooth_number
 
@@ -20,6 +22,12 @@ def drafted(tmp_path: Path, counts: dict[str, int]) -> dict[str, str]:
 def test_meanings_are_classes_findings_and_teeth() -> None:
     assert (class_of("tooth"), class_of("gingiva"), class_of("caries"), class_of("gold crown")) == (2, 1, 2, 4)
     assert (lesion_of("caries"), lesion_of("gold crown"), lesion_of("tooth")) == (2, 9, None)
+    classes = {name: class_of(name) for value, name in LESIONS.items() if value not in {0, IGNORE}}
+    tissues = {name: {1: "gingiva", 2: "tooth", 4: "restoration"}[value] for name, value in classes.items()}
+    assert {name for name, tissue in tissues.items() if tissue == "gingiva"} == {"inflamed gum"}
+    assert {name for name, tissue in tissues.items() if tissue == "tooth"} == {
+        "white spot", "caries", "cavity", "fracture", "calculus", "plaque",
+    }  # fmt: skip
     assert (tooth_number("tooth 36"), tooth_number("tooth 19"), tooth_number("tooth")) == (36, None, None)
     assert is_meaning("skip")
     assert not is_meaning("tooth 99")

@@ -71,8 +71,9 @@ def test_the_driver_counts_every_outcome_as_it_passes(told: dict[str, list[tuple
     build = BuildMetrics(planned=10)
     assert list(build.counting(outcomes)) == outcomes
     build.renewed()
+    build.running()
     assert told == {
-        "dentgen_samples_planned": [(10, {})] * 4,
+        "dentgen_samples_planned": [(10, {})] * 2,
         "dentgen_samples_written_total": [(1, {})],
         "dentgen_samples_rejected_total": [
             (1, {"reason": "invalid"}), (2, {"reason": "not_finite"}), (2, {"reason": "invalid"})

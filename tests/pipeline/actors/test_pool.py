@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +108,10 @@ def test_idle_actors_end_by_themselves_when_nothing_is_left_for_them(killed: lis
     pool.scale(gpus(3), 0)
     assert pool.members == [one]
     assert (killed, one.handle.stop.calls, two.handle.stop.calls, three.handle.stop.calls) == ([], 0, 1, 1)
+    gone = [weakref.ref(member.handle) for member in (two, three)]
+    del two, three
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None], "a handle keeps its actor, and so its GPU"
     assert pool.take_free(1000) is one, "the others are free no more"
     assert len(pool.scale(gpus(3), 2)) == 2, "a unit was lost, so they are needed again"
 

@@ -14,7 +14,7 @@ from dentgen.diffusion.driver import EngineDriver
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import EngineError
 from dentgen.pipeline.actors.heartbeat import Beat
-from dentgen.pipeline.actors.restarting_engine import RestartingEngine
+from dentgen.pipeline.actors.restarting_engine import RestartingEngine, _Again
 from tests.pipeline.actors.two_units import SECONDS, EngineWatch, TwoUnits, at_once, until
 
 
@@ -205,3 +205,18 @@ def test_a_heartbeat_gets_the_progress_of_the_engine(units: TwoUnits) -> None:
     assert beat.ticks >= units.plan.spec.sampling.steps
     assert beat.busy_seconds >= beat.longest_tick > 0
     assert beat.tick_seconds == 0
+
+
+def test_an_error_of_preparing_is_raised_again_by_the_next_engine() -> None:
+    """A generator that raised looks exhausted: its samples would be missing from the unit."""
+
+    def canvases() -> Iterator[Any]:
+        yield "first"
+        raise EngineError("planted")
+
+    again = _Again(canvases())
+    for _ in range(2):
+        taken = iter(again)
+        assert next(taken) == "first"
+        with pytest.raises(EngineError):
+            next(taken)
