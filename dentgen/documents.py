@@ -219,7 +219,9 @@ class LeaseRecord(Document):
 class SourceBuild(Document):
     """The finished build whose samples are the condition records of another build."""
 
-    index_sha256: str = Field(description="sha256 of its index, which names every shard and its sha256.")
+    index_sha256: str = Field(
+        description="sha256 of its index when the build began; shards that it gained later are in later indexes."
+    )
     spec_digest: str
     bundle_digest: str
     synthetic: bool = Field(description="No photograph went into its images.")

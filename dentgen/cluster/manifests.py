@@ -96,6 +96,10 @@ def manifests(spec: BuildSpec, file: str | Path, run: ClusterRun) -> list[Manife
         SpecError: If an option is wrong, or the spec cannot be used by pods.
     """
     run.require_valid()
+    if spec.pipeline.gpus_per_actor not in (None, 1.0):
+        raise SpecError(
+            key="pipeline.gpus_per_actor", found=spec.pipeline.gpus_per_actor, expected="none: a pod has a GPU"
+        )
     text = portable_spec(spec, file)
     job = sized(read_manifest("base/rayjob.yaml"), run.gpus, spot=run.spot)
     documents = [_config(run, text), *_running(job, run)]
@@ -115,7 +119,9 @@ def sized(job: Manifest, gpus: int, *, spot: bool) -> Manifest:
     """
     cluster = job["spec"]["rayClusterSpec"]
     head, workers = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
-    job["spec"]["entrypoint"] = f"dentgen generate /etc/dentgen/build.yaml --set pipeline.actors={gpus}"
+    # A range of actors: those of lost spot nodes need not be waited for.
+    actors = f"'pipeline.actors={{min: {gpus}, max: {gpus}}}'" if spot else f"pipeline.actors={gpus}"
+    job["spec"]["entrypoint"] = f"dentgen generate /etc/dentgen/build.yaml --set {actors}"
     if gpus == 1:
         cluster["enableInTreeAutoscaling"] = False
         del cluster["autoscalerOptions"], cluster["workerGroupSpecs"]

@@ -52,7 +52,7 @@ class PipelineRequest:
         normal: (H, W, 3) uint8, 127.5 n + 127.5, camera space.
         curvature: (H, W) uint8, 128 flat.
         depth: (H, W) uint16, near is bright.
-        findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage and restorations.
+        findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage, deposits, inflamed gum, restorations.
         fdi: (H, W) uint8 FDI tooth numbers, 0 elsewhere, for findings and repainting that name teeth.
         photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
         prompt: The prompt.

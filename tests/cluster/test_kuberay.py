@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,9 @@ def test_there_are_as_many_gpus_as_actors(overlay: str) -> None:
     cluster = spec["rayClusterSpec"]
     groups = [(1, cluster["headGroupSpec"]), *((g["maxReplicas"], g) for g in cluster.get("workerGroupSpecs", []))]
     gpus = sum(count * int(_limits(group).get("nvidia.com/gpu", 0)) for count, group in groups)
-    assert spec["entrypoint"].endswith(f" --set pipeline.actors={gpus}")
+    *_, override = shlex.split(spec["entrypoint"])
+    actors = yaml.safe_load(override.removeprefix("pipeline.actors="))
+    assert actors == ({"min": gpus, "max": gpus} if overlay == "spot" else gpus), "lost spot nodes are not waited for"
     assert _limits(cluster["headGroupSpec"])["nvidia.com/gpu"] == "1", "the driver plans on a GPU of the build's kind"
 
 

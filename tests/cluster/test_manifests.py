@@ -116,6 +116,13 @@ def test_a_schedule_of_kuberay_has_the_job_as_its_template() -> None:
     assert job["spec"]["entrypoint"] == "dentgen generate /etc/dentgen/build.yaml --set pipeline.actors=3"
 
 
+def test_parts_of_gpus_do_not_fit_into_pods_of_one() -> None:
+    halves = spec().model_copy(update={"pipeline": spec().pipeline.model_copy(update={"gpus_per_actor": 0.5})})
+    with pytest.raises(SpecError) as caught:
+        manifests(halves, "a.yaml", run_of("rayjob"))
+    assert (caught.value.key, caught.value.found) == ("pipeline.gpus_per_actor", 0.5)
+
+
 def test_equal_specs_give_equal_text() -> None:
     texts = {as_yaml(manifests(spec(), file, run_of("cronjob", gpus=8))) for file in ("a.yaml", "b.yaml")}
     assert len(texts) == 1

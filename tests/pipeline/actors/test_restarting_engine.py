@@ -216,7 +216,7 @@ def test_an_error_of_preparing_is_raised_again_by_the_next_engine() -> None:
 
     again = _Again(canvases())
     for _ in range(2):
-        taken = iter(again)
+        taken: Iterator[Any] = iter(again)
         assert next(taken) == "first"
         with pytest.raises(EngineError):
             next(taken)

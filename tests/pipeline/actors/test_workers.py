@@ -11,7 +11,7 @@ from dentgen.errors import SpecError
 from dentgen.pipeline.actors import workers
 from dentgen.pipeline.actors.dataset import make_with_dataset
 from dentgen.pipeline.actors.elastic import make_with_pool
-from dentgen.pipeline.actors.workers import Making, Workers, make_with_ray
+from dentgen.pipeline.actors.workers import HandOut, Workers, make_with_ray
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.build import PipelineSpec
 from tests.pipeline.actors.failing import FailingBackend, failing_plan
@@ -49,7 +49,7 @@ def test_actors_get_the_settings_of_this_run_and_no_units(plan: Plan) -> None:
 @pytest.mark.ray
 @pytest.mark.parametrize("making", [make_with_dataset, make_with_pool])
 def test_a_build_that_no_node_will_ever_have_room_for_ends_at_once(
-    plan: Plan, making: Making, ray_local: None, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, making: HandOut, ray_local: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "starts_ray", lambda _: True)
     asking = Workers("local", PipelineSpec(gpus_per_actor=1), backend=FailingBackend)
