@@ -39,6 +39,7 @@ from dentgen.records import (
 )
 from dentgen.spec.augment import AugmentSpec
 from dentgen.spec.findings import MAX_FINDINGS, FindingSpec, RegionsSpec, checked_tooth
+from dentgen.spec.quality import QualitySpec
 from dentgen.spec.variants import VariantsSpec
 from dentgen.words import as_word, attribute_word
 
@@ -535,15 +536,6 @@ class PipelineSpec(_Section):
         return self.actors.max if isinstance(self.actors, ActorRange) else self.actors
 
 
-class QualitySpec(_Section):
-    """Quality requirements."""
-
-    gate: None = Field(default=None, description="Reserved for the quality gate; must be null.")
-    max_rejected: float = Field(
-        default=0.05, ge=0, le=1, description="Maximum fraction of rejected samples with exit code 0."
-    )
-
-
 class BuildSpec(_Section):
     """One dataset build."""
 
@@ -596,6 +588,17 @@ class BuildSpec(_Section):
         return self
 
     @model_validator(mode="after")
+    def _gate_fits(self) -> BuildSpec:
+        gate = self.quality.gate
+        if gate is not None and "segmentation" not in self.conditions.use:
+            raise ValueError("quality.gate: found no segmentation in conditions.use, expected it to compare with")
+        if gate is not None and gate.retry and (self.variants.change or self.sampling.seed_to is not None):
+            raise ValueError(
+                f"quality.gate.retry {gate.retry}: variants that share their noise cannot be made again alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_factor(self) -> BuildSpec:
         change = self.variants.change
         if "findings" in change and not self.findings:
@@ -641,6 +644,8 @@ class BuildSpec(_Section):
         values["output"].pop("path")
         values["model"].pop("bundle")  # its content counts, which the plan's bundle digest names
         values["quality"].pop("max_rejected")
+        if self.quality.gate is not None:  # what judges and reference are, the planned gate says
+            values["quality"]["gate"].pop("judges"), values["quality"]["gate"].pop("reference")
         values["pipeline"] = {"samples_per_shard": self.pipeline.samples_per_shard}
         values["engine"].pop("fill")
         if self.augment == AugmentSpec():

@@ -12,15 +12,8 @@ from torch import nn
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.fidelity import colour_fill
-from dentgen.evaluation.judges import (
-    Detector,
-    DilatedSegmenter,
-    Segmenter,
-    judge_features,
-    judge_input,
-    judge_labels,
-    train_judge,
-)
+from dentgen.evaluation.judges import Detector, judge_features, judge_labels, train_judge
+from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, judge_input
 from dentgen.quality.metrics import set_miou
 
 RNG = np.random.default_rng(0)
