@@ -22,7 +22,8 @@ from xdist.scheduler import LoadScopeScheduling
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.verify import verify_build
-from dentgen.spec.build import BuildSpec, ModelSpec
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.model import ModelSpec
 
 if TYPE_CHECKING:  # heavy, and of no use to the fast tier
     import torch

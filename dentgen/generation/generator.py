@@ -25,7 +25,9 @@ from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoise
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.records import ConditionName
-from dentgen.spec.build import CELL, BuildSpec, Scale
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.model import Scale
+from dentgen.spec.sampling import CELL
 
 if TYPE_CHECKING:
     from dentgen.generation.gate import Gate

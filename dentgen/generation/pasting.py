@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from dentgen.conditions.labels import SEG_CLASSES
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionRecord, SampleRequest
-from dentgen.spec.build import SamplingSpec
+from dentgen.spec.sampling import SamplingSpec
 
 
 def repaint_mask(request: SampleRequest, sampling: SamplingSpec) -> NDArray[np.bool_]:

@@ -27,7 +27,8 @@ from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.preparer import Preparer
 from dentgen.generation.threads import torch_threads
 from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
-from dentgen.spec.build import BuildSpec, Scale
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.model import Scale
 
 Picture = NDArray[Any] | Image.Image
 #: (dtype, dimensions) of each condition map.

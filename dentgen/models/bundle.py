@@ -45,7 +45,7 @@ from dentgen.models.parts import (
 )
 from dentgen.models.schedulers import bundled_schedule
 from dentgen.models.weights import Change
-from dentgen.spec.build import ModelSpec
+from dentgen.spec.model import ModelSpec
 from dentgen.spec.yaml_file import validate_document
 
 MINIATURE: Final = "miniature"

@@ -16,7 +16,7 @@ from dentgen.models.embeddings import SUFFIX
 from dentgen.models.parts import ADAPTERS, CONTROLNETS, EMBEDDINGS, LORAS
 from dentgen.models.restricted_use import known_identifier
 from dentgen.redaction import escaped
-from dentgen.spec.build import ModelSpec
+from dentgen.spec.model import ModelSpec
 
 _LOG = logging.getLogger(__name__)
 #: Key of a safetensors header, https://github.com/Stability-AI/ModelSpec.

@@ -26,7 +26,7 @@ from dentgen.models.parts import (
     TINY_DECODER,
     empty_text_encoder,
 )  # fmt: skip
-from dentgen.spec.build import ModelSpec
+from dentgen.spec.model import ModelSpec
 
 #: Model families by the width of their text encoder.
 _FAMILIES: Final = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL, encoder 2",

@@ -26,7 +26,7 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 
 from dentgen.errors import BundleError, SpecError
 from dentgen.models.bundle_files import SCHEDULER_CONFIG, faults_of_folder, read_json
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 
 _PINNED: Final = {"clip_sample": False, "thresholding": False, "timestep_spacing": "trailing"}
 _MAY_BE_INFINITE: Final = "lambda_min_clipped"

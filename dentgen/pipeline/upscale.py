@@ -14,7 +14,8 @@ from dentgen.errors import ConditionError, SpecError, faults_of
 from dentgen.models.bundle import find_bundle
 from dentgen.models.native_size import native_size
 from dentgen.pipeline.source_build import read_source_build
-from dentgen.spec.build import CELL, BuildSpec
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.sampling import CELL
 
 
 def with_upscale(spec: BuildSpec) -> BuildSpec:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from dentgen.spec.section import Section
 
 _Spread = Annotated[float, Field(ge=0, le=3)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class AugmentSpec(BaseModel):
+class AugmentSpec(Section):
     """Changes of finished images; all zeros change nothing.
 
     Every sample draws its own values, which its metadata records. What hides teeth changes the maps too.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     exposure: _Spread = Field(default=0.0, description="Standard deviation of the brightness, in stops.")
     colour: _Spread = Field(default=0.0, description="Standard deviation of the log gains of red and blue.")

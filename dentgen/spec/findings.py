@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dentgen.records import ATTRIBUTES
-from dentgen.words import as_word, attribute_word
+from dentgen.spec.section import Section, Word
+from dentgen.words import attribute_word
 
 FindingKind = Literal["restoration", "caries", "plaque", "inflammation", "other"]
 FindingPart = Literal["whole", "spot", "margin"]
@@ -24,14 +25,11 @@ _PART: Final[dict[FindingKind, FindingPart]] = {
     "restoration": "spot", "caries": "spot", "plaque": "margin", "inflammation": "margin",
     "other": "whole",
 }  # fmt: skip
-_Word = Annotated[str, BeforeValidator(as_word)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class FindingSpec(BaseModel):
+class FindingSpec(Section):
     """One finding: every sample draws whether it has it, and its metadata says so."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: FindingKind = Field(
         default="other",
@@ -43,7 +41,7 @@ class FindingSpec(BaseModel):
     )
     where: TissueName | None = Field(default=None, description="Tissue that has the finding, instead of teeth.")
     near: tuple[int, ...] = Field(default=(), description="FDI numbers: only the tissue near these teeth.")
-    attributes: dict[str, _Word] = Field(default={}, description="Only records with these values of attributes.")
+    attributes: dict[str, Word] = Field(default={}, description="Only records with these values of attributes.")
     probability: _Share = Field(default=1.0, description="Share of the samples, or of the teeth, that have it.")
     part: FindingPart | None = Field(
         default=None,
@@ -136,10 +134,8 @@ class FindingSpec(BaseModel):
         return self
 
 
-class RegionsSpec(BaseModel):
+class RegionsSpec(Section):
     """How the regions of findings begin (StreamMultiDiffusion, https://arxiv.org/abs/2403.09055, section 3.2)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     bootstrap_steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=0, description="First steps in which a region sees white around it, so that it holds a whole thing."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dentgen.spec.build import Place
+from dentgen.spec.section import Place
 from dentgen.spec.train_sections import (
     CONTROL_KINDS,
     RECIPE,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dentgen import storage
-from dentgen.spec.build import Place
+from dentgen.spec.section import Place, Section
 
 #: What a control image shows: one condition, or segmentation colours over lighting. ``blended-teeth`` has light on
 #: teeth only, as maps rendered from tooth scans do; ``findings`` is ``blended`` with lesions painted on the teeth.
@@ -24,11 +24,7 @@ TRAIN_STEPS: Final = 1000
 RECIPE: Final[Any] = Field(description="What is trained; a spec has the keys that its recipe reads.")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SourceSpec(_Section):
+class SourceSpec(Section):
     """Where condition records come from."""
 
     path: Place = Field(
@@ -39,7 +35,7 @@ class SourceSpec(_Section):
     split: str | None = Field(default="train", min_length=1, description="Split to train on; null takes all records.")
 
 
-class ImageSpec(_Section):
+class ImageSpec(Section):
     """How a record becomes a training image."""
 
     size: int = Field(default=128, gt=0, description="Edge of the image, pixels.")
@@ -51,7 +47,7 @@ class ConditionsSpec(ImageSpec):
     alpha: float = Field(default=0.3, ge=0, le=1, description="Weight of segmentation colours over lighting.")
 
 
-class PixelWeights(_Section):
+class PixelWeights(Section):
     """Loss weights of pixels by segmentation class; all ones is the plain loss."""
 
     background: float = Field(default=1.0, ge=0, description="Weight of background and ignored pixels.")
@@ -90,7 +86,7 @@ class LossSpec(PixelWeights):
         return super().is_plain and not self.finding
 
 
-class CommonSpec(_Section):
+class CommonSpec(Section):
     """What every recipe reads."""
 
     recipe: str = RECIPE

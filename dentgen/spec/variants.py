@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from dentgen.spec.section import Section
 
 Factor = Literal["findings", "prompt", "lighting"]
 
 
-class VariantsSpec(BaseModel):
+class VariantsSpec(Section):
     """Counterfactual sets: the same mouth and noise, and in every variant but the first one changed factor."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     same_noise: bool = Field(default=False, description="All variants of a record start from the same noise.")
     change: tuple[Factor, ...] = Field(

@@ -11,16 +11,15 @@ import pytest
 
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
-from dentgen.errors import BuildError, SpecChangedError, SpecError
+from dentgen.errors import BuildError, SpecChangedError
 from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import build
 from dentgen.report.html.counts import read_summary
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
-from dentgen.spec.build import BuildSpec, SourceSpec
-from dentgen.spec.yaml_file import read_spec
-from tests.conftest import ROOT, problems, small_spec, write_tar
+from dentgen.spec.build import BuildSpec
+from tests.conftest import problems, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
 OVERSAMPLE = {"lighting": {"harsh": 3}, "caries": {"any": 2}}
@@ -73,31 +72,6 @@ def test_the_mix_is_in_the_table_and_the_report(source: Path, tmp_path: Path) ->
     mix = {d.title: {count.label: count.samples for count in d.counts} for d in summary.distributions}
     assert mix["Lighting"] == {"harsh": 6, "ring": 6}
     assert mix["Caries"] == {"2": 6, "1": 4, "0": 2}
-
-
-def test_the_largest_matching_factor_counts() -> None:
-    source = SourceSpec(oversample=OVERSAMPLE)
-    assert source.repeats({"lighting": "harsh", "caries": "2"}) == 3
-    assert source.repeats({"lighting": "ring", "caries": "1"}) == 2
-    assert source.repeats({"lighting": "ring", "caries": "0"}) == source.repeats({}) == 1
-
-
-def test_values_may_be_words_and_numbers() -> None:
-    value = "{braces: {yes: 4}, missing_teeth: {2: 5}}"
-    source = read_spec(ROOT / "jobs" / "specs" / "demo.yaml", [f"source.oversample={value}"]).source
-    assert source.repeats({"braces": "yes"}) == 4
-    assert source.repeats({"missing_teeth": "2"}) == 5
-    assert source.repeats({"braces": "no", "missing_teeth": "1"}) == 1
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["{lihgt: {harsh: 2}}", "{lighting: {harsh: 0}}", "{lighting: {harsh: 101}}", "{lighting: {harsh: true}}"],
-)
-def test_unknown_attributes_and_other_factors_are_refused(value: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        read_spec(ROOT / "jobs" / "specs" / "demo.yaml", [f"source.oversample={value}"])
-    assert "source.oversample" in caught.value.key
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_options_reach_the_manifest() -> None:
     assert cron["metadata"]["namespace"] == "research"
     assert (cron["spec"]["schedule"], cron["spec"]["timeZone"]) == ("@daily", "Europe/Berlin")
     job = cron["spec"]["jobTemplate"]
-    assert job["entrypoint"].endswith("pipeline.actors=4")
+    assert job["entrypoint"].endswith("'pipeline.actors={min: 4, max: 4}'")  # spot nodes come back: a pool follows them
     assert job["submitterPodTemplate"]["spec"]["serviceAccountName"] == "reader"
     assert [group["groupName"] for group in job["rayClusterSpec"]["workerGroupSpecs"]] == ["cpu", "gpu-spot"]
 

@@ -11,7 +11,7 @@ from dentgen.diffusion.canvas import Canvas
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 from tests.diffusion.parts import LATENT
 
 

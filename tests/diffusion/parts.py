@@ -19,7 +19,7 @@ from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoise
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
 from dentgen.seeding import NoiseKey
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 
 LATENT = (4, 8, 8)
 PIXELS = 8 * LATENT[1]

@@ -14,7 +14,7 @@ from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.slots import SlotMap
 from dentgen.models.bundle import find_bundle
 from dentgen.seeding import NoiseKey
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 from tests.conftest import ROOT
 from tests.diffusion.parts import table_of_folder
 

@@ -16,7 +16,7 @@ from dentgen.models.bundle import Bundle
 from dentgen.models.control import control_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 from tests.diffusion.parts import (
     LATENT,
     PROMPTS,

@@ -12,7 +12,7 @@ from dentgen.diffusion.probe import SchedulerProbe
 from dentgen.errors import SolverError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.schedulers import make_scheduler
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 
 FOLDER = find_bundle("miniature")
 

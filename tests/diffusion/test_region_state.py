@@ -17,7 +17,7 @@ from dentgen.errors import CanvasError
 from dentgen.models.bundle import Bundle
 from dentgen.models.schedulers import make_scheduler
 from dentgen.seeding import NoiseKey
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 from tests.diffusion.multidiffusion_reference import Part, Start, sampled
 from tests.diffusion.parts import LATENT, PROMPTS, build_engine, latents, prompt, relative_error, simple, table_of
 from tests.diffusion.toy_networks import LocalDenoiser, engine, words

@@ -22,7 +22,7 @@ from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.errors import SolverError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.schedulers import make_scheduler
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 
 CONFIG = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,

@@ -19,7 +19,7 @@ from dentgen.errors import CanvasError
 from dentgen.models.bundle import Bundle
 from dentgen.models.networks import ControlBranch
 from dentgen.seeding import NoiseKey
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 from tests.diffusion.diffusers_loop import KeyedNoise, sample_sequentially
 from tests.diffusion.diffusers_pipelines import HINT
 from tests.diffusion.parts import (

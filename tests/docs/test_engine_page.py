@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dentgen.models.bundle import find_bundle
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 from tests.conftest import ROOT
 from tests.diffusion.parts import table_of_folder
 from tests.diffusion.slot_picture import PICTURE, draw

@@ -21,7 +21,8 @@ from dentgen.generation.pasting import check_repaint, pasted, repaint_mask
 from dentgen.pipeline.run import build
 from dentgen.records import SampleRequest
 from dentgen.shards.reader import read_samples
-from dentgen.spec.build import BuildSpec, SamplingSpec
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.sampling import SamplingSpec
 from tests.conftest import problems, small_spec, write_tar
 from tests.generation.finding_records import EDGE, finding, record
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from dentgen.errors import BundleError, SpecError
 from dentgen.models.bundle import Bundle, bundle_digest, find_bundle, load_bundle, parts_digest
 from dentgen.models.file_digest import file_sha256
-from dentgen.spec.build import ModelSpec
+from dentgen.spec.model import ModelSpec
 from tests.diffusion.parts import full_control
 from tests.models.part_files import same_bits, save_tiny_decoder
 

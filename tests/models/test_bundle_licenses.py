@@ -12,7 +12,7 @@ from dentgen.models.bundle import find_bundle
 from dentgen.models.bundle_files import downloaded_names
 from dentgen.models.bundle_licenses import bundle_licenses, card_of
 from dentgen.models.restricted_use import RESTRICTED_USE, use_restrictions
-from dentgen.spec.build import ModelSpec
+from dentgen.spec.model import ModelSpec
 from tests.models.test_bundle_files import HUB
 
 NOTHING = ModelSpec(adapters={})

@@ -14,7 +14,7 @@ from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMS
 from dentgen.errors import BundleError, SpecError
 from dentgen.models.bundle import find_bundle
 from dentgen.models.schedulers import make_scheduler
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 
 FOLDER = find_bundle("miniature")
 BUNDLED = json.loads((FOLDER / "scheduler" / "scheduler_config.json").read_text())

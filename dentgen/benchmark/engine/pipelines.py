@@ -23,7 +23,7 @@ from dentgen.benchmark.engine.work import Work, batches
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import NoHint
 from dentgen.models.schedulers import make_scheduler
-from dentgen.spec.build import SchedulerName
+from dentgen.spec.sampling import SchedulerName
 
 
 @dataclass(frozen=True, slots=True)

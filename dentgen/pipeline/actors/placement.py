@@ -11,7 +11,7 @@ from typing import Any, Final
 import ray
 
 from dentgen.errors import SpecError
-from dentgen.spec.build import PipelineSpec
+from dentgen.spec.pipeline import PipelineSpec
 
 #: Ray counts in ten-thousandths.
 _ROUNDING: Final = 1e-5

@@ -27,7 +27,8 @@ from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.lease import Lease
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.unit_table import UnitTable
-from dentgen.spec.build import BuildSpec, Fill, PipelineSpec
+from dentgen.spec.build import BuildSpec
+from dentgen.spec.pipeline import Fill, PipelineSpec
 
 _LOG = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from dentgen.report.card.licenses import hub_license
 from dentgen.report.card.members import sample_members
 from dentgen.report.card.sample_summary import SampleSummary
 from dentgen.shards.plan import Plan
-from dentgen.spec.build import Scale
+from dentgen.spec.model import Scale
 
 #: Name of the single split on the hub where shards mix several splits.
 MIXED_SPLIT: Final = "mixed"

@@ -21,7 +21,7 @@ from dentgen.models.checkpoints.import_file import (
     import_checkpoint,
 )
 from dentgen.models.parts import empty_text_encoder, empty_unet
-from dentgen.spec.build import ModelSpec
+from dentgen.spec.model import ModelSpec
 from tests.models.checkpoints.inversions import TOOLS
 from tests.models.checkpoints.ldm_net import MINIATURE_SHAPE, LdmShape, checkpoint, random_control, trained
 from tests.models.part_files import kohya_lora

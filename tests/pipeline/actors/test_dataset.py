@@ -15,7 +15,7 @@ from dentgen.pipeline.actors.dataset import unit_dataset
 from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.shards.plan import BuildLocation, Plan
-from dentgen.spec.build import PipelineSpec
+from dentgen.spec.pipeline import PipelineSpec
 from tests.pipeline.actors.failing import FailingBackend, check_outcomes, failing_plan
 
 

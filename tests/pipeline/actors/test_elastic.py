@@ -15,7 +15,7 @@ from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import BuildLocation, Plan
-from dentgen.spec.build import PipelineSpec
+from dentgen.spec.pipeline import PipelineSpec
 from tests.pipeline.actors.failing import FailingBackend, check_outcomes, failing_plan
 
 

@@ -7,7 +7,7 @@ import ray
 
 from dentgen.errors import SpecError
 from dentgen.pipeline.actors.placement import CommitPlaces, Node, Reservation, living_nodes
-from dentgen.spec.build import PipelineSpec
+from dentgen.spec.pipeline import PipelineSpec
 
 GPU_NODES = [Node("head", 4, 0), Node("a", 8, 4), Node("b", 8, 1)]
 

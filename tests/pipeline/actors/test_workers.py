@@ -13,7 +13,7 @@ from dentgen.pipeline.actors.dataset import make_with_dataset
 from dentgen.pipeline.actors.elastic import make_with_pool
 from dentgen.pipeline.actors.workers import HandOut, Workers, make_with_ray
 from dentgen.shards.plan import BuildLocation, Plan
-from dentgen.spec.build import PipelineSpec
+from dentgen.spec.pipeline import PipelineSpec
 from tests.pipeline.actors.failing import FailingBackend, failing_plan
 
 
