@@ -82,7 +82,7 @@ def _black(clean: Sequence[Labelled], number: int, _: np.random.Generator) -> La
 
 
 def _collapsed(clean: Sequence[Labelled], number: int, _: np.random.Generator) -> Labelled:
-    mean = np.mean([one.picture for one in clean], 0)
+    mean: NDArray[np.float64] = np.mean(np.stack([one.picture for one in clean]), 0)
     return replace(clean[number], picture=np.round(mean).astype(np.uint8))
 
 

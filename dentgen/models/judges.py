@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -127,9 +127,10 @@ def reference_figures(place: str) -> dict[str, NDArray[np.float64]]:
             advice="name pictures with labels in quality.gate.reference",
         )  # fmt: skip
     try:
-        return {name: np.round(values.astype(np.float64), 4) for name, values in load_arrays(content).items()}
+        known = load_arrays(content)
     except SafetensorError as error:
         raise BundleError(file=storage.without_secrets(url), found=str(error), expected="safetensors") from error
+    return {name: np.asarray(np.round(values.astype(np.float64), 4), np.float64) for name, values in known.items()}
 
 
 def write_judge(folder: str, name: str, network: nn.Module, size: int) -> None:
@@ -150,7 +151,7 @@ def write_judge(folder: str, name: str, network: nn.Module, size: int) -> None:
     storage.overwrite(url, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
-def write_reference(folder: str, figures: Mapping[str, NDArray[np.float64]]) -> None:
+def write_reference(folder: str, figures: Mapping[Any, NDArray[np.float64]]) -> None:
     """Write the figures of reference pictures, (n,) each by name, to a folder of judges."""
     values = {name: np.ascontiguousarray(array, np.float32) for name, array in figures.items()}
     storage.overwrite(storage.join(folder, REFERENCE), save_arrays(values))

@@ -1,4 +1,4 @@
-"""Where the dataset goes, how its images are stored, and how many of them may be missing."""
+"""Where the dataset goes, and how its images are stored."""
 
 from __future__ import annotations
 

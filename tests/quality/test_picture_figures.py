@@ -70,7 +70,7 @@ def test_gum_on_teeth_bleeds_in_and_teeth_on_gum_bleed_out() -> None:
 def test_nothing_labelled_gives_nothing_to_compare() -> None:
     found = figures(np.full((SIZE, SIZE), IGNORE, np.uint8), labels())
     for name in ("miou", "tooth_recall", "bleed_in", "shift", "light_correlation", "clipped"):
-        assert np.isnan(found[name]), name  # type: ignore[index]
+        assert np.isnan(found[name]), name
 
 
 def test_black_white_and_grey_pixels_where_something_is_labelled() -> None:
