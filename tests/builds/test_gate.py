@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen.errors import BuildError
+from dentgen.generation.unit import generate_unit
 from dentgen.pipeline import run
 from dentgen.pipeline.run import build
 from dentgen.records import FIGURES
@@ -96,7 +97,7 @@ def test_ray_gives_the_same_bytes(source: Path, median: float, whole: Path, tmp_
 def test_a_build_that_stopped_goes_on_with_the_planned_limits(
     source: Path, median: float, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    made: list[Any] = []
 
     def stopping(*arguments: Any) -> Any:
         if len(made) == 2:
@@ -104,7 +105,7 @@ def test_a_build_that_stopped_goes_on_with_the_planned_limits(
         made.append(arguments)
         return generate(*arguments)
 
-    generate = run.generate_unit
+    generate = generate_unit
     monkeypatch.setattr(run, "generate_unit", stopping)
     with pytest.raises(BuildError):
         build(spec_of(source, tmp_path, gate_of(median)), use_ray=False)

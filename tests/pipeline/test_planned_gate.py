@@ -44,9 +44,9 @@ def test_limits_are_those_of_the_judges_reference(small_source: Path, tmp_path: 
     assert gate is not None
     reference = {name: values for name, values in reference_figures("embedded").items() if name in FIGURES}
     assert gate.judges_sha256 == judges_digest("embedded")
-    assert gate.reference_sha256 == figures_digest(reference)  # type: ignore[arg-type]
+    assert gate.reference_sha256 == figures_digest(reference)
     assert gate.reference_records == len(reference["miou"])
-    assert gate.lost == pytest.approx(lost_share(reference, gate.limits), abs=1e-6)  # type: ignore[arg-type]
+    assert gate.lost == pytest.approx(lost_share(reference, gate.limits), abs=1e-6)
     assert 0.05 <= gate.lost <= 0.1
 
 
