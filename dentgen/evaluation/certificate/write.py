@@ -137,7 +137,7 @@ def _usefulness(out: str, plan: Plan, settings: CertificateSettings, dataset: Ma
         read_labelled(settings.reference, shape, MOST_REFERENCE),
     )
     figures = usefulness(own, reference, settings.steps, settings.seeds)
-    seeds = f" --seeds {len(settings.seeds)}"
+    sizes = f"--pictures {settings.pictures} --steps {settings.steps} --seeds {len(settings.seeds)}"
     return CertificateSection(
         figures={name: rounded(value) for name, value in figures.items()},
         command=f"dentgen certify OUT --reference SOURCE {sizes}",
