@@ -124,29 +124,6 @@ def test_a_forged_figure_is_a_problem(whole: Path, source: Path, median: float, 
     assert any("gate" in problem for problem in problems(tmp_path))
 
 
-def test_the_report_shows_limits_and_the_pictures_nearest_to_them(whole: Path, median: float) -> None:
-    plan, index = read_plan(str(whole)), read_index(str(whole))
-    summary = read_gate(str(whole), plan, index)
-    assert summary is not None
-    assert (summary.measured, summary.failed) == (12, index.rejected)
-    luminance = next(row for row in summary.figures if row.name == "luminance")
-    assert luminance.failed == index.rejected
-    assert luminance.limit is not None
-    assert luminance.limit.least == round(median, 4)
-    assert sum(count.samples for count in luminance.histogram.counts) == 12
-    rows = {row["key"]: row for row in pq.read_table(whole / SAMPLES).to_pylist()}
-    accepted = [rows[near.key]["gate_luminance"] for near in summary.worst_accepted]
-    rejected = [rows[near.key]["gate_luminance"] for near in summary.best_rejected]
-    assert accepted == sorted(accepted)
-    assert rejected == sorted(rejected, reverse=True)
-    assert (len(accepted), len(rejected)) == (index.written, index.rejected)
-    assert all(near.picture is not None for near in summary.worst_accepted)
-    assert all(near.picture is None for near in summary.best_rejected), "they are in no shard"
-    page = (whole / "report.html").read_text()
-    assert '<h2 id="gate">Quality gate</h2>' in page
-    assert f"<small>{luminance.name} " in page
-
-
 def test_a_report_without_a_gate_has_no_section(source: Path, tmp_path: Path) -> None:
     build(small_spec(source, tmp_path), use_ray=False)
     assert 'id="gate"' not in (tmp_path / "report.html").read_text()

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-from dentgen import storage
 from dentgen.errors import StorageError
 from dentgen.evaluation.certificate.write import (
     CertificateSettings,
@@ -18,46 +16,15 @@ from dentgen.evaluation.certificate.write import (
     read_certificate,
     write_certificate,
 )
-from dentgen.models.judges import judges_digest
-from dentgen.pipeline.run import build
-from dentgen.records import FIGURES
-from dentgen.shards.index import read_index
-from tests.conftest import problems, small_spec, write_tar
+from tests.conftest import problems
+from tests.evaluation.certificate.finished import Members, finished_build
 
-Members = dict[str, dict[str, bytes]]
 SETTINGS = CertificateSettings(pictures=16)
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path:
-    source, out = tmp_path_factory.mktemp("conditions"), tmp_path_factory.mktemp("out")
-    write_tar(source / "a.tar", dict(sorted(demo_members.items())[:3]))
-    limits = {**dict.fromkeys(FIGURES), "luminance": {"least": 0.0}}
-    build(small_spec(source, out, quality={"gate": {"limits": limits}}), use_ray=False)
-    return out
-
-
-def test_figures_are_those_of_the_dataset(out: Path) -> None:
-    certificate = certify(str(out), SETTINGS)
-    index, table = read_index(str(out)), pq.read_table(out / "samples.parquet")
-    assert certificate.index_sha256 == storage.sha256_of(str(out / "index.json"))
-    assert (certificate.samples, certificate.samples_sha256) == (index.written, index.samples_sha256)
-    agreement = certificate.sections["agreement"]
-    assert agreement.figures["pictures"] == index.written
-    assert agreement.figures["miou_mean"] == pytest.approx(table["gate_miou"].to_numpy().mean(), abs=1e-4)
-    assert agreement.computed_from == {"index": certificate.index_sha256, "judges": judges_digest("embedded")}
-    gate = certificate.sections["gate"].figures
-    assert (gate["planned"], gate["failed"], gate["limit_luminance_least"]) == (index.planned, 0, 0.0)
-    assert gate["curve_00_kept"] == 1
-    kept = [gate[f"curve_{share}_kept"] for share in ("00", "01", "02", "05", "10", "20")]
-    assert kept == sorted(kept, key=lambda value: -(value or 0))
-    assert certificate.sections["rejections"].figures == {"planned": index.planned, "rejected": 0}
-
-
-def test_what_was_not_measured_says_what_it_needs(out: Path) -> None:
-    section = certify(str(out), SETTINGS).sections["usefulness"]
-    assert section.figures == {}
-    assert "--reference" in section.missing
+    return finished_build(tmp_path_factory.mktemp("build"), demo_members)
 
 
 def test_a_second_run_gives_the_same_bytes_and_the_dataset_stays_sound(out: Path) -> None:
