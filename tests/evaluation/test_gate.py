@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,10 @@ def test_without_limits_nothing_is_lost_and_nothing_caught(phantoms: str) -> Non
     assert (all_lost.figures["lost_clean"], all_lost.figures["caught"]) == (1, 1)
 
 
-def test_a_source_without_pictures_is_refused(small_source: Path) -> None:
-    with pytest.raises(ConditionError):
-        try_gate(labelled_records(str(small_source), (128, 128)), load_judges("embedded"), {})
+def test_a_source_of_one_picture_is_refused(phantoms: str) -> None:
+    with pytest.raises(ConditionError) as caught:
+        try_gate(islice(labelled_records(phantoms, (128, 128)), 1), load_judges("embedded"), {})
+    assert caught.value.found == "1 labelled pictures"
 
 
 def test_figures_become_the_reference_of_own_judges(phantoms: str, tmp_path: Path) -> None:
