@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
-from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA, AskedFinding
+from dentgen.records import ATTRIBUTES, TRAINED_ALGORITHMIC_MEDIA, AskedFinding, FigureName, GateResult
 from dentgen.words import as_word, attribute_word, checked_text
 
 
@@ -129,7 +139,38 @@ class Unit:
 _Tooth = Annotated[int, Field(ge=0, le=255)]
 
 
-class SampleStatus(Document):
+class JudgedDocument(Document):
+    """A document that says what a quality gate did, where there is one: without it, its bytes are those of before."""
+
+    gate: GateResult | None = Field(default=None, description="What the quality gate measured; null without a gate.")
+    retries: int = Field(default=0, ge=0, le=8, description="How often it was made again with other noise.")
+
+    @model_serializer(mode="wrap")
+    def _without_a_gate(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if self.gate is None and not self.retries:
+            values.pop("gate", None), values.pop("retries", None)
+        return values
+
+
+class FigureLimit(Document):
+    """Values of a figure that pass, ends included; null for no end."""
+
+    least: float | None = None
+    most: float | None = None
+
+
+class PlannedGate(Document):
+    """The quality gate as it was resolved when the build was planned."""
+
+    judges_sha256: str = Field(description="Digest of the judges.")
+    reference_sha256: str = Field(description="Digest of the figures of the reference pictures.")
+    reference_records: int = Field(ge=0, description="How many pictures they are of.")
+    limits: dict[FigureName, FigureLimit] = Field(description="Limits by figure.")
+    lost: float = Field(ge=0, le=1, description="Share of the reference pictures that are outside of them.")
+
+
+class SampleStatus(JudgedDocument):
     """One planned sample in the ledger, written or rejected."""
 
     key: str = Field(description="Sample key: record key and variant.")
@@ -231,7 +272,7 @@ class SourceBuild(Document):
     width: int = Field(ge=1, description="Width of its images, pixels.")
 
 
-class SampleMetadata(Document):
+class SampleMetadata(JudgedDocument):
     """Content of ``KEY.json``; ``spec_digest`` names the whole spec, which is in the plan."""
 
     key: str

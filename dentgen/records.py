@@ -28,6 +28,12 @@ BLENDS: Final[tuple[frozenset[ConditionName], ...]] = (
     frozenset({"segmentation", "lighting", "findings"}),
 )
 FDI_MEMBER: Final = "fdi"
+#: Figures of a picture that the quality gate knows; ``quality.picture_figures`` says what they are.
+FigureName = Literal[
+    "miou", "tooth_recall", "boundary_f1", "bleed_in", "bleed_out", "shift", "light_correlation", "luminance",
+    "contrast", "clipped", "sharpness", "distinct",
+]  # fmt: skip
+FIGURES: Final[tuple[FigureName, ...]] = get_args(FigureName)
 #: Where findings were asked for: the number of the spec's finding, from 1.
 FINDING_MEMBER: Final = "finding"
 PHOTO_MEMBER: Final = "photo"
@@ -80,6 +86,21 @@ class AskedFinding:
     inside: float | None = None
     outside: float | None = None
     found: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the quality gate measured of a picture.
+
+    Attributes:
+        figures: Every figure, rounded to four digits; None where there was nothing to compare.
+        failed: Figures outside their limits.
+        fingerprint: Perceptual hash of 256 bits, hexadecimal.
+    """
+
+    figures: dict[FigureName, float | None]
+    failed: tuple[FigureName, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +174,7 @@ class SampleRequest:
         same_noise: Whether all variants of the record begin with the same noise.
         reference: Key of the sample that it differs from in one factor, "" if it is none's counterfactual.
         changed: That factor.
+        attempt: How often it was made before and failed its judges; every attempt has noise of its own.
     """
 
     key: str
@@ -168,11 +190,12 @@ class SampleRequest:
     same_noise: bool = False
     reference: str = ""
     changed: str = ""
+    attempt: int = 0
 
     @property
     def noise(self) -> int:
         """Number of its noise and of everything else that is random in it."""
-        return 0 if self.same_noise else self.variant
+        return (0 if self.same_noise else self.variant) + self.attempt * self.variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +206,13 @@ class GeneratedSample:
         request: What was asked for; its record's maps are the sample's labels.
         picture: (H, W, 3) uint8.
         augment: Values of the changes that were made to the finished picture, by name.
+        gate: What the quality gate measured of it before; None without a gate.
     """
 
     request: SampleRequest
     picture: NDArray[np.uint8]
     augment: Mapping[str, float] = field(default_factory=dict)
+    gate: GateResult | None = None
 
 
 def light_level(lighting: MapArray) -> int | None:

@@ -77,6 +77,47 @@ def fidelity(
 
 
 @app.command()
+def gate(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures: a finished build, or records.")],
+    judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
+        "embedded"
+    ),
+    reference: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Labelled pictures that set the limits; 'embedded': the judges' own.")
+    ] = "embedded",
+    lose: Annotated[float, typer.Option(min=0, max=0.5, help="Share of them that the limits may reject.")] = 0.02,
+    count: Annotated[int, typer.Option(min=2, help="Pictures to judge, at most.")] = 512,
+    planted: Annotated[int, typer.Option(min=1, help="Planted faults of every kind.")] = 20,
+    write_reference: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Judges' folder that takes the figures as its reference.")
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Try a quality gate: clean pictures that it loses, planted faults that it catches.
+
+    Judges the pictures of a build, or of condition records with photos, and
+    as many with planted faults: labels of another mouth, blur, a shift of
+    3 px, black, the mean of all pictures, copies.
+
+    Example: dentgen evaluate gate out/demo --json work/gate.json
+    """
+    announce("evaluate gate")
+    from dentgen.evaluation.figures import figure_lines, write_figures
+    from dentgen.evaluation.gate import try_gate_on, write_reference_of
+
+    prepare_folder(json)
+    if write_reference is not None:
+        records = write_reference_of(source, judges, write_reference, count)
+        typer.echo(f"{write_reference}: figures of {records} pictures are its reference")
+        return
+    trial = try_gate_on(source, judges, reference, lose, count=count, each=planted)
+    _echo(figure_lines(trial.figures))
+    typer.echo(f"{trial.clean} clean pictures, {trial.planted} planted faults")
+    if json is not None:
+        write_figures(trial.figures, json)
+
+
+@app.command()
 def tstr(
     spec: SpecFile = None,
     set_: Overrides = None,

@@ -19,8 +19,9 @@ from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import generated_images
 from dentgen.evaluation.judge_cache import cached_segmenters
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
+from dentgen.evaluation.judges import judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
+from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.models.native_size import with_size
 from dentgen.progress import tracked
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures

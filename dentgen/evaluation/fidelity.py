@@ -19,9 +19,10 @@ from dentgen.evaluation.fidelity_sheet import best_median_worst, write_fidelity_
 from dentgen.evaluation.generated_images import generated_images, model_digest
 from dentgen.evaluation.judge_cache import cached_judge, cached_segmenters
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import Detector, DilatedSegmenter, Segmenter, judge_features, judge_labels
+from dentgen.evaluation.judges import Detector, judge_features, judge_labels
 from dentgen.evaluation.prompt_words import word_figures
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
+from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.quality.kernel_distance import kernel_distance
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures, small_teeth
 from dentgen.quality.metrics import set_miou, variant_spread

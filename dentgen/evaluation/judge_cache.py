@@ -16,7 +16,8 @@ from torch import nn
 
 from dentgen import storage
 from dentgen.evaluation.judge_settings import JudgeSettings
-from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, to_channels_last, train_judge
+from dentgen.evaluation.judges import train_judge
+from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, to_channels_last
 
 #: Increased whenever the judges' networks or training change, so that older weights miss the cache.
 EDITION: Final = 1

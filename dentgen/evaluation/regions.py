@@ -22,10 +22,10 @@ from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.decoding import decode_samples
 from dentgen.generation.finding_results import judged_findings
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.threads import torch_threads
-from dentgen.generation.unit import decode_samples
 from dentgen.pipeline.plan import make_plan
 from dentgen.progress import ConsoleProgress
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest

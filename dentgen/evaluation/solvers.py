@@ -18,10 +18,11 @@ from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import generated_images
 from dentgen.evaluation.judge_cache import cached_judge
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import Segmenter, judge_labels
+from dentgen.evaluation.judges import judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.evaluation.solver_timing import Timing, measure_timing
 from dentgen.models.bundle import find_bundle
+from dentgen.models.judge_networks import Segmenter
 from dentgen.models.parts import LORAS, TINY_DECODER
 from dentgen.progress import ConsoleProgress
 from dentgen.quality.map_agreement import Maps, judged_figures

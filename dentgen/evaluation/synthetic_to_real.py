@@ -18,8 +18,9 @@ from dentgen.errors import SpecError
 from dentgen.evaluation.generated_images import finished_build
 from dentgen.evaluation.judge_cache import cached_judge
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import Segmenter, judge_labels
+from dentgen.evaluation.judges import judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
+from dentgen.models.judge_networks import Segmenter
 from dentgen.quality.metrics import class_ious, confusion
 from dentgen.shards.dataset import open_dataset
 from dentgen.spec.build import BuildSpec

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.labels import IGNORE, RESTORATION, TOOTH
-from dentgen.evaluation.judges import DilatedSegmenter, Segmenter, judge_labels
+from dentgen.evaluation.judges import judge_labels
+from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.quality.boundaries import boundary_f1
 from dentgen.quality.finding_judge import judge_finding
 from dentgen.quality.map_agreement import TOLERANCE

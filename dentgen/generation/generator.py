@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from dentgen.spec.model import Scale
 from dentgen.spec.sampling import CELL
 
 if TYPE_CHECKING:
+    from dentgen.generation.gate import Gate
     from dentgen.shards.plan import Plan  # imports pyarrow, which the engine's benchmark must not need
 
 _LOG = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Generator:
         table: The spec's scheduler as a solver table.
         routes: Control branches.
         windows: Parts of a picture that the UNet sees at once; none: whole pictures.
+        gate: Judges of finished pictures; None without a gate.
     """
 
     spec: BuildSpec
@@ -56,6 +58,7 @@ class Generator:
     table: SolverTable
     routes: tuple[ControlRoute, ...]
     windows: tuple[Window, ...] = ()
+    gate: Gate | None = None
 
     @property
     def deepest_cell(self) -> int:
@@ -119,7 +122,7 @@ def load_planned_generator(plan: Plan) -> Generator:
     """Load the models of a plan.
 
     Raises:
-        BuildError: If the bundle found here is not the one that the build was planned with.
+        BuildError: If the bundle or the judges found here are not those that the build was planned with.
         SpecError: If the bundle cannot do what the spec asks.
     """
     model, environment = plan.spec.model, plan.environment
@@ -130,7 +133,12 @@ def load_planned_generator(plan: Plan) -> Generator:
             found=f"digest {bundle.digest} here",
             expected=f"{plan.bundle_digest}, as planned",
         )
-    return build_generator(plan.spec, bundle)
+    generator, gate = build_generator(plan.spec, bundle), plan.spec.quality.gate
+    if gate is None or plan.gate is None:
+        return generator
+    from dentgen.generation.gate import load_gate  # needs scipy, which the engine's benchmark must not need
+
+    return replace(generator, gate=load_gate(gate, plan.gate, environment["device"]))
 
 
 def build_generator(spec: BuildSpec, bundle: Bundle) -> Generator:

@@ -22,10 +22,10 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, ConditionError, SpecError, faults_of
 from dentgen.generation.augment import augment
 from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
+from dentgen.generation.decoding import decode_samples
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.preparer import Preparer
 from dentgen.generation.threads import torch_threads
-from dentgen.generation.unit import decode_samples
 from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.model import Scale

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from dentgen.records import (
     FDI_MEMBER,
     FINDING_MEMBER,
     ConditionRecord,
+    GateResult,
     GeneratedSample,
     SampleRequest,
     light_level,
@@ -30,10 +30,14 @@ from dentgen.spec.build import BuildSpec
 
 @dataclass(frozen=True, slots=True)
 class RejectedSample:
-    """A sample that was requested and failed on the way, with the reason: file, key, found, expected."""
+    """A sample that was requested and failed on the way, with the reason: file, key, found, expected.
+
+    ``gate`` is what the quality gate measured, if it came so far.
+    """
 
     request: SampleRequest
     reason: str
+    gate: GateResult | None = None
 
 
 def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
@@ -52,13 +56,13 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
     return {
         image_format: image_bytes(sample.picture, image_format, source_type(plan, record), level),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
-        "json": json_bytes(sample_metadata(plan, sample.request, sample.augment).model_dump(mode="json")),
+        "json": json_bytes(sample_metadata(plan, sample).model_dump(mode="json")),
     }
 
 
-def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, float] | None = None) -> SampleMetadata:
+def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
     """Content of ``KEY.json``; ``spec_digest`` names the whole spec, which is in the build's plan."""
-    spec = plan.spec
+    spec, request = plan.spec, sample.request
     model, conditions, sampling = spec.model, spec.conditions, spec.sampling
     return SampleMetadata(
         **_origin(request),
@@ -79,7 +83,8 @@ def sample_metadata(plan: Plan, request: SampleRequest, augment: Mapping[str, fl
         control={"use": "+".join(conditions.use), "alpha": conditions.alpha, "fit": conditions.fit},
         height=conditions.shape[0],
         width=conditions.shape[1],
-        augment=dict(augment or {}),
+        augment=dict(sample.augment),
+        gate=sample.gate,
         bundle_digest=plan.bundle_digest,
         bundle_licenses=plan.bundle_licenses,
         use_restrictions=use_restrictions(plan.bundle_licenses),
@@ -105,16 +110,18 @@ def _is_synthetic(plan: Plan, record: ConditionRecord) -> bool:
     return plan.synthetic
 
 
-def written_status(request: SampleRequest) -> SampleStatus:
+def written_status(sample: GeneratedSample) -> SampleStatus:
     """Ledger line of a sample that is in the shard."""
-    return SampleStatus(**_origin(request), status="written", light_level=_light_level(request.record))
+    level = _light_level(sample.request.record)
+    return SampleStatus(**_origin(sample.request), status="written", light_level=level, gate=sample.gate)
 
 
 def rejected_statuses(rejection: RejectedRecord | RejectedSample) -> list[SampleStatus]:
     """Ledger lines of what was planned and is not in the shard: one sample, or all variants of a record."""
     if isinstance(rejection, RejectedSample):
         request, level = rejection.request, _light_level(rejection.request.record)
-        return [SampleStatus(**_origin(request), status="rejected", reason=rejection.reason, light_level=level)]
+        said: dict[str, Any] = {"reason": rejection.reason, "light_level": level, "gate": rejection.gate}
+        return [SampleStatus(**_origin(request), status="rejected", **said)]
     return [
         SampleStatus(
             key=sample_key(rejection.name, variant),
@@ -143,6 +150,7 @@ def _origin(request: SampleRequest) -> dict[str, Any]:
         "findings": request.findings,
         "reference": request.reference,
         "changed": request.changed,
+        "retries": request.attempt,
         "warnings": _warnings(request),
     }
 

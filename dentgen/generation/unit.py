@@ -9,26 +9,22 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import chain
-from typing import Final, TypeVar
-
-import torch
-from torch import Tensor
+from typing import TypeVar
 
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, RejectedRecord, read_unit
 from dentgen.diffusion.canvas import Canvas, Failed, Sampled
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
-from dentgen.errors import ConditionError, ControlError
+from dentgen.errors import ConditionError
+from dentgen.generation.attempts import Sampler, accepted_samples
 from dentgen.generation.augment import augment
 from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
-from dentgen.generation.finding_results import judge_samples
 from dentgen.generation.generator import Generator
-from dentgen.generation.pasting import pasted
 from dentgen.generation.preparer import Preparer
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
@@ -37,14 +33,8 @@ from dentgen.shards.ledger import UnitResult, digest_of
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import tar_bytes
 
-_NOT_FINITE: Final = "values that are not finite"
-
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
-
-#: Samples canvases, which may still be in preparation, to clean latents, or an error, by key: an engine's ``run``, or
-#: that of an engine shared by units.
-Sampler = Callable[[Iterable[Canvas]], Mapping[str, Sampled]]
 
 
 def generate_unit(
@@ -56,7 +46,7 @@ def generate_unit(
     quarantine: Quarantine = EMPTY_QUARANTINE,
     packers: Executor | None = None,
 ) -> UnitResult:
-    """Generate one unit: read, prepare, embed, encode, sample, decode, judge, augment, pack.
+    """Generate one unit: read, prepare, embed, encode, sample, decode, judge, perhaps again, augment, pack.
 
     Preparing, embedding and encoding run on a thread of their own, ahead of the sampler. A sample for which they fail
     is rejected alone.
@@ -78,13 +68,12 @@ def generate_unit(
     source_digest = hashlib.sha256()
     records, unreadable = read_unit(plan.spec, unit, shard, quarantine, source_digest)
     requests, unusable, sampled = _sampled(generator, unit, records, sampler)
-    decoded, failed = decode_samples(generator, requests, sampled)
-    kept, missed = judge_samples(decoded, plan.spec.findings)
+    kept, failed = accepted_samples(generator, requests, sampled, sampler)
     samples = list(_each(partial(augment, spec=plan.spec.augment), kept, packers))
     encoding = time.monotonic()
     tar = _pack(plan, samples, packers) if samples else b""
     encode_seconds = time.monotonic() - encoding
-    statuses = _statuses(samples, chain(unreadable, unusable, failed, missed))
+    statuses = _statuses(samples, chain(unreadable, unusable, failed))
     seconds = time.monotonic() - start
     timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
     record = _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing)
@@ -138,37 +127,6 @@ def _each(work: Callable[[_Item], _Made], items: Iterable[_Item], packers: Execu
     return map(work, items) if packers is None else packers.map(work, items)
 
 
-def decode_samples(
-    generator: Generator, requests: Sequence[SampleRequest], sampled: Mapping[str, Sampled]
-) -> tuple[list[GeneratedSample], list[RejectedSample]]:
-    """Decode finite latents, and paste repainted parts; a sample that failed or diverged is rejected alone.
-
-    Raises:
-        ControlError: If a control branch failed: no property of the sample.
-    """
-    samples: list[GeneratedSample] = []
-    rejected: list[RejectedSample] = []
-    finite: list[tuple[SampleRequest, Tensor]] = []
-    for request in requests:
-        result = sampled[request.key]
-        if isinstance(result, ControlError):
-            raise result
-        if not isinstance(result, Tensor):
-            rejected.append(RejectedSample(request, str(result)))
-        elif not bool(torch.isfinite(result).all()):
-            rejected.append(RejectedSample(request, f"{request.key}: sampling gave {_NOT_FINITE}"))
-        else:
-            finite.append((request, result))
-    pictures = generator.codec.decode_finite([latents for _, latents in finite])
-    for (request, _), picture in zip(finite, pictures, strict=True):
-        if picture is None:
-            rejected.append(RejectedSample(request, f"{request.key}: decoding gave {_NOT_FINITE}"))
-        else:
-            whole = pasted(picture, request, generator.spec.sampling)
-            samples.append(GeneratedSample(request, whole))
-    return samples, rejected
-
-
 def _requests(
     generator: Generator, unit: Unit, records: Sequence[ConditionRecord]
 ) -> tuple[list[SampleRequest], list[RejectedSample]]:
@@ -191,7 +149,7 @@ def _statuses(
     samples: Sequence[GeneratedSample], rejections: Iterable[RejectedRecord | RejectedSample]
 ) -> tuple[SampleStatus, ...]:
     """One status per planned sample: planned = written + rejected."""
-    written = (written_status(sample.request) for sample in samples)
+    written = (written_status(sample) for sample in samples)
     return tuple(chain(written, chain.from_iterable(map(rejected_statuses, rejections))))
 
 

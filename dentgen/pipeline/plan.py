@@ -18,6 +18,7 @@ from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.models.bundle_licenses import bundle_licenses
 from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
+from dentgen.pipeline.planned_gate import planned_gate
 from dentgen.pipeline.source_build import check_findings_of, read_source_build
 from dentgen.pipeline.source_index import (
     IndexProgress,
@@ -74,7 +75,7 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         BundleError: If the bundle cannot be found, lacks what the spec chooses, or tells no picture size that the spec
             leaves to it.
         SolverError: If the spec's scheduler cannot be used.
-        SpecError: If the spec asks for what its source does not have.
+        SpecError: If the spec asks for what its source does not have, or its gate's reference has no labelled pictures.
     """
     plan = plan_without_units(spec)
     shards, indexes = indexed(plan.spec, progress)
@@ -84,7 +85,8 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
     if not units:
         wanted = "record" if spec.source.split is None else f"record of split {spec.source.split!r}"
         raise BuildError(file=storage.without_secrets(spec.source.path), found=f"no {wanted}", expected="at least one")
-    return DraftPlan(replace(plan, units=units, made_from=made_from), shards, indexes)
+    gate = planned_gate(plan.spec, plan.environment["device"])
+    return DraftPlan(replace(plan, units=units, made_from=made_from, gate=gate), shards, indexes)
 
 
 def plan_without_units(spec: BuildSpec) -> Plan:
@@ -228,6 +230,8 @@ def _difference(old: Plan, new: Plan, *, with_units: bool = True) -> tuple[list[
         lines.append(f"licenses of the bundle: {list(old.bundle_licenses)} -> {list(new.bundle_licenses)}")
     if with_units and old.made_from != new.made_from:
         lines.append(f"build that is the source: {old.made_from} -> {new.made_from}")
+    if with_units and old.gate != new.gate:
+        lines.append(f"quality gate, as it is resolved: {old.gate} -> {new.gate}")
     lines += _unit_difference(old, new) if with_units else []
     environments = spec_difference({"environment": old.environment}, {"environment": new.environment})
     return lines + environments, not lines

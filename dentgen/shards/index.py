@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dentgen import storage
 from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry, unit_name
 from dentgen.errors import BuildError, StorageError, faults_of
-from dentgen.records import ATTRIBUTES
+from dentgen.records import ATTRIBUTES, FIGURES, GateResult
 from dentgen.shards import layout
 from dentgen.shards.key_counter import KeyCounter
 from dentgen.shards.ledger import read_ledgers
@@ -66,6 +66,10 @@ SAMPLE_SCHEMA: Final = pa.schema(
         ("reference", pa.string()),
         ("changed", pa.string()),
         ("light_level", pa.int32()),
+        *((f"gate_{name}", pa.float64()) for name in FIGURES),
+        ("gate_failed", pa.list_(pa.string())),
+        ("fingerprint", pa.string()),
+        ("retries", pa.int32()),
         ("synthetic", pa.bool_()),
     ]
 )
@@ -306,13 +310,22 @@ def sample_rows(plan: Plan, records: Iterable[LedgerRecord]) -> Iterator[dict[st
         for sample in record.samples:
             yield {
                 **constants,
-                **sample.model_dump(exclude={"warnings", "attributes", "findings"}),
+                **sample.model_dump(exclude={"warnings", "attributes", "findings", "gate"}),
+                **_gate_columns(sample.gate),
                 "findings": [finding.kind for finding in sample.findings],
                 "findings_found": [finding.kind for finding in sample.findings if finding.found is True],
                 "findings_missed": [finding.kind for finding in sample.findings if finding.found is False],
                 **{name: sample.attributes.get(name, "") for name in ATTRIBUTES},
                 "shard": record.shard if sample.status == "written" else "",
             }
+
+
+def _gate_columns(gate: GateResult | None) -> dict[str, Any]:
+    """What the quality gate measured; null without a gate, or where nothing could be compared."""
+    if gate is None:
+        return {}
+    figures = {f"gate_{name}": value for name, value in gate.figures.items()}
+    return {**figures, "gate_failed": list(gate.failed), "fingerprint": gate.fingerprint}
 
 
 def _counted(records: Iterable[LedgerRecord], builder: IndexBuilder, keys: KeyCounter) -> Iterator[LedgerRecord]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dentgen import storage
-from dentgen.documents import SourceBuild
+from dentgen.documents import Document, PlannedGate, SourceBuild
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
@@ -30,23 +30,25 @@ class BuildLocation:
         source: Folder, shards or Parquet: local path or fsspec URL.
         output: Folder or fsspec URL.
         bundle: The model bundle: a name, folder, URL or hub id; "" for the one that the plan names.
+        judges: Judges of the gate: a name, folder or URL; "" for those that the plan names, if it names some.
     """
 
     source: str
     output: str
     bundle: str = ""
+    judges: str = ""
 
     @classmethod
     def of(cls, spec: BuildSpec) -> BuildLocation:
         """The places that a spec names."""
-        return cls(spec.source.path, spec.output.path, spec.model.bundle)
+        return cls(spec.source.path, spec.output.path, spec.model.bundle, spec.quality.judges)
 
     @classmethod
     def of_plan(cls, plan: Plan, output: str) -> BuildLocation:
         """The places from which a stored plan was made, as seen from where its build is now."""
-        places = (plan.spec.source.path, plan.spec.model.bundle)
-        source, bundle = (storage.join(output, place) if place.startswith(_RELATIVE) else place for place in places)
-        return cls(source, output, bundle)
+        places = (plan.spec.source.path, plan.spec.model.bundle, plan.spec.quality.judges)
+        source, *models = (storage.join(output, place) if place.startswith(_RELATIVE) else place for place in places)
+        return cls(source, output, *models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Plan:
         firsts: Number of the first unit of every segment.
         retires: Numbers of the units of earlier segments that each segment retires.
         base_sha256: Digest of the plan that the newest segment continues, "" for the first one.
+        gate: The quality gate, resolved; None without one.
     """
 
     segment: int
@@ -78,6 +81,7 @@ class Plan:
     firsts: tuple[int, ...] = (0,)
     retires: tuple[tuple[int, ...], ...] = ((),)
     base_sha256: str = ""
+    gate: PlannedGate | None = None
 
     def digest(self) -> str:
         """sha256 of what a plan decides: the same wherever source, output and bundle lie, and however many work.
@@ -85,14 +89,17 @@ class Plan:
         Of earlier segments it takes their digest, so that a build of many segments need not hash all units again.
         """
         decided = [self.segment, self.spec_digest, self.bundle_digest, self.environment, self.newest_units.digest()]
-        return segment_digest(decided, self.bundle_licenses, self.made_from, self.base_sha256, self.retires[-1])
+        made_of = [part for part in (self.made_from, self.gate) if part is not None]
+        return segment_digest(decided, self.bundle_licenses, made_of, self.base_sha256, self.retires[-1])
 
     def at(self, location: BuildLocation) -> Plan:
-        """The plan with the bundle that is at hand, to load it."""
-        if not location.bundle:
-            return self
-        model = self.spec.model.model_copy(update={"bundle": location.bundle})
-        return replace(self, spec=self.spec.model_copy(update={"model": model}))
+        """The plan with the bundle and judges that are at hand, to load them."""
+        spec = self.spec
+        if location.bundle:
+            spec = spec.model_copy(update={"model": spec.model.model_copy(update={"bundle": location.bundle})})
+        if location.judges:
+            spec = spec.model_copy(update={"quality": spec.quality.with_places(location.judges)})
+        return replace(self, spec=spec)
 
     @property
     def bundle_name(self) -> str:
@@ -141,19 +148,19 @@ class Plan:
 
 
 def segment_digest(
-    decided: list[Any], licenses: Sequence[str], made_from: SourceBuild | None, base: str, retires: Sequence[int]
+    decided: list[Any], licenses: Sequence[str], made_of: Sequence[Document], base: str, retires: Sequence[int]
 ) -> str:
     """sha256 of what a plan segment decides.
 
     Args:
         decided: Its number, digests of spec and bundle, environment, and digest of its units.
         licenses: Licenses of the bundle; plans of earlier versions have none.
-        made_from: The finished build that is its source; None for other sources.
+        made_of: The finished build that is its source, if it is one, and its quality gate, if it has one.
         base: Digest of the plan that it continues; the first segment has none.
         retires: Units that it retires.
     """
     parts = [*decided, *([licenses] if licenses else [])]
-    parts += [made_from.model_dump(mode="json")] if made_from is not None else []
+    parts += [part.model_dump(mode="json") for part in made_of]
     parts += [base, retires] if base else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -175,6 +182,9 @@ def published_plan(plan: Plan, output: str) -> Plan:
         "model": {"bundle": _published(bundle, output) if Path(bundle).is_dir() else storage.without_secrets(bundle)},
     }
     sections = {name: getattr(spec, name).model_copy(update=changes) for name, changes in places.items()}
+    if (gate := spec.quality.gate) is not None:
+        known = (_published(place, output) if _is_local(place) else place for place in (gate.judges, gate.reference))
+        sections["quality"] = spec.quality.with_places(*map(storage.without_secrets, known))
     return replace(plan, spec=spec.model_copy(update=sections))
 
 
@@ -186,7 +196,14 @@ def without_places(spec: BuildSpec) -> BuildSpec:
         name: getattr(spec, name).model_copy(update={key: _name_alone(place) for key, place in values.items()})
         for name, values in places.items()
     }
+    if (gate := spec.quality.gate) is not None:
+        sections["quality"] = spec.quality.with_places(_name_alone(gate.judges), _name_alone(gate.reference))
     return spec.model_copy(update=sections)
+
+
+def _is_local(place: str) -> bool:
+    """Whether a place is a file or folder here; other words are names of something embedded, or URLs."""
+    return not storage.is_remote(place) and Path(place).exists()
 
 
 def _name_alone(place: str) -> str:

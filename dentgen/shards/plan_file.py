@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from dentgen import storage
-from dentgen.documents import Document, SourceBuild
+from dentgen.documents import Document, PlannedGate, SourceBuild
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.plan import Plan, segment_digest
@@ -22,7 +22,7 @@ from dentgen.spec.build import BuildSpec
 
 _THREADS: Final = 16
 #: What all segments of a plan have in common.
-_COMMON: Final = ("spec_digest", "bundle_digest", "environment", "bundle_licenses", "made_from")
+_COMMON: Final = ("spec_digest", "bundle_digest", "environment", "bundle_licenses", "made_from", "gate")
 
 
 class PlanHead(Document):
@@ -37,6 +37,7 @@ class PlanHead(Document):
     made_from: SourceBuild | None = Field(
         default=None, description="The finished build whose samples are the condition records."
     )
+    gate: PlannedGate | None = Field(default=None, description="The quality gate, resolved; null without one.")
     num_units: int = Field(ge=0, description="Units in plan/NNNNNN.units.parquet.")
     units_sha256: str = Field(description="sha256 of plan/NNNNNN.units.parquet.")
     first_unit: int = Field(default=0, ge=0, description="Number of the first of them: units that stood before.")
@@ -56,7 +57,8 @@ class PlanSegment:
         """As that of the plan up to this segment."""
         head = self.head
         decided = [head.segment, head.spec_digest, head.bundle_digest, head.environment, self.units.digest()]
-        return segment_digest(decided, head.bundle_licenses, head.made_from, head.base_sha256, head.retires)
+        made_of = [part for part in (head.made_from, head.gate) if part is not None]
+        return segment_digest(decided, head.bundle_licenses, made_of, head.base_sha256, head.retires)
 
 
 def read_plan(out: str, until: int | None = None) -> Plan:
@@ -136,6 +138,7 @@ def join_segments(segments: Sequence[PlanSegment]) -> Plan:
         units=tables[0] if len(tables) == 1 else UnitTable.joined(tables, {unit for some in retires for unit in some}),
         bundle_licenses=first.bundle_licenses,
         made_from=first.made_from,
+        gate=first.gate,
         firsts=tuple(segment.head.first_unit for segment in segments),
         retires=retires,
         base_sha256=newest.base_sha256,
@@ -180,6 +183,7 @@ def plan_head(plan: Plan, units: bytes) -> bytes:
         environment=plan.environment,
         bundle_licenses=plan.bundle_licenses,
         made_from=plan.made_from,
+        gate=plan.gate,
         num_units=len(plan.newest_units),
         units_sha256=hashlib.sha256(units).hexdigest(),
         first_unit=plan.firsts[-1],

@@ -13,7 +13,15 @@ from typing import Final, Literal, get_args
 from dentgen.documents import LedgerRecord
 
 ReasonClass = Literal[
-    "duplicate_key", "crashed_reader", "not_finite", "finding_missed", "missing_map", "unreadable", "invalid", "other"
+    "duplicate_key",
+    "crashed_reader",
+    "not_finite",
+    "finding_missed",
+    "gate",
+    "missing_map",
+    "unreadable",
+    "invalid",
+    "other",
 ]
 REASON_CLASSES: Final[tuple[ReasonClass, ...]] = get_args(ReasonClass)
 
@@ -23,6 +31,7 @@ _SIGNS: Final[tuple[tuple[ReasonClass, re.Pattern[str]], ...]] = (
     ("crashed_reader", re.compile(r"data that crashed the process reading it")),
     ("not_finite", re.compile(r"gave values that are not finite")),
     ("finding_missed", re.compile(r"finding \d+, .*(expected it to be seen|expected to see it)")),
+    ("gate", re.compile(r": gate: \w+ found \S+, expected at (least|most) ")),
     ("missing_map", re.compile(r"expected a member |found none, expected ")),
     ("unreadable", re.compile(r"an unreadable image|expected (a complete|readable|a regular file|one that can be read)"
                               r"|expected a JSON object|found no record")),

@@ -18,8 +18,9 @@ from dentgen.spec.augment import AugmentSpec
 from dentgen.spec.conditions import ConditionsSpec
 from dentgen.spec.findings import MAX_FINDINGS, FindingSpec, RegionsSpec
 from dentgen.spec.model import ModelSpec
-from dentgen.spec.output import OutputSpec, QualitySpec
+from dentgen.spec.output import OutputSpec
 from dentgen.spec.pipeline import EngineSpec, PipelineSpec
+from dentgen.spec.quality import QualitySpec
 from dentgen.spec.sampling import CELL, SamplingSpec
 from dentgen.spec.section import Section
 from dentgen.spec.source import SourceSpec
@@ -78,6 +79,17 @@ class BuildSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _gate_fits(self) -> BuildSpec:
+        gate = self.quality.gate
+        if gate is not None and "segmentation" not in self.conditions.use:
+            raise ValueError("quality.gate: found no segmentation in conditions.use, expected it to compare with")
+        if gate is not None and gate.retry and (self.variants.change or self.sampling.seed_to is not None):
+            raise ValueError(
+                f"quality.gate.retry {gate.retry}: variants that share their noise cannot be made again alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_factor(self) -> BuildSpec:
         change = self.variants.change
         if "findings" in change and not self.findings:
@@ -123,6 +135,8 @@ class BuildSpec(Section):
         values["output"].pop("path")
         values["model"].pop("bundle")  # its content counts, which the plan's bundle digest names
         values["quality"].pop("max_rejected")
+        if self.quality.gate is not None:  # what judges and reference are, the planned gate says
+            values["quality"]["gate"].pop("judges"), values["quality"]["gate"].pop("reference")
         values["pipeline"] = {"samples_per_shard": self.pipeline.samples_per_shard}
         values["engine"].pop("fill")
         if self.augment == AugmentSpec():

@@ -1,4 +1,4 @@
-"""Where the dataset goes, how its images are stored, and how many of them may be missing."""
+"""Where the dataset goes, and how its images are stored."""
 
 from __future__ import annotations
 
@@ -17,13 +17,4 @@ class OutputSpec(Section):
     )
     png_level: int = Field(
         default=6, ge=0, le=9, description="zlib level of PNG files: 0 none, 1 fast, 9 small; pixels are the same."
-    )
-
-
-class QualitySpec(Section):
-    """Quality requirements."""
-
-    gate: None = Field(default=None, description="Reserved for the quality gate; must be null.")
-    max_rejected: float = Field(
-        default=0.05, ge=0, le=1, description="Maximum fraction of rejected samples with exit code 0."
     )

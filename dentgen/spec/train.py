@@ -16,6 +16,7 @@ from dentgen.spec.train_recipes import (
     ControlBaseSpec,
     ControlLoraSpec,
     ControlNetSpec,
+    JudgeSpec,
     KlDecoderSpec,
     LcmLoraSpec,
     TextToImageSpec,
@@ -42,7 +43,8 @@ TrainSpec = Annotated[
     | ControlNetSpec
     | ControlLoraSpec
     | LcmLoraSpec
-    | DecoderSpec,
+    | DecoderSpec
+    | JudgeSpec,
     Field(discriminator="recipe"),
 ]
 #: Validates plain values and exports the JSON Schema.
@@ -59,6 +61,7 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "control-lora": ControlLoraSpec,
     "lcm-lora": LcmLoraSpec,
     "decoder": TinyDecoderSpec,
+    "judge": JudgeSpec,
 }
 RECIPES: Final = tuple(_RECIPES)
 

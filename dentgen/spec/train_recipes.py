@@ -79,6 +79,16 @@ class AutoencoderSpec(CommonSpec):
         return (*SINGLE_KINDS, "blended", "blended-teeth")
 
 
+class JudgeSpec(CommonSpec):
+    """Trains a judge: a segmenter of background, gingiva and tooth."""
+
+    recipe: Literal["judge"] = RECIPE
+    network: Literal["unet", "dilated"] = Field(default="unet", description="Its architecture, and its name.")
+    photometric: bool = Field(
+        default=True, description="Change light, focus and noise of the images at random, as generated ones differ."
+    )
+
+
 class LatentSpec(CommonSpec):
     """Recipes that see images as latents of the bundle's frozen autoencoder."""
 

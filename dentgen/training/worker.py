@@ -17,6 +17,7 @@ from dentgen.spec.train_recipes import (
     ControlBaseSpec,
     ControlLoraSpec,
     ControlNetSpec,
+    JudgeSpec,
     KlDecoderSpec,
     LcmLoraSpec,
     TextToImageSpec,
@@ -29,6 +30,7 @@ from dentgen.training.recipes.adapter import AdapterRecipe, ControlBaseRecipe
 from dentgen.training.recipes.autoencoder import AutoencoderRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
+from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.recipe import Recipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
@@ -97,4 +99,6 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return LcmLoraRecipe(spec, device)
         case TinyDecoderSpec() | KlDecoderSpec():
             return DecoderRecipe(spec, device)
+        case JudgeSpec():
+            return JudgeRecipe(spec, device)
     assert_never(spec)

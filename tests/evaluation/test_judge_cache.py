@@ -8,7 +8,8 @@ import numpy as np
 
 from dentgen.evaluation.judge_cache import cached_judge, cached_segmenters
 from dentgen.evaluation.judge_settings import JudgeSettings
-from dentgen.evaluation.judges import Segmenter, judge_features, judge_labels
+from dentgen.evaluation.judges import judge_features, judge_labels
+from dentgen.models.judge_networks import Segmenter
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)

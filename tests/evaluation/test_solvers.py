@@ -11,7 +11,7 @@ import pytest
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.judge_settings import JudgeSettings
-from dentgen.evaluation.judges import Segmenter, judge_labels
+from dentgen.evaluation.judges import judge_labels
 from dentgen.evaluation.solver_timing import Timing
 from dentgen.evaluation.solvers import (
     KL,
@@ -24,6 +24,7 @@ from dentgen.evaluation.solvers import (
     measured_row,
     solver_spec,
 )
+from dentgen.models.judge_networks import Segmenter
 from dentgen.quality.metrics import set_miou
 from dentgen.shards.plan_file import read_plan
 from tests.evaluation.small_evaluation import demo_reference, small_build_spec

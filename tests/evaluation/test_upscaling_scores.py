@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dentgen.conditions.labels import RESTORATION, TOOTH
-from dentgen.evaluation.judges import Segmenter
 from dentgen.evaluation.upscaling_scores import Score, Truth, scores
+from dentgen.models.judge_networks import Segmenter
 
 EDGE = 64
 

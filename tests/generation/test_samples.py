@@ -68,10 +68,10 @@ def test_members_hold_the_arrays_bit_for_bit() -> None:
 
 
 def test_metadata_passes_the_bundles_restrictions_on() -> None:
-    found = sample_metadata(replace(plan_of(), bundle_licenses=("creativeml-openrail-m",)), request_of())
+    found = sample_metadata(replace(plan_of(), bundle_licenses=("creativeml-openrail-m",)), sample_of(request_of()))
     assert found.bundle_licenses == ("creativeml-openrail-m",)
     assert found.use_restrictions == ("https://huggingface.co/spaces/CompVis/stable-diffusion-license",)
-    assert sample_metadata(plan_of(), request_of()).use_restrictions == ()
+    assert sample_metadata(plan_of(), sample_of(request_of())).use_restrictions == ()
 
 
 def test_findings_are_carried_on_where_they_control_the_picture() -> None:
@@ -101,7 +101,7 @@ def test_missing_labels_are_ignore_and_none_with_a_warning() -> None:
     assert (pixels(members["fdi.png"]) == 0).all()
     warnings = json.loads(members["json"])["warnings"]
     assert [warning.split()[4].strip(":") for warning in warnings] == ["segmentation", "FDI"]
-    assert written_status(request).light_level is None
+    assert written_status(sample_of(request)).light_level is None
 
 
 def test_metadata_names_model_sampling_and_provenance() -> None:
@@ -109,10 +109,10 @@ def test_metadata_names_model_sampling_and_provenance() -> None:
         model={"adapters": {"blended": 1.5}, "controlnets": {"edges": 0.5}, "loras": {"lcm": 0.7}},
         sampling={"steps": 6, "scheduler": "ddim", "seed": 11},
     )
-    found = sample_metadata(plan, request_of(seed=11))
+    found = sample_metadata(plan, sample_of(request_of(seed=11)))
     assert (found.steps, found.scheduler, found.seed, found.variant) == (6, "ddim", 11, 1)
     assert (found.height, found.width) == (SIZE, SIZE)
-    wide = sample_metadata(plan_of(conditions={"size": [SIZE, 2 * SIZE]}), request_of())
+    wide = sample_metadata(plan_of(conditions={"size": [SIZE, 2 * SIZE]}), sample_of(request_of()))
     assert (wide.height, wide.width) == (SIZE, 2 * SIZE)
     assert found.adapters == {"blended": 1.5, "edges": 0.5}
     assert found.loras == {"lcm": 0.7}
@@ -135,13 +135,16 @@ def test_metadata_names_model_sampling_and_provenance() -> None:
 )
 def test_interpolation_is_recorded(sampling: dict[str, Any], variants: int, expected: tuple[str, int, float]) -> None:
     request = replace(request_of(variant=min(1, variants - 1)), variants=variants)
-    found = sample_metadata(plan_of(sampling=sampling), request)
+    found = sample_metadata(plan_of(sampling=sampling), sample_of(request))
     assert (found.prompt_to, found.seed_to, found.share) == expected
 
 
 def test_every_planned_sample_has_a_status() -> None:
     request = request_of()
-    assert (written_status(request).status, written_status(request).light_level) == ("written", 100)
+    assert (written_status(sample_of(request)).status, written_status(sample_of(request)).light_level) == (
+        "written",
+        100,
+    )
     (failed,) = rejected_statuses(RejectedSample(request, "diverged"))
     assert (failed.key, failed.status, failed.reason, failed.group) == ("jaw-v001", "rejected", "diverged", "patient")
     lost = rejected_statuses(RejectedRecord("a.tar#4", "?", 3, "a.tar: damaged"))

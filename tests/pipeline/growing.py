@@ -78,7 +78,7 @@ def _make_units(
         ]
         made = [GeneratedSample(request, noise(request.key, plan.spec.conditions.shape)) for request in requests]
         tar = tar_bytes((one.request.key, sample_members(plan, one)) for one in made) if made else b""
-        statuses = [written_status(request) for request in requests]
+        statuses = [written_status(sample) for sample in made]
         statuses += [status for one in rejected for status in rejected_statuses(one)]
         record = LedgerRecord(
             unit=unit.id, spec_digest=plan.spec_digest, bundle_digest=plan.bundle_digest,

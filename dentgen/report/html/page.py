@@ -22,6 +22,7 @@ from dentgen.report.card.statements import provenance
 from dentgen.report.html import formatting
 from dentgen.report.html.balance import BalanceCounter, LabelBalance
 from dentgen.report.html.counts import Summary, read_summary
+from dentgen.report.html.gate import GateSummary, read_gate
 from dentgen.report.html.pick_records import choose_records
 from dentgen.report.html.pictures import RecordPictures, embed_records
 from dentgen.report.html.speed import PAUSE, Speed, read_speed
@@ -64,7 +65,17 @@ def write_report(out: str, plan: Plan, index: DatasetIndex | None = None) -> str
     records = embed_records(choose_records(out, summary.index, balance.add), spec.conditions.use)
     url = storage.join(out, REPORT)
     storage.overwrite(
-        url, _render(out, plan, spec, summary, records, read_speed(out, plan), balance.balance()).encode()
+        url,
+        _render(
+            out,
+            plan,
+            spec,
+            summary,
+            records,
+            read_speed(out, plan),
+            balance.balance(),
+            read_gate(out, plan, summary.index),
+        ).encode(),
     )
     return url
 
@@ -77,6 +88,7 @@ def _render(
     records: list[RecordPictures],
     speed: Speed | None,
     balance: LabelBalance,
+    gate: GateSummary | None,
 ) -> str:
     place = storage.without_secrets(out)
     if not storage.is_remote(place):  # the page is published; the folders above the build are nobody's business
@@ -91,6 +103,7 @@ def _render(
         summary=summary,
         facets=summary.facets,
         balance=balance,
+        gate=gate,
         records=records,
         legend=_LEGEND,
         speed=speed,
