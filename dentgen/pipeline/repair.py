@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
-from dentgen.errors import BuildError, ConditionError, SpecChangedError, StorageError
+from dentgen.errors import BuildError, ConditionError, NothingWrittenError, SpecChangedError, StorageError
 from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.environment import environment_difference
@@ -144,7 +144,8 @@ def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]
             index_again(out, plan, segment, location.source)
     for version in range(plan.segment):
         if any(problem.derived.startswith(layout.versioned(version, "")) for problem in problems):
-            with tempfile.TemporaryDirectory() as folder:
+            # a version of which nothing was written has no seal
+            with tempfile.TemporaryDirectory() as folder, suppress(NothingWrittenError):
                 seal_version(out, read_plan(out, version), folder, again=True)
     finish(out, plan, again=True)
     for stray in {problem.stray for problem in problems if problem.stray}:

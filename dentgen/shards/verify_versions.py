@@ -27,9 +27,22 @@ def version_problems(out: str, plan: Plan, *, blamed: bool = False) -> Iterator[
         blamed: Units were found damaged, so that a ledger that differs from a sound table is no news.
     """
     for version in range(plan.segment + 1):
+        if _is_empty(out, plan, version):
+            continue
         yield from _seal_problems(out, version, is_newest=version == plan.segment)
         if not (blamed and is_sound(out, version)):
             yield from _table_problems(out, plan, version)
+
+
+def _is_empty(out: str, plan: Plan, version: int) -> bool:
+    """Whether every sample of a version was rejected, so that it was never sealed: a later one follows on it."""
+    if version == plan.segment or read_seal(out, version) is not None:
+        return False
+    names = map(unit_name, plan.units_of_version(version))
+    try:
+        return not any(record.shard for record in read_ledgers(out, names))
+    except StorageError:  # whoever verifies the ledger names the record
+        return False
 
 
 def _seal_problems(out: str, version: int, *, is_newest: bool) -> Iterator[Problem]:

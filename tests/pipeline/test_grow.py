@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dentgen.documents import DatasetIndex
-from dentgen.errors import BuildError, SpecChangedError, StorageError
+from dentgen.errors import BuildError, NothingWrittenError, SpecChangedError, StorageError
 from dentgen.pipeline import run
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
@@ -277,6 +277,41 @@ def test_nothing_left_is_an_error(spec: BuildSpec, source: Path, demo_members: M
     with pytest.raises(BuildError) as caught:
         grow(spec, on_changed="rebuild-as-new")
     assert "f.tar" in caught.value.found, "which cannot be read"
+
+
+def torn_shard(source: Path, name: str, members: Members, first: int, count: int = 2) -> None:
+    """A shard of records that are all rejected, in place of one that there may be."""
+    torn = {key: {**members[key], "seg.png": b"torn"} for key in sorted(members)[first : first + count]}
+    os.utime(write_tar(source / f"{name}.tar", torn), (1, 1))
+
+
+def test_a_build_of_which_nothing_is_left_goes_on_with_new_shards(
+    spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
+) -> None:
+    """Until then it seals nothing, and the version before stands."""
+    out = tmp_path / "out"
+    grow(spec)
+    first = keys(out)
+    for number, name in enumerate("bd"):
+        torn_shard(source, name, demo_members, 4 + 2 * number)
+    for _ in range(2):
+        with pytest.raises(NothingWrittenError) as caught:
+            grow(spec, tick="monday", on_changed="rebuild-as-new")
+        assert caught.value.file == str(out)
+        assert "8 rejected" in caught.value.found
+        assert sorted(path.name for path in (out / "versions").iterdir()) == ["0"]
+        assert keys(out) == first
+    add_shard(source, "e", demo_members, 0)
+    outcome = grow(spec, tick="monday")
+    assert (outcome.index.version, outcome.index.written, outcome.index.rejected) == (2, 4, 8)
+    assert sorted(path.name for path in (out / "versions").iterdir()) == ["0", "2"]
+    assert keys(out, 0) == first > keys(out)
+    assert list(verify(str(out))) == []
+    assert grow(spec, tick="monday").replayed
+    (out / "index.json").unlink()
+    assert repair(str(out), use_ray=False).left == ()
+    (out / "versions" / "0" / "seal.json").unlink()
+    assert [problem.place for problem in verify(str(out))] == ["versions/0/seal.json"]
 
 
 def test_a_key_that_an_earlier_segment_has_is_a_duplicate(
