@@ -406,13 +406,18 @@ def test_the_limit_counts_records_of_all_segments(source: Path, tmp_path: Path, 
     assert list(verify(str(tmp_path / "out"))) == []
 
 
+def split_members(members: Members) -> tuple[Members, Members]:
+    """Records of the split ``train``, and the others."""
+    splits = {key: json.loads(one["json"]).get("split", "") for key, one in members.items()}
+    train = {key: members[key] for key, split in splits.items() if split == "train"}
+    return train, {key: one for key, one in members.items() if key not in train}
+
+
 @pytest.mark.slow
 def test_new_shards_of_another_split_make_no_version_and_are_read_once(
     source: Path, tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    splits = {key: json.loads(members["json"]).get("split", "") for key, members in demo_members.items()}
-    train = {key: demo_members[key] for key, split in splits.items() if split == "train"}
-    others = {key: demo_members[key] for key, split in splits.items() if split != "train"}
+    train, others = split_members(demo_members)
     for shard in source.iterdir():
         shard.unlink()
     add_shard(source, "a", train, 0)
@@ -423,6 +428,37 @@ def test_new_shards_of_another_split_make_no_version_and_are_read_once(
     monkeypatch.setattr("dentgen.pipeline.grow.index_source", None)
     assert grow(spec).already
     assert list(verify(str(tmp_path / "out"))) == []
+
+
+@pytest.mark.parametrize("what", ["changed", "gone"])
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_shard_without_a_unit_is_settled_without_a_version(
+    what: str, limit: int | None, source: Path, tmp_path: Path, demo_members: Members
+) -> None:
+    out = tmp_path / "out"
+    train, others = split_members(demo_members)
+    for shard in source.iterdir():
+        shard.unlink()
+    add_shard(source, "a", others, 0, 1)
+    add_shard(source, "b", train, 0)
+    spec = growing_spec(source, out, source={"split": "train", "limit": limit})
+    grow(spec)
+    segments = files(out, "plan/0")
+    if what == "changed":
+        os.utime(add_shard(source, "a", others, 1, 1), (1, 1))
+    else:
+        (source / "a.tar").unlink()
+    with pytest.raises(SpecChangedError) as caught:
+        grow(spec)
+    assert caught.value.key == "a.tar"
+    assert grow(spec, on_changed="rebuild-as-new").already
+    assert grow(spec).already, "it is the known one now"
+    assert files(out, "plan/0") == segments
+    assert list(verify(str(out))) == []
+    os.utime(add_shard(source, "a", others, 0, 2), (2, 2))
+    assert grow(spec, on_changed="rebuild-as-new").already
+    assert grow(spec).already
+    assert list(verify(str(out))) == []
 
 
 def test_another_spec_is_refused_with_every_difference(source: Path, tmp_path: Path, demo_members: Members) -> None:
