@@ -55,8 +55,7 @@ def grow_plan(out: str, spec: BuildSpec, plan: Plan, changes: SourceChanges, on_
     shards = sorted((*changes.new, *(one.shard for one in rebuilt if one.shard)), key=lambda shard: shard.name)
     if not shards and not rebuilt:
         return None
-    for segment in lost_indexes(out, plan):
-        index_again(out, plan, segment, spec.source.path)
+    index_again(out, plan, lost_indexes(out, plan), spec.source.path)
     spec = with_size(with_upscale(spec))
     shards, indexes = _indexed(spec, plan, shards, retires)
     before = before_next(out, plan, retires, indexes, spec)

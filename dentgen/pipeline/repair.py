@@ -139,9 +139,9 @@ def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]
     Versions with units that are lost stay as they are.
     """
     out = location.output
-    for segment in range(plan.segment + 1):
-        if any(problem.derived == layout.source_index(segment) for problem in problems):
-            index_again(out, plan, segment, location.source)
+    derived = {problem.derived for problem in problems}
+    indexes = [segment for segment in range(plan.segment + 1) if layout.source_index(segment) in derived]
+    index_again(out, plan, indexes, location.source)
     for version in range(plan.segment):
         is_damaged = any(problem.derived.startswith(layout.versioned(version, "")) for problem in problems)
         if is_damaged and not (lost and {*lost} & {*plan.units_of_version(version)}):
