@@ -142,7 +142,7 @@ def build(
     ):
         if tick and (replayed := _replayed(out, tick)):  # by the build that held the lease before
             return replayed
-        with told_of(sender, spec, lease.run) as events, _no_failed_start(out):
+        with told_of(sender, spec, lease.run) as events, _no_failed_start(out, lease):
             outcome = _Building(spec, workers, lease, events, progress, tick, on_changed).build()
             events.complete(outcome.index)
         if tick:
@@ -164,14 +164,17 @@ def _no_empty_folders(out: str) -> Iterator[None]:
 
 
 @contextmanager
-def _no_failed_start(out: str) -> Iterator[None]:
-    """If the block stores a plan and fails before anything was written under it, remove that plan."""
+def _no_failed_start(out: str, lease: Lease) -> Iterator[None]:
+    """If the block stores a plan and fails before anything was written under it, remove that plan.
+
+    Whoever took over the lease meanwhile goes on with the plan.
+    """
     existed = plan_exists(out)
     try:
         yield
     except BaseException:
         with suppress(StorageError):
-            if not existed and not anything_written(out):
+            if not existed and lease.stands() and not anything_written(out):
                 start_over(out)
         raise
 
