@@ -68,5 +68,6 @@ def dispatcher(
     )
     start = partial(actor.remote, *workers.arguments(plan, location, monitor))
     limits = settings.fewest_actors, settings.most_actors
-    pool = ActorPool(start, monitor.forget.remote, reservation, *limits, UNITS_AT_ONCE + QUEUED)
+    forget, dismiss = monitor.forget.remote, monitor.dismiss.remote
+    pool = ActorPool(start, forget, dismiss, reservation, *limits, UNITS_AT_ONCE + QUEUED)
     return Dispatcher(units, pool, location.output, claims, log_format())
