@@ -15,6 +15,7 @@
     +-- BuildError          a build cannot continue as asked
         +-- SpecChangedError    resuming under another spec, bundle or environment
         +-- DeterminismError    two attempts at one unit produced different bytes
+        +-- NothingWrittenError every sample of a build was rejected
 
 Errors carry fields (file, key, found, expected); their text is composed from them. It shows neither secrets nor control
 characters of data, whatever the fields hold.
@@ -150,6 +151,10 @@ class SpecChangedError(BuildError):
 
 class DeterminismError(BuildError):
     """Two attempts at one unit gave different bytes."""
+
+
+class NothingWrittenError(BuildError):
+    """Every sample of a build was rejected, so that there is no dataset to seal."""
 
 
 def exit_code(error: DentgenError) -> int:

@@ -25,7 +25,7 @@ from dentgen.logs import LogFormat
 from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.actors.elastic import dispatcher
 from dentgen.pipeline.actors.heartbeat import Watchdog
-from dentgen.pipeline.actors.workers import Workers, build_session
+from dentgen.pipeline.actors.workers import Job, Workers, build_session
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import UnitResult
@@ -129,7 +129,7 @@ def _curve(plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog) -> lis
     settings = plan.spec.pipeline.model_copy(update={"actors": actors, "gpus_per_actor": None})
     plan = replace(plan, environment={**plan.environment, "device": "cpu"})  # instant actors need no GPU
     workers = Workers(settings=settings, backend=InstantBackend)
-    making = dispatcher(plan, units, BuildLocation.of(plan.spec), workers, watchdog.monitor)
+    making = dispatcher(Job(plan, units, BuildLocation.of(plan.spec), workers, watchdog.monitor))
     making.commit = commit_nothing
     with closing(making.outcomes()) as outcomes:
         return list(_points(outcomes, len(units)))

@@ -72,7 +72,7 @@ def report(out: Out) -> None:
     """
     announce(f"report: {out}")
     from dentgen.report.html.page import write_report
-    from dentgen.shards.seals import sealed_plan
+    from dentgen.shards.plan_file import sealed_plan
 
     typer.echo(write_report(out, sealed_plan(out)))
 

@@ -20,7 +20,7 @@ from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, RejectedRecord, read_unit
 from dentgen.diffusion.canvas import Canvas, Failed, Sampled
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
-from dentgen.errors import ConditionError
+from dentgen.errors import BuildError, ConditionError
 from dentgen.generation.attempts import Sampler, accepted_samples
 from dentgen.generation.augment import augment
 from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
@@ -61,7 +61,7 @@ def generate_unit(
         packers: Threads that encode samples, which units may share; None: this thread.
 
     Raises:
-        BuildError: If the source is not what was planned.
+        BuildError: If the source is not what was planned, or samples were lost on the way.
         ControlError: If a control branch failed: the unit can be tried again.
     """
     started, start = time.time(), time.monotonic()  # the wall clock may be set back meanwhile
@@ -74,6 +74,7 @@ def generate_unit(
     tar = _pack(plan, samples, packers) if samples else b""
     encode_seconds = time.monotonic() - encoding
     statuses = _statuses(samples, chain(unreadable, unusable, failed))
+    _require_all(plan, unit, statuses)
     seconds = time.monotonic() - start
     timing = UnitTiming(started=started, seconds=seconds, worker=_worker())
     record = _ledger_record(plan, unit, source_digest.hexdigest(), tar, statuses, timing)
@@ -151,6 +152,17 @@ def _statuses(
     """One status per planned sample: planned = written + rejected."""
     written = (written_status(sample) for sample in samples)
     return tuple(chain(written, chain.from_iterable(map(rejected_statuses, rejections))))
+
+
+def _require_all(plan: Plan, unit: Unit, statuses: Sequence[SampleStatus]) -> None:
+    """A unit that is short of samples must not be committed: it would stay so for good."""
+    planned = unit.samples(plan.spec.sampling.variants)
+    if len(statuses) != planned:
+        written = sum(status.status == "written" for status in statuses)
+        raise BuildError(
+            "samples were lost or made twice", key=f"unit {unit.name}",
+            found=f"{written} written and {len(statuses) - written} rejected", expected=f"{planned} in all, as planned",
+        )  # fmt: skip
 
 
 def _worker() -> str:

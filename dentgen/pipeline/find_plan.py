@@ -13,6 +13,7 @@ from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import PlanSegment, copy_names, join_segments, newest_segment, read_segment
 from dentgen.shards.problem import Problem
 from dentgen.shards.seals import newest_sealed, read_seal
+from dentgen.shards.unit_table import UnitTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,13 @@ class FoundPlan:
     copies: tuple[int, ...] = ()
     later: int = 0
     segments: tuple[PlanSegment, ...] = ()
+
+    @property
+    def retired(self) -> UnitTable:
+        """Units that later segments retired; earlier versions have them."""
+        if not self.plan.retired:
+            return UnitTable.of(())
+        return UnitTable.joined([segment.units for segment in self.segments], self.plan.units.ids.tolist())
 
 
 def find_plan(out: str) -> FoundPlan:

@@ -12,11 +12,11 @@ from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.twins import warn_of_twins
 from dentgen.errors import BuildError
 from dentgen.models.native_size import with_size
-from dentgen.pipeline.known_source import gone_rows, lost_indexes
+from dentgen.pipeline.known_source import gone_rows, lost_indexes, note_shards
 from dentgen.pipeline.plan import enough_records, needs_metadata, resolved_spec
 from dentgen.pipeline.recut import before_next, index_again
 from dentgen.pipeline.source_changes import ChangedShard, OnChanged, SourceChanges
-from dentgen.pipeline.source_index import PackedIndexes, index_source, read_index_table, write_source_index
+from dentgen.pipeline.source_index import PackedIndexes, index_source, write_source_index
 from dentgen.pipeline.units import cut_units
 from dentgen.pipeline.upscale import with_upscale
 from dentgen.shards import layout
@@ -42,7 +42,8 @@ def grow_plan(out: str, spec: BuildSpec, plan: Plan, changes: SourceChanges, on_
             units of shards that are gone are retired.
 
     Returns:
-        The plan with the new segment; None if there is nothing new.
+        The plan with the new segment; None if nothing new is to be planned. Shards that changed or are gone and gave no
+        unit are then known as they are now.
 
     Raises:
         BuildError: If nothing would be left.
@@ -52,16 +53,15 @@ def grow_plan(out: str, spec: BuildSpec, plan: Plan, changes: SourceChanges, on_
     numbers = plan.units.numbers_by_shard(change.name for change in rebuilt)
     retires = tuple(sorted(chain.from_iterable(numbers.values())))
     shards = sorted((*changes.new, *(one.shard for one in rebuilt if one.shard)), key=lambda shard: shard.name)
-    if not shards and not retires:
+    if not shards and not rebuilt:
         return None
-    for segment in lost_indexes(out, plan):
-        index_again(out, plan, segment, spec.source.path)
+    index_again(out, plan, lost_indexes(out, plan), spec.source.path)
     spec = with_size(with_upscale(spec))
     shards, indexes = _indexed(spec, plan, shards, retires)
     before = before_next(out, plan, retires, indexes, spec)
     units = UnitTable.of(cut_units(shards, indexes, spec, before), plan.total_units)
     if not units and not retires:
-        _note_as_known(out, plan, shards, indexes)
+        _note_as_known(out, plan, shards, indexes, rebuilt)
         return None
     grown = _continued(plan, spec, units, retires)
     if not grown.units:
@@ -110,8 +110,18 @@ def _store(
         _LOG.warning("%s: another process planned segment %d", storage.without_secrets(out), grown.segment)
 
 
-def _note_as_known(out: str, plan: Plan, shards: Sequence[ConditionShard], indexes: PackedIndexes) -> None:
-    """Remember new shards without a record for this build, so that the next run need not read them."""
-    if shards:
-        url = storage.join(out, layout.source_index(plan.segment))
-        write_source_index(url, shards, indexes, read_index_table(url))
+def _note_as_known(
+    out: str, plan: Plan, shards: Sequence[ConditionShard], indexes: PackedIndexes, rebuilt: Sequence[ChangedShard]
+) -> None:
+    """Remember shards without a record for this build, changed ones as well, so that the next run need not read them.
+
+    They become the last rows of the newest segment, which gives the same units with and without them.
+    """
+    noted = {shard.name for shard in shards}
+    # those that the spec's limit left out
+    left = [one.shard for one in rebuilt if one.shard is not None and one.name not in noted]
+    gone, nothing = gone_rows(one.name for one in rebuilt if one.shard is None)
+    if not (shards or left or gone):
+        return
+    more = index_source(left, {}, with_metadata=needs_metadata(plan.spec))
+    note_shards(out, plan, [*shards, *left, *gone], [*indexes, *more, *nothing])

@@ -113,6 +113,19 @@ def note_copies(out: str, plan: Plan, copies: Iterable[ConditionShard], known: M
             write_source_index(url, (), (), moved)
 
 
+def note_shards(out: str, plan: Plan, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]) -> None:
+    """Store the indexes of shards without a unit as the last ones of the newest segment, in place of what it has.
+
+    Raises:
+        StorageError: If the segment's index is missing.
+    """
+    url = storage.join(out, layout.source_index(plan.segment))
+    table = read_index_table(url)
+    names = pa.array([shard.name for shard in shards], pa.string())
+    others = table.filter(pc.invert(pc.is_in(table["name"], value_set=names)))
+    write_source_index(url, shards, indexes, others)
+
+
 def _tables(out: str, plan: Plan, columns: Sequence[str]) -> Iterator[pa.Table | None]:
     """The stored index of every segment, None for one that cannot be read; a few are read ahead."""
     segments = range(plan.segment + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from dentgen import storage
@@ -12,7 +12,7 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.errors import ConditionError, StorageError
 from dentgen.pipeline.known_source import gone_rows, known_shards, segment_source, taken_keys
 from dentgen.pipeline.plan import enough_records, needs_metadata
-from dentgen.pipeline.source_index import index_source, write_source_index
+from dentgen.pipeline.source_index import Place, index_source, place_of, write_source_index
 from dentgen.pipeline.units import NOTHING, Before, cut_units
 from dentgen.shards import layout
 from dentgen.shards.plan import Plan
@@ -49,43 +49,73 @@ def indexed_units(out: str, plan: Plan, segments: Sequence[PlanSegment]) -> Unit
     return _units(out, plan, segments, shards, indexes)
 
 
-def index_again(out: str, plan: Plan, segment: int, source: str) -> None:
-    """Index the source of a segment anew, if it is at hand and still gives the units of the plan.
+def index_again(out: str, plan: Plan, lost: Sequence[int], source: str) -> None:
+    """Index the sources of segments anew, as far as they are at hand and still give the units of the plan.
+
+    Plan, indexes and source are looked through once, however many segments are lost.
 
     Args:
         out: The build.
         plan: Its plan.
-        segment: Number of the segment whose index is lost.
+        lost: Numbers of the segments whose index is lost, in order.
         source: Where the condition shards are now.
     """
-    known = known_shards(out, plan)  # of the lost segment only those that gave units
-    segments = [read_segment(out, number) for number in range(segment + 1)]
-    stored = segments[-1]
+    if not lost:
+        return
+    known = known_shards(out, plan)  # of the lost segments only those that gave units
+    segments = [read_segment(out, number) for number in range(max(lost) + 1)]
     try:
         listed = list_shards(source, plan.spec.source.format)
-        own = [shard for shard in listed if shard.name in known and known[shard.name].segment == segment]
-        unknown = {shard.name for shard in listed} - known.keys()  # of the segment without a unit, or new
-        for shards in ([shard for shard in listed if shard in own or shard.name in unknown], own):
-            indexes = index_source(
-                shards,
-                {},
-                with_metadata=needs_metadata(plan.spec),
-                enough=enough_records(_limit(plan), plan.spec.source.split),
-            )
-            if _units(out, plan, segments, shards, indexes).same_units(stored.units):
-                _store(out, plan, stored, shards, indexes)
-                return
+        unknown = {shard.name for shard in listed} - known.keys()  # of a lost segment without a unit, or new
+        indexed: dict[Place, ShardIndex] = {}
+        for number in lost:
+            own = {name for name, shard in known.items() if shard.segment == number}
+            unknown -= _index_segment(out, plan, segments[: number + 1], listed, own, unknown, indexed)
     except (ConditionError, StorageError) as error:
         _LOG.warning("the source cannot be indexed again: %s", error)
 
 
+def _index_segment(
+    out: str,
+    plan: Plan,
+    segments: Sequence[PlanSegment],
+    listed: Sequence[ConditionShard],
+    own: Set[str],
+    unknown: Set[str],
+    indexed: dict[Place, ShardIndex],
+) -> set[str]:
+    """Index the source of the last of some segments anew; returns the names of the shards that are its own then.
+
+    Unknown shards are tried with every lost segment, and read for the first one.
+    """
+    for names in (own | unknown, own):
+        shards = [shard for shard in listed if shard.name in names]
+        indexes = index_source(
+            shards,
+            indexed,
+            with_metadata=needs_metadata(plan.spec),
+            enough=enough_records(_limit(plan), plan.spec.source.split),
+        )
+        if _units(out, plan, segments, shards, indexes).same_units(segments[-1].units):
+            _store(out, plan, segments, shards, indexes)
+            return {shard.name for shard in shards}
+        tried = zip(shards, indexes, strict=False)
+        indexed |= {place_of(shard): index for shard, index in tried if shard.name in unknown}
+    return set()
+
+
 def _store(
-    out: str, plan: Plan, segment: PlanSegment, shards: Sequence[ConditionShard], indexes: Sequence[ShardIndex]
+    out: str,
+    plan: Plan,
+    segments: Sequence[PlanSegment],
+    shards: Sequence[ConditionShard],
+    indexes: Sequence[ShardIndex],
 ) -> None:
     """Write the index of a segment's source, with those of its shards that were retired and not planned again."""
-    retired = {read_segment(out, plan.segment_of(unit)).units.find(unit).shard for unit in segment.head.retires}
+    head = segments[-1].head
+    retired = {segments[plan.segment_of(unit)].units.find(unit).shard for unit in head.retires}
     gone, nothing = gone_rows(sorted(retired - {shard.name for shard in shards}))
-    url = storage.join(out, layout.source_index(segment.head.segment))
+    url = storage.join(out, layout.source_index(head.segment))
     write_source_index(url, [*shards, *gone], [*indexes, *nothing] if gone else indexes)
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import Unit
-from dentgen.errors import BuildError, ConditionError, SpecChangedError, StorageError
-from dentgen.models.bundle import bundle_digest
+from dentgen.errors import BuildError, ConditionError, NothingWrittenError, StorageError
 from dentgen.pipeline.actors.workers import Workers
-from dentgen.pipeline.environment import environment_difference
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
 from dentgen.pipeline.recut import index_again
+from dentgen.pipeline.repair_retired import repair_retired
+from dentgen.pipeline.repair_units import Make, claims_on, require_environment, sealed_claims, unpinned
 from dentgen.pipeline.run import finish, make_units, seal_version
 from dentgen.pipeline.verify import verify
 from dentgen.shards import layout
-from dentgen.shards.index import sealed_indexes
 from dentgen.shards.lease import Lease, hold_lease
-from dentgen.shards.ledger import digest_of, read_ledger, shard_url
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.problem import Problem
@@ -55,7 +55,8 @@ def repair(
     """Verify a build, put back what is damaged from the best witness, and verify again.
 
     Units are generated again and put back only if their bytes are those that ledger or index names; what is derived
-    from them is sealed again only once every unit is sound, so that nothing gets worse.
+    from them is sealed again only once every unit is sound, so that nothing gets worse. Units that were retired come
+    back as far as the source still gives their bytes; the others are left, and hold up nothing else.
 
     Args:
         out: The build.
@@ -93,19 +94,31 @@ def _repair(
     if not problems:
         return RepairOutcome((), (), ())
     _put_plan_back(out, found)
-    damaged = sorted({problem.unit for problem in problems if problem.unit is not None})
-    if damaged:
-        _check_environment(plan.at(location))
-        _require_source(plan, location)
-        units = [_unpinned(plan.units.find(number)) for number in damaged]
+
+    def make(units: Sequence[Unit], claims: dict[int, set[str]]) -> None:
         planned = sum(unit.samples(plan.spec.sampling.variants) for unit in units)
-        sealed = [{entry.name: entry.sha256 for entry in index.shards} for index in sealed_indexes(out, plan.segment)]
-        claims = {unit.id: _claims(out, unit, sealed) for unit in units}
         make_units(plan, units, location, workers, lease, claims=claims, progress=lambda n: progress(n, planned))
+
+    damaged = sorted({problem.unit for problem in problems if problem.unit is not None})
+    current = [number for number in damaged if plan.units.number_of(number) is not None]
+    if current:
+        _make_again(plan, location, current, make)
+    remade = repair_retired(plan, location, found.retired.select(np.array(damaged, np.int64)), make)
     lease.check()
-    if not any(problem.unit is not None and not problem.derived for problem in verify(out)):
-        _seal_again(plan, location, problems)
-    return RepairOutcome(problems, tuple(damaged), tuple(verify(out, checking)))
+    standing = {problem.unit for problem in verify(out) if problem.unit is not None and not problem.derived}
+    if not any(plan.units.number_of(number) is not None for number in standing):
+        _seal_again(plan, location, problems, standing)
+    left = tuple(remade.told(problem) for problem in verify(out, checking))
+    return RepairOutcome(problems, tuple(sorted({*current, *remade.units})), left)
+
+
+def _make_again(plan: Plan, location: BuildLocation, damaged: Sequence[int], make: Make) -> None:
+    """Generate damaged units of the plan."""
+    require_environment(plan.at(location))
+    _require_source(plan, location)
+    sealed = sealed_claims(location.output, plan.segment)
+    units = [unpinned(plan.units.find(number)) for number in damaged]
+    make(units, {unit.id: claims_on(location.output, unit, sealed) for unit in units})
 
 
 def _put_plan_back(out: str, found: FoundPlan) -> None:
@@ -120,31 +133,20 @@ def _put_plan_back(out: str, found: FoundPlan) -> None:
         put_back(out, found)
 
 
-def _unpinned(unit: Unit) -> Unit:
-    """The unit without its shard's tag and content: the bytes that come out decide, so the source may be a copy."""
-    return replace(unit, shard_tag="", shard_content="")
+def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem], lost: Collection[int]) -> None:
+    """Derive index, table and descriptions from the ledger again, then remove what belongs to nothing.
 
-
-def _claims(out: str, unit: Unit, sealed: Sequence[Mapping[str, str]]) -> set[str]:
-    """What the unit's own record and the sealed indexes say of its sha256, "" for no shard; else its shard itself."""
-    claims = {entries.get(layout.shard_file(unit.name), "") for entries in sealed}
-    with suppress(StorageError):  # missing or damaged: no witness
-        record = read_ledger(out, unit.name)
-        claims |= {record.sha256} if record.unit == unit.id else set()
-    if not claims and (shard := storage.read_if_exists(shard_url(out, unit.name))):
-        claims = {digest_of(shard)}  # nothing else tells which bytes are right
-    return claims
-
-
-def _seal_again(plan: Plan, location: BuildLocation, problems: Sequence[Problem]) -> None:
-    """Derive index, table and descriptions from the ledger again, then remove what belongs to nothing."""
+    Versions with units that are lost stay as they are.
+    """
     out = location.output
-    for segment in range(plan.segment + 1):
-        if any(problem.derived == layout.source_index(segment) for problem in problems):
-            index_again(out, plan, segment, location.source)
+    derived = {problem.derived for problem in problems}
+    indexes = [segment for segment in range(plan.segment + 1) if layout.source_index(segment) in derived]
+    index_again(out, plan, indexes, location.source)
     for version in range(plan.segment):
-        if any(problem.derived.startswith(layout.versioned(version, "")) for problem in problems):
-            with tempfile.TemporaryDirectory() as folder:
+        is_damaged = any(problem.derived.startswith(layout.versioned(version, "")) for problem in problems)
+        if is_damaged and not (lost and {*lost} & {*plan.units_of_version(version)}):
+            # a version of which nothing was written has no seal
+            with tempfile.TemporaryDirectory() as folder, suppress(NothingWrittenError):
                 seal_version(out, read_plan(out, version), folder, again=True)
     finish(out, plan, again=True)
     for stray in {problem.stray for problem in problems if problem.stray}:
@@ -159,12 +161,3 @@ def _require_source(plan: Plan, location: BuildLocation) -> None:
             f"the condition shards are needed to generate units again: {error}", file=error.file,
             advice="'--source' names where they are now",
         ) from error  # fmt: skip
-
-
-def _check_environment(plan: Plan) -> None:
-    difference = environment_difference(plan)
-    digest = bundle_digest(plan.spec.model)
-    if digest != plan.bundle_digest:
-        difference.append(f"bundle digest: {plan.bundle_digest} -> {digest}")
-    if difference:
-        raise SpecChangedError("repair would give other bytes here than were committed:\n  " + "\n  ".join(difference))

@@ -14,7 +14,7 @@ from typing import Final
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
 from dentgen.documents import DatasetIndex, Unit, unit_name
-from dentgen.errors import BuildError, DentgenError, StorageError
+from dentgen.errors import BuildError, DentgenError, NothingWrittenError, StorageError
 from dentgen.generation.generator import load_planned_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
@@ -142,7 +142,7 @@ def build(
     ):
         if tick and (replayed := _replayed(out, tick)):  # by the build that held the lease before
             return replayed
-        with told_of(sender, spec, lease.run) as events, _no_failed_start(out):
+        with told_of(sender, spec, lease.run) as events, _no_failed_start(out, lease):
             outcome = _Building(spec, workers, lease, events, progress, tick, on_changed).build()
             events.complete(outcome.index)
         if tick:
@@ -164,14 +164,17 @@ def _no_empty_folders(out: str) -> Iterator[None]:
 
 
 @contextmanager
-def _no_failed_start(out: str) -> Iterator[None]:
-    """If the block stores a plan and fails before anything was written under it, remove that plan."""
+def _no_failed_start(out: str, lease: Lease) -> Iterator[None]:
+    """If the block stores a plan and fails before anything was written under it, remove that plan.
+
+    Whoever took over the lease meanwhile goes on with the plan.
+    """
     existed = plan_exists(out)
     try:
         yield
     except BaseException:
         with suppress(StorageError):
-            if not existed and not anything_written(out):
+            if not existed and lease.stands() and not anything_written(out):
                 start_over(out)
         raise
 
@@ -206,17 +209,28 @@ class _Building:
         if plan is None:
             return self._finished(adopt_plan(out, draft_plan(self.spec)), self.tick)
         changes = self._acceptable_changes(plan)
-        outcome = self._finished(plan, "" if changes.new or changes.changed else self.tick)
+        outcome = self._finished_or_empty(plan, "" if changes.new or changes.changed else self.tick)
         if self.made:  # which may have taken hours
             changes = self._acceptable_changes(plan)
         grown = grow_plan(out, self.spec, plan, changes, self.on_changed)
-        return outcome if grown is None else self._finished(grown, self.tick)
+        if grown is not None:
+            return self._finished(grown, self.tick)
+        if isinstance(outcome, NothingWrittenError):
+            raise outcome
+        return outcome
 
     def _acceptable_changes(self, plan: Plan) -> SourceChanges:
         out = self.spec.output.path
         changes = source_changes(out, self.spec, plan)
         require_acceptable(out, plan, changes, pending_units(out, plan), self.on_changed)
         return changes
+
+    def _finished_or_empty(self, plan: Plan, tick: str) -> BuildOutcome | NothingWrittenError:
+        """As ``_finished``; a build of which nothing is left may become one again by what is new in its source."""
+        try:
+            return self._finished(plan, tick)
+        except NothingWrittenError as error:
+            return error
 
     def _finished(self, plan: Plan, tick: str) -> BuildOutcome:
         """Generate what is pending of a plan, and seal it unless it was sealed; a seal with a tick completes that."""
@@ -280,10 +294,10 @@ def finish(out: str, plan: Plan, *, again: bool = False, tick: str = "") -> tupl
         tick: Key of the scheduled tick that seals it, "" for none.
 
     Raises:
-        BuildError: If nothing was written, or the ledger does not fit the plan; then nothing is sealed.
+        NothingWrittenError: If every sample was rejected; then nothing is sealed.
+        BuildError: If the ledger does not fit the plan; then nothing is sealed either.
     """
     require_all_done(out, plan)
-    _require_written(out, plan)
     with tempfile.TemporaryDirectory() as folder:
         index, documents = seal_version(out, plan, folder, again=again, tick=tick)
         publish_table(out, folder)
@@ -311,8 +325,10 @@ def seal_version(
         Its index, and the documents that describe it, by name.
 
     Raises:
+        NothingWrittenError: If every sample was rejected.
         BuildError: As ``write_version``.
     """
+    _require_written(out, plan)
     index = write_version(out, plan, folder, again=again)
     documents = describe_version(out, plan, index, folder)
     write_seal(out, plan, index, tick)
@@ -334,7 +350,7 @@ def _reasons(out: str, most: int = 3) -> tuple[list[str], dict[str, int]]:
 def _require_written(out: str, plan: Plan) -> None:
     if not any(record.shard for record in read_records(out, plan)):
         reasons = first_reasons(out, (unit.name for unit in plan.units))
-        raise BuildError(
+        raise NothingWrittenError(
             "nothing was written, so there is no dataset", file=storage.without_secrets(out),
             found=f"{plan.planned} rejected samples: {'; '.join(reasons)}", expected="at least one usable record",
         )  # fmt: skip

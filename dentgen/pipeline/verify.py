@@ -16,11 +16,12 @@ from dentgen.shards.verify import verify_build
 def verify(out: str, progress: Callable[[int, int], None] | None = None) -> Iterator[Problem]:
     """Recompute what can be recomputed without the model, and compare.
 
-    A build that grows is verified as the newest version that was sealed; what is being added is not looked at.
+    A build that grows is verified as the newest version that was sealed, together with units that only earlier versions
+    have; what is being added is not looked at.
 
     Args:
         out: The build.
-        progress: Called with the units checked and the units planned.
+        progress: Called with the units checked and the units there are.
 
     Yields:
         Problems; none if the build is intact.
@@ -31,7 +32,7 @@ def verify(out: str, progress: Callable[[int, int], None] | None = None) -> Iter
     found = find_plan(out)
     yield from found.problems
     yield from source_index_problems(out, found)
-    yield from verify_build(out, found.plan, LABEL_VALUES, progress, found.later)
+    yield from verify_build(out, found.plan, LABEL_VALUES, progress, found.later, found.retired)
 
 
 def source_index_problems(out: str, found: FoundPlan) -> Iterator[Problem]:

@@ -28,9 +28,8 @@ from dentgen.errors import BuildError, SpecError
 from dentgen.records import IMAGE_FORMATS
 from dentgen.seeding import derive_seed, numpy_generator
 from dentgen.shards import layout
-from dentgen.shards.index import read_index
+from dentgen.shards.index import read_index, read_version
 from dentgen.shards.reader import read_shard
-from dentgen.shards.seals import version_numbers
 
 Sample = dict[str, Any]
 
@@ -77,7 +76,8 @@ def open_dataset(
             file=storage.without_secrets(out), found=f"no {layout.INDEX}", expected="a finished build",
             advice="'dentgen generate' finishes an interrupted one",
         )  # fmt: skip
-    shards, num_samples = _shards_of_split(out, _index_of(out, version), split)
+    index = read_index(out) if version is None else read_version(out, version)
+    shards, num_samples = _shards_of_split(out, index, split)
     return ShardDataset(out, shards, num_samples, split=split, shuffle=shuffle, seed=seed, decode=decode)
 
 
@@ -181,16 +181,6 @@ def _tensor(content: bytes) -> Tensor:
     if pixels.ndim == 3:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32))
-
-
-def _index_of(out: str, version: int | None) -> DatasetIndex:
-    if version is None:
-        return read_index(out)
-    name = layout.versioned(version, layout.INDEX)
-    if not storage.exists(storage.join(out, name)):
-        known = sorted(version_numbers(out))
-        raise SpecError(file=storage.without_secrets(out), key="version", found=version, expected=f"one of {known}")
-    return read_index(out, name)
 
 
 def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[tuple[ShardEntry, ...], int]:

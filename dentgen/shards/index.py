@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from dentgen import storage
 from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry, unit_name
-from dentgen.errors import BuildError, StorageError, faults_of
+from dentgen.errors import BuildError, SpecError, StorageError, faults_of
 from dentgen.records import ATTRIBUTES, FIGURES, GateResult
 from dentgen.shards import layout
 from dentgen.shards.key_counter import KeyCounter
@@ -301,6 +301,20 @@ def read_index(out: str, name: str = layout.INDEX) -> DatasetIndex:
         return DatasetIndex.model_validate_json(storage.read_bytes(url))
     except ValueError as error:
         raise StorageError(f"not an index: {faults_of(error)}", file=storage.without_secrets(url)) from error
+
+
+def read_version(out: str, version: int) -> DatasetIndex:
+    """The index of a version of a build.
+
+    Raises:
+        SpecError: If there is no such version.
+        StorageError: As ``read_index``.
+    """
+    name = layout.versioned(version, layout.INDEX)
+    if not storage.exists(storage.join(out, name)):
+        known = sorted(version_numbers(out))
+        raise SpecError(file=storage.without_secrets(out), key="version", found=version, expected=f"one of {known}")
+    return read_index(out, name)
 
 
 def sample_rows(plan: Plan, records: Iterable[LedgerRecord]) -> Iterator[dict[str, Any]]:

@@ -66,6 +66,15 @@ class Lease:
                 advice="this build stops, its committed units stay",
             )  # fmt: skip
 
+    def stands(self) -> bool:
+        """Whether the stored lease is ours at this moment, of which the thread that renews it may not know yet.
+
+        Raises:
+            StorageError: If it cannot be read.
+        """
+        standing = read_lease(self._out)
+        return standing is not None and standing.owner == self.run
+
     def release(self) -> None:
         """Release the lease; one that was taken over is left alone."""
         self._over.set()

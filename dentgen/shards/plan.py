@@ -142,6 +142,12 @@ class Plan:
         ids = self.units.ids
         return max(int(ids[-1]) + 1 if len(ids) else 0, max(self.retired, default=-1) + 1, self.firsts[-1])
 
+    def units_of_version(self, version: int) -> list[int]:
+        """Numbers of the units that a version has: all that were planned and not retired until then."""
+        stop = self.firsts[version + 1] if version < self.segment else self.total_units
+        gone = set(chain.from_iterable(self.retires[: version + 1]))
+        return [number for number in range(stop) if number not in gone]
+
     def segment_of(self, unit: int) -> int:
         """Segment that planned a unit."""
         return max(bisect_right(self.firsts, unit) - 1, 0)

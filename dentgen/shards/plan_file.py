@@ -16,6 +16,7 @@ from dentgen.documents import Document, PlannedGate, SourceBuild
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.plan import Plan, segment_digest
+from dentgen.shards.seals import newest_sealed
 from dentgen.shards.tar import json_bytes
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
@@ -76,6 +77,15 @@ def read_plan(out: str, until: int | None = None) -> Plan:
         return join_segments([read_segment(out, 0)])
     with ThreadPoolExecutor(_THREADS) as pool:
         return join_segments(list(pool.map(partial(read_segment, out), range(last + 1))))
+
+
+def sealed_plan(out: str) -> Plan:
+    """The plan of the newest sealed version, or the whole plan of a build of which nothing was sealed yet.
+
+    Raises:
+        BuildError: As ``read_plan``.
+    """
+    return read_plan(out, newest_sealed(out))
 
 
 def read_segment(out: str, segment: int = 0, *, copy: bool = False) -> PlanSegment:

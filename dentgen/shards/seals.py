@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dentgen import storage
 from dentgen.documents import DatasetIndex, SealRecord
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards import layout
-from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import read_plan
 from dentgen.shards.tar import json_bytes
+
+if TYPE_CHECKING:  # plans are tables of pyarrow, which a list of versions does without
+    from dentgen.shards.plan import Plan
 
 
 def version_numbers(out: str) -> list[int]:
@@ -38,15 +40,6 @@ def newest_sealed(out: str) -> int | None:
         if storage.exists(storage.join(out, layout.versioned(version, layout.SEAL))):
             return version
     return 0 if storage.exists(storage.join(out, layout.INDEX)) else None
-
-
-def sealed_plan(out: str) -> Plan:
-    """The plan of the newest sealed version, or the whole plan of a build of which nothing was sealed yet.
-
-    Raises:
-        BuildError: As ``read_plan``.
-    """
-    return read_plan(out, newest_sealed(out))
 
 
 def is_current(out: str, version: int) -> bool:

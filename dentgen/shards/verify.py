@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from dentgen import storage
@@ -35,6 +35,7 @@ def verify_build(
     label_values: LabelValues,
     progress: Callable[[int, int], None] | None = None,
     later: int = 0,
+    retired: Sequence[Unit] = (),
 ) -> Iterator[Problem]:
     """Check the version of a build that a plan tells, units in parallel.
 
@@ -42,18 +43,20 @@ def verify_build(
         out: The build.
         plan: Its plan.
         label_values: Values that label maps may hold.
-        progress: Called with the units checked and the units planned.
+        progress: Called with the units checked and the units there are.
         later: Units that segments after the plan's have planned, which may have records already.
+        retired: Units that the plan's segments retired: only earlier versions have them.
 
     Yields:
-        Problems in the order of the plan; none if the build is intact.
+        Problems in the order of the plan, then those of retired units; none if the build is intact.
     """
+    progress, count = progress or (lambda *_: None), len(plan.units) + len(retired)
     done, indexes = committed_units(out), sealed_indexes(out, plan.segment)
     keys, builder = KeyCounter(), IndexBuilder(plan)
     table = TableCheck(out, plan, frozenset(index.samples_sha256 for index in indexes))
     sealed = [{entry.name: (entry.sha256, entry.source_sha256) for entry in index.shards} for index in indexes]
     complete, blamed, rejecting = True, False, list[Unit]()
-    for number, (unit, record, problems) in enumerate(_checked_units(out, plan, done, label_values), 1):
+    for number, (unit, record, problems) in enumerate(_checked_units(out, plan, plan.units, done, label_values), 1):
         found = [*problems, *table.unit_problems(unit, record)]
         found += _unwitnessed(unit, record, sealed) if record is not None else []
         blamed = blamed or bool(found)
@@ -63,8 +66,12 @@ def verify_build(
             keys.add(record)
             builder.add(record)
             rejecting += [unit] if record.rejected else []
-        if progress is not None:
-            progress(number, len(plan.units))
+        progress(number, count)
+    spoilt = False
+    for number, (_, _, problems) in enumerate(_checked_units(out, plan, retired, done, label_values), 1):
+        spoilt = spoilt or bool(problems)
+        yield from problems
+        progress(len(plan.units) + number, count)
     yield from _strays(plan, done, later)
     yield from _lease_problems(out)
     if complete and not blamed:
@@ -73,15 +80,17 @@ def verify_build(
         yield from _repeated(out, plan, keys)
         yield from _sealed_problems(out, plan, builder, [index.samples_sha256 for index in indexes], table)
         if storage.exists(storage.join(out, layout.SUCCESS)):
-            yield from version_problems(out, plan, blamed=blamed)
+            yield from version_problems(out, plan, blamed=blamed or spoilt)
 
 
-def _checked_units(out: str, plan: Plan, done: Collection[str], label_values: LabelValues) -> Iterator[Checked]:
-    """Results in the order of the plan, a bounded number of units ahead of whoever iterates."""
+def _checked_units(
+    out: str, plan: Plan, units: Sequence[Unit], done: Collection[str], label_values: LabelValues
+) -> Iterator[Checked]:
+    """Results in the order of the units, a bounded number of them ahead of whoever iterates."""
     workers = 2 * (os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[Checked]] = deque()
-        for unit in plan.units:
+        for unit in units:
             pending.append(pool.submit(_check_unit, out, plan, unit, done, label_values))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()

@@ -24,12 +24,25 @@ def version_problems(out: str, plan: Plan, *, blamed: bool = False) -> Iterator[
     Args:
         out: The build.
         plan: Its plan.
-        blamed: Units were found damaged, so that a ledger that differs from a sound table is no news.
+        blamed: Units were found damaged, so that a ledger that differs from a table is no news.
     """
     for version in range(plan.segment + 1):
+        if _is_empty(out, plan, version):
+            continue
         yield from _seal_problems(out, version, is_newest=version == plan.segment)
-        if not (blamed and is_sound(out, version)):
+        if not blamed:
             yield from _table_problems(out, plan, version)
+
+
+def _is_empty(out: str, plan: Plan, version: int) -> bool:
+    """Whether every sample of a version was rejected, so that it was never sealed: a later one follows on it."""
+    if version == plan.segment or read_seal(out, version) is not None:
+        return False
+    names = map(unit_name, plan.units_of_version(version))
+    try:
+        return not any(record.shard for record in read_ledgers(out, names))
+    except StorageError:  # whoever verifies the ledger names the record
+        return False
 
 
 def _seal_problems(out: str, version: int, *, is_newest: bool) -> Iterator[Problem]:
@@ -60,16 +73,15 @@ def _table_problems(out: str, plan: Plan, version: int) -> Iterator[Problem]:
         for number, (record, row) in enumerate(pairs):
             if record is None or row is None or not same_but_timing(record, row):
                 unit = units[number] if number < len(units) else None
-                yield _difference(out, plan, version, unit)
+                yield _difference(out, version, unit)
                 return
     except StorageError as error:
         yield Problem(place, str(error), derived=place)
 
 
-def _difference(out: str, plan: Plan, version: int, unit: int | None) -> Problem:
+def _difference(out: str, version: int, unit: int | None) -> Problem:
     """Whose fault it is that table and ledger differ: a table with which the version was sealed is right."""
     place = layout.versioned(version, layout.LEDGER_COPY)
     if unit is None or not is_sound(out, version):
         return Problem(place, f"differs from the ledger, first at unit {unit}", derived=place)
-    mended = unit if plan.units.number_of(unit) is not None else None  # nobody makes retired units again
-    return Problem(layout.ledger(unit_name(unit)), f"differs from {place}, with which it was sealed", mended)
+    return Problem(layout.ledger(unit_name(unit)), f"differs from {place}, with which it was sealed", unit)

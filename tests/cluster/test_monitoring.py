@@ -27,7 +27,11 @@ HISTOGRAMS = {"queue_wait_seconds", "encode_seconds", "put_seconds"}
 METRICS = {f"ray_dentgen_{name}" for name in COUNTERS | GAUGES} | {
     f"ray_dentgen_{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "sum", "count")
 }
-LABELS = {"ray_cluster", "ray_group", "pod", "reason", "le"}
+LABELS = {"ray_cluster", "ray_group", "pod", "reason", "le", "WorkerId"}
+#: What leaves builds that ended out of what drivers count.
+OF_RUNNING = "and on (ray_cluster, WorkerId) ray_dentgen_samples_planned"
+#: Panels that show a value, and not how it went.
+AT_ONCE = {"stat", "gauge", "table"}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -85,6 +89,17 @@ def test_counters_are_read_as_rates_or_sums_and_histograms_by_quantile() -> None
             ), place
         for name in GAUGES:
             assert not re.search(rf"rate\(ray_dentgen_{name}\b", text), place
+
+
+def test_what_drivers_count_is_told_of_builds_that_run() -> None:
+    """Ray exports the counters of those that ended as well."""
+    counted = r"ray_dentgen_(?:samples_written|samples_rejected|units_done|lease_renewals|put_seconds)_\w+"
+    panels = [panel for panel in dashboard()["panels"] if panel["type"] in AT_ONCE]
+    texts = [rule["expr"] for rule in rules()]
+    texts += [target["expr"] for panel in panels for target in panel["targets"]]
+    with_counters = [text for text in texts if re.search(counted, text)]
+    assert len(with_counters) == 4 + 3
+    assert [text for text in with_counters if OF_RUNNING not in text] == []
 
 
 def test_every_metric_is_on_the_dashboard() -> None:

@@ -18,9 +18,11 @@ from PIL import Image
 
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.conditions.splits import drawn_split
+from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.canvas import Canvas, Noise, Sampled
 from dentgen.documents import LedgerRecord
 from dentgen.errors import BuildError, EngineError
+from dentgen.generation import unit as unit_module
 from dentgen.generation.canvases import CanvasFactory
 from dentgen.generation.generator import Generator, load_planned_generator, start_engine
 from dentgen.generation.unit import generate_unit, record_groups
@@ -74,6 +76,21 @@ def test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched(tmp_path:
     assert {key: members["png"] for key, members in tar_samples(rest)} == {
         key: pictures[key] for key in pictures if key.startswith(keys[1])
     }
+
+
+@pytest.mark.parametrize(("kept", "found"), [(slice(1, None), "1 written"), (slice(None), "2 written")])
+def test_a_unit_whose_samples_do_not_add_up_is_an_error(
+    kept: slice, found: str, tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be committed for good."""
+    key = sorted(demo_members)[0]
+    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
+    missed = [] if kept.start else [RejectedRecord(key, key, 1, "planted")]
+    monkeypatch.setattr(unit_module, "judge_samples", lambda decoded, _: (decoded[kept], missed))
+    with pytest.raises(BuildError) as caught:
+        made(tmp_path / "s", tmp_path)
+    assert (caught.value.key, caught.value.expected) == ("unit 000000", "2 in all, as planned")
+    assert found in caught.value.found
 
 
 def test_a_tar_that_breaks_off_is_used_as_far_as_it_goes(tmp_path: Path, demo_members: Members) -> None:

@@ -12,13 +12,14 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.documents import LedgerRecord, Unit, sample_key
 from dentgen.generation.samples import rejected_statuses, sample_members, written_status
-from dentgen.pipeline import run
+from dentgen.pipeline import repair, run
+from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.run import BuildOutcome, build
 from dentgen.pipeline.source_changes import OnChanged
 from dentgen.pipeline.tally import Tally
 from dentgen.records import GeneratedSample, SampleRequest
 from dentgen.shards import layout
-from dentgen.shards.ledger import commit, digest_of
+from dentgen.shards.ledger import commit, digest_of, restore
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes
 from dentgen.spec.build import BuildSpec
@@ -45,6 +46,7 @@ def add_shard(source: Path, name: str, members: Members, first: int, count: int 
 def without_a_model(patch: pytest.MonkeyPatch) -> None:
     """Let units be made of noise, and leave out what takes most of the time then: report and contact sheet."""
     patch.setattr(run, "make_units", _make_units)
+    patch.setattr(repair, "make_units", _make_units)
     patch.setattr(run, "write_report", lambda out, *_: storage.join(out, layout.REPORT))
     patch.setattr(run, "write_contact_sheet", lambda out, *_: storage.join(out, layout.CONTACT_SHEET))
 
@@ -64,7 +66,8 @@ def _make_units(
     units: Sequence[Unit],
     location: BuildLocation,
     *_: object,
-    tally: Tally,
+    tally: Tally | None = None,
+    claims: Claims | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[()]:
     shards = {shard.name: shard for shard in list_shards(location.source, plan.spec.source.format, log=False)}
@@ -85,7 +88,10 @@ def _make_units(
             shard=layout.shard_file(unit.name) if tar else "", bytes=len(tar), sha256=digest_of(tar),
             samples=tuple(statuses),
         )  # fmt: skip
-        commit(location.output, tar, record)
+        if claims is None:
+            commit(location.output, tar, record)
+        else:
+            restore(location.output, tar, record, claims[unit.id])
         done += len(statuses)
         progress(done)
     return ()

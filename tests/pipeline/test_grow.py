@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dentgen.documents import DatasetIndex
-from dentgen.errors import BuildError, SpecChangedError, StorageError
+from dentgen.errors import BuildError, NothingWrittenError, SpecChangedError, StorageError
 from dentgen.pipeline import run
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
@@ -279,6 +279,41 @@ def test_nothing_left_is_an_error(spec: BuildSpec, source: Path, demo_members: M
     assert "f.tar" in caught.value.found, "which cannot be read"
 
 
+def torn_shard(source: Path, name: str, members: Members, first: int, count: int = 2) -> None:
+    """A shard of records that are all rejected, in place of one that there may be."""
+    torn = {key: {**members[key], "seg.png": b"torn"} for key in sorted(members)[first : first + count]}
+    os.utime(write_tar(source / f"{name}.tar", torn), (1, 1))
+
+
+def test_a_build_of_which_nothing_is_left_goes_on_with_new_shards(
+    spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
+) -> None:
+    """Until then it seals nothing, and the version before stands."""
+    out = tmp_path / "out"
+    grow(spec)
+    first = keys(out)
+    for number, name in enumerate("bd"):
+        torn_shard(source, name, demo_members, 4 + 2 * number)
+    for _ in range(2):
+        with pytest.raises(NothingWrittenError) as caught:
+            grow(spec, tick="monday", on_changed="rebuild-as-new")
+        assert caught.value.file == str(out)
+        assert "8 rejected" in caught.value.found
+        assert sorted(path.name for path in (out / "versions").iterdir()) == ["0"]
+        assert keys(out) == first
+    add_shard(source, "e", demo_members, 0)
+    outcome = grow(spec, tick="monday")
+    assert (outcome.index.version, outcome.index.written, outcome.index.rejected) == (2, 4, 8)
+    assert sorted(path.name for path in (out / "versions").iterdir()) == ["0", "2"]
+    assert keys(out, 0) == first > keys(out)
+    assert list(verify(str(out))) == []
+    assert grow(spec, tick="monday").replayed
+    (out / "index.json").unlink()
+    assert repair(str(out), use_ray=False).left == ()
+    (out / "versions" / "0" / "seal.json").unlink()
+    assert [problem.place for problem in verify(str(out))] == ["versions/0/seal.json"]
+
+
 def test_a_key_that_an_earlier_segment_has_is_a_duplicate(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:
@@ -371,13 +406,18 @@ def test_the_limit_counts_records_of_all_segments(source: Path, tmp_path: Path, 
     assert list(verify(str(tmp_path / "out"))) == []
 
 
+def split_members(members: Members) -> tuple[Members, Members]:
+    """Records of the split ``train``, and the others."""
+    splits = {key: json.loads(one["json"]).get("split", "") for key, one in members.items()}
+    train = {key: members[key] for key, split in splits.items() if split == "train"}
+    return train, {key: one for key, one in members.items() if key not in train}
+
+
 @pytest.mark.slow
 def test_new_shards_of_another_split_make_no_version_and_are_read_once(
     source: Path, tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    splits = {key: json.loads(members["json"]).get("split", "") for key, members in demo_members.items()}
-    train = {key: demo_members[key] for key, split in splits.items() if split == "train"}
-    others = {key: demo_members[key] for key, split in splits.items() if split != "train"}
+    train, others = split_members(demo_members)
     for shard in source.iterdir():
         shard.unlink()
     add_shard(source, "a", train, 0)
@@ -388,6 +428,37 @@ def test_new_shards_of_another_split_make_no_version_and_are_read_once(
     monkeypatch.setattr("dentgen.pipeline.grow.index_source", None)
     assert grow(spec).already
     assert list(verify(str(tmp_path / "out"))) == []
+
+
+@pytest.mark.parametrize("what", ["changed", "gone"])
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_shard_without_a_unit_is_settled_without_a_version(
+    what: str, limit: int | None, source: Path, tmp_path: Path, demo_members: Members
+) -> None:
+    out = tmp_path / "out"
+    train, others = split_members(demo_members)
+    for shard in source.iterdir():
+        shard.unlink()
+    add_shard(source, "a", others, 0, 1)
+    add_shard(source, "b", train, 0)
+    spec = growing_spec(source, out, source={"split": "train", "limit": limit})
+    grow(spec)
+    segments = files(out, "plan/0")
+    if what == "changed":
+        os.utime(add_shard(source, "a", others, 1, 1), (1, 1))
+    else:
+        (source / "a.tar").unlink()
+    with pytest.raises(SpecChangedError) as caught:
+        grow(spec)
+    assert caught.value.key == "a.tar"
+    assert grow(spec, on_changed="rebuild-as-new").already
+    assert grow(spec).already, "it is the known one now"
+    assert files(out, "plan/0") == segments
+    assert list(verify(str(out))) == []
+    os.utime(add_shard(source, "a", others, 0, 2), (2, 2))
+    assert grow(spec, on_changed="rebuild-as-new").already
+    assert grow(spec).already
+    assert list(verify(str(out))) == []
 
 
 def test_another_spec_is_refused_with_every_difference(source: Path, tmp_path: Path, demo_members: Members) -> None:

@@ -14,6 +14,7 @@ from dentgen.pipeline.known_source import (
     known_shards,
     lost_indexes,
     note_copies,
+    note_shards,
     segment_source,
     taken_keys,
 )
@@ -97,6 +98,20 @@ def test_copies_are_noted_where_they_are_known_from(tmp_path: Path, plan: Plan) 
     assert known_shards(str(tmp_path), plan)["b"].tag == "7"
     assert Path(url(tmp_path, 0)).read_bytes() == first
     assert taken_keys(str(tmp_path), plan, [index("new0")], None) == {"new0"}
+
+
+def test_shards_without_a_unit_are_known_as_they_were_noted_last(tmp_path: Path, plan: Plan) -> None:
+    out, (gone, nothing) = str(tmp_path), gone_rows(["a"])
+    for tag in ("5", "6"):
+        note_shards(out, plan, [shard("e", tag), *gone], [index("e0"), *nothing])
+    known = known_shards(out, plan)
+    assert {name: (one.segment, one.tag) for name, one in known.items()} == {
+        "b": (1, "2"), "c": (1, "1"), "e": (1, "6"),
+    }  # fmt: skip
+    shards, indexes = segment_source(out, 1)
+    assert ([one.name for one in shards], indexes[2].keys) == (["b", "c", "e"], ("e0",))
+    note_shards(out, plan, [shard("a", "7")], [index("a0")])
+    assert known_shards(out, plan)["a"].tag == "7", "it returned"
 
 
 def test_the_source_of_a_segment_is_without_what_is_gone(tmp_path: Path, plan: Plan) -> None:

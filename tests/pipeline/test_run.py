@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,6 +156,24 @@ def test_a_failed_start_leaves_nothing_of_its_own_and_everything_of_others(small
     with pytest.raises(BundleError):
         build(spec, use_ray=False)
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == ["mine", "mine/empty"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_failed_start_removes_no_plan_of_a_build_that_took_over(
+    taken: bool, small_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def fails(*_: object, **__: object) -> None:
+        if taken:
+            other = {**json.loads((out / "lease.json").read_bytes()), "owner": "another"}
+            (out / "lease.json").write_text(json.dumps(other))
+        raise BuildError("planted")
+
+    monkeypatch.setattr(run, "make_units", fails)
+    with pytest.raises(BuildError):
+        build(quick_spec(small_source, out), use_ray=False)
+    assert (out / "plan" / "000000.json").exists() == taken
 
 
 def test_the_first_reasons_of_rejections_are_told(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:

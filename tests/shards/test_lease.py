@@ -53,6 +53,17 @@ def wait_for(what: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+def test_a_lease_stands_until_another_build_has_it(out: str) -> None:
+    """Asked by reading it: the thread that renews it may not have looked since."""
+    with hold_lease(out, 60) as lease:
+        assert lease.stands()
+        put_lease_of_another_host(out)
+        lease.check()
+        assert not lease.stands()
+        storage.remove(lease_url(out))
+        assert not lease.stands()
+
+
 def test_a_lease_is_held_renewed_and_released(out: str) -> None:
     with hold_lease(out, 1) as lease:
         assert standing(out).process == os.getpid()

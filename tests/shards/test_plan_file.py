@@ -16,10 +16,11 @@ from dentgen import storage
 from dentgen.documents import Unit
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards.plan import Plan
-from dentgen.shards.plan_file import plan_head, read_plan, write_plan
+from dentgen.shards.plan_file import plan_head, read_plan, sealed_plan, write_plan
 from dentgen.shards.tar import json_bytes
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
+from tests.report.fake_builds import fake_build, rejected, written
 
 UNITS = tuple(Unit(id=n, shard="a.tar", start=n, stop=n + 1, records=1, shard_bytes=9) for n in range(2))
 PLAN = Plan(
@@ -198,3 +199,8 @@ def test_a_storage_that_overwrites_what_exists_is_refused(monkeypatch: pytest.Mo
     with pytest.raises(StorageError) as caught:
         write_plan("memory://without-create-only", PLAN)
     assert caught.value.file == f"memory://without-create-only/{HEAD}"
+
+
+def test_the_sealed_plan_is_that_of_the_newest_version(tmp_path: Path) -> None:
+    plan = fake_build(tmp_path, [written(0), rejected(1, "broken")])
+    assert sealed_plan(str(tmp_path)) == plan

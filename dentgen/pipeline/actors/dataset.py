@@ -3,68 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, cast
 
 import ray.data
 
-from dentgen.documents import Unit
 from dentgen.logs import log_format
 from dentgen.pipeline.actors.actor_work import QUEUED, UNITS_AT_ONCE
-from dentgen.pipeline.actors.commit_stage import Claims, commit_made, outcome_of
+from dentgen.pipeline.actors.commit_stage import commit_made, outcome_of
 from dentgen.pipeline.actors.unit_maker import UnitMaker
 from dentgen.pipeline.actors.unit_rows import unit_rows
-from dentgen.pipeline.actors.workers import Workers
+from dentgen.pipeline.actors.workers import Job
 from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.plan import BuildLocation, Plan
 
 
-def make_with_dataset(
-    plan: Plan,
-    units: Sequence[Unit],
-    location: BuildLocation,
-    workers: Workers,
-    monitor: Any,
-    claims: Claims | None,
-) -> Generator[UnitOutcome, None, None]:
-    """Yield the outcome of every unit as Ray Data makes and commits it; arguments are those of ``unit_dataset``.
+def make_with_dataset(job: Job) -> Generator[UnitOutcome, None, None]:
+    """Yield the outcome of every unit as Ray Data makes and commits it.
 
     Raises:
+        SpecError: As ``unit_dataset``.
         ray.exceptions.RayError: If the Dataset ends.
     """
     with _quiet_ray_data():
-        yield from _outcomes(unit_dataset(plan, units, location, workers, monitor, claims))
+        yield from _outcomes(unit_dataset(job))
 
 
-def unit_dataset(
-    plan: Plan,
-    units: Sequence[Unit],
-    location: BuildLocation,
-    workers: Workers,
-    monitor: Any,
-    claims: Claims | None = None,
-) -> ray.data.Dataset:
+def unit_dataset(job: Job) -> ray.data.Dataset:
     """The Ray Dataset of a build: a row per unit, an async actor pool, commit tasks.
-
-    Args:
-        plan: The plan.
-        units: Units to generate.
-        location: Where source and output are, as workers reach them.
-        workers: The actors.
-        monitor: The actor that receives heartbeats.
-        claims: As for ``make_with_ray``.
 
     Raises:
         SpecError: If actors would reserve no GPU for a build on GPUs.
     """
-    reservation = workers.reservation(plan)
-    made = unit_rows(units).map_batches(
+    reservation = job.workers.reservation(job.plan)
+    made = unit_rows(job.units).map_batches(
         UnitMaker,
-        fn_constructor_args=workers.arguments(plan, location, monitor),
+        fn_constructor_args=job.arguments,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            size=workers.settings.most_actors,
+            size=job.workers.settings.most_actors,
             max_tasks_in_flight_per_actor=UNITS_AT_ONCE + QUEUED,
             max_concurrent_calls_per_actor=UNITS_AT_ONCE,
         ),
@@ -72,7 +49,7 @@ def unit_dataset(
         num_gpus=reservation.gpus,
     )
     committing: Callable[..., Any] = commit_made
-    arguments = {"out": location.output, "claims": claims, "log_format": log_format()}
+    arguments = {"out": job.location.output, "claims": job.claims, "log_format": log_format()}
     return made.map_batches(committing, fn_kwargs=arguments, batch_size=1, num_cpus=0.25)
 
 

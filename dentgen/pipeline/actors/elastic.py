@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
 import ray
 
-from dentgen.documents import Unit
 from dentgen.logs import log_format
 from dentgen.pipeline.actors.actor_work import QUEUED, UNITS_AT_ONCE
-from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.actors.dispatch import Dispatcher
 from dentgen.pipeline.actors.pool import ActorPool
 from dentgen.pipeline.actors.pool_actor import PoolActor
-from dentgen.pipeline.actors.workers import Workers
+from dentgen.pipeline.actors.workers import Job
 from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.plan import BuildLocation, Plan
 
 
-def make_with_pool(
-    plan: Plan,
-    units: Sequence[Unit],
-    location: BuildLocation,
-    workers: Workers,
-    monitor: Any,
-    claims: Claims | None,
-) -> Generator[UnitOutcome, None, None]:
-    """Yield the outcome of every unit as the pool makes and tasks commit it; arguments are those of ``dispatcher``.
+def make_with_pool(job: Job) -> Generator[UnitOutcome, None, None]:
+    """Yield the outcome of every unit as the pool makes and tasks commit it.
 
     Raises:
+        SpecError: As ``dispatcher``.
         ray.exceptions.RayError: If an actor cannot be started, or will not be started again.
     """
-    return dispatcher(plan, units, location, workers, monitor, claims).outcomes()
+    return dispatcher(job).outcomes()
 
 
-def dispatcher(
-    plan: Plan,
-    units: Sequence[Unit],
-    location: BuildLocation,
-    workers: Workers,
-    monitor: Any,
-    claims: Claims | None = None,
-) -> Dispatcher:
+def dispatcher(job: Job) -> Dispatcher:
     """What makes and commits units, with a pool of which no actor is started yet.
-
-    Args:
-        plan: The plan.
-        units: Units to generate.
-        location: Where source and output are, as workers reach them.
-        workers: The actors.
-        monitor: The actor that receives heartbeats.
-        claims: As for ``make_with_ray``.
 
     Raises:
         SpecError: If actors would reserve no GPU for a build on GPUs.
     """
-    settings, reservation = workers.settings, workers.reservation(plan)
+    settings, reservation = job.workers.settings, job.workers.reservation(job.plan)
     actor: Any = ray.remote(PoolActor).options(
         num_cpus=reservation.cpus,
         num_gpus=reservation.gpus,
@@ -66,7 +42,13 @@ def dispatcher(
         allow_out_of_order_execution=True,
         scheduling_strategy="SPREAD",
     )
-    start = partial(actor.remote, *workers.arguments(plan, location, monitor))
-    limits = settings.fewest_actors, settings.most_actors
-    pool = ActorPool(start, monitor.forget.remote, reservation, *limits, UNITS_AT_ONCE + QUEUED)
-    return Dispatcher(units, pool, location.output, claims, log_format())
+    pool = ActorPool(
+        partial(actor.remote, *job.arguments),
+        job.monitor.forget.remote,
+        job.monitor.dismiss.remote,
+        reservation,
+        settings.fewest_actors,
+        settings.most_actors,
+        UNITS_AT_ONCE + QUEUED,
+    )
+    return Dispatcher(job.units, pool, job.location.output, job.claims, log_format())

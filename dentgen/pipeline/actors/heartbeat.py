@@ -83,9 +83,12 @@ class HeartbeatMonitor:
         """Start without any actor."""
         self._beats: dict[str, tuple[float, Beat, Any]] = {}
         self._begun: defaultdict[str, list[str]] = defaultdict(list)
+        self._dismissed: set[str] = set()
 
     def beat(self, actor: str, beat: Beat, handle: Any) -> None:
-        """Receive a heartbeat."""
+        """Receive a heartbeat; one of an actor that was dismissed was on its way."""
+        if actor in self._dismissed:
+            return
         self._beats[actor] = (time.monotonic(), beat, handle)
 
     def read(self) -> dict[str, tuple[float, Beat, Any]]:
@@ -95,6 +98,11 @@ class HeartbeatMonitor:
 
     def forget(self, actor: str) -> None:
         """Stop watching an actor until its next heartbeat."""
+        self._beats.pop(actor, None)
+
+    def dismiss(self, actor: str) -> None:
+        """Stop watching an actor for good: it ends, or was ended."""
+        self._dismissed.add(actor)
         self._beats.pop(actor, None)
 
     def begin(self, work: str, node: str) -> int:

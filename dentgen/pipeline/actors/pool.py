@@ -51,6 +51,7 @@ class ActorPool:
         self,
         start: Callable[[str], Any],
         forget: Callable[[str], object],
+        dismiss: Callable[[str], object],
         reservation: Reservation,
         fewest: int,
         most: int,
@@ -61,12 +62,13 @@ class ActorPool:
         Args:
             start: Asks Ray for an actor, with the name that it shall have.
             forget: Called with the name of an actor of which no heartbeat is expected for now.
-            reservation: What that reserves.
+            dismiss: Called with the name of one that leaves the pool: its silence is no fault any more.
+            reservation: What an actor reserves.
             fewest: Actors to ask for whatever room there is, so that a cluster that scales by demand grows.
             most: Actors at most.
             units_each: Units that an actor holds at most.
         """
-        self._start, self._forget, self._reservation = start, forget, reservation
+        self._start, self._forget, self._dismiss, self._reservation = start, forget, dismiss, reservation
         self._numbers = count()
         self._fewest, self._most, self._units_each = fewest, most, units_each
         self.members: list[Member] = []
@@ -160,11 +162,12 @@ class ActorPool:
             member.handle.stop.remote()
         else:
             ray.kill(member.handle)
-            self._forget(member.name)
+        self._dismiss(member.name)
 
     def close(self) -> None:
         """End all actors at once."""
         for member in self.members:
+            self._dismiss(member.name)
             ray.kill(member.handle)
         self.members, self._free = [], deque()
 

@@ -68,11 +68,34 @@ class Workers:
         return replace(plan, spec=spec, units=UnitTable.of(()))
 
 
-#: Makes and commits units of a plan at a location with workers, whose heartbeats a monitor receives, within a session;
-#: the last argument is as for ``make_with_ray``.
-HandOut = Callable[
-    [Plan, Sequence[Unit], BuildLocation, Workers, Any, Claims | None], Generator[UnitOutcome, None, None]
-]
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Units to make and commit within a Ray session.
+
+    Attributes:
+        plan: The plan.
+        units: Units to generate.
+        location: Where source and output are, as workers reach them.
+        workers: The actors.
+        monitor: The actor that receives heartbeats.
+        claims: As for ``make_with_ray``.
+    """
+
+    plan: Plan
+    units: Sequence[Unit]
+    location: BuildLocation
+    workers: Workers
+    monitor: Any
+    claims: Claims | None = None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What ``ActorWork`` starts with, without a name."""
+        return self.workers.arguments(self.plan, self.location, self.monitor)
+
+
+#: Hands the units of a job to actors, and yields what becomes of each.
+HandOut = Callable[[Job], Generator[UnitOutcome, None, None]]
 
 
 def make_with_ray(
@@ -116,10 +139,11 @@ def make_with_ray(
         if alone:
             workers.reservation(plan).require_room(living_nodes())
         metrics = BuildMetrics(plan.planned)
+        job = Job(plan, units, location, workers, watchdog.monitor, claims)
         try:
             with (
                 # it has to end before Ray does
-                closing(making(plan, units, location, workers, watchdog.monitor, claims)) as outcomes,
+                closing(making(job)) as outcomes,
                 _watched(lease, tally, metrics, watchdog),
             ):
                 collect(metrics.counting(outcomes))

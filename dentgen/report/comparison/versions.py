@@ -10,16 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from dentgen import storage
 from dentgen.documents import DatasetIndex, LedgerRecord
-from dentgen.errors import SpecError
 from dentgen.records import ATTRIBUTES
-from dentgen.shards import layout
-from dentgen.shards.index import read_index
+from dentgen.shards.index import read_version
 from dentgen.shards.ledger_table import read_records
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
-from dentgen.shards.seals import version_numbers
 
 #: Values of an attribute that are listed.
 _MOST: Final = 8
@@ -77,7 +73,7 @@ def compare_versions(out: str, first: int, second: int) -> VersionDifference:
         StorageError: If an index or record cannot be read.
         BuildError: If the plan is damaged.
     """
-    indexes = [_index(out, version) for version in sorted((first, second))]
+    indexes = [read_version(out, version) for version in sorted((first, second))]
     names = [{shard.name for shard in index.shards} for index in indexes]
     earlier, later = (read_plan(out, index.version) for index in indexes)
     samples, counts = _counted(read_records(out, _between(earlier, later)))
@@ -107,11 +103,3 @@ def _counted(records: Iterator[LedgerRecord]) -> tuple[int, dict[str, dict[str, 
             for name in ATTRIBUTES:
                 counts[name][sample.attributes.get(name, "")] += 1
     return samples, {name: dict(values) for name, values in counts.items() if any(values)}
-
-
-def _index(out: str, version: int) -> DatasetIndex:
-    name = layout.versioned(version, layout.INDEX)
-    if not storage.exists(storage.join(out, name)):
-        known = sorted(version_numbers(out))
-        raise SpecError(file=storage.without_secrets(out), key="VERSION", found=version, expected=f"one of {known}")
-    return read_index(out, name)

@@ -13,7 +13,7 @@ from dentgen.pipeline.actors import dataset
 from dentgen.pipeline.actors.actor_work import UNITS_AT_ONCE
 from dentgen.pipeline.actors.dataset import unit_dataset
 from dentgen.pipeline.actors.heartbeat import Watchdog
-from dentgen.pipeline.actors.workers import Workers
+from dentgen.pipeline.actors.workers import Job, Workers
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.pipeline import PipelineSpec
 from tests.pipeline.actors.failing import FailingBackend, check_outcomes, failing_plan
@@ -38,7 +38,7 @@ def test_reading_generating_and_committing_are_separate_operators_and_errors_tra
     monkeypatch.setattr(ray.data, "ActorPoolStrategy", noted)
     with Watchdog(30) as watchdog:
         workers = Workers(backend=FailingBackend)
-        made = unit_dataset(plan, plan.units, location, workers, watchdog.monitor).materialize()
+        made = unit_dataset(Job(plan, plan.units, location, workers, watchdog.monitor)).materialize()
     (pool,) = pools
     assert pool["size"] == 1
     assert pool["max_concurrent_calls_per_actor"] == UNITS_AT_ONCE
@@ -58,7 +58,7 @@ def test_actors_reserve_what_the_spec_says(
 ) -> None:
     """On two CPUs, two actors leave one to the commits."""
     workers = Workers(settings=PipelineSpec(actors=2, gpus_per_actor=gpus), backend=FailingBackend)
-    made = unit_dataset(plan, plan.units, BuildLocation.of(plan.spec), workers, None)
+    made = unit_dataset(Job(plan, plan.units, BuildLocation.of(plan.spec), workers, None))
     operator = made._logical_plan.dag
     while "UnitMaker" not in operator.name:
         (operator,) = operator.input_dependencies

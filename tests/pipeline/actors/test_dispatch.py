@@ -145,7 +145,7 @@ def commit(result: UnitResult, out: str, claims: Any, log_format: str) -> UnitOu
 
 
 def dispatcher(fake: FakeRay, lost: list[str], claims: Any = None, actors: int = 3) -> Dispatcher:
-    pool = ActorPool(lambda name: Handle(fake), lost.append, Reservation(0, 1), actors, actors, 6)
+    pool = ActorPool(lambda name: Handle(fake), lost.append, lambda _: None, Reservation(0, 1), actors, actors, 6)
     nodes = [Node(NODE, 2, actors)]
     return Dispatcher(UNITS, pool, "/out", claims, "json", lambda: nodes, commit)
 

@@ -10,7 +10,7 @@ from dentgen.pipeline.actors.actor_work import QUEUED, UNITS_AT_ONCE
 from dentgen.pipeline.actors.elastic import dispatcher, make_with_pool
 from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.actors.placement import Node
-from dentgen.pipeline.actors.workers import Workers, make_with_ray
+from dentgen.pipeline.actors.workers import Job, Workers, make_with_ray
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import read_ledgers
@@ -56,7 +56,8 @@ def test_units_are_committed_beside_the_actors_and_errors_are_told(plan: Plan, r
 @pytest.mark.ray
 def test_the_pool_has_the_limits_of_the_spec(plan: Plan, ray_local: None) -> None:
     with Watchdog(30) as watchdog:
-        found = dispatcher(plan, plan.units, BuildLocation.of(plan.spec), elastic(2, 3), watchdog.monitor, {})
+        location = BuildLocation.of(plan.spec)
+        found = dispatcher(Job(plan, plan.units, location, elastic(2, 3), watchdog.monitor, {}))
     pool = found.pool
     assert (pool._fewest, pool._most, pool._units_each) == (2, 3, UNITS_AT_ONCE + QUEUED)
     assert pool._reservation.room([Node("n", 9, 0)]) == 16, "half a CPU each: two actors on two CPUs leave one"

@@ -55,6 +55,18 @@ def monitor(monkeypatch: pytest.MonkeyPatch) -> Any:
     return HeartbeatMonitor.__ray_metadata__.modified_class()  # type: ignore[attr-defined]  # of Ray's decorator
 
 
+def test_a_dismissed_actor_is_watched_no_more(monitor: Any) -> None:
+    """Whatever of it was on its way; one that is only forgotten may come back."""
+    for actor in ("ended", "lost"):
+        monitor.beat(actor, BEAT, "handle")
+    monitor.dismiss("ended")
+    monitor.forget("lost")
+    assert monitor.read() == {}
+    for actor in ("ended", "lost"):
+        monitor.beat(actor, BEAT, "handle")
+    assert list(monitor.read()) == ["lost"]
+
+
 def test_work_that_never_ended_is_a_crash(monitor: Any) -> None:
     assert monitor.crashes("000000") == 0
     monitor.begin("000000", "alive")

@@ -144,7 +144,7 @@ def spec_with_a_torn_record(folder: Path, demo_members: dict[str, dict[str, byte
 def test_what_a_build_exports_adds_up(
     tmp_path: Path, demo_members: dict[str, dict[str, bytes]], actors: object
 ) -> None:
-    found = exported(spec_with_a_torn_record(tmp_path, demo_members, actors))
+    found, processes = exported(spec_with_a_torn_record(tmp_path, demo_members, actors))
     index = read_index(str(tmp_path / "out"))
     assert (index.written, index.rejected) == (8, 2)
     assert found["ray_dentgen_samples_planned"] == {"": 10}
@@ -161,21 +161,27 @@ def test_what_a_build_exports_adds_up(
     assert 0 <= found["ray_dentgen_engine_busy_ratio"][""] <= 1
     assert set(found["ray_dentgen_samples_rejected_total"]) <= set(REASON_CLASSES)
     assert not [name for name in found if "_total_total" in name]
+    (driver,) = processes["ray_dentgen_samples_planned"]
+    for name, workers in processes.items():
+        is_drivers = any(name.startswith(f"ray_{metric}") for metric in BUILD_METRICS)
+        assert (workers == {driver}) == is_drivers == (driver in workers), "alerts tell builds apart by it"
 
 
-def exported(spec: Path) -> dict[str, dict[str, float]]:
-    """Build in a Ray of its own; values by name and reason, those of all processes added up."""
+def exported(spec: Path) -> tuple[dict[str, dict[str, float]], dict[str, set[str]]]:
+    """Build in a Ray of its own: values by name and reason, those of all processes added up, and which these were."""
     run = subprocess.run(
         [*METRICS_BUILD, str(spec)],
         cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=900,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    processes: dict[str, set[str]] = defaultdict(set)
     for family in text_string_to_metric_families(run.stdout):
         for sample in family.samples:
             if "dentgen" in sample.name:
                 found[sample.name][sample.labels.get("reason", "")] += sample.value
-    return {name: dict(values) for name, values in found.items()}
+                processes[sample.name].add(sample.labels["WorkerId"])
+    return {name: dict(values) for name, values in found.items()}, processes
 
 
 @pytest.mark.ray

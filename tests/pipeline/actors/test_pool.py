@@ -46,9 +46,9 @@ def gpus(*numbers: float) -> list[Node]:
     return [Node(f"n{place}", 4, number) for place, number in enumerate(numbers)]
 
 
-def pool_of(fewest: int, most: int, units_each: int = 6, forgotten: list[str] | None = None) -> ActorPool:
-    forgotten = [] if forgotten is None else forgotten
-    return ActorPool(lambda name: Handle(), forgotten.append, Reservation(0, 1), fewest, most, units_each)
+def pool_of(fewest: int, most: int, units_each: int = 6, dismissed: list[str] | None = None) -> ActorPool:
+    dismiss = ([] if dismissed is None else dismissed).append
+    return ActorPool(lambda name: Handle(), lambda _: None, dismiss, Reservation(0, 1), fewest, most, units_each)
 
 
 def arrived(pool: ActorPool, nodes: list[Node], waiting: int = 1000) -> list[Member]:
@@ -81,8 +81,8 @@ def test_actors_are_asked_for_all_at_once(
 
 
 def test_a_pool_grows_with_its_cluster_and_withdraws_what_has_no_place(killed: list[Any]) -> None:
-    forgotten: list[str] = []
-    pool = pool_of(1, 5, forgotten=forgotten)
+    dismissed: list[str] = []
+    pool = pool_of(1, 5, dismissed=dismissed)
     (first,) = arrived(pool, gpus(1))
     assert len(pool.scale(gpus(1, 2), 1000)) == 2
     assert len(pool.scale(gpus(1, 2, 9), 1000)) == 2
@@ -90,7 +90,7 @@ def test_a_pool_grows_with_its_cluster_and_withdraws_what_has_no_place(killed: l
     assert pool.scale(gpus(1), 1000) == []
     assert pool.members == [first]
     assert killed == [member.handle for member in waiting]
-    assert forgotten == ["actor 1", "actor 2", "actor 3", "actor 4"], "their silence is no fault"
+    assert dismissed == ["actor 1", "actor 2", "actor 3", "actor 4"], "their silence is no fault"
 
 
 def test_actors_that_hold_units_stay_when_room_is_less(killed: list[Any]) -> None:
@@ -102,11 +102,13 @@ def test_actors_that_hold_units_stay_when_room_is_less(killed: list[Any]) -> Non
 
 
 def test_idle_actors_end_by_themselves_when_nothing_is_left_for_them(killed: list[Any]) -> None:
-    pool = pool_of(3, 3)
+    dismissed: list[str] = []
+    pool = pool_of(3, 3, dismissed=dismissed)
     one, two, three = arrived(pool, gpus(3))
     assert pool.take_free(1) is one
     pool.scale(gpus(3), 0)
     assert pool.members == [one]
+    assert dismissed == ["actor 1", "actor 2"], "one may be lost before it signs off itself"
     assert (killed, one.handle.stop.calls, two.handle.stop.calls, three.handle.stop.calls) == ([], 0, 1, 1)
     gone = [weakref.ref(member.handle) for member in (two, three)]
     del two, three
@@ -158,10 +160,12 @@ def test_a_lost_actor_gets_no_units_until_it_is_ready_again(killed: list[Any]) -
 
 
 def test_closing_ends_every_actor_at_once(killed: list[Any]) -> None:
-    pool = pool_of(3, 3)
+    dismissed: list[str] = []
+    pool = pool_of(3, 3, dismissed=dismissed)
     handles = [member.handle for member in arrived(pool, gpus(2))]
     pool.close()
     assert killed == handles
+    assert dismissed == ["actor 0", "actor 1", "actor 2"], "nobody is to take them for stalled"
     assert pool.take_free(1000) is None
 
 

@@ -55,4 +55,4 @@ def test_a_version_and_itself_differ_in_nothing(out: Path) -> None:
 def test_a_version_that_is_none_is_named(out: Path) -> None:
     with pytest.raises(SpecError) as caught:
         compare_versions(str(out), 0, 7)
-    assert (caught.value.key, caught.value.found, caught.value.expected) == ("VERSION", 7, "one of [0, 1]")
+    assert (caught.value.key, caught.value.found, caught.value.expected) == ("version", 7, "one of [0, 1]")
