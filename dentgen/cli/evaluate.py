@@ -118,6 +118,39 @@ def gate(
 
 
 @app.command()
+def gate_usefulness(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Labelled pictures to learn on: a build, or records.")
+    ],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="Labelled pictures to test on.")],
+    judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
+        "embedded"
+    ),
+    lose: Annotated[float, typer.Option(min=0, max=0.5, help="Share of the judges' reference that is rejected.")] = 0.3,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each segmenter.")] = 300,
+    seeds: Annotated[int, typer.Option(min=1, help="Segmenters of each kind.")] = 3,
+    json: JsonFile = None,
+) -> None:
+    """Learn on what a gate accepts, on what it rejects, and on both.
+
+    Equally many pictures of each kind, and equal training; tested on the
+    reference.
+
+    Example: dentgen evaluate gate-usefulness out/demo conditions/ --json work/kept.json
+    """
+    announce("evaluate gate-usefulness")
+    from dentgen.evaluation.figures import figure_lines, write_figures
+    from dentgen.evaluation.gate_usefulness import GateUsefulnessSettings, measure_gate_usefulness
+
+    prepare_folder(json)
+    settings = GateUsefulnessSettings(source, reference, judges, lose, steps=steps, seeds=tuple(range(seeds)))
+    figures = measure_gate_usefulness(settings)
+    _echo(figure_lines(figures))
+    if json is not None:
+        write_figures(figures, json)
+
+
+@app.command()
 def tstr(
     spec: SpecFile = None,
     set_: Overrides = None,

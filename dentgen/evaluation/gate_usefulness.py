@@ -1,0 +1,90 @@
+"""Whether a gate helps: segmenters that learn on what it accepts, on what it rejects, and on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.errors import ConditionError
+from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, LabelledSet, learnt_ious, read_labelled
+from dentgen.models.judges import EMBEDDED, load_judges
+from dentgen.pipeline.planned_gate import labelled_records, measured_figures, reference_of
+from dentgen.quality.gate import failures, reference_limits
+from dentgen.seeding import numpy_generator
+from dentgen.spec.quality import GateSpec
+
+
+@dataclass(frozen=True, slots=True)
+class GateUsefulnessSettings:
+    """Sizes of the comparison.
+
+    Attributes:
+        source: Finished build, or condition records with photos, to judge and to learn on.
+        reference: Labelled pictures to test on.
+        judges: Judges, and what sets the limits.
+        lose: Share of the judges' reference that the limits reject: large, so that there is enough to learn on.
+        pictures: Pictures of the source, at most.
+        steps: Training steps of 8 pictures.
+        seeds: One segmenter of each kind per seed.
+    """
+
+    source: str
+    reference: str
+    judges: str = EMBEDDED
+    lose: float = 0.3
+    pictures: int = 1000
+    steps: int = 300
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def measure_gate_usefulness(settings: GateUsefulnessSettings) -> dict[str, float]:
+    """IoU, on the reference, of segmenters that learnt on equally many accepted, rejected and mixed pictures.
+
+    Returns:
+        ``miou_accepted``, ``miou_rejected`` and ``miou_all``, means over seeds, with ``_spread``, the standard
+        deviation; ``pictures``: of each kind; ``rejected_share`` of the source.
+
+    Raises:
+        ConditionError: If too few pictures are accepted or rejected, or the reference has too few.
+    """
+    judges = load_judges(settings.judges)
+    shape = (judges.size, judges.size)
+    source = read_labelled(settings.source, shape, settings.pictures)
+    passed = _passed(settings, shape)
+    count = int(min(passed.sum(), (~passed).sum()))
+    if not count:
+        raise ConditionError(settings.source, f"{passed.sum()} of {len(passed)} pictures accepted", "some of each kind")
+    test = read_labelled(settings.reference, shape, MOST_REFERENCE)
+    kinds = {"accepted": passed, "rejected": ~passed, "all": np.ones(len(passed), bool)}
+    figures = {"pictures": float(count), "rejected_share": float(1 - passed.mean())}
+    for kind, chosen in kinds.items():
+        figures |= _learnt(kind, source, np.flatnonzero(chosen), count, test, settings)
+    return figures
+
+
+def _passed(settings: GateUsefulnessSettings, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pictures of the source pass, in its order."""
+    records = islice(labelled_records(settings.source, shape), settings.pictures)
+    figures = measured_figures(records, load_judges(settings.judges))
+    limits = reference_limits(reference_of(GateSpec(judges=settings.judges), shape), settings.lose, {})
+    count = len(next(iter(figures.values())))
+    return np.array([not failures({name: float(figures[name][i]) for name in figures}, limits) for i in range(count)])
+
+
+def _learnt(
+    kind: str, source: LabelledSet, numbers: NDArray[np.intp], count: int, test: LabelledSet,
+    settings: GateUsefulnessSettings,
+) -> dict[str, float]:  # fmt: skip
+    mious = []
+    for seed in settings.seeds:
+        drawn = numpy_generator("gate usefulness", kind, seed).permutation(numbers)[:count]
+        mious.append(float(np.nanmean(learnt_ious(source.of(np.sort(drawn)), test, settings.steps, seed))))
+    return _mean_and_spread(f"miou_{kind}", mious)
+
+
+def _mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    return {name: float(np.mean(values)), f"{name}_spread": float(np.std(values))}
