@@ -14,6 +14,7 @@ from dentgen import storage
 from dentgen.errors import DentgenError, SpecError
 from dentgen.redaction import redacted
 from dentgen.spec.build import BuildSpec
+from dentgen.spec.quality import EMBEDDED as EMBEDDED_JUDGES
 
 _EMBEDDED: Final = "miniature"
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -46,6 +47,9 @@ def _local_places(spec: BuildSpec) -> Iterator[DentgenError]:
     places = {"source.path": spec.source.path, "output.path": spec.output.path}
     if not _is_named(spec.model.bundle):
         places["model.bundle"] = spec.model.bundle
+    if (gate := spec.quality.gate) is not None:
+        named = {"quality.gate.judges": gate.judges, "quality.gate.reference": gate.reference}
+        places |= {key: place for key, place in named.items() if place != EMBEDDED_JUDGES}
     for key, place in places.items():
         if not storage.is_remote(place) or place.startswith(_PRIVATE):
             yield SpecError(key=key, found=place, expected="a URL such as s3://BUCKET/PREFIX, which every pod reaches")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from dentgen.errors import ConditionError
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, LabelledSet, learnt_ious, read_labelled
-from dentgen.models.judges import EMBEDDED, load_judges
+from dentgen.models.judges import load_judges
 from dentgen.pipeline.planned_gate import labelled_records, measured_figures, reference_of
 from dentgen.quality.gate import failures, reference_limits
 from dentgen.seeding import numpy_generator
-from dentgen.spec.quality import GateSpec
+from dentgen.spec.quality import EMBEDDED, GateSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,8 @@ from dentgen import storage
 from dentgen.documents import Document
 from dentgen.errors import BundleError, faults_of
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, judge_input, to_channels_last
+from dentgen.spec.quality import EMBEDDED
 
-#: Judges that ship with dentgen.
-EMBEDDED: Final = "embedded"
 CONFIG: Final = "judges.json"
 REFERENCE: Final = "reference.safetensors"
 NETWORKS: Final[Mapping[str, type[Segmenter | DilatedSegmenter]]] = {"unet": Segmenter, "dilated": DilatedSegmenter}

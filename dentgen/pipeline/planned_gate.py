@@ -16,12 +16,12 @@ from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import FigureLimit, PlannedGate
 from dentgen.errors import ConditionError, SpecError
-from dentgen.models.judges import EMBEDDED, Judges, judges_digest, load_judges, reference_figures
+from dentgen.models.judges import Judges, judges_digest, load_judges, reference_figures
 from dentgen.quality.gate import lost_share, reference_limits
 from dentgen.quality.labelled_pictures import batches, fingerprint, in_order, labelled_figures
 from dentgen.records import FIGURES, ConditionRecord, FigureName
 from dentgen.spec.build import BuildSpec
-from dentgen.spec.quality import GateSpec
+from dentgen.spec.quality import EMBEDDED, GateSpec
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def repair(
     settings = found.plan.spec.pipeline
     workers = Workers(address, settings) if use_ray else None
     known = BuildLocation.of_plan(found.plan, out)
-    location = BuildLocation(source or known.source, out, bundle or known.bundle)
+    location = replace(known, source=source or known.source, bundle=bundle or known.bundle)
     with hold_lease(out, settings.lease_seconds) as lease:
         return _repair(found, location, workers, lease, progress, checking)
 

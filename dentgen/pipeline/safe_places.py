@@ -10,6 +10,7 @@ from dentgen.errors import SpecError
 from dentgen.models.bundle import MINIATURE
 from dentgen.shards import layout
 from dentgen.spec.build import BuildSpec
+from dentgen.spec.quality import EMBEDDED
 from dentgen.storage.overlap import is_within, require_apart
 
 #: What stands in an output before its plan.
@@ -17,7 +18,7 @@ _BEGUN: Final = frozenset({layout.PLAN, layout.LEASE})
 
 
 def require_safe_places(spec: BuildSpec) -> None:
-    """Check that a build can write to its output, and that its output overlaps neither with source nor bundle.
+    """Check that a build can write to its output, and that its output overlaps neither with source, bundle nor judges.
 
     An output inside the source folder is allowed: the source is read without the builds inside it.
 
@@ -30,6 +31,8 @@ def require_safe_places(spec: BuildSpec) -> None:
     bundle = storage.expanded(spec.model.bundle)
     if bundle != MINIATURE and (storage.is_remote(bundle) or Path(bundle).is_dir()):
         require_apart("output.path", out, "model.bundle", bundle)
+    if (judges := spec.quality.judges) and judges != EMBEDDED:
+        require_apart("output.path", out, "quality.gate.judges", judges)
     storage.require_writable(out)
     if is_within(out, source):
         _require_no_records(out)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from dentgen.records import FigureName
 from dentgen.spec.section import Place, Section
+
+#: Judges that ship with dentgen, and their reference.
+EMBEDDED: Final = "embedded"
 
 
 class LimitSpec(Section):
@@ -29,11 +32,11 @@ class GateSpec(Section):
     """How pictures are accepted or rejected by numbers."""
 
     judges: Place = Field(
-        default="embedded", min_length=1,
+        default=EMBEDDED, min_length=1,
         description="Judges: 'embedded', or a folder or URL that 'dentgen train' with recipe: judge wrote.",
     )  # fmt: skip
     reference: Place = Field(
-        default="embedded", min_length=1,
+        default=EMBEDDED, min_length=1,
         description="Labelled pictures whose figures set the limits: 'embedded' (of the judges), condition records "
         "with photos, or a finished build.",
     )  # fmt: skip

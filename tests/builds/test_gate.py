@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from dentgen.errors import BuildError
 from dentgen.generation.unit import generate_unit
+from dentgen.models.judges import judges_folder
 from dentgen.pipeline import run
+from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.records import FIGURES
 from dentgen.report.html.gate import read_gate
@@ -129,3 +132,20 @@ def test_a_report_without_a_gate_has_no_section(source: Path, tmp_path: Path) ->
     assert 'id="gate"' not in (tmp_path / "report.html").read_text()
     assert read_gate(str(tmp_path), read_plan(str(tmp_path)), read_index(str(tmp_path))) is None
     assert pq.read_table(tmp_path / SAMPLES)["gate_miou"].null_count == 8
+
+
+@pytest.mark.ray
+def test_own_judges_are_found_by_actors_and_by_repair(
+    source: Path, median: float, whole: Path, tmp_path: Path, ray_local: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named by a relative path, from which neither Ray's workers nor a build that moved can start."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(judges_folder("embedded"), tmp_path / "judges")
+    build(spec_of(source, tmp_path / "out", gate_of(median, judges="judges")), address="local")
+    assert shard_bytes(tmp_path / "out") == shard_bytes(whole)
+    (tmp_path / "out" / "shards" / "000001.tar").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    repaired = repair(str(tmp_path / "out"), use_ray=False)
+    assert (repaired.units, repaired.left) == ((1,), ())
+    assert shard_bytes(tmp_path / "out") == shard_bytes(whole)

@@ -37,6 +37,12 @@ def test_local_places_are_refused_by_key(place: str) -> None:
     assert faults_of(output={"path": place}).keys() == {"output.path"}
 
 
+def test_judges_of_this_machine_are_refused_and_embedded_ones_are_not() -> None:
+    assert faults_of(quality={"gate": {"judges": "/mine"}}) == {"quality.gate.judges": "/mine"}
+    assert faults_of(quality={"gate": {"reference": "photos/"}}).keys() == {"quality.gate.reference"}
+    assert "gate" in portable_spec(spec_of(quality={"gate": {"judges": "s3://teeth/judges"}}), "build.yaml")
+
+
 def test_places_that_a_spec_leaves_out_are_local() -> None:
     with pytest.raises(SpecError) as error:
         portable_spec(BuildSpec(), "build.yaml")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,17 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
-def test_equally_many_pictures_of_each_kind(phantoms: str) -> None:
-    settings = GateUsefulnessSettings(phantoms, phantoms, lose=0.5, steps=2, seeds=(0, 1))
+@pytest.fixture(scope="module")
+def judges(phantoms: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded judges, with the pictures themselves as reference."""
+    folder = tmp_path_factory.mktemp("own") / "judges"
+    shutil.copytree(judges_folder("embedded"), folder)
+    write_reference_of(phantoms, str(folder), str(folder))
+    return str(folder)
+
+
+def test_equally_many_pictures_of_each_kind(phantoms: str, judges: str) -> None:
+    settings = GateUsefulnessSettings(phantoms, phantoms, judges, lose=0.5, steps=2, seeds=(0, 1))
     first, second = measure_gate_usefulness(settings), measure_gate_usefulness(settings)
     assert first == second
     share = first["rejected_share"]
@@ -32,10 +40,7 @@ def test_equally_many_pictures_of_each_kind(phantoms: str) -> None:
         assert first[f"miou_{kind}_spread"] >= 0
 
 
-def test_a_gate_that_rejects_nothing_cannot_be_compared(phantoms: str, tmp_path: Path) -> None:
-    shutil.copytree(judges_folder("embedded"), tmp_path / "judges")
-    own = str(tmp_path / "judges")
-    write_reference_of(phantoms, own, own)
+def test_a_gate_that_rejects_nothing_cannot_be_compared(phantoms: str, judges: str) -> None:
     with pytest.raises(ConditionError) as caught:
-        measure_gate_usefulness(GateUsefulnessSettings(phantoms, phantoms, own, lose=0.0, steps=1, seeds=(0,)))
+        measure_gate_usefulness(GateUsefulnessSettings(phantoms, phantoms, judges, lose=0.0, steps=1, seeds=(0,)))
     assert caught.value.found == "20 of 20 pictures accepted"

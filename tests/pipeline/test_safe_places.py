@@ -95,3 +95,10 @@ def test_a_build_inside_its_source_resumes_and_runs_again_without_reading_itself
     assert problems(out) == []
     assert [shard.name for shard in list_shards(str(small_source))] == ["a.tar", "b.tar"]
     assert storage.exists(str(small_source / "out" / "_SUCCESS"))
+
+
+def test_an_output_among_the_judges_is_refused(small_source: Path, tmp_path: Path) -> None:
+    spec = small_spec(small_source, tmp_path / "judges" / "out", quality={"gate": {"judges": str(tmp_path / "judges")}})
+    with pytest.raises(SpecError) as caught:
+        require_safe_places(spec)
+    assert caught.value.key == "output.path"

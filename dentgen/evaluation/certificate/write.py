@@ -16,13 +16,14 @@ from dentgen.errors import StorageError, faults_of
 from dentgen.evaluation.certificate import sections
 from dentgen.evaluation.certificate.document import Certificate, CertificateSection, SectionName, rounded
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_labelled, usefulness
-from dentgen.models.judges import EMBEDDED, load_judges
+from dentgen.models.judges import load_judges
 from dentgen.report.html.page import page_environment
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.tar import json_bytes
+from dentgen.spec.quality import EMBEDDED
 
 _PAGE: Final = "certificate.html.j2"
 _FOLDER: Final = Path(__file__).parent

@@ -131,8 +131,7 @@ def make_with_ray(
         BuildError: If the actors cannot continue.
     """
     require_lasting("output.path", location.output)
-    bundle = for_workers(location.bundle) if Path(location.bundle).is_dir() else location.bundle
-    location = BuildLocation(for_workers(location.source), for_workers(location.output), bundle)
+    location = _for_all_workers(location)
     alone = starts_ray(workers.address)
     with build_session(plan.spec, workers.address), Watchdog(workers.settings.stall_seconds) as watchdog:
         _warn_of_local_paths(location)
@@ -184,6 +183,12 @@ def _reports(watchdog: Watchdog) -> tuple[ActorReport, ...]:
     for report in reports:
         _LOG.info("%s", report)
     return reports
+
+
+def _for_all_workers(location: BuildLocation) -> BuildLocation:
+    """The same places, as processes with another working directory find them; names stay."""
+    models = [for_workers(place) if Path(place).is_dir() else place for place in (location.bundle, location.judges)]
+    return BuildLocation(for_workers(location.source), for_workers(location.output), *models)
 
 
 def _warn_of_local_paths(location: BuildLocation) -> None:
