@@ -20,10 +20,10 @@ from dentgen.report.comparison.shares import (
 from dentgen.report.html.balance import BalanceCounter, LabelBalance
 from dentgen.report.html.counts import Summary, read_summary
 from dentgen.report.html.pick_records import ChosenRecord, choose_records
-from dentgen.report.sample_table import stream_samples
 from dentgen.report.tally import DistinctValues
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, read_shard, tar_samples
+from dentgen.shards.sample_table import stream_samples
 from dentgen.shards.seals import sealed_plan
 from dentgen.spec.yaml_file import spec_difference
 
