@@ -27,7 +27,8 @@ def test_features_are_those_of_both_networks_in_order(tmp_path: Path, monkeypatc
     shown = pictures(5)
     found = picture_features(shown, judges)
     assert found.keys == ("k0", "k1", "k2", "k3", "k4")
-    assert (found.values.shape, found.values.dtype) == ((5, 192), np.float32)
+    assert found.values.shape == (5, 192)
+    assert found.values.dtype == np.float32
     images = judge_input(np.stack([picture.pixels for picture in shown]))
     with torch.no_grad():
         expected = torch.cat([judges.networks[name].features(images) for name in ("unet", "dilated")], 1)  # type: ignore[operator]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dentgen.curation import pictures as module
+from dentgen import storage
 from dentgen.curation.pictures import read_pictures
 from dentgen.errors import BuildError
 from dentgen.shards.reader import read_samples
@@ -34,8 +34,13 @@ def test_pictures_of_a_build_are_those_of_its_samples(tmp_path: Path) -> None:
 def test_reading_ends_with_the_last_picture_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_build(tmp_path, [written(n) for n in range(3)])
     read: list[str] = []
-    original = module.read_shard
-    monkeypatch.setattr(module, "read_shard", lambda out, shard: read.append(shard.name) or original(out, shard))
+    read_range = storage.read_range
+
+    def noted(url: str, start: int, stop: int) -> bytes:
+        read.append(storage.name_of(url))
+        return read_range(url, start, stop)
+
+    monkeypatch.setattr(storage, "read_range", noted)
     keys = ["jaw-001-v001", "jaw-000-v001"]
     assert [picture.key for picture in read_pictures(str(tmp_path), keys)] == keys[::-1]
     assert read == ["000000.tar", "000001.tar"]
