@@ -93,12 +93,12 @@ class GateResult:
     """What the quality gate measured of a picture.
 
     Attributes:
-        figures: Figures that could be measured, rounded to four digits.
+        figures: Every figure, rounded to four digits; None where there was nothing to compare.
         failed: Figures outside their limits.
         fingerprint: Perceptual hash of 256 bits, hexadecimal.
     """
 
-    figures: dict[FigureName, float]
+    figures: dict[FigureName, float | None]
     failed: tuple[FigureName, ...] = ()
     fingerprint: str = ""
 

@@ -17,6 +17,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from dentgen.cli import benchmark as benchmark_commands
+from dentgen.cli import certify as certify_command
 from dentgen.cli import cluster as cluster_commands
 from dentgen.cli import compare as compare_commands
 from dentgen.cli import conditions as condition_commands
@@ -91,7 +92,8 @@ for command in (
     app.command(rich_help_panel=CONDITIONS)(command)
 for command in (
     generate_command.generate, plan_command.plan, status_command.status, maintenance_commands.verify,
-    maintenance_commands.repair, maintenance_commands.report, maintenance_commands.gc, versions_command.versions,
+    maintenance_commands.repair, maintenance_commands.report, maintenance_commands.gc, certify_command.certify,
+    versions_command.versions,
     diff_command.diff,
     select_command.select, export_command.export, watermark_command.watermark, publish_command.publish,
 ):  # fmt: skip

@@ -66,7 +66,7 @@ def try_gate(
     faulty = plant_faults(clean, each, seed)
     for kind, planted in faulty.items():
         found = _figures(planted, judges)
-        found["distinct"] = np.array([distinctness(fingerprint(one.picture), prints) for one in planted])
+        found["distinct"] = np.array([_distinct(one, prints) for one in planted])
         figures |= _shares(f"caught_{kind}", found, limits)
     figures["caught"] = float(np.mean([figures[f"caught_{kind}"] for kind in faulty]))
     return GateTrial(figures, len(clean), sum(map(len, faulty.values())))
@@ -98,6 +98,12 @@ def write_reference_of(source: str, judges: str, folder: str, count: int = 512) 
     figures = measured_figures(islice(labelled_records(source, (loaded.size, loaded.size)), count), loaded)
     write_reference(folder, figures)
     return len(next(iter(figures.values()), ()))
+
+
+def _distinct(faulty: Labelled, prints: Sequence[NDArray[np.bool_]]) -> float:
+    """Distance of a faulty picture from all clean ones but the one whose place it takes."""
+    others = [bits for number, bits in enumerate(prints) if number != faulty.original]
+    return distinctness(fingerprint(faulty.picture), others)
 
 
 def _figures(pictures: Sequence[Labelled], judges: Judges) -> dict[FigureName, NDArray[np.float64]]:

@@ -24,10 +24,18 @@ _COPY_NOISE: Final = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """A picture (H, W, 3) uint8 and the maps that it should follow."""
+    """A picture and the maps that it should follow.
+
+    Attributes:
+        picture: (H, W, 3) uint8.
+        record: The maps.
+        original: Place, among the clean pictures, of the one whose place a faulty one takes; None for clean ones, and
+            for copies, whose original is still there.
+    """
 
     picture: Picture
     record: ConditionRecord
+    original: int | None = None
 
 
 Fault = Callable[[Sequence[Labelled], int, np.random.Generator], Labelled]
@@ -50,7 +58,8 @@ def plant_faults(clean: Sequence[Labelled], each: int, seed: int = 0) -> dict[st
     for name, fault in FAULTS.items():
         rng = numpy_generator("planted faults", seed, name)
         chosen = rng.choice(len(clean), size=min(each, len(clean)), replace=False)
-        planted[name] = [fault(clean, int(number), rng) for number in sorted(chosen)]
+        faulty = [(number, fault(clean, int(number), rng)) for number in sorted(chosen)]
+        planted[name] = [one if name == "duplicated" else replace(one, original=int(number)) for number, one in faulty]
     return planted
 
 

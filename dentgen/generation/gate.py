@@ -16,7 +16,7 @@ from dentgen.generation.samples import RejectedSample
 from dentgen.models.judges import Judges, load_judges
 from dentgen.quality.gate import failures, limit_text
 from dentgen.quality.labelled_pictures import distinctness, fingerprint, fingerprint_text, labelled_figures
-from dentgen.records import FigureName, GateResult, GeneratedSample
+from dentgen.records import FIGURES, FigureName, GateResult, GeneratedSample
 from dentgen.spec.quality import GateSpec
 
 _DIGITS: Final = 4
@@ -91,7 +91,8 @@ class UnitGate:
         if not sample.request.same_noise:  # pictures that differ in one factor are meant to look alike
             figures["distinct"] = distinctness(bits, self.accepted)
         known = {name: round(value, _DIGITS) for name, value in figures.items() if not math.isnan(value)}
-        return GateResult(figures=known, failed=failures(known, self.gate.limits), fingerprint=fingerprint_text(bits))
+        failed = failures(known, self.gate.limits)
+        return GateResult({name: known.get(name) for name in FIGURES}, failed, fingerprint_text(bits))
 
 
 def _reason(key: str, result: GateResult, limits: Mapping[FigureName, FigureLimit]) -> str:

@@ -46,13 +46,14 @@ def planned_gate(spec: BuildSpec, device: str) -> PlannedGate | None:
     gate = spec.quality.gate
     if gate is None:
         return None
+    judges = judges_digest(gate.judges)
     reference = reference_of(gate, spec.conditions.shape, device)
     fixed = {name: None if limit is None else FigureLimit(**limit.model_dump()) for name, limit in gate.limits.items()}
     limits = reference_limits(reference, gate.lose, fixed)
     lost = lost_share(reference, limits)
     _LOG.info("quality gate: %s; %.2f %% of the reference is outside", _words(limits), 100 * lost)
     return PlannedGate(
-        judges_sha256=judges_digest(gate.judges),
+        judges_sha256=judges,
         reference_sha256=figures_digest(reference),
         reference_records=len(next(iter(reference.values()))),
         limits=limits,

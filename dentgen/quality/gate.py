@@ -15,6 +15,8 @@ from dentgen.records import FIGURES, FigureName
 
 #: Halvings of the interval in which the share of a figure's tail is looked for.
 _HALVINGS: Final = 40
+#: A copy differs by some bits of its hash of 256; variants of one record by more.
+OWN_LIMITS: Final[Mapping[FigureName, FigureLimit]] = {"distinct": FigureLimit(least=0.03)}
 #: Limits have four digits behind the point.
 _DIGITS: Final = 10_000
 
@@ -41,7 +43,8 @@ def reference_limits(
 ) -> dict[FigureName, FigureLimit]:
     """Limits that a share of the reference set is outside of, all figures taken together.
 
-    Every figure gives the same share of its tail, or of both tails together.
+    Every figure gives the same share of its tail, or of both tails together; ``distinct``, which depends on how many
+    variants of a record stand beside each other too, has a limit of its own.
 
     Args:
         reference: (n,) values by figure, of the same n pictures.
@@ -51,6 +54,7 @@ def reference_limits(
     Returns:
         Limits by figure, rounded to four digits.
     """
+    fixed = {**OWN_LIMITS, **fixed}
     free = {name: values for name, values in reference.items() if name not in fixed}
     low, high = 0.0, min(lose, 0.5)
     for _ in range(_HALVINGS if free and lose > 0 else 0):

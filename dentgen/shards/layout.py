@@ -22,6 +22,8 @@ CARD: Final = "README.md"
 CROISSANT: Final = "croissant.json"
 REPORT: Final = "report.html"
 CONTACT_SHEET: Final = "contact_sheet.png"
+CERTIFICATE: Final = "certificate.json"
+CERTIFICATE_PAGE: Final = "certificate.html"
 SUCCESS: Final = "_SUCCESS"
 
 #: A version's copies of its plan's head and units.
@@ -34,7 +36,7 @@ SEAL: Final = "seal.json"
 #: What each version keeps.
 VERSIONED: Final = (INDEX, CARD, CROISSANT, PLAN_COPY, UNITS_COPY, LEDGER_COPY, SEAL)
 #: Files at the top of a finished build; the lease is there while somebody builds or repairs.
-TOP: Final = (LEASE, INDEX, SAMPLES, CARD, CROISSANT, REPORT, CONTACT_SHEET, SUCCESS)
+TOP: Final = (LEASE, INDEX, SAMPLES, CARD, CROISSANT, REPORT, CONTACT_SHEET, CERTIFICATE, CERTIFICATE_PAGE, SUCCESS)
 
 _OWN: Final = re.compile(
     rf"{PLAN}/(?P<plan>\d{{6,}})(\.json|\.units\.parquet|\.source\.parquet)|{PLAN}/source\.parquet"

@@ -22,7 +22,7 @@ _LIGHT: Final = f"{CONDITION_MEMBER['lighting']}.png"
 #: What metadata and ledger both say of a sample.
 _SHARED_FIELDS: Final = (
     "source_key", "group", "split", "variant", "prompt", "source_license", "attributes", "teeth", "findings",
-    "reference", "changed", "warnings",
+    "gate", "retries", "reference", "changed", "warnings",
 )  # fmt: skip
 
 #: Found problems: key and text.

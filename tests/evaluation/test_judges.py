@@ -13,7 +13,7 @@ from torch import nn
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.fidelity import colour_fill
 from dentgen.evaluation.judges import Detector, judge_features, judge_labels, train_judge
-from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, judge_input
+from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.quality.metrics import set_miou
 
 RNG = np.random.default_rng(0)
@@ -49,14 +49,6 @@ def test_images_are_judged_one_by_one_whatever_the_batch() -> None:
             assert (judge_labels(judge, alone) == labels[[number]]).mean() > 0.999
             assert judge_features(judge, alone) == pytest.approx(features[[number]], abs=1e-4)
     assert judge_labels(Detector().eval(), images).shape == (17,)
-
-
-def test_input_is_scaled_to_minus_one_and_one() -> None:
-    pixels = np.zeros((1, 2, 4, 3), np.uint8)
-    pixels[0, 1, 3] = (255, 51, 0)
-    assert judge_input(pixels).shape == (1, 3, 2, 4)
-    assert judge_input(pixels)[0, :, 1, 3].tolist() == pytest.approx([1, -0.6, -1])
-    assert judge_input(pixels)[0, :, 0, 0].tolist() == [-1, -1, -1]
 
 
 def test_training_is_decided_by_its_arguments() -> None:

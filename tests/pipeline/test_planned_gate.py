@@ -21,7 +21,7 @@ from dentgen.records import FIGURES
 from dentgen.shards.plan import BuildLocation, published_plan, without_places
 from dentgen.shards.plan_file import read_plan
 from dentgen.spec.build import BuildSpec
-from tests.conftest import small_spec
+from tests.conftest import small_spec, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def test_limits_are_those_of_the_judges_reference(small_source: Path, tmp_path: 
     assert gate is not None
     reference = {name: values for name, values in reference_figures("embedded").items() if name in FIGURES}
     assert gate.judges_sha256 == judges_digest("embedded")
-    assert gate.reference_sha256 == figures_digest(reference)  # type: ignore[arg-type]
+    assert gate.reference_sha256 == figures_digest(reference)
     assert gate.reference_records == len(reference["miou"])
-    assert gate.lost == pytest.approx(lost_share(reference, gate.limits), abs=1e-6)  # type: ignore[arg-type]
+    assert gate.lost == pytest.approx(lost_share(reference, gate.limits), abs=1e-6)
     assert 0.05 <= gate.lost <= 0.1
 
 
@@ -62,9 +62,13 @@ def test_limits_of_own_pictures(small_source: Path, tmp_path: Path, phantoms: st
     assert gate.limits["boundary_f1"].least == pytest.approx(np.floor(figures["boundary_f1"].min() * 1e4) / 1e4)
 
 
-def test_a_reference_without_labelled_pictures_is_refused(small_source: Path, tmp_path: Path) -> None:
+def test_a_reference_without_labelled_pictures_is_refused(
+    small_source: Path, tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
+) -> None:
+    key, members = sorted(demo_members.items())[0]
+    bare = write_tar(tmp_path / "bare" / "a.tar", {key: {n: b for n, b in members.items() if "photo" not in n}})
     with pytest.raises(SpecError) as caught:
-        make_plan(spec_of(small_source, tmp_path, reference=str(small_source)))
+        make_plan(spec_of(small_source, tmp_path, reference=str(bare.parent)))
     assert caught.value.key == "quality.gate.reference"
 
 

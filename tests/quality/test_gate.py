@@ -29,7 +29,7 @@ def test_all_limits_together_lose_no_more_than_asked_and_nearly_as_much(lose: fl
 
 def test_every_figure_is_limited_where_it_is_bad() -> None:
     limits = reference_limits(reference(), 0.05, {})
-    assert list(limits) == ["miou", "shift", "luminance"]
+    assert list(limits) == ["miou", "shift", "luminance", "distinct"]
     assert (limits["miou"].most, limits["shift"].least) == (None, None)
     assert limits["luminance"].least is not None
     assert limits["luminance"].most is not None
@@ -44,6 +44,13 @@ def test_given_limits_replace_those_of_the_reference_and_null_switches_off() -> 
     limits = reference_limits(reference(), 0.05, {"miou": FigureLimit(least=0.5), "shift": None})
     assert limits["miou"] == FigureLimit(least=0.5)
     assert "shift" not in limits
+
+
+def test_copies_have_a_limit_of_their_own() -> None:
+    values = reference() | {"distinct": np.linspace(0, 1, 1000)}
+    assert reference_limits(values, 0.2, {})["distinct"] == FigureLimit(least=0.03)
+    assert reference_limits(values, 0.2, {"distinct": FigureLimit(least=0.2)})["distinct"] == FigureLimit(least=0.2)
+    assert "distinct" not in reference_limits(values, 0.2, {"distinct": None})
 
 
 def test_a_figure_that_was_never_measured_has_no_limit() -> None:

@@ -18,6 +18,8 @@ REASONS = {
     "k-v000: finding 1, caries at 11: found in 0.1 of its pixels and in 0.0 elsewhere, expected it to be seen":
         "finding_missed",
     "k-v000: finding 2, caries: found nothing to compare it with, expected to see it": "finding_missed",
+    "k-v000: gate: miou found 0.71, expected at least 0.83": "gate",
+    "k-v000: gate: shift found 3, expected at most 1; luminance found 0, expected at least 0.1 and at most 0.5": "gate",
     str(ConditionError("a.tar: k", "members ['json']", "a member 'seg.png'")): "missing_map",
     "a.tar: k: " + str(ConditionError("fdi", "none", "tooth numbers, because findings name teeth")): "missing_map",
     str(ConditionError("a.tar: k.seg.png", "an unreadable image (torn)", "a complete PNG image")): "unreadable",

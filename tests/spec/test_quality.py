@@ -41,7 +41,7 @@ def test_a_gate_needs_labels_to_compare_with() -> None:
 
 
 @pytest.mark.parametrize(
-    "sections", [{"variants": {"same_noise": True, "change": ["findings"]}, "findings": [{"kind": "caries"}]},
+    "sections", [{"variants": {"same_noise": True, "change": ["prompt"], "prompts": ["decay"]}},
                  {"sampling": {"seed_to": 4}}]
 )  # fmt: skip
 def test_variants_that_share_their_noise_cannot_be_made_again(sections: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from dentgen.spec.train_recipes import (
     ControlBaseSpec,
     ControlLoraSpec,
     ControlNetSpec,
+    JudgeSpec,
     KlDecoderSpec,
     LcmLoraSpec,
     TextToImageSpec,
@@ -26,7 +27,7 @@ from tests.spec.train_specs import valid, wrong_keys
 
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
-    LcmLoraSpec, TinyDecoderSpec, KlDecoderSpec,
+    LcmLoraSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
 )  # fmt: skip
 
 
@@ -57,9 +58,11 @@ def test_every_recipe_has_a_spec() -> None:
 READERS = {
     "start": {"autoencoder", "text-to-image", "base", "control-base", "decoder"},
     "align": {"autoencoder"},
-    "cache_latents": set(RECIPES) - {"autoencoder"},
+    "cache_latents": set(RECIPES) - {"autoencoder", "judge"},
     "channels_last": {"autoencoder", "decoder"},
-    "loss": set(RECIPES) - {"lcm-lora", "decoder"},
+    "loss": set(RECIPES) - {"lcm-lora", "decoder", "judge"},
+    "network": {"judge"},
+    "photometric": {"judge"},
     "tasks": {"base", "control-base"},
     "control_image": {"adapter", "controlnet", "control-lora", "lcm-lora", "decoder"},
     "bare_teeth": {"adapter"},

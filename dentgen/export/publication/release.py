@@ -24,9 +24,10 @@ from dentgen.shards.tar import json_bytes
 
 #: Files beside the shards and the plan.
 _DOCUMENTS: Final = (
-    layout.SAMPLES, layout.CONTACT_SHEET, layout.REPORT, layout.CROISSANT, layout.CARD, layout.SUCCESS, layout.INDEX,
+    layout.SAMPLES, layout.CONTACT_SHEET, layout.REPORT, layout.CROISSANT, layout.CARD, layout.CERTIFICATE,
+    layout.CERTIFICATE_PAGE, layout.SUCCESS, layout.INDEX,
 )  # fmt: skip
-_OPTIONAL: Final = (layout.CONTACT_SHEET, layout.REPORT)
+_OPTIONAL: Final = (layout.CONTACT_SHEET, layout.REPORT, layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
 _EXAMPLES: Final = 3
 
 

@@ -13,13 +13,28 @@ from typing import Any, Final
 import pyarrow as pa
 
 from dentgen.documents import ConditionMetadata
-from dentgen.records import ATTRIBUTES
+from dentgen.records import ATTRIBUTES, FigureName
 from dentgen.report.card.members import Member
 from dentgen.shards.index import SAMPLE_SCHEMA
 from dentgen.shards.layout import SAMPLES
 
 Node = dict[str, Any]
 
+#: Description of every figure of the quality gate.
+FIGURE_MEANINGS: Final[dict[FigureName, str]] = {
+    "miou": "Mean intersection over union of tissues seen by judges and labelled",
+    "tooth_recall": "Share of the teeth that judges see",
+    "boundary_f1": "F1 of the outline of the teeth",
+    "bleed_in": "Share of the tooth pixels seen as gum",
+    "bleed_out": "Share of the gum pixels seen as tooth",
+    "shift": "Pixels, at an image size of 128, by which the teeth are off their labels",
+    "light_correlation": "Correlation of luminance and lighting map within teeth",
+    "luminance": "Mean linear luminance",
+    "contrast": "Standard deviation of the linear luminance",
+    "clipped": "Share of labelled pixels that are black or white",
+    "sharpness": "Decimal logarithm of the energy at wavelengths below 4 pixels, per variance",
+    "distinct": "Share of the hash's bits in which it differs from the most similar picture before it in its unit",
+}
 #: Description of every column of ``samples.parquet``.
 COLUMN_MEANINGS: Final = {
     "key": "Sample key: file name of the sample's members in its shard, without their extensions.",
@@ -50,6 +65,13 @@ COLUMN_MEANINGS: Final = {
     "findings_found": "Those of them that a judge found in it.",
     "findings_missed": "Those that it did not find; where it had nothing to compare, in neither.",
     "light_level": "Mean of the lighting map over its non-zero pixels; null if there is no lighting map.",
+    **{
+        f"gate_{name}": f"{meaning}; null without a gate, or with nothing to compare."
+        for name, meaning in FIGURE_MEANINGS.items()
+    },
+    "gate_failed": "Figures outside the gate's limits; null without a gate.",
+    "fingerprint": "Perceptual hash of 256 bits, hexadecimal; null without a gate.",
+    "retries": "How often the picture was made again with other noise.",
     "synthetic": "True if no photograph went into the picture.",
     **{name: f"{ConditionMetadata.model_fields[name].description} Empty if unknown." for name in ATTRIBUTES},
 }

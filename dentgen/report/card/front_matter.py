@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import yaml
 
-from dentgen.documents import DatasetIndex, SampleMetadata
-from dentgen.records import ATTRIBUTES
+from dentgen.documents import DatasetIndex, JudgedDocument, SampleMetadata
+from dentgen.records import ATTRIBUTES, FIGURES
 from dentgen.report.card.file_patterns import shard_paths
 from dentgen.report.card.licenses import hub_license
 from dentgen.report.card.members import sample_members
@@ -94,12 +94,19 @@ def _metadata(plan: Plan) -> list[Feature]:
         "augment": _scales(plan.spec.augment.used),
         "control": [_text("use"), {"name": "alpha", "dtype": "float64"}, _text("fit")],
         "software": [_text(name) for name in sorted(plan.environment)],
+        "gate": _gate(),
     }
     schema = SampleMetadata.model_json_schema()
     return [
-        {"name": name, "struct": objects[name]} if kind.get("type") == "object" else _plain(name, kind, schema["$defs"])
+        {"name": name, "struct": objects[name]} if name in objects else _plain(name, kind, schema["$defs"])
         for name, kind in schema["properties"].items()
+        if plan.gate is not None or name not in JudgedDocument.model_fields
     ]
+
+
+def _gate() -> list[Feature]:
+    figures = {"name": "figures", "struct": [{"name": name, "dtype": "float64"} for name in FIGURES]}
+    return [figures, {"name": "failed", "sequence": "string"}, _text("fingerprint")]
 
 
 def _plain(name: str, schema: dict[str, Any], definitions: dict[str, Any]) -> Feature:

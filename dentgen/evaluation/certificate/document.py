@@ -1,0 +1,44 @@
+"""``certificate.json``: sections of figures, each with the command that computes it and what it was computed from."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from dentgen.documents import Document
+
+SectionName = Literal["agreement", "gate", "rejections", "duplicates", "usefulness", "memorisation"]
+#: Digits behind the point: figures of two runs on one machine are equal, those of two machines nearly.
+DIGITS: Final = 4
+
+
+class CertificateSection(Document):
+    """One question, and what was found.
+
+    Without figures, ``missing`` says why and what would be needed.
+    """
+
+    figures: dict[str, float | None] = Field(default={}, description="By name; null where nothing could be compared.")
+    command: str = Field(default="", description="Computes them again; OUT is the dataset.")
+    computed_from: dict[str, str] = Field(default={}, description="sha256 of what they were computed from, by name.")
+    missing: str = Field(default="", description='Why there are no figures, "" if there are.')
+
+
+class Certificate(Document):
+    """The certificate of one version of a dataset."""
+
+    format: Literal[1] = 1
+    dentgen: str = Field(description="Version of dentgen that computed it.")
+    version: int = Field(ge=0, description="Version of the dataset.")
+    index_sha256: str = Field(description="sha256 of its index.")
+    samples_sha256: str = Field(description="sha256 of its table of samples.")
+    samples: int = Field(ge=0, description="Samples in its shards.")
+    spec_digest: str
+    bundle_digest: str
+    sections: dict[SectionName, CertificateSection]
+
+
+def rounded(value: float) -> float | None:
+    """A figure as a certificate holds it; None for NaN and infinities."""
+    return round(value, DIGITS) if value == value and abs(value) != float("inf") else None

@@ -1,0 +1,112 @@
+"""Sections of a certificate that need nothing but the dataset and judges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dentgen.documents import DatasetIndex, PlannedGate
+from dentgen.evaluation.certificate.document import CertificateSection, rounded
+from dentgen.models.judges import Judges
+from dentgen.pipeline.planned_gate import labelled_records, measured_figures
+from dentgen.quality.gate import lost_share, reference_limits
+from dentgen.records import FIGURES, FigureName
+from dentgen.shards.plan import Plan
+from dentgen.shards.rejections import reason_class
+from dentgen.shards.sample_table import stream_samples
+
+_QUANTILES = (0.01, 0.05, 0.5)
+#: Shares of the pictures that are given up, at which the rest is described.
+_CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+def agreement(out: str, plan: Plan, judges: Judges, count: int, dataset: Mapping[str, str]) -> CertificateSection:
+    """How pictures agree with their labels, as judges see the first ``count`` of them now."""
+    records = islice(labelled_records(out, plan.spec.conditions.shape), count)
+    figures = measured_figures(records, judges)
+    if not figures:
+        return CertificateSection(missing="no written sample has a segmentation to compare with")
+    found: dict[str, float | None] = {"pictures": float(len(figures["miou"]))}
+    for name in FIGURES:
+        found |= _described(name, figures[name])
+    return CertificateSection(
+        figures=found, command=f"dentgen certify OUT --pictures {count}",
+        computed_from={**dataset, "judges": judges.digest},
+    )  # fmt: skip
+
+
+def gate(out: str, planned: PlannedGate | None, index: DatasetIndex, dataset: Mapping[str, str]) -> CertificateSection:
+    """What the gate of the build did, and how the rest looks if ever more of the worst pictures are given up."""
+    if planned is None:
+        return CertificateSection(missing="the build has no gate: quality.gate of its spec is null")
+    table = _table(out)
+    failed = sum(1 for one in _failed(out) if one)
+    found: dict[str, float | None] = {
+        "planned": float(index.planned), "failed": float(failed), "failed_share": rounded(failed / index.planned),
+        "reference_lost": rounded(planned.lost),
+    }  # fmt: skip
+    found |= {f"limit_{name}_least": limit.least for name, limit in planned.limits.items() if limit.least is not None}
+    found |= {f"limit_{name}_most": limit.most for name, limit in planned.limits.items() if limit.most is not None}
+    found |= _curve(table)
+    return CertificateSection(
+        figures=found, command="dentgen certify OUT",
+        computed_from={**dataset, "judges": planned.judges_sha256, "reference": planned.reference_sha256},
+    )  # fmt: skip
+
+
+def rejections(out: str, index: DatasetIndex, dataset: Mapping[str, str]) -> CertificateSection:
+    """What was rejected, by class of the reason."""
+    classes = Counter[str]()
+    for batch in stream_samples(out, ["reason"]):
+        for found in batch.rejected["reason"].value_counts().to_pylist():
+            classes[reason_class(found["values"])] += found["counts"]
+    figures: dict[str, float | None] = {"planned": float(index.planned), "rejected": float(index.rejected)}
+    figures |= {f"rejected_{name}": float(count) for name, count in sorted(classes.items())}
+    return CertificateSection(figures=figures, command="dentgen certify OUT", computed_from=dict(dataset))
+
+
+def _described(name: str, values: NDArray[np.float64]) -> dict[str, float | None]:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return {f"{name}_mean": None}
+    quantiles = {f"{name}_q{round(100 * share):02d}": rounded(float(np.quantile(known, share))) for share in _QUANTILES}
+    return {f"{name}_mean": rounded(float(known.mean())), **quantiles}
+
+
+def _table(out: str) -> dict[FigureName, NDArray[np.float64]]:
+    """Figures of all measured pictures of a build, written or not, (n,) by name."""
+    parts: dict[FigureName, list[NDArray[np.float64]]] = {name: [] for name in FIGURES}
+    for batch in stream_samples(out, ["gate_failed", *(f"gate_{name}" for name in FIGURES)]):
+        for part in (batch.written, batch.rejected):
+            measured = np.array([failed is not None for failed in part["gate_failed"].to_pylist()], bool)
+            for name, values in parts.items():
+                column = np.asarray(part[f"gate_{name}"].to_numpy(zero_copy_only=False), np.float64)
+                values.append(column[measured])
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _failed(out: str) -> Iterator[list[str]]:
+    for batch in stream_samples(out, ["gate_failed"]):
+        for part in (batch.written, batch.rejected):
+            yield from (failed for failed in part["gate_failed"].to_pylist() if failed is not None)
+
+
+def _curve(table: Mapping[FigureName, NDArray[np.float64]]) -> dict[str, float | None]:
+    """Mean mIoU of what is left once limits of the pictures' own give up a share of them."""
+    curve: dict[str, float | None] = {}
+    for share in _CURVE:
+        limits = reference_limits(table, share, {})
+        kept = np.ones(len(table["miou"]), bool)
+        for name, limit in limits.items():
+            values = table[name]
+            low = -np.inf if limit.least is None else limit.least
+            high = np.inf if limit.most is None else limit.most
+            kept &= np.isnan(values) | ((values >= low) & (values <= high))
+        percent = round(100 * share)
+        curve[f"curve_{percent:02d}_kept"] = rounded(1 - lost_share(table, limits))
+        curve[f"curve_{percent:02d}_miou"] = rounded(float(np.nanmean(table["miou"][kept]))) if kept.any() else None
+    return curve

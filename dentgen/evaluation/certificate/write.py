@@ -1,0 +1,145 @@
+"""``dentgen certify``: a certificate computed, written as JSON and as a page, and compared with a stored one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from dentgen import storage
+from dentgen.documents import DatasetIndex
+from dentgen.errors import StorageError, faults_of
+from dentgen.evaluation.certificate import sections
+from dentgen.evaluation.certificate.document import Certificate, CertificateSection, SectionName, rounded
+from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_labelled, usefulness
+from dentgen.models.judges import EMBEDDED, load_judges
+from dentgen.report.html.page import page_environment
+from dentgen.shards import layout
+from dentgen.shards.index import read_index
+from dentgen.shards.plan import Plan
+from dentgen.shards.plan_file import read_plan
+from dentgen.shards.tar import json_bytes
+
+_PAGE: Final = "certificate.html.j2"
+_FOLDER: Final = Path(__file__).parent
+_QUESTIONS: Final[Mapping[SectionName, str]] = {
+    "agreement": "Do pictures show what their labels say?",
+    "gate": "What did the quality gate accept?",
+    "rejections": "What was rejected?",
+    "duplicates": "Are pictures there twice?",
+    "usefulness": "Does it help to train on it?",
+    "memorisation": "Does it repeat pictures that its model learnt on?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSettings:
+    """What is measured.
+
+    Attributes:
+        judges: Judges of the agreement.
+        pictures: Pictures to judge, and to train on, at most.
+        reference: Labelled pictures that the user trusts, for the usefulness; None: it is not measured.
+        steps: Training steps of its segmenters.
+        seeds: Their seeds.
+    """
+
+    judges: str = EMBEDDED
+    pictures: int = 512
+    reference: str | None = None
+    steps: int = 450
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def certify(out: str, settings: CertificateSettings) -> Certificate:
+    """Compute the certificate of a finished build; nothing is written.
+
+    Args:
+        out: The build.
+        settings: What is measured.
+
+    Returns:
+        The certificate; the same every time on one machine.
+
+    Raises:
+        StorageError: If the build was not sealed, or cannot be read.
+        BundleError: If the judges cannot be loaded.
+        ConditionError: If the reference has too few labelled pictures.
+    """
+    index, plan = read_index(out), read_plan(out)
+    digest = storage.sha256_of(storage.join(out, layout.INDEX))
+    found = _sections(out, plan, index, settings, {"index": digest})
+    return Certificate(
+        dentgen=version_of("dentgen"), version=index.version, index_sha256=digest, samples_sha256=index.samples_sha256,
+        samples=index.written, spec_digest=index.spec_digest, bundle_digest=index.bundle_digest, sections=found,
+    )  # fmt: skip
+
+
+def write_certificate(out: str, certificate: Certificate) -> tuple[str, str]:
+    """Write ``certificate.json`` and ``certificate.html`` into the build; returns their URLs."""
+    places = storage.join(out, layout.CERTIFICATE), storage.join(out, layout.CERTIFICATE_PAGE)
+    storage.overwrite(places[0], json_bytes(certificate.model_dump(mode="json")))
+    page = page_environment(_FOLDER).get_template(_PAGE).render(certificate=certificate, questions=_QUESTIONS)
+    storage.overwrite(places[1], page.encode())
+    return places
+
+
+def read_certificate(out: str) -> Certificate:
+    """The certificate that is stored with a build.
+
+    Raises:
+        StorageError: If there is none, or it is damaged.
+    """
+    url = storage.join(out, layout.CERTIFICATE)
+    try:
+        return Certificate.model_validate_json(storage.read_bytes(url))
+    except ValidationError as error:
+        raise StorageError(f"not a certificate: {faults_of(error)}", file=storage.without_secrets(url)) from error
+
+
+def differences(stored: Certificate, computed: Certificate) -> list[str]:
+    """What a stored certificate says otherwise than one that was just computed, a line each."""
+    lines = []
+    for field in ("version", "index_sha256", "samples_sha256", "samples", "spec_digest", "bundle_digest"):
+        found, expected = getattr(stored, field), getattr(computed, field)
+        lines += [f"{field}: the certificate says {found}, found {expected}"] if found != expected else []
+    for name, section in computed.sections.items():
+        known = stored.sections.get(name, CertificateSection()).figures
+        for figure, value in section.figures.items():
+            if known.get(figure) != value:
+                lines.append(f"{name}.{figure}: the certificate says {known.get(figure)}, found {value}")
+        lines += [f"{name}.{figure}: nothing like it was found" for figure in known.keys() - section.figures.keys()]
+    return lines
+
+
+def _sections(
+    out: str, plan: Plan, index: DatasetIndex, settings: CertificateSettings, dataset: Mapping[str, str]
+) -> dict[SectionName, CertificateSection]:
+    judges = load_judges(settings.judges)
+    return {
+        "agreement": sections.agreement(out, plan, judges, settings.pictures, dataset),
+        "gate": sections.gate(out, plan.gate, index, dataset),
+        "rejections": sections.rejections(out, index, dataset),
+        "usefulness": _usefulness(out, plan, settings, dataset),
+    }
+
+
+def _usefulness(out: str, plan: Plan, settings: CertificateSettings, dataset: Mapping[str, str]) -> CertificateSection:
+    if settings.reference is None:
+        return CertificateSection(missing="no labelled pictures to test on were named: --reference SOURCE")
+    shape = plan.spec.conditions.shape
+    own, reference = (
+        read_labelled(out, shape, settings.pictures),
+        read_labelled(settings.reference, shape, MOST_REFERENCE),
+    )
+    figures = usefulness(own, reference, settings.steps, settings.seeds)
+    sizes = f"--pictures {settings.pictures} --steps {settings.steps} --seeds {len(settings.seeds)}"
+    return CertificateSection(
+        figures={name: rounded(value) for name, value in figures.items()},
+        command=f"dentgen certify OUT --reference SOURCE {sizes}",
+        computed_from={**dataset, "reference": reference.digest()},
+    )  # fmt: skip

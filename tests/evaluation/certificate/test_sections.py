@@ -1,0 +1,44 @@
+"""Sections of a certificate: figures of what is in the dataset, and what is missing for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dentgen import storage
+from dentgen.evaluation.certificate.write import CertificateSettings, certify
+from dentgen.models.judges import judges_digest
+from dentgen.shards.index import read_index
+from tests.evaluation.certificate.finished import Members, finished_build
+
+SETTINGS = CertificateSettings(pictures=16)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path:
+    return finished_build(tmp_path_factory.mktemp("build"), demo_members)
+
+
+def test_figures_are_those_of_the_dataset(out: Path) -> None:
+    certificate = certify(str(out), SETTINGS)
+    index, table = read_index(str(out)), pq.read_table(out / "samples.parquet")
+    assert certificate.index_sha256 == storage.sha256_of(str(out / "index.json"))
+    assert (certificate.samples, certificate.samples_sha256) == (index.written, index.samples_sha256)
+    agreement = certificate.sections["agreement"]
+    assert agreement.figures["pictures"] == index.written
+    assert agreement.figures["miou_mean"] == pytest.approx(table["gate_miou"].to_numpy().mean(), abs=1e-4)
+    assert agreement.computed_from == {"index": certificate.index_sha256, "judges": judges_digest("embedded")}
+    gate = certificate.sections["gate"].figures
+    assert (gate["planned"], gate["failed"], gate["limit_luminance_least"]) == (index.planned, 0, 0.0)
+    assert gate["curve_00_kept"] == 1
+    kept = [gate[f"curve_{share}_kept"] for share in ("00", "01", "02", "05", "10", "20")]
+    assert kept == sorted(kept, key=lambda value: -(value or 0))
+    assert certificate.sections["rejections"].figures == {"planned": index.planned, "rejected": 0}
+
+
+def test_what_was_not_measured_says_what_it_needs(out: Path) -> None:
+    section = certify(str(out), SETTINGS).sections["usefulness"]
+    assert section.figures == {}
+    assert "--reference" in section.missing
