@@ -69,7 +69,6 @@ def test_copies_are_the_nearest_pairs_in_feature_space(found: Memorisation) -> N
     assert {pair.generated: pair.training for pair in found.nearest[:4]} == COPIES
     distances = [pair.distance for pair in found.nearest]
     assert distances == sorted(distances)
-    assert distances[3] < 0.8 * distances[4]
     assert distances[3] < found.figures["limit"]
     assert 4 / 24 <= found.figures["share_near"] <= 6 / 24
     assert 0.5 < found.figures["median_ratio"] < 1.5
