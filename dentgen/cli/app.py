@@ -31,6 +31,7 @@ from dentgen.cli import photos as photos_command
 from dentgen.cli import plan as plan_command
 from dentgen.cli import publish as publish_command
 from dentgen.cli import scans as scans_command
+from dentgen.cli import select as select_command
 from dentgen.cli import status as status_command
 from dentgen.cli import training as training_command
 from dentgen.cli import versions as versions_command
@@ -94,7 +95,7 @@ for command in (
     maintenance_commands.repair, maintenance_commands.report, maintenance_commands.gc, certify_command.certify,
     versions_command.versions,
     diff_command.diff,
-    export_command.export, watermark_command.watermark, publish_command.publish,
+    select_command.select, export_command.export, watermark_command.watermark, publish_command.publish,
 ):  # fmt: skip
     app.command(rich_help_panel=DATASETS)(command)
 app.command(rich_help_panel=MODELS)(training_command.train)

@@ -21,6 +21,7 @@ from dentgen.cli.measurement import (
 from dentgen.cli.progress import announce
 from dentgen.errors import SpecError
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
+from dentgen.redaction import shown
 
 app = typer.Typer(no_args_is_help=True, help="Measure images against their maps and reference images.")
 
@@ -148,6 +149,54 @@ def gate_usefulness(
     _echo(figure_lines(figures))
     if json is not None:
         write_figures(figures, json)
+
+
+@app.command()
+def memorisation(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A finished build.")],
+    training: Annotated[
+        str, typer.Option(metavar="SOURCE", help="What its model was trained on: records with photos, or a build.")
+    ],
+    held_out: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Pictures of the same kind that it was not trained on.")
+    ],
+    judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
+        "embedded"
+    ),
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Generated pictures to look at, drawn by key; default: all.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the ten nearest pairs side by side.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Measure whether a build repeats pictures that its model was trained on.
+
+    Looks for the nearest training picture of every generated picture, in
+    the space of the judges' features and by perceptual hash, and does the
+    same for held-out pictures, which cannot have been memorised.
+
+    Example: dentgen evaluate memorisation out/demo --training phantoms/train --held-out phantoms/test
+    """
+    announce("evaluate memorisation")
+    from dataclasses import asdict
+
+    from dentgen.curation.memorisation import measure_memorisation
+    from dentgen.curation.memorisation_sheet import write_pair_sheet
+    from dentgen.evaluation.figures import figure_lines, write_figures
+
+    prepare_folder(json)
+    prepare_folder(sheet)
+    found = measure_memorisation(out, training, held_out, judges, count)
+    _echo(figure_lines(found.figures))
+    for pair in found.nearest:
+        typer.echo(shown(f"nearest: {pair.generated} {pair.training} {pair.distance:.3f}"))
+    for pair in found.copies:
+        typer.echo(shown(f"copy: {pair.generated} {pair.training} {pair.bits} bits"))
+    if sheet is not None:
+        write_pair_sheet(sheet, found.nearest, out, training)
+    if json is not None:
+        pairs = {"nearest": [*map(asdict, found.nearest)], "copies": [*map(asdict, found.copies)]}
+        write_figures(found.figures, json, pairs)
 
 
 @app.command()

@@ -36,6 +36,9 @@ def export(
         Path | None,
         typer.Option(metavar="KEYFILE", help="Invisible watermark in the copies of a build's pictures, with this key."),
     ] = None,
+    selection: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Only the samples that 'dentgen select' chose of the build.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
 ) -> None:
     """Write a build or a condition set in the layout that a trainer reads.
@@ -49,7 +52,7 @@ def export(
     from dentgen.export.run import Export
     from dentgen.export.run import export as write
 
-    task = Export(source, destination, layout, masks, teeth, _signer(sign, key), _marker(watermark))
+    task = Export(source, destination, layout, masks, teeth, _signer(sign, key), _marker(watermark), selection)
     outcome = write(task, workers, lambda shards: tracked(shards, "exporting", "shard"))
     for rejection in outcome.rejected:
         typer.echo(shown(f"{rejection.key}: {rejection.reason}"), err=True)

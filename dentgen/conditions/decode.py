@@ -111,6 +111,20 @@ def decode_record(
     )
 
 
+def decode_photo(raw: RawRecord) -> NDArray[np.uint8] | None:
+    """Decode the photo alone.
+
+    Returns:
+        (H, W, 3) uint8; None if the record has no photo.
+
+    Raises:
+        ConditionError: If the record could not be read, or the photo is damaged.
+    """
+    if raw.problem is not None:
+        raise raw.problem
+    return _decode_photo(raw, None)
+
+
 def valid_key(key: str) -> bool:
     """Whether a key can be used in member names.
 

@@ -47,6 +47,7 @@ class Export:
         signer: Who signs the copies of the pictures; None leaves them as they are.
         marker: What puts a watermark into the copies of the pictures, before they are signed; None leaves them as they
             are.
+        selection: File of chosen samples of the build; None exports all.
     """
 
     source: str
@@ -56,6 +57,7 @@ class Export:
     teeth: Literal["numbers", "one"] = "numbers"
     signer: Signer | None = None
     marker: Marker | None = None
+    selection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,14 @@ def export(task: Export, workers: int | None = None, progress: Any = iter) -> Ex
 
     Raises:
         SpecError: If the destination holds something else, overlaps with the source, two keys share a file name, a
-            library is not installed, or what is asked for cannot be signed or marked.
+            library is not installed, what is asked for cannot be signed or marked, or the selection is of
+            another index.
         ConditionError, BuildError: If the source is no set of samples.
         StorageError: If something cannot be read or written.
     """
     require_apart("destination", task.destination, "source", task.source)
     layout = _installed(task)
-    source = open_source(task.source)
+    source = open_source(task.source, task.selection)
     parameters = _parameters(task, source)
     state = storage.join(task.destination, STATE)
     _require_own(task.destination, state)

@@ -21,11 +21,12 @@ from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.documents import ShardEntry
-from dentgen.errors import ConditionError
+from dentgen.errors import ConditionError, SpecError
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, IMAGE_FORMATS, ImageFormat
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
+from dentgen.shards.selection_file import selection_of
 from dentgen.shards.tar import png_bytes
 
 _LabelMap = NDArray[np.uint8]
@@ -95,10 +96,11 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class ExportUnit:
-    """What one process exports at a time: a shard."""
+    """What one process exports at a time: a shard, or the samples of it that were chosen; ``keys`` None takes all."""
 
     name: str
     shard: ShardEntry | ConditionShard
+    keys: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,20 @@ class ExportSource:
     rejected: int = 0
 
 
-def open_source(place: str) -> ExportSource:
+def open_source(place: str, selection: str | None = None) -> ExportSource:
     """Find the shards of a finished build, or of condition records.
+
+    Args:
+        place: Folder or URL.
+        selection: File that ``dentgen select`` wrote of the build: only its samples, and their shards; None for all.
 
     Raises:
         ConditionError: If there is neither.
-        StorageError: If the place cannot be read.
+        SpecError: If the selection is of another index, or the place is no build.
+        StorageError: If the place or the selection cannot be read.
     """
+    if selection is not None:
+        return _chosen(place, selection)
     rejected = 0
     if storage.exists(storage.join(place, layout.INDEX)):
         index = read_index(place)
@@ -138,6 +147,23 @@ def open_source(place: str) -> ExportSource:
     return ExportSource(place, hashlib.sha256(json.dumps(state).encode()).hexdigest(), tuple(units), rejected)
 
 
+def _chosen(place: str, file: str) -> ExportSource:
+    """The samples of a selection."""
+    if not storage.exists(storage.join(place, layout.INDEX)):
+        found = f"{storage.without_secrets(place)}, which is no finished build"
+        raise SpecError(file=storage.without_secrets(file), key="selection", found=found, expected="the build it is of")
+    index = read_index(place)
+    selection = selection_of(file, place, index)
+    keys = selection.by_shard
+    units = [
+        ExportUnit(shard.name.removesuffix(".tar"), shard, keys[shard.name])
+        for shard in index.shards
+        if shard.name in keys
+    ]
+    state = [selection.index_sha256, *sorted(selection.keys)]
+    return ExportSource(place, hashlib.sha256(json.dumps(state).encode()).hexdigest(), tuple(units))
+
+
 def read_unit(place: str, unit: ExportUnit) -> Iterator[ExportSample | Rejection]:
     """Read the samples of one shard; a damaged record is a ``Rejection``, and the rest goes on.
 
@@ -148,6 +174,8 @@ def read_unit(place: str, unit: ExportUnit) -> Iterator[ExportSample | Rejection
     """
     if isinstance(unit.shard, ShardEntry):
         for key, members in tar_samples(read_shard(place, unit.shard)):
+            if unit.keys is not None and key not in unit.keys:
+                continue
             yield _with_split(_generated(key, members))
         return
     for raw in read_records(unit.shard):

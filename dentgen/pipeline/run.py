@@ -35,7 +35,6 @@ from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.report.card.write import describe_version, publish_description
 from dentgen.report.contact_sheet import write_contact_sheet
 from dentgen.report.html.page import write_report
-from dentgen.report.sample_table import stream_samples
 from dentgen.shards import layout
 from dentgen.shards.index import (
     mark_success,
@@ -53,6 +52,7 @@ from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.plan_file import plan_exists
 from dentgen.shards.rejections import reason_class
+from dentgen.shards.sample_table import stream_samples
 from dentgen.shards.seals import is_current, write_seal
 from dentgen.spec.build import BuildSpec
 

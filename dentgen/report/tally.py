@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dentgen.errors import StorageError
-from dentgen.report.sample_table import distinct_pairs, value_counts
+from dentgen.shards.sample_table import distinct_pairs, value_counts
 
 #: Distinct texts that a tally counts exactly; every one of ten million samples may have a prompt of its own.
 MAX_TEXTS: Final = 200_000

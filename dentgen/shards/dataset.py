@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 import webdataset as wds
@@ -24,12 +25,13 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from dentgen import storage
 from dentgen.documents import DatasetIndex, ShardEntry
-from dentgen.errors import BuildError, SpecError
+from dentgen.errors import SpecError
 from dentgen.records import IMAGE_FORMATS
 from dentgen.seeding import derive_seed, numpy_generator
 from dentgen.shards import layout
-from dentgen.shards.index import read_index, read_version
+from dentgen.shards.index import finished_index, read_version
 from dentgen.shards.reader import read_shard
+from dentgen.shards.selection_file import Selection, selection_of
 
 Sample = dict[str, Any]
 
@@ -42,6 +44,7 @@ def open_dataset(
     shuffle: int = 0,
     seed: int = 0,
     decode: bool = True,
+    selection: str | None = None,
 ) -> ShardDataset:
     """Open a finished build as a PyTorch dataset; for ``DataLoader(open_dataset(OUT), batch_size=16)``.
 
@@ -63,22 +66,26 @@ def open_dataset(
         seed: Names the order together with the epoch (``set_epoch``), the rank and the worker.
         decode: False yields webdataset's own form: ``__key__``, ``__url__`` and the bytes of each member by extension
             ("seg.png").
+        selection: File that ``dentgen select`` wrote: use only its samples, in the order of the build; shards without
+            any are not read. None takes all.
 
     Raises:
         BuildError: If the build was not sealed; while iterating, if a shard is damaged or was replaced.
-        SpecError: If there is no such split or version, or ``shuffle`` is negative.
-        StorageError: If the index cannot be read.
+        SpecError: If there is no such split or version, ``shuffle`` is negative, or the selection is of another index.
+        StorageError: If the index or the selection cannot be read.
     """
     if shuffle < 0:
         raise SpecError(key="shuffle", found=shuffle, expected="the size of a buffer, 0 for none")
-    if version is None and not storage.exists(storage.join(out, layout.INDEX)):
-        raise BuildError(
-            file=storage.without_secrets(out), found=f"no {layout.INDEX}", expected="a finished build",
-            advice="'dentgen generate' finishes an interrupted one",
-        )  # fmt: skip
-    index = read_index(out) if version is None else read_version(out, version)
+    index = finished_index(out) if version is None else read_version(out, version)
     shards, num_samples = _shards_of_split(out, index, split)
-    return ShardDataset(out, shards, num_samples, split=split, shuffle=shuffle, seed=seed, decode=decode)
+    keys: frozenset[str] | None = None
+    if selection is not None:
+        chosen = selection_of(selection, out, index, _index_name(version))
+        keys = frozenset(_of_split(out, chosen, split))
+        names = {shard for key, shard in zip(chosen.keys, chosen.shards, strict=True) if key in keys}
+        shards = tuple(shard for shard in shards if shard.name in names)
+        num_samples = len(keys)
+    return ShardDataset(out, shards, num_samples, split=split, shuffle=shuffle, seed=seed, decode=decode, keys=keys)
 
 
 class ShardDataset(IterableDataset[Sample]):
@@ -99,9 +106,10 @@ class ShardDataset(IterableDataset[Sample]):
         shuffle: int,
         seed: int,
         decode: bool,
+        keys: frozenset[str] | None = None,
     ) -> None:
         """Store what to read; nothing is opened before the first iteration."""
-        self.shards, self.num_samples = shards, num_samples
+        self.shards, self.num_samples, self._keys = shards, num_samples, keys
         self._out, self._split, self._shuffle, self._seed, self._decode = out, split, shuffle, seed, decode
         # In shared memory, so that workers that outlive an epoch (persistent_workers) see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -126,7 +134,9 @@ class ShardDataset(IterableDataset[Sample]):
             partial(_expand, self._out),
             group_by_keys,
         ]
-        if self._split is not None:
+        if self._keys is not None:
+            stages.append(partial(filter, partial(_is_chosen, self._keys)))
+        elif self._split is not None:
             stages.append(partial(filter, partial(_is_of_split, self._split)))
         if self._shuffle:
             stages.append(wds.shuffle(self._shuffle, initial=self._shuffle, seed=self._buffer_seed(rank)))
@@ -183,6 +193,20 @@ def _tensor(content: bytes) -> Tensor:
     return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32))
 
 
+def _index_name(version: int | None) -> str:
+    return layout.INDEX if version is None else layout.versioned(version, layout.INDEX)
+
+
+def _of_split(out: str, selection: Selection, split: str | None) -> list[str]:
+    """Keys of a selection that are of a split."""
+    if split is None:
+        return list(selection.keys)
+    with storage.open_read(storage.join(out, layout.SAMPLES)) as file:
+        table = pq.ParquetFile(file).read(["key", "split"], use_threads=False)
+    of_split = set(table.filter(pc.equal(table["split"], split))["key"].to_pylist())
+    return [key for key in selection.keys if key in of_split]
+
+
 def _shards_of_split(out: str, index: DatasetIndex, split: str | None) -> tuple[tuple[ShardEntry, ...], int]:
     """Shards with samples of a split, and how many such samples there are."""
     if split is None:
@@ -217,6 +241,10 @@ def _expand(out: str, shards: Iterable[ShardEntry]) -> Iterator[dict[str, Any]]:
         for member in tar_file_iterator(io.BytesIO(read_shard(out, shard)), skip_meta=None):
             yield {**member, "__url__": url}
         yield {}
+
+
+def _is_chosen(keys: frozenset[str], sample: Sample) -> bool:
+    return sample["__key__"] in keys
 
 
 def _is_of_split(split: str, sample: Sample) -> bool:

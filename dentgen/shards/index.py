@@ -317,6 +317,30 @@ def read_version(out: str, version: int) -> DatasetIndex:
     return read_index(out, name)
 
 
+def finished_index(out: str) -> DatasetIndex:
+    """The latest index of a build.
+
+    Raises:
+        BuildError: If the build has not been sealed.
+        StorageError: If the file is no index.
+    """
+    if not storage.exists(storage.join(out, layout.INDEX)):
+        raise BuildError(
+            file=storage.without_secrets(out), found=f"no {layout.INDEX}", expected="a finished build",
+            advice="'dentgen generate' finishes an interrupted one",
+        )  # fmt: skip
+    return read_index(out)
+
+
+def index_sha256(out: str, name: str = layout.INDEX) -> str:
+    """sha256 of the bytes of an index.
+
+    Raises:
+        StorageError: If it cannot be read.
+    """
+    return hashlib.sha256(storage.read_bytes(storage.join(out, name))).hexdigest()
+
+
 def sample_rows(plan: Plan, records: Iterable[LedgerRecord]) -> Iterator[dict[str, Any]]:
     """Rows of the table of samples."""
     constants = _constants(plan)

@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from dentgen.cli.evaluate import _grouped, app
 from dentgen.errors import BuildError, SpecError
 from tests.conftest import ROOT
+from tests.curation.planted_builds import small_judges, smooth
+from tests.report.fake_builds import fake_build, written
 
-COMMANDS = ("fidelity", "tstr", "conditioning", "phantoms")
+COMMANDS = ("fidelity", "tstr", "conditioning", "phantoms", "memorisation")
 
 
 def test_help_is_fast_and_has_an_example() -> None:
@@ -62,6 +65,32 @@ def test_a_wrong_key_is_rejected_before_anything_is_rendered(tmp_path: Path) -> 
     run = CliRunner().invoke(app, ["fidelity", "--work", str(tmp_path), "--set", "sampling.stpes=4"])
     assert isinstance(run.exception, SpecError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memorisation_names_copies_and_writes_pairs_and_sheet(tmp_path: Path) -> None:
+    """A build beside itself as training pictures: all are copies."""
+    fake_build(tmp_path / "out", [written(n) for n in range(3)], draw=smooth, conditions={"size": 32})
+    fake_build(tmp_path / "other", [written(n) for n in range(3, 6)], draw=smooth, conditions={"size": 32})
+    file, sheet = tmp_path / "new" / "m.json", tmp_path / "new" / "m.png"
+    options = [
+        "--judges",
+        small_judges(tmp_path / "judges"),
+        "--json",
+        str(file),
+        "--sheet",
+        str(sheet),
+        "--count",
+        "4",
+    ]
+    places = [str(tmp_path / "out"), "--training", str(tmp_path / "out"), "--held-out", str(tmp_path / "other")]
+    run = CliRunner().invoke(app, ["memorisation", *places, *options])
+    assert run.exit_code == 0, run.output
+    found = json.loads(file.read_text())
+    assert (found["figures"]["share_near"], found["figures"]["copies"]) == (1, 4)
+    assert [pair["generated"] == pair["training"] for pair in found["nearest"]] == [True] * 4
+    assert [pair["bits"] for pair in found["copies"]] == [0] * 4
+    assert f"copy: {found['copies'][0]['generated']} {found['copies'][0]['training']} 0 bits" in run.stdout
+    assert Image.open(sheet).size == (2 * 36 + 4, 4 * 36 + 4)
 
 
 @pytest.mark.slow

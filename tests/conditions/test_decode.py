@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from dentgen.conditions.decode import MAX_PIXELS, _disagreement, decode_record, valid_key
+from dentgen.conditions.decode import MAX_PIXELS, _disagreement, decode_photo, decode_record, valid_key
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError
@@ -247,3 +247,17 @@ def test_condition_errors_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(ConditionError("p", "f", "e")))
     assert (error.file, error.found, error.expected) == ("p", "f", "e")
     assert str(error) == "p: found f, expected e"
+
+
+def test_a_photo_is_decoded_without_its_maps() -> None:
+    photo = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
+    raw = record(photo_png=encoded(photo), seg_png=b"torn")
+    np.testing.assert_array_equal(decode_photo(raw), photo)
+    assert decode_photo(record()) is None
+    with pytest.raises(ConditionError) as caught:
+        decode_photo(record(photo_png=b"torn"))
+    assert caught.value.file == "x.tar: k.photo.png"
+    raw.problem = ConditionError("x.tar: k", "no end", "a whole file")
+    with pytest.raises(ConditionError) as caught:
+        decode_photo(raw)
+    assert caught.value is raw.problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from dentgen import storage
 from dentgen.errors import SpecError
 from dentgen.export.run import FORMATS, STATE, Export, export
+from dentgen.shards.index import index_sha256
+from dentgen.shards.selection_file import Selection, write_selection
 from dentgen.shards.tar import png_bytes
 from tests.conftest import write_tar
 from tests.export.hard_sets import write_hard_set
@@ -183,3 +186,20 @@ def test_an_export_from_and_to_s3_has_the_same_files(tmp_path: Path, s3_root: st
     export(Export(str(tmp_path / "set"), str(tmp_path / "here"), "yolo-segment"), workers=1)
     here = {name: data for name, data in files(tmp_path / "here").items() if not name.startswith(STATE)}
     assert {name: storage.read_bytes(storage.join(there, *name.split("/"))) for name in here} == here
+
+
+def test_a_selection_is_exported_alone_and_is_another_export(tmp_path: Path) -> None:
+    build, file = str(tmp_path / "build"), str(tmp_path / "chosen.parquet")
+    fake_build(tmp_path / "build", [written(0), written(1), written(2)])
+    chosen = Selection(index_sha256(build), ("jaw-002-v001", "jaw-000-v000"), ("000002.tar", "000000.tar"))
+    write_selection(file, chosen)
+    task = Export(build, str(tmp_path / "out"), "csv", selection=file)
+    assert export(task, workers=1).written == 2
+    assert {path.stem for path in (tmp_path / "out" / "images").rglob("*.png")} == set(chosen.keys)
+    assert export(task, workers=1).written == 2, "continued"
+    for other in (None, ("jaw-002-v001",)):
+        if other is not None:
+            write_selection(file, Selection(chosen.index_sha256, other, ("000002.tar",)))
+        with pytest.raises(SpecError) as caught:
+            export(replace(task, selection=None if other is None else file), workers=1)
+        assert str(caught.value.file).endswith(f"{STATE}/export.json")

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dentgen.errors import StorageError
+from dentgen.errors import SpecError, StorageError
 from dentgen.export.source import ORIGIN, ExportSample, Rejection, open_source, read_unit
+from dentgen.shards.index import index_sha256
 from dentgen.shards.reader import read_samples
+from dentgen.shards.selection_file import Selection, write_selection
 from tests.export.hard_sets import write_hard_set
 from tests.report.fake_builds import fake_build, written
 
@@ -51,3 +53,27 @@ def test_an_empty_place_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         open_source(str(tmp_path))
     assert caught.value.file == str(tmp_path)
+
+
+def test_a_selection_of_another_source_is_refused(tmp_path: Path) -> None:
+    build, file = str(tmp_path / "build"), str(tmp_path / "chosen.parquet")
+    fake_build(tmp_path / "build", [written(0)])
+    write_selection(file, Selection("d" * 64, ("jaw-000-v000",), ("000000.tar",)))
+    with pytest.raises(SpecError) as caught:
+        open_source(build, file)
+    assert (caught.value.file, caught.value.key, caught.value.found) == (file, "index_sha256", "d" * 64)
+    write_hard_set(tmp_path / "set")
+    with pytest.raises(SpecError) as caught:
+        open_source(str(tmp_path / "set"), file)
+    assert (caught.value.key, caught.value.expected) == ("selection", "the build it is of")
+
+
+def test_units_of_a_selection_have_its_samples_alone(tmp_path: Path) -> None:
+    build, file = str(tmp_path / "build"), str(tmp_path / "chosen.parquet")
+    fake_build(tmp_path / "build", [written(0), written(1)])
+    write_selection(file, Selection(index_sha256(build), ("jaw-001-v000",), ("000001.tar",)))
+    source = open_source(build, file)
+    assert [unit.name for unit in source.units] == ["000001"]
+    found = [sample for unit in source.units for sample in read_unit(build, unit)]
+    assert [sample.key for sample in found] == ["jaw-001-v000"]
+    assert source.digest != open_source(build).digest

@@ -25,10 +25,11 @@ from dentgen.errors import BuildError, SpecError, StorageError
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.report.card.write import write_description
 from dentgen.shards.dataset import decode_sample, open_dataset
-from dentgen.shards.index import read_index
+from dentgen.shards.index import index_sha256, read_index
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.plan_file import write_plan
 from dentgen.shards.reader import read_samples
+from dentgen.shards.selection_file import Selection, write_selection
 from dentgen.shards.tar import image_bytes, json_bytes, png_bytes, tar_bytes
 from tests.conftest import ROOT
 from tests.report.fake_builds import fake_build, rejected, written
@@ -232,6 +233,47 @@ def test_a_damaged_shard_is_an_error_that_names_it(out: Path, tmp_path: Path, wo
     with pytest.raises(StorageError) as missing:
         list(open_dataset(str(tmp_path / "out")))
     assert missing.value.file == str(shard)
+
+
+def selected(out: Path, file: Path, keys: list[str]) -> str:
+    """A selection of these samples, whose records are units of their own."""
+    shards = tuple(f"{int(key[4:7]):06d}.tar" for key in keys)
+    write_selection(str(file), Selection(index_sha256(str(out)), tuple(keys), shards))
+    return str(file)
+
+
+def test_only_selected_samples_are_read(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["jaw-003-v001", "jaw-000-v000", "jaw-003-v000", "jaw-004-v001"]
+    file = selected(out, tmp_path / "chosen.parquet", keys)
+    read: list[str] = []
+    read_range = storage.read_range
+
+    def noted(url: str, start: int, stop: int) -> bytes:
+        read.append(storage.name_of(url))
+        return read_range(url, start, stop)
+
+    monkeypatch.setattr(storage, "read_range", noted)
+    samples = open_dataset(str(out), selection=file)
+    assert [sample["key"] for sample in samples] == sorted(keys)
+    assert (samples.num_samples, read) == (4, ["000000.tar", "000003.tar", "000004.tar"])
+    of_split = open_dataset(str(out), "validation", selection=file)
+    assert [sample["key"] for sample in of_split] == ["jaw-000-v000", "jaw-004-v001"]
+    assert (of_split.num_samples, [shard.name for shard in of_split.shards]) == (2, ["000000.tar", "000004.tar"])
+    assert {sample["key"] for sample in open_dataset(str(out), selection=file, shuffle=8)} == set(keys)
+    loader = DataLoader(open_dataset(str(out), selection=file), batch_size=None, num_workers=2)
+    assert sorted(sample["key"] for sample in loader) == sorted(keys)
+
+
+def test_a_selection_of_another_index_is_refused(out: Path, tmp_path: Path) -> None:
+    fake_build(tmp_path / "other", [written(0)])
+    file = selected(tmp_path / "other", tmp_path / "chosen.parquet", ["jaw-000-v000"])
+    with pytest.raises(SpecError) as caught:
+        open_dataset(str(out), selection=file)
+    assert (caught.value.file, caught.value.key) == (file, "index_sha256")
+    assert caught.value.found == index_sha256(str(tmp_path / "other"))
+    assert index_sha256(str(out)) in caught.value.expected
+    own = selected(out, tmp_path / "own.parquet", ["jaw-000-v000"])
+    assert open_dataset(str(out), version=0, selection=own).num_samples == 1, "the same index as its version"
 
 
 def test_order_depends_on_seed_and_epoch_alone(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dentgen.documents import UnitTiming
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards import index as index_module
 from dentgen.shards import ledger as ledger_module
-from dentgen.shards.index import SAMPLE_SCHEMA, mark_success, read_index, seal
+from dentgen.shards.index import SAMPLE_SCHEMA, finished_index, index_sha256, mark_success, read_index, seal
 from dentgen.shards.ledger import digest_of, read_ledger, read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
@@ -159,3 +160,14 @@ def test_memory_of_sealing_does_not_grow_with_the_ledger(tmp_path: Path, monkeyp
     assert peaks[1] < 1.3 * peaks[0], peaks
     assert peaks[1] < everything / 3, (peaks, everything)
     assert pq.ParquetFile(out / "samples.parquet").metadata.num_rows == 90 * 32
+
+
+def test_the_latest_index_of_a_finished_build(tmp_path: Path) -> None:
+    fake_build(tmp_path / "out", [written(0)])
+    out = str(tmp_path / "out")
+    assert finished_index(out) == read_index(out)
+    content = (tmp_path / "out" / "index.json").read_bytes()
+    assert index_sha256(out) == index_sha256(out, "versions/0/index.json") == hashlib.sha256(content).hexdigest()
+    with pytest.raises(BuildError) as caught:
+        finished_index(str(tmp_path))
+    assert (caught.value.file, caught.value.expected) == (str(tmp_path), "a finished build")

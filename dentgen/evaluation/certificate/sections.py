@@ -15,9 +15,9 @@ from dentgen.models.judges import Judges
 from dentgen.pipeline.planned_gate import labelled_records, measured_figures
 from dentgen.quality.gate import lost_share, reference_limits
 from dentgen.records import FIGURES, FigureName
-from dentgen.report.sample_table import stream_samples
 from dentgen.shards.plan import Plan
 from dentgen.shards.rejections import reason_class
+from dentgen.shards.sample_table import stream_samples
 
 _QUANTILES = (0.01, 0.05, 0.5)
 #: Shares of the pictures that are given up, at which the rest is described.

@@ -14,12 +14,12 @@ from dentgen import storage
 from dentgen.documents import DatasetIndex, unit_name
 from dentgen.errors import BuildError
 from dentgen.models.restricted_use import use_restrictions
-from dentgen.report.sample_table import stream_samples
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan, without_places
 from dentgen.shards.plan_file import read_plan, read_segment
+from dentgen.shards.sample_table import stream_samples
 from dentgen.shards.tar import json_bytes
 
 #: Files beside the shards and the plan.

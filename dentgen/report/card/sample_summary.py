@@ -9,8 +9,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from dentgen.report.sample_table import distinct_pairs, stream_samples
 from dentgen.report.tally import DistinctValues, Tally
+from dentgen.shards.sample_table import distinct_pairs, stream_samples
 
 _EXAMPLE_PROMPTS: Final = 3
 _COLUMNS: Final = ("source_key", "group", "split", "source_license", "prompt", "shard")

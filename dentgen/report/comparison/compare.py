@@ -20,11 +20,11 @@ from dentgen.report.comparison.shares import (
 from dentgen.report.html.balance import BalanceCounter, LabelBalance
 from dentgen.report.html.counts import Summary, read_summary
 from dentgen.report.html.pick_records import ChosenRecord, choose_records
-from dentgen.report.sample_table import stream_samples
 from dentgen.report.tally import DistinctValues
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import sealed_plan
 from dentgen.shards.reader import Members, read_shard, tar_samples
+from dentgen.shards.sample_table import stream_samples
 from dentgen.spec.yaml_file import spec_difference
 
 #: Samples whose pictures are shown, and shards of the second build that are read for them.

@@ -12,10 +12,10 @@ from dentgen.documents import DatasetIndex
 from dentgen.records import ATTRIBUTES
 from dentgen.report.html.facets import Facets, read_facets
 from dentgen.report.html.rejects import RejectGroup, RejectGroups
-from dentgen.report.sample_table import SampleBatch, stream_samples, value_counts
 from dentgen.report.tally import Count, Distribution, Tally
 from dentgen.shards.index import read_index
 from dentgen.shards.plan import Plan
+from dentgen.shards.sample_table import SampleBatch, stream_samples, value_counts
 
 _MAX_VALUES, _MAX_PROMPTS, _MAX_PHRASES = 12, 10, 15
 _LEVELS_PER_BIN: Final = 16

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dentgen.records import ATTRIBUTES
-from dentgen.report.sample_table import stream_samples
 from dentgen.report.tally import Tally
+from dentgen.shards.sample_table import stream_samples
 
 #: Columns of the table of samples that may be facets, in the order to show.
 FACETS: Final = (*ATTRIBUTES, "split")

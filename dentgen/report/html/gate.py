@@ -14,10 +14,10 @@ import numpy as np
 from dentgen.documents import DatasetIndex, FigureLimit
 from dentgen.records import FIGURES, FigureName
 from dentgen.report.html.pictures import Picture, sample_uri
-from dentgen.report.sample_table import SampleBatch, stream_samples
 from dentgen.report.tally import Count, Distribution
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, read_shard, tar_samples
+from dentgen.shards.sample_table import SampleBatch, stream_samples
 
 _BINS: Final = 16
 _SHOWN: Final = 12

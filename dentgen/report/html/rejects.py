@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dentgen.report.sample_table import value_counts
+from dentgen.shards.sample_table import value_counts
 
 EXAMPLES: Final = 3
 #: Maximum number of groups; further kinds of reasons are counted as ``OTHER``.

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen.errors import StorageError
-from dentgen.report import sample_table
-from dentgen.report.sample_table import distinct_pairs, stream_samples, value_counts
+from dentgen.shards import sample_table
 from dentgen.shards.index import SAMPLE_SCHEMA
 from dentgen.shards.layout import SAMPLES
+from dentgen.shards.sample_table import column_names, distinct_pairs, stream_samples, value_counts
 from tests.conftest import ROOT
 from tests.report.fake_builds import fake_build, rejected, written
 
@@ -51,6 +51,15 @@ def test_damaged_table_is_named(tmp_path: Path) -> None:
     assert caught.value.file == str(table)
 
 
+def test_columns_of_a_table_are_told(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"status": ["written"], "key": ["k"]}), tmp_path / SAMPLES)
+    assert column_names(str(tmp_path)) == {"status", "key"}
+    (tmp_path / SAMPLES).write_bytes(b"torn")
+    with pytest.raises(StorageError) as caught:
+        column_names(str(tmp_path))
+    assert caught.value.file == str(tmp_path / SAMPLES)
+
+
 def test_missing_column_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"status": ["written"], "key": ["k"]}), tmp_path / SAMPLES)
     with pytest.raises(StorageError) as caught:
@@ -71,7 +80,7 @@ import re, sys
 from pathlib import Path
 from dentgen.report.card.sample_summary import summarise
 from dentgen.report.html.counts import _COLUMNS, _Counts
-from dentgen.report.sample_table import stream_samples
+from dentgen.shards.sample_table import stream_samples
 
 summary, counts = summarise(sys.argv[1]), _Counts()
 for batch in stream_samples(sys.argv[1], _COLUMNS):

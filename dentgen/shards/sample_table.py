@@ -59,6 +59,22 @@ def stream_samples(out: str, columns: Sequence[str]) -> Iterator[SampleBatch]:
             ) from error
 
 
+def column_names(out: str) -> frozenset[str]:
+    """Columns that the table of samples has; one that an earlier dentgen wrote lacks some.
+
+    Raises:
+        StorageError: If the table cannot be read.
+    """
+    url = storage.join(out, SAMPLES)
+    with storage.open_read(url) as handle:
+        try:
+            return frozenset(pq.ParquetFile(handle).schema_arrow.names)
+        except UNREADABLE as error:
+            raise StorageError(
+                file=storage.without_secrets(url), found=str(error), expected="a whole Parquet file"
+            ) from error
+
+
 def value_counts(column: Any) -> dict[Any, int]:
     """Distinct values of an Arrow array with their number of rows."""
     counts = pc.value_counts(column)

@@ -1,0 +1,123 @@
+"""Planted copies are all found, and no picture that is none; the figures are what they are said to be."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentgen.curation import memorisation as module
+from dentgen.curation.features import Features
+from dentgen.curation.memorisation import Memorisation, Seen, compare, measure_memorisation, nearest_rows
+from dentgen.errors import BuildError, ConditionError
+from dentgen.shards.tar import png_bytes
+from tests.conftest import write_tar
+from tests.curation.planted_builds import smooth
+from tests.report.fake_builds import fake_build, written
+
+SHAPE = (64, 64)
+SEG = png_bytes(np.ones(SHAPE, np.uint8))
+#: Samples of the build that are copies, by the training picture.
+COPIES = {"jaw-000-v000": "t03", "jaw-002-v001": "t11", "jaw-005-v000": "t11", "jaw-009-v001": "t27"}
+
+
+def records(folder: Path, keys: list[str]) -> str:
+    write_tar(folder / "a.tar", {key: {"seg.png": SEG, "photo.png": png_bytes(smooth(key, SHAPE))} for key in keys})
+    return str(folder)
+
+
+def encoded_again(picture: np.ndarray, seed: int) -> np.ndarray:
+    """A JPEG of slight noise."""
+    noise = np.random.default_rng(seed).normal(0, 2, picture.shape)
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(picture + noise, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
+    return np.asarray(Image.open(buffer))
+
+
+def drawn(key: str, shape: tuple[int, int]) -> np.ndarray:
+    return encoded_again(smooth(COPIES[key], shape), len(key)) if key in COPIES else smooth(key, shape)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A build of 24 samples, four of which are copies, 40 training pictures, 40 held-out ones."""
+    folder = tmp_path_factory.mktemp("memorisation")
+    fake_build(folder / "out", [written(n) for n in range(12)], draw=drawn, conditions={"size": 64})
+    return {
+        "out": str(folder / "out"),
+        "training": records(folder / "training", [f"t{n:02d}" for n in range(40)]),
+        "held_out": records(folder / "held_out", [f"h{n:02d}" for n in range(40)]),
+    }
+
+
+@pytest.fixture(scope="module")
+def found(places: dict[str, str]) -> Memorisation:
+    return measure_memorisation(**places)
+
+
+def test_all_planted_copies_are_found_and_none_of_the_others(found: Memorisation) -> None:
+    assert {copy.generated: copy.training for copy in found.copies} == COPIES
+    assert (found.figures["copies"], found.figures["held_out_copies"]) == (4, 0)
+    assert all(copy.bits is not None and copy.bits <= 15 for copy in found.copies)
+
+
+def test_copies_are_the_nearest_pairs_in_feature_space(found: Memorisation) -> None:
+    assert len(found.nearest) == 10
+    assert {pair.generated: pair.training for pair in found.nearest[:4]} == COPIES
+    distances = [pair.distance for pair in found.nearest]
+    assert distances == sorted(distances)
+    assert distances[3] < found.figures["limit"]
+    assert 4 / 24 <= found.figures["share_near"] <= 6 / 24
+    assert 0.5 < found.figures["median_ratio"] < 1.5
+    assert [found.figures[name] for name in ("generated", "training", "held_out")] == [24, 40, 40]
+
+
+def test_some_samples_are_drawn_by_key(places: dict[str, str]) -> None:
+    few = measure_memorisation(**places, count=5)
+    assert few.figures["generated"] == len(few.nearest) == 5
+    assert few.nearest == measure_memorisation(**places, count=5).nearest
+
+
+def seen(values: np.ndarray, prints: np.ndarray | None = None) -> Seen:
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 2**63, (len(values), 4)).astype(np.uint64) if prints is None else prints
+    return Seen(Features(tuple(f"k{n}" for n in range(len(values))), values.astype(np.float32)), words)
+
+
+def test_figures_of_distances_that_are_known() -> None:
+    """Training pictures at -1 and 1, so that distances stay as they are."""
+    training = seen(np.array([[-1.0], [1.0]]))
+    held_out = seen(1 + np.arange(1, 101)[:, None] / 10)
+    generated = seen(np.array([[1.05], [2.0], [4.0], [9.0]]))
+    figures = compare(generated, training, held_out).figures
+    assert figures["limit"] == pytest.approx(0.199, abs=1e-4)
+    assert figures["share_near"] == 0.25
+    assert figures["median_ratio"] == pytest.approx(2.0 / 5.05, abs=1e-3)
+
+
+def test_held_out_pictures_among_the_training_pictures_are_refused() -> None:
+    training = seen(np.array([[-1.0], [1.0]]))
+    with pytest.raises(ConditionError) as caught:
+        compare(seen(np.array([[3.0]])), training, training)
+    assert caught.value.file == "the held-out pictures"
+
+
+def test_nearest_rows_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 100)
+    rng = np.random.default_rng(2)
+    queries, known = rng.normal(size=(37, 6)).astype(np.float32), rng.normal(size=(23, 6)).astype(np.float32)
+    queries[5] = known[7]
+    distances = np.linalg.norm(queries[:, None].astype(np.float64) - known[None], axis=-1)
+    nearest, apart = nearest_rows(queries, known)
+    np.testing.assert_array_equal(nearest, distances.argmin(1))
+    np.testing.assert_allclose(apart, distances.min(1), atol=1e-6)
+    assert apart[5] == 0
+
+
+def test_an_unfinished_build_is_refused(places: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as caught:
+        measure_memorisation(**{**places, "out": str(tmp_path)})
+    assert caught.value.file == str(tmp_path)
