@@ -16,6 +16,12 @@ def certify(
         str | None,
         typer.Option(metavar="SOURCE", help="Labelled pictures that you trust: is it useful to train on the dataset?"),
     ] = None,
+    training: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Pictures that the model learnt on: does it repeat them?")
+    ] = None,
+    held_out: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Pictures of the same kind that it did not learn on.")
+    ] = None,
     judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
         "embedded"
     ),
@@ -29,8 +35,9 @@ def certify(
 ) -> None:
     """Write a dataset's certificate: certificate.json and certificate.html.
 
-    Agreement with the labels, what the gate did, what was rejected, and with
-    --reference whether training on the dataset helps. Every figure names its
+    Agreement with the labels, what the gate did, what was rejected, copies;
+    with --reference whether training on the dataset helps, with --training
+    and --held-out whether its model repeats what it learnt on. Every figure names its
     command and the digests of what it was computed from; the same command
     gives the same bytes.
 
@@ -46,7 +53,7 @@ def certify(
     )
 
     stored = read_certificate(out) if check else None
-    settings = CertificateSettings(judges, pictures, reference, steps, tuple(range(seeds)))
+    settings = CertificateSettings(judges, pictures, reference, training, held_out, steps, tuple(range(seeds)))
     computed = certify(out, settings)
     if stored is None:
         for place in write_certificate(out, computed):

@@ -18,10 +18,11 @@ from dentgen.curation.pictures import read_pictures
 from dentgen.curation.samples import texts, written_samples
 from dentgen.curation.selection import at_random, k_centre
 from dentgen.errors import SpecError
-from dentgen.models.judges import EMBEDDED, load_judges
+from dentgen.models.judges import load_judges
 from dentgen.records import ATTRIBUTES
 from dentgen.shards.index import index_sha256
 from dentgen.shards.selection_file import Selection
+from dentgen.spec.quality import EMBEDDED
 
 Rule = Literal["coverage", "random"]
 #: Columns whose values can have equal shares.

@@ -20,8 +20,9 @@ from dentgen.curation.near_duplicates import near_pairs_between
 from dentgen.curation.pictures import Picture, read_pictures
 from dentgen.curation.samples import texts, written_samples
 from dentgen.errors import ConditionError
-from dentgen.models.judges import EMBEDDED, Judges, load_judges
+from dentgen.models.judges import Judges, load_judges
 from dentgen.seeding import derive_seed
+from dentgen.spec.quality import EMBEDDED
 
 #: Share of the held-out pictures that are nearer to a training picture than the limit: what chance gives.
 CHANCE: Final = 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -9,6 +10,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.curation.memorisation import Seen, compare, look_at
+from dentgen.curation.near_duplicates import near_duplicates
+from dentgen.curation.pictures import read_pictures
 from dentgen.documents import DatasetIndex, PlannedGate
 from dentgen.evaluation.certificate.document import CertificateSection, rounded
 from dentgen.models.judges import Judges
@@ -21,6 +25,8 @@ from dentgen.shards.sample_table import stream_samples
 
 _QUANTILES = (0.01, 0.05, 0.5)
 #: Shares of the pictures that are given up, at which the rest is described.
+#: Bits of a hash of 256 in which a copy differs at most: 3 %, as for the gate.
+COPY_BITS = 7
 _CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -56,6 +62,31 @@ def gate(out: str, planned: PlannedGate | None, index: DatasetIndex, dataset: Ma
         figures=found, command="dentgen certify OUT",
         computed_from={**dataset, "judges": planned.judges_sha256, "reference": planned.reference_sha256},
     )  # fmt: skip
+
+
+def duplicates(out: str, dataset: Mapping[str, str]) -> CertificateSection:
+    """Pairs of written samples whose perceptual hashes hardly differ, as copies do; counterfactuals are none."""
+    pairs = near_duplicates(out, most=COPY_BITS)
+    figures: dict[str, float | None] = {"pairs": float(len(pairs)), "most_bits": float(COPY_BITS)}
+    figures["samples"] = float(len({key for one, other, _ in pairs for key in (one, other)}))
+    return CertificateSection(figures=figures, command="dentgen certify OUT", computed_from=dict(dataset))
+
+
+def memorised(out: str, training: str, held_out: str, judges: Judges, dataset: Mapping[str, str]) -> CertificateSection:
+    """Whether pictures repeat those that the model learnt on, beside pictures that it cannot have seen."""
+    seen = [look_at(read_pictures(place), judges) for place in (out, training, held_out)]
+    figures = compare(*seen).figures
+    digests = {name: _digest(one) for name, one in zip(("training", "held_out"), seen[1:], strict=True)}
+    return CertificateSection(
+        figures={name: rounded(value) for name, value in figures.items()},
+        command="dentgen certify OUT --training SOURCE --held-out SOURCE",
+        computed_from={**dataset, "judges": judges.digest, **digests},
+    )  # fmt: skip
+
+
+def _digest(seen: Seen) -> str:
+    """sha256 of keys and perceptual hashes of pictures."""
+    return hashlib.sha256(repr(seen.features.keys).encode() + seen.words.tobytes()).hexdigest()
 
 
 def rejections(out: str, index: DatasetIndex, dataset: Mapping[str, str]) -> CertificateSection:

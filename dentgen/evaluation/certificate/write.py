@@ -16,7 +16,7 @@ from dentgen.errors import StorageError, faults_of
 from dentgen.evaluation.certificate import sections
 from dentgen.evaluation.certificate.document import Certificate, CertificateSection, SectionName, rounded
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_labelled, usefulness
-from dentgen.models.judges import load_judges
+from dentgen.models.judges import Judges, load_judges
 from dentgen.report.html.page import page_environment
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
@@ -45,6 +45,8 @@ class CertificateSettings:
         judges: Judges of the agreement.
         pictures: Pictures to judge, and to train on, at most.
         reference: Labelled pictures that the user trusts, for the usefulness; None: it is not measured.
+        training: Pictures that the model learnt on, for the memorisation; None: it is not measured.
+        held_out: Pictures of the same kind that it did not learn on.
         steps: Training steps of its segmenters.
         seeds: Their seeds.
     """
@@ -52,6 +54,8 @@ class CertificateSettings:
     judges: str = EMBEDDED
     pictures: int = 512
     reference: str | None = None
+    training: str | None = None
+    held_out: str | None = None
     steps: int = 450
     seeds: tuple[int, ...] = (0, 1, 2)
 
@@ -125,8 +129,18 @@ def _sections(
         "agreement": sections.agreement(out, plan, judges, settings.pictures, dataset),
         "gate": sections.gate(out, plan.gate, index, dataset),
         "rejections": sections.rejections(out, index, dataset),
+        "duplicates": sections.duplicates(out, dataset),
         "usefulness": _usefulness(out, plan, settings, dataset),
+        "memorisation": _memorisation(out, settings, judges, dataset),
     }
+
+
+def _memorisation(
+    out: str, settings: CertificateSettings, judges: Judges, dataset: Mapping[str, str]
+) -> CertificateSection:
+    if settings.training is None or settings.held_out is None:
+        return CertificateSection(missing="no pictures of the model's training were named: --training and --held-out")
+    return sections.memorised(out, settings.training, settings.held_out, judges, dataset)
 
 
 def _usefulness(out: str, plan: Plan, settings: CertificateSettings, dataset: Mapping[str, str]) -> CertificateSection:

@@ -39,6 +39,16 @@ def test_figures_are_those_of_the_dataset(out: Path) -> None:
 
 
 def test_what_was_not_measured_says_what_it_needs(out: Path) -> None:
-    section = certify(str(out), SETTINGS).sections["usefulness"]
-    assert section.figures == {}
-    assert "--reference" in section.missing
+    sections = certify(str(out), SETTINGS).sections
+    assert (sections["usefulness"].figures, sections["memorisation"].figures) == ({}, {})
+    assert "--reference" in sections["usefulness"].missing
+    assert "--held-out" in sections["memorisation"].missing
+
+
+def test_copies_within_the_dataset_and_of_the_training_pictures_are_counted(out: Path) -> None:
+    settings = CertificateSettings(pictures=16, training=str(out), held_out=str(out.parent / "conditions"))
+    sections = certify(str(out), settings).sections
+    assert sections["duplicates"].figures == {"pairs": 0, "samples": 0, "most_bits": 7}
+    memorised = sections["memorisation"]
+    assert memorised.figures["copies"] == memorised.figures["generated"] == 6, "each of them is there itself"
+    assert set(memorised.computed_from) == {"index", "judges", "training", "held_out"}
