@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from dentgen.curation.fingerprints import WORDS, Fingerprints, build_fingerprints
 from dentgen.errors import SpecError
 
-#: Copies that were encoded again, or have slight noise, differ in fewer bits than this, other pictures in more.
+#: Most bits for which the search is exact.
 MOST_BITS: Final = 15
+#: Copies that were encoded again, or have slight noise, differ in no more bits: 3 %, the gate's limit of ``distinct``.
+#: Variants of one record may differ in 12.
+COPY_BITS: Final = 7
 _CHUNKS: Final = 16
 _CHUNK_BITS: Final = 16
 #: Candidates that are compared at a time.
@@ -53,7 +56,7 @@ class NearPairs:
         return len(self.first)
 
 
-def near_duplicates(out: str, other: str | None = None, most: int = MOST_BITS) -> list[tuple[str, str, int]]:
+def near_duplicates(out: str, other: str | None = None, most: int = COPY_BITS) -> list[tuple[str, str, int]]:
     """Near-duplicates within a build, or of one build in another.
 
     Samples that are counterfactuals of one another are none.
@@ -78,7 +81,7 @@ def near_duplicates(out: str, other: str | None = None, most: int = MOST_BITS) -
     return [(prints.keys[i], others.keys[j], bits) for i, j, bits in found]
 
 
-def near_pairs(prints: Fingerprints, most: int = MOST_BITS) -> NearPairs:
+def near_pairs(prints: Fingerprints, most: int = COPY_BITS) -> NearPairs:
     """All pairs within a set that are of different families and differ in at most ``most`` bits, 0..15.
 
     Raises:

@@ -84,9 +84,9 @@ def test_fifteen_bits_spread_over_fifteen_chunks_are_found() -> None:
     """The worst case: a single chunk agrees."""
     bits = np.zeros((2, 256), bool)
     bits[1, :15] = True  # equal evenness of the others keeps them in order: one in each chunk but the last
-    assert as_set(near_pairs(prints_of(packed(bits)))) == {(0, 1, 15)}
+    assert as_set(near_pairs(prints_of(packed(bits)), MOST_BITS)) == {(0, 1, 15)}
     bits[1, 15] = True
-    assert len(near_pairs(prints_of(packed(bits)))) == 0
+    assert len(near_pairs(prints_of(packed(bits)), MOST_BITS)) == 0
 
 
 def test_empty_sets_have_no_pairs() -> None:
@@ -107,7 +107,7 @@ def test_of_a_chain_every_other_one_stays() -> None:
     bits = np.zeros((3, 256), bool)
     bits[1, :10] = True
     bits[2, :20] = True
-    pairs = near_pairs(prints_of(packed(bits)))
+    pairs = near_pairs(prints_of(packed(bits)), 10)
     assert as_set(pairs) == {(0, 1, 10), (1, 2, 10)}
     assert without_near(pairs, 3).tolist() == [True, False, True]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.curation.memorisation import Seen, compare, look_at
-from dentgen.curation.near_duplicates import near_duplicates
+from dentgen.curation.near_duplicates import COPY_BITS, near_duplicates
 from dentgen.curation.pictures import read_pictures
 from dentgen.documents import DatasetIndex, PlannedGate
 from dentgen.evaluation.certificate.document import CertificateSection, rounded
@@ -25,8 +25,6 @@ from dentgen.shards.sample_table import stream_samples
 
 _QUANTILES = (0.01, 0.05, 0.5)
 #: Shares of the pictures that are given up, at which the rest is described.
-#: Bits of a hash of 256 in which a copy differs at most: 3 %, as for the gate.
-COPY_BITS = 7
 _CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
