@@ -117,6 +117,12 @@ def test_code_of_the_page_on_sampling_runs(in_examples: Path) -> None:
     assert frame.masks["gum"][64:].all()
 
 
+def test_code_of_the_page_on_curation_runs(in_examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for block in blocks(DOCS / "guide" / "curation.md", "python"):
+        exec(block, {})
+    assert capsys.readouterr().out == "", "the demo has no copies"
+
+
 def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> None:
     """In a process of its own, because Hugging Face's library reads its settings when it is imported."""
     found = blocks(DOCS / "guide" / "datasets.md", "python")
@@ -132,7 +138,7 @@ def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> No
 
 def test_python_that_no_test_runs_is_on_no_page() -> None:
     pages = {page_name(page) for page in PAGES if blocks(page, "python")}
-    guide = {f"docs/guide/{name}.md" for name in ("conditions", "datasets", "sampling")}
+    guide = {f"docs/guide/{name}.md" for name in ("conditions", "curation", "datasets", "sampling")}
     assert pages == {"README.md", "docs/quickstart.md", *guide}
 
 
