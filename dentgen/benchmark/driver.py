@@ -110,9 +110,11 @@ def benchmark_driver(
     shutil.rmtree(work, ignore_errors=True)
     plan, runs = make_plan(sized(spec, Path(work), 1)), list[dict[str, Any]]()
     done, planned = 0, sum(units) * len(actors)
-    with build_session(spec), Watchdog(spec.pipeline.stall_seconds) as watchdog:
+    with build_session(spec):
         for number, count in product(actors, units):
-            runs.append(_law(number, _curve(plan, number, ManyUnits(count), watchdog)))
+            with Watchdog(spec.pipeline.stall_seconds) as watchdog:  # one for all would miss actors that ended
+                curve = _curve(plan, number, ManyUnits(count), watchdog)
+            runs.append(_law(number, curve))
             log(f"{number} actors, {count} units: {1e3 * runs[-1]['seconds_per_unit']:.2f} ms of the driver per unit")
             done += count
             progress(done, planned)

@@ -63,7 +63,7 @@ def _facts(standing: Standing) -> list[tuple[str, str]]:
     unread = f" ({standing.unread} ledger records still to be read)" if standing.unread else ""
     facts.append(("rejected", f"{total}{f': {classes}' if classes else ''}{unread}"))
     if standing.retried:
-        facts.append(("tried again", f"{standing.retried} units"))
+        facts.append(("tried again", _counted(standing.retried, "unit")))
     return facts + [("last rejected", shown_name(reason)) for reason in standing.last_rejected]
 
 
@@ -80,5 +80,9 @@ def _live(standing: Standing) -> list[tuple[str, str]]:
     live = standing.lease.live if standing.lease is not None else None
     if live is None or standing.finished:
         return []
-    actors = f"{live.actors} actors alive, " if live.actors else ""
+    actors = f"{_counted(live.actors, 'actor')} alive, " if live.actors else ""
     return [("driver", f"{actors}{live.rate:.3g} samples/s, {live.samples} samples done at the last renewal")]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -5,6 +5,8 @@ Run as ``python -m docs.generate.status_picture FOLDER [--no-ray]``; the folder 
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -59,6 +61,14 @@ def watched(out: str, build: subprocess.Popen[bytes]) -> Standing:
     raise SystemExit("the build ended too early to be drawn")
 
 
+def drawn(standing: Standing) -> str:
+    """The panel on a colour terminal as an SVG document, which fetches no font and has the same names every time."""
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(panel("out/demo", standing))
+    svg = console.export_svg(title="dentgen status out/demo --watch", unique_id="status")
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+
+
 def main() -> None:
     """Build, watch, draw."""
     folder, options = Path(sys.argv[1]), sys.argv[2:]
@@ -67,10 +77,7 @@ def main() -> None:
     words = [word for change in changes for word in ("--set", change)]
     command = [sys.executable, "-m", "dentgen", "generate", "demo", *words, *options]
     with subprocess.Popen(command) as build:  # noqa: S603 - this package's own
-        standing = watched(out, build)
-        console = Console(record=True, width=110, file=sys.stderr)
-        console.print(panel("out/demo", standing))
-        PICTURE.write_text(console.export_svg(title="dentgen status out/demo --watch"))
+        PICTURE.write_text(drawn(watched(out, build)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def test_a_panel_shows_progress_rate_holder_and_rejections() -> None:
     for fact in (
         "out/demo", "80 of 200 samples, 4 of 10 units, 40%", "process 17 on far", "unchanged for 7 s",
         "2 samples/s over the last minute", "0:01:00", "3 actors alive, 2.5 samples/s", "3: 2 not_finite, 1 invalid",
-        "1 units", "k: found", "cannot be read",
+        "tried again    1 unit ", "k: found", "cannot be read",
     ):  # fmt: skip
         assert fact in text
     bar, counts = text.splitlines()[1:3]
@@ -63,3 +63,12 @@ def test_what_is_unknown_is_said_to_be() -> None:
     assert "driver" not in text
     assert "rejected 0 (5 ledger records still to be read)" in text
     assert "state nobody is building" in line(replace(RUNNING, lease=None))
+
+
+def test_one_actor_and_one_unit_are_singular() -> None:
+    assert LEASE.live is not None
+    alone = LEASE.model_copy(update={"live": LEASE.live.model_copy(update={"actors": 1})})
+    text = line(replace(RUNNING, lease=alone))
+    assert "driver 1 actor alive, 2.5 samples/s" in text
+    assert "tried again 1 unit" in text.split(", ")
+    assert "tried again 2 units" in line(replace(RUNNING, retried=2)).split(", ")

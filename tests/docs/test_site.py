@@ -39,6 +39,8 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         assert _LOADS.findall(page.read_text()) == [], page
     styles = "".join(path.read_text() for path in site.rglob("*.css"))
     assert "fonts.googleapis" not in styles
+    for picture in site.rglob("*.svg"):
+        assert not re.search(r"url\([\"']?(?://|https?://)", picture.read_text()), picture
 
 
 def test_every_key_of_the_build_spec_is_shown(site: Path) -> None:
