@@ -75,7 +75,7 @@ FAULTS = {
         "tests/generation/test_live_layers.py::test_of_each_value_the_edit_that_was_asked_for_last_counts",
     ),
     "pictures assigned to the wrong requests": (
-        "dentgen/generation/unit.py",
+        "dentgen/generation/decoding.py",
         "for (request, _), picture in zip(finite, pictures, strict=True)",
         "for (request, _), picture in zip(finite, reversed(pictures), strict=True)",
         "tests/generation/test_unit.py::test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched",
@@ -281,6 +281,48 @@ FAULTS = {
         "    return sorted(shards, key=lambda shard: shard.name)",
         "    return shards",
         "tests/builds/test_build.py::test_the_order_of_a_listing_changes_nothing",
+    ),
+    "a gate that lets everything below its limit pass": (
+        "dentgen/quality/gate.py",
+        "(values >= least)",
+        "(values >= least - 1)",
+        "tests/quality/test_gate.py::test_failures_are_those_outside_and_nan_passes",
+    ),
+    "limits at the wrong tail of the reference": (
+        "dentgen/quality/gate.py",
+        "np.quantile(known, share)",
+        "np.quantile(known, 1 - share)",
+        "tests/quality/test_gate.py::test_all_limits_together_lose_no_more_than_asked_and_nearly_as_much",
+    ),
+    "a shift that is looked for downwards only": (
+        "dentgen/quality/picture_figures.py",
+        "np.hypot(down, right)",
+        "np.abs(down)",
+        "tests/quality/test_picture_figures.py::test_a_shift_of_the_teeth_is_found",
+    ),
+    "judges that see the pictures in another order": (
+        "dentgen/quality/labelled_pictures.py",
+        "judges.probabilities(shown)",
+        "judges.probabilities(shown[::-1])",
+        "tests/quality/test_labelled_pictures.py::test_labels_of_another_mouth_fit_worse",
+    ),
+    "a picture that is made again with the noise that failed": (
+        "dentgen/records.py",
+        " + self.attempt * self.variants",
+        "",
+        "tests/generation/test_attempts.py::test_only_what_fails_is_made_again_with_other_noise",
+    ),
+    "a gate that forgets what it accepted": (
+        "dentgen/generation/gate.py",
+        "                self.accepted.append(bits)",
+        "                pass",
+        "tests/generation/test_gate.py::test_a_copy_is_told_from_another_picture_and_the_first_one_stays",
+    ),
+    "judges that nobody planned": (
+        "dentgen/generation/gate.py",
+        "if judges.digest != planned.judges_sha256:",
+        "if not judges.digest:",
+        "tests/generation/test_gate.py::test_judges_other_than_planned_are_refused",
     ),
 }
 

@@ -101,9 +101,7 @@ def _test(training: LabelledSet, test: LabelledSet, steps: int, seed: int) -> ND
 def _halves(reference: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
     groups = sorted(set(reference.groups))
     if len(groups) < 2:
-        raise ConditionError(
-            "the reference", f"pictures of {len(groups)} patient", "two at least, to learn and to test on"
-        )
+        raise ConditionError("the reference", "pictures of one patient", "two at least, to learn and to test on")
     drawn = numpy_generator("certificate halves").permutation(len(groups))[: len(groups) // 2]
     chosen = {groups[index] for index in drawn}
     is_first = np.array([group in chosen for group in reference.groups], bool)

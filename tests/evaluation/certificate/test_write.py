@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dentgen.errors import StorageError
@@ -55,18 +54,3 @@ def test_a_damaged_certificate_is_named(out: Path) -> None:
     with pytest.raises(StorageError) as caught:
         read_certificate(str(out))
     assert str(caught.value.file).endswith("certificate.json")
-
-
-def test_training_on_it_is_compared_with_training_on_the_reference(out: Path) -> None:
-    settings = CertificateSettings(pictures=8, reference=str(out), steps=2, seeds=(0, 1))
-    first, second = (certify(str(out), settings).sections["usefulness"] for _ in range(2))
-    assert first == second
-    assert first.figures["pictures_dataset"] == 6
-    reference, test = first.figures["pictures_reference"], first.figures["pictures_test"]
-    assert reference is not None
-    assert test is not None
-    assert reference + test == 6
-    mious = [first.figures[name] for name in ("miou_dataset", "miou_reference")]
-    assert all(value is not None and 0 <= value <= 1 for value in mious)
-    assert first.figures["miou_ratio"] == pytest.approx(np.divide(*mious), abs=1e-3)  # type: ignore[arg-type]
-    assert set(first.computed_from) == {"index", "reference"}
