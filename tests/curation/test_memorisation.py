@@ -60,9 +60,13 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def measured(places: dict[str, str], count: int | None = None) -> Memorisation:
+    return measure_memorisation(places["out"], places["training"], places["held_out"], count=count)
+
+
 @pytest.fixture(scope="module")
 def found(places: dict[str, str]) -> Memorisation:
-    return measure_memorisation(**places)
+    return measured(places)
 
 
 def test_all_planted_copies_are_found_and_none_of_the_others(found: Memorisation) -> None:
@@ -83,9 +87,9 @@ def test_copies_are_the_nearest_pairs_in_feature_space(found: Memorisation) -> N
 
 
 def test_some_samples_are_drawn_by_key(places: dict[str, str]) -> None:
-    few = measure_memorisation(**places, count=5)
+    few = measured(places, count=5)
     assert few.figures["generated"] == len(few.nearest) == 5
-    assert few.nearest == measure_memorisation(**places, count=5).nearest
+    assert few.nearest == measured(places, count=5).nearest
 
 
 def seen(values: np.ndarray, prints: np.ndarray | None = None) -> Seen:
@@ -126,5 +130,5 @@ def test_nearest_rows_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_unfinished_build_is_refused(places: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
-        measure_memorisation(**{**places, "out": str(tmp_path)})
+        measured({**places, "out": str(tmp_path)})
     assert caught.value.file == str(tmp_path)
