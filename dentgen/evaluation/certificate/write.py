@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
-from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -15,26 +13,15 @@ from dentgen.documents import DatasetIndex
 from dentgen.errors import StorageError, faults_of
 from dentgen.evaluation.certificate import sections
 from dentgen.evaluation.certificate.document import Certificate, CertificateSection, SectionName, rounded
+from dentgen.evaluation.certificate.page import certificate_page
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_labelled, usefulness
 from dentgen.models.judges import Judges, load_judges
-from dentgen.report.html.page import page_environment
 from dentgen.shards import layout
 from dentgen.shards.index import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.tar import json_bytes
 from dentgen.spec.quality import EMBEDDED
-
-_PAGE: Final = "certificate.html.j2"
-_FOLDER: Final = Path(__file__).parent
-_QUESTIONS: Final[Mapping[SectionName, str]] = {
-    "agreement": "Do pictures show what their labels say?",
-    "gate": "What did the quality gate accept?",
-    "rejections": "What was rejected?",
-    "duplicates": "Are pictures there twice?",
-    "usefulness": "Does it help to train on it?",
-    "memorisation": "Does it repeat pictures that its model learnt on?",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +75,7 @@ def write_certificate(out: str, certificate: Certificate) -> tuple[str, str]:
     """Write ``certificate.json`` and ``certificate.html`` into the build; returns their URLs."""
     places = storage.join(out, layout.CERTIFICATE), storage.join(out, layout.CERTIFICATE_PAGE)
     storage.overwrite(places[0], json_bytes(certificate.model_dump(mode="json")))
-    page = page_environment(_FOLDER).get_template(_PAGE).render(certificate=certificate, questions=_QUESTIONS)
-    storage.overwrite(places[1], page.encode())
+    storage.overwrite(places[1], certificate_page(certificate).encode())
     return places
 
 
