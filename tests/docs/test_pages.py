@@ -40,6 +40,7 @@ _FOREIGN = (
     "kubectl ",
     "helm install ",
     "aws ",
+    "curl --get http://127.0.0.1:9090/",
     "ray get-auth-token ",
     "ray up ",
     "ray dashboard ",

@@ -1,6 +1,7 @@
 """Build a spec in a Ray of its own whose metrics are scraped while it runs and after it; prints what was exported.
 
-Run as ``python -m tests.pipeline.actors.metrics_build SPEC.json [PORT]``; Ray ends when standard input does.
+Run as ``python -m tests.pipeline.actors.metrics_build SPEC.json [FOLDER]``; Ray ends when standard input does. In a
+folder of its own, Ray keeps the list of its nodes for Prometheus there, as the head of a cluster does.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ def settled(port: int, units: int) -> str:
 
 def main() -> None:
     spec = BuildSpec.model_validate_json(Path(sys.argv[1]).read_text())
-    port = int(sys.argv[2]) if len(sys.argv) > 2 else free_port()
+    port, folder = free_port(), next(iter(sys.argv[2:]), None)
     ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _metrics_export_port=port,
-        _system_config={"metrics_report_interval_ms": 500}, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        address="local", num_cpus=2, include_dashboard=folder is not None, log_to_driver=False, _temp_dir=folder,
+        _metrics_export_port=port, _system_config={"metrics_report_interval_ms": 500},
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
     )  # fmt: skip
     outcome = build(spec)
     units = outcome.made

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -22,8 +18,6 @@ from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.index import read_index
 from dentgen.shards.rejections import REASON_CLASSES
 from tests.conftest import ROOT, small_spec, write_tar
-from tests.pipeline.actors.metrics_build import free_port
-from tests.pipeline.actors.two_units import until
 
 METRICS_BUILD = [sys.executable, "-m", "tests.pipeline.actors.metrics_build"]
 
@@ -182,47 +176,3 @@ def exported(spec: Path) -> tuple[dict[str, dict[str, float]], dict[str, set[str
                 found[sample.name][sample.labels.get("reason", "")] += sample.value
                 processes[sample.name].add(sample.labels["WorkerId"])
     return {name: dict(values) for name, values in found.items()}, processes
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="no program prometheus: apt-get install prometheus")
-def test_prometheus_scrapes_a_build_and_tells_samples_per_second(
-    tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
-) -> None:
-    port, own = free_port(), free_port()
-    spec, config = spec_with_a_torn_record(tmp_path, demo_members), tmp_path / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: ray, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
-    )
-    server = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-              f"--web.listen-address=127.0.0.1:{own}", "--log.level=error"]  # fmt: skip
-    with (
-        subprocess.Popen(server, cwd=tmp_path) as prometheus,
-        subprocess.Popen(
-            [*METRICS_BUILD, str(spec), str(port)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-        ) as build,
-    ):
-        try:
-            written = "sum(ray_dentgen_samples_written_total)"
-            assert until(lambda: queried(own, written) == 8, 600)
-            rate = "max_over_time(sum(rate(ray_dentgen_samples_written_total[20s]))[10m:1s])"
-            assert until(lambda: queried(own, rate) > 0, 60)
-            assert queried(own, 'sum(ray_dentgen_samples_rejected_total{reason="unreadable"})') == 2
-        finally:
-            assert build.stdin is not None
-            build.stdin.close()
-            build.wait(120)
-            prometheus.terminate()
-
-
-def queried(port: int, query: str) -> float:
-    """The answer of a Prometheus to a query with one value; 0 while it has none."""
-    address = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-    try:
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            result = json.load(answer)["data"]["result"]
-    except OSError:  # it is still starting
-        return 0.0
-    return float(result[0]["value"][1]) if result else 0.0
