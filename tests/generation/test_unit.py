@@ -22,7 +22,7 @@ from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.canvas import Canvas, Noise, Sampled
 from dentgen.documents import LedgerRecord
 from dentgen.errors import BuildError, EngineError
-from dentgen.generation import unit as unit_module
+from dentgen.generation import attempts
 from dentgen.generation.canvases import CanvasFactory
 from dentgen.generation.generator import Generator, load_planned_generator, start_engine
 from dentgen.generation.unit import generate_unit, record_groups
@@ -86,7 +86,7 @@ def test_a_unit_whose_samples_do_not_add_up_is_an_error(
     key = sorted(demo_members)[0]
     write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
     missed = [] if kept.start else [RejectedRecord(key, key, 1, "planted")]
-    monkeypatch.setattr(unit_module, "judge_samples", lambda decoded, _: (decoded[kept], missed))
+    monkeypatch.setattr(attempts, "judge_samples", lambda decoded, _: (decoded[kept], missed))
     with pytest.raises(BuildError) as caught:
         made(tmp_path / "s", tmp_path)
     assert (caught.value.key, caught.value.expected) == ("unit 000000", "2 in all, as planned")
