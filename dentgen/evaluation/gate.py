@@ -96,6 +96,8 @@ def write_reference_of(source: str, judges: str, folder: str, count: int = 512) 
     """
     loaded = load_judges(judges)
     figures = measured_figures(islice(labelled_records(source, (loaded.size, loaded.size)), count), loaded)
+    if not figures:
+        raise ConditionError(source, "no labelled picture", "condition records with photo and segmentation, or a build")
     write_reference(folder, figures)
     return len(next(iter(figures.values()), ()))
 

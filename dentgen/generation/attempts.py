@@ -38,7 +38,7 @@ def accepted_samples(
     Raises:
         ControlError: If a control branch failed: no property of the sample.
     """
-    gate = None if generator.gate is None else UnitGate(generator.gate)
+    gate = None if generator.gate is None else UnitGate(generator.gate, _are_alike(generator))
     retry = 0 if generator.gate is None else generator.gate.spec.retry
     samples, lost = decode_samples(generator, requests, sampled)
     kept, failed = _judged(generator, samples, gate)
@@ -52,6 +52,12 @@ def accepted_samples(
             break
     order = {request.key: number for number, request in enumerate(requests)}
     return sorted(kept, key=lambda sample: order[sample.request.key]), [*lost, *failed]
+
+
+def _are_alike(generator: Generator) -> bool:
+    """Whether variants of a record share noise, or what they keep of a photo."""
+    sampling = generator.spec.sampling
+    return sampling.seed_to is not None or bool(sampling.repaint) or sampling.start_from == "photo"
 
 
 def _judged(

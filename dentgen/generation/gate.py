@@ -60,10 +60,17 @@ def load_gate(spec: GateSpec, planned: PlannedGate, device: str) -> Gate:
 
 @dataclass(slots=True)
 class UnitGate:
-    """The gate of one unit; it remembers what it accepted, to tell copies."""
+    """The gate of one unit; it remembers what it accepted, to tell copies.
+
+    Attributes:
+        gate: Judges and limits.
+        alike: Whether variants of a record are meant to look alike: they share noise, or what is kept of a photo.
+        accepted: Record and fingerprint of accepted pictures.
+    """
 
     gate: Gate
-    accepted: list[NDArray[np.bool_]] = field(default_factory=list)
+    alike: bool = False
+    accepted: list[tuple[str, NDArray[np.bool_]]] = field(default_factory=list)
 
     def judge(self, samples: Sequence[GeneratedSample]) -> tuple[list[GeneratedSample], list[RejectedSample]]:
         """Measure samples in their order.
@@ -83,16 +90,20 @@ class UnitGate:
                 reason = _reason(sample.request.key, result, self.gate.limits)
                 rejected.append(RejectedSample(sample.request, reason, result))
             else:
-                self.accepted.append(bits)
+                self.accepted.append((sample.request.record.key, bits))
                 kept.append(replace(sample, gate=result))
         return kept, rejected
 
     def _result(self, sample: GeneratedSample, figures: dict[FigureName, float], bits: NDArray[np.bool_]) -> GateResult:
-        if not sample.request.same_noise:  # pictures that differ in one factor are meant to look alike
-            figures["distinct"] = distinctness(bits, self.accepted)
+        figures["distinct"] = distinctness(bits, self._others(sample))
         known = {name: round(value, _DIGITS) for name, value in figures.items() if not math.isnan(value)}
         failed = failures(known, self.gate.limits)
         return GateResult({name: known.get(name) for name in FIGURES}, failed, fingerprint_text(bits))
+
+    def _others(self, sample: GeneratedSample) -> list[NDArray[np.bool_]]:
+        """Accepted pictures that a sample should differ from; those that differ in one factor are meant to be alike."""
+        alike, key = self.alike or sample.request.same_noise, sample.request.record.key
+        return [bits for other, bits in self.accepted if not (alike and other == key)]
 
 
 def _reason(key: str, result: GateResult, limits: Mapping[FigureName, FigureLimit]) -> str:

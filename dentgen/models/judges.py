@@ -129,6 +129,12 @@ def reference_figures(place: str) -> dict[str, NDArray[np.float64]]:
         known = load_arrays(content)
     except SafetensorError as error:
         raise BundleError(file=storage.without_secrets(url), found=str(error), expected="safetensors") from error
+    lengths = {len(values) if values.ndim == 1 else 0 for values in known.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        shapes = {name: values.shape for name, values in known.items()}
+        raise BundleError(
+            file=storage.without_secrets(url), found=f"shapes {shapes}"[:300], expected="equally long lists of figures"
+        )
     return {name: np.asarray(np.round(values.astype(np.float64), 4), np.float64) for name, values in known.items()}
 
 

@@ -19,6 +19,10 @@ from dentgen.spec.yaml_file import spec_difference
 _DECIDING_LIBRARIES: Final = ("dentgen", "torch", "diffusers", "transformers", "peft", "numpy", "pillow", "webdataset")
 
 
+#: Those that decide what a quality gate measures.
+_JUDGING_LIBRARIES: Final = ("imagehash", "scipy")
+
+
 def environment(spec: BuildSpec) -> dict[str, str]:
     """Device kind, precision, slots, threads, library versions, and digests of fixed computations.
 
@@ -37,6 +41,7 @@ def environment(spec: BuildSpec) -> dict[str, str]:
         "threads": str(spec.engine.threads),
         "python": ".".join(platform.python_version_tuple()[:2]),
         **{name: version(name) for name in _DECIDING_LIBRARIES},
+        **{name: version(name) for name in (_JUDGING_LIBRARIES if spec.quality.gate is not None else ())},
         **{f"numerics_{name}": value for name, value in numerics_canary(device, dtype, spec.engine.threads)},
     }
 

@@ -16,6 +16,7 @@ from dentgen.errors import BuildError, SpecChangedError
 from dentgen.generation.generator import solver_table
 from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.models.bundle_licenses import bundle_licenses
+from dentgen.models.judges import judges_digest
 from dentgen.models.native_size import with_size
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.planned_gate import planned_gate
@@ -121,7 +122,21 @@ def standing_plan(out: str, spec: BuildSpec) -> Plan | None:
         return None
     standing = read_plan(out)
     _require_same(out, standing, plan_without_units(spec), with_units=False)
+    _require_same_judges(out, standing, spec)
     return standing
+
+
+def _require_same_judges(out: str, standing: Plan, spec: BuildSpec) -> None:
+    """Limits stay as they were planned, whatever the reference is now; judges have to be the same."""
+    if standing.gate is None or spec.quality.gate is None:
+        return
+    found = judges_digest(spec.quality.judges)
+    if found != standing.gate.judges_sha256:
+        raise SpecChangedError(
+            f"the build was started differently:\n  judges: {standing.gate.judges_sha256} -> {found}",
+            file=storage.without_secrets(storage.join(out, layout.plan_head())), key="quality.gate.judges",
+            advice="undo the change, or choose another output.path",
+        )  # fmt: skip
 
 
 def adopt_plan(out: str, draft: DraftPlan) -> Plan:

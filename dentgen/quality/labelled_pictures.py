@@ -22,6 +22,8 @@ _HASH_EDGE: Final = 16
 FINGERPRINT_BITS: Final = _HASH_EDGE**2
 #: Judges' sizes are multiples of this.
 _STEP: Final = 8
+#: Pictures that are measured at a time, so that memory does not grow with their number.
+_BATCH: Final = 16
 
 
 def labelled_figures(
@@ -39,6 +41,16 @@ def labelled_figures(
     Returns:
         (n,) values by name.
     """
+    parts = [
+        _figures(judges, pictures[start : start + _BATCH], records[start : start + _BATCH])
+        for start in range(0, len(pictures), _BATCH)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _figures(
+    judges: Judges, pictures: Sequence[NDArray[np.uint8]], records: Sequence[ConditionRecord]
+) -> dict[FigureName, NDArray[np.float64]]:
     shape = judged_shape(pictures[0].shape[:2], judges.size)
     shown = np.stack([fit_map(picture, shape, "stretch", nearest=False, empty=0) for picture in pictures])
     maps = Maps(*(np.stack(parts) for parts in zip(*(_maps(record, shape) for record in records), strict=True)))

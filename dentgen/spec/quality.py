@@ -57,6 +57,12 @@ class GateSpec(Section):
         default=0, ge=0, le=8, description="How often a picture that fails is made again with other noise."
     )
 
+    @model_validator(mode="after")
+    def _rejects_what_it_retries(self) -> Self:
+        if self.retry and self.on_failure == "record":
+            raise ValueError(f"retry {self.retry}: expected on_failure reject, because record keeps what fails")
+        return self
+
 
 class QualitySpec(Section):
     """Quality requirements."""

@@ -314,7 +314,7 @@ FAULTS = {
     ),
     "a gate that forgets what it accepted": (
         "dentgen/generation/gate.py",
-        "                self.accepted.append(bits)",
+        "                self.accepted.append((sample.request.record.key, bits))",
         "                pass",
         "tests/generation/test_gate.py::test_a_copy_is_told_from_another_picture_and_the_first_one_stays",
     ),

@@ -64,7 +64,7 @@ def test_pictures_that_fail_are_rejected_with_value_and_limit(source: Path, tmp_
 def test_pictures_that_fail_may_be_kept_and_recorded(source: Path, tmp_path: Path) -> None:
     plain, _, _ = made(source, tmp_path / "a", None)
     samples, record, calls = made(
-        source, tmp_path / "b", {"limits": IMPOSSIBLE, "on_failure": "record", "retry": 2}
+        source, tmp_path / "b", {"limits": IMPOSSIBLE, "on_failure": "record"}
     )  # fmt: skip
     assert (record.written, record.rejected, len(calls)) == (4, 0, 1)
     assert all(status.gate is not None and status.gate.failed == ("luminance",) for status in record.samples)
@@ -115,4 +115,15 @@ def test_counterfactuals_are_meant_to_look_alike() -> None:
     picture = np.random.default_rng(4).integers(0, 256, (*finding_record().shape, 3), np.uint8)
     gate = gate_of({"distinct": FigureLimit(least=0.05)})
     kept, rejected = gate.judge(samples_of([picture, picture], same_noise=True))
+    assert (len(kept), len(rejected)) == (2, 0)
+    other = replace(finding_record(), key="other")
+    _, copied = gate.judge(samples_of([picture], same_noise=True, record=other))
+    assert [one.gate.failed for one in copied if one.gate is not None] == [("distinct",)], "of another mouth"
+
+
+def test_variants_that_keep_parts_of_a_photo_are_meant_to_look_alike() -> None:
+    picture = np.random.default_rng(4).integers(0, 256, (*finding_record().shape, 3), np.uint8)
+    gate = gate_of({"distinct": FigureLimit(least=0.05)})
+    gate.alike = True
+    kept, rejected = gate.judge(samples_of([picture, picture]))
     assert (len(kept), len(rejected)) == (2, 0)

@@ -99,6 +99,16 @@ def test_a_reference_is_read_back(folder: Path) -> None:
     assert str(caught.value.file).endswith(REFERENCE)
 
 
+@pytest.mark.parametrize(
+    "figures", [{}, {"miou": np.zeros(0)}, {"miou": np.zeros(2), "shift": np.zeros(3)}, {"miou": np.zeros((2, 2))}]
+)
+def test_a_reference_of_unequal_lists_is_refused(folder: Path, figures: dict[str, np.ndarray]) -> None:
+    write_reference(str(folder), figures)
+    with pytest.raises(BundleError) as caught:
+        reference_figures(str(folder))
+    assert caught.value.expected == "equally long lists of figures"
+
+
 def test_the_embedded_judges_have_a_reference_of_every_figure() -> None:
     judges, reference = load_judges("embedded"), reference_figures("embedded")
     assert sorted(judges.networks) == ["dilated", "unet"]

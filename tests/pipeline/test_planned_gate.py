@@ -14,7 +14,7 @@ from dentgen.documents import FigureLimit
 from dentgen.errors import BundleError, SpecChangedError, SpecError
 from dentgen.models.judges import judges_digest, judges_folder, load_judges, reference_figures
 from dentgen.phantom.shards import PhantomSet, write_phantoms
-from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
+from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan, standing_plan
 from dentgen.pipeline.planned_gate import figures_digest, labelled_records, measured_figures
 from dentgen.quality.gate import lost_share
 from dentgen.records import FIGURES
@@ -109,3 +109,24 @@ def test_places_of_judges_move_with_the_build_and_are_not_given_away(small_sourc
     assert published.at(location).spec.quality.judges == location.judges
     assert without_places(plan.spec).quality.judges == "judges"
     assert make_plan(spec_of(small_source, tmp_path / "out")).gate == plan.gate
+
+
+def test_a_build_that_goes_on_needs_the_judges_that_it_began_with(small_source: Path, tmp_path: Path) -> None:
+    own = tmp_path / "judges"
+    shutil.copytree(judges_folder("embedded"), own)
+    spec = spec_of(small_source, tmp_path / "out", judges=str(own))
+    adopt_plan(spec.output.path, draft_plan(spec))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dentgen.pipeline.plan.anything_written", lambda _: True)
+        assert standing_plan(spec.output.path, spec) is not None
+        assert standing_plan(spec.output.path, spec_of(small_source, tmp_path / "out")) is not None, "they are the same"
+        (own / "dilated.safetensors").unlink()
+        with pytest.raises(SpecChangedError) as caught:
+            standing_plan(spec.output.path, spec)
+    assert caught.value.key == "quality.gate.judges"
+
+
+def test_what_judges_is_part_of_the_environment_only_with_a_gate(small_source: Path, tmp_path: Path) -> None:
+    plain = make_plan(small_spec(small_source, tmp_path))
+    gated = make_plan(spec_of(small_source, tmp_path))
+    assert set(gated.environment) - set(plain.environment) == {"imagehash", "scipy"}

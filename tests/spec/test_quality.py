@@ -29,7 +29,16 @@ def test_limits_without_an_end_or_upside_down_are_refused(limit: dict[str, Any])
         LimitSpec.model_validate(limit)
 
 
-@pytest.mark.parametrize("gate", [{"limits": {"fid": {"least": 1}}}, {"retry": 9}, {"lose": 0.9}, {"judges": ""}])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"limits": {"fid": {"least": 1}}},
+        {"retry": 9},
+        {"lose": 0.9},
+        {"judges": ""},
+        {"retry": 1, "on_failure": "record"},
+    ],
+)
 def test_unknown_figures_and_impossible_values_are_refused(gate: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GateSpec.model_validate(gate)

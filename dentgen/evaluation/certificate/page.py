@@ -46,7 +46,7 @@ def figure_tables(section: CertificateSection) -> list[FigureTable]:
     for name, value in section.figures.items():
         stem, _, end = name.rpartition("_")
         row, column = (stem, _COLUMNS[end]) if stem and end in _COLUMNS else (name, "value")
-        rows.setdefault(row, {})[column] = "nothing to compare" if value is None else f"{value:.6g}"
+        rows.setdefault(row, {})[column] = _text(value)
     order = ["value", *_COLUMNS.values()]
     tables: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
     for kinds, group in _grouped(rows):
@@ -60,6 +60,12 @@ def certificate_page(certificate: Certificate) -> str:
     tables = {name: figure_tables(section) for name, section in certificate.sections.items()}
     page = page_environment(_FOLDER).get_template(_PAGE)
     return page.render(certificate=certificate, questions=QUESTIONS, tables=tables)
+
+
+def _text(value: float | None) -> str:
+    if value is None:
+        return "nothing to compare"
+    return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
 
 
 def _grouped(rows: Mapping[str, dict[str, str]]) -> list[tuple[set[str], dict[str, dict[str, str]]]]:

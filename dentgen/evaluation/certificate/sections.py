@@ -28,7 +28,9 @@ _QUANTILES = (0.01, 0.05, 0.5)
 _CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
-def agreement(out: str, plan: Plan, judges: Judges, count: int, dataset: Mapping[str, str]) -> CertificateSection:
+def agreement(
+    out: str, plan: Plan, judges: Judges, count: int, dataset: Mapping[str, str], judged_by: str = ""
+) -> CertificateSection:
     """How pictures agree with their labels, as judges see the first ``count`` of them now."""
     records = islice(labelled_records(out, plan.spec.conditions.shape), count)
     figures = measured_figures(records, judges)
@@ -38,7 +40,7 @@ def agreement(out: str, plan: Plan, judges: Judges, count: int, dataset: Mapping
     for name in FIGURES:
         found |= _described(name, figures[name])
     return CertificateSection(
-        figures=found, command=f"dentgen certify OUT --pictures {count}",
+        figures=found, command=f"dentgen certify OUT --pictures {count}{judged_by}",
         computed_from={**dataset, "judges": judges.digest},
     )  # fmt: skip
 
@@ -70,14 +72,16 @@ def duplicates(out: str, dataset: Mapping[str, str]) -> CertificateSection:
     return CertificateSection(figures=figures, command="dentgen certify OUT", computed_from=dict(dataset))
 
 
-def memorised(out: str, training: str, held_out: str, judges: Judges, dataset: Mapping[str, str]) -> CertificateSection:
+def memorised(
+    out: str, training: str, held_out: str, judges: Judges, dataset: Mapping[str, str], judged_by: str = ""
+) -> CertificateSection:
     """Whether pictures repeat those that the model learnt on, beside pictures that it cannot have seen."""
     seen = [look_at(read_pictures(place), judges) for place in (out, training, held_out)]
     figures = compare(*seen).figures
     digests = {name: _digest(one) for name, one in zip(("training", "held_out"), seen[1:], strict=True)}
     return CertificateSection(
         figures={name: rounded(value) for name, value in figures.items()},
-        command="dentgen certify OUT --training SOURCE --held-out SOURCE",
+        command=f"dentgen certify OUT --training SOURCE --held-out SOURCE{judged_by}",
         computed_from={**dataset, "judges": judges.digest, **digests},
     )  # fmt: skip
 

@@ -46,6 +46,11 @@ class CertificateSettings:
     steps: int = 450
     seeds: tuple[int, ...] = (0, 1, 2)
 
+    @property
+    def judged_by(self) -> str:
+        """The option of a command that names other judges, without their place."""
+        return "" if self.judges == EMBEDDED else " --judges FOLDER"
+
 
 def certify(out: str, settings: CertificateSettings) -> Certificate:
     """Compute the certificate of a finished build; nothing is written.
@@ -112,7 +117,7 @@ def _sections(
 ) -> dict[SectionName, CertificateSection]:
     judges = load_judges(settings.judges)
     return {
-        "agreement": sections.agreement(out, plan, judges, settings.pictures, dataset),
+        "agreement": sections.agreement(out, plan, judges, settings.pictures, dataset, settings.judged_by),
         "gate": sections.gate(out, plan.gate, index, dataset),
         "rejections": sections.rejections(out, index, dataset),
         "duplicates": sections.duplicates(out, dataset),
@@ -126,7 +131,7 @@ def _memorisation(
 ) -> CertificateSection:
     if settings.training is None or settings.held_out is None:
         return CertificateSection(missing="no pictures of the model's training were named: --training and --held-out")
-    return sections.memorised(out, settings.training, settings.held_out, judges, dataset)
+    return sections.memorised(out, settings.training, settings.held_out, judges, dataset, settings.judged_by)
 
 
 def _usefulness(out: str, plan: Plan, settings: CertificateSettings, dataset: Mapping[str, str]) -> CertificateSection:

@@ -130,12 +130,24 @@ def _finished_index(out: str) -> DatasetIndex:
 
 
 def _documents(out: str, plan: Plan) -> Iterator[str]:
+    stale = () if _is_certified(out) else (layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
     for name in documents_of(plan.segment + 1):
         url = storage.join(out, name)
-        if storage.exists(url):
+        if storage.exists(url) and name not in stale:
             yield name
         elif name not in _OPTIONAL:
             raise BuildError(file=storage.without_secrets(url), found="no file", expected="a file of a finished build")
+
+
+def _is_certified(out: str) -> bool:
+    """Whether a build's certificate is of the version that is published, not of one before."""
+    content = storage.read_if_exists(storage.join(out, layout.CERTIFICATE))
+    try:
+        return content is not None and json.loads(content)["index_sha256"] == storage.sha256_of(
+            storage.join(out, layout.INDEX)
+        )
+    except (ValueError, LookupError, TypeError):  # it is damaged
+        return False
 
 
 def _require_sealed(out: str, index: DatasetIndex, plan: Plan) -> None:

@@ -25,5 +25,10 @@ def test_a_plain_value_and_its_spread_stand_beside_each_other() -> None:
     assert tables == [FigureTable(("value", "spread"), (("miou_dataset", ("0.8", "0.01")), ("seeds", ("3", ""))))]
 
 
+def test_large_counts_are_whole() -> None:
+    tables = figure_tables(CertificateSection(figures={"planned": 1234567.0, "share": 0.1234}))
+    assert tables[0].rows == (("planned", ("1234567",)), ("share", ("0.1234",)))
+
+
 def test_every_section_asks_a_question() -> None:
     assert set(QUESTIONS) == set(get_args(SectionName))

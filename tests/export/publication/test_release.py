@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dentgen import storage
 from dentgen.errors import BuildError, StorageError
 from dentgen.export.publication.release import published_croissant, read_release, reasons_against
 from dentgen.shards.plan_file import read_plan
@@ -36,6 +37,15 @@ def test_a_table_of_samples_that_was_not_sealed_is_refused(build: Path) -> None:
     with pytest.raises(BuildError) as caught:
         read_release(str(build))
     assert caught.value.file.endswith("samples.parquet")
+
+
+def test_a_certificate_of_another_version_is_not_published(build: Path) -> None:
+    own = {"index_sha256": storage.sha256_of(str(build / "index.json"))}
+    for content, published in ((own, True), ({"index_sha256": "other"}, False), ([], False)):
+        (build / "certificate.json").write_text(json.dumps(content))
+        (build / "certificate.html").write_text("")
+        documents = read_release(str(build)).documents
+        assert [name in documents for name in ("certificate.json", "certificate.html")] == [published] * 2
 
 
 def test_a_build_without_samples_is_refused(tmp_path: Path) -> None:
