@@ -99,12 +99,21 @@ def measure_memorisation(
         StorageError: If something cannot be read.
     """
     loaded = load_judges(judges)
-    keys = texts(written_samples(out, []), "key")
-    drawn = keys if count is None else sorted(keys, key=lambda key: derive_seed(0, "memorisation", key))[:count]
-    generated = look_at(read_pictures(out, drawn), loaded)
+    generated = look_at(read_pictures(out, drawn_keys(out, count)), loaded)
     return compare(
         generated, look_at(read_pictures(training), loaded), look_at(read_pictures(held_out), loaded)
     )  # fmt: skip
+
+
+def drawn_keys(out: str, count: int | None) -> list[str]:
+    """Keys of written samples, ``count`` of them drawn by key; None for all.
+
+    Raises:
+        BuildError: If the build is not finished.
+        StorageError: If its table of samples cannot be read.
+    """
+    keys = texts(written_samples(out, []), "key")
+    return keys if count is None else sorted(keys, key=lambda key: derive_seed(0, "memorisation", key))[:count]
 
 
 def look_at(pictures: Iterable[Picture], judges: Judges) -> Seen:

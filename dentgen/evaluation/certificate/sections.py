@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.curation.memorisation import Seen, compare, look_at
+from dentgen.curation.memorisation import Seen, compare, drawn_keys, look_at
 from dentgen.curation.near_duplicates import COPY_BITS, near_duplicates
 from dentgen.curation.pictures import read_pictures
 from dentgen.documents import DatasetIndex, PlannedGate
@@ -24,6 +24,8 @@ from dentgen.shards.rejections import reason_class
 from dentgen.shards.sample_table import stream_samples
 
 _QUANTILES = (0.01, 0.05, 0.5)
+#: Pictures whose figures are in memory at once.
+_MOST_ROWS = 200_000
 #: Shares of the pictures that are given up, at which the rest is described.
 _CURVE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -73,15 +75,16 @@ def duplicates(out: str, dataset: Mapping[str, str]) -> CertificateSection:
 
 
 def memorised(
-    out: str, training: str, held_out: str, judges: Judges, dataset: Mapping[str, str], judged_by: str = ""
+    out: str, training: str, held_out: str, judges: Judges, count: int, dataset: Mapping[str, str], judged_by: str = ""
 ) -> CertificateSection:
-    """Whether pictures repeat those that the model learnt on, beside pictures that it cannot have seen."""
-    seen = [look_at(read_pictures(place), judges) for place in (out, training, held_out)]
+    """Whether ``count`` pictures repeat those that the model learnt on, beside pictures that it cannot have seen."""
+    own = look_at(read_pictures(out, drawn_keys(out, count)), judges)
+    seen = [own, *(look_at(read_pictures(place), judges) for place in (training, held_out))]
     figures = compare(*seen).figures
     digests = {name: _digest(one) for name, one in zip(("training", "held_out"), seen[1:], strict=True)}
     return CertificateSection(
         figures={name: rounded(value) for name, value in figures.items()},
-        command=f"dentgen certify OUT --training SOURCE --held-out SOURCE{judged_by}",
+        command=f"dentgen certify OUT --training SOURCE --held-out SOURCE --pictures {count}{judged_by}",
         computed_from={**dataset, "judges": judges.digest, **digests},
     )  # fmt: skip
 
@@ -111,7 +114,7 @@ def _described(name: str, values: NDArray[np.float64]) -> dict[str, float | None
 
 
 def _table(out: str) -> dict[FigureName, NDArray[np.float64]]:
-    """Figures of all measured pictures of a build, written or not, (n,) by name."""
+    """Figures of the first measured pictures of a build, written or not, (n,) by name; at most some ``_MOST_ROWS``."""
     parts: dict[FigureName, list[NDArray[np.float64]]] = {name: [] for name in FIGURES}
     for batch in stream_samples(out, ["gate_failed", *(f"gate_{name}" for name in FIGURES)]):
         for part in (batch.written, batch.rejected):
@@ -119,6 +122,8 @@ def _table(out: str) -> dict[FigureName, NDArray[np.float64]]:
             for name, values in parts.items():
                 column = np.asarray(part[f"gate_{name}"].to_numpy(zero_copy_only=False), np.float64)
                 values.append(column[measured])
+        if sum(map(len, parts["miou"])) >= _MOST_ROWS:
+            break
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 

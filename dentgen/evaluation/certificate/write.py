@@ -131,7 +131,9 @@ def _memorisation(
 ) -> CertificateSection:
     if settings.training is None or settings.held_out is None:
         return CertificateSection(missing="no pictures of the model's training were named: --training and --held-out")
-    return sections.memorised(out, settings.training, settings.held_out, judges, dataset, settings.judged_by)
+    return sections.memorised(
+        out, settings.training, settings.held_out, judges, settings.pictures, dataset, settings.judged_by
+    )
 
 
 def _usefulness(out: str, plan: Plan, settings: CertificateSettings, dataset: Mapping[str, str]) -> CertificateSection:
