@@ -66,11 +66,6 @@ def picture_fingerprints(pictures: Iterable[Picture]) -> Fingerprints:
     return Fingerprints(keys, print_words([text for _, text in found]), np.arange(len(keys), dtype=np.int64))
 
 
-def source_fingerprints(place: str) -> Fingerprints:
-    """Prints of all pictures of a finished build, or of condition records with photos; errors as ``read_pictures``."""
-    return picture_fingerprints(read_pictures(place))
-
-
 def print_words(prints: Sequence[str], place: str = "") -> NDArray[np.uint64]:
     """Prints of 64 hexadecimal digits as (n, 4) uint64.
 

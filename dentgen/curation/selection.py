@@ -73,19 +73,6 @@ def at_random(count: int, keys: Sequence[str], seed: int, groups: Sequence[str] 
     return order[:count]
 
 
-def covering_radius(values: NDArray[np.float32], chosen: _Indexes) -> float:
-    """Largest distance of a sample from the nearest chosen one.
-
-    Args:
-        values: (n, d) features.
-        chosen: (k,) positions, one at least.
-    """
-    nearest = np.full(len(values), np.inf)
-    for one in chosen.tolist():
-        nearest = np.minimum(nearest, _distances(values, values[one]))
-    return float(nearest.max())
-
-
 class _Shares:
     """How many of every group were chosen, and are left."""
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,44 +23,25 @@ from dentgen.shards.layout import SAMPLES
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
-from dentgen.spec.build import BuildSpec
-from tests.conftest import problems, shard_bytes, small_spec, write_tar
-
-Members = dict[str, dict[str, bytes]]
-OFF: dict[str, Any] = dict.fromkeys(FIGURES)
+from tests.builds.gated_build import Members, gate_of, gated_source, gated_spec, median_luminance
+from tests.conftest import problems, shard_bytes, small_spec
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path:
-    folder = tmp_path_factory.mktemp("conditions")
-    write_tar(folder / "a.tar", dict(sorted(demo_members.items())[:4]))
-    return folder
-
-
-def spec_of(source: Path, out: Path, gate: dict[str, Any]) -> BuildSpec:
-    return small_spec(
-        source, out, quality={"gate": gate, "max_rejected": 1.0}, sampling={"steps": 2, "variants": 3, "seed": 1},
-        engine={"slots": 6}, pipeline={"samples_per_shard": 3},
-    )  # fmt: skip
+    return gated_source(tmp_path_factory.mktemp("conditions"), demo_members)
 
 
 @pytest.fixture(scope="module")
 def median(source: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """A luminance that half of the pictures reach."""
-    out = tmp_path_factory.mktemp("measured")
-    build(spec_of(source, out, {"limits": OFF}), use_ray=False)
-    return float(np.median(pq.read_table(out / SAMPLES)["gate_luminance"].to_numpy()))
+    return median_luminance(source, tmp_path_factory.mktemp("measured"))
 
 
 @pytest.fixture(scope="module")
 def whole(source: Path, median: float, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    build(spec_of(source, out, gate_of(median)), use_ray=False)
+    build(gated_spec(source, out, gate_of(median)), use_ray=False)
     return out
-
-
-def gate_of(median: float, **settings: Any) -> dict[str, Any]:
-    return {"limits": {**OFF, "luminance": {"least": round(median, 4)}}, "retry": 1, **settings}
 
 
 def test_planned_is_written_and_rejected_and_the_table_has_every_figure(whole: Path) -> None:
@@ -92,7 +72,7 @@ def test_metadata_ledger_and_table_say_the_same(whole: Path) -> None:
 
 @pytest.mark.ray
 def test_ray_gives_the_same_bytes(source: Path, median: float, whole: Path, tmp_path: Path, ray_local: None) -> None:
-    build(spec_of(source, tmp_path, gate_of(median)), address="local")
+    build(gated_spec(source, tmp_path, gate_of(median)), address="local")
     assert shard_bytes(tmp_path) == shard_bytes(whole)
     assert read_index(str(tmp_path)).ledger_sha256 == read_index(str(whole)).ledger_sha256
 
@@ -111,14 +91,14 @@ def test_a_build_that_stopped_goes_on_with_the_planned_limits(
     generate = generate_unit
     monkeypatch.setattr(run, "generate_unit", stopping)
     with pytest.raises(BuildError):
-        build(spec_of(source, tmp_path, gate_of(median)), use_ray=False)
+        build(gated_spec(source, tmp_path, gate_of(median)), use_ray=False)
     monkeypatch.setattr(run, "generate_unit", generate)
-    build(spec_of(source, tmp_path, gate_of(median)), use_ray=False)
+    build(gated_spec(source, tmp_path, gate_of(median)), use_ray=False)
     assert shard_bytes(tmp_path) == shard_bytes(whole)
 
 
 def test_a_forged_figure_is_a_problem(whole: Path, source: Path, median: float, tmp_path: Path) -> None:
-    build(spec_of(source, tmp_path, gate_of(median)), use_ray=False)
+    build(gated_spec(source, tmp_path, gate_of(median)), use_ray=False)
     ledger = sorted((tmp_path / "ledger").iterdir())[0]
     record = json.loads(ledger.read_text())
     written = next(sample for sample in record["samples"] if sample["status"] == "written")
@@ -141,7 +121,7 @@ def test_own_judges_are_found_by_actors_and_by_repair(
     """Named by a relative path, from which neither Ray's workers nor a build that moved can start."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(judges_folder("embedded"), tmp_path / "judges")
-    build(spec_of(source, tmp_path / "out", gate_of(median, judges="judges")), address="local")
+    build(gated_spec(source, tmp_path / "out", gate_of(median, judges="judges")), address="local")
     assert shard_bytes(tmp_path / "out") == shard_bytes(whole)
     (tmp_path / "out" / "shards" / "000001.tar").unlink()
     (tmp_path / "elsewhere").mkdir()

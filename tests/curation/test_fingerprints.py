@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dentgen.curation import fingerprints as module
-from dentgen.curation.fingerprints import build_fingerprints, picture_fingerprints, print_words, source_fingerprints
+from dentgen.curation.fingerprints import build_fingerprints, picture_fingerprints, print_words
 from dentgen.curation.pictures import Picture, read_pictures
 from dentgen.errors import StorageError
 from dentgen.quality.labelled_pictures import fingerprint
@@ -43,7 +43,6 @@ def test_prints_that_are_missing_are_computed_from_the_pictures(tmp_path: Path) 
     for key, row in zip(prints.keys[:2], bits_of(prints.words)[:2], strict=True):
         np.testing.assert_array_equal(row, fingerprint(pictures[key]))
     assert "".join(f"{word:016x}" for word in prints.words[3].tolist()) == PRINTS[1]
-    assert source_fingerprints(str(tmp_path)).keys == prints.keys
 
 
 def test_pictures_are_families_of_their_own() -> None:

@@ -3,56 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from dentgen.pipeline.run import build
-from dentgen.records import FIGURES
 from dentgen.report.html.gate import read_gate
 from dentgen.shards.index import read_index
 from dentgen.shards.layout import SAMPLES
 from dentgen.shards.plan_file import read_plan
-from dentgen.spec.build import BuildSpec
-from tests.conftest import small_spec, write_tar
-
-Members = dict[str, dict[str, bytes]]
-OFF: dict[str, Any] = dict.fromkeys(FIGURES)
+from tests.builds.gated_build import Members, gate_of, gated_source, gated_spec, median_luminance
+from tests.conftest import small_spec
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path:
-    folder = tmp_path_factory.mktemp("conditions")
-    write_tar(folder / "a.tar", dict(sorted(demo_members.items())[:4]))
-    return folder
-
-
-def spec_of(source: Path, out: Path, gate: dict[str, Any]) -> BuildSpec:
-    return small_spec(
-        source, out, quality={"gate": gate, "max_rejected": 1.0}, sampling={"steps": 2, "variants": 3, "seed": 1},
-        engine={"slots": 6}, pipeline={"samples_per_shard": 3},
-    )  # fmt: skip
+    return gated_source(tmp_path_factory.mktemp("conditions"), demo_members)
 
 
 @pytest.fixture(scope="module")
 def median(source: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """A luminance that half of the pictures reach."""
-    out = tmp_path_factory.mktemp("measured")
-    build(spec_of(source, out, {"limits": OFF}), use_ray=False)
-    return float(np.median(pq.read_table(out / SAMPLES)["gate_luminance"].to_numpy()))
+    return median_luminance(source, tmp_path_factory.mktemp("measured"))
 
 
 @pytest.fixture(scope="module")
 def whole(source: Path, median: float, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    build(spec_of(source, out, gate_of(median)), use_ray=False)
+    build(gated_spec(source, out, gate_of(median)), use_ray=False)
     return out
-
-
-def gate_of(median: float, **settings: Any) -> dict[str, Any]:
-    return {"limits": {**OFF, "luminance": {"least": round(median, 4)}}, "retry": 1, **settings}
 
 
 def test_the_report_shows_limits_and_the_pictures_nearest_to_them(whole: Path, median: float) -> None:
@@ -63,7 +41,7 @@ def test_the_report_shows_limits_and_the_pictures_nearest_to_them(whole: Path, m
     luminance = next(row for row in summary.figures if row.name == "luminance")
     assert luminance.failed == index.rejected
     assert luminance.limit is not None
-    assert luminance.limit.least == round(median, 4)
+    assert luminance.limit.least == median
     assert sum(count.samples for count in luminance.histogram.counts) == 12
     rows = {row["key"]: row for row in pq.read_table(whole / SAMPLES).to_pylist()}
     accepted = [rows[near.key]["gate_luminance"] for near in summary.worst_accepted]
