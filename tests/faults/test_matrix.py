@@ -199,11 +199,15 @@ def test_two_builds_at_once(rig: Rig, tell: Tell) -> None:
     tell("two builds at once", "the second exits 1 and names the first, which finishes", judge(rig))
 
 
+def _no_lease() -> SimpleNamespace:
+    return SimpleNamespace(check=lambda: None, stands=lambda: True, run="0" * 32)
+
+
 def test_two_builds_at_once_whose_lease_fails(rig: Rig, tell: Tell) -> None:
     """Bytes must not depend on the lease: both generate everything that they find pending, at the same time."""
 
     def unleased() -> None:
-        vars(run)["hold_lease"] = lambda out, seconds: nullcontext(SimpleNamespace(check=lambda: None, run="0" * 32))
+        vars(run)["hold_lease"] = lambda out, seconds: nullcontext(_no_lease())
 
     def meet(mine: str, other: str) -> Fault:
         def fault() -> None:
