@@ -20,7 +20,6 @@ from dentgen.quality.labelled_pictures import distinctness, fingerprint, in_orde
 from dentgen.records import FIGURES, ConditionRecord, FigureName
 from dentgen.spec.quality import GateSpec
 
-_BATCH: Final = 16
 _QUANTILES: Final = (0.01, 0.05, 0.5, 0.95, 0.99)
 
 
@@ -61,7 +60,7 @@ def try_gate(
     if len(clean) < 2:
         raise ConditionError("the pictures to judge", f"{len(clean)} labelled pictures", "two at least")
     prints = [fingerprint(one.picture) for one in clean]
-    values = _figures(clean, judges) | {"distinct": np.array(list(in_order(prints)))}
+    values = _figures(clean, judges) | {"distinct": in_order(prints)}
     figures = _quantiles(values) | _shares("lost_clean", values, limits)
     faulty = plant_faults(clean, each, seed)
     for kind, planted in faulty.items():
@@ -109,11 +108,8 @@ def _distinct(faulty: Labelled, prints: Sequence[NDArray[np.bool_]]) -> float:
 
 
 def _figures(pictures: Sequence[Labelled], judges: Judges) -> dict[FigureName, NDArray[np.float64]]:
-    parts = []
-    for start in range(0, len(pictures), _BATCH):
-        chunk = pictures[start : start + _BATCH]
-        parts.append(labelled_figures(judges, [one.picture for one in chunk], [one.record for one in chunk]))
-    return {name: np.round(np.concatenate([part[name] for part in parts]), 4) for name in parts[0]}
+    found = labelled_figures(judges, [one.picture for one in pictures], [one.record for one in pictures])
+    return {name: np.round(values, 4) for name, values in found.items()}
 
 
 def _shares(name: str, values: Figures, limits: Mapping[FigureName, FigureLimit]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,15 @@ from dentgen.documents import FigureLimit, PlannedGate
 from dentgen.errors import ConditionError, SpecError
 from dentgen.models.judges import Judges, judges_digest, load_judges, reference_figures
 from dentgen.quality.gate import lost_share, reference_limits
-from dentgen.quality.labelled_pictures import batches, fingerprint, in_order, labelled_figures
+from dentgen.quality.labelled_pictures import fingerprint, in_order, labelled_figures
 from dentgen.records import FIGURES, ConditionRecord, FigureName
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.quality import EMBEDDED, GateSpec
 
 _LOG = logging.getLogger(__name__)
 
-_BATCH = 16
+#: Pictures in memory at a time.
+_BATCH: Final = 64
 Figures = Mapping[FigureName, NDArray[np.float64]]
 
 
@@ -73,14 +75,14 @@ def measured_figures(records: Iterator[ConditionRecord], judges: Judges) -> Figu
     """
     parts: list[Mapping[FigureName, NDArray[np.float64]]] = []
     prints = []
-    for chunk in batches(records, _BATCH):
+    while chunk := list(islice(records, _BATCH)):
         photos = [record.photo for record in chunk if record.photo is not None]
         parts.append(labelled_figures(judges, photos, chunk))
         prints += [fingerprint(photo) for photo in photos]
     if not parts:
         return {}
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    whole["distinct"] = np.array(list(in_order(prints)))
+    whole["distinct"] = in_order(prints)
     return {name: np.round(whole[name], 4) for name in FIGURES}
 
 

@@ -52,7 +52,7 @@ from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.plan_file import plan_exists
 from dentgen.shards.rejections import reason_class
-from dentgen.shards.sample_table import stream_samples
+from dentgen.shards.sample_table import rejected_reasons
 from dentgen.shards.seals import is_current, write_seal
 from dentgen.spec.build import BuildSpec
 
@@ -339,11 +339,10 @@ def _reasons(out: str, most: int = 3) -> tuple[list[str], dict[str, int]]:
     """The first different reasons for which samples of a sealed build were rejected, and how many by their class."""
     first: dict[str, None] = {}
     classes = Counter[str]()
-    for batch in stream_samples(out, ["reason"]):
-        for found in batch.rejected["reason"].value_counts().to_pylist():
-            classes[reason_class(found["values"])] += found["counts"]
-            if len(first) < most:
-                first[found["values"]] = None
+    for reason, count in rejected_reasons(out):
+        classes[reason_class(reason)] += count
+        if len(first) < most:
+            first[reason] = None
     return list(first), dict(classes.most_common())
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -93,16 +92,8 @@ def distinctness(bits: NDArray[np.bool_], others: Sequence[NDArray[np.bool_]]) -
     return float((np.stack(others) != bits).mean(1).min()) if others else float("nan")
 
 
-def in_order(fingerprints: Iterable[NDArray[np.bool_]]) -> Iterator[float]:
-    """``distinctness`` of each from all before it."""
-    before: list[NDArray[np.bool_]] = []
-    for bits in fingerprints:
-        yield distinctness(bits, before)
-        before.append(bits)
-
-
-def batches(items: Iterable[ConditionRecord], size: int) -> Iterator[list[ConditionRecord]]:
-    """Items, ``size`` at a time."""
-    remaining = iter(items)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
+def in_order(fingerprints: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """``distinctness`` of each from all before it, (n,)."""
+    packed = np.packbits(np.stack(fingerprints), axis=1)
+    differ = [np.bitwise_count(packed[:number] ^ packed[number]).sum(1) for number in range(1, len(packed))]
+    return np.array([np.nan, *(bits.min() / FINGERPRINT_BITS for bits in differ)])

@@ -75,6 +75,16 @@ def column_names(out: str) -> frozenset[str]:
             ) from error
 
 
+def rejected_reasons(out: str) -> Iterator[tuple[str, int]]:
+    """Reasons of rejected samples with their numbers; a reason may come again from a later part of the table.
+
+    Raises:
+        StorageError: As ``stream_samples``.
+    """
+    for batch in stream_samples(out, ["reason"]):
+        yield from ((reason or "", count) for reason, count in value_counts(batch.rejected["reason"]).items())
+
+
 def value_counts(column: Any) -> dict[Any, int]:
     """Distinct values of an Arrow array with their number of rows."""
     counts = pc.value_counts(column)

@@ -88,7 +88,7 @@ def test_fingerprints_survive_another_encoding_and_tell_pictures_apart(records: 
 def test_each_is_compared_with_all_before_it() -> None:
     rng = np.random.default_rng(2)
     one, other = (rng.random(FINGERPRINT_BITS) < 0.5 for _ in range(2))
-    first, second, third = in_order([one, other, one])
+    first, second, third = in_order([one, other, one]).tolist()
     assert np.isnan(first)
     assert second == np.mean(one != other)
     assert third == 0

@@ -18,7 +18,7 @@ from dentgen.errors import StorageError
 from dentgen.shards import sample_table
 from dentgen.shards.index import SAMPLE_SCHEMA
 from dentgen.shards.layout import SAMPLES
-from dentgen.shards.sample_table import column_names, distinct_pairs, stream_samples, value_counts
+from dentgen.shards.sample_table import column_names, distinct_pairs, rejected_reasons, stream_samples, value_counts
 from tests.conftest import ROOT
 from tests.report.fake_builds import fake_build, rejected, written
 
@@ -40,6 +40,15 @@ def test_every_row_is_streamed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert max(batch.written.num_rows + batch.rejected.num_rows for batch in batches) <= 7
     assert [key for batch in batches for key in batch.written["key"].to_pylist()] == [k for k in keys if int(k[1:]) % 5]
     assert sum(batch.rejected.num_rows for batch in batches) == 8
+
+
+def test_reasons_of_rejected_samples_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_table, "BATCH_ROWS", 4)
+    write_samples(tmp_path, {"status": ["rejected"] * 9 + ["written"], "reason": ["a", "b", None] * 3 + ["c"]})
+    total = Counter[str]()
+    for reason, count in rejected_reasons(str(tmp_path)):
+        total[reason] += count
+    assert total == {"a": 3, "b": 3, "": 3}
 
 
 def test_damaged_table_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dentgen.quality.gate import lost_share, reference_limits
 from dentgen.records import FIGURES, FigureName
 from dentgen.shards.plan import Plan
 from dentgen.shards.rejections import reason_class
-from dentgen.shards.sample_table import stream_samples
+from dentgen.shards.sample_table import rejected_reasons, stream_samples
 
 _QUANTILES = (0.01, 0.05, 0.5)
 #: Pictures whose figures are in memory at once.
@@ -97,9 +97,8 @@ def _digest(seen: Seen) -> str:
 def rejections(out: str, index: DatasetIndex, dataset: Mapping[str, str]) -> CertificateSection:
     """What was rejected, by class of the reason."""
     classes = Counter[str]()
-    for batch in stream_samples(out, ["reason"]):
-        for found in batch.rejected["reason"].value_counts().to_pylist():
-            classes[reason_class(found["values"])] += found["counts"]
+    for reason, count in rejected_reasons(out):
+        classes[reason_class(reason)] += count
     figures: dict[str, float | None] = {"planned": float(index.planned), "rejected": float(index.rejected)}
     figures |= {f"rejected_{name}": float(count) for name, count in sorted(classes.items())}
     return CertificateSection(figures=figures, command="dentgen certify OUT", computed_from=dict(dataset))
