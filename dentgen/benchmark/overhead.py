@@ -16,8 +16,8 @@ from typing import Any, Final
 from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.errors import SpecError
 from dentgen.pipeline.actors.workers import Workers, build_session
+from dentgen.pipeline.make_units import make_units
 from dentgen.pipeline.plan import adopt_plan, draft_plan
-from dentgen.pipeline.run import make_units
 from dentgen.shards.index import seal
 from dentgen.shards.lease import hold_lease
 from dentgen.shards.ledger import read_ledgers

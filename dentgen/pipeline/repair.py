@@ -15,10 +15,11 @@ from dentgen.documents import Unit
 from dentgen.errors import BuildError, ConditionError, NothingWrittenError, StorageError
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back
+from dentgen.pipeline.finish import finish, seal_version
+from dentgen.pipeline.make_units import make_units
 from dentgen.pipeline.recut import index_again
 from dentgen.pipeline.repair_retired import repair_retired
 from dentgen.pipeline.repair_units import Make, claims_on, require_environment, sealed_claims, unpinned
-from dentgen.pipeline.run import finish, make_units, seal_version
 from dentgen.pipeline.verify import verify
 from dentgen.shards import layout
 from dentgen.shards.lease import Lease, hold_lease

@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 from dentgen import storage
-from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import DatasetIndex, Unit, unit_name
-from dentgen.errors import BuildError, DentgenError, NothingWrittenError, StorageError
-from dentgen.generation.generator import load_planned_generator, start_engine
-from dentgen.generation.threads import torch_threads
-from dentgen.generation.unit import generate_unit
+from dentgen.documents import DatasetIndex, Unit
+from dentgen.errors import NothingWrittenError, StorageError
 from dentgen.logs import log_context
-from dentgen.pipeline.actors.commit_stage import Claims, publish
-from dentgen.pipeline.actors.dataset import make_with_dataset
-from dentgen.pipeline.actors.elastic import make_with_pool
 from dentgen.pipeline.actors.heartbeat import ActorReport
-from dentgen.pipeline.actors.workers import Workers, make_with_ray
+from dentgen.pipeline.actors.workers import Workers
+from dentgen.pipeline.finish import finish
 from dentgen.pipeline.grow import grow_plan
 from dentgen.pipeline.lineage import BuildLineage, EventSender, told_of
+from dentgen.pipeline.make_units import make_units
 from dentgen.pipeline.plan import adopt_plan, draft_plan, standing_plan, start_over
 from dentgen.pipeline.safe_places import require_safe_places
 from dentgen.pipeline.source_changes import OnChanged, SourceChanges, require_acceptable, source_changes
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.ticks import completed_version, record_tick, require_key
-from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.report.card.write import describe_version, publish_description
-from dentgen.report.contact_sheet import write_contact_sheet
-from dentgen.report.html.page import write_report
 from dentgen.shards import layout
-from dentgen.shards.index import (
-    mark_success,
-    publish_index,
-    publish_table,
-    read_index,
-    require_all_done,
-    require_sealed_ledger,
-    write_version,
-)
+from dentgen.shards.index import read_index, require_sealed_ledger
 from dentgen.shards.lease import Lease, hold_lease
-from dentgen.shards.ledger import anything_written, first_reasons
-from dentgen.shards.ledger_table import read_records
+from dentgen.shards.ledger import anything_written
 from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.plan_file import plan_exists
 from dentgen.shards.rejections import reason_class
 from dentgen.shards.sample_table import rejected_reasons
-from dentgen.shards.seals import is_current, write_seal
+from dentgen.shards.seals import is_current
 from dentgen.spec.build import BuildSpec
 
 _LOG = logging.getLogger(__name__)
@@ -281,60 +261,6 @@ class _Building:
         )
 
 
-def finish(out: str, plan: Plan, *, again: bool = False, tick: str = "") -> tuple[DatasetIndex, str]:
-    """Seal a build of which no unit is pending; write card, contact sheet and report.
-
-    First everything in the version's own folder, then the files at the top, and the index last: until then, readers
-    see the version before, and afterwards this one.
-
-    Args:
-        out: The build.
-        plan: Its plan.
-        again: As for ``write_version``.
-        tick: Key of the scheduled tick that seals it, "" for none.
-
-    Raises:
-        NothingWrittenError: If every sample was rejected; then nothing is sealed.
-        BuildError: If the ledger does not fit the plan; then nothing is sealed either.
-    """
-    require_all_done(out, plan)
-    with tempfile.TemporaryDirectory() as folder:
-        index, documents = seal_version(out, plan, folder, again=again, tick=tick)
-        publish_table(out, folder)
-    publish_description(out, documents)
-    write_contact_sheet(out, index)
-    report = write_report(out, plan, index)
-    publish_index(out, index)
-    mark_success(out)
-    return index, report
-
-
-def seal_version(
-    out: str, plan: Plan, folder: str, *, again: bool = False, tick: str = ""
-) -> tuple[DatasetIndex, dict[str, bytes]]:
-    """Write everything in the folder of the version that a plan tells, and nothing else.
-
-    Args:
-        out: The build.
-        plan: The plan up to the version.
-        folder: Local folder that takes its table of samples.
-        again: As for ``write_version``.
-        tick: Key of the scheduled tick that seals it, "" for none.
-
-    Returns:
-        Its index, and the documents that describe it, by name.
-
-    Raises:
-        NothingWrittenError: If every sample was rejected.
-        BuildError: As ``write_version``.
-    """
-    _require_written(out, plan)
-    index = write_version(out, plan, folder, again=again)
-    documents = describe_version(out, plan, index, folder)
-    write_seal(out, plan, index, tick)
-    return index, documents
-
-
 def _reasons(out: str, most: int = 3) -> tuple[list[str], dict[str, int]]:
     """The first different reasons for which samples of a sealed build were rejected, and how many by their class."""
     first: dict[str, None] = {}
@@ -344,105 +270,3 @@ def _reasons(out: str, most: int = 3) -> tuple[list[str], dict[str, int]]:
         if len(first) < most:
             first[reason] = None
     return list(first), dict(classes.most_common())
-
-
-def _require_written(out: str, plan: Plan) -> None:
-    if not any(record.shard for record in read_records(out, plan)):
-        reasons = first_reasons(out, (unit.name for unit in plan.units))
-        raise NothingWrittenError(
-            "nothing was written, so there is no dataset", file=storage.without_secrets(out),
-            found=f"{plan.planned} rejected samples: {'; '.join(reasons)}", expected="at least one usable record",
-        )  # fmt: skip
-
-
-def make_units(
-    plan: Plan,
-    units: Sequence[Unit],
-    location: BuildLocation,
-    workers: Workers | None,
-    lease: Lease,
-    *,
-    claims: Claims | None = None,
-    tally: Tally | None = None,
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[ActorReport, ...]:
-    """Generate units and commit them.
-
-    Args:
-        plan: The plan of record.
-        units: Units to generate.
-        location: Where source and output are now.
-        workers: Ray actors; None: one unit after the other in this process.
-        lease: Held for the output; work ends when it is lost.
-        claims: Of units that were committed before, what is known of their bytes; only those are put back.
-        tally: Adds up what is done.
-        progress: Called after every unit with the samples done so far.
-
-    Returns:
-        What every Ray actor did.
-
-    Raises:
-        BuildError: If units failed; the others are committed. If the lease was lost.
-    """
-    if not units:
-        return ()
-
-    tally = tally or Tally()
-
-    def collect(outcomes: Iterator[UnitOutcome]) -> None:
-        _collect(_added(outcomes, tally), len(units), lease, progress)
-
-    if workers is None:
-        with torch_threads(plan.spec.engine.threads):
-            collect(_make_in_process(plan.at(location), units, location, claims))
-        return ()
-    # a fixed number is Ray Data's; its own pools of a range do not follow a cluster that grows
-    making = make_with_dataset if isinstance(workers.settings.actors, int) else make_with_pool
-    return make_with_ray(
-        plan, units, location, workers, making, claims=claims, lease=lease, tally=tally, collect=collect
-    )
-
-
-def _added(outcomes: Iterator[UnitOutcome], tally: Tally) -> Iterator[UnitOutcome]:
-    for outcome in outcomes:
-        tally.add(outcome)
-        yield outcome
-
-
-def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress: Callable[[int], None]) -> None:
-    """Count what is committed, continue past failed units and name them at the end; stop if the lease is lost."""
-    failures: list[str] = []
-    samples = 0
-    for outcome in outcomes:
-        if outcome.error:
-            failures.append(f"unit {outcome.unit:06d}: {outcome.error}")
-            _LOG.error(failures[-1], extra={"unit": unit_name(outcome.unit)})
-        if outcome.fatal:
-            raise BuildError(failures[-1], advice="the build stopped there; committed units stay, a second run resumes")
-        samples += outcome.samples
-        progress(samples)
-        lease.check()
-    if failures:
-        raise BuildError(
-            f"{len(failures)} of {count} units failed, first {failures[0]}", advice="a second run tries them again"
-        )
-
-
-def _make_in_process(
-    plan: Plan, units: Sequence[Unit], location: BuildLocation, claims: Claims | None
-) -> Iterator[UnitOutcome]:
-    """Generate units one after the other in plain Python."""
-    generator = load_planned_generator(plan)
-    engine = start_engine(generator)
-    shards = {shard.name: shard for shard in list_shards(location.source, plan.spec.source.format, log=False)}
-    for unit in units:
-        try:
-            if unit.shard not in shards:
-                raise BuildError(file=location.source, found=f"no condition shard {unit.shard}", expected="it there")
-            with log_context(unit=unit.name, attempt=1):
-                made = generate_unit(plan, generator, unit, shards[unit.shard], engine.run)
-                put = partial(publish, location.output, made.shard, made.record, claims)
-                outcome = UnitOutcome.of(made.record, put)
-        except DentgenError as error:
-            outcome = UnitOutcome(unit.id, 0, str(error))
-        yield outcome

@@ -10,8 +10,8 @@ from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.benchmark.overhead import benchmark_overhead
 from dentgen.errors import SpecError
 from dentgen.pipeline.actors.workers import Workers
+from dentgen.pipeline.make_units import make_units
 from dentgen.pipeline.plan import adopt_plan, draft_plan
-from dentgen.pipeline.run import make_units
 from dentgen.shards.index import read_index, seal
 from dentgen.shards.lease import hold_lease
 from dentgen.shards.ledger import read_ledgers

@@ -13,7 +13,7 @@ import pytest
 from dentgen.errors import BuildError
 from dentgen.generation.unit import generate_unit
 from dentgen.models.judges import judges_folder
-from dentgen.pipeline import run
+from dentgen.pipeline import make_units as module
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.records import FIGURES
@@ -89,10 +89,10 @@ def test_a_build_that_stopped_goes_on_with_the_planned_limits(
         return generate(*arguments)
 
     generate = generate_unit
-    monkeypatch.setattr(run, "generate_unit", stopping)
+    monkeypatch.setattr(module, "generate_unit", stopping)
     with pytest.raises(BuildError):
         build(gated_spec(source, tmp_path, gate_of(median)), use_ray=False)
-    monkeypatch.setattr(run, "generate_unit", generate)
+    monkeypatch.setattr(module, "generate_unit", generate)
     build(gated_spec(source, tmp_path, gate_of(median)), use_ray=False)
     assert shard_bytes(tmp_path) == shard_bytes(whole)
 

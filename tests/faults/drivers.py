@@ -23,7 +23,7 @@ import yaml
 from dentgen import storage
 from dentgen.cli.app import main
 from dentgen.documents import Unit
-from dentgen.pipeline import run
+from dentgen.pipeline import make_units
 from dentgen.shards import layout
 from dentgen.shards.ledger import UnitResult, committed_units, read_ledger
 from dentgen.spec.build import BuildSpec
@@ -155,21 +155,21 @@ def _be_driver(rig: Rig, words: tuple[str, ...], log: Path, fault: Fault) -> NoR
 
 def count_attempts(rig: Rig) -> None:
     """In a driver: write a line for every unit that is started; replay units if asked."""
-    make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(run)["generate_unit"]
+    make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(make_units)["generate_unit"]
     if rig.replayed:
         changes: dict[str, Any] = {
             "load_planned_generator": lambda plan: None,
             "start_engine": lambda generator: SimpleNamespace(run=None),
         }
         for name, change in changes.items():
-            pytest.MonkeyPatch().setattr(run, name, change)  # which fails where there is no such name any more
+            pytest.MonkeyPatch().setattr(make_units, name, change)  # which fails where there is no such name any more
 
     def counted(plan: Any, generator: Any, unit: Unit, *rest: Any) -> UnitResult:
         with rig.attempts_file.open("a") as file:
             file.write(f"{unit.name}\n")
         return make(plan, generator, unit, *rest)
 
-    vars(run)["generate_unit"] = counted
+    vars(make_units)["generate_unit"] = counted
 
 
 def replay(whole: Path) -> Callable[..., UnitResult]:

@@ -105,7 +105,7 @@ FAULTS = {
         "tests/shards/test_ledger.py::test_other_bytes_are_refused_and_change_nothing",
     ),
     "an ignored loss of the lease": (
-        "dentgen/pipeline/run.py",
+        "dentgen/pipeline/make_units.py",
         "        progress(samples)\n        lease.check()",
         "        progress(samples)",
         "tests/builds/test_overlap.py::test_a_build_that_loses_its_lease_stops_at_the_next_unit[False]",
@@ -190,7 +190,7 @@ FAULTS = {
         "tests/pipeline/actors/test_restarting_engine.py::test_an_engine_that_dies_once_gives_the_same_latents",
     ),
     "collected errors that are not raised": (
-        "dentgen/pipeline/run.py",
+        "dentgen/pipeline/make_units.py",
         "    if failures:\n        raise BuildError(",
         "    if False:\n        raise BuildError(",
         "tests/pipeline/test_repair.py::test_a_changed_source_is_refused_and_nothing_is_put",

@@ -12,7 +12,7 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.documents import LedgerRecord, Unit, sample_key
 from dentgen.generation.samples import rejected_statuses, sample_members, written_status
-from dentgen.pipeline import repair, run
+from dentgen.pipeline import finish, repair, run
 from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.run import BuildOutcome, build
 from dentgen.pipeline.source_changes import OnChanged
@@ -47,8 +47,8 @@ def without_a_model(patch: pytest.MonkeyPatch) -> None:
     """Let units be made of noise, and leave out what takes most of the time then: report and contact sheet."""
     patch.setattr(run, "make_units", _make_units)
     patch.setattr(repair, "make_units", _make_units)
-    patch.setattr(run, "write_report", lambda out, *_: storage.join(out, layout.REPORT))
-    patch.setattr(run, "write_contact_sheet", lambda out, *_: storage.join(out, layout.CONTACT_SHEET))
+    patch.setattr(finish, "write_report", lambda out, *_: storage.join(out, layout.REPORT))
+    patch.setattr(finish, "write_contact_sheet", lambda out, *_: storage.join(out, layout.CONTACT_SHEET))
 
 
 def grow(spec: BuildSpec, *, tick: str = "", on_changed: OnChanged = "refuse") -> BuildOutcome:

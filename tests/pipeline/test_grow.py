@@ -10,6 +10,7 @@ import pytest
 
 from dentgen.documents import DatasetIndex
 from dentgen.errors import BuildError, NothingWrittenError, SpecChangedError, StorageError
+from dentgen.pipeline import finish as finishing
 from dentgen.pipeline import run
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
@@ -121,7 +122,8 @@ def test_growth_that_was_killed_gives_equal_bytes_and_readers_see_no_mixture(
     first, index = keys(out), (out / "index.json").read_bytes()
     add_shard(source, "e", demo_members, 4)
     add_shard(source, "f", demo_members, 6)
-    work = getattr(run, step)
+    module = run if step in {"grow_plan", "make_units"} else finishing
+    work = getattr(module, step)
 
     def killed(*arguments: object, **named: object) -> None:
         if step in {"grow_plan", "make_units", "write_version", "publish_index"}:
@@ -129,7 +131,7 @@ def test_growth_that_was_killed_gives_equal_bytes_and_readers_see_no_mixture(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, step, killed)
+        patch.setattr(module, step, killed)
         with pytest.raises(KilledError):
             grow(spec)
     if step not in {"publish_index", "mark_success"}:
@@ -353,7 +355,7 @@ def test_a_watcher_sees_growth_and_its_end_no_earlier(
 ) -> None:
     """Neither the mark of the version before nor the last commit record is the end."""
     grow(spec)
-    watch, finish, seen = BuildWatch(spec.output.path), run.finish, list[Standing | None]()
+    watch, finish, seen = BuildWatch(spec.output.path), finishing.finish, list[Standing | None]()
     first = watch.look()
     add_shard(source, "e", demo_members, 4)
 

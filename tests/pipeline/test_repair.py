@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from dentgen.errors import BuildError, SpecChangedError
+from dentgen.pipeline.finish import finish
 from dentgen.pipeline.repair import repair
-from dentgen.pipeline.run import build, finish
+from dentgen.pipeline.run import build
 from dentgen.shards.ledger import digest_of, read_ledger
 from dentgen.shards.plan_file import plan_head, read_plan
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
