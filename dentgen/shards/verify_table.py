@@ -12,10 +12,10 @@ from dentgen import storage
 from dentgen.documents import LedgerRecord, Unit
 from dentgen.errors import StorageError
 from dentgen.shards import layout
-from dentgen.shards.index import SAMPLE_SCHEMA, sample_rows
 from dentgen.shards.parquet import UNREADABLE
 from dentgen.shards.plan import Plan
 from dentgen.shards.problem import Problem
+from dentgen.shards.sample_rows import SAMPLE_SCHEMA, sample_rows
 
 _BATCH_ROWS: Final = 4096
 _BUFFER_BYTES: Final = 2**20

@@ -19,7 +19,7 @@ from dentgen.documents import (
     SealRecord,
     TickRecord,
 )
-from dentgen.shards.index import SAMPLE_SCHEMA
+from dentgen.shards.sample_rows import SAMPLE_SCHEMA
 from dentgen.spec import train_recipes
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import RECIPES

@@ -11,9 +11,9 @@ import pytest
 
 from dentgen.documents import UnitTiming
 from dentgen.errors import BuildError, StorageError
-from dentgen.shards import index as index_module
 from dentgen.shards import ledger as ledger_module
-from dentgen.shards.index import SAMPLE_SCHEMA, finished_index, index_sha256, mark_success, read_index, seal
+from dentgen.shards import sample_rows as rows_module
+from dentgen.shards.index import finished_index, index_sha256, mark_success, read_index, seal
 from dentgen.shards.ledger import digest_of, read_ledger, read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
@@ -71,21 +71,6 @@ def test_a_record_of_an_older_version_is_of_a_first_attempt(tmp_path: Path, plan
     assert record.timing is not None
     assert record.timing.attempt == 1
     assert seal(str(tmp_path), plan) == read_index(str(tmp_path))
-
-
-def test_the_table_has_a_row_for_every_planned_sample(tmp_path: Path, plan: Plan) -> None:
-    table = pq.read_table(tmp_path / "samples.parquet")
-    assert table.schema.equals(SAMPLE_SCHEMA)
-    rows = table.to_pylist()
-    assert [row["key"] for row in rows] == [sample.key for unit in UNITS for sample in unit]
-    assert [row["shard"] for row in rows] == ["000000.tar"] * 2 + [""] * 2 + ["000002.tar"] * 2 + [""] * 2
-    assert [row["reason"] for row in rows if row["status"] == "rejected"] == ["a.tar: broken"] * 2 + ["a.tar: torn"] * 2
-    assert rows[0]["view"] == "frontal"
-    assert rows[0]["teeth"] == [11, 21, 36]
-    for row in rows:
-        assert (row["seed"], row["spec_digest"], row["synthetic"]) == (0, plan.spec_digest, True)
-        assert json.loads(row["software"]) == plan.environment
-        assert json.loads(row["adapters"]) == {"blended": 1.0}
 
 
 def test_a_pending_unit_is_not_sealed(tmp_path: Path, plan: Plan) -> None:
@@ -148,7 +133,7 @@ def test_an_unreadable_index_is_an_error_that_names_it(content: bytes | None, tm
 @pytest.mark.slow
 def test_memory_of_sealing_does_not_grow_with_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three times the units take the same memory; smaller buffers than in production keep the test small."""
-    monkeypatch.setattr(index_module, "_ROW_GROUP", 256)
+    monkeypatch.setattr(rows_module, "_ROW_GROUP", 256)
     monkeypatch.setattr(ledger_module, "_READ_AHEAD", 8)
     out, plan, peaks = tmp_path, rejected_ledger(tmp_path / "none", 0, 32), []
     for units in (30, 90):

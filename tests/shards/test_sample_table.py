@@ -16,8 +16,8 @@ import pytest
 
 from dentgen.errors import StorageError
 from dentgen.shards import sample_table
-from dentgen.shards.index import SAMPLE_SCHEMA
 from dentgen.shards.layout import SAMPLES
+from dentgen.shards.sample_rows import SAMPLE_SCHEMA
 from dentgen.shards.sample_table import column_names, distinct_pairs, rejected_reasons, stream_samples, value_counts
 from tests.conftest import ROOT
 from tests.report.fake_builds import fake_build, rejected, written

@@ -15,8 +15,8 @@ import pyarrow as pa
 from dentgen.documents import ConditionMetadata
 from dentgen.records import ATTRIBUTES, FigureName
 from dentgen.report.card.members import Member
-from dentgen.shards.index import SAMPLE_SCHEMA
 from dentgen.shards.layout import SAMPLES
+from dentgen.shards.sample_rows import SAMPLE_SCHEMA
 
 Node = dict[str, Any]
 
