@@ -18,6 +18,7 @@ from dentgen.curation.check_verdicts import (
     store_verdicts,
     stored_verdicts,
 )
+from dentgen.shards.index import index_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,20 @@ def keep_and_compare(out: str, files: Sequence[str]) -> CheckAgreement:
 def kept_verdicts(out: str, sheet: CheckSheet) -> list[CheckVerdicts]:
     """What is kept beside a build of one sheet; verdicts of other draws and versions are passed over."""
     return [each for _, each in stored_verdicts(out) if is_of_sheet(each, sheet)]
+
+
+def most_reviewed(out: str) -> tuple[CheckSheet, list[CheckVerdicts]] | None:
+    """The sheet of the latest version with the most verdicts, and these; None if nobody looked at it.
+
+    Raises:
+        BuildError: If the build is not finished.
+        StorageError: If a file beside the build is none of verdicts.
+    """
+    latest = index_sha256(out)
+    draws = {(each.count, each.seed) for _, each in stored_verdicts(out) if each.index_sha256 == latest}
+    sheets = [draw_sheet(out, *draw) for draw in sorted(draws)]
+    found = [(sheet, kept_verdicts(out, sheet)) for sheet in sheets]
+    return max(found, key=lambda each: sum(len(one.verdicts) for one in each[1]), default=None)
 
 
 def check_agreement(sheet: CheckSheet, filled_in: Sequence[CheckVerdicts]) -> CheckAgreement:
