@@ -88,8 +88,8 @@ FAULTS = {
     ),
     "a late edit that overtakes a later one": (
         "dentgen/generation/live_layers.py",
-        " or self._asked.get(each.name, -1) > edit.number:",
-        ":",
+        " if self._edits.get(name, -1) <= number",
+        "",
         "tests/generation/test_live_layers.py::test_of_each_value_the_edit_that_was_asked_for_last_counts",
     ),
     "pictures assigned to the wrong requests": (
