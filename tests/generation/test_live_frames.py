@@ -62,7 +62,7 @@ def built(
     pipe: Pipeline, shown: ConditionRecord, regions: tuple[PaintedRegion, ...] = REGIONS, variants: int = 1
 ) -> list[np.ndarray]:
     """Pictures of a record as a build makes them."""
-    maps: dict[str, Any] = {**shown.conditions}
+    maps: dict[str, Any] = {str(name): array for name, array in shown.conditions.items()}
     request = PipelineRequest(
         **maps, prompt=OWN, seed=SEED, key=shown.key, painted=regions, num_images_per_prompt=variants
     )
