@@ -131,7 +131,7 @@ class PaintedRegion:
     Attributes:
         name: Its name, unique in the record.
         prompt: The prompt.
-        mask: (H, W) float32 in 0..1; 0 or 1 where it was read from a file.
+        mask: (H, W) float32 in 0..1; booleans, as it was read from a file, until the record is fitted.
         negative_prompt: Its negative prompt; None takes the sample's.
         strength: Factor on the mask, 0..1: below 1 the region acts only once the noise is below it.
         prompt_strength: Interpolation from the sample's own prompt, 0, to the region's, 1.
@@ -140,7 +140,7 @@ class PaintedRegion:
 
     name: str
     prompt: str
-    mask: NDArray[np.float32]
+    mask: NDArray[np.float32] | NDArray[np.bool_]
     negative_prompt: str | None = None
     strength: float = 1.0
     prompt_strength: float = 1.0

@@ -28,7 +28,7 @@ def read_painted(place: str, entries: Any, image: StoredImage | None) -> tuple[P
         image: Its ``KEY.painted.png``; None if it has none.
 
     Returns:
-        The regions, the lowest first; masks are 0 or 1.
+        The regions, the lowest first; masks are booleans.
 
     Raises:
         ConditionError: If there are too many, an entry is wrong, or entries and map do not belong together.
@@ -43,7 +43,7 @@ def read_painted(place: str, entries: Any, image: StoredImage | None) -> tuple[P
     if unknown:
         found, expected = f"values {unknown[:20]}", f"at most {(1 << len(checked)) - 1}: {len(checked)} painted regions"
         raise ConditionError(image.place, found, expected)
-    return tuple(_region(entry, ((bits >> r) & 1).astype(np.float32)) for r, entry in enumerate(checked))
+    return tuple(_region(entry, (bits >> r) & 1 == 1) for r, entry in enumerate(checked))
 
 
 def check_painted(regions: Sequence[PaintedRegion], shape: tuple[int, int]) -> None:
@@ -59,9 +59,9 @@ def check_painted(regions: Sequence[PaintedRegion], shape: tuple[int, int]) -> N
     _checked("painted", [_fields(region) for region in regions])
     for region in regions:
         place = f"painted: {short(region.name)}: mask"
-        if not isinstance(region.mask, np.ndarray) or region.mask.dtype != np.float32:
-            found = getattr(region.mask, "dtype", type(region.mask).__name__)
-            raise ConditionError(place, str(found), "a float32 array (H, W)")
+        found = str(getattr(region.mask, "dtype", type(region.mask).__name__))
+        if found not in ("float32", "bool"):
+            raise ConditionError(place, found, "a float32 array (H, W)")
         if region.mask.shape != shape:
             raise ConditionError(place, f"size {region.mask.shape}", f"{shape}, as the maps")
         if not bool(((region.mask >= 0) & (region.mask <= 1)).all()):
@@ -95,7 +95,8 @@ def clear_painted(region: PaintedRegion, where: NDArray[np.bool_]) -> PaintedReg
     return replace(region, mask=np.where(where, 0, region.mask).astype(np.float32))
 
 
-def _region(entry: PaintedEntry, mask: NDArray[np.float32]) -> PaintedRegion:
+def _region(entry: PaintedEntry, mask: NDArray[np.bool_]) -> PaintedRegion:
+    """A region; eight masks of float32 would take most of a large record's memory."""
     return PaintedRegion(mask=mask, **entry.model_dump())
 
 

@@ -68,8 +68,15 @@ def _fit_sample(sample: SourceSample | None, shape: tuple[int, int], fit: Fit) -
 
 
 def _fit_painted(painted: tuple[PaintedRegion, ...], shape: tuple[int, int], fit: Fit) -> tuple[PaintedRegion, ...]:
-    """Painted regions with their masks resized by nearest neighbour, empty in the padding."""
-    return tuple(replace(each, mask=fit_map(each.mask, shape, fit, nearest=True, empty=0)) for each in painted)
+    """Painted regions with their masks, float32 from here on, resized by nearest neighbour, empty in the padding."""
+    return tuple(replace(each, mask=_fit_mask(each.mask, shape, fit)) for each in painted)
+
+
+def _fit_mask(
+    mask: NDArray[np.float32] | NDArray[np.bool_], shape: tuple[int, int], fit: Fit
+) -> NDArray[np.float32]:  # fmt: skip
+    values = mask.astype(np.uint8) if mask.dtype == bool else mask
+    return fit_map(values, shape, fit, nearest=True, empty=0).astype(np.float32)
 
 
 def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: float) -> NDArray[np.uint8]:

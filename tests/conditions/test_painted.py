@@ -42,10 +42,10 @@ def decoded(record: RawRecord) -> tuple[PaintedRegion, ...]:
     return decode_record(record, ("segmentation",), with_painted=True).painted
 
 
-def assert_same(found: tuple[PaintedRegion, ...], expected: tuple[PaintedRegion, ...]) -> None:
+def assert_same(found: tuple[PaintedRegion, ...], expected: tuple[PaintedRegion, ...], kind: type = np.bool_) -> None:
     assert painted_entries(found) == painted_entries(expected)
     for one, other in zip(found, expected, strict=True):
-        assert one.mask.dtype == np.float32
+        assert one.mask.dtype == kind
         assert np.array_equal(one.mask, other.mask)
 
 
@@ -144,7 +144,7 @@ def test_masks_are_fitted_as_labels_are() -> None:
         assert not after.mask[:, 20:].any()
     smaller = fit_record(record, (4, 4), "stretch")
     assert set(np.unique([each.mask for each in smaller.painted]).tolist()) == {0, 1}
-    assert_same(fit_record(record, (SIZE, SIZE), "pad").painted, record.painted)
+    assert_same(fit_record(record, (SIZE, SIZE), "pad").painted, record.painted, np.float32)
 
 
 def test_regions_from_python_are_checked_alike() -> None:
@@ -153,7 +153,7 @@ def test_regions_from_python_are_checked_alike() -> None:
     good = REGIONS[0]
     wrong: list[tuple[PaintedRegion, str, str]] = [
         (replace(good, mask=band(4)), "painted: gum: mask", "(4, 4)"),
-        (replace(good, mask=good.mask * 2), "painted: gum: mask", "0..2"),
+        (replace(good, mask=good.mask * np.float32(2)), "painted: gum: mask", "0..2"),
         (replace(good, mask=good.mask * np.float32(np.nan)), "painted: gum: mask", "nan"),
         (replace(good, strength=2.0), "painted", "painted.0.strength: 2.0"),
         (replace(good, blur=float("nan")), "painted", "painted.0.blur: nan"),
