@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    SkipValidation,
     ValidationInfo,
     model_serializer,
     model_validator,
@@ -51,6 +52,19 @@ _Name = Annotated[str, BeforeValidator(_name, json_schema_input_type=str | int |
 _Prompt = Annotated[str, BeforeValidator(_prompt, json_schema_input_type=str | None)]
 
 
+class PaintedEntry(Document):
+    """What ``KEY.json`` says of a painted region, whose mask is a bit of ``KEY.painted.png``."""
+
+    name: _Name = Field(min_length=1, description="Its name, unique in the record.")
+    prompt: _Prompt
+    negative_prompt: _Prompt | None = Field(default=None, description="null: the sample's.")
+    strength: float = Field(default=1.0, ge=0, le=1, description="Factor on the mask.")
+    prompt_strength: float = Field(
+        default=1.0, ge=0, le=1, description="Interpolation from the sample's own prompt, 0, to the region's, 1."
+    )
+    blur: float = Field(default=0.0, ge=0, le=64, description="Gaussian blur of the mask, sigma in pixels.")
+
+
 class ConditionMetadata(BaseModel):
     """Content of a condition record's ``KEY.json``: every field may be missing or null, unknown ones are ignored."""
 
@@ -79,6 +93,10 @@ class ConditionMetadata(BaseModel):
     framing: _Word = Field(default="", description="What is taken in: clinical, close-up, quadrant, smile, face.")
     things: _Word = Field(default="", description="What lies before the teeth, such as: probe, finger, dam.")
     lesions: _Word = Field(default="", description="Visible decay, damage and restorations, such as: caries, cavity.")
+    painted: SkipValidation[tuple[PaintedEntry, ...]] = Field(
+        default=(), description="Painted regions in the order of the bits of ``KEY.painted.png``; checked where they "
+        "are used.",
+    )  # fmt: skip
 
     @model_validator(mode="before")
     @classmethod
@@ -140,16 +158,21 @@ _Tooth = Annotated[int, Field(ge=0, le=255)]
 
 
 class JudgedDocument(Document):
-    """A document that says what a quality gate did, where there is one: without it, its bytes are those of before."""
+    """A document that says what a quality gate did, where there is one.
+
+    Without a gate, and without painted regions, its bytes are those of before there were any.
+    """
 
     gate: GateResult | None = Field(default=None, description="What the quality gate measured; null without a gate.")
     retries: int = Field(default=0, ge=0, le=8, description="How often it was made again with other noise.")
 
     @model_serializer(mode="wrap")
-    def _without_a_gate(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         if self.gate is None and not self.retries:
             values.pop("gate", None), values.pop("retries", None)
+        if "painted" in values and values["painted"] is None:
+            values.pop("painted")
         return values
 
 
@@ -323,6 +346,9 @@ class SampleMetadata(JudgedDocument):
         default="", description='Key of the sample that differs from this one in one factor, "" without one.'
     )
     changed: str = Field(default="", description="That factor: findings, prompt or lighting.")
+    painted: tuple[PaintedEntry, ...] | None = Field(
+        default=None, description="Painted regions in the order of the bits of ``KEY.painted.png``; null: not read."
+    )
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")
     digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC digital source type.")

@@ -37,6 +37,10 @@ FIGURES: Final[tuple[FigureName, ...]] = get_args(FigureName)
 #: Where findings were asked for: the number of the spec's finding, from 1.
 FINDING_MEMBER: Final = "finding"
 PHOTO_MEMBER: Final = "photo"
+#: Painted regions: bit r is set where region r lies.
+PAINTED_MEMBER: Final = "painted"
+#: Regions that a record may have: the bits of a byte.
+MAX_PAINTED: Final = 8
 ImageFormat = Literal["png", "jpg", "webp"]
 IMAGE_FORMATS: Final[tuple[ImageFormat, ...]] = get_args(ImageFormat)
 #: What Pillow and the IANA call the formats of generated images.
@@ -120,6 +124,29 @@ class SourceSample:
     finding_labels: NDArray[np.uint8] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PaintedRegion:
+    """A part of a picture that somebody painted, with a prompt of its own.
+
+    Attributes:
+        name: Its name, unique in the record.
+        prompt: The prompt.
+        mask: (H, W) float32 in 0..1; 0 or 1 where it was read from a file.
+        negative_prompt: Its negative prompt; None takes the sample's.
+        strength: Factor on the mask, 0..1: below 1 the region acts only once the noise is below it.
+        prompt_strength: Interpolation from the sample's own prompt, 0, to the region's, 1.
+        blur: Sigma of a Gaussian blur of the mask, pixels of the picture.
+    """
+
+    name: str
+    prompt: str
+    mask: NDArray[np.float32]
+    negative_prompt: str | None = None
+    strength: float = 1.0
+    prompt_strength: float = 1.0
+    blur: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class ConditionRecord:
     """All conditions of one picture.
@@ -136,6 +163,7 @@ class ConditionRecord:
         attributes: Metadata of the picture, by name (see ``ATTRIBUTES``).
         warnings: Oddities that do not prevent use.
         sample: Set if the record is a sample of a finished build, and the photo its picture.
+        painted: Painted regions, the lowest first.
     """
 
     key: str
@@ -149,6 +177,7 @@ class ConditionRecord:
     attributes: dict[str, str]
     warnings: tuple[str, ...] = ()
     sample: SourceSample | None = None
+    painted: tuple[PaintedRegion, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -72,6 +72,7 @@ def check_naive(spec: BuildSpec) -> None:
         "sampling.timesteps": (sampling.timesteps, None),
         "sampling.window": (sampling.window, None),
         "findings": (spec.findings, ()),
+        "regions.painted": (spec.regions.painted, 0),
         "variants.change": (spec.variants.change, ()),
         "conditions.combine": (spec.conditions.combine, "blend"),
         "model.decoder": (model.decoder, "kl"),

@@ -21,6 +21,7 @@ from dentgen.conditions.images import (
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
 from dentgen.conditions.lesion_map import LESIONS
 from dentgen.conditions.metadata import read_metadata
+from dentgen.conditions.painted import read_painted
 from dentgen.conditions.readers.raw import RawRecord, short
 from dentgen.conditions.source_sample import source_sample
 from dentgen.documents import ConditionMetadata
@@ -31,10 +32,12 @@ from dentgen.records import (
     FDI_MEMBER,
     FINDING_MEMBER,
     IMAGE_FORMATS,
+    PAINTED_MEMBER,
     PHOTO_MEMBER,
     ConditionName,
     ConditionRecord,
     MapArray,
+    PaintedRegion,
 )
 
 #: More than most cameras have; a record of six maps and a photo this large decodes to less than 1 GiB.
@@ -50,12 +53,14 @@ KNOWN_MEMBERS: Final = frozenset(
     {
         *(f"{member}.png" for member in CONDITION_MEMBER.values()),
         f"{FDI_MEMBER}.png",
+        f"{PAINTED_MEMBER}.png",
         *(f"{PHOTO_MEMBER}.{extension}" for extension in _PHOTO_EXTENSIONS),
         *_PHOTO_EXTENSIONS,
         "json",
     }
 )
 _FINDING_LABELS: Final = f"{FINDING_MEMBER}.png"
+_PAINTED: Final = f"{PAINTED_MEMBER}.png"
 _DISAGREEMENT_WARNING: Final = 0.02
 
 
@@ -64,6 +69,7 @@ def decode_record(
     wanted: Sequence[ConditionName],
     *,
     with_photo: bool = False,
+    with_painted: bool = False,
     metadata: ConditionMetadata | None = None,
 ) -> ConditionRecord:
     """Decode and validate one record.
@@ -72,6 +78,7 @@ def decode_record(
         raw: Members of the record.
         wanted: Conditions that must be present; others are decoded where present.
         with_photo: Also decode the photo.
+        with_painted: Also decode painted regions; otherwise they are not even checked.
         metadata: The record's metadata if it has been parsed already; None to parse the ``json`` member.
 
     Returns:
@@ -92,10 +99,11 @@ def decode_record(
             raise ConditionError(raw.place, f"members {sorted(map(short, raw.members))[:20]}", f"a member {member!r}")
     fdi = _decode_fdi(raw) if f"{FDI_MEMBER}.png" in raw.members else None
     sample, told = source_sample(raw, _open_labels(raw)) if raw.is_sample else (None, ())
-    _check_sizes(raw, conditions, fdi, None if sample is None else sample.finding_labels)
-    photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
     if metadata is None:
         metadata = read_metadata(raw.place, raw.members.get("json"))
+    painted = _decode_painted(raw, metadata) if with_painted else ()
+    _check_sizes(raw, conditions, fdi, None if sample is None else sample.finding_labels, painted)
+    photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
     return ConditionRecord(
         key=raw.key,
         group=metadata.group or raw.key,
@@ -108,6 +116,7 @@ def decode_record(
         attributes=metadata.attributes,
         warnings=tuple(dict.fromkeys((*told, *_disagreement(conditions.get("segmentation"), fdi)))),
         sample=sample,
+        painted=painted,
     )
 
 
@@ -183,6 +192,11 @@ def _decode_fdi(raw: RawRecord) -> NDArray[np.uint8]:
     return fdi
 
 
+def _decode_painted(raw: RawRecord, metadata: ConditionMetadata) -> tuple[PaintedRegion, ...]:
+    image = _open_image(raw, _PAINTED, _MAP_FORMATS) if _PAINTED in raw.members else None
+    return read_painted(raw.place, metadata.painted, image)
+
+
 def _open_labels(raw: RawRecord) -> StoredImage | None:
     """The map of findings that a sample was asked for, if its build asked for any."""
     return _open_image(raw, _FINDING_LABELS, _MAP_FORMATS) if _FINDING_LABELS in raw.members else None
@@ -193,12 +207,15 @@ def _check_sizes(
     conditions: dict[ConditionName, MapArray],
     fdi: NDArray[np.uint8] | None,
     findings: NDArray[np.uint8] | None,
+    painted: tuple[PaintedRegion, ...],
 ) -> None:
     sizes = {CONDITION_MEMBER[name]: array.shape[:2] for name, array in conditions.items()}
     if fdi is not None:
         sizes[FDI_MEMBER] = fdi.shape[:2]
     if findings is not None:
         sizes[FINDING_MEMBER] = findings.shape[:2]
+    if painted:
+        sizes[PAINTED_MEMBER] = painted[0].mask.shape[:2]
     if len(set(sizes.values())) > 1:
         raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
 

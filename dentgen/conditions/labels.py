@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.errors import ConditionError, SpecError
-from dentgen.records import ConditionName, ConditionRecord, MapArray
+from dentgen.records import ConditionName, ConditionRecord, MapArray, PaintedRegion
 
 Colour = tuple[int, int, int]
 BACKGROUND, GINGIVA, TOOTH, SOFT_TISSUE, RESTORATION, APPLIANCE, SKIN, INSTRUMENT, DAM = range(9)
@@ -132,6 +132,7 @@ def mirror_record(record: ConditionRecord) -> ConditionRecord:
         fdi=None if record.fdi is None else mirror_fdi(record.fdi),
         photo=None if record.photo is None else record.photo[:, ::-1].copy(),
         attributes=attributes,
+        painted=tuple(map(_mirror_painted, record.painted)),
     )
 
 
@@ -166,6 +167,12 @@ def has_surface(normal: MapArray) -> NDArray[np.bool_]:
 
 
 _OTHER_SIDE: Final = {"left": "right", "right": "left"}
+
+
+def _mirror_painted(region: PaintedRegion) -> PaintedRegion:
+    negative = None if region.negative_prompt is None else mirror_prompt(region.negative_prompt)
+    mask = region.mask[:, ::-1].copy()
+    return replace(region, prompt=mirror_prompt(region.prompt), negative_prompt=negative, mask=mask)
 
 
 def _mirror_condition(name: ConditionName, array: MapArray) -> MapArray:

@@ -14,7 +14,15 @@ from dentgen.conditions.enlarge import ENLARGED, Enlarge, enlarged_picture, enla
 from dentgen.conditions.labels import BACKGROUND_RGB, colour_segmentation
 from dentgen.conditions.lesion_map import paint_lesions
 from dentgen.errors import ConditionError
-from dentgen.records import BLENDS, LABEL_CONDITIONS, ConditionName, ConditionRecord, MapArray, SourceSample
+from dentgen.records import (
+    BLENDS,
+    LABEL_CONDITIONS,
+    ConditionName,
+    ConditionRecord,
+    MapArray,
+    PaintedRegion,
+    SourceSample,
+)
 
 Fit = Literal["pad", "crop", "stretch"]
 #: Padding values: "no surface", and "flat" for curvature.
@@ -48,7 +56,8 @@ def fit_record(record: ConditionRecord, shape: tuple[int, int], fit: Fit) -> Con
     photo = record.photo
     if photo is not None:
         photo = fit_map(photo, shape, fit, nearest=False, empty=0, enlarge=enlarged_picture)
-    return replace(record, conditions=conditions, fdi=fdi, photo=photo, sample=_fit_sample(record.sample, shape, fit))
+    sample, painted = _fit_sample(record.sample, shape, fit), _fit_painted(record.painted, shape, fit)
+    return replace(record, conditions=conditions, fdi=fdi, photo=photo, sample=sample, painted=painted)
 
 
 def _fit_sample(sample: SourceSample | None, shape: tuple[int, int], fit: Fit) -> SourceSample | None:
@@ -56,6 +65,11 @@ def _fit_sample(sample: SourceSample | None, shape: tuple[int, int], fit: Fit) -
     if sample is None or sample.finding_labels is None:
         return sample
     return replace(sample, finding_labels=fit_map(sample.finding_labels, shape, fit, nearest=True, empty=0))
+
+
+def _fit_painted(painted: tuple[PaintedRegion, ...], shape: tuple[int, int], fit: Fit) -> tuple[PaintedRegion, ...]:
+    """Painted regions with their masks resized by nearest neighbour, empty in the padding."""
+    return tuple(replace(each, mask=fit_map(each.mask, shape, fit, nearest=True, empty=0)) for each in painted)
 
 
 def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: float) -> NDArray[np.uint8]:
@@ -109,12 +123,12 @@ def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.
 
 
 def fit_map(
-    array: MapArray, shape: tuple[int, int], fit: Fit, *, nearest: bool, empty: int, enlarge: Enlarge | None = None
+    array: NDArray[Any], shape: tuple[int, int], fit: Fit, *, nearest: bool, empty: int, enlarge: Enlarge | None = None
 ) -> Any:
     """Resize one map or picture, as ``fit_record`` does.
 
     Args:
-        array: (H, W) or (H, W, 3), uint8 or uint16.
+        array: (H, W) or (H, W, 3), uint8 or uint16; float32 (H, W) with ``nearest``.
         shape: Height and width of the result, pixels.
         fit: As for ``fit_record``.
         nearest: Whether values are labels, which are never interpolated.
@@ -143,13 +157,13 @@ def _within(outer: tuple[int, int], aspect: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _central(array: MapArray, shape: tuple[int, int]) -> MapArray:
+def _central(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     """A view of the central part of this height and width."""
     top, left = ((outer - inner) // 2 for outer, inner in zip(array.shape, shape, strict=False))
     return array[top : top + shape[0], left : left + shape[1]]
 
 
-def _resize(array: MapArray, shape: tuple[int, int], nearest: bool, enlarge: Enlarge | None) -> MapArray:
+def _resize(array: NDArray[Any], shape: tuple[int, int], nearest: bool, enlarge: Enlarge | None) -> NDArray[Any]:
     """Resize (H, W) or (H, W, 3) by nearest neighbour or area; 16-bit maps go through float32, as Pillow needs."""
     height, width = shape
     if enlarge is not None and enlarges(array, shape):

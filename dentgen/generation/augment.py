@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from dentgen.conditions.labels import BACKGROUND, INSTRUMENT
+from dentgen.conditions.painted import clear_painted
 from dentgen.conditions.prepare import EMPTY
 from dentgen.generation.findings import seen_findings
 from dentgen.phantom.surroundings.exposure import jpeg_round_trip
@@ -128,4 +129,5 @@ def _hidden(record: ConditionRecord, where: NDArray[np.bool_], seg_class: int) -
         changed[where] = seg_class if name == "segmentation" else EMPTY[name]
         conditions[name] = changed
     fdi = None if record.fdi is None else np.where(where, 0, record.fdi).astype(np.uint8)
-    return replace(record, conditions=conditions, fdi=fdi)
+    painted = tuple(clear_painted(region, where) for region in record.painted)
+    return replace(record, conditions=conditions, fdi=fdi, painted=painted)

@@ -23,7 +23,7 @@ from dentgen.errors import CanvasError, ConditionError, EngineError, is_device_f
 from dentgen.generation.findings import check_findings, region_prompt
 from dentgen.generation.generator import ControlRoute, Generator
 from dentgen.generation.pasting import check_repaint, repaint_mask
-from dentgen.generation.regions import request_layers
+from dentgen.generation.regions import embedded, painted_prompts, request_layers
 from dentgen.generation.variants import check_variants, vary
 from dentgen.models.text import prompt_name
 from dentgen.records import ConditionRecord, SampleRequest
@@ -58,6 +58,7 @@ def sample_requests(
     variants = spec.sampling.variants * spec.source.repeats(record.attributes) if variants is None else variants
     prompts = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
     prompts |= {region_prompt(finding, prompt) for finding in spec.findings} | {*spec.variants.prompts}
+    prompts |= {*painted_prompts(record.painted)}
     dropped = " / ".join(filter(None, map(generator.prompts.dropped, sorted(prompts))))
     plain = SampleRequest(record.key, record, 0, variants, seed, prompt, _control_images(generator, record), dropped)
     asked = spec.findings if findings is None else findings
@@ -82,12 +83,17 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     """Check that a record has what the spec's way of sampling needs.
 
     Raises:
-        ConditionError: If a prompt is too long, or a photo, segmentation or tooth numbers to start from are missing.
+        ConditionError: If a prompt is too long, there are more painted regions than the spec says, or a photo,
+            segmentation or tooth numbers to start from are missing.
     """
     sampling, record = generator.spec.sampling, request.record
     generator.prompts.embed(request.prompt)
     if sampling.start_from == "photo" and record.photo is None:
         raise ConditionError("photo", "none", "a photo, because sampling.start_from is photo")
+    if len(record.painted) > (most := generator.spec.regions.painted):
+        raise ConditionError("painted", f"{len(record.painted)} regions", f"at most {most}, by regions.painted")
+    for prompt in painted_prompts(record.painted):
+        generator.prompts.embed(prompt)
     check_repaint(record, sampling)
     check_findings(record, generator.spec.findings)
     check_variants(record, generator.spec.variants.change)
@@ -204,7 +210,7 @@ class CanvasFactory:
 
     def _prompt(self, request: SampleRequest) -> KeyedTensor:
         sampling, prompts = self.generator.spec.sampling, self.generator.prompts
-        own = KeyedTensor(prompt_name(request.prompt), prompts.embed(request.prompt))
+        own = embedded(self.generator, request.prompt)
         share = share_of(request.variant, request.variants)
         if sampling.prompt_to is None or share == 0:
             return own
@@ -217,8 +223,7 @@ def guidance_of(generator: Generator) -> Guidance:
     """The spec's guidance, with its negative prompt."""
     sampling, negative = generator.spec.sampling, None
     if sampling.first_rows > 1:
-        embedded = generator.prompts.embed(sampling.negative_prompt)
-        negative = KeyedTensor(prompt_name(sampling.negative_prompt), embedded)
+        negative = embedded(generator, sampling.negative_prompt)
     return Guidance(sampling.guidance_scale, sampling.guidance, negative, sampling.guidance_delta)
 
 

@@ -1,79 +1,34 @@
-"""A live canvas: pictures without end from layers that may be painted while they are sampled.
+"""A live canvas: pictures without end from layers and condition maps that may be changed while they are sampled.
 
-Pictures are a stream batch: one enters every few ticks, so several are in flight, each at its own step. An edit acts in
-all of them from the next tick on, and in all later ones. Every picture has rows for all layers that there may be, so
-layers come and go without another shape.
+Pictures are a stream batch: one enters every few ticks, so several are in flight, each at its own step. An edit of a
+layer acts in all of them from the next tick on, and in all later ones; other condition maps act in later ones. Every
+picture has rows for all layers that there may be, so layers come and go without another shape.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
-from dentgen.diffusion.canvas import Canvas, Finished
-from dentgen.diffusion.keyed_tensor import KeyedTensor
-from dentgen.diffusion.regions import Layers
-from dentgen.errors import CanvasError, SpecError
-from dentgen.generation.canvases import build_canvases, check_request, guidance_of, sample_requests
-from dentgen.generation.generator import Generator, build_engine
-from dentgen.generation.live_edits import LiveLayers, closed_error
-from dentgen.generation.live_layers import (
-    BACKGROUND,
-    Edit,
-    LayerValues,
-    LiveLayer,
-    Mask,
-    PaintedMask,
-    check_share,
-    label_map,
-)
-from dentgen.generation.preparer import Preparer
+from dentgen.errors import CanvasError
+from dentgen.generation.generator import Generator
+from dentgen.generation.live_control import ControlState, ControlValues, MapEncoder, check_scales, check_spec
+from dentgen.generation.live_edits import LiveLayers
+from dentgen.generation.live_frames import LiveFrame, LivePictures, NoiseChoice
+from dentgen.generation.live_layers import BACKGROUND, LayerValues, LiveLayer, Mask, PaintedMask, check_share
+from dentgen.generation.live_requests import EditRequests
+from dentgen.generation.regions import embedded
 from dentgen.generation.threads import torch_threads
-from dentgen.models.text import prompt_name
 from dentgen.records import ConditionRecord
-from dentgen.seeding import NoiseKey
 
-_LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LiveFrame:
-    """One picture of a live canvas.
-
-    Attributes:
-        index: Its number, from 0.
-        picture: (H, W, 3) uint8.
-        labels: (H, W) uint8: at each pixel the number of the uppermost layer at its last step, from 1 in the order of
-            ``masks``; 0 where there is none.
-        masks: (H, W) float32 mask of every layer at its last step, by name.
-        first_version: Version of the layers that its first step saw: the number of edits that had been applied.
-        last_version: Version that its last step saw; the same if nothing was edited meanwhile.
-    """
-
-    index: int
-    picture: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-    masks: dict[str, NDArray[np.float32]]
-    first_version: int
-    last_version: int
-
-
-@dataclass(slots=True)
-class _Running:
-    """A picture in flight: its number, and the version that its first step saw."""
-
-    index: int
-    first_version: int
+__all__ = ["LiveCanvas", "LiveFrame"]
 
 
 class LiveCanvas:
@@ -108,37 +63,30 @@ class LiveCanvas:
             background: Prompt of what no layer covers.
             layers: The first layers.
             regions: Layers that there may be at once.
-            record: Condition maps, fitted to the size, that control all pictures; None: prompts alone.
-            seed: Seed of the noise.
-            advance: Whether each picture has noise of its own; otherwise all begin with the same noise.
+            record: Condition maps, fitted to the size, that control the pictures; None: prompts alone. Its painted
+                regions are not read: give them as layers.
+            seed: Seed of the noise. With a record, picture i has the noise of a build's variant i of this record.
+            advance: Whether each picture has noise of its own; otherwise all have that of the first one.
             every: Ticks from one picture to the next.
 
         Raises:
             SpecError: If the spec asks for something that a live canvas has not.
             ConditionError: If a prompt is too long, or the record cannot be used.
-            CanvasError: If a layer cannot be used, or there are too many.
+            CanvasError: If a layer cannot be used, there are too many, or the record has another size.
             OutOfMemoryError: If the slots do not fit into the device's memory.
         """
-        _check(generator, every)
-        self._generator, self._seed, self._advance, self._every = generator, seed, advance, every
-        self.size, self._codec = generator.spec.conditions.shape, generator.codec.in_batches(1)
+        check_spec(generator, every)
+        self._generator, self.size = generator, generator.spec.conditions.shape
         self._turn, self._closed = threading.Lock(), threading.Event()
-        self._running: dict[str, _Running] = {}
-        self._ticks = self._entered = 0
+        self._encoder = MapEncoder(generator, seed)
+        self._encoder.check(record)
         with torch_threads(generator.spec.engine.threads):
-            own = self._embedded(background)
-            self._layers = LiveLayers(own, self._painted(BACKGROUND, np.zeros(self.size, bool)), regions)
-            for layer in layers:
-                values, number = self._values(layer), self._layers.add(layer.name)
-                self._layers.edit(number, replace(values, prompt=self._embedded(layer.prompt)))
-            self._layers.apply()
-            self._layers.version = 0
-            self._base = self._base_canvas(background, own, record)
-            rows = len(self._canvas(0).rows(0)) * -(-generator.table.num_steps // every)
-            self._engine = build_engine(generator, rows, rows, regions)
-            self._engine.warm_up()
-            self._codec.warm_up(self._engine.shape.latent_size)
-        self._preparer = Preparer(generator.spec.engine.threads)
+            control = ControlState(self._encoder.maps(record, background))
+            nothing = self._painted(BACKGROUND, np.zeros(self.size, bool))
+            self._layers = LiveLayers(embedded(generator, background), nothing, regions, control)
+            self._add_first(layers)
+            self._pictures = LivePictures(generator, self._layers, NoiseChoice(seed, advance), every)
+        self._requests = EditRequests(self._layers, generator.spec.engine.threads)
 
     @property
     def version(self) -> int:
@@ -189,7 +137,10 @@ class LiveCanvas:
         check_share(layer, "strength", strength)
         check_share(layer, "prompt_strength", prompt_strength)
         painted = None if mask is None else self._painted(layer, mask, blur)
-        return self._ask(number, LayerValues(None, painted, strength, prompt_strength), prompt)
+        values = LayerValues(None, painted, strength, prompt_strength)
+        if prompt is None:
+            return self._layers.edit(number, values)
+        return self._requests.ask(number, lambda: replace(values, prompt=embedded(self._generator, prompt)))
 
     def add(self, layer: LiveLayer) -> Future[int]:
         """Add a layer above all others; as ``edit``. If its prompt is too long, there is no such layer.
@@ -199,7 +150,7 @@ class LiveCanvas:
             EngineError: If the canvas is closed.
         """
         values, number = self._values(layer), self._layers.add(layer.name)
-        added = self._ask(number, values, layer.prompt)
+        added = self._requests.ask(number, lambda: replace(values, prompt=embedded(self._generator, layer.prompt)))
         added.add_done_callback(partial(self._forget_if_failed, layer.name, number))
         return added
 
@@ -211,6 +162,42 @@ class LiveCanvas:
             EngineError: If the canvas is closed.
         """
         return self._layers.remove(name)
+
+    def show(self, record: ConditionRecord | None) -> Future[int]:
+        """Control all later pictures by other condition maps; as ``edit``, once these have been encoded.
+
+        Pictures in flight are finished with the maps that they began with, so the first picture that shows the new ones
+        is the first whose ``first_version`` is not less than the version returned.
+
+        Args:
+            record: Condition maps, fitted to the size; None: prompts alone. Its painted regions are not read.
+
+        Returns:
+            As ``edit``; a ``ConditionError`` in its place if the record lacks what the spec's way of sampling needs.
+
+        Raises:
+            ConditionError: If a map that the spec uses is missing.
+            CanvasError: If the record has another size.
+            EngineError: If the canvas is closed.
+        """
+        self._encoder.check(record)
+        return self._requests.ask(0, lambda: ControlValues(self._encoder.maps(record)))
+
+    def adapt(self, scales: Mapping[str, float]) -> Future[int]:
+        """Change scales of adapters and ControlNets in all later pictures, as ``show`` changes maps.
+
+        Args:
+            scales: Scales by name, as in ``model.adapters``; others stay. Factors by class stay as well.
+
+        Returns:
+            The version that shows them.
+
+        Raises:
+            CanvasError: If there is no such adapter, or a scale is not finite.
+            EngineError: If the canvas is closed.
+        """
+        check_scales(self._generator, scales)
+        return self._layers.edit(0, ControlValues(scales=dict(scales)))
 
     def frames(self, count: int | None = None) -> Iterator[LiveFrame]:
         """Make pictures, one after the other, as they are asked for.
@@ -229,7 +216,8 @@ class LiveCanvas:
             with self._turn:  # not while the caller has the frame: it may close the canvas
                 if self._closed.is_set():
                     return
-                frames = self._tick()
+                with torch_threads(self._generator.spec.engine.threads):
+                    frames = self._pictures.tick()
             for frame in frames:
                 made += 1
                 yield frame
@@ -238,106 +226,24 @@ class LiveCanvas:
         """Stop: a tick in progress ends, frames come to their end, and edits that wait fail with ``EngineError``."""
         self._closed.set()
         self._layers.close()
-        self._preparer.close()
+        self._requests.close()
         with self._turn:
             pass  # a tick may be in progress
 
-    def _tick(self) -> list[LiveFrame]:
-        """Apply edits, begin a picture if it is time, and advance all by one step."""
-        with torch_threads(self._generator.spec.engine.threads):
-            updates = self._layers.apply()
-            told = [self._engine.update(key, update) for update in updates for key in self._running]
-            if self._ticks % self._every == 0:
-                canvas = self._canvas(self._entered)
-                self._engine.submit(canvas)
-                self._running[canvas.key] = _Running(self._entered, self.version)
-                self._entered += 1
-            self._ticks += 1
-            outcomes = self._engine.tick()
-            for each in told:
-                each.result()
-            frames = []
-            for outcome in outcomes:
-                running = self._running.pop(outcome.key)
-                if not isinstance(outcome, Finished):
-                    raise outcome.error
-                frames.append(self._frame(running, outcome.latents))
-            return frames
-
-    def _frame(self, running: _Running, latents: Tensor) -> LiveFrame:
-        (picture,) = self._codec.decode_finite([latents])
-        if picture is None:
-            found, expected = "values that are not finite", "a picture"
-            raise CanvasError("live canvas", key=f"frame {running.index}", found=found, expected=expected)
-        shown = self._layers.masks()
-        labels = label_map(shown.values(), self.size)
-        return LiveFrame(running.index, picture, labels, shown, running.first_version, self.version)
-
-    def _ask(self, number: int, values: LayerValues, prompt: str | None) -> Future[int]:
-        """Queue an edit, at once or as soon as its prompt has been embedded."""
-        if prompt is None:
-            return self._layers.edit(number, values)
-        edit = Edit(self._layers.next_place(), number, values, Future())
-        try:
-            embedded = self._preparer.submit(partial(self._embedded, prompt))
-        except RuntimeError as error:  # closed meanwhile
-            raise closed_error() from error
-        embedded.add_done_callback(partial(self._embedding_done, edit))
-        return edit.applied
-
-    def _embedding_done(self, edit: Edit, done: Future[KeyedTensor]) -> None:
-        error = closed_error() if done.cancelled() else done.exception()
-        if error is None:
-            self._layers.put(replace(edit, values=replace(edit.values, prompt=done.result())))
-        elif edit.applied.set_running_or_notify_cancel():
-            _LOG.warning("a prompt of the live canvas was not taken over: %s", error)
-            edit.applied.set_exception(error)
+    def _add_first(self, layers: Sequence[LiveLayer]) -> None:
+        """Add layers before there are pictures, which counts as no edit."""
+        for layer in layers:
+            values, number = self._values(layer), self._layers.add(layer.name)
+            self._layers.edit(number, replace(values, prompt=embedded(self._generator, layer.prompt)))
+        self._layers.apply()
+        self._layers.version = 0
 
     def _forget_if_failed(self, name: str, number: int, added: Future[int]) -> None:
         if added.cancelled() or added.exception() is not None:
             self._layers.forget(name, number)
 
     def _values(self, layer: LiveLayer) -> LayerValues:
-        check_share(layer.name, "strength", layer.strength)
-        check_share(layer.name, "prompt_strength", layer.prompt_strength)
-        painted = self._painted(layer.name, layer.mask, layer.blur)
-        return LayerValues(None, painted, layer.strength, layer.prompt_strength)
+        return LayerValues.of(layer, self.size, self._generator.codec.downscale)
 
     def _painted(self, name: str, mask: Mask, blur: float = 0.0) -> PaintedMask:
         return PaintedMask.of(name, mask, self.size, self._generator.codec.downscale, blur)
-
-    def _embedded(self, prompt: str) -> KeyedTensor:
-        return KeyedTensor(prompt_name(prompt), self._generator.prompts.embed(prompt))
-
-    def _base_canvas(self, prompt: str, own: KeyedTensor, record: ConditionRecord | None) -> Canvas:
-        """What all pictures share: control, guidance, windows."""
-        generator = self._generator
-        if record is None:
-            guidance, noise = guidance_of(generator), NoiseKey(self._seed, "live", 0)
-            return Canvas("live", noise, generator.table, own, guidance, windows=generator.windows)
-        (request,) = sample_requests(generator, record, prompt=prompt, variants=1)
-        check_request(generator, request)
-        (canvas,) = build_canvases(generator, [request])
-        return canvas
-
-    def _canvas(self, index: int) -> Canvas:
-        """The picture of a number, with the layers as they are now."""
-        noise = NoiseKey(self._seed, "live", index if self._advance else 0)
-        own, layers = self._layers.prompt, Layers(self._layers.regions())
-        canvas = replace(self._base, key=f"frame {index}", noise=noise, prompt=own, layers=layers)
-        canvas.check()
-        return canvas
-
-
-def _check(generator: Generator, every: int) -> None:
-    """Refuse what a live canvas would not heed."""
-    spec = generator.spec
-    given: dict[str, Any] = {"findings": spec.findings, "variants.change": spec.variants.change}
-    given |= {"regions.bootstrap_steps": spec.regions.bootstrap_steps, "sampling.repaint": spec.sampling.repaint}
-    given |= {"sampling.prompt_to": spec.sampling.prompt_to, "sampling.seed_to": spec.sampling.seed_to is not None}
-    given |= {"augment": spec.augment.used}
-    for key, value in given.items():
-        if value:
-            raise SpecError("not supported by live canvases", key=key, found=str(value), expected="none: use layers")
-    if every < 1:
-        raise SpecError(key="every", found=every, expected="at least 1")

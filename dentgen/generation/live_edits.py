@@ -1,40 +1,65 @@
-"""The layers of a live canvas by name, and the edits of them that wait for the next tick."""
+"""The layers of a live canvas by name, and the edits of them and of control that wait for the next tick."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.layer_update import LayerUpdate
 from dentgen.diffusion.regions import Region
 from dentgen.errors import CanvasError, EngineError
-from dentgen.generation.live_layers import BACKGROUND, Edit, LayerState, LayerValues, PaintedMask
+from dentgen.generation.live_control import ControlState, ControlValues
+from dentgen.generation.live_layers import BACKGROUND, LayerState, LayerValues, PaintedMask
+from dentgen.generation.regions import visible_shares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """An edit whose values are ready.
+
+    Attributes:
+        number: Its place among all edits that were asked for.
+        layer: Whose values they are: 0 for the background, or the layer's number; of control, 0.
+        values: The new values.
+        applied: Resolves to the version that shows it.
+    """
+
+    number: int
+    layer: int
+    values: LayerValues | ControlValues
+    applied: Future[int]
 
 
 class LiveLayers:
-    """Layers and waiting edits. Any thread may ask for edits; one thread applies them.
+    """Layers, control and waiting edits. Any thread may ask for edits; one thread applies them.
 
     Attributes:
         version: Number of edits that have been applied.
+        control: What controls the pictures that begin now.
     """
 
-    def __init__(self, own: KeyedTensor, nothing: PaintedMask, most: int) -> None:
+    def __init__(self, own: KeyedTensor, nothing: PaintedMask, most: int, control: ControlState) -> None:
         """Start with a background alone.
 
         Args:
             own: Embeddings of its prompt.
             nothing: An empty mask.
             most: Layers that there may be at once.
+            control: What controls the first pictures.
         """
-        self.version = 0
+        self.version, self.control = 0, control
         self._nothing = nothing
         self._layers = [LayerState(own, nothing) for _ in range(1 + most)]
         self._names: dict[str, int] = {}
         self._shown: dict[str, int] = {}
+        self._visible = self._masks_seen()
         self._ready: list[Edit] = []
         self._asked, self._is_closed = 0, False
         self._lock = threading.RLock()
@@ -45,8 +70,9 @@ class LiveLayers:
         return self._layers[0].prompt
 
     def regions(self) -> tuple[Region, ...]:
-        """All layers, used or not, as regions of a canvas."""
-        return tuple(layer.region() for layer in self._layers[1:])
+        """All layers, used or not, as regions of a canvas; each is covered by those above it."""
+        shares = self._shares()
+        return tuple(layer.region(shares[number]) for number, layer in enumerate(self._layers[1:], 1))
 
     def masks(self) -> dict[str, NDArray[np.float32]]:
         """Mask (H, W) of every layer by name, the lowest first, as of the last ``apply``."""
@@ -117,11 +143,11 @@ class LiveLayers:
             self._asked += 1
             return self._asked
 
-    def edit(self, number: int, values: LayerValues) -> Future[int]:
+    def edit(self, number: int, values: LayerValues | ControlValues) -> Future[int]:
         """Queue an edit whose values are ready.
 
         Args:
-            number: The layer's number.
+            number: The layer's number; 0 for values of control.
             values: The new values.
 
         Returns:
@@ -150,12 +176,34 @@ class LiveLayers:
         for edit in edits:
             if not edit.applied.set_running_or_notify_cancel():
                 continue
-            update = self._layers[edit.layer].apply(edit)
-            if update is not None:
-                self.version += 1
-                updates.append(update)
+            self.version += self._take_over(edit, updates)
             edit.applied.set_result(self.version)
-        return updates
+        return updates + self._mask_updates() if edits else []
+
+    def _take_over(self, edit: Edit, updates: list[LayerUpdate]) -> bool:
+        """Take over values and append what canvases in flight must be told; returns whether any of them counts."""
+        if isinstance(edit.values, ControlValues):
+            return self.control.apply(edit.number, edit.values)
+        newer = self._layers[edit.layer].apply(edit.number, edit.values)
+        if told := {name: value for name, value in newer.items() if name != "mask"}:
+            updates.append(LayerUpdate(edit.layer, **told))
+        return bool(newer)
+
+    def _mask_updates(self) -> list[LayerUpdate]:
+        """New masks of all layers whose mask, or what covers it, has changed."""
+        before, self._visible = self._visible, self._masks_seen()
+        pairs = zip(before, self._visible, strict=True)
+        return [LayerUpdate(n, mask=now) for n, (old, now) in enumerate(pairs, 1) if not torch.equal(old, now)]
+
+    def _masks_seen(self) -> list[Tensor]:
+        return [region.mask for region in self.regions()]
+
+    def _shares(self) -> dict[int, Tensor]:
+        """How much of every layer those above it leave, by number; layers without a name are empty, and lowest."""
+        named = list(self._shown.values())
+        order = [number for number in range(1, len(self._layers)) if number not in named] + named
+        shares = visible_shares([self._layers[number].scaled for number in order])
+        return dict(zip(order, shares, strict=True))
 
     def close(self) -> None:
         """Let edits that wait fail, and all later ones."""

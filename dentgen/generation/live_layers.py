@@ -1,11 +1,10 @@
-"""Layers of a live canvas: what is painted where, the edits that wait to be applied, and what running canvases get."""
+"""Layers of a live canvas: what is painted where, and which of several edits counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dentgen.diffusion.keyed_tensor import KeyedTensor
-from dentgen.diffusion.layer_update import LayerUpdate
 from dentgen.diffusion.regions import Region
 from dentgen.errors import CanvasError
 from dentgen.generation.regions import cell_mask
 
+Value = TypeVar("Value")
 #: A mask in pixels (H, W): booleans, or values in 0..1.
 Mask = NDArray[np.bool_] | NDArray[np.floating[Any]]
 
@@ -108,54 +107,73 @@ class LayerValues:
     strength: float | None = None
     prompt_strength: float | None = None
 
+    @classmethod
+    def of(cls, layer: LiveLayer, size: tuple[int, int], cell: int) -> LayerValues:
+        """Those of a layer, without its prompt, which is to be embedded.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edit:
-    """An edit whose values are ready.
+        Args:
+            layer: The layer.
+            size: Height and width of the canvas, pixels.
+            cell: Edge of a latent, pixels.
 
-    Attributes:
-        number: Its place among all edits that were asked for.
-        layer: 0 for the background, otherwise the layer's number.
-        values: The new values.
-        applied: Resolves to the version of the layers that shows it.
-    """
-
-    number: int
-    layer: int
-    values: LayerValues
-    applied: Future[int]
+        Raises:
+            CanvasError: If a value is not usable.
+        """
+        check_share(layer.name, "strength", layer.strength)
+        check_share(layer.name, "prompt_strength", layer.prompt_strength)
+        mask = PaintedMask.of(layer.name, layer.mask, size, cell, layer.blur)
+        return cls(None, mask, layer.strength, layer.prompt_strength)
 
 
-@dataclass(slots=True, eq=False)
-class LayerState:
-    """What a layer is now.
+class LastAsked:
+    """Which edit set each value.
 
     A prompt takes longer to be ready than a mask, so edits may become ready in another order than they were asked for:
     of each value, the edit that was asked for last counts.
     """
 
+    def __init__(self) -> None:
+        """Nothing was asked for yet."""
+        self._edits: dict[str, int] = {}
+
+    def newer(self, number: int, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Those of an edit's values, by name, that no later edit has set; they count as set by this one."""
+        newer = {name: value for name, value in values.items() if self._edits.get(name, -1) <= number}
+        self._edits |= dict.fromkeys(newer, number)
+        return newer
+
+
+@dataclass(slots=True, eq=False)
+class LayerState:
+    """What a layer is now."""
+
     prompt: KeyedTensor
     mask: PaintedMask
     strength: float = 1.0
     prompt_strength: float = 1.0
-    _asked: dict[str, int] = field(default_factory=dict)
+    _asked: LastAsked = field(default_factory=LastAsked)
 
-    def apply(self, edit: Edit) -> LayerUpdate | None:
-        """Take over an edit's values; returns what running canvases must be told, None if later edits count."""
-        changes: dict[str, Any] = {}
-        for each in fields(edit.values):
-            value = getattr(edit.values, each.name)
-            if value is None or self._asked.get(each.name, -1) > edit.number:
-                continue
-            self._asked[each.name] = edit.number
-            setattr(self, each.name, value)
-            changes[each.name] = value.latents if isinstance(value, PaintedMask) else value
-        return LayerUpdate(edit.layer, **changes) if changes else None
+    @property
+    def scaled(self) -> Tensor:
+        """Its mask (h, w) times its strength."""
+        return self.strength * self.mask.latents
 
-    def region(self) -> Region:
-        """The layer as a region of a canvas."""
-        strength, prompt_strength = self.strength, self.prompt_strength
-        return Region(self.prompt, self.mask.latents, strength=strength, prompt_strength=prompt_strength)
+    def apply(self, number: int, values: LayerValues) -> dict[str, Any]:
+        """Take over the values of the edit of this number; returns those that no later edit has set, by name."""
+        given = ((each.name, getattr(values, each.name)) for each in fields(values))
+        newer = self._asked.newer(number, {name: value for name, value in given if value is not None})
+        for name, value in newer.items():
+            setattr(self, name, value)
+        return newer
+
+    def region(self, share: Tensor) -> Region:
+        """The layer as a region of a canvas.
+
+        Args:
+            share: How much of each latent the layers above it leave, 0..1.
+        """
+        mask = self.mask.latents * share
+        return Region(self.prompt, mask, strength=self.strength, prompt_strength=self.prompt_strength)
 
 
 def label_map(masks: Iterable[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:

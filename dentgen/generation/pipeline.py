@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from dentgen.conditions.decode import valid_key
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.lesion_map import LESIONS, with_findings_map
+from dentgen.conditions.painted import check_painted
 from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
@@ -26,7 +27,7 @@ from dentgen.generation.decoding import decode_samples
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.preparer import Preparer
 from dentgen.generation.threads import torch_threads
-from dentgen.records import ConditionName, ConditionRecord, MapArray, SampleRequest
+from dentgen.records import ConditionName, ConditionRecord, MapArray, PaintedRegion, SampleRequest
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.model import Scale
 
@@ -56,6 +57,8 @@ class PipelineRequest:
         findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage, deposits, inflamed gum, restorations.
         fdi: (H, W) uint8 FDI tooth numbers, 0 elsewhere, for findings and repainting that name teeth.
         photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
+        painted: Regions with prompts of their own, the lowest first, at most as many as ``regions.painted``; masks have
+            the size of the maps.
         prompt: The prompt.
         num_images_per_prompt: Variants, each with its own noise.
         seed: Seed of the noise.
@@ -70,6 +73,7 @@ class PipelineRequest:
     findings: Picture | None = None
     fdi: Picture | None = None
     photo: Picture | None = None
+    painted: tuple[PaintedRegion, ...] = ()
     prompt: str = ""
     num_images_per_prompt: int = 1
     seed: int = 0
@@ -155,6 +159,7 @@ class Pipeline:
         findings: Picture | None = None,
         fdi: Picture | None = None,
         photo: Picture | None = None,
+        painted: Sequence[PaintedRegion] = (),
         prompt: str = "",
         num_images_per_prompt: int = 1,
         seed: int = 0,
@@ -163,13 +168,14 @@ class Pipeline:
         """Make images from one set of condition maps; arguments are those of ``PipelineRequest``.
 
         Raises:
-            ConditionError: If a map that ``conditions.use`` names is missing or unusable, or the prompt is too long.
+            ConditionError: If a map that ``conditions.use`` names is missing or unusable, a painted region is, or a
+                prompt is too long.
             CanvasError: If an image could not be made.
         """
         request = PipelineRequest(
             segmentation=segmentation, lighting=lighting, normal=normal, curvature=curvature, depth=depth,
-            findings=findings, fdi=fdi, photo=photo, prompt=prompt, num_images_per_prompt=num_images_per_prompt,
-            seed=seed, key=key,
+            findings=findings, fdi=fdi, photo=photo, painted=tuple(painted), prompt=prompt,
+            num_images_per_prompt=num_images_per_prompt, seed=seed, key=key,
         )  # fmt: skip
         images = dict(self.stream([request]))
         keys = sorted(images)
@@ -317,8 +323,9 @@ def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:
         raise ConditionError(request.key, f"sizes (height, width) {shapes}", "the same size for every map")
     record = ConditionRecord(
         key=request.key, group=request.key, split="", prompt=request.prompt, conditions=conditions, fdi=fdi,
-        photo=photo, license="", attributes={},
+        photo=photo, license="", attributes={}, painted=request.painted,
     )  # fmt: skip
+    check_painted(record.painted, record.shape)
     return with_findings_map(record, spec.conditions.use)
 
 

@@ -1,6 +1,9 @@
-"""Findings to regions of a canvas: prompts, and masks on the grid of latents."""
+"""Painted regions and findings to regions of a canvas: prompts, and masks on the grid of latents."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,28 +16,67 @@ from dentgen.diffusion.regions import Bootstrap, Layers, Region
 from dentgen.generation.findings import region_prompt
 from dentgen.generation.generator import Generator
 from dentgen.models.text import prompt_name
-from dentgen.records import SampleRequest
+from dentgen.records import PaintedRegion, SampleRequest
 from dentgen.spec.findings import FindingSpec
 
 
 def request_layers(generator: Generator, request: SampleRequest, white: Tensor | None) -> Layers:
-    """Regions of a sample's findings, in the order of the spec.
+    """Regions of a sample: the painted ones of its record, and above them its findings in the order of the spec.
+
+    Painted regions are covered by what lies above them; findings, which never overlap in pixels, share latents.
 
     Args:
         generator: Models and settings.
         request: The sample.
         white: Latents (4, h, w) of a white picture, if regions begin on white.
     """
+    findings = _finding_regions(generator, request)
+    painted = [_painted_region(generator, region) for region in request.record.painted]
+    shares = visible_shares([region.scaled for region in (*painted, *findings)])
+    seen = [replace(region, mask=region.mask * share) for region, share in zip(painted, shares, strict=False)]
+    return Layers.of([*seen, *findings], generator.table, _bootstrap(generator, white))
+
+
+def visible_shares(masks: Sequence[Tensor]) -> list[Tensor]:
+    """How much of each mask's place is left by those above it: the product of one minus each of them.
+
+    Args:
+        masks: (h, w) in 0..1, times their strengths, the lowest first.
+    """
+    shares, left = list[Tensor](), torch.ones(())
+    for mask in reversed(masks):
+        shares.append(left)
+        left = left * (1 - mask)
+    return shares[::-1]
+
+
+def painted_prompts(regions: Sequence[PaintedRegion]) -> list[str]:
+    """Prompts and negative prompts of painted regions."""
+    return [text for each in regions for text in (each.prompt, each.negative_prompt) if text is not None]
+
+
+def _painted_region(generator: Generator, region: PaintedRegion) -> Region:
+    cells = cell_mask(region.mask, region.blur, generator.codec.downscale)
+    return Region(
+        prompt=embedded(generator, region.prompt),
+        mask=torch.from_numpy(np.clip(cells, 0, 1)),
+        negative=_negative(generator, region.negative_prompt),
+        strength=region.strength,
+        prompt_strength=region.prompt_strength,
+    )
+
+
+def _finding_regions(generator: Generator, request: SampleRequest) -> list[Region]:
     if request.finding_labels is None:
-        return Layers()
+        return []
     drawn = {finding.label for finding in request.findings}
     wanted = [(n, each) for n, each in enumerate(generator.spec.findings, 1) if n in drawn and each.prompt is not None]
     cell = generator.codec.downscale
-    regions = [
+    return [
         Region(
-            prompt=_prompt(generator, region_prompt(finding, request.prompt)),
+            prompt=embedded(generator, region_prompt(finding, request.prompt)),
             mask=latent_mask(request.finding_labels == label, finding, cell),
-            negative=_negative(generator, finding),
+            negative=_negative(generator, finding.negative_prompt),
             edge=finding.edge,
             start=finding.start,
             end=finding.end,
@@ -42,7 +84,6 @@ def request_layers(generator: Generator, request: SampleRequest, white: Tensor |
         )
         for label, finding in wanted
     ]
-    return Layers.of(regions, generator.table, _bootstrap(generator, white))
 
 
 def latent_mask(inside: NDArray[np.bool_], finding: FindingSpec, cell: int) -> Tensor:
@@ -72,15 +113,19 @@ def cell_mask(mask: NDArray[np.bool_] | NDArray[np.float32], blur: float, cell: 
     return cells
 
 
-def _prompt(generator: Generator, prompt: str) -> KeyedTensor:
+def embedded(generator: Generator, prompt: str) -> KeyedTensor:
+    """Embeddings of a prompt.
+
+    Raises:
+        ConditionError: If it is too long.
+    """
     return KeyedTensor(prompt_name(prompt), generator.prompts.embed(prompt))
 
 
-def _negative(generator: Generator, finding: FindingSpec) -> KeyedTensor | None:
-    negative = finding.negative_prompt
+def _negative(generator: Generator, negative: str | None) -> KeyedTensor | None:
     if negative is None or generator.spec.sampling.first_rows == 1:
         return None
-    return _prompt(generator, negative)
+    return embedded(generator, negative)
 
 
 def _bootstrap(generator: Generator, white: Tensor | None) -> Bootstrap | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.painted import painted_bits, painted_entries
 from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.interpolation import share_of
 from dentgen.documents import SampleMetadata, SampleStatus, sample_key
@@ -17,6 +18,7 @@ from dentgen.records import (
     DATA_DRIVEN_MEDIA,
     FDI_MEMBER,
     FINDING_MEMBER,
+    PAINTED_MEMBER,
     ConditionRecord,
     GateResult,
     GeneratedSample,
@@ -53,6 +55,8 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
     if plan.num_findings:
         found = sample.request.finding_labels
         labels[FINDING_MEMBER] = blank if found is None else found
+    if spec.regions.painted:
+        labels[PAINTED_MEMBER] = painted_bits(record.painted, record.shape)
     return {
         image_format: image_bytes(sample.picture, image_format, source_type(plan, record), level),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
@@ -84,6 +88,7 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
         height=conditions.shape[0],
         width=conditions.shape[1],
         augment=dict(sample.augment),
+        painted=painted_entries(request.record.painted) if spec.regions.painted else None,
         gate=sample.gate,
         bundle_digest=plan.bundle_digest,
         bundle_licenses=plan.bundle_licenses,

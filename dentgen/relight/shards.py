@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from dentgen import storage
 from dentgen.conditions.decode import MAX_KEY_BYTES, decode_record, valid_key
+from dentgen.conditions.painted import painted_bits, painted_entries
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, printable
 from dentgen.conditions.readers.source import index_shard, list_shards, read_records
 from dentgen.errors import ConditionError
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.progress import tracked
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, ConditionRecord
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, PAINTED_MEMBER, ConditionRecord
 from dentgen.relight.shading import RELIT, ClayLighting, draw_lightings, shadings
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
@@ -131,7 +132,7 @@ def _missing_records(shard: ConditionShard, url: str) -> Iterator[str]:
 
 def _relit_samples(raw: RawRecord, shard: ConditionShard, relighting: Relighting) -> list[tuple[str, dict[str, bytes]]]:
     """Keys and members of a record under every lighting, without the photo, which shows the old one."""
-    record = decode_record(raw, ("normal",))
+    record = decode_record(raw, ("normal",), with_painted=True)
     if not valid_key(relit_key(record.key, 0)):
         raise ConditionError(
             raw.place, "a key that is too long for a lighting suffix", f"at most {MAX_KEY_BYTES - 4} bytes"
@@ -149,6 +150,7 @@ def _map_members(record: ConditionRecord) -> dict[str, bytes]:
     """Re-encode the maps: files from elsewhere may carry more than pixels (EXIF, comments)."""
     maps = {CONDITION_MEMBER[name]: array for name, array in record.conditions.items()}
     maps |= {} if record.fdi is None else {FDI_MEMBER: record.fdi}
+    maps |= {PAINTED_MEMBER: painted_bits(record.painted, record.shape)} if record.painted else {}
     return {f"{member}.png": png_bytes(array) for member, array in maps.items()}
 
 
@@ -163,4 +165,7 @@ def _metadata(record: ConditionRecord, shard: ConditionShard, lighting: ClayLigh
         "source": f"{record.key} of {shard.name}, lighting map by {MODEL}",
         "relight": asdict(lighting),
     }
+    if record.painted:
+        painted = [entry.model_dump(mode="json") for entry in painted_entries(record.painted)]
+        metadata = {**metadata, "painted": painted}
     return json_bytes(metadata)

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dentgen.documents import LedgerRecord, SampleMetadata, SampleStatus
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, PILLOW_FORMAT, light_level
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, PAINTED_MEMBER, PILLOW_FORMAT, light_level
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, tar_samples
 
@@ -57,7 +57,8 @@ def expected_members(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Format and modes of every image member of the plan's samples, by extension."""
     used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec.conditions.use)
     asked = {f"{FINDING_MEMBER}.png"} if plan.num_findings else set()
-    maps = {"seg.png", f"{FDI_MEMBER}.png", *used, *asked}
+    painted = {f"{PAINTED_MEMBER}.png"} if plan.spec.regions.painted else set()
+    maps = {"seg.png", f"{FDI_MEMBER}.png", *used, *asked, *painted}
     picture = plan.spec.output.image_format
     return {
         picture: (PILLOW_FORMAT[picture], ("RGB",)),
@@ -76,6 +77,8 @@ def _problems(key: str, members: Members, plan: Plan, labels: Mapping[str, Colle
     yield from _metadata_problems(key, members["json"], plan)
     if plan.num_findings:
         yield from _finding_problems(members)
+    if plan.spec.regions.painted:
+        yield from _painted_problems(members)
 
 
 def _image_problems(
@@ -108,6 +111,21 @@ def _finding_problems(members: Members) -> Iterator[str]:
     found = {int(value): int(count) for value, count in zip(values, pixels, strict=True) if value}
     if found != (expected := {one.label: one.pixels for one in asked}):
         yield f"{name}: found pixels by label {found}, expected {expected}, as in json"
+
+
+def _painted_problems(members: Members) -> Iterator[str]:
+    """Bits of the map of painted regions that no entry of the metadata belongs to."""
+    name = f"{PAINTED_MEMBER}.png"
+    try:
+        entries = SampleMetadata.model_validate_json(members["json"]).painted
+        with Image.open(io.BytesIO(members[name])) as image:
+            most = int(np.asarray(image).max())
+    except (ValidationError, OSError, SyntaxError, ValueError):
+        return  # reported already
+    if entries is None:
+        yield "json: found no painted, expected a list"
+    elif most >> len(entries):
+        yield f"{name}: found values up to {most}, expected at most {(1 << len(entries)) - 1}, as in json"
 
 
 def _status_problems(members: Members, status: SampleStatus | None) -> Iterator[str]:

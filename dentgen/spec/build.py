@@ -42,7 +42,9 @@ class BuildSpec(Section):
     findings: tuple[FindingSpec, ...] = Field(
         default=(), max_length=MAX_FINDINGS, description="Findings to ask for: drawn per sample, recorded, judged."
     )
-    regions: RegionsSpec = Field(default=RegionsSpec(), description="How the regions of findings begin.")
+    regions: RegionsSpec = Field(
+        default=RegionsSpec(), description="Painted regions of records, and how regions begin."
+    )
     variants: VariantsSpec = Field(default=VariantsSpec(), description="What differs between variants of a record.")
 
     @property
@@ -52,8 +54,8 @@ class BuildSpec(Section):
 
     @property
     def max_regions(self) -> int:
-        """Regions of a picture with all findings."""
-        return sum(finding.prompt is not None for finding in self.findings)
+        """Regions of a picture with all findings, and as many painted ones as there may be."""
+        return sum(finding.prompt is not None for finding in self.findings) + self.regions.painted
 
     @property
     def max_windows(self) -> int:
@@ -75,7 +77,7 @@ class BuildSpec(Section):
     def _fits_slots(self) -> BuildSpec:
         for key, slots in (("slots", self.engine.slots), ("control_slots", self.control_slots)):
             if self.first_rows > slots:
-                raise ValueError(f"engine.{key} {slots}: guidance and findings need {self.first_rows} rows per picture")
+                raise ValueError(f"engine.{key} {slots}: guidance and regions need {self.first_rows} rows per picture")
         return self
 
     @model_validator(mode="after")
@@ -104,7 +106,7 @@ class BuildSpec(Section):
     def _findings_usable(self) -> BuildSpec:
         parted = self.max_regions or self.sampling.window is not None
         if parted and self.sampling.guidance == "initialize" and self.sampling.guidance_scale != 1:
-            raise ValueError("sampling.guidance initialize: windows, and findings with prompts, need full or self")
+            raise ValueError("sampling.guidance initialize: windows and regions need full or self")
         if self.regions.leak and self.sampling.first_rows > 1:
             raise ValueError("regions.leak needs guidance_scale 1 or guidance self")
         for n, finding in enumerate(self.findings):
@@ -151,10 +153,18 @@ class BuildSpec(Section):
             values["sampling"].pop("upscale")
         if self.sampling.window is None:
             values["sampling"].pop("window"), values["sampling"].pop("window_overlap")
-        if not self.findings:
-            values.pop("findings"), values.pop("regions")
+        self._drop_unused_regions(values)
         values["engine"]["control_slots"] = self.control_slots
         return values
+
+    def _drop_unused_regions(self, values: dict[str, Any]) -> None:
+        """Leave out findings and regions where there are none: digests stay those of specs that did not know them."""
+        if not self.regions.painted:
+            values["regions"].pop("painted")
+        if not self.findings:
+            values.pop("findings")
+        if not (self.findings or self.regions.painted):
+            values.pop("regions")
 
     def digest(self) -> str:
         """sha256 of the deciding keys."""

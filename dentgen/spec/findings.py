@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dentgen.records import ATTRIBUTES
+from dentgen.records import ATTRIBUTES, MAX_PAINTED
 from dentgen.spec.section import Section, Word
 from dentgen.words import attribute_word
 
@@ -135,8 +135,13 @@ class FindingSpec(Section):
 
 
 class RegionsSpec(Section):
-    """How the regions of findings begin (StreamMultiDiffusion, https://arxiv.org/abs/2403.09055, section 3.2)."""
+    """Painted regions, and how regions begin (StreamMultiDiffusion, https://arxiv.org/abs/2403.09055, section 3.2)."""
 
+    painted: Annotated[int, Field(ge=0, le=MAX_PAINTED)] = Field(
+        default=0,
+        description="Most painted regions that a record may have; records with more are rejected. 0: painted regions "
+        "are not read.",
+    )
     bootstrap_steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=0, description="First steps in which a region sees white around it, so that it holds a whole thing."
     )
