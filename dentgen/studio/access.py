@@ -82,7 +82,7 @@ class Access:
         """Take the token out of the address and into a cookie."""
         if not secrets.compare_digest(request.query["token"].encode(), self.token.encode()):
             raise web.HTTPUnauthorized(text="wrong token: open the address that dentgen studio printed")
-        response = web.HTTPSeeOther("/")
+        response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(self._cookie(request), self.token, httponly=True, samesite="Strict", path="/")
         return response
 

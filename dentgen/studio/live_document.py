@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.generation.generator import Generator, build_generator
-from dentgen.generation.live import LiveCanvas, LiveFrame
+from dentgen.generation.live import LiveCanvas
+from dentgen.generation.live_frames import LiveFrame
 from dentgen.generation.live_layers import BACKGROUND, LiveLayer
 from dentgen.generation.threads import torch_threads
 from dentgen.spec.build import BuildSpec
-from dentgen.studio.planes import Plane
 from dentgen.studio.work import Layer, Snapshot
 
 
@@ -34,19 +34,35 @@ class _Running:
     Attributes:
         canvas, frames: The canvas and its pictures.
         start: What it was started with and cannot change.
-        told: The document as of the last edit.
-        pending: Edits that may not act yet, with the document that they bring.
+        told: The document as of the last edits.
         shown: The last document whose edits are known to act.
-        alike: Pictures since then, which are all the same if the noise is.
+        pending: Edits that may not act yet, with the document that they bring.
+        alike: Pictures since ``shown`` began to act, which are all the same if their noise is.
     """
 
     canvas: LiveCanvas
     frames: Iterator[LiveFrame]
     start: tuple[object, ...]
     told: Snapshot
-    pending: list[tuple[Future[int], Snapshot]]
     shown: Snapshot
+    pending: list[tuple[Future[int], Snapshot]] = field(default_factory=list)
     alike: int = 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether edits wait for their values: maps and prompts take a moment to encode, and only the latest count."""
+        return any(not edit.done() for edit, _ in self.pending)
+
+    def note(self, frame: LiveFrame) -> None:
+        """Take notice of the edits that a picture has seen from its first step on."""
+        while self.pending and self.pending[0][0].done():
+            edit, document = self.pending[0]
+            failed = edit.cancelled() or edit.exception() is not None
+            if not failed and edit.result() > frame.first_version:
+                break
+            self.pending.pop(0)
+            self.shown, self.alike = document, 0
+        self.alike += 1
 
 
 class LiveDocument:
@@ -57,10 +73,12 @@ class LiveDocument:
 
         Args:
             generator: The models.
-            tell: Called with errors of edits that were not taken over, such as a prompt that is too long.
+            tell: Called with errors of edits that were not taken over, such as a prompt that is too long, and with None
+                once there are none any more; also in other threads.
         """
         self._generator, self._tell = generator, tell
         self._running: _Running | None = None
+        self._failures: dict[str, Exception] = {}
 
     def next_picture(self, snapshot: Snapshot) -> LivePicture | None:
         """The next picture; None if it would be the same as the last one.
@@ -72,14 +90,7 @@ class LiveDocument:
         if snapshot.settings.locked and running.alike > 1 and not running.pending:
             return None
         frame = next(running.frames)
-        while running.pending and running.pending[0][0].done():
-            told, document = running.pending[0]
-            failed = told.cancelled() or told.exception() is not None
-            if not failed and told.result() > frame.first_version:
-                break  # this picture had begun before
-            running.pending.pop(0)
-            running.shown, running.alike = document, 0
-        running.alike += 1
+        running.note(frame)
         return LivePicture(frame.picture, running.shown)
 
     def close(self) -> None:
@@ -87,19 +98,21 @@ class LiveDocument:
         if self._running is not None:
             self._running.canvas.close()
         self._running = None
+        self._failures.clear()
 
     def _following(self, snapshot: Snapshot) -> _Running:
         """The canvas, told what has changed."""
-        if self._running is not None and self._running.told.version == snapshot.version:
-            return self._running
+        running = self._running
+        if running is not None and (running.told.version == snapshot.version or running.behind):
+            return running
         spec = snapshot.settings.build_spec(self._generator.spec)
         start = _start(snapshot, spec)
-        if self._running is None or self._running.start != start:
+        if running is None or running.start != start:
             self.close()
-            self._running = self._started(snapshot, spec, start)
+            self._running = running = self._started(snapshot, spec, start)
         else:
-            self._edit(self._running, snapshot)
-        return self._running
+            self._edit(running, snapshot)
+        return running
 
     def _started(self, snapshot: Snapshot, spec: BuildSpec, start: tuple[object, ...]) -> _Running:
         with torch_threads(spec.engine.threads):
@@ -109,29 +122,60 @@ class LiveDocument:
             generator, snapshot.record.prompt, layers, regions=len(layers), record=snapshot.record,
             seed=snapshot.settings.seed, advance=not snapshot.settings.locked,
         )  # fmt: skip
-        return _Running(canvas, canvas.frames(), start, snapshot, [], snapshot)
+        return _Running(canvas, canvas.frames(), start, told=snapshot, shown=snapshot)
 
     def _edit(self, running: _Running, snapshot: Snapshot) -> None:
-        told, canvas = running.told, running.canvas
-        edits: list[Future[int]] = []
-        if told.record.prompt != snapshot.record.prompt:
-            edits.append(canvas.edit(BACKGROUND, prompt=snapshot.record.prompt))
-        before = {layer.number: layer for layer in told.layers}
-        for layer in snapshot.layers:
-            edits += _layer_edits(canvas, before[layer.number], layer, told, snapshot)
-        for edit in edits:
-            edit.add_done_callback(partial(_tell_failure, self._tell))
+        for what, edit in _edits(running.canvas, running.told, snapshot):
+            running.pending.append((edit, snapshot))
+            edit.add_done_callback(partial(self._edited, what))
         running.told = snapshot
-        running.pending += [(edit, snapshot) for edit in edits]
-        if not edits:  # something that pictures do not show
-            running.shown = snapshot if not running.pending else running.shown
+        if not running.pending:  # something that pictures do not show
+            running.shown = snapshot
+
+    def _edited(self, what: str, edit: Future[int]) -> None:
+        """Tell of an edit that failed, until another edit of the same thing does not."""
+        error = None if edit.cancelled() else edit.exception()
+        if isinstance(error, Exception):
+            self._failures[what] = error
+            self._tell(error)
+        elif self._failures.pop(what, None) is not None:
+            self._tell(next(iter(self._failures.values()), None))
 
 
 def _start(snapshot: Snapshot, spec: BuildSpec) -> tuple[object, ...]:
-    """What a canvas cannot change: settings, the layers that there are, and the maps."""
+    """What a canvas cannot change: settings but for scales of adapters, and which layers there are, in what order."""
     settings = snapshot.settings
-    maps = tuple((name, id(plane)) for name, plane in snapshot.record.conditions.items())
-    return spec.digest(), settings.seed, settings.locked, tuple(each.number for each in snapshot.layers), maps
+    fixed = {name: 1.0 if isinstance(scale, float) else scale for name, scale in spec.model.adapters.items()}
+    model = spec.model.model_copy(update={"adapters": fixed})
+    digest = spec.model_copy(update={"model": model}).digest()
+    return digest, settings.seed, settings.locked, tuple(each.number for each in snapshot.layers)
+
+
+def _edits(canvas: LiveCanvas, old: Snapshot, new: Snapshot) -> Iterator[tuple[str, Future[int]]]:
+    """Ask for what differs between two documents; yields what each edit is of."""
+    if old.record.prompt != new.record.prompt:
+        yield "prompt", canvas.edit(BACKGROUND, prompt=new.record.prompt)
+    if _maps_differ(old, new):
+        yield "maps", canvas.show(new.record)
+    scales = _changed_scales(old, new)
+    if scales:
+        yield "scales", canvas.adapt(scales)
+    before = {layer.number: layer for layer in old.layers}
+    for layer in new.layers:
+        yield from _layer_edits(canvas, (before[layer.number], old), (layer, new))
+
+
+def _maps_differ(old: Snapshot, new: Snapshot) -> bool:
+    """Whether any map does; they are never written to, so identity tells."""
+    before, after = old.record.conditions, new.record.conditions
+    same = before.keys() == after.keys() and all(before[name] is after[name] for name in before)
+    return not same or old.record.key != new.record.key
+
+
+def _changed_scales(old: Snapshot, new: Snapshot) -> dict[str, float]:
+    before = old.settings.adapters
+    scales = new.settings.adapters.items()
+    return {name: scale for name, scale in scales if isinstance(scale, float) and before.get(name) != scale}
 
 
 def _live_layer(layer: Layer, snapshot: Snapshot) -> LiveLayer:
@@ -141,19 +185,16 @@ def _live_layer(layer: Layer, snapshot: Snapshot) -> LiveLayer:
 
 
 def _layer_edits(
-    canvas: LiveCanvas, before: Layer, layer: Layer, told: Snapshot, snapshot: Snapshot
-) -> Iterator[Future[int]]:
-    old, new = _live_layer(before, told), _live_layer(layer, snapshot)
-    masks: list[Plane] = [told.masks[layer.number], snapshot.masks[layer.number]]
-    if masks[0] is not masks[1] or old.blur != new.blur:
-        yield canvas.edit(new.name, mask=new.mask, blur=new.blur)
-    if old.prompt != new.prompt:
-        yield canvas.edit(new.name, prompt=new.prompt)
-    if (old.strength, old.prompt_strength) != (new.strength, new.prompt_strength):
-        yield canvas.edit(new.name, strength=new.strength, prompt_strength=new.prompt_strength)
-
-
-def _tell_failure(tell: Callable[[Exception | None], None], edit: Future[int]) -> None:
-    error = None if edit.cancelled() else edit.exception()
-    if isinstance(error, Exception):
-        tell(error)
+    canvas: LiveCanvas, old: tuple[Layer, Snapshot], new: tuple[Layer, Snapshot]
+) -> Iterator[tuple[str, Future[int]]]:
+    before, after = _live_layer(*old), _live_layer(*new)
+    number = new[0].number
+    if old[1].masks[number] is not new[1].masks[number] or before.blur != after.blur:
+        yield f"mask {number}", canvas.edit(after.name, mask=after.mask, blur=after.blur)
+    if before.prompt != after.prompt:
+        yield f"prompt {number}", canvas.edit(after.name, prompt=after.prompt)
+    if (before.strength, before.prompt_strength) != (after.strength, after.prompt_strength):
+        yield (
+            f"strength {number}",
+            canvas.edit(after.name, strength=after.strength, prompt_strength=after.prompt_strength),
+        )

@@ -82,7 +82,7 @@ class ChangeLayer(Ask):
     negative_prompt: Prompt | None = None
     strength: _Share | None = None
     prompt_strength: _Share | None = None
-    blur: Annotated[float, Field(ge=0, le=256)] | None = None
+    blur: Annotated[float, Field(ge=0, le=64)] | None = None
     visible: bool | None = None
 
 

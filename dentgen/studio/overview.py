@@ -11,12 +11,13 @@ import numpy as np
 from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.lesion_map import LESION_COLOURS, LESIONS
 from dentgen.phantom.camera import VIEWS
+from dentgen.records import MAX_PAINTED
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.sampling import SchedulerName
 from dentgen.spec.section import ClassName
 from dentgen.studio.messages import binary
 from dentgen.studio.planes import Plane, Rectangle
-from dentgen.studio.work import FDI, MAX_LAYERS, Work
+from dentgen.studio.work import FDI, Work
 
 #: In the page only: these classes have no colour of their own in control images.
 _UNDRAWN: Final = {3: (150, 90, 84), 255: (255, 0, 255)}
@@ -38,7 +39,7 @@ def choices(spec: BuildSpec) -> dict[str, Any]:
         "schedulers": list(get_args(SchedulerName)) if isinstance(spec.sampling.scheduler, str) else [],
         "class_names": list(get_args(ClassName)),
         "views": list(VIEWS),
-        "max_layers": MAX_LAYERS,
+        "max_layers": MAX_PAINTED,
         "bundle": spec.model.bundle,
         "use": list(spec.conditions.use),
     }

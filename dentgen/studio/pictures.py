@@ -50,7 +50,7 @@ class Pictures:
             ConditionError: If a map or prompt cannot be used.
             CanvasError: If a picture could not be made.
         """
-        spec = snapshot.settings.build_spec(self.base, len(snapshot.acting))
+        spec = snapshot.settings.build_spec(self.base, len(snapshot.record.painted))
         made = dict(self._on(spec).stream([_request(snapshot)]))
         return Variants(snapshot, spec, {key: np.asarray(made[key]) for key in sorted(made)})
 
@@ -64,7 +64,7 @@ class Pictures:
 def _request(snapshot: Snapshot) -> PipelineRequest:
     record, settings = snapshot.record, snapshot.settings
     request = PipelineRequest(
-        prompt=record.prompt, fdi=record.fdi, photo=record.photo, num_images_per_prompt=settings.variants,
-        seed=settings.seed, key=record.key,
+        prompt=record.prompt, fdi=record.fdi, photo=record.photo, painted=record.painted,
+        num_images_per_prompt=settings.variants, seed=settings.seed, key=record.key,
     )  # fmt: skip
     return replace(request, **record.conditions)

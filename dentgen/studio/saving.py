@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import yaml
 
+from dentgen.conditions.painted import painted_bits, painted_entries
 from dentgen.errors import SpecError, StorageError
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, ConditionRecord
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, PAINTED_MEMBER, ConditionRecord
 from dentgen.shards.tar import image_bytes, json_bytes, png_bytes, tar_bytes
 from dentgen.spec.build import BuildSpec
 from dentgen.studio.pictures import Variants
@@ -91,6 +92,8 @@ def record_tar(record: ConditionRecord) -> bytes:
         members[f"{FDI_MEMBER}.png"] = png_bytes(record.fdi)
     if record.photo is not None:
         members["photo.png"] = png_bytes(record.photo)
+    if record.painted:
+        members[f"{PAINTED_MEMBER}.png"] = png_bytes(painted_bits(record.painted, record.shape))
     metadata = {
         **record.attributes,
         "group": record.group,
@@ -98,6 +101,7 @@ def record_tar(record: ConditionRecord) -> bytes:
         "prompt": record.prompt,
         "license": record.license,
         "source": f"{record.key}, painted in dentgen studio",
+        "painted": [entry.model_dump() for entry in painted_entries(record.painted)],
     }
     return tar_bytes([(record.key, {**members, "json": json_bytes(metadata)})])
 

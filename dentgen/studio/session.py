@@ -160,7 +160,7 @@ class Session:
                 return {"folder": str(saved.folder), "command": saved.command, "pictures": list(saved.pictures)}
             case ask.CopySpec():
                 snapshot = self.work.snapshot()
-                spec = snapshot.settings.build_spec(self.generator.spec, len(snapshot.acting))
+                spec = snapshot.settings.build_spec(self.generator.spec, len(snapshot.record.painted))
                 return {"spec": spec_text(located(spec, self.folder.absolute() / "NAME"))}
             case ask.KeepState():
                 return {"state": await asyncio.to_thread(store, self.folder, self.work.snapshot())}

@@ -11,25 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.errors import SpecError
-from dentgen.records import CONDITION_NAMES, ConditionName, ConditionRecord
+from dentgen.records import CONDITION_NAMES, MAX_PAINTED, ConditionName, ConditionRecord, PaintedRegion
 from dentgen.studio.planes import History, Plane, Rectangle, with_values
 from dentgen.studio.settings import Settings
 
 FDI: Final = "fdi"
-MAX_LAYERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A painted region with a prompt of its own; its mask is the plane ``plane``.
+    """A painted region of the document; its mask is the plane ``plane``.
 
     Attributes:
         number: Unique in the document, never given again.
-        name: What the user calls it.
+        name: What the user calls it, unique in the document.
         prompt: Its prompt.
         negative_prompt: Likewise for guidance; "" takes that of the picture.
-        strength, prompt_strength: As of ``LiveLayer``, 0..1.
-        blur: Sigma of a Gaussian blur of the mask, pixels.
+        strength, prompt_strength, blur: As of ``PaintedRegion``.
         visible: Whether it acts.
     """
 
@@ -47,6 +45,13 @@ class Layer:
         """Name of its mask among the document's planes."""
         return f"layer {self.number}"
 
+    def region(self, mask: NDArray[np.uint8]) -> PaintedRegion:
+        """As a region of a condition record."""
+        return PaintedRegion(
+            self.name, self.prompt, mask.astype(np.float32), self.negative_prompt or None, self.strength,
+            self.prompt_strength, self.blur,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
@@ -54,7 +59,7 @@ class Snapshot:
 
     Attributes:
         version: Number of changes up to it.
-        record: Maps, prompt and metadata.
+        record: Maps, prompt and metadata; its painted regions are the layers that are visible.
         layers: All layers, the lowest first.
         masks: (H, W) uint8, 0 or 1, of each layer by number.
         settings: The settings.
@@ -67,9 +72,9 @@ class Snapshot:
     settings: Settings
 
     @property
-    def acting(self) -> tuple[Layer, ...]:
-        """Layers that are shown."""
-        return tuple(layer for layer in self.layers if layer.visible)
+    def regions(self) -> tuple[PaintedRegion, ...]:
+        """All layers as painted regions, hidden ones too."""
+        return tuple(layer.region(self.masks[layer.number]) for layer in self.layers)
 
 
 #: What changed: rectangles of planes by name; "state" beside them if anything else may have.
@@ -89,12 +94,22 @@ class Work:
 
     def _take(self, record: ConditionRecord) -> None:
         self.base = self._record = record
-        self.layers: tuple[Layer, ...] = ()
         fdi = np.zeros(record.shape, np.uint8) if record.fdi is None else record.fdi
         self.planes: dict[str, Plane] = {**record.conditions, FDI: fdi}
+        self.layers = tuple(map(self._painted, record.painted))
         for plane in self.planes.values():
             plane.setflags(write=False)
         self._history = History()
+
+    def _painted(self, region: PaintedRegion) -> Layer:
+        """A layer of a painted region."""
+        self._numbers += 1
+        layer = Layer(
+            self._numbers, region.name, region.prompt, region.negative_prompt or "", region.strength,
+            region.prompt_strength, region.blur,
+        )  # fmt: skip
+        self.planes[layer.plane] = (region.mask >= 0.5).astype(np.uint8)
+        return layer
 
     def listen(self, listener: Callable[[Changed], None]) -> None:
         """Call a function after every change, in the thread that made it."""
@@ -122,8 +137,9 @@ class Work:
             conditions = {name: self.planes[name] for name in names}
             fdi = self.planes[FDI]
             empty = self.base.fdi is None and not fdi.any()
-            record = replace(self._record, conditions=conditions, fdi=None if empty else fdi)
             masks = {layer.number: self.planes[layer.plane] for layer in self.layers}
+            painted = tuple(layer.region(masks[layer.number]) for layer in self.layers if layer.visible)
+            record = replace(self._record, conditions=conditions, fdi=None if empty else fdi, painted=painted)
             return Snapshot(self._version, record, self.layers, masks, self.settings)
 
     def open(self, record: ConditionRecord, settings: Settings | None = None) -> None:
@@ -168,13 +184,14 @@ class Work:
         """Add an empty layer above all others.
 
         Raises:
-            SpecError: If there are as many as there may be.
+            SpecError: If there are as many as there may be, or one has this name.
         """
         with self._lock:
-            if len(self.layers) >= MAX_LAYERS:
-                raise SpecError(key="layers", found=len(self.layers) + 1, expected=f"at most {MAX_LAYERS}")
+            if len(self.layers) >= MAX_PAINTED:
+                raise SpecError(key="layers", found=len(self.layers) + 1, expected=f"at most {MAX_PAINTED}")
+            self._require_free(name, 0)
             self._numbers += 1
-            layer = Layer(self._numbers, name or f"region {self._numbers}", prompt)
+            layer = Layer(self._numbers, name or self._free_name(), prompt)
             self.layers = (*self.layers, layer)
             self.planes[layer.plane] = np.zeros(self.base.shape, np.uint8)
             self._changed({layer.plane: Rectangle.whole(self.planes[layer.plane])})
@@ -184,10 +201,11 @@ class Work:
         """Change fields of a layer.
 
         Raises:
-            SpecError: If there is none of this number.
+            SpecError: If there is none of this number, or another one has this name.
         """
         with self._lock:
             self.layer(number)
+            self._require_free(values.get("name", ""), number)
             self.layers = tuple(replace(each, **values) if each.number == number else each for each in self.layers)
             self._changed({})
 
@@ -227,6 +245,14 @@ class Work:
             if layer.number == number:
                 return layer
         raise SpecError(key="layer", found=number, expected=f"one of {[layer.number for layer in self.layers]}")
+
+    def _require_free(self, name: str, number: int) -> None:
+        if any(layer.name == name and layer.number != number for layer in self.layers):
+            raise SpecError(key="name", found=f"a region named {name}", expected="another name")
+
+    def _free_name(self) -> str:
+        names = {layer.name for layer in self.layers}
+        return next(name for n in range(1, MAX_PAINTED + 2) if (name := f"region {n}") not in names)
 
     def _changed(self, what: Changed) -> None:
         self._version += 1
