@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from dentgen.conditions.labels import (
 )
 from dentgen.conditions.prepare import fit_record
 from dentgen.errors import ConditionError, SpecError
-from dentgen.records import ConditionName, ConditionRecord, MapArray
+from dentgen.records import ConditionName, ConditionRecord, MapArray, PaintedRegion
 
 
 def made_record(height: int, width: int, seed: int = 0, view: str = "left") -> ConditionRecord:
@@ -85,6 +86,18 @@ def test_mirroring_flips_every_map_and_swaps_the_views() -> None:
     assert mirrored.prompt == "a photo of both teeth, right view, intraoral dental photography"
     assert mirrored.attributes == {"view": "right", "shade": "ivory"}
     assert mirror_record(made_record(4, 6, view="frontal")).attributes["view"] == "frontal"
+
+
+def test_painted_regions_are_mirrored_with_their_prompts() -> None:
+    record = made_record(4, 6)
+    mask = np.zeros((4, 6), np.float32)
+    mask[1, :2] = 1
+    region = PaintedRegion("gum", "left view, red gums", mask, negative_prompt="right view", strength=0.5)
+    (mirrored,) = mirror_record(replace(record, painted=(region,))).painted
+    assert (mirrored.prompt, mirrored.negative_prompt) == ("right view, red gums", "left view")
+    assert (mirrored.name, mirrored.strength) == ("gum", 0.5)
+    assert np.array_equal(mirrored.mask, mask[:, ::-1])
+    assert mirrored.mask.flags.c_contiguous
 
 
 def test_mirrored_fdi_numbers_by_hand() -> None:

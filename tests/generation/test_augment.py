@@ -10,7 +10,7 @@ from scipy.ndimage import label
 
 from dentgen.conditions.labels import INSTRUMENT
 from dentgen.generation.augment import augment
-from dentgen.records import ConditionName, ConditionRecord, GeneratedSample, MapArray, SampleRequest
+from dentgen.records import ConditionName, ConditionRecord, GeneratedSample, MapArray, PaintedRegion, SampleRequest
 from dentgen.spec.augment import AugmentSpec
 
 EDGE = 96
@@ -107,3 +107,14 @@ def test_draws_depend_on_seed_key_and_variant_alone() -> None:
     seeded = sample()
     others.append(augment(replace(seeded, request=replace(seeded.request, seed=8)), spec))
     assert all(other.augment != first.augment for other in others)
+
+
+def test_nothing_is_painted_where_something_hides_it() -> None:
+    plain = sample()
+    painted = (PaintedRegion("gum", "red gums", np.ones((EDGE, EDGE), np.float32)),)
+    given = replace(plain, request=replace(plain.request, record=replace(plain.request.record, painted=painted)))
+    changed = augment(given, AugmentSpec(occluder=1.0)).request.record
+    (region,) = changed.painted
+    hidden = changed.conditions["segmentation"] == INSTRUMENT
+    assert hidden.any()
+    assert np.array_equal(region.mask, (~hidden).astype(np.float32))

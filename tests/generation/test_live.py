@@ -17,6 +17,7 @@ from dentgen.errors import CanvasError, ConditionError, EngineError, SpecError
 from dentgen.generation.generator import Generator, build_engine, load_generator
 from dentgen.generation.live import LiveCanvas, LiveFrame
 from dentgen.generation.live_layers import BACKGROUND, LiveLayer
+from dentgen.models.text import prompt_name
 from dentgen.spec.build import BuildSpec
 from tests.generation.finding_records import record
 
@@ -61,8 +62,8 @@ def test_pictures_come_in_order_with_labels_and_versions(live: LiveCanvas) -> No
 def test_a_picture_is_that_of_the_engine(live: LiveCanvas, generator: Generator) -> None:
     """The first frame against one canvas with the same layers in an engine of the same shape."""
     (frame,) = take(live, 1)
-    engine = build_engine(generator, live._engine.shape.slots, live._engine.shape.control_slots, 2)
-    base = live._canvas(0)
+    engine = build_engine(generator, live._pictures.engine.shape.slots, live._pictures.engine.shape.control_slots, 2)
+    base = live._pictures.canvas(0)
     gum = base.layers.regions[0]
     alone = Layers((Region(gum.prompt, gum.mask), Region(base.prompt, torch.zeros_like(gum.mask))))
     latents = engine.run([replace(base, layers=alone)])[base.key]
@@ -119,9 +120,9 @@ def test_a_removed_layer_leaves_the_background(live: LiveCanvas, generator: Gene
 
 def test_pictures_may_have_noise_of_their_own_and_come_less_often(generator: Generator) -> None:
     with LiveCanvas(generator, OWN, regions=1, every=2) as live:
-        assert live._engine.shape.slots == 2 * 2, "two pictures in flight, two rows each"
+        assert live._pictures.engine.shape.slots == 2 * 2, "two pictures in flight, two rows each"
         first, second = take(live, 2)
-        assert live._ticks == STEPS + 2
+        assert live._pictures.ticks == STEPS + 2
     assert not np.array_equal(first.picture, second.picture)
 
 
@@ -130,7 +131,7 @@ def test_condition_maps_control_all_pictures(generator: Generator) -> None:
     shown = fit_record(record(), (SIZE, SIZE), "pad")
     with LiveCanvas(generator, OWN, regions=1, record=shown) as live:
         (frame,) = take(live, 1)
-        assert live._base.controls
+        assert live._layers.control.canvas.controls
     with LiveCanvas(generator, OWN, regions=1) as live:
         (free,) = take(live, 1)
     assert not np.array_equal(frame.picture, free.picture)
@@ -164,11 +165,11 @@ def test_of_several_edits_the_last_one_counts_whenever_prompts_are_ready(
     (frame,) = take(live, 1)
     assert (second.result(0), frame.last_version, first.done()) == (1, 1, False)
     release.set()
-    live._preparer.submit(lambda: None).result(30)
+    live._requests._preparer.submit(lambda: None).result(30)
     (frame,) = take(live, 1)
     assert first.result(0) == 2
     assert np.array_equal(frame.masks["gum"], half("right").astype(np.float32))
-    assert live._layers.regions()[0].prompt.name == live._embedded(WHITE).name
+    assert live._layers.regions()[0].prompt.name == prompt_name(WHITE)
 
 
 def test_errors_name_the_layer(live: LiveCanvas) -> None:

@@ -7,11 +7,16 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
+from dentgen.diffusion.canvas import Canvas, ControlInput
 from dentgen.diffusion.keyed_tensor import KeyedTensor
+from dentgen.diffusion.solver import probe_solver
 from dentgen.errors import CanvasError, EngineError
-from dentgen.generation.live_edits import LiveLayers
-from dentgen.generation.live_layers import BACKGROUND, Edit, LayerValues, PaintedMask
+from dentgen.generation.live_control import ControlMaps, ControlState, ControlValues
+from dentgen.generation.live_edits import Edit, LiveLayers
+from dentgen.generation.live_layers import BACKGROUND, LayerValues, PaintedMask
+from dentgen.seeding import NoiseKey
 
 SIZE = (16, 16)
 
@@ -24,9 +29,15 @@ def words(name: str) -> KeyedTensor:
     return KeyedTensor(name, torch.zeros(2, 3))
 
 
+def canvas(branch: str = "blended", scale: float = 1.5) -> Canvas:
+    control = ControlInput(branch, KeyedTensor("maps", torch.zeros(4, 2, 2)), scale)
+    table = probe_solver(DDIMScheduler(clip_sample=False), 2)
+    return Canvas("live", NoiseKey(0, "live", 0), table, words("own"), controls=(control,))
+
+
 @pytest.fixture
 def layers() -> LiveLayers:
-    return LiveLayers(words("own"), painted(0), 2)
+    return LiveLayers(words("own"), painted(0), 2, ControlState(ControlMaps("live", canvas())))
 
 
 def test_edits_act_together_and_in_order(layers: LiveLayers) -> None:
@@ -37,7 +48,8 @@ def test_edits_act_together_and_in_order(layers: LiveLayers) -> None:
     assert not first.done()
     assert layers.masks() == {}, "nothing is shown that was not applied"
     updates = layers.apply()
-    assert [(each.layer, each.strength) for each in updates] == [(1, None), (1, 0.25), (0, None)]
+    assert [(each.layer, each.strength) for each in updates] == [(1, None), (1, 0.25), (0, None), (1, None)]
+    assert [each.mask is not None for each in updates] == [False, False, False, True]
     assert [first.result(0), second.result(0), background.result(0), layers.version] == [1, 2, 3, 3]
     assert layers.prompt.name == "other"
     gum, unused = layers.regions()
@@ -93,3 +105,29 @@ def test_closing_fails_what_waits_and_what_comes_later(layers: LiveLayers) -> No
     with pytest.raises(EngineError):
         layers.edit(0, LayerValues(words("later")))
     assert layers.apply() == []
+
+
+def test_layers_are_covered_by_those_above_them(layers: LiveLayers) -> None:
+    """In the order in which they were added, whatever their numbers; canvases in flight get new masks of both."""
+    low, high = layers.add("low"), layers.add("high")
+    layers.edit(low, LayerValues(mask=painted(1)))
+    layers.apply()
+    layers.edit(high, LayerValues(mask=painted(0.5), strength=0.5))
+    updates = layers.apply()
+    masks = {each.layer: float(each.mask.mean()) for each in updates if each.mask is not None}
+    assert masks == {low: 0.75, high: 0.5}
+    assert [float(region.mask.mean()) for region in layers.regions()] == [0.75, 0.5]
+    layers.remove("low")
+    assert layers.add("top") == low
+    layers.edit(low, LayerValues(mask=painted(1)))
+    layers.apply()
+    assert [float(region.mask.mean()) for region in layers.regions()] == [1, 0]
+    assert float(layers.masks()["high"].mean()) == 0.5, "as it was painted"
+
+
+def test_control_is_edited_in_the_same_order(layers: LiveLayers) -> None:
+    shown = layers.edit(0, ControlValues(ControlMaps("jaw", canvas(scale=1.0))))
+    layer = layers.edit(0, LayerValues(words("other")))
+    assert [each.prompt is None for each in layers.apply()] == [False], "canvases in flight keep their maps"
+    assert [shown.result(0), layer.result(0)] == [1, 2]
+    assert layers.control.key == "jaw"

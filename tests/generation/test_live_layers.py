@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,14 @@ from scipy.ndimage import gaussian_filter
 
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.errors import CanvasError
-from dentgen.generation.live_layers import Edit, LayerState, LayerValues, PaintedMask, check_share, label_map
+from dentgen.generation.live_layers import (
+    LayerState,
+    LayerValues,
+    LiveLayer,
+    PaintedMask,
+    check_share,
+    label_map,
+)
 
 SIZE = (32, 48)
 
@@ -61,21 +68,34 @@ def test_strengths_are_shares() -> None:
 
 def test_of_each_value_the_edit_that_was_asked_for_last_counts() -> None:
     state = LayerState(words("old"), painted())
-    late = Edit(1, 2, LayerValues(words("first"), painted(0.25), 0.5), Future())
-    early = Edit(2, 2, LayerValues(mask=painted(1.0), prompt_strength=0.75), Future())
-    update = state.apply(early)
-    assert update is not None
-    assert (update.layer, update.prompt, update.strength, update.prompt_strength) == (2, None, None, 0.75)
-    update = state.apply(late)
-    assert update is not None
-    assert update.mask is None
-    assert update.prompt is not None
-    assert (update.prompt.name, update.strength) == ("first", 0.5)
-    region = state.region()
+    newer = state.apply(2, LayerValues(mask=painted(1.0), prompt_strength=0.75))
+    assert newer.keys() == {"mask", "prompt_strength"}
+    newer = state.apply(1, LayerValues(words("first"), painted(0.25), 0.5))
+    assert newer.keys() == {"prompt", "strength"}
+    region = state.region(torch.ones(()))
     assert (region.prompt.name, float(region.mask.min()), region.strength, region.prompt_strength) == (
         "first", 1.0, 0.5, 0.75
     )  # fmt: skip
-    assert state.apply(Edit(0, 2, LayerValues(mask=painted(0.5)), Future())) is None
+    assert state.apply(0, LayerValues(mask=painted(0.5))) == {}
+
+
+def test_what_lies_above_takes_its_share() -> None:
+    state = LayerState(words("old"), painted(0.5), strength=0.5)
+    assert float(state.scaled.max()) == 0.25
+    region = state.region(torch.full((4, 6), 0.5))
+    assert (float(region.mask.max()), float(region.scaled.max())) == (0.25, 0.125)
+
+
+def test_values_of_a_layer_are_checked() -> None:
+    layer = LiveLayer("gum", "red", np.ones(SIZE), strength=0.5, prompt_strength=0.25, blur=2.0)
+    values = LayerValues.of(layer, SIZE, 8)
+    assert (values.prompt, values.strength, values.prompt_strength) == (None, 0.5, 0.25)
+    assert values.mask is not None
+    assert values.mask.latents.shape == (4, 6)
+    for wrong, message in (({"strength": 2}, "strength"), ({"prompt_strength": -1}, "prompt_strength")):
+        with pytest.raises(CanvasError) as caught:
+            LayerValues.of(replace(layer, **wrong), SIZE, 8)
+        assert (caught.value.message, caught.value.key) == (message, "gum")
 
 
 def test_later_layers_lie_above_earlier_ones() -> None:

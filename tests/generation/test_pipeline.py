@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,16 @@ import torch
 from PIL import Image
 
 import dentgen
+from dentgen.conditions.readers.source import list_shards
 from dentgen.errors import ConditionError, SpecError
+from dentgen.generation.generator import load_planned_generator, start_engine
 from dentgen.generation.pipeline import Pipeline, PipelineRequest
+from dentgen.generation.unit import generate_unit
+from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
-from dentgen.shards.reader import read_samples
+from dentgen.shards.reader import read_samples, tar_samples
+from dentgen.spec.build import BuildSpec
+from tests.conditions.painted_records import WHITE, band, region, with_painted
 from tests.conftest import small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
@@ -78,6 +85,31 @@ def test_findings_at_teeth_equal_a_builds(tmp_path: Path, demo_members: Members)
         with pytest.raises(ConditionError) as caught:
             next(iter(Pipeline(spec).stream([wrong])))
         assert caught.value.file == "fdi"
+
+
+def test_painted_regions_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
+    """With findings above them; the build's samples are records with the same regions."""
+    (key, members), *_ = sorted(demo_members.items())
+    regions = (region(band(128), blur=3.0), region(band(128, 0.25, 1.0), "teeth", WHITE, strength=0.8))
+    write_tar(tmp_path / "s" / "x.tar", {key: with_painted(members, regions)})
+    findings = [{"teeth": [11, 21], "kind": "restoration", "part": "whole", "prompt": "gold crown"}]
+    spec = small_spec(tmp_path / "s", tmp_path / "out", findings=findings, regions={"painted": 2})
+    built = {name: pixels(content["png"]) for name, content in unit_samples(spec).items()}
+    request = request_of(key, members, fdi=pixels(members["fdi.png"]), painted=regions)
+    made = dict(Pipeline(spec).stream([request]))
+    assert made.keys() == built.keys()
+    assert all(np.array_equal(np.asarray(image), built[name]) for name, image in made.items())
+    plain = dict(Pipeline(spec).stream([replace(request, painted=())]))
+    assert not any(np.array_equal(np.asarray(image), built[name]) for name, image in plain.items())
+
+
+def unit_samples(spec: BuildSpec) -> dict[str, dict[str, bytes]]:
+    """Samples of a build's first unit, made in this process."""
+    plan = make_plan(spec)
+    generator, (shard,) = load_planned_generator(plan), list_shards(spec.source.path)
+    made = generate_unit(plan, generator, plan.units[0], shard, start_engine(generator).run)
+    assert made.record.rejected == 0
+    return dict(tar_samples(made.shard))
 
 
 def test_images_of_any_shape_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
@@ -144,6 +176,9 @@ def test_the_callers_threads_stay(demo_members: Members, pipe: Pipeline) -> None
         ({"lighting": np.zeros((128, 128, 3), np.uint8)}, "lighting"),
         ({"lighting": np.zeros((128, 128), np.float32)}, "lighting"),
         ({"lighting": np.zeros((64, 64), np.uint8)}, "a"),
+        ({"painted": (region(band(64)),)}, "painted: gum: mask"),
+        ({"painted": (region(band(128), strength=2.0),)}, "painted"),
+        ({"painted": (region(band(128)),)}, "painted"),
         ({"key": "a.b"}, "key"),
         ({"prompt": "enamel " * 90}, "prompt"),
     ],

@@ -16,6 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dentgen.conditions.decode import decode_record
+from dentgen.conditions.painted import painted_entries
+from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.conditions.splits import drawn_split
 from dentgen.conditions.unit_records import RejectedRecord
@@ -33,6 +36,7 @@ from dentgen.pipeline.run import build
 from dentgen.records import SampleRequest
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.reader import read_samples, tar_samples
+from tests.conditions.painted_records import WHITE, band, region, with_painted
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
 from tests.generation.finding_records import record as finding_record
 from tests.models.part_files import kohya_lora
@@ -360,3 +364,53 @@ def test_a_device_without_memory_rejects_no_sample(
     with pytest.raises(EngineError):
         made(tmp_path / "s", tmp_path)
     assert not any(thread.name.startswith("dentgen-preparer") for thread in threading.enumerate())
+
+
+def test_painted_regions_travel_and_samples_are_records_again(tmp_path: Path, demo_members: Members) -> None:
+    """Two regions; one of the records has none, another one more than there may be."""
+    keys, regions = sorted(demo_members)[:3], (region(band(128)), region(band(128, 0.25, 1.0), "teeth", WHITE))
+    records = {
+        keys[0]: with_painted(demo_members[keys[0]], regions),
+        keys[1]: demo_members[keys[1]],
+        keys[2]: with_painted(demo_members[keys[2]], [region(band(128), str(n)) for n in range(3)]),
+    }
+    source = tmp_path / "s"
+    write_tar(source / "x.tar", records)
+    options: dict[str, dict[str, object]] = {"pipeline": {"samples_per_shard": 6}, "sampling": {"variants": 1}}
+    shard, ledger, _ = made(source, tmp_path, regions={"painted": 2}, **options)
+    (rejected,) = (sample for sample in ledger.samples if sample.status == "rejected")
+    assert (ledger.written, rejected.source_key) == (2, keys[2])
+    assert all(fact in rejected.reason for fact in ("painted", "3 regions", "at most 2"))
+    painted, plain = (members for _, members in tar_samples(shard))
+    assert json.loads(plain["json"])["painted"] == []
+    assert not np.asarray(Image.open(BytesIO(plain["painted.png"]))).any()
+    raw = RawRecord("k", "x", {name: content for name, content in painted.items() if name != "png"}, is_sample=True)
+    again = decode_record(raw, ("segmentation",), with_painted=True).painted
+    assert painted_entries(again) == painted_entries(regions)
+    assert [each.mask.tolist() for each in again] == [band(64).tolist(), band(64, 0.25, 1.0).tolist()]
+
+
+def test_painted_regions_that_are_not_asked_for_change_nothing(tmp_path: Path, demo_members: Members) -> None:
+    """Not even where they are damaged; members and bytes are those of records without them."""
+    key = min(demo_members)
+    painted = {**with_painted(demo_members[key], [region(band(128))]), "painted.png": b"torn"}
+    write_tar(tmp_path / "plain" / "x.tar", {key: demo_members[key]})
+    write_tar(tmp_path / "painted" / "x.tar", {key: painted})
+    (plain, _, _), (ignored, ledger, _) = (made(tmp_path / name, tmp_path) for name in ("plain", "painted"))
+    assert ledger.rejected == 0
+    assert ignored == plain
+
+
+def test_empty_regions_leave_the_bytes_of_pictures(tmp_path: Path, demo_members: Members) -> None:
+    """A region of no strength, and rows for regions that no record has."""
+    key = min(demo_members)
+    weak = with_painted(demo_members[key], [region(band(128), strength=0.0)])
+    write_tar(tmp_path / "plain" / "x.tar", {key: demo_members[key]})
+    write_tar(tmp_path / "weak" / "x.tar", {key: weak})
+    slots: dict[str, object] = {"control_slots": 4}  # otherwise as many as rows for regions need
+    shards = [
+        made(tmp_path / name, tmp_path, regions={"painted": most}, engine=slots)[0]
+        for name, most in (("plain", 0), ("plain", 2), ("weak", 2))
+    ]
+    first, *others = ([members["png"] for _, members in tar_samples(shard)] for shard in shards)
+    assert others == [first, first]

@@ -6,14 +6,17 @@ import json
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dentgen.conditions.decode import decode_record
+from dentgen.conditions.painted import painted_entries
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError, SpecError, StorageError
 from dentgen.relight.shading import draw_lightings, shade
 from dentgen.relight.shards import PARAMETERS, Relighting, relit_key, write_relit
+from tests.conditions.painted_records import WHITE, band, region, with_painted
 from tests.conftest import write_tar
 
 TWICE = Relighting(lightings=2, seed=7)
@@ -147,3 +150,14 @@ def test_maps_are_encoded_again(source: Path, out: Path, demo_members: dict[str,
     write_relit(str(source), str(out), TWICE, workers=1)
     relit = samples(out)[relit_key(key, 0)]["seg.png"]
     assert b"secret" not in relit
+
+
+def test_painted_regions_stay(out: Path, tmp_path: Path, demo_members: dict[str, Members]) -> None:
+    key = min(demo_members)
+    regions = (region(band(128), strength=0.5), region(band(128, 0.25, 1.0), "teeth", WHITE))
+    write_tar(tmp_path / "source" / "x.tar", {key: with_painted(demo_members[key], regions)})
+    write_relit(str(tmp_path / "source"), str(out), TWICE, workers=1)
+    relit = RawRecord("k", "", samples(out)[relit_key(key, 1)])
+    found = decode_record(relit, (), with_painted=True).painted
+    assert painted_entries(found) == painted_entries(regions)
+    assert all(np.array_equal(one.mask, other.mask) for one, other in zip(found, regions, strict=True))

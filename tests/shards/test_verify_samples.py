@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +117,34 @@ def test_members_follow_the_spec() -> None:
 
 def test_a_shard_of_nothing_lacks_every_written_sample(shard: Shard, tmp_path: Path) -> None:
     assert {key for key, _ in problems(shard, {})} == {KEY, OTHER}
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Shard:
+    """A shard of a build with at most two painted regions; one sample has one."""
+    out = tmp_path_factory.mktemp("painted")
+    plan = fake_build(out, [written(0)], regions={"painted": 2})
+    samples = dict(tar_samples((out / "shards" / "000000.tar").read_bytes()))
+    metadata = json.loads(samples[KEY]["json"])
+    assert metadata["painted"] == []
+    metadata["painted"] = [{"name": "gum", "prompt": "red"}]
+    samples[KEY] = {**samples[KEY], "json": json.dumps(metadata).encode(), "painted.png": png(1)}
+    return plan, read_ledger(str(out), "000000"), samples
+
+
+def test_painted_regions_are_members_with_entries(painted: Shard) -> None:
+    plan, _, samples = painted
+    assert expected_members(plan)["painted.png"] == ("PNG", ("L",))
+    assert problems(painted, samples) == []
+    for changes, fact in (
+        ({"painted.png": png(2)}, "at most 1"),
+        ({"json": samples[KEY]["json"].replace(b'"painted"', b'"paint"')}, "json"),
+        ({"json": _without(samples[KEY]["json"], "painted")}, "found no painted"),
+    ):
+        ((key, text),) = problems(painted, {**samples, KEY: {**samples[KEY], **changes}})
+        assert key == KEY
+        assert fact in text
+
+
+def _without(content: bytes, name: str) -> bytes:
+    return json.dumps({key: value for key, value in json.loads(content).items() if key != name}).encode()

@@ -118,3 +118,25 @@ def test_initialize_guidance_and_prompts_that_nobody_reads_are_refused() -> None
         BuildSpec.model_validate({"findings": [CROWNS], "sampling": guided})
     with pytest.raises(ValidationError):
         BuildSpec.model_validate({"findings": [{**CROWNS, "negative_prompt": "plain"}]})
+
+
+def test_painted_regions_need_rows_and_decide_bytes() -> None:
+    plain = BuildSpec.model_validate({"findings": [CROWNS]})
+    painted = BuildSpec.model_validate({"findings": [CROWNS], "regions": {"painted": 2}})
+    assert (painted.max_regions, painted.first_rows) == (3, 4)
+    assert painted.digest() != plain.digest()
+    assert "painted" not in plain.deciding()["regions"]
+    alone = BuildSpec.model_validate({"regions": {"painted": 2, "bootstrap_steps": 1}})
+    assert alone.max_regions == 2
+    assert "findings" not in alone.deciding()
+    assert (alone.deciding()["regions"]["painted"], alone.deciding()["regions"]["bootstrap_steps"]) == (2, 1)
+    for wrong in ({"regions": {"painted": 9}}, {"regions": {"painted": 4}, "engine": {"slots": 4}}):
+        with pytest.raises(ValidationError):
+            BuildSpec.model_validate(wrong)
+
+
+def test_digests_of_specs_that_know_no_painted_regions_stay() -> None:
+    """As they were before there was this key."""
+    assert BuildSpec().digest() == "98c45bda3053f28fdddc74e25a39bc9936196580bcb8a1f3c1b98486f4b9ef4b"
+    asked = BuildSpec.model_validate({"findings": [CROWNS], "regions": {"bootstrap_steps": 1}})
+    assert asked.digest() == "51d8004c9aaea5d495adb1375badd55a399f02a71c649453d482eba2af2088ae"
