@@ -30,6 +30,7 @@ from dentgen.cli import models as model_commands
 from dentgen.cli import photos as photos_command
 from dentgen.cli import plan as plan_command
 from dentgen.cli import publish as publish_command
+from dentgen.cli import review as review_commands
 from dentgen.cli import scans as scans_command
 from dentgen.cli import select as select_command
 from dentgen.cli import status as status_command
@@ -53,6 +54,7 @@ app = typer.Typer(
     help="Synthetic dental images with labels that are right by construction.",
 )
 app.add_typer(cluster_commands.app, name="cluster", rich_help_panel=DATASETS)
+app.add_typer(review_commands.app, name="review", rich_help_panel=DATASETS)
 app.add_typer(model_commands.app, name="models", rich_help_panel=MODELS)
 app.add_typer(evaluate_commands.app, name="evaluate", rich_help_panel=MEASUREMENTS)
 app.add_typer(compare_commands.app, name="compare", rich_help_panel=MEASUREMENTS)

@@ -48,9 +48,9 @@ def certify(
         CertificateSettings,
         certify,
         differences,
-        read_certificate,
         write_certificate,
     )
+    from dentgen.shards.certificate import read_certificate
 
     stored = read_certificate(out) if check else None
     settings = CertificateSettings(judges, pictures, reference, training, held_out, steps, tuple(range(seeds)))

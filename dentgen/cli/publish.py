@@ -58,6 +58,8 @@ def _description(work: Publication, *, public: bool) -> Iterator[str]:
     there = {None: f"to be created, {kind}", True: "exists, PUBLIC", False: "exists, private"}[work.is_public]
     yield f"repository {work.repository.id}: {there}"
     yield f"to upload: {len(work.pending)} shards, {', '.join(release.documents)}"
+    missing = "none of this version: 'dentgen certify' makes one"
+    yield f"certificate: {missing if release.certificate is None else 'published, and quoted by the card'}"
     yield f"license of the model bundle: {' + '.join(release.plan.bundle_licenses) or 'not declared'}"
     yield f"names of patients and records, which every sample tells: {', '.join(release.names)} ..."
     yield from (f"restrictions on use, which the card passes on: {url}" for url in release.restrictions)

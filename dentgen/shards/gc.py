@@ -52,8 +52,10 @@ def remove_files(files: Collection[StoredFile]) -> None:
 
 
 def _known_names(out: str, plan: Plan) -> set[str]:
-    ticks = storage.list_names(storage.join(out, layout.TICKS))
-    names = {*layout.TOP, *(f"{layout.TICKS}/{name}" for name in ticks if not name.startswith("."))}
+    names = {*layout.TOP}
+    for folder in (layout.TICKS, layout.REVIEW):
+        listed = storage.list_names(storage.join(out, folder))
+        names |= {f"{folder}/{name}" for name in listed if not name.startswith(".")}
     for segment in range(plan.segment + 1):
         names |= {layout.plan_head(segment), layout.plan_units(segment), layout.source_index(segment)}
         names |= {layout.versioned(segment, name) for name in layout.VERSIONED}

@@ -13,6 +13,8 @@ LEDGER: Final = "ledger"
 ORPHANS: Final = "orphans"
 VERSIONS: Final = "versions"
 TICKS: Final = "ticks"
+#: What people said of pictures.
+REVIEW: Final = "review"
 
 SOURCE_INDEX: Final = f"{PLAN}/source.parquet"
 LEASE: Final = "lease.json"
@@ -44,6 +46,7 @@ _OWN: Final = re.compile(
     rf"|{ORPHANS}/(?P<orphan>\d{{6,}})-[0-9a-f]{{16}}\.tar"
     rf"|{VERSIONS}/(?P<version>\d+)/({'|'.join(map(re.escape, VERSIONED))})"
     rf"|{TICKS}/[0-9a-f]{{32}}\.json"
+    rf"|{REVIEW}/[0-9a-f]{{16}}\.json"
     rf"|{'|'.join(map(re.escape, TOP))}"
     r"|\.dentgen-[0-9a-f]{12}"  # with which the storage tries whether a folder is fit for conditional writes
 )

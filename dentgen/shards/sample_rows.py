@@ -57,6 +57,9 @@ SAMPLE_SCHEMA: Final = pa.schema(
     ]
 )
 
+#: Columns that tables of an earlier dentgen lack; readers take them as null.
+ADDED_LATER: Final = frozenset({*(f"gate_{name}" for name in FIGURES), "gate_failed", "fingerprint", "retries"})
+
 
 def write_samples(file: Path, plan: Plan, records: Iterable[LedgerRecord]) -> None:
     """Write the table; memory does not grow with the number of samples."""

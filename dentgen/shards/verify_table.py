@@ -15,7 +15,7 @@ from dentgen.shards import layout
 from dentgen.shards.parquet import UNREADABLE
 from dentgen.shards.plan import Plan
 from dentgen.shards.problem import Problem
-from dentgen.shards.sample_rows import SAMPLE_SCHEMA, sample_rows
+from dentgen.shards.sample_rows import ADDED_LATER, SAMPLE_SCHEMA, sample_rows
 
 _BATCH_ROWS: Final = 4096
 _BUFFER_BYTES: Final = 2**20
@@ -80,12 +80,12 @@ class _Rows:
     """Rows of a stream of tables, taken a few at a time."""
 
     def __init__(self, batches: Iterator[pa.Table]) -> None:
-        self._batches, self._rest = batches, SAMPLE_SCHEMA.empty_table()
+        self._batches, self._rest = batches, pa.table({})
 
     def take(self, count: int) -> pa.Table:
         """The next rows; fewer at the end."""
         while self._rest.num_rows < count and (batch := next(self._batches, None)) is not None:
-            self._rest = pa.concat_tables([self._rest, batch])
+            self._rest = pa.concat_tables([self._rest, batch]) if self._rest.num_columns else batch
         taken, self._rest = self._rest.slice(0, count), self._rest.slice(count)
         return taken
 
@@ -95,14 +95,16 @@ class _Rows:
 
 
 def _batches(url: str) -> Iterator[pa.Table]:
-    """The table in parts.
+    """The table in parts; it may lack columns that an earlier dentgen did not know.
 
     Raises:
         StorageError: If the file cannot be opened; pyarrow's errors if it is no such table.
     """
     file = pq.ParquetFile(storage.open_read(url), buffer_size=_BUFFER_BYTES)
-    if not file.schema_arrow.remove_metadata().equals(SAMPLE_SCHEMA):
-        missing = sorted(set(SAMPLE_SCHEMA.names) ^ set(file.schema_arrow.names)) or "other types"
+    schema = file.schema_arrow.remove_metadata()
+    known = [each for each in SAMPLE_SCHEMA if each.name in schema.names or each.name not in ADDED_LATER]
+    if not schema.equals(pa.schema(known)):
+        missing = sorted({each.name for each in known} ^ set(schema.names)) or "other types"
         raise pa.ArrowInvalid(f"found columns that differ from those of a build in {missing}")
     return (pa.Table.from_batches([batch]) for batch in file.iter_batches(_BATCH_ROWS, use_threads=False))
 
@@ -114,10 +116,11 @@ def _expected(plan: Plan, record: LedgerRecord) -> pa.Table:
 def _difference(found: pa.Table, expected: pa.Table) -> str:
     """The first row and column that differ, "" if none does."""
     found = found.replace_schema_metadata(None)
+    expected = expected.select(found.column_names or expected.column_names)
     if found.equals(expected):
         return ""
     for row, (ours, theirs) in enumerate(zip(found.to_pylist(), expected.to_pylist(), strict=False)):
-        for name in SAMPLE_SCHEMA.names:
+        for name in found.column_names:
             if ours[name] != theirs[name]:
                 return f"row {row} ({theirs['key']}): the table has {name} {ours[name]!r}, the ledger {theirs[name]!r}"
     return f"the table has {found.num_rows} rows, the ledger {expected.num_rows}"

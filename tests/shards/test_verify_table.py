@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.shards.index import read_index
+from dentgen import storage
+from dentgen.shards.index import publish_index, read_index
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan import Plan
 from dentgen.shards.problem import Problem
+from dentgen.shards.sample_rows import ADDED_LATER
 from dentgen.shards.verify_table import TableCheck
 from tests.report.fake_builds import fake_build, rejected, written
 
@@ -37,6 +39,24 @@ def checked(out: Path, plan: Plan, *, forged: int | None = None, lost: int | Non
 
 def test_a_table_that_agrees_has_no_problem(plan: Plan, tmp_path: Path) -> None:
     assert checked(tmp_path, plan) == []
+
+
+def test_a_table_of_an_earlier_dentgen_has_no_problem_but_a_changed_row_in_it_has(plan: Plan, tmp_path: Path) -> None:
+    rows = pq.read_table(tmp_path / "samples.parquet")
+    pq.write_table(rows.drop_columns(sorted(ADDED_LATER)), tmp_path / "samples.parquet")
+    index = read_index(str(tmp_path))
+    sealed = index.model_copy(update={"samples_sha256": storage.sha256_of(str(tmp_path / "samples.parquet"))})
+    publish_index(str(tmp_path), sealed)
+    assert checked(tmp_path, plan) == []
+    (problem,) = checked(tmp_path, plan, forged=1)
+    assert "'forged'" in problem.text
+
+
+def test_a_column_that_was_always_there_must_be_there(plan: Plan, tmp_path: Path) -> None:
+    rows = pq.read_table(tmp_path / "samples.parquet")
+    pq.write_table(rows.drop_columns(["split"]), tmp_path / "samples.parquet")
+    (problem,) = checked(tmp_path, plan)
+    assert (problem.place, "['split']" in problem.text) == ("samples.parquet", True)
 
 
 def test_a_lost_record_does_not_shift_the_rows_of_others(plan: Plan, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dentgen.evaluation.certificate.document import Certificate, CertificateSection, SectionName
 from dentgen.report.html.page import page_environment
+from dentgen.shards.certificate import Certificate, CertificateSection, SectionName
 
 _PAGE: Final = "certificate.html.j2"
 _FOLDER: Final = Path(__file__).parent
@@ -19,6 +19,7 @@ QUESTIONS: Final[Mapping[SectionName, str]] = {
     "duplicates": "Are pictures there twice?",
     "usefulness": "Does it help to train on it?",
     "memorisation": "Does it repeat pictures that its model learnt on?",
+    "review": "What did people say who looked at it?",
 }
 #: Ends of names, and the columns that they stand in; the plain value comes first.
 _COLUMNS: Final = {

@@ -10,15 +10,16 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.curation.check_agreement import check_agreement, most_reviewed
 from dentgen.curation.memorisation import Seen, compare, drawn_keys, look_at
 from dentgen.curation.near_duplicates import COPY_BITS, near_duplicates
 from dentgen.curation.pictures import read_pictures
 from dentgen.documents import DatasetIndex, PlannedGate
-from dentgen.evaluation.certificate.document import CertificateSection, rounded
 from dentgen.models.judges import Judges
 from dentgen.pipeline.planned_gate import labelled_records, measured_figures
 from dentgen.quality.gate import lost_share, reference_limits
 from dentgen.records import FIGURES, FigureName
+from dentgen.shards.certificate import CertificateSection, rounded
 from dentgen.shards.plan import Plan
 from dentgen.shards.rejections import reason_class
 from dentgen.shards.sample_table import rejected_reasons, stream_samples
@@ -92,6 +93,21 @@ def memorised(
 def _digest(seen: Seen) -> str:
     """sha256 of keys and perceptual hashes of pictures."""
     return hashlib.sha256(repr(seen.features.keys).encode() + seen.words.tobytes()).hexdigest()
+
+
+def reviewed(out: str, dataset: Mapping[str, str]) -> CertificateSection:
+    """What people said of the check sheet of this version that most of them filled in."""
+    found = most_reviewed(out)
+    if found is None:
+        return CertificateSection(missing="nobody looked at it, or the verdicts were not kept: dentgen review")
+    sheet, filled_in = found
+    figures = check_agreement(sheet, filled_in).figures
+    told = sorted(each.model_dump_json() for each in filled_in)
+    return CertificateSection(
+        figures={name: None if value is None else rounded(value) for name, value in figures.items()},
+        command="dentgen certify OUT",
+        computed_from={**dataset, "verdicts": hashlib.sha256("\n".join(told).encode()).hexdigest()},
+    )  # fmt: skip
 
 
 def rejections(out: str, index: DatasetIndex, dataset: Mapping[str, str]) -> CertificateSection:

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 
-from pydantic import ValidationError
-
 from dentgen import storage
 from dentgen.documents import DatasetIndex
-from dentgen.errors import StorageError, faults_of
 from dentgen.evaluation.certificate import sections
-from dentgen.evaluation.certificate.document import Certificate, CertificateSection, SectionName, rounded
 from dentgen.evaluation.certificate.page import certificate_page
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_labelled, usefulness
 from dentgen.models.judges import Judges, load_judges
 from dentgen.shards import layout
+from dentgen.shards.certificate import Certificate, CertificateSection, SectionName, rounded
 from dentgen.shards.index import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
@@ -84,19 +81,6 @@ def write_certificate(out: str, certificate: Certificate) -> tuple[str, str]:
     return places
 
 
-def read_certificate(out: str) -> Certificate:
-    """The certificate that is stored with a build.
-
-    Raises:
-        StorageError: If there is none, or it is damaged.
-    """
-    url = storage.join(out, layout.CERTIFICATE)
-    try:
-        return Certificate.model_validate_json(storage.read_bytes(url))
-    except ValidationError as error:
-        raise StorageError(f"not a certificate: {faults_of(error)}", file=storage.without_secrets(url)) from error
-
-
 def differences(stored: Certificate, computed: Certificate) -> list[str]:
     """What a stored certificate says otherwise than one that was just computed, a line each."""
     lines = []
@@ -123,6 +107,7 @@ def _sections(
         "duplicates": sections.duplicates(out, dataset),
         "usefulness": _usefulness(out, plan, settings, dataset),
         "memorisation": _memorisation(out, settings, judges, dataset),
+        "review": sections.reviewed(out, dataset),
     }
 
 

@@ -14,10 +14,10 @@ from dentgen import storage
 from dentgen.documents import ShardEntry
 from dentgen.errors import BuildError
 from dentgen.export.publication.hub import HubRepository
+from dentgen.export.publication.published_documents import published_card, published_croissant
 from dentgen.export.publication.release import (
     Release,
     documents_of,
-    published_croissant,
     published_plan_head,
     shards_left_out,
 )
@@ -152,7 +152,10 @@ def _stage(release: Release, repository: HubRepository, name: str, file: Path) -
         file.write_bytes(published_plan_head(release, heads[name]))
     elif name == layout.CROISSANT:
         day = datetime.now(UTC).date()
-        file.write_bytes(published_croissant(storage.read_bytes(url), repository.url, repository.owner, day))
+        content, certificate = storage.read_bytes(url), release.certificate
+        file.write_bytes(published_croissant(content, repository.url, repository.owner, day, certificate))
+    elif name == layout.CARD:
+        file.write_bytes(published_card(storage.read_bytes(url), release.certificate))
     else:
         with storage.open_read(url) as source, file.open("wb") as copied:
             shutil.copyfileobj(source, copied)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from typing import Final
 
 import pyarrow.compute as pc
@@ -15,6 +13,7 @@ from dentgen.documents import DatasetIndex, unit_name
 from dentgen.errors import BuildError
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.shards import layout
+from dentgen.shards.certificate import Certificate, current_certificate
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan, without_places
@@ -41,6 +40,7 @@ class Release:
         plan: Its plan.
         documents: Names of the files beside the shards.
         names: Some of the names of records and groups, which every sample tells.
+        certificate: Its certificate; None if it has none of this version.
     """
 
     out: str
@@ -48,6 +48,7 @@ class Release:
     plan: Plan
     documents: tuple[str, ...]
     names: tuple[str, ...]
+    certificate: Certificate | None = None
 
     @property
     def restrictions(self) -> tuple[str, ...]:
@@ -72,12 +73,15 @@ def read_release(out: str, *, allow_photographs: bool = False) -> Release:
     _require_sealed(out, index, plan)
     for reason in reasons_against(out, plan, allow_photographs=allow_photographs):
         raise reason
-    return Release(out, index, plan, tuple(_documents(out, plan)), _names(out))
+    certificate = current_certificate(out)
+    return Release(out, index, plan, tuple(_documents(out, plan, certificate)), _names(out), certificate)
 
 
 def reasons_against(out: str, plan: Plan, *, allow_photographs: bool) -> Iterator[BuildError]:
     """Why a build must not be published; checks that forbid publication belong here."""
-    if not (allow_photographs or (plan.synthetic and _all_synthetic(out))):
+    if plan.synthetic and _all_synthetic(out):
+        return
+    if not allow_photographs:
         yield BuildError(
             file=storage.without_secrets(out),
             key="sampling.start_from",
@@ -85,20 +89,15 @@ def reasons_against(out: str, plan: Plan, *, allow_photographs: bool) -> Iterato
             expected="pictures that were generated from noise",
             advice="with the consent of these people, --allow-photographs publishes them",
         )
-
-
-def published_croissant(content: bytes, url: str, owner: str, day: date) -> bytes:
-    """Croissant metadata with what is known on publication: address, publisher and date.
-
-    Args:
-        content: ``croissant.json`` of the build.
-        url: Address of the dataset's page.
-        owner: Organization or user that publishes it.
-        day: Date of publication.
-    """
-    document = json.loads(content)
-    creator = {"@type": "sc:Organization", "name": owner, "url": url.rpartition("/")[0]}
-    return json_bytes({**document, "url": url, "creator": creator, "datePublished": day.isoformat()})
+    certificate = current_certificate(out)
+    if certificate is None or not certificate.sections["memorisation"].figures:
+        yield BuildError(
+            file=storage.without_secrets(storage.join(out, layout.CERTIFICATE)),
+            key="memorisation",
+            found="no figures of this version" if certificate is not None else "no certificate of this version",
+            expected="whether pictures that were generated from photographs repeat them",
+            advice="dentgen certify OUT --training THE PHOTOGRAPHS --held-out OTHERS measures it",
+        )
 
 
 def documents_of(segments: int) -> tuple[str, ...]:
@@ -129,25 +128,14 @@ def _finished_index(out: str) -> DatasetIndex:
     return index
 
 
-def _documents(out: str, plan: Plan) -> Iterator[str]:
-    stale = () if _is_certified(out) else (layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
+def _documents(out: str, plan: Plan, certificate: Certificate | None) -> Iterator[str]:
+    stale = () if certificate is not None else (layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
     for name in documents_of(plan.segment + 1):
         url = storage.join(out, name)
         if storage.exists(url) and name not in stale:
             yield name
         elif name not in _OPTIONAL:
             raise BuildError(file=storage.without_secrets(url), found="no file", expected="a file of a finished build")
-
-
-def _is_certified(out: str) -> bool:
-    """Whether a build's certificate is of the version that is published, not of one before."""
-    content = storage.read_if_exists(storage.join(out, layout.CERTIFICATE))
-    try:
-        return content is not None and json.loads(content)["index_sha256"] == storage.sha256_of(
-            storage.join(out, layout.INDEX)
-        )
-    except (ValueError, LookupError, TypeError):  # it is damaged
-        return False
 
 
 def _require_sealed(out: str, index: DatasetIndex, plan: Plan) -> None:

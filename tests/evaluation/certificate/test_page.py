@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from dentgen.evaluation.certificate.document import CertificateSection, SectionName
 from dentgen.evaluation.certificate.page import QUESTIONS, FigureTable, figure_tables
+from dentgen.shards.certificate import CertificateSection, SectionName
 
 
 def test_figures_of_one_quantity_stand_in_one_row() -> None:

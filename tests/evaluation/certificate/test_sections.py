@@ -8,9 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen import storage
+from dentgen.curation.check_sheet import draw_sheet
+from dentgen.curation.check_verdicts import store_verdicts
 from dentgen.evaluation.certificate.write import CertificateSettings, certify
 from dentgen.models.judges import judges_digest
 from dentgen.shards.index import read_index
+from tests.curation.checked_build import filled_in
 from tests.evaluation.certificate.finished import Members, finished_build
 
 SETTINGS = CertificateSettings(pictures=16)
@@ -43,6 +46,19 @@ def test_what_was_not_measured_says_what_it_needs(out: Path) -> None:
     assert (sections["usefulness"].figures, sections["memorisation"].figures) == ({}, {})
     assert "--reference" in sections["usefulness"].missing
     assert "--held-out" in sections["memorisation"].missing
+
+
+def test_what_people_said_is_quoted_and_changes_with_it(out: Path) -> None:
+    before = certify(str(out), SETTINGS).sections["review"]
+    assert (before.figures, "dentgen review" in before.missing) == ({}, True)
+    for count, answers in ((6, {"passed": True}), (2, {"passed": False})):  # the draw with more verdicts counts
+        store_verdicts(str(out), filled_in(draw_sheet(str(out), count), **answers))
+    review = certify(str(out), SETTINGS).sections["review"]
+    assert (review.figures["verdicts"], review.figures["usable"], review.figures["agree"]) == (6, 1, 1)
+    store_verdicts(str(out), filled_in(draw_sheet(str(out), 6), passed=False))
+    after = certify(str(out), SETTINGS).sections["review"]
+    assert (after.figures["reviewers"], after.figures["usable"]) == (2, 0.5)
+    assert after.computed_from["verdicts"] != review.computed_from["verdicts"]
 
 
 def test_copies_within_the_dataset_and_of_the_training_pictures_are_counted(out: Path) -> None:

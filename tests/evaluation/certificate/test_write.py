@@ -12,9 +12,9 @@ from dentgen.evaluation.certificate.write import (
     CertificateSettings,
     certify,
     differences,
-    read_certificate,
     write_certificate,
 )
+from dentgen.shards.certificate import read_certificate
 from tests.conftest import problems
 from tests.evaluation.certificate.finished import Members, finished_build
 

@@ -11,7 +11,8 @@ from huggingface_hub import HfApi, constants
 
 from dentgen.export.publication.hub import HubRepository
 from dentgen.report.card.write import write_description
-from dentgen.shards.index import mark_success, read_index
+from dentgen.shards.certificate import Certificate, CertificateSection
+from dentgen.shards.index import index_sha256, mark_success, read_index
 from tests.export.publication.hub_server import Hub, running_hub
 from tests.report.fake_builds import fake_build, noise, written
 
@@ -43,3 +44,18 @@ def finished(out: Path, shards: int, **sections: Mapping[str, Any]) -> Path:
     (out / "shards" / "999999.tar").write_bytes(b"an orphan")
     (out / "notes.txt").write_text("patients' names")
     return out
+
+
+def certificate(out: Path) -> Certificate:
+    """A certificate of the build's version, with a figure and a section without any."""
+    index = read_index(str(out))
+    return Certificate(
+        dentgen="2", version=index.version, index_sha256=index_sha256(str(out)), samples_sha256=index.samples_sha256,
+        samples=index.written, spec_digest=index.spec_digest, bundle_digest=index.bundle_digest,
+        sections={
+            "agreement": CertificateSection(
+                figures={"pictures": 8.0, "miou_mean": 0.9312, "sharpness_mean": 1.0}, command="dentgen certify OUT"
+            ),
+            "memorisation": CertificateSection(missing="no pictures were named"),
+        },
+    )  # fmt: skip

@@ -14,6 +14,7 @@ from dentgen.errors import BuildError, StorageError
 from dentgen.export.publication import publish as module
 from dentgen.export.publication.hub import HubRepository
 from dentgen.export.publication.publish import prepare, publish
+from dentgen.export.publication.published_documents import published_card
 from dentgen.export.publication.release import documents_of, read_release
 from dentgen.shards.index import read_index
 from dentgen.shards.plan_file import read_plan
@@ -48,8 +49,9 @@ def test_what_is_published_is_the_dataset_and_nothing_else(
     documents = {name for name in documents_of(1) if (build / name).exists()}
     found = hub.repositories[REPOSITORY]
     assert found.keys() == shards | documents | {".gitattributes"}
-    for name in (shards | documents) - {"croissant.json", "plan/000000.json"}:
+    for name in (shards | documents) - {"croissant.json", "README.md", "plan/000000.json"}:
         assert found[name] == (build / name).read_bytes(), name
+    assert found["README.md"] == published_card((build / "README.md").read_bytes(), None)
     assert hub.private[REPOSITORY]
     assert seen == [(4, 4)]
     assert "index.json" in hub.commits[-1][1], "readers see an index after its shards"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from datetime import date
 from pathlib import Path
 
 import pytest
 
-from dentgen import storage
 from dentgen.errors import BuildError, StorageError
-from dentgen.export.publication.release import published_croissant, read_release, reasons_against
+from dentgen.export.publication.release import read_release, reasons_against
+from dentgen.shards.certificate import CertificateSection
 from dentgen.shards.plan_file import read_plan
-from tests.export.publication.conftest import finished
+from tests.export.publication.conftest import certificate, finished
 from tests.report.fake_builds import fake_build, rejected, with_spec
 
 
@@ -40,12 +38,13 @@ def test_a_table_of_samples_that_was_not_sealed_is_refused(build: Path) -> None:
 
 
 def test_a_certificate_of_another_version_is_not_published(build: Path) -> None:
-    own = {"index_sha256": storage.sha256_of(str(build / "index.json"))}
-    for content, published in ((own, True), ({"index_sha256": "other"}, False), ([], False)):
-        (build / "certificate.json").write_text(json.dumps(content))
+    own = certificate(build)
+    for content, published in ((own, True), (own.model_copy(update={"index_sha256": "other"}), False), (None, False)):
+        (build / "certificate.json").write_text("[]" if content is None else content.model_dump_json())
         (build / "certificate.html").write_text("")
-        documents = read_release(str(build)).documents
-        assert [name in documents for name in ("certificate.json", "certificate.html")] == [published] * 2
+        release = read_release(str(build))
+        assert [name in release.documents for name in ("certificate.json", "certificate.html")] == [published] * 2
+        assert release.certificate == (own if published else None)
 
 
 def test_a_build_without_samples_is_refused(tmp_path: Path) -> None:
@@ -58,8 +57,11 @@ def test_a_build_without_samples_is_refused(tmp_path: Path) -> None:
 
 def test_pictures_from_photographs_need_consent(build: Path) -> None:
     plan = read_release(str(build)).plan
-    (reason,) = reasons_against(str(build), with_spec(plan, sampling={"start_from": "photo"}), allow_photographs=False)
-    assert reason.key == "sampling.start_from"
+    from_photo = with_spec(plan, sampling={"start_from": "photo"})
+    assert next(reasons_against(str(build), from_photo, allow_photographs=False)).key == "sampling.start_from"
+    assert [reason.key for reason in reasons_against(str(build), from_photo, allow_photographs=True)] == [
+        "memorisation"
+    ]
     assert list(reasons_against(str(build), plan, allow_photographs=False)) == []
 
 
@@ -67,8 +69,23 @@ def test_samples_tell_of_photographs_whatever_the_plan_says(tmp_path: Path) -> N
     """The table of samples is sealed by its hash; a plan could be edited."""
     build = finished(tmp_path, 1, sampling={"start_from": "photo", "strength": 0.5})
     plan = with_spec(read_plan(str(build)), sampling={"start_from": "noise"})
-    assert len(list(reasons_against(str(build), plan, allow_photographs=False))) == 1
-    assert list(reasons_against(str(build), plan, allow_photographs=True)) == []
+    keys = [reason.key for reason in reasons_against(str(build), plan, allow_photographs=False)]
+    assert keys == ["sampling.start_from", "memorisation"]
+
+
+def test_pictures_from_photographs_are_not_published_without_a_look_at_copies(tmp_path: Path) -> None:
+    build = finished(tmp_path, 1, sampling={"start_from": "photo", "strength": 0.5})
+    own = certificate(build)
+    measured = CertificateSection(figures={"copies": 0.0}, command="dentgen certify OUT")
+    for section, found in ((None, "no certificate"), (own.sections["memorisation"], "no figures"), (measured, "")):
+        if section is not None:
+            changed = own.model_copy(update={"sections": {**own.sections, "memorisation": section}})
+            (build / "certificate.json").write_text(changed.model_dump_json())
+        reasons = list(reasons_against(str(build), read_plan(str(build)), allow_photographs=True))
+        assert [(reason.key, str(reason.found).startswith(found)) for reason in reasons] == (
+            [("memorisation", True)] if found else []
+        )
+    assert read_release(str(build), allow_photographs=True).certificate is not None
 
 
 @pytest.mark.parametrize("name", ["README.md", "croissant.json", "plan/000000.json"])
@@ -84,11 +101,3 @@ def test_names_that_every_sample_tells_are_shown(build: Path) -> None:
     release = read_release(str(build))
     assert release.names == ("patient-0", "patient-1", "jaw-000", "jaw-001", "jaw-002")
     assert release.restrictions == ()
-
-
-def test_croissant_on_publication() -> None:
-    content = published_croissant(b'{"name": "x"}', "https://hub/datasets/clinic/teeth", "clinic", date(2026, 5, 4))
-    assert json.loads(content) == {
-        "name": "x", "url": "https://hub/datasets/clinic/teeth", "datePublished": "2026-05-04",
-        "creator": {"@type": "sc:Organization", "name": "clinic", "url": "https://hub/datasets/clinic"},
-    }  # fmt: skip

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from dentgen import storage
 from dentgen.documents import Document
+from dentgen.errors import StorageError, faults_of
+from dentgen.shards import layout
+from dentgen.shards.index import index_sha256
 
-SectionName = Literal["agreement", "gate", "rejections", "duplicates", "usefulness", "memorisation"]
+SectionName = Literal["agreement", "gate", "rejections", "duplicates", "usefulness", "memorisation", "review"]
 #: Digits behind the point: figures of two runs on one machine are equal, those of two machines nearly.
 DIGITS: Final = 4
 
@@ -42,3 +46,27 @@ class Certificate(Document):
 def rounded(value: float) -> float | None:
     """A figure as a certificate holds it; None for NaN and infinities."""
     return round(value, DIGITS) if value == value and abs(value) != float("inf") else None
+
+
+def read_certificate(out: str) -> Certificate:
+    """The certificate that is stored with a build.
+
+    Raises:
+        StorageError: If there is none, or it is damaged.
+    """
+    url = storage.join(out, layout.CERTIFICATE)
+    try:
+        return Certificate.model_validate_json(storage.read_bytes(url))
+    except ValidationError as error:
+        raise StorageError(f"not a certificate: {faults_of(error)}", file=storage.without_secrets(url)) from error
+
+
+def current_certificate(out: str) -> Certificate | None:
+    """The certificate of a build's latest version; None if there is none, or it is damaged or of an earlier version."""
+    if not storage.exists(storage.join(out, layout.CERTIFICATE)):
+        return None
+    try:
+        certificate = read_certificate(out)
+    except StorageError:
+        return None
+    return certificate if certificate.index_sha256 == index_sha256(out) else None

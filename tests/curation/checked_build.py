@@ -1,0 +1,35 @@
+"""A finished build whose gate passed some pictures and marked others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dentgen.curation.check_sheet import CheckSheet
+from dentgen.curation.check_verdicts import CheckVerdicts, Verdict
+from dentgen.records import GateResult
+from tests.report.fake_builds import fake_build, written
+
+
+def checked_build(out: Path, *, passed: int, failed: int) -> None:
+    """Write pictures of one variant pair a record; even numbers of each kind."""
+    said = [(), *[()] * (passed // 2 - 1), *[("miou",)] * (failed // 2)]
+    units = [
+        written(number, gate=GateResult({"miou": 0.9 if not names else 0.1}, failed=names))  # type: ignore[arg-type]
+        for number, names in enumerate(said)
+    ]
+    fake_build(out, units)
+
+
+def filled_in(sheet: CheckSheet, **answers: bool) -> CheckVerdicts:
+    """Verdicts on a sheet.
+
+    Args:
+        sheet: The sheet.
+        answers: Whether to accept pictures by what the gate said of them; others are skipped.
+    """
+    verdicts = {
+        entry.key: Verdict(accept=answers[entry.gate], reason=None if answers[entry.gate] else "blurred")
+        for entry in sheet.entries
+        if entry.gate in answers
+    }
+    return CheckVerdicts(index_sha256=sheet.index_sha256, count=sheet.count, seed=sheet.seed, verdicts=verdicts)
