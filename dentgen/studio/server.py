@@ -17,6 +17,7 @@ from dentgen.studio.access import Access
 from dentgen.studio.browsers import Browser
 from dentgen.studio.openers import thumbnail
 from dentgen.studio.session import Session
+from dentgen.studio.uploads import uploaded
 
 PAGE: Final = Path(__file__).parent / "page"
 #: Largest upload, and largest message of the page.
@@ -53,6 +54,7 @@ def application(session: Session, binding: Binding) -> web.Application:
     app.router.add_get("/", _page)
     app.router.add_get("/page/{name}", _page)
     app.router.add_get("/socket", _socket)
+    app.router.add_post("/upload", _upload)
     app.router.add_get("/thumbnail/{place}/{record}", _thumbnail)
     return app
 
@@ -119,6 +121,20 @@ async def _sent(browser: Browser) -> None:
     """Send until the browser is gone."""
     with contextlib.suppress(ConnectionError):
         await browser.run()
+
+
+async def _upload(request: web.Request) -> web.StreamResponse:
+    """Open a record of uploaded files; the body is at most ``MAX_UPLOAD`` bytes."""
+    session = request.app[_SESSION]
+    parts: dict[str, bytes] = {}
+    for name, part in (await request.post()).items():
+        parts[name] = part.file.read() if isinstance(part, web.FileField) else b""
+    try:
+        record = await asyncio.to_thread(uploaded, parts, session.generator.spec)
+    except DentgenError as error:
+        return web.json_response({"error": str(error)}, status=400)
+    session.work.open(record)
+    return web.json_response({"warnings": list(record.warnings)})
 
 
 async def _thumbnail(request: web.Request) -> web.StreamResponse:

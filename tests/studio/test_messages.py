@@ -25,8 +25,10 @@ def test_messages_become_what_they_ask_for() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        "", "[]", "{", '{"type": "shell"}', '{"type": "undo", "more": 1}', '{"type": "move layer", "number": 1, "by": 5}',
-        '{"type": "prompt", "prompt": ' + json.dumps("x" * 4001) + "}", '{"type": "change layer", "number": 1, "blur": NaN}',
+        "", "[]", "{", '{"type": "shell"}', '{"type": "undo", "more": 1}',
+        '{"type": "move layer", "number": 1, "by": 5}',
+        '{"type": "prompt", "prompt": ' + json.dumps("x" * 4001) + "}",
+        '{"type": "change layer", "number": 1, "blur": NaN}',
         '{"type": "phantom", "seed": -1}', '{"type": "restore", "state": ' + json.dumps("a" * 65) + "}",
     ],
 )  # fmt: skip

@@ -81,6 +81,17 @@ $("phantom").addEventListener("click", () => busy($("phantom"), async () => {
   await opened("phantom", { seed: Number($("phantom-seed").value), view: $("phantom-view").value });
   $("phantom-seed").value = Number($("phantom-seed").value) + 1;
 }));
+$("upload").addEventListener("click", () => busy($("upload"), async () => {
+  const form = new FormData();
+  for (const [name, id] of [["segmentation", "upload-seg"], ["photo", "upload-photo"]]) {
+    if ($(id).files[0]) form.append(name, $(id).files[0]);
+  }
+  const answer = await fetch("/upload", { method: "POST", body: form });
+  const error = answer.ok ? "" : answer.status === 413 ? "the files are over 20 MB" : (await answer.json()).error;
+  $("opener-error").textContent = error;
+  $("opener-error").hidden = !error;
+  if (!error) $("opener").close();
+}));
 $("empty").addEventListener("click", () => opened("empty", {}));
 
 // ---- keyboard
