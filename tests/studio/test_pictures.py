@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dentgen.generation.generator import Generator
 from dentgen.pipeline.run import build
@@ -19,6 +20,7 @@ from dentgen.studio.work import Work
 from tests.conftest import DEMO
 
 
+@pytest.mark.slow
 def test_pictures_equal_those_of_a_build_of_what_is_saved(generator: Generator, tmp_path: Path) -> None:
     """Painted maps, a region and guidance: what the page shows as variants is what 'dentgen generate' writes."""
     record = opened(list_records(str(DEMO))[2].read(), generator.spec)
@@ -31,7 +33,8 @@ def test_pictures_equal_those_of_a_build_of_what_is_saved(generator: Generator, 
     made = Pictures(generator).make(work.snapshot())
     saved = save(tmp_path, "", made)
     build(read_spec(saved.spec), use_ray=False)
-    built = {sample["__key__"]: np.asarray(sample["image"]) for sample in open_dataset(str(saved.folder / "dataset"))}
+    samples = open_dataset(str(saved.folder / "dataset"))
+    built = {sample["key"]: sample["image"].permute(1, 2, 0).numpy() for sample in samples}
     assert built.keys() == made.pictures.keys()
     assert len(built) == 2
     for key, picture in made.pictures.items():

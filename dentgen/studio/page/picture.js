@@ -9,7 +9,7 @@ const NAMES = {
   miou: ["Labels (mIoU)", 3], tooth_recall: ["Teeth found", 2], boundary_f1: ["Boundaries", 2], bleed_in: ["Gum in teeth", 3],
   bleed_out: ["Teeth in gum", 3], shift: ["Shift, px", 1], light_correlation: ["Light", 2], sharpness: ["Sharpness", 2],
 };
-export const stream = { frames: 0, number: -1, version: -1, times: [] };
+export const stream = { frames: 0, number: -1, version: -1, changed: 0, times: [] };
 let drawing = Promise.resolve();
 
 on("frame", (header, bytes) => {
@@ -17,6 +17,7 @@ on("frame", (header, bytes) => {
     const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
     for (const canvas of [picture, under]) paint(canvas, bitmap);
     bitmap.close();
+    if (header.version !== stream.version) stream.changed = performance.now();
     Object.assign(stream, { number: header.number, version: header.version, frames: stream.frames + 1 });
     picture.dataset.number = header.number;
     picture.dataset.version = header.version;
