@@ -145,7 +145,7 @@ class Pipeline:
     def on(cls, generator: Generator) -> Self:
         """A pipeline on networks that are loaded, with the settings of their spec."""
         pipeline = cls(generator.spec)
-        pipeline._generator = generator  # noqa: SLF001 - of this class
+        pipeline._generator = generator
         return pipeline
 
     def __call__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -14,8 +15,10 @@ from dentgen.quality.labelled_pictures import labelled_figures
 from dentgen.spec.quality import EMBEDDED
 from dentgen.studio.stream import Frame
 
-#: Least seconds between two measurements: the engine needs the processor more than the eye needs new figures.
+#: Least seconds after a measurement: the engine needs the processor more than the eye needs new figures.
 _PAUSE: Final = 1.0
+#: Rest after a measurement, in times of its duration.
+_REST: Final = 9.0
 
 Figures = dict[str, float]
 
@@ -53,10 +56,11 @@ class Judging:
         try:
             judges = load_judges(EMBEDDED)
             while (frame := self._next()) is not None:
+                begun = time.monotonic()
                 figures = labelled_figures(judges, [frame.picture], [frame.snapshot.record])
                 known = {name: float(values[0]) for name, values in figures.items() if np.isfinite(values[0])}
                 self._show(frame, known)
-                self._closed.wait(_PAUSE)
+                self._closed.wait(max(_PAUSE, _REST * (time.monotonic() - begun)))
         except (DentgenError, RuntimeError, ValueError) as error:
             self._tell(error)
 

@@ -132,6 +132,14 @@ class OpenPhantom(Ask):
     view: View = "frontal"
 
 
+class OpenScan(Ask):
+    """Render a view of a jaw scan."""
+
+    type: Literal["scan"]
+    place: Annotated[str, Field(min_length=1, max_length=2000)]
+    view: View = "frontal"
+
+
 class OpenEmpty(Ask):
     """Begin with an empty canvas."""
 
@@ -172,7 +180,7 @@ class RestoreState(Ask):
 
 Message = (
     Paint | Step | SetPrompt | SetSettings | AddLayer | ChangeLayer | RemoveLayer | MoveLayer | Relight | ListRecords
-    | OpenRecord | OpenPhantom | OpenEmpty | MakeVariants | Save | CopySpec | KeepState | RestoreState
+    | OpenRecord | OpenPhantom | OpenScan | OpenEmpty | MakeVariants | Save | CopySpec | KeepState | RestoreState
 )  # fmt: skip
 _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 

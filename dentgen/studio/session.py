@@ -24,6 +24,7 @@ from dentgen.studio.permalink import restore, store
 from dentgen.studio.pictures import Variants
 from dentgen.studio.relighting import relight
 from dentgen.studio.saving import located, save, spec_text
+from dentgen.studio.scans import scanned
 from dentgen.studio.settings import Settings
 from dentgen.studio.stream import Frame, Stream
 from dentgen.studio.strokes import paint
@@ -93,7 +94,7 @@ class Session:
 
     async def _done(self, message: Message) -> Answer:
         match message:
-            case ask.ListRecords() | ask.OpenRecord() | ask.OpenPhantom() | ask.OpenEmpty():
+            case ask.ListRecords() | ask.OpenRecord() | ask.OpenPhantom() | ask.OpenScan() | ask.OpenEmpty():
                 return await self._open(message)
             case ask.MakeVariants() | ask.Save() | ask.CopySpec() | ask.KeepState() | ask.RestoreState():
                 return await self._keep(message)
@@ -142,6 +143,8 @@ class Session:
                 record = await asyncio.to_thread(lambda: opened(listed.read(), spec))
             case ask.OpenPhantom():
                 record = await asyncio.to_thread(phantom, message.seed, message.view, spec)
+            case ask.OpenScan():
+                record = await asyncio.to_thread(scanned, message.place, message.view, spec)
             case _:
                 record = empty(spec)
         self.work.open(record)

@@ -81,6 +81,7 @@ $("phantom").addEventListener("click", () => busy($("phantom"), async () => {
   await opened("phantom", { seed: Number($("phantom-seed").value), view: $("phantom-view").value });
   $("phantom-seed").value = Number($("phantom-seed").value) + 1;
 }));
+$("open-scan").addEventListener("click", () => busy($("open-scan"), () => opened("scan", { place: $("scan").value.trim(), view: $("scan-view").value })));
 $("upload").addEventListener("click", () => busy($("upload"), async () => {
   const form = new FormData();
   for (const [name, id] of [["segmentation", "upload-seg"], ["photo", "upload-photo"]]) {

@@ -263,7 +263,7 @@ on("choices", (message) => {
   $("findings-box").hidden = !message.use.includes("findings");
   $("scheduler").replaceChildren(...message.schedulers.map((name) => make("option", { value: name, textContent: name })));
   $("scheduler").closest(".field").hidden = !message.schedulers.length;
-  $("phantom-view").replaceChildren(...message.views.map((name) => make("option", { value: name, textContent: name })));
+  for (const id of ["phantom-view", "scan-view"]) $(id).replaceChildren(...message.views.map((name) => make("option", { value: name, textContent: name })));
   $("radius").max = Math.round(message.width / 6);
   chart();
 });
