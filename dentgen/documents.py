@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -50,14 +51,15 @@ def _prompt(value: object) -> object:
 _Word = Annotated[str, BeforeValidator(_word, json_schema_input_type=str | int | float | bool | None)]
 _Name = Annotated[str, BeforeValidator(_name, json_schema_input_type=str | int | float | None)]
 _Prompt = Annotated[str, BeforeValidator(_prompt, json_schema_input_type=str | None)]
+_TextOnly = Annotated[str, AfterValidator(_prompt)]
 
 
 class PaintedEntry(Document):
     """What ``KEY.json`` says of a painted region, whose mask is a bit of ``KEY.painted.png``."""
 
-    name: _Name = Field(min_length=1, description="Its name, unique in the record.")
-    prompt: _Prompt
-    negative_prompt: _Prompt | None = Field(default=None, description="null: the sample's.")
+    name: _TextOnly = Field(min_length=1, max_length=_MAX_NAME, description="Its name, unique in the record.")
+    prompt: _TextOnly
+    negative_prompt: _TextOnly | None = Field(default=None, description="null: the sample's.")
     strength: float = Field(default=1.0, ge=0, le=1, description="Factor on the mask.")
     prompt_strength: float = Field(
         default=1.0, ge=0, le=1, description="Interpolation from the sample's own prompt, 0, to the region's, 1."
@@ -94,7 +96,7 @@ class ConditionMetadata(BaseModel):
     things: _Word = Field(default="", description="What lies before the teeth, such as: probe, finger, dam.")
     lesions: _Word = Field(default="", description="Visible decay, damage and restorations, such as: caries, cavity.")
     painted: SkipValidation[tuple[PaintedEntry, ...]] = Field(
-        default=(), description="Painted regions in the order of the bits of ``KEY.painted.png``; checked where they "
+        default=(), description="Painted regions in the order of the bits of `KEY.painted.png`; checked where they "
         "are used.",
     )  # fmt: skip
 
@@ -347,7 +349,7 @@ class SampleMetadata(JudgedDocument):
     )
     changed: str = Field(default="", description="That factor: findings, prompt or lighting.")
     painted: tuple[PaintedEntry, ...] | None = Field(
-        default=None, description="Painted regions in the order of the bits of ``KEY.painted.png``; null: not read."
+        default=None, description="Painted regions in the order of the bits of `KEY.painted.png`; null: not read."
     )
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")

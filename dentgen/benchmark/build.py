@@ -122,16 +122,16 @@ def count_flops(spec: BuildSpec) -> dict[str, float]:
 
 def _round(spec: BuildSpec, work: Path, number: int) -> Round:
     engine = _engine_rate(spec)
-    ours = _with_output(spec, work / f"build-{number}")
+    ours = with_output(spec, work / f"build-{number}")
     outcome = build(ours)
-    naive = _with_output(spec, work / f"naive-{number}")
+    naive = with_output(spec, work / f"naive-{number}")
     build_naively(naive, environment(spec), batch=spec.engine.slots)
     if not outcome.actors:
         raise SpecError("the build ended before its actor's first heartbeat", advice="use more records or variants")
     report = outcome.actors[0]
     return Round(
         engine=engine,
-        build=_build_rate(ours),
+        build=build_rate(ours),
         naive=_naive_rate(naive),
         startup_seconds=report.startup_seconds or 0.0,
         busy_share=report.beat.busy_share,
@@ -166,7 +166,7 @@ def _sample(generator: Generator, engine: DiffusionEngine, requests: Sequence[Sa
     generator.codec.decode(latents)
 
 
-def _build_rate(spec: BuildSpec) -> float:
+def build_rate(spec: BuildSpec) -> float:
     """Steady-state samples per second of a build, from the times of its commits."""
     records = read_ledgers(spec.output.path, sorted(committed_units(spec.output.path)))
     commits = sorted((record.timing.committed, record.written) for record in records if record.timing is not None)
@@ -210,8 +210,9 @@ def enlarge_source(spec: BuildSpec, work: Path) -> BuildSpec:
         )
         (folder / f"{copy}.tar").write_bytes(tar_bytes(samples))
     enlarged = spec.model_copy(update={"source": spec.source.model_copy(update={"path": str(folder)})})
-    return _with_output(enlarged, work / "plan")
+    return with_output(enlarged, work / "plan")
 
 
-def _with_output(spec: BuildSpec, folder: Path) -> BuildSpec:
+def with_output(spec: BuildSpec, folder: Path) -> BuildSpec:
+    """The spec with another place for its output."""
     return spec.model_copy(update={"output": spec.output.model_copy(update={"path": str(folder)})})

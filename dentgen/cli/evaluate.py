@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
 
+from dentgen.cli import dataset_measurements
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.measurement import (
     JsonFile,
@@ -17,13 +17,15 @@ from dentgen.cli.measurement import (
     UnetSteps,
     parse_shares,
     prepare_folder,
+    print_lines,
 )
 from dentgen.cli.progress import announce
 from dentgen.errors import SpecError
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.redaction import shown
 
 app = typer.Typer(no_args_is_help=True, help="Measure images against their maps and reference images.")
+for command in (dataset_measurements.gate, dataset_measurements.gate_usefulness, dataset_measurements.memorisation):
+    app.command()(command)
 
 Work = Annotated[
     str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
@@ -71,132 +73,10 @@ def fidelity(
     judges = JudgeSettings(judge_records, unet_steps, dilated_steps, detector_steps)
     build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
     result = measure_fidelity(FidelitySettings(work, build_spec, records, judges=judges))
-    _echo(figure_lines(result.figures))
+    print_lines(figure_lines(result.figures))
     typer.echo(f"best, median, worst ({', '.join(result.sheet_keys)}): {result.sheet}")
     if json is not None:
         write_figures(result.figures, json)
-
-
-@app.command()
-def gate(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures: a finished build, or records.")],
-    judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
-        "embedded"
-    ),
-    reference: Annotated[
-        str, typer.Option(metavar="SOURCE", help="Labelled pictures that set the limits; 'embedded': the judges' own.")
-    ] = "embedded",
-    lose: Annotated[float, typer.Option(min=0, max=0.5, help="Share of them that the limits may reject.")] = 0.02,
-    count: Annotated[int, typer.Option(min=2, help="Pictures to judge, at most.")] = 512,
-    planted: Annotated[int, typer.Option(min=1, help="Planted faults of every kind.")] = 20,
-    write_reference: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Judges' folder that takes the figures as its reference.")
-    ] = None,
-    json: JsonFile = None,
-) -> None:
-    """Try a quality gate: clean pictures that it loses, planted faults that it catches.
-
-    Judges the pictures of a build, or of condition records with photos, and
-    as many with planted faults: labels of another mouth, blur, a shift of
-    3 px, black, the mean of all pictures, copies.
-
-    Example: dentgen evaluate gate out/demo --json work/gate.json
-    """
-    announce("evaluate gate")
-    from dentgen.evaluation.figures import figure_lines, write_figures
-    from dentgen.evaluation.gate import try_gate_on, write_reference_of
-
-    prepare_folder(json)
-    if write_reference is not None:
-        records = write_reference_of(source, judges, write_reference, count)
-        typer.echo(f"{write_reference}: figures of {records} pictures are its reference")
-        return
-    trial = try_gate_on(source, judges, reference, lose, count=count, each=planted)
-    _echo(figure_lines(trial.figures))
-    typer.echo(f"{trial.clean} clean pictures, {trial.planted} planted faults")
-    if json is not None:
-        write_figures(trial.figures, json)
-
-
-@app.command()
-def gate_usefulness(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Labelled pictures to learn on: a build, or records.")
-    ],
-    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="Labelled pictures to test on.")],
-    judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
-        "embedded"
-    ),
-    lose: Annotated[float, typer.Option(min=0, max=0.5, help="Share of the judges' reference that is rejected.")] = 0.3,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each segmenter.")] = 300,
-    seeds: Annotated[int, typer.Option(min=1, help="Segmenters of each kind.")] = 3,
-    json: JsonFile = None,
-) -> None:
-    """Learn on what a gate accepts, on what it rejects, and on both.
-
-    Equally many pictures of each kind, and equal training; tested on the
-    reference.
-
-    Example: dentgen evaluate gate-usefulness out/demo conditions/ --json work/kept.json
-    """
-    announce("evaluate gate-usefulness")
-    from dentgen.evaluation.figures import figure_lines, write_figures
-    from dentgen.evaluation.gate_usefulness import GateUsefulnessSettings, measure_gate_usefulness
-
-    prepare_folder(json)
-    settings = GateUsefulnessSettings(source, reference, judges, lose, steps=steps, seeds=tuple(range(seeds)))
-    figures = measure_gate_usefulness(settings)
-    _echo(figure_lines(figures))
-    if json is not None:
-        write_figures(figures, json)
-
-
-@app.command()
-def memorisation(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="A finished build.")],
-    training: Annotated[
-        str, typer.Option(metavar="SOURCE", help="What its model was trained on: records with photos, or a build.")
-    ],
-    held_out: Annotated[
-        str, typer.Option(metavar="SOURCE", help="Pictures of the same kind that it was not trained on.")
-    ],
-    judges: Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")] = (
-        "embedded"
-    ),
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Generated pictures to look at, drawn by key; default: all.")
-    ] = None,
-    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the ten nearest pairs side by side.")] = None,
-    json: JsonFile = None,
-) -> None:
-    """Measure whether a build repeats pictures that its model was trained on.
-
-    Looks for the nearest training picture of every generated picture, in
-    the space of the judges' features and by perceptual hash, and does the
-    same for held-out pictures, which cannot have been memorised.
-
-    Example: dentgen evaluate memorisation out/demo --training phantoms/train --held-out phantoms/test
-    """
-    announce("evaluate memorisation")
-    from dataclasses import asdict
-
-    from dentgen.curation.memorisation import measure_memorisation
-    from dentgen.curation.memorisation_sheet import write_pair_sheet
-    from dentgen.evaluation.figures import figure_lines, write_figures
-
-    prepare_folder(json)
-    prepare_folder(sheet)
-    found = measure_memorisation(out, training, held_out, judges, count)
-    _echo(figure_lines(found.figures))
-    for pair in found.nearest:
-        typer.echo(shown(f"nearest: {pair.generated} {pair.training} {pair.distance:.3f}"))
-    for pair in found.copies:
-        typer.echo(shown(f"copy: {pair.generated} {pair.training} {pair.bits} bits"))
-    if sheet is not None:
-        write_pair_sheet(sheet, found.nearest, out, training)
-    if json is not None:
-        pairs = {"nearest": [*map(asdict, found.nearest)], "copies": [*map(asdict, found.copies)]}
-        write_figures(found.figures, json, pairs)
 
 
 @app.command()
@@ -235,7 +115,7 @@ def tstr(
     judges = JudgeSettings(judge_records, unet_steps)
     build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
     figures = measure_synthetic_to_real(SyntheticToRealSettings(work, build_spec, build, records, judges))
-    _echo(figure_lines(figures))
+    print_lines(figure_lines(figures))
     if json is not None:
         write_figures(figures, json)
 
@@ -280,7 +160,7 @@ def conditioning(
     ways = study.read_ways(*spec_or_demo(spec, set_), _grouped("--way", way), _grouped("--bundle", bundle))
     judges = JudgeSettings(judge_records, unet_steps, dilated_steps)
     by_way = study.compare_conditioning(study.ConditioningSettings(work, ways, records, judges=judges))
-    _echo(study.conditioning_table(by_way))
+    print_lines(study.conditioning_table(by_way))
     if json is not None:
         write_figures(study.conditioning_figures(by_way), json)
 
@@ -326,7 +206,7 @@ def photos(
     counts = study.parse_counts(real)
     settings = study.PhotoStudy(train, test, synthetic, counts, images, size, tuple(range(seeds)), training, numbered)
     arms = study.measure_photos(settings)
-    _echo(study.study_table(arms))
+    print_lines(study.study_table(arms))
     if json is not None:
         write_figures(study.study_figures(arms), json)
 
@@ -355,7 +235,7 @@ def phantoms(
     mouths = survey_mouths(TEST_SEED, records)
     lights = survey_lights(TEST_SEED, _LIGHTS_PER_MOUTH * records)
     typer.echo(figure_table(mouths))
-    _echo(figure_lines(lights))
+    print_lines(figure_lines(lights))
     if json is not None:
         write_figures({figure.name: figure.found for figure in mouths} | lights, json)
 
@@ -386,7 +266,7 @@ def regions(
     prepare_folder(json)
     prepare_folder(sheet)
     responses = measure_regions(with_size(read_spec(spec, set_ or [])), limit, None if sheet is None else str(sheet))
-    _echo(response_table(responses))
+    print_lines(response_table(responses))
     if json is not None:
         write_figures({name: value for each in responses for name, value in each.figures.items()}, json)
 
@@ -431,14 +311,10 @@ def upscaling(
     result = measure_upscaling(
         UpscalingSettings(work, build_spec, parse_shares("--strengths", strengths), records, others, judges)
     )
-    _echo(upscaling_table(result))
+    print_lines(upscaling_table(result))
     typer.echo(f"pictures: {result.sheet}, small ones for other tools: {result.small}")
     if json is not None:
         write_figures(result.figures, json)
-
-
-def _echo(lines: Iterable[str]) -> None:
-    typer.echo("\n".join(lines))
 
 
 def _grouped(option: str, texts: list[str] | None) -> list[list[str]]:

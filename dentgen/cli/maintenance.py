@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dentgen.cli.build_options import Address, Out, RayChoice
 from dentgen.cli.progress import ConsoleProgress, announce
 from dentgen.redaction import shown, shown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dentgen.shards.plan import Plan
 
 
 def verify(out: Out) -> None:
@@ -65,8 +71,18 @@ def repair(
         raise typer.Exit(1)
 
 
-def report(out: Out) -> None:
+def report(
+    out: Out,
+    *,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Make the best pictures that the gate rejected again, to show them.")
+    ] = False,
+) -> None:
     """Write the report of a finished build again.
+
+    Pictures that the quality gate rejected are in no shard. With --rejected
+    their units are made once more from the source, which takes as long as it
+    did.
 
     Example: dentgen report out/demo
     """
@@ -74,7 +90,19 @@ def report(out: Out) -> None:
     from dentgen.report.html.page import write_report
     from dentgen.shards.plan_file import sealed_plan
 
-    typer.echo(write_report(out, sealed_plan(out)))
+    plan = sealed_plan(out)
+    typer.echo(write_report(out, plan, rejected=_rejected_pictures(out, plan) if rejected else None))
+
+
+def _rejected_pictures(out: str, plan: Plan) -> dict[str, NDArray[np.uint8]]:
+    from dentgen.pipeline.rejected_pictures import remake_rejected
+    from dentgen.report.html.gate import read_gate
+    from dentgen.shards.index import read_index
+
+    gate = read_gate(out, plan, read_index(out))
+    keys = [] if gate is None else [near.key for near in gate.best_rejected if not near.shard]
+    with ConsoleProgress("making rejected pictures", "unit") as progress:
+        return remake_rejected(out, plan, keys, progress)
 
 
 def gc(out: Out, *, remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,3 +75,9 @@ def print_figures(figures: dict[str, Any], file: Path | None) -> None:
     typer.echo(text)
     if file is not None:
         file.write_text(text + "\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they come."""
+    for line in lines:
+        typer.echo(line)

@@ -43,7 +43,7 @@ def read_painted(place: str, entries: Any, image: StoredImage | None) -> tuple[P
     if unknown:
         found, expected = f"values {unknown[:20]}", f"at most {(1 << len(checked)) - 1}: {len(checked)} painted regions"
         raise ConditionError(image.place, found, expected)
-    return tuple(_region(entry, (bits >> r) & 1) for r, entry in enumerate(checked))
+    return tuple(_region(entry, ((bits >> r) & 1).astype(np.float32)) for r, entry in enumerate(checked))
 
 
 def check_painted(regions: Sequence[PaintedRegion], shape: tuple[int, int]) -> None:
@@ -92,8 +92,8 @@ def clear_painted(region: PaintedRegion, where: NDArray[np.bool_]) -> PaintedReg
     return replace(region, mask=np.where(where, 0, region.mask).astype(np.float32))
 
 
-def _region(entry: PaintedEntry, mask: NDArray[np.uint8]) -> PaintedRegion:
-    return PaintedRegion(mask=mask.astype(np.float32), **entry.model_dump())
+def _region(entry: PaintedEntry, mask: NDArray[np.float32]) -> PaintedRegion:
+    return PaintedRegion(mask=mask, **entry.model_dump())
 
 
 def _fields(region: PaintedRegion) -> dict[str, Any]:

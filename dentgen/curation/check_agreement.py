@@ -159,7 +159,7 @@ def _both(one: Mapping[str, Verdict], other: Mapping[str, Verdict]) -> list[tupl
 
 def _weighted(sheet: CheckSheet, passed: float | None, failed: float | None) -> float | None:
     """The mean of two shares, weighted by how many pictures passed and failed in the build."""
-    known = [(sheet.written[gate], share) for gate, share in (("passed", passed), ("failed", failed))]
+    known = [(sheet.written["passed"], passed), (sheet.written["failed"], failed)]
     if any(count and share is None for count, share in known):
         return None
     total = sum(count for count, _ in known)

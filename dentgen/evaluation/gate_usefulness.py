@@ -1,4 +1,4 @@
-"""Whether a gate helps: segmenters that learn on what it accepts, on what it rejects, and on both."""
+"""Whether a gate helps: segmenters that learn on what it accepts, what it rejects, both, and ever smaller shares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dentgen.errors import ConditionError
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, LabelledSet, learnt_ious, read_labelled
 from dentgen.models.judges import load_judges
 from dentgen.pipeline.planned_gate import labelled_records, measured_figures, reference_of
-from dentgen.quality.gate import failures, reference_limits
+from dentgen.quality.gate import failures, reference_limits, standing
 from dentgen.seeding import numpy_generator
 from dentgen.spec.quality import EMBEDDED, GateSpec
 
@@ -30,6 +30,7 @@ class GateUsefulnessSettings:
         pictures: Pictures of the source, at most.
         steps: Training steps of 8 pictures.
         seeds: One segmenter of each kind per seed.
+        shares: Shares of the source, 0..1, that are kept, the best first, for the curve.
     """
 
     source: str
@@ -39,6 +40,7 @@ class GateUsefulnessSettings:
     pictures: int = 1000
     steps: int = 300
     seeds: tuple[int, ...] = (0, 1, 2)
+    shares: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
 
 
 def measure_gate_usefulness(settings: GateUsefulnessSettings) -> dict[str, float]:
@@ -46,7 +48,8 @@ def measure_gate_usefulness(settings: GateUsefulnessSettings) -> dict[str, float
 
     Returns:
         ``miou_accepted``, ``miou_rejected`` and ``miou_all``, means over seeds, with ``_spread``, the standard
-        deviation; ``pictures``: of each kind; ``rejected_share`` of the source.
+        deviation; ``pictures``: of each kind; ``rejected_share`` of the source. ``curve_PERCENT``, with spread, of
+        segmenters that learnt on all pictures that are left where only this share is kept.
 
     Raises:
         ConditionError: If too few pictures are accepted or rejected, or the reference has too few.
@@ -54,7 +57,7 @@ def measure_gate_usefulness(settings: GateUsefulnessSettings) -> dict[str, float
     judges = load_judges(settings.judges)
     shape = (judges.size, judges.size)
     source = read_labelled(settings.source, shape, settings.pictures)
-    passed = _passed(settings, shape)
+    passed, standings = _judged(settings, shape)
     count = int(min(passed.sum(), (~passed).sum()))
     if not count:
         raise ConditionError(settings.source, f"{passed.sum()} of {len(passed)} pictures accepted", "some of each kind")
@@ -62,28 +65,35 @@ def measure_gate_usefulness(settings: GateUsefulnessSettings) -> dict[str, float
     kinds = {"accepted": passed, "rejected": ~passed, "all": np.ones(len(passed), bool)}
     figures = {"pictures": float(count), "rejected_share": float(1 - passed.mean())}
     for kind, chosen in kinds.items():
-        figures |= _learnt(kind, source, np.flatnonzero(chosen), count, test, settings)
+        figures |= _learnt(f"miou_{kind}", source, np.flatnonzero(chosen), count, test, settings)
+    best = np.argsort(-standings, kind="stable")
+    for share in settings.shares:
+        kept = best[: max(1, round(share * len(best)))]
+        figures |= _learnt(f"curve_{round(100 * share):03d}", source, kept, len(kept), test, settings)
     return figures
 
 
-def _passed(settings: GateUsefulnessSettings, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pictures of the source pass, in its order."""
+def _judged(
+    settings: GateUsefulnessSettings, shape: tuple[int, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:  # fmt: skip
+    """Which pictures of the source pass, and how far inside the reference they stand, in its order."""
     records = islice(labelled_records(settings.source, shape), settings.pictures)
     figures = measured_figures(records, load_judges(settings.judges))
-    limits = reference_limits(reference_of(GateSpec(judges=settings.judges), shape), settings.lose, {})
-    count = len(next(iter(figures.values())))
-    return np.array([not failures({name: float(figures[name][i]) for name in figures}, limits) for i in range(count)])
+    reference = reference_of(GateSpec(judges=settings.judges), shape)
+    limits, count = reference_limits(reference, settings.lose, {}), len(next(iter(figures.values())))
+    passed = [not failures({name: float(figures[name][i]) for name in figures}, limits) for i in range(count)]
+    return np.array(passed), standing(figures, reference)
 
 
 def _learnt(
-    kind: str, source: LabelledSet, numbers: NDArray[np.intp], count: int, test: LabelledSet,
+    name: str, source: LabelledSet, numbers: NDArray[np.intp], count: int, test: LabelledSet,
     settings: GateUsefulnessSettings,
 ) -> dict[str, float]:  # fmt: skip
     mious = []
     for seed in settings.seeds:
-        drawn = numpy_generator("gate usefulness", kind, seed).permutation(numbers)[:count]
+        drawn = numpy_generator("gate usefulness", name.removeprefix("miou_"), seed).permutation(numbers)[:count]
         mious.append(float(np.nanmean(learnt_ious(source.of(np.sort(drawn)), test, settings.steps, seed))))
-    return _mean_and_spread(f"miou_{kind}", mious)
+    return _mean_and_spread(name, mious)
 
 
 def _mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float]:

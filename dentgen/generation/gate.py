@@ -88,7 +88,7 @@ class UnitGate:
             result = self._result(sample, {name: float(values[number]) for name, values in figures.items()}, bits)
             if result.failed and self.gate.spec.on_failure == "reject":
                 reason = _reason(sample.request.key, result, self.gate.limits)
-                rejected.append(RejectedSample(sample.request, reason, result))
+                rejected.append(RejectedSample(sample.request, reason, result, sample.picture))
             else:
                 self.accepted.append((sample.request.record.key, bits))
                 kept.append(replace(sample, gate=result))

@@ -34,12 +34,13 @@ from dentgen.spec.build import BuildSpec
 class RejectedSample:
     """A sample that was requested and failed on the way, with the reason: file, key, found, expected.
 
-    ``gate`` is what the quality gate measured, if it came so far.
+    ``gate`` is what the quality gate measured, if it came so far, ``picture`` what it rejected, (H, W, 3).
     """
 
     request: SampleRequest
     reason: str
     gate: GateResult | None = None
+    picture: NDArray[np.uint8] | None = None
 
 
 def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:

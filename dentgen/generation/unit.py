@@ -81,6 +81,19 @@ def generate_unit(
     return UnitResult(tar, record, encode_seconds)
 
 
+def gate_rejects(
+    plan: Plan, generator: Generator, unit: Unit, shard: ConditionShard, sampler: Sampler
+) -> list[RejectedSample]:
+    """Make a unit once more, for the pictures that its gate rejects, which no shard holds.
+
+    Arguments and errors are those of ``generate_unit``.
+    """
+    records, _ = read_unit(plan.spec, unit, shard, EMPTY_QUARANTINE)
+    requests, _, sampled = _sampled(generator, unit, records, sampler)
+    _, failed = accepted_samples(generator, requests, sampled, sampler)
+    return [sample for sample in failed if sample.picture is not None]
+
+
 def _sampled(
     generator: Generator, unit: Unit, records: Sequence[ConditionRecord], sampler: Sampler
 ) -> tuple[list[SampleRequest], list[RejectedSample], dict[str, Sampled]]:

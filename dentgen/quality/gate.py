@@ -64,6 +64,23 @@ def reference_limits(
     return {name: limits[name] for name in FIGURES if name in limits}
 
 
+def standing(
+    values: Mapping[FigureName, NDArray[np.float64]], reference: Mapping[FigureName, NDArray[np.float64]]
+) -> NDArray[np.float64]:  # fmt: skip
+    """How far inside the reference pictures stand, by the figure in which each is worst.
+
+    Args:
+        values: (n,) values by figure, of the same n pictures.
+        reference: (m,) values by figure; ``distinct`` does not count, as in ``reference_limits``.
+
+    Returns:
+        (n,) in 0..1: the share of a figure's tail, or of both, that a limit would have to give up for the picture to
+        fail; 0 for one outside of all of the reference.
+    """
+    found = [_tail_share(name, values[name], reference[name]) for name in reference if name not in OWN_LIMITS]
+    return np.min(found, 0)
+
+
 def lost_share(reference: Mapping[FigureName, NDArray[np.float64]], limits: Mapping[FigureName, FigureLimit]) -> float:
     """Share of pictures (0..1) that fail some limit."""
     if not reference:
@@ -76,6 +93,20 @@ def _within(values: NDArray[np.float64], limit: FigureLimit) -> NDArray[np.bool_
     least = -np.inf if limit.least is None else limit.least
     most = np.inf if limit.most is None else limit.most
     return np.isnan(values) | ((values >= least) & (values <= most))
+
+
+def _tail_share(
+    name: FigureName, values: NDArray[np.float64], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:  # fmt: skip
+    """Share of the reference that is at least as bad, (n,); 1 where there is nothing to compare."""
+    known = np.sort(reference[~np.isnan(reference)])
+    if not len(known):
+        return np.ones(len(values))
+    below = np.searchsorted(known, values, "right") / len(known)
+    above = 1 - np.searchsorted(known, values, "left") / len(known)
+    worse = below if name in BAD_IF_LOW else above if name in BAD_IF_HIGH else 2 * np.minimum(below, above)
+    shares: NDArray[np.float64] = np.where(np.isnan(values), 1, np.minimum(worse, 1))
+    return shares
 
 
 def _tails(reference: Mapping[FigureName, NDArray[np.float64]], tail: float) -> dict[FigureName, FigureLimit]:

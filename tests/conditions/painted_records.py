@@ -30,5 +30,5 @@ def with_painted(members: dict[str, bytes], regions: Sequence[PaintedRegion]) ->
     """A record's members with painted regions."""
     entries = [entry.model_dump(mode="json") for entry in painted_entries(regions)]
     metadata = {**json.loads(members.get("json", b"{}")), "painted": entries}
-    bits = png_bytes(painted_bits(regions, regions[0].mask.shape))  # type: ignore[arg-type]
+    bits = png_bytes(painted_bits(regions, regions[0].mask.shape))
     return {**members, f"{PAINTED_MEMBER}.png": bits, "json": json.dumps(metadata).encode()}

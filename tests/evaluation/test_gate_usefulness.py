@@ -30,7 +30,7 @@ def judges(phantoms: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_equally_many_pictures_of_each_kind(phantoms: str, judges: str) -> None:
-    settings = GateUsefulnessSettings(phantoms, phantoms, judges, lose=0.5, steps=2, seeds=(0, 1))
+    settings = GateUsefulnessSettings(phantoms, phantoms, judges, lose=0.5, steps=2, seeds=(0, 1), shares=(1.0, 0.25))
     first, second = measure_gate_usefulness(settings), measure_gate_usefulness(settings)
     assert first == second
     share = first["rejected_share"]
@@ -38,6 +38,8 @@ def test_equally_many_pictures_of_each_kind(phantoms: str, judges: str) -> None:
     for kind in ("accepted", "rejected", "all"):
         assert 0 <= first[f"miou_{kind}"] <= 1
         assert first[f"miou_{kind}_spread"] >= 0
+    assert 0 <= first["curve_025"] <= 1
+    assert first["curve_100"] != first["curve_025"]
 
 
 def test_a_gate_that_rejects_nothing_cannot_be_compared(phantoms: str, judges: str) -> None:

@@ -68,10 +68,28 @@ FAULTS = {
         "            pass",
         "tests/diffusion/test_layer_update.py::test_an_update_acts_from_its_step_on",
     ),
+    "a region that hides the one above it": (
+        "dentgen/generation/regions.py",
+        "for mask in reversed(masks):",
+        "for mask in masks:",
+        "tests/generation/test_regions.py::test_of_regions_at_one_place_the_upper_one_is_seen",
+    ),
+    "a painted region with another one's pixels": (
+        "dentgen/conditions/painted.py",
+        "(bits >> r) & 1",
+        "(bits >> 0) & 1",
+        "tests/conditions/test_painted.py::test_what_was_written_is_read",
+    ),
+    "a live picture with noise that no build has": (
+        "dentgen/generation/live_frames.py",
+        "self._noise.key(control.key, index)",
+        'self._noise.key("live", index)',
+        "tests/generation/test_live_frames.py::test_frames_are_the_variants_of_a_build",
+    ),
     "a late edit that overtakes a later one": (
         "dentgen/generation/live_layers.py",
-        " or self._asked.get(each.name, -1) > edit.number:",
-        ":",
+        " if self._edits.get(name, -1) <= number",
+        "",
         "tests/generation/test_live_layers.py::test_of_each_value_the_edit_that_was_asked_for_last_counts",
     ),
     "pictures assigned to the wrong requests": (

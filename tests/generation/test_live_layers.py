@@ -92,9 +92,10 @@ def test_values_of_a_layer_are_checked() -> None:
     assert (values.prompt, values.strength, values.prompt_strength) == (None, 0.5, 0.25)
     assert values.mask is not None
     assert values.mask.latents.shape == (4, 6)
-    for wrong, message in (({"strength": 2}, "strength"), ({"prompt_strength": -1}, "prompt_strength")):
+    wrong = {"strength": replace(layer, strength=2), "prompt_strength": replace(layer, prompt_strength=-1)}
+    for message, each in wrong.items():
         with pytest.raises(CanvasError) as caught:
-            LayerValues.of(replace(layer, **wrong), SIZE, 8)
+            LayerValues.of(each, SIZE, 8)
         assert (caught.value.message, caught.value.key) == (message, "gum")
 
 

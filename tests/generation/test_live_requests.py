@@ -34,8 +34,9 @@ def test_values_that_are_late_keep_their_place(layers: LiveLayers) -> None:
     layers.edit(1, LayerValues(strength=0.75))
     layers.apply()
     release.set()
-    requests.close()
+    requests._preparer.submit(lambda: None).result(30)
     layers.apply()
+    requests.close()
     assert late.result(0) == 2
     (region,) = layers.regions()
     assert (region.strength, region.prompt_strength) == (0.75, 0.5)
@@ -48,8 +49,8 @@ def test_errors_take_the_place_of_versions(layers: LiveLayers) -> None:
         raise ConditionError("prompt", "long", "short")
 
     failed = requests.ask(0, wrong)
+    assert isinstance(failed.exception(30), ConditionError)
     requests.close()
-    assert isinstance(failed.exception(0), ConditionError)
     assert layers.apply() == []
     assert layers.version == 0
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dentgen.documents import FigureLimit
-from dentgen.quality.gate import failures, limit_text, lost_share, passes, reference_limits
+from dentgen.quality.gate import failures, limit_text, lost_share, passes, reference_limits, standing
 from dentgen.records import FigureName
 
 Reference = dict[FigureName, NDArray[np.float64]]
@@ -72,3 +72,26 @@ def test_words_of_limits() -> None:
     assert limit_text(FigureLimit(least=0.25)) == "at least 0.25"
     assert limit_text(FigureLimit(most=3)) == "at most 3"
     assert limit_text(FigureLimit(least=0.25, most=3)) == "at least 0.25 and at most 3"
+
+
+@pytest.mark.parametrize("tail", [0.02, 0.1, 0.3])
+def test_a_picture_stands_as_deep_as_the_tail_that_would_take_it(tail: float) -> None:
+    """Limits of one figure's tail reject exactly what stands within it, up to the rounding of limits."""
+    rng = np.random.default_rng(5)
+    kinds: tuple[FigureName, ...] = ("miou", "shift", "luminance")
+    for name in kinds:
+        reference, values = {name: rng.normal(size=4001)}, {name: rng.normal(size=500)}
+        limits = reference_limits(reference, tail, {})
+        rejected = np.array([bool(failures({name: float(value)}, limits)) for value in values[name]])
+        assert np.abs(standing(values, reference)[rejected]).max() <= tail + 0.002
+        assert standing(values, reference)[~rejected].min() >= tail - 0.002
+
+
+def test_the_worst_figure_decides_and_what_cannot_be_compared_does_not() -> None:
+    reference: dict[FigureName, NDArray[np.float64]] = {
+        "miou": np.linspace(0, 1, 101), "shift": np.linspace(0, 1, 101), "distinct": np.ones(101),
+    }  # fmt: skip
+    values: dict[FigureName, NDArray[np.float64]] = {
+        "miou": np.array([0.5, 0.5, np.nan, -1]), "shift": np.array([0.1, 0.9, 0.1, 0.1]), "distinct": np.zeros(4),
+    }  # fmt: skip
+    assert standing(values, reference) == pytest.approx([51 / 101, 11 / 101, 91 / 101, 0])

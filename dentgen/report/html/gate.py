@@ -6,14 +6,15 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dentgen.documents import DatasetIndex, FigureLimit
 from dentgen.records import FIGURES, FigureName
-from dentgen.report.html.pictures import Picture, sample_uri
+from dentgen.report.html.pictures import Picture, array_uri, sample_uri
 from dentgen.report.tally import Count, Distribution
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, read_shard, tar_samples
@@ -89,13 +90,16 @@ class GateSummary:
     best_rejected: tuple[NearPicture, ...]
 
 
-def read_gate(out: str, plan: Plan, index: DatasetIndex) -> GateSummary | None:
+def read_gate(
+    out: str, plan: Plan, index: DatasetIndex, rejected: Mapping[str, NDArray[np.uint8]] | None = None
+) -> GateSummary | None:  # fmt: skip
     """Summarise the gate of a sealed build; the table of samples is read twice, in batches.
 
     Args:
         out: The build.
         plan: Its plan.
         index: Its index.
+        rejected: Pictures (H, W, 3) by key of samples that no shard has, because the gate rejected them.
 
     Returns:
         The summary; None if the build has no gate, or the gate measured nothing.
@@ -123,10 +127,9 @@ def read_gate(out: str, plan: Plan, index: DatasetIndex) -> GateSummary | None:
         )
         for name, histogram in histograms.items()
     )
-    accepted, rejected = (_with_pictures(out, index, found) for found in (near.accepted(), near.rejected()))
-    return GateSummary(
-        scale.measured, scale.failing, scale.retried, plan.gate.lost, rows, tuple(accepted), tuple(rejected)
-    )
+    best = [_remade(one, rejected or {}) for one in _with_pictures(out, index, near.rejected())]
+    worst = _with_pictures(out, index, near.accepted())
+    return GateSummary(scale.measured, scale.failing, scale.retried, plan.gate.lost, rows, tuple(worst), tuple(best))
 
 
 def _values(part: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -249,8 +252,13 @@ def _with_pictures(out: str, index: DatasetIndex, found: Sequence[NearPicture]) 
 
 
 def _with_picture(near: NearPicture, members: Members | None) -> NearPicture:
-    if members is None:
-        return near
-    name = f"{near.figure} {near.value:.3g}"
-    picture = Picture(name, near.key, near.prompt, sample_uri(members, _PICTURE_BYTES), is_map=False)
-    return NearPicture(near.key, near.margin, near.figure, near.value, near.shard, near.prompt, picture)
+    return near if members is None else _shown(near, sample_uri(members, _PICTURE_BYTES))
+
+
+def _remade(near: NearPicture, pictures: Mapping[str, NDArray[np.uint8]]) -> NearPicture:
+    return near if near.key not in pictures else _shown(near, array_uri(pictures[near.key], _PICTURE_BYTES))
+
+
+def _shown(near: NearPicture, uri: str) -> NearPicture:
+    picture = Picture(f"{near.figure} {near.value:.3g}", near.key, near.prompt, uri, is_map=False)
+    return replace(near, picture=picture)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from dentgen import storage
 from dentgen.conditions.labels import BACKGROUND, DRAWN_CLASSES, SEG_CLASSES
@@ -44,13 +47,16 @@ _LEGEND: Final = (
 )
 
 
-def write_report(out: str, plan: Plan, index: DatasetIndex | None = None) -> str:
+def write_report(
+    out: str, plan: Plan, index: DatasetIndex | None = None, rejected: Mapping[str, NDArray[np.uint8]] | None = None
+) -> str:  # fmt: skip
     """Write the report of a sealed build.
 
     Args:
         out: The build.
         plan: Its plan.
         index: Index of the version; None: the latest.
+        rejected: Pictures (H, W, 3) by key that the gate rejected; the best of them are shown.
 
     Returns:
         URL of the page.
@@ -74,7 +80,7 @@ def write_report(out: str, plan: Plan, index: DatasetIndex | None = None) -> str
             records,
             read_speed(out, plan),
             balance.balance(),
-            read_gate(out, plan, summary.index),
+            read_gate(out, plan, summary.index, rejected),
         ).encode(),
     )
     return url

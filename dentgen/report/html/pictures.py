@@ -154,6 +154,11 @@ def sample_uri(members: Members, limit: int) -> str:
     return _uri(media, content) if _fits(image, content, limit) else _reduced_uri(image, limit)
 
 
+def array_uri(picture: NDArray[np.uint8], limit: int) -> str:
+    """A picture (H, W, 3) as a ``data:`` URI of about ``limit`` bytes or fewer."""
+    return _reduced_uri(Image.fromarray(picture), limit)
+
+
 def _fits(image: Image.Image, content: bytes, limit: int) -> bool:
     return max(image.size) <= _MAX_EDGE and len(content) <= limit
 
