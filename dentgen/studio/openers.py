@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.lesion_map import with_findings_map
 from dentgen.conditions.prepare import condition_image, control_image, fit_map, fit_record
@@ -139,10 +140,17 @@ class Places:
     def list(self, place: str) -> int:
         """List a place, again if it was listed before; returns its number.
 
+        Args:
+            place: Folder or URL; "" for the first place.
+
         Raises:
+            SpecError: If there is no first place.
             ConditionError: If there are no records.
             StorageError: If the place cannot be listed.
         """
+        if not place:
+            self._records(0)
+            place = self._places[0][0]
         records = list_records(place)
         for number, (known, _) in enumerate(self._places):
             if known == place:
@@ -150,6 +158,11 @@ class Places:
                 return number
         self._places.append((place, records))
         return len(self._places) - 1
+
+    def name(self, place: int) -> str:
+        """Folder or URL of a place, without secrets."""
+        self._records(place)
+        return storage.without_secrets(self._places[place][0])
 
     def keys(self, place: int) -> list[str]:
         """Keys of a place's records."""

@@ -137,7 +137,7 @@ class Session:
         match message:
             case ask.ListRecords():
                 place = await asyncio.to_thread(self.places.list, message.place)
-                return {"place": place, "keys": self.places.keys(place)}
+                return {"place": place, "keys": self.places.keys(place), "name": self.places.name(place)}
             case ask.OpenRecord():
                 listed = self.places.record(message.place, message.record)
                 record = await asyncio.to_thread(lambda: opened(listed.read(), spec))

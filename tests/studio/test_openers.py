@@ -73,12 +73,20 @@ def test_thumbnails_show_the_maps() -> None:
 def test_places_are_named_by_numbers() -> None:
     places = Places()
     first = places.list(str(DEMO))
-    assert places.list(str(DEMO)) == first == 0, "listed again, not twice"
+    assert places.list(str(DEMO)) == places.list("") == first == 0, "listed again, not twice"
+    assert places.name(0) == str(DEMO)
     assert places.record(0, 1).key == places.keys(0)[1]
     for wrong, key, found in (((1, 0), "place", 1), ((0, 10**6), "record", 10**6)):
         with pytest.raises(SpecError) as caught:
             places.record(*wrong)
         assert (caught.value.key, caught.value.found) == (key, found)
+
+
+def test_nothing_names_no_place() -> None:
+    """Not the current folder, which may be anything."""
+    with pytest.raises(SpecError) as caught:
+        Places().list("")
+    assert caught.value.key == "place"
 
 
 def test_a_place_without_records_is_an_error(tmp_path: Path) -> None:

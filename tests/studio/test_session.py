@@ -124,7 +124,7 @@ def test_a_permanent_link_brings_everything_back(browser: Any, studio: Studio) -
     until(lambda: studio.session.work.prompt == "white teeth, dark red gums")
     painted = studio.session.work.planes["segmentation"]
     page.locator("#link").click()
-    state = until(lambda: re.search(r"#s=([0-9a-f]{16})$", page.url))[1]
+    state = until(lambda: re.fullmatch(r"#s=([0-9a-f]{16})", page.evaluate("location.hash")))[1]
     page.locator("#open").click()
     page.locator("#empty").click()
     until(lambda: studio.session.work.base.key == "drawing")

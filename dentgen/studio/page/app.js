@@ -60,7 +60,8 @@ function openDialog() { $("opener").showModal(); if (!$("records").childElementC
 async function list() {
   $("opener-error").hidden = true;
   try {
-    const { place, keys } = await ask("list", { place: $("place").value.trim() });
+    const { place, keys, name } = await ask("list", { place: $("place").value.trim() });
+    $("place").value = name;
     $("records").replaceChildren(...keys.map((key, record) => {
       const button = make("button", { title: key }, make("img", { src: `/thumbnail/${place}/${record}`, alt: "", loading: "lazy" }), make("span", { textContent: key }));
       button.addEventListener("click", () => opened("open", { place, record }));

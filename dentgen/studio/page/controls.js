@@ -135,7 +135,7 @@ function layerRow(layer) {
   const button = (words, title, call) => { const each = make("button", { textContent: words, title, "aria-label": title }); each.addEventListener("click", call); return each; };
   const row = make("li", { className: "layer" },
     make("div", { className: "row" }, name,
-      button(layer.visible ? "👁" : "–", layer.visible ? "Hide" : "Show", () => change({ visible: !layer.visible })),
+      button(layer.visible ? "Hide" : "Show", layer.visible ? "Hide the region" : "Show the region", () => change({ visible: !layer.visible })),
       button("↑", "Up", () => tell("move layer", { number, by: 1 })), button("↓", "Down", () => tell("move layer", { number, by: -1 })),
       button("×", "Remove the region", () => tell("remove layer", { number }))),
     prompt,
