@@ -48,7 +48,7 @@ def run_studio(spec: BuildSpec, place: str, save: Path, *, host: str, port: int,
     generator, places = load_generator(spec), Places()
     base = generator.spec
     if place:
-        number = places.list(place)
+        number = places.add(place)
         record = opened(places.record(number, 0).read(), base)
     else:
         record = phantom(0, "frontal", base)

@@ -58,7 +58,7 @@ class Judging:
             while (frame := self._next()) is not None:
                 begun = time.monotonic()
                 figures = labelled_figures(judges, [frame.picture], [frame.snapshot.record])
-                known = {name: float(values[0]) for name, values in figures.items() if np.isfinite(values[0])}
+                known: Figures = {name: float(values[0]) for name, values in figures.items() if np.isfinite(values[0])}
                 self._show(frame, known)
                 self._closed.wait(max(_PAUSE, _REST * (time.monotonic() - begun)))
         except (DentgenError, RuntimeError, ValueError) as error:

@@ -137,8 +137,8 @@ class Places:
         """Know of no place."""
         self._places: list[tuple[str, list[ListedRecord]]] = []
 
-    def list(self, place: str) -> int:
-        """List a place, again if it was listed before; returns its number.
+    def add(self, place: str) -> int:
+        """List a place, again if it was added before; returns its number.
 
         Args:
             place: Folder or URL; "" for the first place.

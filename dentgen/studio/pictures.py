@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,4 +68,5 @@ def _request(snapshot: Snapshot) -> PipelineRequest:
         prompt=record.prompt, fdi=record.fdi, photo=record.photo, painted=record.painted,
         num_images_per_prompt=settings.variants, seed=settings.seed, key=record.key,
     )  # fmt: skip
-    return replace(request, **record.conditions)
+    maps: dict[str, Any] = {name: record.conditions[name] for name in record.conditions}
+    return replace(request, **maps)

@@ -136,7 +136,7 @@ class Session:
         spec = self.generator.spec
         match message:
             case ask.ListRecords():
-                place = await asyncio.to_thread(self.places.list, message.place)
+                place = await asyncio.to_thread(self.places.add, message.place)
                 return {"place": place, "keys": self.places.keys(place), "name": self.places.name(place)}
             case ask.OpenRecord():
                 listed = self.places.record(message.place, message.record)

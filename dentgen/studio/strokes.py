@@ -155,8 +155,8 @@ def _paint(work: Work, stroke: Stroke, mask: Mask, allowed: Mask | None, *, mirr
     if where is None:
         return
     before = {name: plane[where.window] for name, plane in work.planes.items()}
-    base = {name: plane[where.window] for name, plane in work.base.conditions.items()}
-    base[FDI] = np.zeros_like(before[FDI]) if work.base.fdi is None else work.base.fdi[where.window]  # type: ignore[index]
+    base: dict[str, Plane] = {name: plane[where.window] for name, plane in work.base.conditions.items()}
+    base[FDI] = np.zeros_like(before[FDI]) if work.base.fdi is None else work.base.fdi[where.window]
     after = _painted(stroke.brush, before, base, mirrored=mirrored)
     inside = mask[where.window]
     work.change(stroke.gesture, {name: (where, np.where(inside, new, before[name])) for name, new in after.items()})

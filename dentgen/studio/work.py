@@ -95,7 +95,8 @@ class Work:
     def _take(self, record: ConditionRecord) -> None:
         self.base = self._record = record
         fdi = np.zeros(record.shape, np.uint8) if record.fdi is None else record.fdi
-        self.planes: dict[str, Plane] = {**record.conditions, FDI: fdi}
+        self.planes: dict[str, Plane] = {name: record.conditions[name] for name in record.conditions}
+        self.planes[FDI] = fdi
         self.layers = tuple(map(self._painted, record.painted))
         for plane in self.planes.values():
             plane.setflags(write=False)

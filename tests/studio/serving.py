@@ -41,7 +41,7 @@ class Studio:
 def served(generator: Generator, folder: Path, token: str = TOKEN, host: str = "127.0.0.1") -> Iterator[Studio]:
     """Serve the demo's first record from a thread; ends with all threads joined."""
     places = Places()
-    record = opened(places.record(places.list(str(DEMO)), 0).read(), generator.spec)
+    record = opened(places.record(places.add(str(DEMO)), 0).read(), generator.spec)
     session = Session(generator, record, folder, places)
     begun, end, found = Event(), Event(), dict[str, Any]()
 

@@ -35,7 +35,7 @@ def frame(number: int, record: ConditionRecord) -> Frame:
 
 def test_figures_are_those_of_the_gate() -> None:
     record, shown = photographed(), list[tuple[Frame, Figures]]()
-    thread = Judging(lambda one, figures: shown.append((one, figures)), pytest.fail)
+    thread = Judging(lambda one, figures: shown.append((one, figures)), lambda error: pytest.fail(str(error)))
     try:
         thread.hand(frame(4, record))
         until(lambda: shown)
@@ -51,7 +51,7 @@ def test_figures_are_those_of_the_gate() -> None:
 
 def test_pictures_that_came_meanwhile_are_skipped() -> None:
     record, shown = photographed(), list[int]()
-    thread = Judging(lambda one, figures: shown.append(one.number), pytest.fail)
+    thread = Judging(lambda one, figures: shown.append(one.number), lambda error: pytest.fail(str(error)))
     try:
         for number in range(40):
             thread.hand(frame(number, record))

@@ -72,8 +72,8 @@ def test_thumbnails_show_the_maps() -> None:
 
 def test_places_are_named_by_numbers() -> None:
     places = Places()
-    first = places.list(str(DEMO))
-    assert places.list(str(DEMO)) == places.list("") == first == 0, "listed again, not twice"
+    first = places.add(str(DEMO))
+    assert places.add(str(DEMO)) == places.add("") == first == 0, "listed again, not twice"
     assert places.name(0) == str(DEMO)
     assert places.record(0, 1).key == places.keys(0)[1]
     for wrong, key, found in (((1, 0), "place", 1), ((0, 10**6), "record", 10**6)):
@@ -85,7 +85,7 @@ def test_places_are_named_by_numbers() -> None:
 def test_nothing_names_no_place() -> None:
     """Not the current folder, which may be anything."""
     with pytest.raises(SpecError) as caught:
-        Places().list("")
+        Places().add("")
     assert caught.value.key == "place"
 
 

@@ -103,7 +103,7 @@ def test_what_is_saved_is_what_a_build_makes(browser: Any, studio: Studio) -> No
     spec = read_spec(re.fullmatch(r"dentgen generate (\S+)", command)[1])  # type: ignore[index]
     assert spec.regions.painted == 1
     build(spec, use_ray=False)
-    built = {}
+    built: dict[str, bytes] = {}
     for shard in Path(spec.output.path, "shards").glob("*.tar"):
         with tarfile.open(shard) as tar:
             built |= {name: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
