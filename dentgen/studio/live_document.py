@@ -50,8 +50,12 @@ class _Running:
 
     @property
     def behind(self) -> bool:
-        """Whether edits wait for their values: maps and prompts take a moment to encode, and only the latest count."""
-        return any(not edit.done() for edit, _ in self.pending)
+        """Whether edits of two documents wait for their values.
+
+        Maps and prompts take a moment to encode. While one document's are encoded the next one's may wait, so that the
+        end of a stroke does not wait for a tick first; of those that come meanwhile only the latest is asked for.
+        """
+        return len({document.version for edit, document in self.pending if not edit.done()}) > 1
 
     def note(self, frame: LiveFrame) -> None:
         """Take notice of the edits that a picture has seen from its first step on."""
