@@ -135,6 +135,8 @@ def _run(interruption: Interruption, output: ExitStack) -> int:
         app(obj=output)
     except SystemExit as ended:  # how typer ends every command
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:  # of a signal that came before typer, which handles later ones, was ready
+        code = 1
     except Exception as error:  # noqa: BLE001 - the last place that can say it in one line
         if interruption.received is None:
             return report_error(error)

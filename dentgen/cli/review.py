@@ -18,7 +18,7 @@ def sheet(
     out: Out,
     page: Annotated[str, typer.Argument(metavar="PAGE", help="HTML file to write, outside of OUT.")],
     count: Annotated[int, typer.Option(min=1, help="Pictures to look at.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Names the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="Names the draw.")] = 0,
 ) -> None:
     """Write a check sheet: a page on which somebody accepts or rejects pictures, one key each.
 
@@ -48,8 +48,9 @@ def verdicts(
 ) -> None:
     """Read filled-in check sheets, keep them in OUT/review, and say whether people and gate agree.
 
-    Shares count over all written pictures, whatever the sheet's own mixture
-    was. Sheets that were kept before count too.
+    'agree' and 'usable' count over all written pictures, 'accepted' and the
+    kappas over the sheet. Sheets that were kept before count too; one that
+    is read again replaces what was kept of it.
 
     Example: dentgen review verdicts out/demo check-verdicts.json
     """

@@ -54,11 +54,14 @@ def check_painted(regions: Sequence[PaintedRegion], shape: tuple[int, int]) -> N
         shape: Height and width of the record's maps.
 
     Raises:
-        ConditionError: If there are too many, or one has another size or other values.
+        ConditionError: If there are too many, or one has another type, size or other values.
     """
     _checked("painted", [_fields(region) for region in regions])
     for region in regions:
         place = f"painted: {short(region.name)}: mask"
+        if not isinstance(region.mask, np.ndarray) or region.mask.dtype != np.float32:
+            found = getattr(region.mask, "dtype", type(region.mask).__name__)
+            raise ConditionError(place, str(found), "a float32 array (H, W)")
         if region.mask.shape != shape:
             raise ConditionError(place, f"size {region.mask.shape}", f"{shape}, as the maps")
         if not bool(((region.mask >= 0) & (region.mask <= 1)).all()):

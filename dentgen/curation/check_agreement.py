@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -71,21 +71,25 @@ def keep_and_compare(out: str, files: Sequence[str]) -> CheckAgreement:
         files: Files or URLs; of one draw.
 
     Raises:
-        BuildError: If the build is not finished.
-        StorageError: If a file is no filled-in sheet, or of another draw or version than the first one or the build.
+        BuildError: If the build is not finished, or has no version of which the first sheet is.
+        StorageError: If a file is no filled-in sheet, or of another draw or version than the first one.
     """
     filled_in = [read_verdicts(file) for file in files]
-    sheet = draw_sheet(out, filled_in[0].count, filled_in[0].seed)
+    first = filled_in[0]
+    sheet = draw_sheet(out, first.count, first.seed, first.index_sha256)
     for file, verdicts in zip(files, filled_in, strict=True):
         require_of_sheet(verdicts, sheet, file)
     for verdicts in filled_in:
         store_verdicts(out, verdicts)
-    return check_agreement(sheet, kept_verdicts(out, sheet))
+    return check_agreement(sheet, _of_sheet(stored_verdicts(out), sheet))
 
 
-def kept_verdicts(out: str, sheet: CheckSheet) -> list[CheckVerdicts]:
-    """What is kept beside a build of one sheet; verdicts of other draws and versions are passed over."""
-    return [each for _, each in stored_verdicts(out) if is_of_sheet(each, sheet)]
+def _of_sheet(stored: Iterable[tuple[str, CheckVerdicts]], sheet: CheckSheet) -> list[CheckVerdicts]:
+    """What is kept of one sheet; verdicts of other draws and versions are passed over."""
+    own = [(file, each) for file, each in stored if is_of_sheet(each, sheet)]
+    for file, each in own:
+        require_of_sheet(each, sheet, file)
+    return [each for _, each in own]
 
 
 def most_reviewed(out: str) -> tuple[CheckSheet, list[CheckVerdicts]] | None:
@@ -95,11 +99,16 @@ def most_reviewed(out: str) -> tuple[CheckSheet, list[CheckVerdicts]] | None:
         BuildError: If the build is not finished.
         StorageError: If a file beside the build is none of verdicts.
     """
-    latest = index_sha256(out)
-    draws = {(each.count, each.seed) for _, each in stored_verdicts(out) if each.index_sha256 == latest}
-    sheets = [draw_sheet(out, *draw) for draw in sorted(draws)]
-    found = [(sheet, kept_verdicts(out, sheet)) for sheet in sheets]
-    return max(found, key=lambda each: sum(len(one.verdicts) for one in each[1]), default=None)
+    latest, stored = index_sha256(out), list(stored_verdicts(out))
+    draws = Counter[tuple[int, int]]()
+    for _, each in stored:
+        if each.index_sha256 == latest:
+            draws[each.count, each.seed] += len(each.verdicts)
+    if not draws:
+        return None
+    count, seed = max(sorted(draws), key=lambda draw: draws[draw])
+    sheet = draw_sheet(out, count, seed)
+    return sheet, _of_sheet(stored, sheet)
 
 
 def check_agreement(sheet: CheckSheet, filled_in: Sequence[CheckVerdicts]) -> CheckAgreement:
@@ -131,7 +140,7 @@ def check_agreement(sheet: CheckSheet, filled_in: Sequence[CheckVerdicts]) -> Ch
 
 
 def cohens_kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
-    """Cohen's kappa of two raters; None without pairs, or if both always say the same one thing.
+    """Cohen's kappa of two raters; None without pairs, or if one always says the same: there is nothing to agree on.
 
     Args:
         pairs: What each of them said of each picture.
@@ -139,9 +148,11 @@ def cohens_kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
     if not pairs:
         return None
     first, second = (sum(pair[n] for pair in pairs) / len(pairs) for n in (0, 1))
+    if {first, second} & {0.0, 1.0}:
+        return None
     by_chance = first * second + (1 - first) * (1 - second)
     found = sum(one == other for one, other in pairs) / len(pairs)
-    return None if by_chance == 1 else (found - by_chance) / (1 - by_chance)
+    return (found - by_chance) / (1 - by_chance)
 
 
 def _share(values: Sequence[bool]) -> float | None:

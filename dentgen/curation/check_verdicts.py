@@ -1,18 +1,17 @@
-"""What people said of the pictures of a check sheet: one file a reviewer, kept beside the build in ``review/``."""
+"""What people said of the pictures of a check sheet: one file a sheet, kept beside the build in ``review/``."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from dentgen import storage
-from dentgen.curation.check_sheet import CheckSheet
+from dentgen.curation.check_sheet import MAX_SEED, CheckSheet
 from dentgen.documents import Document
 from dentgen.errors import StorageError, faults_of
-from dentgen.shards.layout import REVIEW
+from dentgen.shards.layout import REVIEW, is_review, review
 from dentgen.shards.tar import json_bytes
 
 #: Why a picture is rejected; the form numbers them from 1.
@@ -47,9 +46,10 @@ class CheckVerdicts(Document):
     """A filled-in check sheet. It names nobody."""
 
     format: Literal[1] = 1
+    sheet: str = Field(pattern="^[0-9a-f]{16}$", description="Drawn at random by the page: whose sheet it is.")
     index_sha256: str = Field(description="sha256 of the index whose pictures were looked at.")
     count: int = Field(ge=1, description="Pictures that the sheet was drawn for.")
-    seed: int = Field(ge=0, description="Seed of the draw.")
+    seed: int = Field(ge=0, le=MAX_SEED, description="Seed of the draw.")
     verdicts: dict[str, Verdict] = Field(description="By sample key; pictures that were skipped are missing.")
 
 
@@ -60,9 +60,11 @@ def read_verdicts(url: str) -> CheckVerdicts:
         StorageError: If there is no such file, it is over 4 MiB, or no filled-in sheet.
     """
     place = storage.without_secrets(url)
-    content = storage.read_bytes(url)
+    content = storage.read_if_exists(url, _MAX_BYTES + 1)
+    if content is None:
+        raise StorageError(file=place, found="no file", expected="a filled-in check sheet")
     if len(content) > _MAX_BYTES:
-        raise StorageError(file=place, found=f"{len(content)} bytes", expected=f"at most {_MAX_BYTES}")
+        raise StorageError(file=place, found=f"over {_MAX_BYTES} bytes", expected=f"at most {_MAX_BYTES}")
     try:
         return CheckVerdicts.model_validate_json(content)
     except ValidationError as error:
@@ -91,10 +93,9 @@ def is_of_sheet(verdicts: CheckVerdicts, sheet: CheckSheet) -> bool:
 
 
 def store_verdicts(out: str, verdicts: CheckVerdicts) -> str:
-    """Keep verdicts beside the build, once however often they are stored; returns the file's URL."""
-    content = json_bytes(verdicts.model_dump(mode="json"))
-    url = storage.join(out, f"{REVIEW}/{hashlib.sha256(content).hexdigest()[:16]}.json")
-    storage.put_if_absent(url, content)
+    """Keep verdicts beside the build, in place of what was kept of the same sheet before; returns the file's URL."""
+    url = storage.join(out, review(verdicts.sheet))
+    storage.overwrite(url, json_bytes(verdicts.model_dump(mode="json")))
     return url
 
 
@@ -106,5 +107,5 @@ def stored_verdicts(out: str) -> Iterator[tuple[str, CheckVerdicts]]:
     """
     folder = storage.join(out, REVIEW)
     for name in sorted(storage.list_names(folder)):
-        if name.endswith(".json") and not name.startswith("."):
+        if is_review(f"{REVIEW}/{name}"):
             yield storage.join(folder, name), read_verdicts(storage.join(folder, name))

@@ -150,8 +150,9 @@ class LiveCanvas:
             EngineError: If the canvas is closed.
         """
         values, number = self._values(layer), self._layers.add(layer.name)
+        given = self._layers.times_given(layer.name)
         added = self._requests.ask(number, lambda: replace(values, prompt=embedded(self._generator, layer.prompt)))
-        added.add_done_callback(partial(self._forget_if_failed, layer.name, number))
+        added.add_done_callback(partial(self._forget_if_failed, layer.name, given))
         return added
 
     def remove(self, name: str) -> Future[int]:
@@ -181,7 +182,8 @@ class LiveCanvas:
             EngineError: If the canvas is closed.
         """
         self._encoder.check(record)
-        return self._requests.ask(0, lambda: ControlValues(self._encoder.maps(record)))
+        shown = None if record is None else _copied(record)  # its owner goes on painting
+        return self._requests.ask(0, lambda: ControlValues(self._encoder.maps(shown)))
 
     def adapt(self, scales: Mapping[str, float]) -> Future[int]:
         """Change scales of adapters and ControlNets in all later pictures, as ``show`` changes maps.
@@ -238,12 +240,16 @@ class LiveCanvas:
         self._layers.apply()
         self._layers.version = 0
 
-    def _forget_if_failed(self, name: str, number: int, added: Future[int]) -> None:
+    def _forget_if_failed(self, name: str, times_given: int, added: Future[int]) -> None:
         if added.cancelled() or added.exception() is not None:
-            self._layers.forget(name, number)
+            self._layers.forget(name, times_given)
 
     def _values(self, layer: LiveLayer) -> LayerValues:
         return LayerValues.of(layer, self.size, self._generator.codec.downscale)
 
     def _painted(self, name: str, mask: Mask, blur: float = 0.0) -> PaintedMask:
         return PaintedMask.of(name, mask, self.size, self._generator.codec.downscale, blur)
+
+
+def _copied(record: ConditionRecord) -> ConditionRecord:
+    return replace(record, conditions={name: array.copy() for name, array in record.conditions.items()})

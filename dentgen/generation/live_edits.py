@@ -58,6 +58,7 @@ class LiveLayers:
         self._nothing = nothing
         self._layers = [LayerState(own, nothing) for _ in range(1 + most)]
         self._names: dict[str, int] = {}
+        self._given: dict[str, int] = {}
         self._shown: dict[str, int] = {}
         self._visible = self._masks_seen()
         self._ready: list[Edit] = []
@@ -105,13 +106,19 @@ class LiveLayers:
             if free is None:
                 raise CanvasError(key=name, found=f"{len(used) + 1} layers", expected=f"at most {len(used)}")
             self._names[name] = free
+            self._given[name] = self._given.get(name, 0) + 1
             return free
 
-    def forget(self, name: str, number: int) -> None:
-        """Take the name from a layer again, if it still has it."""
+    def times_given(self, name: str) -> int:
+        """How often a layer was given this name: a name that was taken back may be another layer's now."""
         with self._lock:
-            if self._names.get(name) == number:
-                del self._names[name]
+            return self._given.get(name, 0)
+
+    def forget(self, name: str, times_given: int) -> None:
+        """Take the name from a layer again, unless it was taken, and given once more, meanwhile."""
+        with self._lock:
+            if self._given.get(name) == times_given:
+                self._names.pop(name, None)
 
     def remove(self, name: str) -> Future[int]:
         """Empty a layer and take its name.
@@ -128,7 +135,7 @@ class LiveLayers:
             if not number:
                 raise CanvasError(key=name, found="the background", expected="a layer")
             removed = self.edit(number, LayerValues(mask=self._nothing))
-            self.forget(name, number)
+            del self._names[name]
             return removed
 
     def next_place(self) -> int:

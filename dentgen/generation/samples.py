@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.painted import painted_bits, painted_entries

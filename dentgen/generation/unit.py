@@ -82,13 +82,14 @@ def generate_unit(
 
 
 def gate_rejects(
-    plan: Plan, generator: Generator, unit: Unit, shard: ConditionShard, sampler: Sampler
-) -> list[RejectedSample]:
+    plan: Plan, generator: Generator, unit: Unit, shard: ConditionShard, sampler: Sampler,
+    quarantine: Quarantine = EMPTY_QUARANTINE,
+) -> list[RejectedSample]:  # fmt: skip
     """Make a unit once more, for the pictures that its gate rejects, which no shard holds.
 
     Arguments and errors are those of ``generate_unit``.
     """
-    records, _ = read_unit(plan.spec, unit, shard, EMPTY_QUARANTINE)
+    records, _ = read_unit(plan.spec, unit, shard, quarantine)
     requests, _, sampled = _sampled(generator, unit, records, sampler)
     _, failed = accepted_samples(generator, requests, sampled, sampler)
     return [sample for sample in failed if sample.picture is not None]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.conditions.quarantine import find_crashing_records
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import Unit
+from dentgen.conditions.unit_records import EMPTY_QUARANTINE
+from dentgen.documents import LedgerRecord, Unit
 from dentgen.errors import BuildError
 from dentgen.generation.generator import load_planned_generator, start_engine
+from dentgen.generation.samples import RejectedSample
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import gate_rejects
 from dentgen.pipeline.repair_units import require_environment, unpinned
 from dentgen.shards.ledger_table import read_records
 from dentgen.shards.plan import BuildLocation, Plan
+from dentgen.shards.rejections import reason_class
 
 
 def remake_rejected(
@@ -45,26 +49,40 @@ def remake_rejected(
     with torch_threads(plan.spec.engine.threads):
         generator = load_planned_generator(plan)
         engine, units = start_engine(generator), _units_of(out, plan, keys)
-        for number, (unit, prints) in enumerate(units, start=1):
+        for number, (unit, record) in enumerate(units, start=1):
             if unit.shard not in shards:
                 raise BuildError(file=location.source, found=f"no condition shard {unit.shard}", expected="it there")
-            for sample in gate_rejects(plan, generator, unpinned(unit), shards[unit.shard], engine.run):
-                if sample.request.key in prints and sample.picture is not None and sample.gate is not None:
-                    _require_same(sample.request.key, sample.gate.fingerprint, prints[sample.request.key])
-                    found[sample.request.key] = sample.picture
+            shard = shards[unit.shard]
+            # a record that crashed a process of the build would crash this one
+            crashed = any(reason_class(sample.reason) == "crashed_reader" for sample in record.samples)
+            quarantine = find_crashing_records(plan.spec, unit, shard) if crashed else EMPTY_QUARANTINE
+            made = gate_rejects(plan, generator, unpinned(unit), shard, engine.run, quarantine)
+            found |= _as_recorded(record, keys, made)
             progress(number, len(units))
     return found
 
 
-def _units_of(out: str, plan: Plan, keys: Collection[str]) -> list[tuple[Unit, dict[str, str]]]:
-    """Units with some of the keys, and what the ledger says of their fingerprints."""
-    units = []
-    for unit, record in zip(plan.units, read_records(out, plan), strict=True):
-        if own := {s.key: s.gate.fingerprint for s in record.samples if s.key in keys and s.gate is not None}:
-            units.append((unit, own))
-    return units
+def _units_of(out: str, plan: Plan, keys: Collection[str]) -> list[tuple[Unit, LedgerRecord]]:
+    """Units with some of the keys, and their commit records."""
+    records = zip(plan.units, read_records(out, plan), strict=True)
+    return [(unit, record) for unit, record in records if any(sample.key in keys for sample in record.samples)]
 
 
-def _require_same(key: str, found: str, expected: str) -> None:
-    if found != expected:
-        raise BuildError(key=key, found=f"a picture with fingerprint {found}", expected=f"{expected}, as in the ledger")
+def _as_recorded(
+    record: LedgerRecord, keys: Collection[str], made: Iterable[RejectedSample]
+) -> dict[str, NDArray[np.uint8]]:  # fmt: skip
+    """Pictures of a unit's samples that were asked for, whose fingerprints must be those of its commit record."""
+    found = {one.request.key: one for one in made}
+    pictures = {}
+    for sample in record.samples:
+        if sample.key not in keys or sample.gate is None:
+            continue
+        one = found.get(sample.key)
+        shown = "" if one is None or one.gate is None else one.gate.fingerprint
+        if one is None or one.picture is None or shown != sample.gate.fingerprint:
+            raise BuildError(
+                key=sample.key, found=f"a picture with fingerprint {shown}" if shown else "a picture that passes",
+                expected=f"fingerprint {sample.gate.fingerprint}, as in the ledger",
+            )  # fmt: skip
+        pictures[sample.key] = one.picture
+    return pictures

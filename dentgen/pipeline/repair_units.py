@@ -52,4 +52,4 @@ def require_environment(plan: Plan) -> None:
     if digest != plan.bundle_digest:
         difference.append(f"bundle digest: {plan.bundle_digest} -> {digest}")
     if difference:
-        raise SpecChangedError("repair would give other bytes here than were committed:\n  " + "\n  ".join(difference))
+        raise SpecChangedError("other bytes would come out here than were committed:\n  " + "\n  ".join(difference))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final, Literal
 
 from pydantic import Field, ValidationError
@@ -12,6 +13,7 @@ from dentgen.errors import StorageError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.index import index_sha256
 
+_LOG = logging.getLogger(__name__)
 SectionName = Literal["agreement", "gate", "rejections", "duplicates", "usefulness", "memorisation", "review"]
 #: Digits behind the point: figures of two runs on one machine are equal, those of two machines nearly.
 DIGITS: Final = 4
@@ -62,11 +64,18 @@ def read_certificate(out: str) -> Certificate:
 
 
 def current_certificate(out: str) -> Certificate | None:
-    """The certificate of a build's latest version; None if there is none, or it is damaged or of an earlier version."""
-    if not storage.exists(storage.join(out, layout.CERTIFICATE)):
+    """The certificate of a build's latest version; None if there is none, or it is damaged or of an earlier version.
+
+    Raises:
+        StorageError: If the storage cannot be reached.
+    """
+    url = storage.join(out, layout.CERTIFICATE)
+    content = storage.read_if_exists(url)
+    if content is None:
         return None
     try:
-        certificate = read_certificate(out)
-    except StorageError:
+        certificate = Certificate.model_validate_json(content)
+    except ValidationError as error:
+        _LOG.warning("%s: no certificate: %s", storage.without_secrets(url), faults_of(error))
         return None
     return certificate if certificate.index_sha256 == index_sha256(out) else None

@@ -103,6 +103,16 @@ def versioned(version: int | str, name: str) -> str:
     return f"{VERSIONS}/{version}/{name}"
 
 
+def review(sheet: str) -> str:
+    """What somebody said of a check sheet, named by the sheet."""
+    return f"{REVIEW}/{sheet}.json"
+
+
+def is_review(name: str) -> bool:
+    """Whether a file, relative to the build, has such a name."""
+    return re.fullmatch(rf"{REVIEW}/[0-9a-f]{{16}}\.json", name) is not None
+
+
 def is_own(name: str, units: int, segment: int) -> bool:
     """Whether dentgen itself gives this name to a file, committed or not, of a build.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.plan import make_plan
@@ -25,6 +27,7 @@ def test_an_instant_unit_is_one_text_sample(tmp_path: Path) -> None:
     assert backend.describe(Beat("here")) == Beat("here")
 
 
+@pytest.mark.slow
 def test_an_actor_with_it_is_light() -> None:
     """Hundreds of them fit on one machine."""
     assert imported("benchmark.instant_backend", "pipeline.actors.pool_actor", "pipeline.actors.unit_maker") == {"ray"}

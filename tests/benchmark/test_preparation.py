@@ -46,6 +46,7 @@ def spec_of(tmp_path: Path, members: dict[str, dict[str, bytes]]) -> Any:
     return small_spec(tmp_path / "conditions", tmp_path / "out", sampling={"steps": 1, "variants": 1})
 
 
+@pytest.mark.slow
 def test_both_make_the_same_units(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     lines, steps = list[str](), list[tuple[int, int]]()
     figures = benchmark_preparation(

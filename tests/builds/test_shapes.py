@@ -99,6 +99,7 @@ def check_pictures(
         assert found.std() > 5, "a picture without contrast proves nothing"
 
 
+@pytest.mark.slow
 def test_labels_are_the_fitted_maps_and_pictures_those_of_diffusers(
     source: Path, tmp_path: Path, demo_members: Members, miniature: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

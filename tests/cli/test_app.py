@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from dentgen.cli import app as app_module
 from dentgen.cli.app import app
+from dentgen.cli.interruption import Interruption
 from tests.cli.running import Finished
 from tests.conftest import small_spec, write_tar
 
@@ -96,3 +100,18 @@ def test_with_json_logs_every_line_of_standard_error_is_an_object(
 
 def test_an_unknown_log_format_is_wrong_use(here: Callable[..., Finished]) -> None:
     assert here("--log-format", "xml", "status", "out").returncode == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_command_line_is_ready_ends_without_a_traceback(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interruption = Interruption(seconds=3600)
+
+    def being_built(**_: object) -> None:
+        interruption.handle(number, None)
+
+    monkeypatch.setattr(app_module, "app", being_built)
+    with ExitStack() as output:
+        assert app_module._run(interruption, output) == code
+    assert "Traceback" not in capsys.readouterr().err

@@ -151,6 +151,7 @@ def test_maps_of_real_photographs(tmp_path: Path) -> None:
     assert build_with("real-conditions.yaml", folder, tmp_path / "2", "source.format=folder") == from_tar
 
 
+@pytest.mark.slow
 def test_the_demo_shard_is_what_the_renderer_makes() -> None:
     """The ready-made shard is no drawing by hand: rendering its first patient again gives the same labels."""
     from io import BytesIO

@@ -173,3 +173,10 @@ def test_what_is_hidden_is_not_painted() -> None:
     cleared = clear_painted(REGIONS[0], hidden)
     assert np.array_equal(cleared.mask, band(SIZE, 0.25, 0.5))
     assert cleared.mask.dtype == np.float32
+
+
+@pytest.mark.parametrize("mask", [np.zeros((4, 4), np.int64), np.zeros((4, 4), np.float16), [[0.0]]])
+def test_masks_from_python_are_float32_arrays(mask: Any) -> None:
+    with pytest.raises(ConditionError) as caught:
+        check_painted([PaintedRegion("a", RED, mask)], (4, 4))
+    assert caught.value.expected == "a float32 array (H, W)"

@@ -20,11 +20,12 @@ def checked_build(out: Path, *, passed: int, failed: int) -> None:
     fake_build(out, units)
 
 
-def filled_in(sheet: CheckSheet, **answers: bool) -> CheckVerdicts:
+def filled_in(sheet: CheckSheet, name: str = "0" * 16, **answers: bool) -> CheckVerdicts:
     """Verdicts on a sheet.
 
     Args:
         sheet: The sheet.
+        name: Whose it is.
         answers: Whether to accept pictures by what the gate said of them; others are skipped.
     """
     verdicts = {
@@ -32,4 +33,6 @@ def filled_in(sheet: CheckSheet, **answers: bool) -> CheckVerdicts:
         for entry in sheet.entries
         if entry.gate in answers
     }
-    return CheckVerdicts(index_sha256=sheet.index_sha256, count=sheet.count, seed=sheet.seed, verdicts=verdicts)
+    return CheckVerdicts(
+        sheet=name, index_sha256=sheet.index_sha256, count=sheet.count, seed=sheet.seed, verdicts=verdicts
+    )

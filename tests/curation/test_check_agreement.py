@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.curation.check_agreement import check_agreement, cohens_kappa, keep_and_compare
+from dentgen.curation.check_agreement import check_agreement, cohens_kappa, keep_and_compare, most_reviewed
 from dentgen.curation.check_sheet import CheckSheet, SheetEntry, draw_sheet
-from dentgen.curation.check_verdicts import CheckVerdicts, Verdict
+from dentgen.curation.check_verdicts import CheckVerdicts, Verdict, store_verdicts
 from dentgen.errors import StorageError
 from tests.curation.checked_build import checked_build, filled_in
 
@@ -22,7 +22,7 @@ def sheet_of(answers: str) -> CheckVerdicts:
     verdicts = {
         key: YES if answer == "y" else NO for key, answer in zip("abcdefgh", answers, strict=False) if answer != "-"
     }
-    return CheckVerdicts(index_sha256="sha", count=8, seed=0, verdicts=verdicts)
+    return CheckVerdicts(sheet="0" * 16, index_sha256="sha", count=8, seed=0, verdicts=verdicts)
 
 
 def test_shares_count_as_often_as_the_build_has_the_pictures() -> None:
@@ -41,7 +41,7 @@ def test_pictures_that_failed_weigh_little_in_a_good_build() -> None:
     assert (found.passed_accepted, found.failed_rejected) == (1, 0)
     assert found.agree == pytest.approx(0.9)
     assert found.usable == pytest.approx(1)
-    assert found.kappa == pytest.approx(0)
+    assert found.kappa is None
 
 
 def test_what_nobody_looked_at_leaves_no_figure_for_the_whole() -> None:
@@ -68,6 +68,7 @@ def test_kappa_of_a_textbook_table() -> None:
     pairs = [(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15
     assert cohens_kappa(pairs) == pytest.approx(0.4)
     assert cohens_kappa([(True, True)] * 3) is None
+    assert cohens_kappa([(True, True), (True, False)]) is None
     assert cohens_kappa([]) is None
 
 
@@ -76,12 +77,24 @@ def test_sheets_add_up_and_others_are_refused(tmp_path: Path) -> None:
     checked_build(tmp_path / "out", passed=6, failed=2)
     sheet = draw_sheet(out, 4)
     for number, answers in enumerate([{"passed": True, "failed": False}, {"passed": False, "failed": False}]):
-        (tmp_path / f"{number}.json").write_text(filled_in(sheet, **answers).model_dump_json())
+        (tmp_path / f"{number}.json").write_text(filled_in(sheet, f"{number:016x}", **answers).model_dump_json())
     assert keep_and_compare(out, [str(tmp_path / "0.json")]).agree == pytest.approx(1)
     both = keep_and_compare(out, [str(tmp_path / "1.json")])
     assert (both.reviewers, both.passed_accepted, both.failed_rejected) == (2, 0.5, 1)
+    assert keep_and_compare(out, [str(tmp_path / "1.json")]) == both, "once, however often it is read"
     other = filled_in(draw_sheet(out, 4, seed=1), passed=True)
     (tmp_path / "other.json").write_text(other.model_dump_json())
     with pytest.raises(StorageError) as caught:
         keep_and_compare(out, [str(tmp_path / "0.json"), str(tmp_path / "other.json")])
     assert caught.value.key == "seed"
+
+
+def test_a_kept_sheet_on_other_pictures_is_named(tmp_path: Path) -> None:
+    checked_build(tmp_path, passed=4, failed=2)
+    own = filled_in(draw_sheet(str(tmp_path), 4), passed=True)
+    strange = own.model_copy(update={"verdicts": {"strange": YES}})
+    store_verdicts(str(tmp_path), strange)
+    with pytest.raises(StorageError) as caught:
+        most_reviewed(str(tmp_path))
+    assert (caught.value.key, caught.value.found) == ("verdicts", "strange")
+    assert str(caught.value.file).endswith("review/0000000000000000.json")

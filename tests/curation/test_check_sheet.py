@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.curation.check_sheet import draw_sheet
+from dentgen.curation.check_sheet import SheetEntry, _Drawn, draw_sheet
 from dentgen.errors import BuildError
-from dentgen.shards.index import index_sha256
+from dentgen.seeding import derive_seed
+from dentgen.shards.index import index_sha256, publish_index, read_index
 from tests.curation.checked_build import checked_build
 from tests.report.fake_builds import fake_build, rejected, written
 
@@ -50,6 +51,40 @@ def test_without_a_gate_all_written_samples_are_drawn_from(tmp_path: Path) -> No
     assert sorted(entry.key for entry in sheet.entries) == [f"jaw-00{n}-v00{v}" for n in (0, 2) for v in (0, 1)]
     assert {entry.gate for entry in sheet.entries} == {"none"}
     assert {entry.shard for entry in sheet.entries} == {"000000.tar", "000002.tar"}
+
+
+def test_the_sheet_of_an_earlier_version_is_that_which_was_drawn_from_it(tmp_path: Path) -> None:
+    checked_build(tmp_path, passed=8, failed=2)
+    whole = read_index(str(tmp_path))
+    first = whole.model_copy(update={"shards": whole.shards[:2]})
+    publish_index(str(tmp_path), first)
+    place = tmp_path / "versions" / "0" / "index.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes((tmp_path / "index.json").read_bytes())
+    before = draw_sheet(str(tmp_path), 10)
+    publish_index(str(tmp_path), whole.model_copy(update={"version": 1}))
+    assert draw_sheet(str(tmp_path), 10, index=before.index_sha256) == before
+    assert len(draw_sheet(str(tmp_path), 10).entries) == 10 > len(before.entries) == 4
+    with pytest.raises(BuildError) as caught:
+        draw_sheet(str(tmp_path), 10, index="0" * 64)
+    assert caught.value.key == "index_sha256"
+
+
+def test_a_build_without_a_written_sample_has_no_sheet(tmp_path: Path) -> None:
+    fake_build(tmp_path, [rejected(0, "torn")])
+    with pytest.raises(BuildError) as caught:
+        draw_sheet(str(tmp_path))
+    assert caught.value.found == "no written sample"
+
+
+def test_few_entries_are_in_memory_at_once() -> None:
+    drawn, most = _Drawn(5, 0), 0
+    entries = [SheetEntry(f"k{n}", "a.tar", "none") for n in range(1000)]
+    for entry in entries:
+        drawn.add(entry)
+        most = max(most, len(drawn.kept))
+    assert most < 20
+    assert drawn.entries() == sorted(entries, key=lambda entry: derive_seed(0, "check sheet", entry.key))[:5]
 
 
 def test_an_unfinished_build_has_no_sheet(tmp_path: Path) -> None:

@@ -26,9 +26,13 @@ def sheet(tmp_path: Path) -> CheckSheet:
 
 
 def test_verdicts_are_kept_once_and_read_back(tmp_path: Path, sheet: CheckSheet) -> None:
-    verdicts, out = filled_in(sheet, passed=True, failed=False), str(tmp_path / "out")
-    places = {store_verdicts(out, verdicts) for _ in range(2)}
-    assert [(url, found) for url, found in stored_verdicts(out)] == [(places.pop(), verdicts)]
+    partly, verdicts = filled_in(sheet, passed=True), filled_in(sheet, passed=True, failed=False)
+    out = str(tmp_path / "out")
+    places = {store_verdicts(out, each) for each in (partly, verdicts, verdicts)}
+    assert list(stored_verdicts(out)) == [(places.pop(), verdicts)], "the last one of a sheet"
+    other = filled_in(sheet, "1" * 16, passed=True, failed=False)
+    store_verdicts(out, other)
+    assert [found for _, found in stored_verdicts(out)] == [verdicts, other], "equal answers of two people are two"
 
 
 def test_kept_verdicts_belong_to_the_build(tmp_path: Path) -> None:
@@ -41,7 +45,7 @@ def test_kept_verdicts_belong_to_the_build(tmp_path: Path) -> None:
 
 
 #: The beginning of a filled-in sheet.
-HEAD = b'{"format": 1, "index_sha256": "a", "count": 1, "seed": 0, "verdicts": '
+HEAD = b'{"format": 1, "sheet": "0123456789abcdef", "index_sha256": "a", "count": 1, "seed": 0, "verdicts": '
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,8 @@ HEAD = b'{"format": 1, "index_sha256": "a", "count": 1, "seed": 0, "verdicts": '
         HEAD + b'{"k": {"accept": true, "reason": "light"}}}',
         HEAD + b'{"k": {"accept": false}}}',
         HEAD + b'{}, "reviewer": "Dr. Jones"}',
+        HEAD.replace(b"0123456789abcdef", b"../../index.json") + b"{}}",
+        HEAD.replace(b'"seed": 0', b'"seed": 9007199254740992') + b"{}}",
         b" " * (2**22 + 1),
     ],
 )

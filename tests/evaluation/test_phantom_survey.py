@@ -56,6 +56,7 @@ def test_mouths_vary(figures: list[Figure]) -> None:
             assert figure.spread > 1.5, figure
 
 
+@pytest.mark.slow
 def test_lights_come_from_all_directions() -> None:
     lights = survey_lights(7003, 1000)
     shares = [lights[f"share_{kind}"] for kind in LIGHT_KINDS]

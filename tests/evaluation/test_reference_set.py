@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dentgen.evaluation.reference_set import TEST_SEED, ReferenceSet, reference_set
@@ -24,6 +25,7 @@ def test_halves_share_no_mouth() -> None:
     assert np.array_equal(records.halves()[0], records.halves(0)[0])
 
 
+@pytest.mark.slow
 def test_a_set_is_rendered_once_and_read_in_shard_order(tmp_path: Path) -> None:
     first = reference_set(str(tmp_path), 2, TEST_SEED, 32, workers=1)
     (shard,) = Path(first.source).glob("*.tar")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from dentgen.evaluation.solver_timing import Timing, measure_timing
@@ -16,6 +17,7 @@ def test_latency_and_speedup_are_computed_from_seconds() -> None:
     assert timing.batch_speedup("KL") == {"KL": 1.0, "tiny": 5.0}
 
 
+@pytest.mark.slow
 def test_every_decoder_is_timed_with_the_specs_threads() -> None:
     specs = {name: small_build_spec("engine.slots=2", f"model.decoder={name}") for name in ("kl", "tiny")}
     before = torch.get_num_threads()

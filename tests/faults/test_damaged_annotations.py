@@ -73,6 +73,7 @@ def check(folder: Path, count: int) -> None:
     assert refused > count / 4
 
 
+@pytest.mark.slow
 def test_sixty_damaged_sets(tmp_path: Path) -> None:
     check(tmp_path, 60)
 

@@ -85,9 +85,9 @@ def test_names_are_given_and_taken(layers: LiveLayers) -> None:
     assert layers.add("c") == 1
     layers.apply()
     assert list(layers.masks()) == ["b", "c"], "the latest above the others"
-    layers.forget("b", 1)
+    layers.forget("b", 0)
     assert layers.number("b") == 2
-    layers.forget("b", 2)
+    layers.forget("b", layers.times_given("b"))
     for name in ("b", "a"):
         with pytest.raises(CanvasError) as caught:
             layers.number(name)
@@ -131,3 +131,15 @@ def test_control_is_edited_in_the_same_order(layers: LiveLayers) -> None:
     assert [each.prompt is None for each in layers.apply()] == [False], "canvases in flight keep their maps"
     assert [shown.result(0), layer.result(0)] == [1, 2]
     assert layers.control.key == "jaw"
+
+
+def test_an_add_that_fails_late_takes_no_name_from_a_later_layer(layers: LiveLayers) -> None:
+    first = layers.add("gum")
+    given = layers.times_given("gum")
+    layers.remove("gum")
+    assert layers.add("gum") == first
+    layers.forget("gum", given)
+    assert layers.number("gum") == first
+    layers.forget("gum", layers.times_given("gum"))
+    with pytest.raises(CanvasError):
+        layers.number("gum")

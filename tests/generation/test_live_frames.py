@@ -62,7 +62,7 @@ def built(
     pipe: Pipeline, shown: ConditionRecord, regions: tuple[PaintedRegion, ...] = REGIONS, variants: int = 1
 ) -> list[np.ndarray]:
     """Pictures of a record as a build makes them."""
-    maps: dict[str, Any] = dict(shown.conditions)
+    maps: dict[str, Any] = {str(name): array for name, array in shown.conditions.items()}
     request = PipelineRequest(
         **maps, prompt=OWN, seed=SEED, key=shown.key, painted=regions, num_images_per_prompt=variants
     )
@@ -91,7 +91,7 @@ def test_frames_are_the_variants_of_a_build(generator: Generator, pipe: Pipeline
     expected = built(pipe, record(), variants=2)
     with live_canvas(generator, record()) as live:
         frames = list(live.frames(2))
-    assert not np.array_equal(*expected)
+    assert not np.array_equal(expected[0], expected[1])
     for frame, picture in zip(frames, expected, strict=True):
         assert np.array_equal(frame.picture, picture)
     (plain,) = built(pipe, record(), ())

@@ -111,6 +111,7 @@ def test_without_held_noise_every_variant_has_its_own(tmp_path: Path) -> None:
     assert {request.reference for request in requests} == {""}
 
 
+@pytest.mark.slow
 def test_pairs_differ_less_outside_the_finding_than_variants_do(tmp_path: Path, demo_members: Members) -> None:
     """A build of pairs beside a build of variants: the table names the pairs, and pictures are alike elsewhere."""
     write_tar(tmp_path / "s" / "a.tar", dict(sorted(demo_members.items())[:2]))

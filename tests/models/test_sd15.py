@@ -20,6 +20,7 @@ def millions(net: torch.nn.Module | None) -> float:
     return round(sum(parameter.numel() for parameter in net.parameters()) / 1e6, 2)
 
 
+@pytest.mark.slow
 def test_parameter_counts_are_those_of_stable_diffusion(bundle: Bundle) -> None:
     assert millions(bundle.unet) == 859.52
     assert millions(bundle.vae) == 83.65

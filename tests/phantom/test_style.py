@@ -15,6 +15,7 @@ def share(hits: list[bool]) -> float:
     return sum(hits) / len(hits)
 
 
+@pytest.mark.slow
 def test_adults_lose_back_teeth_in_the_shares_that_surveys_give() -> None:
     """A tooth is missing with probability 0.6 * 0.14, third molars are present in 0.35 of the arches."""
     shapes = [sample_shape(numpy_generator("adult", n)) for n in range(COUNT)]

@@ -24,6 +24,7 @@ def test_the_fewest_slots_within_three_percent_are_advised(rates: dict[int, floa
     assert advised_slots([SlotRate(slots, rate, 0) for slots, rate in rates.items()]) == advised
 
 
+@pytest.mark.slow
 def test_rates_of_doubling_slots_are_measured(tmp_path: Path) -> None:
     generator = load_generator(small_spec(tmp_path, tmp_path))
     rates = list(probe_slots(generator, 3))

@@ -99,7 +99,7 @@ def reviewed(out: str, dataset: Mapping[str, str]) -> CertificateSection:
     """What people said of the check sheet of this version that most of them filled in."""
     found = most_reviewed(out)
     if found is None:
-        return CertificateSection(missing="nobody looked at it, or the verdicts were not kept: dentgen review")
+        return CertificateSection(missing="nobody looked at this version, or no verdicts were kept: dentgen review")
     sheet, filled_in = found
     figures = check_agreement(sheet, filled_in).figures
     told = sorted(each.model_dump_json() for each in filled_in)

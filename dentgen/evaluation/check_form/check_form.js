@@ -6,21 +6,36 @@ const sheet = JSON.parse(byId("data").dataset.sheet);
 const pictures = [...byId("data").children].map((each) => each.dataset);
 const reasons = [...byId("reasons").children];
 const slot = `dentgen-check-${sheet.index_sha256}-${sheet.count}-${sheet.seed}`;
-const verdicts = restored();
 const history = [];
+let { id, verdicts } = restored();
 let current = Math.max(0, pictures.findIndex((each) => !(each.key in verdicts)));
+
+// A sheet of one person has a name of its own, drawn at random, so that two people with equal answers are two.
+function fresh() {
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return { id: [...bytes].map((each) => each.toString(16).padStart(2, "0")).join(""), verdicts: Object.create(null) };
+}
 
 function restored() {
   try {
-    return Object.assign(Object.create(null), JSON.parse(localStorage.getItem(slot) ?? "{}"));
+    const kept = JSON.parse(localStorage.getItem(slot) ?? "null");
+    return kept === null ? fresh() : { id: kept.id, verdicts: Object.assign(Object.create(null), kept.verdicts) };
   } catch {
-    return Object.create(null); // storage is switched off, or holds something else: start anew
+    return fresh(); // storage is switched off, or holds something else
   }
+}
+
+function startAnew() {
+  ({ id, verdicts } = fresh());
+  history.length = 0;
+  keep();
+  byId("status").textContent = "A new sheet for another person.";
+  show(0);
 }
 
 function keep() {
   try {
-    localStorage.setItem(slot, JSON.stringify(verdicts));
+    localStorage.setItem(slot, JSON.stringify({ id, verdicts }));
   } catch {
     byId("status").textContent = "This browser keeps nothing: save the answers before you close the page.";
   }
@@ -71,7 +86,7 @@ function undo() {
 }
 
 function save() {
-  const content = JSON.stringify({ ...sheet, verdicts }, null, 1);
+  const content = JSON.stringify({ ...sheet, sheet: id, verdicts }, null, 1);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
   link.download = "check-verdicts.json";
@@ -96,13 +111,14 @@ byId("previous").addEventListener("click", () => show(current - 1));
 byId("next").addEventListener("click", () => show(current + 1));
 byId("undo").addEventListener("click", undo);
 byId("save").addEventListener("click", save);
+byId("anew").addEventListener("click", startAnew);
 for (const each of reasons) each.addEventListener("click", () => reject(each.dataset.reason));
 
 const keys = {
   a: accept, u: undo, s: save, o: toggleOutline, ArrowLeft: () => show(current - 1), ArrowRight: () => show(current + 1),
 };
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return; // a key that sticks judges one picture
   const number = Number.parseInt(event.key, 10);
   const action = keys[event.key] ?? (reasons[number - 1] && (() => reject(reasons[number - 1].dataset.reason)));
   if (action === undefined) return;

@@ -100,6 +100,7 @@ def _require_same_dataset(
 ) -> None:
     """Files of another dataset would be mixed with this one's; those of a newer version would be lost."""
     own = {*documents_of(release.plan.segment + 1), *_OF_THE_HUB}
+    own |= {name for name in found if layout.is_review(name)}
     foreign = sorted(name for name, sha256 in found.items() if name not in own and shards.get(name) != sha256)
     if not foreign and layout.INDEX in found:
         index = repository.index()

@@ -74,5 +74,11 @@ def statements(certificate: Certificate) -> Iterator[str]:
             yield f"{name}: not measured ({section.missing})"
             continue
         known = [(text, section.figures[figure]) for figure, text in figures.items() if figure in section.figures]
-        told = ", ".join(f"{text} {'unknown' if value is None else f'{value:g}'}" for text, value in known)
-        yield f"{name}: {told} (`{section.command}`)"
+        if known:
+            yield f"{name}: {', '.join(f'{text} {_number(value)}' for text, value in known)} (`{section.command}`)"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.0f}" if value.is_integer() else f"{value:g}"

@@ -13,7 +13,7 @@ from dentgen.documents import DatasetIndex, unit_name
 from dentgen.errors import BuildError
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.shards import layout
-from dentgen.shards.certificate import Certificate, current_certificate
+from dentgen.shards.certificate import Certificate, CertificateSection, current_certificate
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan, without_places
@@ -28,6 +28,8 @@ _DOCUMENTS: Final = (
 )  # fmt: skip
 _OPTIONAL: Final = (layout.CONTACT_SHEET, layout.REPORT, layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
 _EXAMPLES: Final = 3
+#: Pictures that must have been compared with the photographs that they come from, or all of a smaller build.
+_LOOKED_AT: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,21 @@ def reasons_against(out: str, plan: Plan, *, allow_photographs: bool) -> Iterato
             expected="pictures that were generated from noise",
             advice="with the consent of these people, --allow-photographs publishes them",
         )
-    certificate = current_certificate(out)
-    if certificate is None or not certificate.sections["memorisation"].figures:
+    needed = min(read_index(out).written, _LOOKED_AT)
+    if (found := _looked_at(current_certificate(out))) < needed:
         yield BuildError(
             file=storage.without_secrets(storage.join(out, layout.CERTIFICATE)),
             key="memorisation",
-            found="no figures of this version" if certificate is not None else "no certificate of this version",
-            expected="whether pictures that were generated from photographs repeat them",
-            advice="dentgen certify OUT --training THE PHOTOGRAPHS --held-out OTHERS measures it",
+            found=f"{found} pictures of this version that were compared with photographs",
+            expected=f"{needed} at least: pictures that were generated from photographs may repeat them",
+            advice="dentgen certify OUT --training THE PHOTOGRAPHS --held-out OTHERS compares them",
         )
+
+
+def _looked_at(certificate: Certificate | None) -> int:
+    """Pictures that a certificate compares with training pictures."""
+    section = None if certificate is None else certificate.sections.get("memorisation")
+    return 0 if section is None else int(section.figures.get("generated") or 0)
 
 
 def documents_of(segments: int) -> tuple[str, ...]:
@@ -129,13 +137,17 @@ def _finished_index(out: str) -> DatasetIndex:
 
 
 def _documents(out: str, plan: Plan, certificate: Certificate | None) -> Iterator[str]:
-    stale = () if certificate is not None else (layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
+    left_out = () if certificate is not None else (layout.CERTIFICATE, layout.CERTIFICATE_PAGE)
+    if not plan.synthetic:  # a report may show pictures that were rejected, with which nothing was compared
+        left_out = (*left_out, layout.REPORT)
     for name in documents_of(plan.segment + 1):
         url = storage.join(out, name)
-        if storage.exists(url) and name not in stale:
+        if storage.exists(url) and name not in left_out:
             yield name
         elif name not in _OPTIONAL:
             raise BuildError(file=storage.without_secrets(url), found="no file", expected="a file of a finished build")
+    if certificate is not None and certificate.sections.get("review", CertificateSection()).figures:
+        yield from (f"{layout.REVIEW}/{name}" for name in storage.list_names(storage.join(out, layout.REVIEW)))
 
 
 def _require_sealed(out: str, index: DatasetIndex, plan: Plan) -> None:

@@ -97,10 +97,12 @@ def _metadata(plan: Plan) -> list[Feature]:
         "gate": _gate(),
     }
     schema = SampleMetadata.model_json_schema()
+    absent = {*(() if plan.gate is not None else JudgedDocument.model_fields)}
+    absent |= set() if plan.spec.regions.painted else {"painted"}
     return [
         {"name": name, "struct": objects[name]} if name in objects else _plain(name, kind, schema["$defs"])
         for name, kind in schema["properties"].items()
-        if plan.gate is not None or name not in JudgedDocument.model_fields
+        if name not in absent
     ]
 
 

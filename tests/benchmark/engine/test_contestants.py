@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from dentgen.benchmark.engine.contestants import EngineContestant, NetworkContestant
 from dentgen.benchmark.engine.work import Work
@@ -24,6 +25,7 @@ def test_the_engine_prepares_ticks_and_decodes(work: Work) -> None:
     assert np.abs(image.astype(int) - contestant.pictures[key]).max() <= 1
 
 
+@pytest.mark.slow
 def test_networks_are_called_as_often_as_the_engine_calls_them(work: Work) -> None:
     contestant = NetworkContestant.of(work)
     assert Counter(contestant.pieces(work)) == {"text": 8, "encode": 1, "control": 8, "unet": 8, "decode": 1}

@@ -52,7 +52,7 @@ def test_what_people_said_is_quoted_and_changes_with_it(out: Path) -> None:
     before = certify(str(out), SETTINGS).sections["review"]
     assert (before.figures, "dentgen review" in before.missing) == ({}, True)
     for count, answers in ((6, {"passed": True}), (2, {"passed": False})):  # the draw with more verdicts counts
-        store_verdicts(str(out), filled_in(draw_sheet(str(out), count), **answers))
+        store_verdicts(str(out), filled_in(draw_sheet(str(out), count), f"{count:016x}", **answers))
     review = certify(str(out), SETTINGS).sections["review"]
     assert (review.figures["verdicts"], review.figures["usable"], review.figures["agree"]) == (6, 1, 1)
     store_verdicts(str(out), filled_in(draw_sheet(str(out), 6), passed=False))

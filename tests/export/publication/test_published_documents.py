@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from dentgen.export.publication.published_documents import published_card, published_croissant, statements
+from dentgen.shards.certificate import CertificateSection
 from tests.export.publication.conftest import certificate
 
 URL = "https://hub/datasets/clinic/teeth"
@@ -29,6 +30,16 @@ def test_croissant_quotes_the_certificate(build: Path) -> None:
     content = published_croissant((build / "croissant.json").read_bytes(), URL, "clinic", DAY, certificate(build))
     assert json.loads(content)["rai:dataAnnotationAnalysis"] == SAID
     assert list(statements(certificate(build))) == SAID
+
+
+def test_numbers_are_told_whole_and_sections_with_nothing_to_quote_are_not(build: Path) -> None:
+    counts = CertificateSection(
+        figures={"planned": 1_234_567.0, "rejected": 1_000_001.0}, command="dentgen certify OUT"
+    )
+    other = CertificateSection(figures={"reviewers": 1.0}, command="dentgen certify OUT")
+    own = certificate(build).model_copy(update={"sections": {"rejections": counts, "review": other}})
+    expected = "rejections: samples planned 1234567, of these rejected 1000001 (`dentgen certify OUT`)"
+    assert list(statements(own)) == [expected]
 
 
 def test_the_card_quotes_the_certificate_after_what_was_sealed(build: Path) -> None:

@@ -76,16 +76,32 @@ def test_samples_tell_of_photographs_whatever_the_plan_says(tmp_path: Path) -> N
 def test_pictures_from_photographs_are_not_published_without_a_look_at_copies(tmp_path: Path) -> None:
     build = finished(tmp_path, 1, sampling={"start_from": "photo", "strength": 0.5})
     own = certificate(build)
-    measured = CertificateSection(figures={"copies": 0.0}, command="dentgen certify OUT")
-    for section, found in ((None, "no certificate"), (own.sections["memorisation"], "no figures"), (measured, "")):
+    few, all_of_them = (
+        CertificateSection(figures={"copies": 0.0, "generated": number}, command="dentgen certify OUT")
+        for number in (1.0, 2.0)
+    )
+    for section, found in ((None, "0"), (own.sections["memorisation"], "0"), (few, "1"), (all_of_them, "")):
         if section is not None:
             changed = own.model_copy(update={"sections": {**own.sections, "memorisation": section}})
             (build / "certificate.json").write_text(changed.model_dump_json())
         reasons = list(reasons_against(str(build), read_plan(str(build)), allow_photographs=True))
-        assert [(reason.key, str(reason.found).startswith(found)) for reason in reasons] == (
-            [("memorisation", True)] if found else []
+        assert [(reason.key, str(reason.found).split()[0]) for reason in reasons] == (
+            [("memorisation", found)] if found else []
         )
-    assert read_release(str(build), allow_photographs=True).certificate is not None
+    (build / "report.html").write_text("rejected pictures")
+    release = read_release(str(build), allow_photographs=True)
+    assert release.certificate is not None
+    assert "report.html" not in release.documents
+
+
+def test_verdicts_that_a_certificate_quotes_are_published_with_it(build: Path) -> None:
+    (build / "review").mkdir()
+    (build / "review" / "0123456789abcdef.json").write_text("{}")
+    own = certificate(build)
+    section = CertificateSection(figures={"verdicts": 1.0}, command="dentgen certify OUT")
+    for sections, published in ((own.sections, False), ({**own.sections, "review": section}, True)):
+        (build / "certificate.json").write_text(own.model_copy(update={"sections": sections}).model_dump_json())
+        assert ("review/0123456789abcdef.json" in read_release(str(build)).documents) == published
 
 
 @pytest.mark.parametrize("name", ["README.md", "croissant.json", "plan/000000.json"])

@@ -25,6 +25,7 @@ def head_of(out: Path) -> dict[str, Any]:
     return values
 
 
+@pytest.mark.slow
 def test_hub_reads_the_card_of_a_real_build(two_split_build: Path) -> None:
     data: Any = DatasetCard((two_split_build / "README.md").read_text()).data
     assert data.license == "cc0-1.0"
