@@ -34,6 +34,7 @@ from dentgen.cli import review as review_commands
 from dentgen.cli import scans as scans_command
 from dentgen.cli import select as select_command
 from dentgen.cli import status as status_command
+from dentgen.cli import studio as studio_command
 from dentgen.cli import training as training_command
 from dentgen.cli import versions as versions_command
 from dentgen.cli import watermark as watermark_command
@@ -98,6 +99,7 @@ for command in (
     versions_command.versions,
     diff_command.diff,
     select_command.select, export_command.export, watermark_command.watermark, publish_command.publish,
+    studio_command.studio,
 ):  # fmt: skip
     app.command(rich_help_panel=DATASETS)(command)
 app.command(rich_help_panel=MODELS)(training_command.train)

@@ -141,6 +141,13 @@ class Pipeline:
         except ValidationError as error:
             raise SpecError(faults_of(error)) from error
 
+    @classmethod
+    def on(cls, generator: Generator) -> Self:
+        """A pipeline on networks that are loaded, with the settings of their spec."""
+        pipeline = cls(generator.spec)
+        pipeline._generator = generator
+        return pipeline
+
     def __call__(
         self,
         *,

@@ -1,0 +1,141 @@
+"""A live canvas that follows its document: pictures change with it, errors are told, and it rests when all is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from dentgen.errors import ConditionError
+from dentgen.generation.generator import Generator
+from dentgen.studio.live_document import LiveDocument, LivePicture
+from dentgen.studio.openers import list_records, opened
+from dentgen.studio.pictures import Pictures
+from dentgen.studio.planes import Rectangle
+from dentgen.studio.settings import Settings
+from dentgen.studio.work import Work
+from tests.conftest import DEMO
+
+TOO_LONG = "teeth " * 90
+
+
+@pytest.fixture
+def work(generator: Generator) -> Work:
+    record = opened(list_records(str(DEMO))[0].read(), generator.spec)
+    return Work(record, Settings.of(generator.spec).model_copy(update={"steps": 2, "variants": 1}))
+
+
+@pytest.fixture
+def told() -> list[Exception | None]:
+    return []
+
+
+@pytest.fixture
+def live(generator: Generator, told: list[Exception | None]) -> Iterator[LiveDocument]:
+    document = LiveDocument(generator, told.append)
+    yield document
+    document.close()
+
+
+def take(live: LiveDocument, work: Work, until: Callable[[LivePicture], bool]) -> LivePicture:
+    """The first picture of which something is true."""
+    for _ in range(40):
+        picture = live.next_picture(work.snapshot())
+        if picture is not None and until(picture):
+            return picture
+    raise AssertionError("no such picture")
+
+
+def latest(live: LiveDocument, work: Work) -> LivePicture:
+    return take(live, work, lambda picture: picture.snapshot.version == work.version)
+
+
+def test_pictures_have_the_noise_of_a_builds_first_variant(
+    live: LiveDocument, work: Work, generator: Generator
+) -> None:
+    """Up to what another number of slots changes in the last bits."""
+    (expected,) = Pictures(generator).make(work.snapshot()).pictures.values()
+    difference = np.abs(latest(live, work).picture.astype(int) - expected)
+    assert difference.max() <= 2
+
+
+def test_edits_show_without_a_new_start(live: LiveDocument, work: Work) -> None:
+    before = latest(live, work)
+    canvas = live._running
+    assert canvas is not None
+    values = np.full((60, 60), 1, np.uint8)
+    work.change("g", {"segmentation": (Rectangle(30, 30, 90, 90), values)})
+    painted = latest(live, work)
+    change = np.abs(painted.picture.astype(int) - before.picture).mean(-1)
+    assert change[30:90, 30:90].mean() > 3 * change[:20].mean()
+    work.set(prompt="yellow teeth, red gums")
+    assert not np.array_equal(latest(live, work).picture, painted.picture)
+    scaled = work.settings.model_copy(update={"adapters": {"blended": 0.5}})
+    work.set(settings=scaled)
+    latest(live, work)
+    assert live._running is canvas, "one canvas all along"
+
+
+@pytest.mark.slow
+def test_settings_begin_anew(live: LiveDocument, work: Work) -> None:
+    before = latest(live, work).picture
+    canvas = live._running
+    work.set(settings=work.settings.model_copy(update={"seed": 5}))
+    assert not np.array_equal(latest(live, work).picture, before)
+    assert live._running is not canvas
+
+
+@pytest.mark.slow
+def test_a_region_is_painted_live_and_hidden_again(live: LiveDocument, work: Work) -> None:
+    plain = latest(live, work).picture
+    layer = work.add_layer("", "black teeth, dark")
+    latest(live, work)
+    canvas = live._running
+    work.change("g", {layer.plane: (Rectangle(40, 20, 90, 110), np.ones((50, 90), np.uint8))})
+    painted = latest(live, work).picture.astype(int)
+    work.change_layer(layer.number, visible=False)
+    hidden = take(live, work, lambda one: one.snapshot.version == work.version and not live._running.pending)  # type: ignore[union-attr]
+    for _ in range(3):
+        hidden = live.next_picture(work.snapshot()) or hidden
+    assert live._running is canvas
+    assert np.abs(painted - plain)[40:90, 20:110].mean() > 1
+    assert np.abs(hidden.picture.astype(int) - plain).max() <= 2
+
+
+@pytest.mark.slow
+def test_it_rests_once_all_is_shown(live: LiveDocument, work: Work) -> None:
+    latest(live, work)
+    made = [live.next_picture(work.snapshot()) for _ in range(5)]
+    assert made[-1] is None
+    work.set(settings=work.settings.model_copy(update={"locked": False}))
+    assert all(live.next_picture(work.snapshot()) is not None for _ in range(4)), "with noise of its own, each is new"
+
+
+@pytest.mark.slow
+def test_a_prompt_that_is_too_long_is_told_and_taken_back(
+    live: LiveDocument, work: Work, told: list[Exception | None]
+) -> None:
+    latest(live, work)
+    work.set(prompt=TOO_LONG)
+    for _ in range(20):
+        live.next_picture(work.snapshot())
+        if told:
+            break
+    assert isinstance(told[0], ConditionError)
+    work.change("g", {"segmentation": (Rectangle(0, 0, 9, 9), np.ones((9, 9), np.uint8))})
+    latest(live, work)
+    assert len(told) == 1, "another edit does not hide it"
+    work.set(prompt="white teeth")
+    latest(live, work)
+    assert told[1:] == [None]
+
+
+@pytest.mark.slow
+def test_what_cannot_begin_is_an_error_and_the_next_edit_goes_on(live: LiveDocument, work: Work) -> None:
+    good = work.prompt
+    work.set(prompt=TOO_LONG)
+    with pytest.raises(ConditionError):
+        live.next_picture(work.snapshot())
+    work.set(prompt=good)
+    assert latest(live, work).picture.std() > 10
