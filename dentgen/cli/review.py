@@ -31,8 +31,8 @@ def sheet(
     announce(f"review sheet: {count} pictures of {out}")
     from dentgen import storage
     from dentgen.curation.check_sheet import draw_sheet
-    from dentgen.evaluation.check_form.page import form_page
     from dentgen.storage.overlap import require_apart
+    from dentgen.studio.check_form.page import form_page
 
     require_apart("PAGE", page, "OUT", out)
     drawn = draw_sheet(out, count, seed)

@@ -26,6 +26,9 @@ def studio(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser if there is one.")] = True,
+    review: Annotated[
+        str | None, typer.Option(metavar="OUT", help="Also serve the check sheet of a finished build, at /review.")
+    ] = None,
     token: Annotated[bool, typer.Option("--token/--no-token", help="Ask visitors for the token of the address.")] = (
         True
     ),
@@ -41,4 +44,4 @@ def studio(
 
     announce("studio: loading the model")
     build_spec, place = studio_spec(spec, set_, open_)
-    run_studio(build_spec, place, save, host=host, port=port, browser=browser, token=token)
+    run_studio(build_spec, place, save, host=host, port=port, browser=browser, token=token, review=review)

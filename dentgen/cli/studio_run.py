@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from dentgen.cli.demo import spec_or_demo
+from dentgen.curation.check_sheet import draw_sheet
 from dentgen.errors import SpecError
 from dentgen.generation.generator import load_generator
 from dentgen.redaction import shown_name
@@ -19,6 +20,7 @@ from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
 from dentgen.studio.access import is_loopback
 from dentgen.studio.openers import Places, opened, phantom
+from dentgen.studio.review import REVIEW, Review
 from dentgen.studio.server import Binding, serve
 from dentgen.studio.session import Session
 
@@ -35,7 +37,10 @@ def studio_spec(spec: Path | None, overrides: list[str] | None, place: str | Non
     return build_spec, place if place is not None else build_spec.source.path if given else ""
 
 
-def run_studio(spec: BuildSpec, place: str, save: Path, *, host: str, port: int, browser: bool, token: bool) -> None:
+def run_studio(
+    spec: BuildSpec, place: str, save: Path, *, host: str, port: int, browser: bool, token: bool,
+    review: str | None = None,
+) -> None:  # fmt: skip
     """Load the models and serve until Ctrl-C.
 
     Raises:
@@ -45,6 +50,7 @@ def run_studio(spec: BuildSpec, place: str, save: Path, *, host: str, port: int,
         raise SpecError(
             key="--no-token", found=f"host {host}", expected="a loopback address, which no one else reaches"
         )
+    sheet = None if review is None else Review(review, draw_sheet(review))
     generator, places = load_generator(spec), Places()
     base = generator.spec
     if place:
@@ -55,14 +61,21 @@ def run_studio(spec: BuildSpec, place: str, save: Path, *, host: str, port: int,
     session = Session(generator, record, save, places)
     binding = Binding(host, port, secrets.token_urlsafe(24) if token else "")
     try:
-        asyncio.run(_serve(session, binding, browser=browser))
+        asyncio.run(_serve(session, binding, sheet, browser=browser))
     except OSError as error:
         raise SpecError(str(error), key="--host, --port", found=f"{host}:{port}", expected="a free address") from error
 
 
-async def _serve(session: Session, binding: Binding, *, browser: bool) -> None:
+async def _serve(session: Session, binding: Binding, review: Review | None, *, browser: bool) -> None:
     """Serve until a signal comes."""
-    serving = asyncio.ensure_future(serve(session, binding, lambda address: _say(address, browser=browser)))
+
+    def ready(address: str) -> None:
+        if review is not None:
+            start, mark, token = address.partition("?")
+            typer.echo(f"check sheet: {start.rstrip('/')}{REVIEW}{mark}{token}")
+        _say(address, browser=browser)
+
+    serving = asyncio.ensure_future(serve(session, binding, ready, review))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, serving.cancel)

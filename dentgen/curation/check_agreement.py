@@ -81,6 +81,15 @@ def keep_and_compare(out: str, files: Sequence[str]) -> CheckAgreement:
         require_of_sheet(verdicts, sheet, file)
     for verdicts in filled_in:
         store_verdicts(out, verdicts)
+    return kept_agreement(out, sheet)
+
+
+def kept_agreement(out: str, sheet: CheckSheet) -> CheckAgreement:
+    """Count what is kept beside a build of one sheet.
+
+    Raises:
+        StorageError: If a file beside the build is none of verdicts.
+    """
     return check_agreement(sheet, _of_sheet(stored_verdicts(out), sheet))
 
 

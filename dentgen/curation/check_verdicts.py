@@ -65,6 +65,19 @@ def read_verdicts(url: str) -> CheckVerdicts:
         raise StorageError(file=place, found="no file", expected="a filled-in check sheet")
     if len(content) > _MAX_BYTES:
         raise StorageError(file=place, found=f"over {_MAX_BYTES} bytes", expected=f"at most {_MAX_BYTES}")
+    return parse_verdicts(content, place)
+
+
+def parse_verdicts(content: bytes, place: str) -> CheckVerdicts:
+    """Check a filled-in sheet.
+
+    Args:
+        content: JSON, at most 4 MiB.
+        place: Where it comes from, for errors.
+
+    Raises:
+        StorageError: If it is none.
+    """
     try:
         return CheckVerdicts.model_validate_json(content)
     except ValidationError as error:

@@ -25,6 +25,8 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+#: Pages whose addresses people are given, with the token.
+_FIRST: Final = ("/", "/review")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -53,13 +55,14 @@ class Access:
     async def checked(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Refuse what has not the right host, origin and token; add the headers that bind the page."""
         self._check_host(request)
-        if request.path == "/" and self.token and "token" in request.query:
+        if request.path in _FIRST and self.token and "token" in request.query:
             response: web.StreamResponse = self._first_page(request)
         else:
             self._check_token(request)
             response = await handler(request)
         if not response.prepared:
-            response.headers.update(_HEADERS)
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)  # the check sheet has a stricter policy of its own
         return response
 
     def _check_host(self, request: web.Request) -> None:
@@ -69,7 +72,7 @@ class Access:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="wrong origin: open the address that dentgen studio printed")
-        if request.headers.get("Sec-Fetch-Site", "same-origin") == "cross-site" and request.path != "/":
+        if request.headers.get("Sec-Fetch-Site", "same-origin") == "cross-site" and request.path not in _FIRST:
             raise web.HTTPForbidden(text="asked from another site")
 
     def _check_token(self, request: web.Request) -> None:
@@ -82,7 +85,7 @@ class Access:
         """Take the token out of the address and into a cookie."""
         if not secrets.compare_digest(request.query["token"].encode(), self.token.encode()):
             raise web.HTTPUnauthorized(text="wrong token: open the address that dentgen studio printed")
-        response = web.Response(status=303, headers={"Location": "/"})
+        response = web.Response(status=303, headers={"Location": request.path})
         response.set_cookie(self._cookie(request), self.token, httponly=True, samesite="Strict", path="/")
         return response
 

@@ -16,6 +16,7 @@ from dentgen.shards.tar import png_bytes
 from dentgen.studio.access import Access
 from dentgen.studio.browsers import Browser
 from dentgen.studio.openers import thumbnail
+from dentgen.studio.review import Review
 from dentgen.studio.session import Session
 from dentgen.studio.uploads import uploaded
 
@@ -47,8 +48,8 @@ class Binding:
         return f"http://{host}:{port}/" + (f"?token={self.token}" if self.token else "")
 
 
-def application(session: Session, binding: Binding) -> web.Application:
-    """The web application."""
+def application(session: Session, binding: Binding, review: Review | None = None) -> web.Application:
+    """The web application, with a check sheet if there is one."""
     app = web.Application(middlewares=[Access(binding.token, binding.host).checked], client_max_size=MAX_UPLOAD)
     app[_SESSION] = session
     app.router.add_get("/", _page)
@@ -56,17 +57,19 @@ def application(session: Session, binding: Binding) -> web.Application:
     app.router.add_get("/socket", _socket)
     app.router.add_post("/upload", _upload)
     app.router.add_get("/thumbnail/{place}/{record}", _thumbnail)
+    if review is not None:
+        review.add_to(app)
     return app
 
 
 @contextlib.asynccontextmanager
-async def running(session: Session, binding: Binding) -> AsyncIterator[str]:
+async def running(session: Session, binding: Binding, review: Review | None = None) -> AsyncIterator[str]:
     """Serve within the block; yields the address.
 
     Raises:
         OSError: If the port cannot be bound.
     """
-    runner = web.AppRunner(application(session, binding), access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(application(session, binding, review), access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, binding.host, binding.port)
@@ -78,15 +81,18 @@ async def running(session: Session, binding: Binding) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def serve(session: Session, binding: Binding, ready: Callable[[str], None]) -> None:
+async def serve(
+    session: Session, binding: Binding, ready: Callable[[str], None], review: Review | None = None
+) -> None:  # fmt: skip
     """Serve until the task is cancelled.
 
     Args:
         session: What is served.
         binding: Where.
         ready: Called with the address once it can be opened.
+        review: A check sheet to serve beside it.
     """
-    async with running(session, binding) as address:
+    async with running(session, binding, review) as address:
         ready(address)
         await asyncio.Event().wait()
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dentgen.curation.check_sheet import CheckSheet, draw_sheet
 from dentgen.curation.check_verdicts import CheckVerdicts, read_verdicts, require_of_sheet
-from dentgen.evaluation.check_form.page import form_page
+from dentgen.studio.check_form.page import form_page
 from tests.curation.checked_build import checked_build
 from tests.report.fake_builds import fake_build, written
 from tests.report.html.browser import after, needs_browser

@@ -85,8 +85,23 @@ function undo() {
   show(last.position);
 }
 
+async function send(content) {
+  byId("status").textContent = "Saving.";
+  try {
+    const answer = await fetch("/review", { method: "POST", headers: { "Content-Type": "application/json" }, body: content });
+    const said = await answer.json();
+    byId("status").textContent = answer.ok ? `Kept beside the dataset: ${said.kept}.` : `Not kept: ${said.error}`;
+  } catch {
+    byId("status").textContent = "Not kept: the studio does not answer. Your answers stay in this browser.";
+  }
+}
+
 function save() {
   const content = JSON.stringify({ ...sheet, sheet: id, verdicts }, null, 1);
+  if (byId("data").dataset.served === "yes") {
+    send(content);
+    return;
+  }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type: "application/json" }));
   link.download = "check-verdicts.json";

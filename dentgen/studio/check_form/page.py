@@ -55,18 +55,19 @@ class FormPicture:
     outline: str
 
 
-def form_page(out: str, sheet: CheckSheet) -> str:
+def form_page(out: str, sheet: CheckSheet, *, served: bool = False) -> str:
     """The page of a sheet.
 
     Args:
         out: The build.
         sheet: Its sheet.
+        served: Whether the studio serves it, and takes the answers; otherwise the page saves them as a file.
 
     Raises:
         BuildError: If a shard is damaged.
         StorageError: If a shard cannot be read.
     """
-    script = (_FOLDER / _SCRIPT).read_text(encoding="utf-8")
+    script = form_script()
     pictures = list(_pictures(out, sheet))
     return page_environment(_FOLDER).get_template(_PAGE).render(
         pictures=pictures,
@@ -74,8 +75,24 @@ def form_page(out: str, sheet: CheckSheet) -> str:
         legend=_LEGEND,
         data=_data(sheet),
         script=Markup(script),  # noqa: S704
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        policy=form_policy(served=served),
+        served=served,
     )  # fmt: skip
+
+
+def form_script() -> str:
+    """The form's script, the same in every page."""
+    return (_FOLDER / _SCRIPT).read_text(encoding="utf-8")
+
+
+def form_policy(*, served: bool) -> str:
+    """What the page may do: run this script, show what it holds, and send answers if it is served."""
+    connect = "connect-src 'self'; " if served else ""
+    digest = base64.b64encode(hashlib.sha256(form_script().encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; {connect}base-uri 'none'; form-action 'none'"
+    )
 
 
 def _data(sheet: CheckSheet) -> dict[str, Any]:
