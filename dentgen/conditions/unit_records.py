@@ -205,7 +205,7 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
         raw.members.pop(name, None)
         if raw.problem is not None and raw.problem.file == f"{raw.place}.{name}":
             raw.problem = None
-    with_photo = spec.sampling.start_from == "photo"
+    with_photo = spec.sampling.needs_photo
     record = decode_record(raw, spec.required_conditions, with_photo=with_photo, metadata=metadata)
     if is_duplicate:
         raise ConditionError(raw.place, "the key of an earlier record", "a key unique in the source")

@@ -55,7 +55,7 @@ class PipelineRequest:
         depth: (H, W) uint16, near is bright.
         findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage, deposits, inflamed gum, restorations.
         fdi: (H, W) uint8 FDI tooth numbers, 0 elsewhere, for findings and repainting that name teeth.
-        photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
+        photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo`` or ``reference``.
         prompt: The prompt.
         num_images_per_prompt: Variants, each with its own noise.
         seed: Seed of the noise.
