@@ -174,8 +174,8 @@ class SampleRequest:
         same_noise: Whether all variants of the record begin with the same noise.
         reference: Key of the sample that it differs from in one factor, "" if it is none's counterfactual.
         changed: That factor.
-        reference_controls: Control image of every branch for the frame that keeps the record's photo; empty if the canvas
-            has no such frame.
+        reference_controls: Control image of every branch for the frame that keeps the record's photo; empty if there is
+            no such frame.
         attempt: How often it was made before and failed its judges; every attempt has noise of its own.
     """
 

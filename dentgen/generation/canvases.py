@@ -26,7 +26,7 @@ from dentgen.generation.pasting import check_repaint, repaint_mask
 from dentgen.generation.regions import request_layers
 from dentgen.generation.variants import check_variants, vary
 from dentgen.models.text import prompt_name
-from dentgen.records import ConditionRecord, SampleRequest
+from dentgen.records import ConditionRecord, MapArray, SampleRequest
 from dentgen.seeding import NoiseKey
 from dentgen.spec.findings import FindingSpec
 
@@ -66,6 +66,12 @@ def sample_requests(
     )  # fmt: skip
     asked = spec.findings if findings is None else findings
     return [_controlled(generator, vary(spec, plain, number, asked), plain) for number in range(variants)]
+
+
+def with_lighting(generator: Generator, request: SampleRequest, lighting: MapArray) -> SampleRequest:
+    """The request under another light (H, W) uint8; what it keeps of its photo stays under the old one."""
+    record = replace(request.record, conditions={**request.record.conditions, "lighting": lighting})
+    return replace(request, record=record, controls=_control_images(generator, record))
 
 
 def _controlled(generator: Generator, request: SampleRequest, plain: SampleRequest) -> SampleRequest:

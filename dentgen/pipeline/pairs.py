@@ -97,18 +97,18 @@ class _Drawing:
 
     def __init__(self, teacher: Teacher, out: str, settings: PanelSettings) -> None:
         self._teacher, self._out, self._left = teacher, out, settings.count
+        self._planned = settings.count
         self._records, self._drawn = 0, 0
         self._problems: list[str] = []
 
     def run(self, shards: list[ConditionShard]) -> DrawnPanels:
-        planned = self._left
         with ConsoleProgress("drawing", "record") as self._progress:
-            self._progress(0, planned)
+            self._progress(0, self._planned)
             for shard in shards:
                 if self._left == 0:
                     break
                 self._draw_shard(shard)
-                self._progress(self._records, planned)
+                self._progress(self._records, self._planned)
         return DrawnPanels(self._records, self._drawn, tuple(self._problems))
 
     def _draw_shard(self, shard: ConditionShard) -> None:
@@ -116,8 +116,8 @@ class _Drawing:
         self._left = None if self._left is None else self._left - len(raws)
         url = storage.join(self._out, PANELS_FOLDER, output_name(shard))
         lit = list(self._lit(raws))
-        self._records += len(lit)
         if storage.exists(url) or not lit:
+            self._records += len(lit)
             return
         samples: list[Sample] = []
         size = self._teacher.records_at_once
@@ -127,15 +127,22 @@ class _Drawing:
             for (record, one), drawn in zip(chunk, panels, strict=True):
                 samples += panel_samples(record, shard.name, drawn, one.lightings)
             self._drawn += len(chunk)
+            self._records += len(chunk)
+            self._progress(self._records, self._planned)
         storage.put_if_absent(url, tar_bytes(samples))
 
     def _lit(self, raws: list[RawRecord]) -> Iterator[tuple[ConditionRecord, LitRecord]]:
         for raw in raws:
             try:
-                record = decode_record(raw, ("segmentation", "normal"))
-                if not valid_key(relit_key(record.key, 0)):
-                    expected = f"at most {MAX_KEY_BYTES - 4} bytes"
-                    raise ConditionError(raw.place, "a key that is too long for a lighting suffix", expected)
+                record = _decoded(raw)
                 yield record, self._teacher.lit(record)
             except ConditionError as error:
                 self._problems.append(str(error))
+
+
+def _decoded(raw: RawRecord) -> ConditionRecord:
+    record = decode_record(raw, ("segmentation", "normal"))
+    if not valid_key(relit_key(record.key, 0)):
+        expected = f"at most {MAX_KEY_BYTES - 4} bytes"
+        raise ConditionError(raw.place, "a key that is too long for a lighting suffix", expected)
+    return record

@@ -87,7 +87,9 @@ class Teacher:
         lightings = draw_lightings(self._seed, record.key, self._lights)
         maps = shadings(record.conditions["normal"], record.conditions.get("depth"), lightings)
         prompt = replace_light_words(record.prompt, record.attributes.get("lighting", ""))
-        plain = replace(record, prompt=prompt, photo=None, sample=None, attributes={**record.attributes, "lighting": RELIT})
+        plain = replace(
+            record, prompt=prompt, photo=None, sample=None, attributes={**record.attributes, "lighting": RELIT}
+        )
         records = (replace(plain, conditions={**record.conditions, "lighting": light}) for light in maps)
         fitted = tuple(fit_record(one, self.shape, self.fit) for one in records)
         return LitRecord(record.key, fitted, tuple(lightings))

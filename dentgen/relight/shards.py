@@ -140,7 +140,10 @@ def _relit_samples(raw: RawRecord, shard: ConditionShard, relighting: Relighting
     normal, depth = record.conditions["normal"], record.conditions.get("depth")
     maps = map_members(record)
     return [
-        (relit_key(record.key, number), {**maps, _LIGHT: png_bytes(light), "json": relit_metadata(record, shard.name, lighting)})
+        (
+            relit_key(record.key, number),
+            {**maps, _LIGHT: png_bytes(light), "json": relit_metadata(record, shard.name, lighting)},
+        )
         for number, (light, lighting) in enumerate(zip(shadings(normal, depth, lightings), lightings, strict=True))
     ]
 

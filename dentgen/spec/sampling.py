@@ -156,7 +156,9 @@ class SamplingSpec(Section):
         if self.start_from == "noise" and (self.strength != 1.0 or self.repaint):
             raise ValueError("strength and repaint need start_from: photo")
         if self.start_from == "reference" and (self.strength != 1.0 or self.repaint or self.window is not None):
-            raise ValueError("start_from reference keeps the photo beside the picture, without strength, repaint, window")
+            raise ValueError(
+                "start_from reference keeps the photo beside the picture, without strength, repaint, window"
+            )
         if self.paste_border is not None and not self.repaint:
             raise ValueError("paste_border is read with repaint")
         if self.negative_prompt and self.first_rows == 1:

@@ -257,9 +257,7 @@ class TwoFrameSpec(DiffusionSpec):
     adapter: str = Field(default="blended", min_length=1, description="Adapter that the LoRA generates with.")
     adapter_scale: float = Field(default=1.0, gt=0, description="Scale of the adapter's residuals.")
     rank: _Rank = 16
-    name: str | None = Field(
-        default=None, min_length=1, description="Name of the LoRA in the bundle; null: two-frame."
-    )
+    name: str | None = Field(default=None, min_length=1, description="Name of the LoRA in the bundle; null: two-frame.")
     reference_weight: float = Field(
         default=0.5, ge=0, description="Weight of the left frame's loss, which reconstructs the reference."
     )

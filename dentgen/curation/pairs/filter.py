@@ -113,7 +113,7 @@ class _Board:
             self.verdicts[i] = replace(self.verdicts[i], rejection=failed)
 
     def compare(self, name: PanelFigure, figure: Callable[[int, int], float]) -> None:
-        """Measure each panel by its median against the others, of two the higher one, so that one outlier harms none."""
+        """Measure each panel by its median against the others; of two values the higher one, so that outliers do no harm."""
         left = self._left
         for i in left:
             self._measure(i, name, [figure(i, other) for other in left if other != i])

@@ -8,7 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
 PanelFigure = Literal[
-    "luminance", "clipped", "miou", "light_correlation", "agreement", "identity", "distinct", "light_difference", "score"
+    "luminance",
+    "clipped",
+    "miou",
+    "light_correlation",
+    "agreement",
+    "identity",
+    "distinct",
+    "light_difference",
+    "score",
 ]
 #: In the order in which they are tested; a panel is rejected for the first that it fails.
 PANEL_FIGURES: Final[tuple[PanelFigure, ...]] = get_args(PanelFigure)
@@ -63,7 +71,9 @@ class Rejection:
     threshold: float
 
 
-def rejection(figures: Mapping[PanelFigure, float], limits: PairLimits, names: tuple[PanelFigure, ...]) -> Rejection | None:
+def rejection(
+    figures: Mapping[PanelFigure, float], limits: PairLimits, names: tuple[PanelFigure, ...]
+) -> Rejection | None:
     """The first of some figures that is outside its limits; NaN is."""
     for name in names:
         if name not in figures:

@@ -18,8 +18,8 @@ from dentgen.curation.pairs.layouts import Layout
 from dentgen.documents import Document
 from dentgen.errors import ConditionError, SpecError, faults_of
 from dentgen.records import PHOTO_MEMBER, TRAINED_ALGORITHMIC_MEDIA, ConditionRecord
-from dentgen.relight.shards import map_members, relit_key, relit_metadata
 from dentgen.relight.shading import ClayLighting
+from dentgen.relight.shards import map_members, relit_key, relit_metadata
 from dentgen.shards.tar import png_bytes
 
 #: Folder of the shards, in that of the pairs.

@@ -105,7 +105,9 @@ def read_pairs(place: str) -> list[tuple[str, str]]:
         table = table_of(content, ["reference", "target"])
     except UNREADABLE as error:
         raise StorageError(
-            file=storage.without_secrets(place), found=str(error)[:200], expected="a table of pairs, as dentgen pairs writes"
+            file=storage.without_secrets(place),
+            found=str(error)[:200],
+            expected="a table of pairs, as dentgen pairs writes",
         ) from error
     return list(zip(table["reference"].to_pylist(), table["target"].to_pylist(), strict=True))
 
