@@ -113,22 +113,24 @@ class _Board:
             self.verdicts[i] = replace(self.verdicts[i], rejection=failed)
 
     def compare(self, name: PanelFigure, figure: Callable[[int, int], float]) -> None:
-        """Measure each panel by its median against the others; of two values the higher one, so that outliers do no harm."""
+        """Measure each panel by its median against the others, of two values the higher one: one outlier is no harm."""
         left = self._left
         for i in left:
             self._measure(i, name, [figure(i, other) for other in left if other != i])
         self.reject((name,), left)
 
     def reject_copies(self) -> None:
-        """Reject panels that copy an earlier one that is left."""
-        kept: list[NDArray[np.bool_]] = []
+        """Reject panels that copy an earlier one that is left, or show its light although they were given another."""
+        kept: list[int] = []
+        prints = {i: fingerprint(self._pictures[i]) for i in self._left}
         for i in self._left:
-            bits = fingerprint(self._pictures[i])
             if kept:
-                self._measure(i, "distinct", [distinctness(bits, kept)])
-                self.reject(("distinct",), [i])
+                nearest = min(light_difference(self._looks[i], self._looks[other]) for other in kept)
+                self._measure(i, "distinct", [distinctness(prints[i], [prints[other] for other in kept])])
+                self._measure(i, "light_difference", [nearest])
+                self.reject(("distinct", "light_difference"), [i])
             if self.verdicts[i].rejection is None:
-                kept.append(bits)
+                kept.append(i)
 
     def pairs(self, scorer: Scorer | None) -> list[PairVerdict]:
         """Accepted ordered pairs; panels that are in none are rejected."""
@@ -150,11 +152,10 @@ class _Board:
         return figures if scorer is None else {**figures, "score": scorer(self._pictures[i], self._pictures[j])}
 
     def _reject_alone(self, i: int, own: Sequence[Mapping[PanelFigure, float]], names: tuple[PanelFigure, ...]) -> None:
-        """Reject a panel for the first figure that its pairs fail at their best, or for want of any pair."""
+        """Reject a panel for the first figure that its pairs fail at their best, or because there is no pair."""
         best = {name: max(pair[name] for pair in own) for name in names if own and name in own[0]}
         found = rejection(best, self._limits, names) or Rejection("partner", 0.0, 1.0)
-        figures = {**self.verdicts[i].figures, **{name: best[name] for name in best if name != "identity"}}
-        self.verdicts[i] = PanelVerdict(figures, found)
+        self.verdicts[i] = replace(self.verdicts[i], rejection=found)
 
     def _measure(self, i: int, name: PanelFigure, values: Sequence[float]) -> None:
         known = [value for value in values if not math.isnan(value)]

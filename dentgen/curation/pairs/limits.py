@@ -35,7 +35,7 @@ class PairLimits:
         least_identity: Of the correlation of surfaces within teeth, free of illumination: of a panel's median over the
             others, and of every pair.
         least_distinct: Of the share of bits in which perceptual hashes differ.
-        least_light_difference: Of the mean difference of light within teeth, of every pair.
+        least_light_difference: Of the mean difference of light within teeth, from the other panels that are left.
         least_score: Of an optional scorer's value of every pair.
     """
 
