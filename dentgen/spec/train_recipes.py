@@ -251,7 +251,9 @@ class TwoFrameSpec(DiffusionSpec):
     recipe: Literal["two-frame"] = RECIPE
     conditions: _Conditions = ConditionsSpec()
     pairs: Place = Field(
-        min_length=1, description="Table of pairs (pairs.parquet of 'dentgen pairs') of the records of source.path."
+        default="pairs.parquet",
+        min_length=1,
+        description="Table of pairs of the records of source.path, as 'dentgen pairs' writes it.",
     )
     control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
     adapter: str = Field(default="blended", min_length=1, description="Adapter that the LoRA generates with.")
