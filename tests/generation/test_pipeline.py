@@ -201,7 +201,10 @@ def test_a_target_lighting_needs_a_reference_and_the_size_of_the_maps(demo_membe
     assert (caught.value.key, caught.value.found) == ("target_lighting", "sampling.start_from noise")
     own = Pipeline.from_bundle(engine={"slots": 4}, conditions={"size": 64}, sampling={"start_from": "reference"})
     small = request_of(
-        key, demo_members[key], photo=pixels(demo_members[key]["photo.png"]), target_lighting=np.ones((64, 64), np.uint8)
+        key,
+        demo_members[key],
+        photo=pixels(demo_members[key]["photo.png"]),
+        target_lighting=np.ones((64, 64), np.uint8),
     )
     with pytest.raises(ConditionError) as wrong:
         next(iter(own.stream([small])))

@@ -30,7 +30,9 @@ def surface(seed: int) -> NDArray[np.float64]:
 def lit(reflectance: NDArray[np.float64], light: NDArray[np.float64] | float) -> NDArray[np.uint8]:
     """A picture: reflectance times light, as sRGB."""
     linear = np.clip(reflectance * np.broadcast_to(light, reflectance.shape), 0, 1)
-    return np.round(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)).astype(np.uint8)
+    return np.round(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)).astype(
+        np.uint8
+    )
 
 
 def from_the_left() -> NDArray[np.float64]:

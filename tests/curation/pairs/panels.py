@@ -36,7 +36,9 @@ def gain(x: float, y: float) -> NDArray[np.float64]:
 def relit(picture: NDArray[np.uint8], light: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The picture in another light: linear values times its gain."""
     linear = np.clip(to_linear(picture.astype(np.float64) / 255) * light, 0, 1)
-    return np.round(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)).astype(np.uint8)
+    return np.round(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)).astype(
+        np.uint8
+    )
 
 
 def panel(record: ConditionRecord, picture: NDArray[np.uint8], light: NDArray[np.float64]) -> Panel:
