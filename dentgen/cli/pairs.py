@@ -33,10 +33,10 @@ def pairs(
     least_luminance: Annotated[float, typer.Option(help="Darkest accepted panel, mean luminance, 0..1.")] = 0.02,
     most_luminance: Annotated[float, typer.Option(help="Brightest accepted panel.")] = 0.8,
     most_clipped: Annotated[float, typer.Option(help="Largest share of black and white pixels.")] = 0.2,
-    least_miou: Annotated[float, typer.Option(help="Judges' mean IoU with the label map.")] = 0.6,
+    least_miou: Annotated[float, typer.Option(help="Judges' mean IoU with the label map.")] = 0.7,
     least_light_correlation: Annotated[float, typer.Option(help="Of luminance and lighting map within teeth.")] = 0.2,
     least_agreement: Annotated[float, typer.Option(help="Judges' mean IoU between panels.")] = 0.7,
-    least_identity: Annotated[float, typer.Option(help="Correlation of teeth without their light, of a pair.")] = 0.5,
+    least_identity: Annotated[float, typer.Option(help="Correlation of teeth without their light, of a pair.")] = 0.45,
     least_distinct: Annotated[float, typer.Option(help="Share of differing bits of perceptual hashes.")] = 0.01,
     least_light_difference: Annotated[float, typer.Option(help="Difference of light within teeth, of a pair.")] = 0.02,
 ) -> None:

@@ -125,18 +125,18 @@ def distinct_mouths(source: str, count: int) -> Iterator[ConditionRecord]:
     Raises:
         ConditionError: If there are fewer groups.
     """
-    found, group, number = 0, None, 0
+    taken: set[str] = set()
+    seen: dict[str, int] = {}
     for shard in list_shards(source):
         for raw in read_records(shard):
             record = decode_record(raw, ("segmentation", "normal"))
-            number = number + 1 if record.group == group else 0
-            group = record.group
-            if number == found % _VIEWS:
+            number = seen[record.group] = seen.get(record.group, -1) + 1
+            if record.group not in taken and number == len(taken) % _VIEWS:
+                taken.add(record.group)
                 yield record
-                found += 1
-            if found == count:
+            if len(taken) == count:
                 return
-    raise ConditionError(storage.without_secrets(source), f"{found} mouths", f"{count}")
+    raise ConditionError(storage.without_secrets(source), f"{len(taken)} mouths", f"{count}")
 
 
 def relit_pictures(settings: RelightingSettings, mouths: Sequence[Mouth], seed: int) -> dict[str, Images]:

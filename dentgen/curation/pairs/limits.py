@@ -42,10 +42,10 @@ class PairLimits:
     least_luminance: float = 0.02
     most_luminance: float = 0.8
     most_clipped: float = 0.2
-    least_miou: float = 0.6
+    least_miou: float = 0.7
     least_light_correlation: float = 0.2
     least_agreement: float = 0.7
-    least_identity: float = 0.5
+    least_identity: float = 0.45
     least_distinct: float = 0.01
     least_light_difference: float = 0.02
     least_score: float = 0.5
