@@ -89,7 +89,8 @@ def _rows(
         {**panel_row(key, one.record, number, parameters.layout, verdict, lighting), "shard": one.shard}
         for number, (key, verdict, lighting) in numbered
     ]
-    return panels, [pair_row(pair, one.panels, one.keys, lightings, parameters.layout) for pair in accepted]
+    named = {"record": one.record, "layout": parameters.layout}
+    return panels, [pair_row(pair, one.panels, one.keys, lightings, **named) for pair in accepted]
 
 
 def _summary(layout: str, panels: list[dict[str, Any]], pairs: int) -> FilteredPairs:

@@ -60,17 +60,18 @@ def panel_row(key: str, record: str, panel: int, layout: str, verdict: PanelVerd
 
 
 def pair_row(
-    verdict: PairVerdict, panels: Sequence[Panel], keys: Sequence[str], lightings: Sequence[ClayLighting], layout: str
-) -> Row:
+    verdict: PairVerdict, panels: Sequence[Panel], keys: Sequence[str], lightings: Sequence[ClayLighting],
+    *, record: str, layout: str,
+) -> Row:  # fmt: skip
     """An accepted ordered pair, with the differences of its lights."""
     i, j = verdict.reference, verdict.target
-    one, other, record = lightings[i], lightings[j], panels[i].record
-    inside = inner_teeth(tissue_classes(record.conditions["segmentation"].astype(np.uint8)))
+    one, other, maps = lightings[i], lightings[j], panels[i].record
+    inside = inner_teeth(tissue_classes(maps.conditions["segmentation"].astype(np.uint8)))
     here, there = (panels[k].record.conditions["lighting"][inside].astype(np.float64) for k in (i, j))
     cosine = float(np.dot(main_direction(one), main_direction(other)))
     return {
-        "reference": keys[i], "target": keys[j], "record": record.key, "layout": layout, "group": record.group,
-        "split": record.split, "style_reference": one.style, "style_target": other.style,
+        "reference": keys[i], "target": keys[j], "record": record, "layout": layout, "group": maps.group,
+        "split": maps.split, "style_reference": one.style, "style_target": other.style,
         "turn_degrees": _number(math.degrees(math.acos(min(1.0, max(-1.0, cosine))))),
         "light_level_delta": _number(float(there.mean() - here.mean())),
         "light_map_correlation": _number(light_levels_correlation(here, there)),

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
+from dentgen.conditions.labels import tissue_classes
 from dentgen.curation.pairs.filter import Panel, accepted_numbers, judge_panels
 from dentgen.curation.pairs.limits import PairLimits
 from dentgen.models.judges import Judges, load_judges
+from dentgen.quality.relit_pairs import inner_teeth
 from tests.curation.pairs.panels import EDGE, LIGHTS, gain, good_panels, panel, phantoms, relit
 
 LIMITS = PairLimits()
@@ -54,9 +57,13 @@ def wrong_labels() -> NDArray[np.uint8]:
 
 
 def other_surface() -> NDArray[np.uint8]:
-    """Teeth of the same shape and light with another texture."""
-    speckle = np.random.default_rng(0).uniform(0.4, 1.6, (EDGE // 2, EDGE // 2, 3)).repeat(2, 0).repeat(2, 1)
-    return relit(photo(), LIGHTS[1] * speckle)
+    """Teeth of the same shape, mean colour and light with another texture."""
+    picture, record = photo().copy(), phantoms()[0]
+    inside = inner_teeth(tissue_classes(record.conditions["segmentation"].astype(np.uint8)))
+    texture = np.random.default_rng(0).uniform(0.7, 1.0, (EDGE // 4, EDGE // 4, 1)).repeat(4, 0).repeat(4, 1)
+    picture[inside] = np.round(picture[inside].mean(0) * texture[inside]).astype(np.uint8)
+    shading = gaussian_filter(record.conditions["lighting"] / 255, 3)[..., None]
+    return relit(picture, LIGHTS[1] * (0.4 + shading))
 
 
 def unlit_copy() -> NDArray[np.uint8]:

@@ -44,11 +44,12 @@ def test_an_accepted_panel_has_no_reason() -> None:
 
 def test_a_pair_has_the_differences_of_its_lights() -> None:
     panels = good_panels()
-    row = pair_row(VERDICT, panels, ["a", "b", "c"], [LEFT, RIGHT, LEFT], "shared")
+    row = pair_row(VERDICT, panels, ["a", "b", "c"], [LEFT, RIGHT, LEFT], record="jaw", layout="shared")
     assert set(row) == set(PAIR_SCHEMA.names)
+    assert (row["record"], row["layout"]) == ("jaw", "shared")
     assert (row["reference"], row["target"], row["identity"], row["score"]) == ("a", "b", 0.8765, None)
     assert row["turn_degrees"] == pytest.approx(90)
-    back = pair_row(PairVerdict(1, 0, VERDICT.figures), panels, ["a", "b", "c"], [LEFT, RIGHT, LEFT], "shared")
+    back = pair_row(PairVerdict(1, 0, VERDICT.figures), panels, ["a", "b", "c"], [LEFT, RIGHT, LEFT], record="jaw", layout="shared")
     assert back["light_level_delta"] == -row["light_level_delta"]
     assert back["light_map_correlation"] == row["light_map_correlation"]
 
@@ -70,7 +71,7 @@ def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_read_pairs_reads_what_was_written(tmp_path: Path) -> None:
-    row = pair_row(VERDICT, good_panels(), ["a", "b", "c"], [LEFT, RIGHT, LEFT], "shared")
+    row = pair_row(VERDICT, good_panels(), ["a", "b", "c"], [LEFT, RIGHT, LEFT], record="jaw", layout="shared")
     (tmp_path / "pairs.parquet").write_bytes(parquet_bytes([row], PAIR_SCHEMA))
     assert read_pairs(str(tmp_path / "pairs.parquet")) == [("a", "b")]
 
