@@ -180,15 +180,12 @@ def test_a_target_lighting_is_that_of_a_builds_variant(tmp_path: Path, demo_memb
     )  # fmt: skip
     build(spec, use_ray=False)
     first, relit = (each for _, each in read_samples(str(tmp_path / "out")))
-    pipe = Pipeline.from_bundle(
-        engine={"slots": 4}, conditions={"size": 128}, sampling={"steps": 2, "start_from": "reference"}
-    )
     prompt = json.loads(relit["json"])["prompt"]
     request = request_of(
         key, members, num_images_per_prompt=1, prompt=prompt, photo=pixels(members["photo.png"]),
-        target_lighting=pixels(relit["light.png"]),
+        normal=pixels(members["normal.png"]), target_lighting=pixels(relit["light.png"]),
     )  # fmt: skip
-    (image,) = dict(pipe.stream([request])).values()
+    (image,) = dict(Pipeline(spec).stream([request])).values()
     assert np.array_equal(np.asarray(image), pixels(relit["png"]))
     assert not np.array_equal(np.asarray(image), pixels(first["png"]))
 
