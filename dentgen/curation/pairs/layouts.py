@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -41,15 +41,15 @@ def tile_records(records: Sequence[ConditionRecord], shape: tuple[int, int]) -> 
         records: Records of one size with the same conditions, as many as the grid has places.
         shape: Rows and columns.
     """
-    first, rows = records[0], shape[0]
-
-    def tiled(maps: Callable[[ConditionRecord], MapArray]) -> MapArray:
-        columns = shape[1]
-        parts = [np.concatenate([maps(r) for r in records[i * columns : (i + 1) * columns]], 1) for i in range(rows)]
-        return np.concatenate(parts, 0)
-
-    conditions = {name: tiled(lambda record, name=name: record.conditions[name]) for name in first.conditions}
+    first = records[0]
+    conditions = {name: _tiled([record.conditions[name] for record in records], shape) for name in first.conditions}
     return replace(first, conditions=conditions, fdi=None, photo=None, sample=None)
+
+
+def _tiled(maps: Sequence[MapArray], shape: tuple[int, int]) -> MapArray:
+    """Maps side by side and one below the other."""
+    rows, columns = shape
+    return np.concatenate([np.concatenate(maps[row * columns : (row + 1) * columns], 1) for row in range(rows)], 0)
 
 
 def split_picture(picture: NDArray[np.uint8], shape: tuple[int, int]) -> list[NDArray[np.uint8]]:

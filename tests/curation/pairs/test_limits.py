@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dentgen.curation.pairs.limits import PANEL_FIGURES, PairLimits, Rejection, rejection
+from dentgen.curation.pairs.limits import PANEL_FIGURES, PairLimits, PanelFigure, Rejection, rejection
 
 
 def test_every_figure_has_a_limit() -> None:
@@ -13,7 +13,7 @@ def test_every_figure_has_a_limit() -> None:
 
 def test_the_first_failing_figure_is_the_reason() -> None:
     limits = PairLimits(least_miou=0.6, least_identity=0.5)
-    figures = {"identity": 0.1, "miou": 0.3, "luminance": 0.4}
+    figures: dict[PanelFigure, float] = {"identity": 0.1, "miou": 0.3, "luminance": 0.4}
     assert rejection(figures, limits, ("luminance", "miou", "identity")) == Rejection("miou", 0.3, 0.6)
     assert rejection(figures, limits, ("luminance",)) is None
 

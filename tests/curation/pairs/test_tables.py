@@ -49,7 +49,9 @@ def test_a_pair_has_the_differences_of_its_lights() -> None:
     assert (row["record"], row["layout"]) == ("jaw", "shared")
     assert (row["reference"], row["target"], row["identity"], row["score"]) == ("a", "b", 0.8765, None)
     assert row["turn_degrees"] == pytest.approx(90)
-    back = pair_row(PairVerdict(1, 0, VERDICT.figures), panels, ["a", "b", "c"], [LEFT, RIGHT, LEFT], record="jaw", layout="shared")
+    back = pair_row(
+        PairVerdict(1, 0, VERDICT.figures), panels, ["a", "b", "c"], [LEFT, RIGHT, LEFT], record="jaw", layout="shared"
+    )
     assert back["light_level_delta"] == -row["light_level_delta"]
     assert back["light_map_correlation"] == row["light_map_correlation"]
 
