@@ -110,13 +110,13 @@ def measure_relighting(settings: RelightingSettings) -> Relighting:
     """
     judges = load_judges(settings.judges)
     records = list(distinct_mouths(settings.source, settings.count))
-    runs = []
+    runs, sheets = [], []
     for seed in settings.seeds:
         mouths = [_mouth(record, settings.spec, seed) for record in records]
         pictures = relit_pictures(settings, mouths, seed)
         runs.append({way: _scores(judges, mouths, pictures["reference"], found) for way, found in pictures.items()})
-        shown = (mouths, pictures) if seed == settings.seeds[0] else shown
-    return Relighting(_summary(runs), len(records), _sheet(*shown))
+        sheets.append(_sheet(mouths, pictures))
+    return Relighting(_summary(runs), len(records), sheets[0])
 
 
 def distinct_mouths(source: str, count: int) -> Iterator[ConditionRecord]:

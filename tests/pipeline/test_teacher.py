@@ -60,8 +60,8 @@ def test_separate_canvases_share_the_noise_of_the_pipeline() -> None:
     (panels,) = teacher.draw([lit])
     pipe = Pipeline(spec())
     for panel in panels:
-        maps = {name: panel.record.conditions[name] for name in ("segmentation", "lighting")}
-        (image,) = pipe(**maps, prompt=panel.record.prompt, seed=3, key=record.key).images
+        seg, light = (panel.record.conditions[name] for name in ("segmentation", "lighting"))
+        (image,) = pipe(segmentation=seg, lighting=light, prompt=panel.record.prompt, seed=3, key=record.key).images
         assert np.array_equal(np.asarray(image), panel.picture)
 
 

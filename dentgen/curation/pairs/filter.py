@@ -22,7 +22,7 @@ from dentgen.records import ConditionRecord
 #: Rates two pictures (H, W, 3) uint8 of supposedly one mouth; higher is better. A vision-language model, for example.
 Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
 
-_OWN: Final[tuple[PanelFigure, ...]] = ("luminance", "clipped", "miou", "light_correlation")
+_OWN: Final = ("luminance", "clipped", "miou", "light_correlation")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

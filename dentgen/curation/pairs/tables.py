@@ -50,7 +50,7 @@ def panel_row(key: str, record: str, panel: int, layout: str, verdict: PanelVerd
     """A panel, accepted or rejected, with every figure that was measured."""
     found = verdict.rejection
     x, y, z = main_direction(lighting)
-    figures = {name: _number(verdict.figures.get(name)) for name in PANEL_FIGURES}
+    figures: Row = {name: _number(verdict.figures.get(name)) for name in PANEL_FIGURES}
     return {
         "key": key, "record": record, "panel": panel, "layout": layout, "shard": "",
         "status": "accepted" if found is None else "rejected", "reason": found.reason if found else "",

@@ -92,6 +92,7 @@ def test_a_planted_panel_is_rejected_for_its_reason(judges: Judges, picture: NDA
     assert found is not None
     assert found.reason == reason
     assert found.value is not None
+    assert found.reason != "partner"
     assert found.threshold == LIMITS.interval(found.reason)[0]
     assert found.value < found.threshold
     assert accepted_numbers(verdicts) == [0, 2], "the others stay"

@@ -27,7 +27,9 @@ from tests.training.runs import CPU, copied_bundle, linked_bundle, train_spec, t
 
 
 def recipe_of(phantoms: str, family: Path, tmp_path: Path, **values: Any) -> TwoFrameRecipe:
-    return TwoFrameRecipe(train_spec(phantoms, linked_bundle(family, tmp_path / "own"), "two-frame", **values), CPU)
+    folder = tmp_path / "own"
+    own = folder if folder.exists() else linked_bundle(family, folder)
+    return TwoFrameRecipe(train_spec(phantoms, own, "two-frame", **values), CPU)
 
 
 def losses(recipe: TwoFrameRecipe) -> dict[str, float]:
@@ -49,9 +51,8 @@ def test_frames_are_reference_and_target_side_by_side(phantoms: str, family: Pat
 def test_weights_choose_the_frame_that_counts(phantoms: str, family: Path, tmp_path: Path) -> None:
     """The loss is linear in the weights and does not depend on their sum."""
     edit, both, twice = (
-        losses(recipe_of(phantoms, family, tmp_path / str(n), reference_weight=weight, edit_weight=1.0 + (n == 2)))
-        for n, weight in enumerate((0.0, 1.0, 2.0))
-        if not (tmp_path / str(n)).mkdir()
+        losses(recipe_of(phantoms, family, tmp_path, reference_weight=reference, edit_weight=target))
+        for reference, target in ((0.0, 1.0), (1.0, 1.0), (2.0, 2.0))
     )
     assert both["loss"] == pytest.approx(twice["loss"])
     assert edit["loss"] != pytest.approx(both["loss"], rel=1e-4)
@@ -64,15 +65,16 @@ def test_an_untrained_lora_changes_no_bit_of_a_picture(phantoms: str, family: Pa
     recipe = TwoFrameRecipe(train_spec(phantoms, folder, "two-frame"), CPU)
     recipe.export()
     row = training_data(recipe._spec).batch(0, 0, 1).rows[0]
-    maps = {name: row.record.conditions[name] for name in ("segmentation", "lighting")}
+    seg, light = (row.record.conditions[name] for name in ("segmentation", "lighting"))
 
     def picture(**model: Any) -> np.ndarray:
         pipe = Pipeline.from_bundle(
             str(folder / "bundle"), adapters={"blended": 1.0}, model=model, conditions={"size": 64},
             sampling={"start_from": "reference", "steps": 2}, engine={"slots": 1},
         )  # fmt: skip
-        target = maps["lighting"][:, ::-1].copy()
-        return np.asarray(pipe(**maps, photo=row.photo, target_lighting=target, prompt=row.prompt).images[0])
+        target = light[:, ::-1].copy()
+        made = pipe(segmentation=seg, lighting=light, photo=row.photo, target_lighting=target, prompt=row.prompt)
+        return np.asarray(made.images[0])
 
     assert np.array_equal(picture(), picture(loras={"two-frame": 1.0}))
 
