@@ -315,7 +315,9 @@ class SampleMetadata(JudgedDocument):
     steps: int
     guidance_scale: float
     guidance: str = Field(default="full", description="Source of the unconditional prediction.")
-    start_from: str = Field(default="noise", description="noise, or the record's photo.")
+    start_from: str = Field(
+        default="noise", description="noise, the record's photo, or a reference: the photo in a frame beside it."
+    )
     made_from: str = Field(
         default="", description='sha256 of the index of the build whose sample source_key names, "" for other records.'
     )

@@ -203,6 +203,8 @@ class SampleRequest:
         same_noise: Whether all variants of the record begin with the same noise.
         reference: Key of the sample that it differs from in one factor, "" if it is none's counterfactual.
         changed: That factor.
+        reference_controls: Control image of every branch for the frame that keeps the record's photo; empty if there is
+            no such frame.
         attempt: How often it was made before and failed its judges; every attempt has noise of its own.
     """
 
@@ -219,6 +221,7 @@ class SampleRequest:
     same_noise: bool = False
     reference: str = ""
     changed: str = ""
+    reference_controls: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     attempt: int = 0
 
     @property

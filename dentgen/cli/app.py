@@ -27,6 +27,7 @@ from dentgen.cli import export as export_command
 from dentgen.cli import generate as generate_command
 from dentgen.cli import maintenance as maintenance_commands
 from dentgen.cli import models as model_commands
+from dentgen.cli import pairs as pairs_command
 from dentgen.cli import photos as photos_command
 from dentgen.cli import plan as plan_command
 from dentgen.cli import publish as publish_command
@@ -90,7 +91,7 @@ def _options(
 command: Callable[..., None]
 for command in (
     condition_commands.phantom, scans_command.scans, photos_command.photos, condition_commands.relight,
-    condition_commands.sheet,
+    condition_commands.sheet, pairs_command.pairs,
 ):  # fmt: skip
     app.command(rich_help_panel=CONDITIONS)(command)
 for command in (

@@ -206,7 +206,7 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
         if raw.problem is not None and raw.problem.file == f"{raw.place}.{name}":
             raw.problem = None
     record = decode_record(
-        raw, spec.required_conditions, with_photo=spec.sampling.start_from == "photo",
+        raw, spec.required_conditions, with_photo=spec.sampling.needs_photo,
         with_painted=spec.regions.painted > 0, metadata=metadata,
     )  # fmt: skip
     if is_duplicate:

@@ -57,7 +57,7 @@ def accepted_samples(
 def _are_alike(generator: Generator) -> bool:
     """Whether variants of a record share noise, or what they keep of a photo."""
     sampling = generator.spec.sampling
-    return sampling.seed_to is not None or bool(sampling.repaint) or sampling.start_from == "photo"
+    return sampling.seed_to is not None or bool(sampling.repaint) or sampling.needs_photo
 
 
 def _judged(

@@ -26,7 +26,7 @@ from dentgen.generation.pasting import check_repaint, repaint_mask
 from dentgen.generation.regions import embedded, painted_prompts, request_layers
 from dentgen.generation.variants import check_variants, vary
 from dentgen.models.text import prompt_name
-from dentgen.records import ConditionRecord, SampleRequest
+from dentgen.records import ConditionRecord, MapArray, SampleRequest
 from dentgen.seeding import NoiseKey
 from dentgen.spec.findings import FindingSpec
 
@@ -60,9 +60,19 @@ def sample_requests(
     prompts |= {region_prompt(finding, prompt) for finding in spec.findings} | {*spec.variants.prompts}
     prompts |= {*painted_prompts(record.painted)}
     dropped = " / ".join(filter(None, map(generator.prompts.dropped, sorted(prompts))))
-    plain = SampleRequest(record.key, record, 0, variants, seed, prompt, _control_images(generator, record), dropped)
+    controls = _control_images(generator, record)
+    kept = controls if spec.sampling.frames > 1 else {}
+    plain = SampleRequest(
+        record.key, record, 0, variants, seed, prompt, controls, dropped, reference_controls=kept
+    )  # fmt: skip
     asked = spec.findings if findings is None else findings
     return [_controlled(generator, vary(spec, plain, number, asked), plain) for number in range(variants)]
+
+
+def with_lighting(generator: Generator, request: SampleRequest, lighting: MapArray) -> SampleRequest:
+    """The request under another light (H, W) uint8; what it keeps of its photo stays under the old one."""
+    record = replace(request.record, conditions={**request.record.conditions, "lighting": lighting})
+    return replace(request, record=record, controls=_control_images(generator, record))
 
 
 def _controlled(generator: Generator, request: SampleRequest, plain: SampleRequest) -> SampleRequest:
@@ -88,8 +98,8 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     """
     sampling, record = generator.spec.sampling, request.record
     generator.prompts.embed(request.prompt)
-    if sampling.start_from == "photo" and record.photo is None:
-        raise ConditionError("photo", "none", "a photo, because sampling.start_from is photo")
+    if sampling.needs_photo and record.photo is None:
+        raise ConditionError("photo", "none", f"a photo, because sampling.start_from is {sampling.start_from}")
     if len(record.painted) > (most := generator.spec.regions.painted):
         raise ConditionError("painted", f"{len(record.painted)} regions", f"at most {most}, by regions.painted")
     for prompt in painted_prompts(record.painted):
@@ -155,7 +165,7 @@ class CanvasFactory:
 
     def _canvas(self, request: SampleRequest) -> Canvas:
         sampling = self.generator.spec.sampling
-        photo = request.record.photo if sampling.start_from == "photo" else None
+        photo = request.record.photo if sampling.needs_photo else None
         prompt = self._prompt(request)
         return Canvas(
             key=request.key,
@@ -164,8 +174,8 @@ class CanvasFactory:
             prompt=prompt,
             guidance=guidance_of(self.generator),
             controls=tuple(self._control(route, request) for route in self.generator.routes),
-            image=None if photo is None else self._photos[_image_name(photo)],
-            repaint=self._repaint(request) if sampling.repaint else None,
+            image=None if photo is None else self._beside(self._photos[_image_name(photo)]),
+            repaint=self._repaint(request),
             layers=request_layers(self.generator, request, self._white),
             windows=self.generator.windows,
         )
@@ -174,12 +184,25 @@ class CanvasFactory:
         window = self.generator.spec.conditions
         return ControlInput(
             branch=route.branch,
-            condition=self._conditions[_encoder(self.generator, route), _image_name(request.controls[route.branch])],
+            condition=self._condition(route, request),
             scale=route.scale,
             start=window.control_start,
             end=window.control_end,
-            where=None if route.by_class is None else self._where(route.by_class, request.record),
+            where=None if route.by_class is None else self._beside(self._where(route.by_class, request.record)),
         )
+
+    def _condition(self, route: ControlRoute, request: SampleRequest) -> KeyedTensor:
+        """The encoded control image, beside that of the reference if the canvas has two frames."""
+        encoder, branch = _encoder(self.generator, route), route.branch
+        own = self._conditions[encoder, _image_name(request.controls[branch])]
+        if branch not in request.reference_controls:
+            return own
+        left = self._conditions[encoder, _image_name(request.reference_controls[branch])]
+        return KeyedTensor(f"{left.name} {own.name}", torch.cat([left.values, own.values], -1))
+
+    def _beside(self, frame: Tensor) -> Tensor:
+        """A frame's latents (..., h, w) in every frame of a canvas."""
+        return torch.cat([frame] * self.generator.spec.sampling.frames, -1)
 
     def _where(self, scales: Mapping[str, float], record: ConditionRecord) -> Tensor:
         """Scale (h, w) of every latent: the mean over its pixels."""
@@ -190,7 +213,15 @@ class CanvasFactory:
         height, width = pixels.shape
         return torch.from_numpy(pixels.reshape(height // cell, cell, width // cell, cell).mean((1, 3)))
 
-    def _repaint(self, request: SampleRequest) -> Repaint:
+    def _repaint(self, request: SampleRequest) -> Repaint | None:
+        """What a canvas keeps of its photo: the whole of it in the left one of two frames, or what is not repainted."""
+        sampling = self.generator.spec.sampling
+        if sampling.frames > 1:
+            height, width = (edge // self.generator.codec.downscale for edge in request.record.shape)
+            return Repaint(keep=(torch.arange(2 * width) < width).expand(height, -1))
+        return self._repainted(request) if sampling.repaint else None
+
+    def _repainted(self, request: SampleRequest) -> Repaint:
         """A latent is repainted if any of its pixels is: what is kept must be kept whole."""
         record, cell = request.record, self.generator.codec.downscale
         paint = repaint_mask(request, self.generator.spec.sampling)
@@ -233,7 +264,8 @@ def _encode_conditions(
     encoded: dict[tuple[str, str], KeyedTensor] = {}
     for route in generator.routes:
         encoder = _encoder(generator, route)
-        images = {_image_name(request.controls[route.branch]): request.controls[route.branch] for request in requests}
+        shown = [each for request in requests for each in (request.controls, request.reference_controls)]
+        images = {_image_name(each[route.branch]): each[route.branch] for each in shown if route.branch in each}
         encoded |= {(encoder, name): known[encoder, name] for name in images if (encoder, name) in known}
         new = {name: image for name, image in images.items() if (encoder, name) not in encoded}
         values = _encode(generator, route, list(new.values()))
@@ -254,7 +286,7 @@ def _encode(generator: Generator, route: ControlRoute, images: list[Image]) -> l
 
 
 def _encode_photos(generator: Generator, requests: Sequence[SampleRequest]) -> dict[str, Tensor]:
-    if generator.spec.sampling.start_from != "photo":
+    if not generator.spec.sampling.needs_photo:
         return {}
     records = {request.record.key: request.record for request in requests}
     photos = {_image_name(record.photo): record.photo for record in records.values() if record.photo is not None}

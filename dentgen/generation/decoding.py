@@ -38,7 +38,7 @@ def decode_samples(
         elif not bool(torch.isfinite(result).all()):
             rejected.append(RejectedSample(request, f"{request.key}: sampling gave {_NOT_FINITE}"))
         else:
-            finite.append((request, result))
+            finite.append((request, result.chunk(generator.spec.sampling.frames, -1)[-1].contiguous()))
     pictures = generator.codec.decode_finite([latents for _, latents in finite])
     for (request, _), picture in zip(finite, pictures, strict=True):
         if picture is None:

@@ -280,6 +280,7 @@ def build_engine(generator: Generator, slots: int, control_slots: int, regions: 
     spec, bundle = generator.spec, generator.bundle
     tokens, prompt_width = generator.prompts.shape
     height, width = (edge // generator.codec.downscale for edge in spec.conditions.shape)
+    width *= spec.sampling.frames
     shape = EngineShape(
         slots=slots,
         control_slots=control_slots,
@@ -340,7 +341,8 @@ def _branches(generator: Generator, latent_size: tuple[int, int]) -> Branches:
 def _warm_engine(generator: Generator, slots: int, control_slots: int) -> DiffusionEngine:
     engine = build_engine(generator, slots, control_slots)
     seconds = engine.warm_up()
-    generator.codec.warm_up(engine.shape.latent_size)
+    height, width = engine.shape.latent_size
+    generator.codec.warm_up((height, width // generator.spec.sampling.frames))
     _LOG.info("engine of %d slots warmed up in %.1f s", slots, seconds)
     return engine
 

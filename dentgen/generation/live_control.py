@@ -149,7 +149,7 @@ def check_spec(generator: Generator, every: int) -> None:
     given: dict[str, Any] = {"findings": spec.findings, "variants.change": spec.variants.change}
     given |= {"regions.bootstrap_steps": spec.regions.bootstrap_steps, "sampling.repaint": spec.sampling.repaint}
     given |= {"sampling.prompt_to": spec.sampling.prompt_to, "sampling.seed_to": spec.sampling.seed_to is not None}
-    given |= {"augment": spec.augment.used}
+    given |= {"augment": spec.augment.used, "sampling.start_from": spec.sampling.frames > 1}
     for key, value in given.items():
         if value:
             raise SpecError("not supported by live canvases", key=key, found=str(value), expected="none: use layers")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from dentgen.diffusion.canvas import Finished, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, ConditionError, SpecError, faults_of
 from dentgen.generation.augment import augment
-from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
+from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests, with_lighting
 from dentgen.generation.decoding import decode_samples
 from dentgen.generation.generator import Generator, load_generator, start_engine
 from dentgen.generation.preparer import Preparer
@@ -56,7 +56,9 @@ class PipelineRequest:
         depth: (H, W) uint16, near is bright.
         findings: (H, W) uint8 values of ``lesion_map.LESIONS``: decay, damage, deposits, inflamed gum, restorations.
         fdi: (H, W) uint8 FDI tooth numbers, 0 elsewhere, for findings and repainting that name teeth.
-        photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo``.
+        photo: (H, W, 3) uint8 to start from, with ``sampling.start_from: photo`` or ``reference``.
+        target_lighting: (H, W) uint8 light of the images, with ``sampling.start_from: reference``; ``lighting`` is then
+            that of the photo. None: the same.
         painted: Regions with prompts of their own, the lowest first, at most as many as ``regions.painted``; masks have
             the size of the maps.
         prompt: The prompt.
@@ -74,6 +76,7 @@ class PipelineRequest:
     fdi: Picture | None = None
     photo: Picture | None = None
     painted: tuple[PaintedRegion, ...] = ()
+    target_lighting: Picture | None = None
     prompt: str = ""
     num_images_per_prompt: int = 1
     seed: int = 0
@@ -160,6 +163,7 @@ class Pipeline:
         fdi: Picture | None = None,
         photo: Picture | None = None,
         painted: Sequence[PaintedRegion] = (),
+        target_lighting: Picture | None = None,
         prompt: str = "",
         num_images_per_prompt: int = 1,
         seed: int = 0,
@@ -174,8 +178,8 @@ class Pipeline:
         """
         request = PipelineRequest(
             segmentation=segmentation, lighting=lighting, normal=normal, curvature=curvature, depth=depth,
-            findings=findings, fdi=fdi, photo=photo, painted=tuple(painted), prompt=prompt,
-            num_images_per_prompt=num_images_per_prompt, seed=seed, key=key,
+            findings=findings, fdi=fdi, photo=photo, painted=tuple(painted), target_lighting=target_lighting,
+            prompt=prompt, num_images_per_prompt=num_images_per_prompt, seed=seed, key=key,
         )  # fmt: skip
         images = dict(self.stream([request]))
         keys = sorted(images)
@@ -298,7 +302,30 @@ def _sample_requests(generator: Generator, request: PipelineRequest) -> list[Sam
         prompt=request.prompt, seed=request.seed, variants=request.num_images_per_prompt,
     )  # fmt: skip
     check_request(generator, samples[0])
-    return samples
+    if request.target_lighting is None:
+        return samples
+    return [with_lighting(generator, sample, _target_lighting(generator, request)) for sample in samples]
+
+
+def _target_lighting(generator: Generator, request: PipelineRequest) -> MapArray:
+    """The light of the images, fitted as the record is.
+
+    Raises:
+        SpecError: If the spec keeps no reference, or does not see lighting.
+        ConditionError: If the map cannot be used.
+    """
+    spec = generator.spec
+    if spec.sampling.frames < 2 or "lighting" not in spec.conditions.use:
+        raise SpecError(
+            key="target_lighting", found=f"sampling.start_from {spec.sampling.start_from}",
+            expected="start_from reference, and lighting in conditions.use",
+        )  # fmt: skip
+    target = _map("lighting", np.asarray(request.target_lighting))
+    record = replace(_record(request, spec), photo=None)
+    if target.shape != record.shape:
+        raise ConditionError("target_lighting", f"size {target.shape}", f"{record.shape}, as of the other maps")
+    lit = replace(record, conditions={**record.conditions, "lighting": target})
+    return fit_record(lit, spec.conditions.shape, spec.conditions.fit).conditions["lighting"]
 
 
 def _record(request: PipelineRequest, spec: BuildSpec) -> ConditionRecord:

@@ -105,14 +105,14 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
 
 def source_type(plan: Plan, record: ConditionRecord) -> str:
     """IPTC term for a sample: that of the picture it starts from, if another build made it; otherwise the plan's."""
-    if plan.spec.sampling.start_from == "photo" and record.sample is not None:
+    if plan.spec.sampling.needs_photo and record.sample is not None:
         return record.sample.digital_source_type
     return plan.source_type
 
 
 def _is_synthetic(plan: Plan, record: ConditionRecord) -> bool:
     """Whether no photograph went into a sample, nor into the picture it starts from, if another build made it."""
-    if plan.spec.sampling.start_from == "photo" and record.sample is not None:
+    if plan.spec.sampling.needs_photo and record.sample is not None:
         return record.sample.synthetic
     return plan.synthetic
 

@@ -40,20 +40,33 @@ def labelled_figures(
     Returns:
         (n,) values by name.
     """
+    return judged_pictures(judges, pictures, records)[0]
+
+
+def judged_pictures(
+    judges: Judges, pictures: Sequence[NDArray[np.uint8]], records: Sequence[ConditionRecord]
+) -> tuple[dict[FigureName, NDArray[np.float64]], NDArray[np.uint8]]:
+    """As ``labelled_figures``, with what the judges see.
+
+    Returns:
+        (n,) values by name, and tissue classes (n, h, w) at the judges' size.
+    """
     parts = [
         _figures(judges, pictures[start : start + _BATCH], records[start : start + _BATCH])
         for start in range(0, len(pictures), _BATCH)
     ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    figures = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+    return figures, np.concatenate([seen for _, seen in parts])
 
 
 def _figures(
     judges: Judges, pictures: Sequence[NDArray[np.uint8]], records: Sequence[ConditionRecord]
-) -> dict[FigureName, NDArray[np.float64]]:
+) -> tuple[dict[FigureName, NDArray[np.float64]], NDArray[np.uint8]]:
     shape = judged_shape(pictures[0].shape[:2], judges.size)
     shown = np.stack([fit_map(picture, shape, "stretch", nearest=False, empty=0) for picture in pictures])
     maps = Maps(*(np.stack(parts) for parts in zip(*(_maps(record, shape) for record in records), strict=True)))
-    return picture_figures(shown, judges.probabilities(shown), maps)
+    probabilities = judges.probabilities(shown)
+    return picture_figures(shown, probabilities, maps), probabilities.argmax(1).astype(np.uint8)
 
 
 def judged_shape(shape: Sequence[int], size: int) -> tuple[int, int]:

@@ -88,7 +88,12 @@ def light_correlation(
     return np.array([_pearson(luminance(p[m]), v[m]) for p, v, m in zip(pictures, light, inside, strict=True)])
 
 
-def _pearson(a: NDArray[np.float64], b: NDArray[np.uint8]) -> float:
+def light_levels_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Pearson correlation, -1..1, of two lightings (n,) of the same pixels; NaN for fewer than two or constant ones."""
+    return _pearson(one, other)
+
+
+def _pearson(a: NDArray[np.float64], b: NDArray[np.uint8] | NDArray[np.float64]) -> float:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     x, y = a - a.mean(), b - b.mean()

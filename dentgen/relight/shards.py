@@ -94,7 +94,7 @@ def relit_key(key: str, number: int) -> str:
 
 
 def _relight_shard(out: str, relighting: Relighting, shard: ConditionShard) -> RelitShard:
-    url = storage.join(out, _shard_name(shard))
+    url = storage.join(out, output_name(shard))
     if storage.exists(url):
         return RelitShard(0, tuple(_missing_records(shard, url)))
     samples: list[tuple[str, dict[str, bytes]]] = []
@@ -112,7 +112,7 @@ def _relight_shard(out: str, relighting: Relighting, shard: ConditionShard) -> R
     return RelitShard(len(samples) // relighting.lightings, tuple(problems))
 
 
-def _shard_name(shard: ConditionShard) -> str:
+def output_name(shard: ConditionShard) -> str:
     """Name an output tar after its input, so that shards added to the source later rename nothing."""
     if shard.kind == "folder":
         return "folder.tar"
@@ -139,22 +139,32 @@ def _relit_samples(raw: RawRecord, shard: ConditionShard, relighting: Relighting
         )
     lightings = draw_lightings(relighting.seed, record.key, relighting.lightings)
     normal, depth = record.conditions["normal"], record.conditions.get("depth")
-    maps = _map_members(record)
+    maps = map_members(record)
     return [
-        (relit_key(record.key, number), {**maps, _LIGHT: png_bytes(light), "json": _metadata(record, shard, lighting)})
+        (
+            relit_key(record.key, number),
+            {**maps, _LIGHT: png_bytes(light), "json": relit_metadata(record, shard.name, lighting)},
+        )
         for number, (light, lighting) in enumerate(zip(shadings(normal, depth, lightings), lightings, strict=True))
     ]
 
 
-def _map_members(record: ConditionRecord) -> dict[str, bytes]:
-    """Re-encode the maps: files from elsewhere may carry more than pixels (EXIF, comments)."""
+def map_members(record: ConditionRecord) -> dict[str, bytes]:
+    """Members of a record's maps, encoded anew: files from elsewhere may carry more than pixels (EXIF, comments)."""
     maps = {CONDITION_MEMBER[name]: array for name, array in record.conditions.items()}
     maps |= {} if record.fdi is None else {FDI_MEMBER: record.fdi}
     maps |= {PAINTED_MEMBER: painted_bits(record.painted, record.shape)} if record.painted else {}
     return {f"{member}.png": png_bytes(array) for member, array in maps.items()}
 
 
-def _metadata(record: ConditionRecord, shard: ConditionShard, lighting: ClayLighting) -> bytes:
+def relit_metadata(record: ConditionRecord, shard: str, lighting: ClayLighting) -> bytes:
+    """Metadata of a record under another light.
+
+    Args:
+        record: The record as it was.
+        shard: Name of its shard.
+        lighting: The light.
+    """
     metadata: Mapping[str, Any] = {
         **record.attributes,
         "group": record.group,
@@ -162,7 +172,7 @@ def _metadata(record: ConditionRecord, shard: ConditionShard, lighting: ClayLigh
         "prompt": replace_light_words(record.prompt, record.attributes.get("lighting", "")),
         "license": record.license,
         "lighting": RELIT,
-        "source": f"{record.key} of {shard.name}, lighting map by {MODEL}",
+        "source": f"{record.key} of {shard}, lighting map by {MODEL}",
         "relight": asdict(lighting),
     }
     if record.painted:

@@ -103,6 +103,12 @@ class BuildSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _frames_whole(self) -> BuildSpec:
+        if self.sampling.frames > 1 and self.max_regions:
+            raise ValueError("sampling.start_from reference: found findings with prompts, expected none")
+        return self
+
+    @model_validator(mode="after")
     def _findings_usable(self) -> BuildSpec:
         parted = self.max_regions or self.sampling.window is not None
         if parted and self.sampling.guidance == "initialize" and self.sampling.guidance_scale != 1:

@@ -34,8 +34,10 @@ class SamplingSpec(Section):
         min_length=1,
         description="Explicit training timesteps, one per step; null: the scheduler's own.",
     )
-    start_from: Literal["noise", "photo"] = Field(
-        default="noise", description="photo: image-to-image from each record's photo member."
+    start_from: Literal["noise", "photo", "reference"] = Field(
+        default="noise",
+        description="photo: image-to-image from each record's photo member. reference: beside it, on a canvas of two "
+        "frames whose left one keeps the photo and its maps, for a LoRA of the recipe two-frame.",
     )
     strength: float = Field(
         default=1.0, gt=0, le=1, description="Fraction of the steps applied to a photo; 1 keeps nothing of it."
@@ -108,6 +110,16 @@ class SamplingSpec(Section):
         return self.scheduler if isinstance(self.scheduler, str) else str(self.scheduler.get("_class_name", ""))
 
     @property
+    def needs_photo(self) -> bool:
+        """Whether every record must have a photo."""
+        return self.start_from != "noise"
+
+    @property
+    def frames(self) -> int:
+        """Frames side by side on a canvas; the last one is the picture."""
+        return 2 if self.start_from == "reference" else 1
+
+    @property
     def interpolates(self) -> bool:
         """Whether variants interpolate between two prompts or seeds."""
         return self.prompt_to is not None or self.seed_to is not None
@@ -143,6 +155,10 @@ class SamplingSpec(Section):
             raise ValueError(f"steps is {self.steps}, but timesteps names {len(self.timesteps)}")
         if self.start_from == "noise" and (self.strength != 1.0 or self.repaint):
             raise ValueError("strength and repaint need start_from: photo")
+        if self.start_from == "reference" and (self.strength != 1.0 or self.repaint or self.window is not None):
+            raise ValueError(
+                "start_from reference keeps the photo beside the picture, without strength, repaint, window"
+            )
         if self.paste_border is not None and not self.repaint:
             raise ValueError("paste_border is read with repaint")
         if self.negative_prompt and self.first_rows == 1:

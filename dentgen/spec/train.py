@@ -21,6 +21,7 @@ from dentgen.spec.train_recipes import (
     LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
+    TwoFrameSpec,
 )
 from dentgen.spec.yaml_file import read_values, validate_document
 
@@ -43,6 +44,7 @@ TrainSpec = Annotated[
     | ControlNetSpec
     | ControlLoraSpec
     | LcmLoraSpec
+    | TwoFrameSpec
     | DecoderSpec
     | JudgeSpec,
     Field(discriminator="recipe"),
@@ -60,6 +62,7 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "controlnet": ControlNetSpec,
     "control-lora": ControlLoraSpec,
     "lcm-lora": LcmLoraSpec,
+    "two-frame": TwoFrameSpec,
     "decoder": TinyDecoderSpec,
     "judge": JudgeSpec,
 }

@@ -245,6 +245,42 @@ class LcmLoraSpec(LatentSpec):
         return self
 
 
+class TwoFrameSpec(DiffusionSpec):
+    """Trains a LoRA that draws a mouth under another light beside a reference picture of it."""
+
+    recipe: Literal["two-frame"] = RECIPE
+    conditions: _Conditions = ConditionsSpec()
+    pairs: Place = Field(
+        default="pairs.parquet",
+        min_length=1,
+        description="Table of pairs of the records of source.path, as 'dentgen pairs' writes it.",
+    )
+    control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
+    adapter: str = Field(default="blended", min_length=1, description="Adapter that the LoRA generates with.")
+    adapter_scale: float = Field(default=1.0, gt=0, description="Scale of the adapter's residuals.")
+    rank: _Rank = 16
+    name: str | None = Field(default=None, min_length=1, description="Name of the LoRA in the bundle; null: two-frame.")
+    reference_weight: float = Field(
+        default=0.5, ge=0, description="Weight of the left frame's loss, which reconstructs the reference."
+    )
+    edit_weight: float = Field(default=1.0, gt=0, description="Weight of the right frame's loss, the edit.")
+
+    @property
+    def part(self) -> str:
+        """Name of the LoRA in the bundle."""
+        return self.name or "two-frame"
+
+    @property
+    def control_kinds(self) -> tuple[ControlKind, ...]:
+        """The control image."""
+        return (self.control_image,)
+
+    @model_validator(mode="after")
+    def _check_adapter(self) -> Self:
+        _check_shown(self.adapter, self.control_image)
+        return self
+
+
 class TinyDecoderSpec(LatentSpec):
     """Trains a tiny decoder, distilled from the KL decoder or on photographs."""
 

@@ -18,6 +18,7 @@ from dentgen.spec.train_recipes import (
     LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
+    TwoFrameSpec,
 )
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
@@ -62,7 +63,7 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
             return (*_TEXT_TO_IMAGE, CONTROLNET)
         case TinyDecoderSpec() if not spec.generated:
             return ("vae",)
-        case TinyDecoderSpec() | LcmLoraSpec():
+        case TinyDecoderSpec() | LcmLoraSpec() | TwoFrameSpec():
             return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{spec.adapter}")
         case _:
             return _TEXT_TO_IMAGE

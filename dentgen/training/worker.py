@@ -22,8 +22,10 @@ from dentgen.spec.train_recipes import (
     LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
+    TwoFrameSpec,
 )
-from dentgen.training.data.records import open_records
+from dentgen.training.data.partners import open_partnered
+from dentgen.training.data.records import Records, open_records
 from dentgen.training.data.rows import TrainingData
 from dentgen.training.loop import train
 from dentgen.training.recipes.adapter import AdapterRecipe, ControlBaseRecipe
@@ -34,6 +36,7 @@ from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.recipe import Recipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
+from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.training_state import Worker
 
 
@@ -69,13 +72,18 @@ def device_of(spec: TrainSpec) -> torch.device:
 
 
 def _training_data(spec: TrainSpec) -> TrainingData:
-    return TrainingData(spec, open_records(spec, spec.source.split), spec.source.split)
+    return TrainingData(spec, _records(spec, spec.source.split), spec.source.split)
+
+
+def _records(spec: TrainSpec, split: str | None) -> Records:
+    records = open_records(spec, split)
+    return open_partnered(spec, records) if isinstance(spec, TwoFrameSpec) else records
 
 
 def _held_out(spec: TrainSpec) -> TrainingData:
     try:
         streamed = spec.model_copy(update={"stream": True})  # decodes only the rows shown, not the whole split
-        return TrainingData(streamed, open_records(streamed, spec.validate_split), spec.validate_split)
+        return TrainingData(streamed, _records(streamed, spec.validate_split), spec.validate_split)
     except ConditionError as error:
         raise ConditionError(
             spec.source.path, f"{error.found} to validate on", "some; or set validate_steps: null"
@@ -97,6 +105,8 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return ControlNetRecipe(spec, device)
         case LcmLoraSpec():
             return LcmLoraRecipe(spec, device)
+        case TwoFrameSpec():
+            return TwoFrameRecipe(spec, device)
         case TinyDecoderSpec() | KlDecoderSpec():
             return DecoderRecipe(spec, device)
         case JudgeSpec():

@@ -26,6 +26,7 @@ from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import Generator, load_generator, load_planned_generator, start_engine
 from dentgen.generation.unit import generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
+from dentgen.models.control import control_residuals
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
 from dentgen.shards.ledger import UnitResult
@@ -455,3 +456,79 @@ def test_compiled_networks_make_the_same_pictures(source: Path) -> None:
     compiled = pictures(source, engine={"compile": True})
     torch.compiler.reset()
     assert max(np.abs(a - b).max() for a, b in zip(compiled, pictures(source), strict=True)) <= 1
+
+
+REFERENCE: dict[str, Mapping[str, object]] = {
+    "sampling": {"start_from": "reference", "steps": 3},
+    "variants": {"same_noise": True, "change": ["lighting"]},
+}
+
+
+def test_a_reference_is_kept_in_the_left_frame(source: Path) -> None:
+    first, relit = (canvas_of(source, variant, **REFERENCE) for variant in range(2))
+    photo = canvas_of(source, sampling={"start_from": "photo"}).image
+    assert photo is not None
+    for canvas in (first, relit):
+        assert canvas.image is not None
+        assert torch.equal(canvas.image, torch.cat([photo, photo], -1))
+        assert canvas.repaint is not None
+        assert canvas.repaint.keep[:, :8].all()
+        assert not canvas.repaint.keep[:, 8:].any()
+    own, other = (canvas.controls[0].condition.values.chunk(2, -1) for canvas in (first, relit))
+    assert torch.equal(own[0], own[1]), "the reference's own light"
+    assert torch.equal(other[0], own[0])
+    assert not torch.equal(other[1], own[1]), "the other light"
+    assert first.controls[0].condition.name != relit.controls[0].condition.name
+
+
+def test_two_frames_equal_a_sequential_loop(source: Path) -> None:
+    """diffusers' scheduler on a canvas of two frames, the left one replaced by the noisy photo after every step."""
+    generator, canvas = generator_of(source, **REFERENCE), canvas_of(source, 1, **REFERENCE)
+    found = start_engine(generator).run([canvas])[canvas.key]
+    assert isinstance(found, torch.Tensor)
+    scheduler = UniPCMultistepScheduler.from_pretrained(find_bundle("miniature") / "scheduler")
+    scheduler.set_timesteps(3)
+    (control,) = generator.bundle.shared.values()
+    noise, condition = canvas.noise.normal("initial", 0, (4, 8, 16))[None], canvas.controls[0].condition.values[None]
+    assert canvas.image is not None
+    latents, image = noise, canvas.image[None]
+    with torch.no_grad():
+        for number, timestep in enumerate(scheduler.timesteps):
+            embeds, steps = canvas.prompt.values[None], timestep[None]
+            *down, middle = control_residuals(control, condition, steps, embeds)
+            predicted = generator.bundle.unet(
+                latents, steps, embeds, down_block_additional_residuals=down, mid_block_additional_residual=middle
+            ).sample
+            latents = scheduler.step(predicted, timestep, latents).prev_sample
+            last = number + 1 == len(scheduler.timesteps)
+            kept = image if last else scheduler.add_noise(image, noise, scheduler.timesteps[number + 1 : number + 2])
+            latents = torch.cat([kept[..., :8], latents[..., 8:]], -1)
+    torch.testing.assert_close(found, latents[0], atol=2e-4, rtol=2e-4)
+
+
+def test_a_build_of_references_draws_right_frames_alone(source: Path) -> None:
+    made = samples(source, **REFERENCE)
+    assert {picture.shape for picture, _ in made.values()} == {(64, 64, 3)}
+    for key, (_, metadata) in made.items():
+        assert metadata["start_from"] == "reference"
+        assert metadata["changed"] == ("lighting" if key.endswith("-v001") else "")
+        assert not metadata["synthetic"], "a photograph went into it"
+    again = samples(source, **REFERENCE)
+    assert all((picture == again[key][0]).all() for key, (picture, _) in made.items())
+
+
+def test_scales_by_class_hold_in_both_frames(source: Path) -> None:
+    scales = {"blended": {"tooth": 1.5, "background": 0.5}}
+    where = canvas_of(source, 1, **REFERENCE, model={"adapters": scales}).controls[0].where
+    assert where is not None
+    assert where.shape == (8, 16)
+    assert torch.equal(where[:, :8], where[:, 8:])
+
+
+def test_a_record_without_photo_has_no_reference(source: Path, tmp_path: Path, demo_members: Members) -> None:
+    key = min(demo_members)
+    bare = {name: content for name, content in demo_members[key].items() if name != "photo.png"}
+    write_tar(tmp_path / "bare" / "x.tar", {key: bare})
+    result = unit(tmp_path / "bare", **REFERENCE)
+    assert [sample.status for sample in result.record.samples] == ["rejected"] * 2
+    assert "reference" in result.record.samples[0].reason

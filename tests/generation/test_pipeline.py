@@ -203,3 +203,41 @@ def test_public_names_are_listed_and_exist() -> None:
     assert all(getattr(dentgen, name) is not None for name in dir(dentgen))
     with pytest.raises(AttributeError):
         dentgen.load_dataset  # noqa: B018
+
+
+def test_a_target_lighting_is_that_of_a_builds_variant(tmp_path: Path, demo_members: Members) -> None:
+    key = min(demo_members)
+    members = demo_members[key]
+    write_tar(tmp_path / "s" / "x.tar", {key: members})
+    spec = small_spec(
+        tmp_path / "s", tmp_path / "out", conditions={"size": 128}, sampling={"start_from": "reference"},
+        variants={"same_noise": True, "change": ["lighting"]},
+    )  # fmt: skip
+    build(spec, use_ray=False)
+    first, relit = (each for _, each in read_samples(str(tmp_path / "out")))
+    prompt = json.loads(relit["json"])["prompt"]
+    request = request_of(
+        key, members, num_images_per_prompt=1, prompt=prompt, photo=pixels(members["photo.png"]),
+        normal=pixels(members["normal.png"]), target_lighting=pixels(relit["light.png"]),
+    )  # fmt: skip
+    (image,) = dict(Pipeline(spec).stream([request])).values()
+    assert np.array_equal(np.asarray(image), pixels(relit["png"]))
+    assert not np.array_equal(np.asarray(image), pixels(first["png"]))
+
+
+def test_a_target_lighting_needs_a_reference_and_the_size_of_the_maps(demo_members: Members, pipe: Pipeline) -> None:
+    key = min(demo_members)
+    request = request_of(key, demo_members[key], target_lighting=pixels(demo_members[key]["light.png"]))
+    with pytest.raises(SpecError) as caught:
+        next(iter(pipe.stream([request])))
+    assert (caught.value.key, caught.value.found) == ("target_lighting", "sampling.start_from noise")
+    own = Pipeline.from_bundle(engine={"slots": 4}, conditions={"size": 64}, sampling={"start_from": "reference"})
+    small = request_of(
+        key,
+        demo_members[key],
+        photo=pixels(demo_members[key]["photo.png"]),
+        target_lighting=np.ones((64, 64), np.uint8),
+    )
+    with pytest.raises(ConditionError) as wrong:
+        next(iter(own.stream([small])))
+    assert (wrong.value.file, wrong.value.expected) == ("target_lighting", "(128, 128), as of the other maps")

@@ -28,9 +28,18 @@ def test_upscale_starts_from_photos_unless_the_spec_names_strength() -> None:
         ({"sampling": {"strength": 0.5}}, ("sampling",)),
         ({"sampling": {"repaint": ["tooth"]}}, ("sampling",)),
         ({"sampling": {"paste_border": 4, "start_from": "photo"}}, ("sampling",)),
+        ({"sampling": {"start_from": "reference", "strength": 0.5}}, ("sampling",)),
+        ({"sampling": {"start_from": "reference", "repaint": ["tooth"]}}, ("sampling",)),
+        ({"sampling": {"start_from": "reference", "window": 64}}, ("sampling",)),
     ],
 )
 def test_contradictions_are_refused(sections: dict[str, Any], key: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError) as caught:
         BuildSpec.model_validate(sections)
     assert [fault["loc"] for fault in caught.value.errors()] == [key]
+
+
+def test_a_reference_takes_a_second_frame_and_a_photo() -> None:
+    for start, frames, photo in (("noise", 1, False), ("photo", 1, True), ("reference", 2, True)):
+        sampling = BuildSpec.model_validate({"sampling": {"start_from": start}}).sampling
+        assert (sampling.frames, sampling.needs_photo, sampling.synthetic) == (frames, photo, not photo)

@@ -21,13 +21,14 @@ from dentgen.spec.train_recipes import (
     LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
+    TwoFrameSpec,
 )
 from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
 from tests.spec.train_specs import valid, wrong_keys
 
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
-    LcmLoraSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
+    LcmLoraSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
 )  # fmt: skip
 
 
@@ -64,12 +65,15 @@ READERS = {
     "network": {"judge"},
     "photometric": {"judge"},
     "tasks": {"base", "control-base"},
-    "control_image": {"adapter", "controlnet", "control-lora", "lcm-lora", "decoder"},
+    "control_image": {"adapter", "controlnet", "control-lora", "lcm-lora", "two-frame", "decoder"},
     "bare_teeth": {"adapter"},
-    "rank": {"control-base", "adapter", "control-lora", "lcm-lora"},
-    "name": {"adapter", "controlnet", "control-lora", "lcm-lora"},
-    "adapter": {"lcm-lora", "decoder"},
-    "adapter_scale": {"decoder"},
+    "rank": {"control-base", "adapter", "control-lora", "lcm-lora", "two-frame"},
+    "name": {"adapter", "controlnet", "control-lora", "lcm-lora", "two-frame"},
+    "adapter": {"lcm-lora", "two-frame", "decoder"},
+    "adapter_scale": {"two-frame", "decoder"},
+    "pairs": {"two-frame"},
+    "reference_weight": {"two-frame"},
+    "edit_weight": {"two-frame"},
     "guidance": {"lcm-lora"},
     "ladder": {"lcm-lora"},
     "decoder": {"decoder"},
@@ -106,6 +110,7 @@ def test_sections_have_only_the_keys_that_their_recipe_reads() -> None:
         ("lcm-lora", {"ladder": 300}, "ladder"),
         ("lcm-lora", {"guidance": [15, 5]}, "guidance"),
         ("lcm-lora", {"adapter": "normal"}, "control_image"),
+        ("two-frame", {"adapter": "normal"}, "control_image"),
         ("decoder", {"adapter": "normal", "generated": 0.5}, "control_image"),
         ("decoder", {"generated": 0.5}, "adapter"),
         ("decoder", {"generated": 0.5, "adapter": "blended", "distil": False}, "generated"),
@@ -125,6 +130,7 @@ def test_a_part_is_named_after_its_control_image_unless_it_has_a_name() -> None:
     assert valid("adapter", control_image="normal").part == "normal"
     assert valid("controlnet", name="own").part == "own"
     assert (valid("lcm-lora").part, valid("lcm-lora", name="own").part) == ("lcm", "own")
+    assert (valid("two-frame").part, valid("two-frame", name="own").part) == ("two-frame", "own")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ from typing import Any
 import torch
 
 from dentgen import storage
+from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.curation.pairs.tables import PAIR_SCHEMA, parquet_bytes
 from dentgen.spec.train import TRAIN_SPEC
+from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import open_records
 from dentgen.training.data.rows import TrainingData
 
@@ -28,14 +31,28 @@ def train_spec(source: str, folder: Path, recipe: str, /, **values: Any) -> Any:
         "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "log_steps": 1,
         "validate_split": None, "conditions": conditions,
     }  # fmt: skip
-    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora"}:
+    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora", "two-frame"}:
         defaults["rank"] = 4
+    if recipe == "two-frame":
+        folder.mkdir(exist_ok=True)
+        defaults["pairs"] = str(write_pairs(folder / "pairs.parquet", source))
     return TRAIN_SPEC.validate_python(defaults | values)
 
 
 def training_data(spec: Any) -> TrainingData:
-    """Rows of all records."""
-    return TrainingData(spec, open_records(spec, None))
+    """Rows of all records, or of all references of pairs."""
+    records = open_records(spec, None)
+    return TrainingData(spec, open_partnered(spec, records) if spec.recipe == "two-frame" else records)
+
+
+def write_pairs(file: Path, source: str) -> Path:
+    """A table that pairs the first record of a source with the second, the third with the fourth and so on."""
+    keys = [raw.key for shard in list_shards(source) for raw in read_records(shard)] if Path(source).exists() else []
+    pairs = [each for one, other in zip(keys[::2], keys[1::2], strict=True) for each in ((one, other), (other, one))]
+    blank = dict.fromkeys(PAIR_SCHEMA.names)
+    rows = [{**blank, "reference": reference, "target": target} for reference, target in pairs]
+    file.write_bytes(parquet_bytes(rows, PAIR_SCHEMA))
+    return file
 
 
 def losses_of(folder: Path | str) -> list[dict[str, str]]:

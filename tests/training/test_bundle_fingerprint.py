@@ -27,6 +27,7 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
         ("control-lora", {}, MODEL),
         ("adapter", {}, MODEL | {"controlnet"}),
         ("lcm-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+        ("two-frame", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
         ("decoder", {}, {"vae"}),
         ("decoder", {"decoder": "kl"}, set()),
         ("decoder", {"generated": 0.5, "adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),

@@ -15,6 +15,7 @@ from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
+from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
 from dentgen.training.worker import build_recipe, device_of, torch_threads
 from tests.training.runs import CPU, linked_bundle, train_spec
@@ -28,6 +29,7 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("controlnet", {}, ControlNetRecipe),
     ("control-lora", {}, ControlNetRecipe),
     ("lcm-lora", {}, LcmLoraRecipe),
+    ("two-frame", {}, TwoFrameRecipe),
     ("decoder", {}, DecoderRecipe),
     ("decoder", {"decoder": "kl"}, DecoderRecipe),
 ]

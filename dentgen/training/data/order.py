@@ -48,6 +48,12 @@ class Place:
     split: str | None = None
 
 
+def place_of(sizes: Sequence[int], shard: int, position: int, *, mirrored: bool, split: str | None) -> Place:
+    """The place of a record outside of the order, in the chunk in which rows read it."""
+    start = position // _CHUNK * _CHUNK
+    return Place(Chunk(shard, start, min(start + _CHUNK, sizes[shard])), position, mirrored, split)
+
+
 class RowOrder:
     """An endless, deterministic sequence of places."""
 

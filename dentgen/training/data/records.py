@@ -33,9 +33,11 @@ class Records(Protocol):
 
     Attributes:
         sizes: Records per shard.
+        keys: Their keys.
     """
 
     sizes: list[int]
+    keys: list[list[str]]
 
     def record(self, place: Place) -> ConditionRecord:
         """The record at a place, fitted to the image size, not mirrored."""
@@ -68,6 +70,7 @@ class KeptRecords:
             decoded = readers.map(lambda shard: list(_decode(read_records(shard), spec, split)), shards)
             self._records = list(tqdm(decoded, total=len(shards), desc="reading", unit="shard", disable=None))
         self.sizes = [len(records) for records in self._records]
+        self.keys = [[record.key for record in records] for records in self._records]
 
     def record(self, place: Place) -> ConditionRecord:
         """The record at a place, fitted to the image size, not mirrored."""
@@ -100,6 +103,9 @@ class StreamedRecords:
         self._positions = [[i for i, own in enumerate(index.splits or ()) if split in {None, own}] for index in indexes]
         self._offsets = [index.offsets for index in indexes]
         self.sizes = [len(positions) for positions in self._positions]
+        self.keys = [
+            [index.keys[i] for i in positions] for index, positions in zip(indexes, self._positions, strict=True)
+        ]
         self._chunks: OrderedDict[Chunk, Future[dict[int, RawRecord]]] = OrderedDict()
         self._lock = Lock()
 

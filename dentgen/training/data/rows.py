@@ -18,9 +18,11 @@ from dentgen.conditions.labels import APPLIANCE, IGNORE, RESTORATION, TOOTH, mir
 from dentgen.conditions.prepare import condition_image, control_image
 from dentgen.phantom.prompt import LIGHT_WORD, NEUTRAL_LIGHT, SCAN_LIGHT_WORD, phantom_phrases
 from dentgen.records import ConditionRecord
+from dentgen.seeding import numpy_generator
 from dentgen.spec.train import TrainSpec
 from dentgen.spec.train_sections import ConditionsSpec, ControlKind
 from dentgen.training.data.order import Place, RowOrder
+from dentgen.training.data.partners import PartneredRecords
 from dentgen.training.data.records import Records
 
 #: Phrases that name a light in prompts of phantoms.
@@ -40,6 +42,7 @@ class TrainingRow:
         prompt: The record's prompt; left and right views swapped in a mirror image.
         record: The record, mirrored if the row is.
         alpha: Share of segmentation colours in blended control images.
+        partner: The same mouth under another light, in recipes of pairs.
     """
 
     place: Place
@@ -48,6 +51,7 @@ class TrainingRow:
     prompt: str
     record: ConditionRecord
     alpha: float
+    partner: TrainingRow | None = None
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -76,6 +80,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def partners(self) -> Batch:
+        """The rows' partners; rows without one are left out."""
+        return replace(self, rows=[row.partner for row in self.rows if row.partner is not None])
 
     @property
     def photos(self) -> NDArray[np.uint8]:
@@ -128,7 +137,17 @@ class TrainingData:
         places = self._order.places(start, count)
         soon = self._order.places(start, 4 * self._spec.batch) if prefetch else places
         self._records.prefetch(OrderedDict.fromkeys(place.chunk for place in soon))
-        return Batch(step, first, [training_row(place, self._records.record(place), self._spec) for place in places])
+        rows = [self._row(place) for place in places]
+        if isinstance(self._records, PartneredRecords):
+            rows = [self._with_partner(row, self._records, step, first + i) for i, row in enumerate(rows)]
+        return Batch(step, first, rows)
+
+    def _row(self, place: Place) -> TrainingRow:
+        return training_row(place, self._records.record(place), self._spec)
+
+    def _with_partner(self, row: TrainingRow, records: PartneredRecords, step: int, number: int) -> TrainingRow:
+        draw = float(numpy_generator(self._spec.seed, "partner", step, number).random())
+        return replace(row, partner=self._row(records.partner(row.place, draw)))
 
 
 def training_row(place: Place, record: ConditionRecord, spec: TrainSpec) -> TrainingRow:
