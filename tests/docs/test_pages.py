@@ -192,6 +192,9 @@ def test_the_training_commands_of_the_guide_make_a_bundle(tmp_path: Path) -> Non
     _run(render.split()[1:], tmp_path)
     training = [command.split()[1:] for command in commands[begin:] if command.startswith("dentgen train ")]
     shown = {words[1] for words in training}
+    loose = "--least-miou 0 --least-identity -1 --least-agreement 0 --least-light-correlation -1 --least-distinct 0"
+    drawn = f"pairs work/phantoms work/pairs --count 10 --lights 2 --layout shared {loose} --least-light-difference 0"
+    _run(drawn.split(), tmp_path)
     others = sorted(page_name(path) for path in (ROOT / "jobs" / "specs").glob("train-*.yaml"))
     training += [["train", spec] for spec in others if spec not in shown]
     short = ("steps=2", "batch=2", "validate_steps=1", "validate_split=null", "validate_records=1", "source.split=null")
