@@ -72,7 +72,7 @@ FAULTS = {
         "dentgen/generation/regions.py",
         "for mask in reversed(masks):",
         "for mask in masks:",
-        "tests/generation/test_regions.py::test_of_regions_at_one_place_the_upper_one_is_seen",
+        "tests/generation/test_regions.py::test_painted_regions_lie_below_findings_and_cover_each_other",
     ),
     "a painted region with another one's pixels": (
         "dentgen/conditions/painted.py",
