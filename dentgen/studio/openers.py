@@ -77,7 +77,7 @@ def opened(raw: RawRecord, spec: BuildSpec) -> ConditionRecord:
     Raises:
         ConditionError: If it is damaged, or a map that the spec uses is missing.
     """
-    with_photo = spec.sampling.start_from == "photo"
+    with_photo = spec.sampling.needs_photo
     record = decode_record(raw, spec.required_conditions, with_photo=with_photo, with_painted=True)
     record = with_findings_map(record, spec.conditions.use)
     return fit_record(record, spec.conditions.shape, spec.conditions.fit)
