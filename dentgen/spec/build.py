@@ -105,7 +105,9 @@ class BuildSpec(Section):
     @model_validator(mode="after")
     def _frames_whole(self) -> BuildSpec:
         if self.sampling.frames > 1 and self.max_regions:
-            raise ValueError("sampling.start_from reference: expected neither findings with prompts nor painted regions")
+            raise ValueError(
+                "sampling.start_from reference: expected neither findings with prompts nor painted regions"
+            )
         return self
 
     @model_validator(mode="after")
