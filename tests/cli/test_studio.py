@@ -23,7 +23,7 @@ def test_options_reach_the_studio(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(app, words).exit_code == 0
     assert found.pop("spec").sampling.steps == 6
     assert found == {
-        "place": "x/", "save": "y", "host": "127.0.0.1", "port": 8000, "browser": False, "token": True,
+        "place": "x/", "save": "y", "host": "127.0.0.1", "port": 8000, "browser": False, "token": True, "review": None,
     }  # fmt: skip
 
 

@@ -33,8 +33,10 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
         ("decoder", {"generated": 0.5, "adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
     ],
 )
-def test_parts_that_a_recipe_depends_on(recipe: str, values: dict[str, Any], parts: set[str]) -> None:
-    assert set(frozen_parts(train_spec("nowhere", Path("nowhere"), recipe, **values))) == parts
+def test_parts_that_a_recipe_depends_on(
+    recipe: str, values: dict[str, Any], parts: set[str], tmp_path: Path
+) -> None:  # fmt: skip
+    assert set(frozen_parts(train_spec("nowhere", tmp_path, recipe, **values))) == parts
 
 
 def test_a_changed_part_is_named(tmp_path: Path) -> None:
