@@ -20,7 +20,7 @@ from dentgen.errors import ConditionError, SpecError
 from dentgen.phantom.camera import View
 from dentgen.phantom.render import render_patient
 from dentgen.phantom.shards import phantom_members
-from dentgen.records import BLENDS, ConditionName, ConditionRecord, MapArray
+from dentgen.records import ConditionName, ConditionRecord, MapArray
 from dentgen.spec.build import BuildSpec
 
 #: Records of a place that are listed; more are for a build, not for a person to look through.
@@ -44,7 +44,7 @@ class ListedRecord:
             ConditionError: If it cannot be read.
         """
         before = 0 if self.byte_range else self.position
-        wanted = RecordRange(self.position, self.position + 1, self.byte_range, 0 if self.byte_range else before)
+        wanted = RecordRange(self.position, self.position + 1, self.byte_range, before)
         for raw in read_records(self.shard, wanted):
             return raw
         raise ConditionError(f"{self.shard.place}: {self.key}", "nothing", "a record")
@@ -124,7 +124,7 @@ def thumbnail(raw: RawRecord) -> NDArray[np.uint8]:
     if not record.conditions:
         raise ConditionError(raw.place, "no map", "a condition record")
     both: tuple[ConditionName, ConditionName] = ("segmentation", "lighting")
-    blended = set(both) in BLENDS and set(both) <= record.conditions.keys()
+    blended = set(both) <= record.conditions.keys()
     image = control_image(record, both, 0.4) if blended else condition_image(record, next(iter(record.conditions)))
     small: NDArray[np.uint8] = fit_map(image, (THUMBNAIL, THUMBNAIL), "pad", nearest=False, empty=0)
     return small

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from dentgen.curation.check_sheet import CheckSheet
 from dentgen.curation.check_verdicts import CheckVerdicts, Verdict
-from dentgen.records import GateResult
+from dentgen.records import FigureName, GateResult
 from tests.report.fake_builds import fake_build, written
 
 
 def checked_build(out: Path, *, passed: int, failed: int) -> None:
     """Write pictures of one variant pair a record; even numbers of each kind."""
-    said = [(), *[()] * (passed // 2 - 1), *[("miou",)] * (failed // 2)]
+    said: list[tuple[FigureName, ...]] = [*[()] * (passed // 2), *[("miou",)] * (failed // 2)]
     units = [
-        written(number, gate=GateResult({"miou": 0.9 if not names else 0.1}, failed=names))  # type: ignore[arg-type]
+        written(number, gate=GateResult({"miou": 0.9 if not names else 0.1}, failed=names))
         for number, names in enumerate(said)
     ]
     fake_build(out, units)
