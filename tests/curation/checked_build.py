@@ -12,7 +12,8 @@ from tests.report.fake_builds import fake_build, written
 
 def checked_build(out: Path, *, passed: int, failed: int) -> None:
     """Write pictures of one variant pair a record; even numbers of each kind."""
-    said: list[tuple[FigureName, ...]] = [*[()] * (passed // 2), *[("miou",)] * (failed // 2)]
+    said: list[tuple[FigureName, ...]] = [()] * (passed // 2)
+    said += [("miou",)] * (failed // 2)
     units = [
         written(number, gate=GateResult({"miou": 0.9 if not names else 0.1}, failed=names))
         for number, names in enumerate(said)
