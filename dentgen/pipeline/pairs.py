@@ -115,21 +115,20 @@ class _Drawing:
         raws = list(islice(read_records(shard), self._left))
         self._left = None if self._left is None else self._left - len(raws)
         url = storage.join(self._out, PANELS_FOLDER, output_name(shard))
-        lit = list(self._lit(raws))
-        if storage.exists(url) or not lit:
-            self._records += len(lit)
+        lit = self._lit(raws)
+        if storage.exists(url):
+            self._records += sum(1 for _ in lit)
             return
         samples: list[Sample] = []
-        size = self._teacher.records_at_once
-        for start in range(0, len(lit), size):
-            chunk = lit[start : start + size]
+        while chunk := list(islice(lit, self._teacher.records_at_once)):  # relit maps of few records in memory
             panels = self._teacher.draw([one for _, one in chunk])
             for (record, one), drawn in zip(chunk, panels, strict=True):
                 samples += panel_samples(record, shard.name, drawn, one.lightings)
             self._drawn += len(chunk)
             self._records += len(chunk)
             self._progress(self._records, self._planned)
-        storage.put_if_absent(url, tar_bytes(samples))
+        if samples:
+            storage.put_if_absent(url, tar_bytes(samples))
 
     def _lit(self, raws: list[RawRecord]) -> Iterator[tuple[ConditionRecord, LitRecord]]:
         for raw in raws:
