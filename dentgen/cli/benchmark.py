@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -108,13 +109,8 @@ def build(
     """
     announce("benchmark build")
     from dentgen.benchmark.build import benchmark_build
-    from dentgen.models.native_size import with_size
-    from dentgen.spec.yaml_file import read_spec
 
-    prepare_folder(json)
-    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
-    with ConsoleProgress("benchmark", "round") as progress:
-        print_figures(benchmark_build(build_spec, work, rounds, log=log_line, progress=progress), json)
+    _compare(benchmark_build, spec, set_, work, rounds, json, unit="round")
 
 
 @app.command("random-bundle")
@@ -159,13 +155,8 @@ def gate(
     """
     announce("benchmark gate")
     from dentgen.benchmark.gate import benchmark_gate
-    from dentgen.models.native_size import with_size
-    from dentgen.spec.yaml_file import read_spec
 
-    prepare_folder(json)
-    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
-    with ConsoleProgress("benchmark", "round") as progress:
-        print_figures(benchmark_gate(build_spec, work, rounds, log=log_line, progress=progress), json)
+    _compare(benchmark_gate, spec, set_, work, rounds, json, unit="round")
 
 
 @app.command()
@@ -218,13 +209,8 @@ def preparation(
     """
     announce("benchmark preparation")
     from dentgen.benchmark.preparation import benchmark_preparation
-    from dentgen.models.native_size import with_size
-    from dentgen.spec.yaml_file import read_spec
 
-    prepare_folder(json)
-    build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
-    with ConsoleProgress("benchmark", "unit") as progress:
-        print_figures(benchmark_preparation(build_spec, work, rounds, log=log_line, progress=progress), json)
+    _compare(benchmark_preparation, spec, set_, work, rounds, json, unit="unit")
 
 
 @app.command()
@@ -375,3 +361,17 @@ def gpu(
 
     if not run_gpu_minutes(REHEARSAL if rehearse else GPU, specs, out, work, seconds, log_line):
         raise typer.Exit(1)
+
+
+def _compare(
+    benchmark: Callable[..., dict[str, Any]], spec: Path | None, overrides: list[str] | None, work: str, rounds: int,
+    json: Path | None, *, unit: str,
+) -> None:  # fmt: skip
+    """Run a benchmark of rounds at the bundle's own size and print its figures."""
+    from dentgen.models.native_size import with_size
+    from dentgen.spec.yaml_file import read_spec
+
+    prepare_folder(json)
+    build_spec = with_size(read_spec(*spec_or_demo(spec, overrides)))
+    with ConsoleProgress("benchmark", unit) as progress:
+        print_figures(benchmark(build_spec, work, rounds, log=log_line, progress=progress), json)
