@@ -110,13 +110,14 @@ def measure_relighting(settings: RelightingSettings) -> Relighting:
     """
     judges = load_judges(settings.judges)
     records = list(distinct_mouths(settings.source, settings.count))
-    runs, sheets = [], []
-    for seed in settings.seeds:
-        mouths = [_mouth(record, settings.spec, seed) for record in records]
-        pictures = relit_pictures(settings, mouths, seed)
-        runs.append({way: _scores(judges, mouths, pictures["reference"], found) for way, found in pictures.items()})
-        sheets.append(_sheet(mouths, pictures))
-    return Relighting(_summary(runs), len(records), sheets[0])
+    mouths = {seed: [_mouth(record, settings.spec, seed) for record in records] for seed in settings.seeds}
+    pictures = relit_pictures(settings, mouths)
+    runs = [
+        {way: _scores(judges, mouths[seed], found["reference"], images) for way, images in found.items()}
+        for seed, found in pictures.items()
+    ]
+    first = settings.seeds[0]
+    return Relighting(_summary(runs), len(records), _sheet(mouths[first], pictures[first]))
 
 
 def distinct_mouths(source: str, count: int) -> Iterator[ConditionRecord]:
@@ -139,21 +140,34 @@ def distinct_mouths(source: str, count: int) -> Iterator[ConditionRecord]:
     raise ConditionError(storage.without_secrets(source), f"{len(taken)} mouths", f"{count}")
 
 
-def relit_pictures(settings: RelightingSettings, mouths: Sequence[Mouth], seed: int) -> dict[str, Images]:
-    """The reference and every way's picture of every mouth."""
-    spec = settings.spec
-    plain = Pipeline(_with(spec))
-    reference = _drawn(plain, mouths, seed)
-    pictures = {"reference": reference, "shared_noise": _drawn(plain, [_lit(mouth) for mouth in mouths], seed)}
-    loras = {**spec.model.loras, settings.lora: settings.scale}
-    student = Pipeline(_with(spec, sampling={"start_from": "reference"}, loras=loras))
-    untrained = Pipeline(_with(spec, sampling={"start_from": "reference"}))
-    pictures["student"] = _drawn(student, mouths, seed, reference, edited=True)
-    pictures["untrained"] = _drawn(untrained, mouths, seed, reference, edited=True)
-    for strength in settings.strengths:
-        pipeline = Pipeline(_with(spec, sampling={"start_from": "photo", "strength": strength}))
-        pictures[f"img2img_{strength:g}"] = _drawn(pipeline, [_lit(mouth) for mouth in mouths], seed, reference)
+def relit_pictures(
+    settings: RelightingSettings, mouths: Mapping[int, Sequence[Mouth]]
+) -> dict[int, dict[str, Images]]:  # fmt: skip
+    """By seed, the reference and every way's picture of every mouth; the models of each way are loaded once."""
+    plain = Pipeline(_with(settings.spec))
+    pictures: dict[int, dict[str, Images]] = {
+        seed: {
+            "reference": _drawn(plain, own, seed),
+            "shared_noise": _drawn(plain, [_lit(mouth) for mouth in own], seed),
+        }
+        for seed, own in mouths.items()
+    }
+    for way, spec, edited in _edits(settings):
+        pipeline = Pipeline(spec)
+        for seed, own in mouths.items():
+            shown = own if edited else [_lit(mouth) for mouth in own]
+            pictures[seed][way] = _drawn(pipeline, shown, seed, pictures[seed]["reference"], edited=edited)
     return pictures
+
+
+def _edits(settings: RelightingSettings) -> Iterator[tuple[str, BuildSpec, bool]]:
+    """Ways that start from the reference: name, spec, and whether they are told its light beside the target's."""
+    spec = settings.spec
+    loras = {**spec.model.loras, settings.lora: settings.scale}
+    yield "student", _with(spec, sampling={"start_from": "reference"}, loras=loras), True
+    yield "untrained", _with(spec, sampling={"start_from": "reference"}), True
+    for strength in settings.strengths:
+        yield f"img2img_{strength:g}", _with(spec, sampling={"start_from": "photo", "strength": strength}), False
 
 
 def _with(spec: BuildSpec, *, sampling: Mapping[str, Any] | None = None, loras: Any = None) -> BuildSpec:
