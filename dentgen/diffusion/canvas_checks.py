@@ -1,4 +1,4 @@
-"""What an engine of a given shape can sample: checks of a canvas before it is queued, and of its layers later on."""
+"""What an engine of a given shape can sample: checks of a canvas before it is queued, and of its changes later on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def check_canvas(canvas: Canvas, shape: EngineShape, branches: Branches) -> None
     _check_slots(canvas, shape, branches)
     _check_sizes(canvas, shape, branches)
     _check_room(canvas, shape)
-    if not shape.weighted and any(control.where is not None for control in canvas.controls):
-        raise CanvasError(key=canvas.key, found="scales by place", expected="an engine with weighted control")
+    _check_weighted(canvas, shape)
     has_masked = canvas.repaint is not None and canvas.repaint.masked is not None
     if bool(shape.mask_channels) != has_masked:
         found = "masked latents" if has_masked else "no masked latents"
@@ -31,19 +30,22 @@ def check_canvas(canvas: Canvas, shape: EngineShape, branches: Branches) -> None
         raise CanvasError("repaint", key=canvas.key, found=found, expected=expected_by_unet)
 
 
-def check_layers(canvas: Canvas, shape: EngineShape, step: int) -> None:
-    """Check the layers of a canvas that has already been queued.
+def check_changed(canvas: Canvas, shape: EngineShape, branches: Branches, step: int) -> None:
+    """Check a canvas that has already been queued and has got other layers or control inputs.
 
     Args:
-        canvas: The canvas with its new layers.
+        canvas: The canvas as it is now.
         shape: The engine's sizes.
-        step: Step from which on they act.
+        branches: Its control branches.
+        step: Step from which on the change acts.
 
     Raises:
-        CanvasError: If prompts or masks are not usable, or the background would be seen but has no row.
+        CanvasError: If prompts, masks or control inputs are not usable, or the background would be seen but has no row.
     """
     canvas.check()
-    _check_sizes(canvas, shape, Branches())
+    _check_slots(canvas, shape, branches)
+    _check_sizes(canvas, shape, branches)
+    _check_weighted(canvas, shape)
     if not canvas.layers.background and not canvas.layers.covers(canvas.table, step):
         found, expected = "latents that no region covers", "full cover, as its own prompt has no row"
         raise CanvasError("layers", key=canvas.key, found=found, expected=expected)
@@ -58,12 +60,12 @@ def _check_sizes(canvas: Canvas, shape: EngineShape, branches: Branches) -> None
 def _sizes(
     canvas: Canvas, shape: EngineShape, branches: Branches
 ) -> Iterator[tuple[str, Tensor | None, tuple[int, ...]]]:
-    """Name, values and required shape of every tensor of a canvas; of control inputs only if branches are given."""
+    """Name, values and required shape of every tensor of a canvas."""
     latent, per_row = shape.latent, branches.per_row
     yield "prompt embeddings", canvas.prompt.values, (shape.tokens, shape.width)
     for row in canvas.rows(0):
         yield "prompt embeddings", row.prompt.values, (shape.tokens, shape.width)
-    for control in canvas.controls if branches.names else ():
+    for control in canvas.controls:
         expected = per_row[control.branch].hint_shape if control.branch in per_row else latent
         yield f"condition of {control.branch}", control.condition.values, expected
         yield f"places of {control.branch}", control.where, latent[1:]
@@ -78,6 +80,11 @@ def _sizes(
     if canvas.repaint is not None:
         yield "kept latents", canvas.repaint.keep, latent[1:]
         yield "masked latents", canvas.repaint.masked, latent
+
+
+def _check_weighted(canvas: Canvas, shape: EngineShape) -> None:
+    if not shape.weighted and any(control.where is not None for control in canvas.controls):
+        raise CanvasError(key=canvas.key, found="scales by place", expected="an engine with weighted control")
 
 
 def _check_room(canvas: Canvas, shape: EngineShape) -> None:

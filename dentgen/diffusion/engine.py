@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from dentgen.diffusion.canvas import Canvas, Failed, Finished, Sampled
-from dentgen.diffusion.canvas_checks import check_canvas, check_layers
+from dentgen.diffusion.canvas_checks import check_canvas, check_changed
 from dentgen.diffusion.layer_update import LayerUpdate, PendingUpdate, UpdateQueue
 from dentgen.diffusion.networks import Branches, Denoiser, EngineShape
 from dentgen.diffusion.slots import InFlight, SlotMap
@@ -123,7 +123,7 @@ class DiffusionEngine:
         self._waiting.append(canvas)
 
     def update(self, key: str, update: LayerUpdate) -> Future[int]:
-        """Change a layer of a canvas that is waiting or in flight; safe to call from any thread.
+        """Change a layer, or the control, of a canvas that is waiting or in flight; safe to call from any thread.
 
         The values act from the next tick on, all of them together, and updates are applied in the order of the calls.
         Neither slots nor shapes change, so nothing is flushed or compiled. Other canvases keep their bits.
@@ -134,7 +134,7 @@ class DiffusionEngine:
 
         Returns:
             The first step that they act on. A ``CanvasError`` in its place if the canvas left the engine before the
-            next tick, a value is not usable, or no control slot is free for another prompt; the canvas then goes on
+            next tick, a value is not usable, or no control slot is free for what is new; the canvas then goes on
             as it was.
 
         Raises:
@@ -217,21 +217,21 @@ class DiffusionEngine:
                 pending.applied.set_result(step)
 
     def _apply(self, key: str, update: LayerUpdate) -> int:
-        """Change a layer; returns the first step that sees it."""
+        """Change a canvas; returns the first step that sees it."""
         for number, canvas in enumerate(self._waiting):
             if canvas.key == key:
                 changed = update.applied(canvas)
-                check_layers(changed, self.shape, 0)
+                check_changed(changed, self.shape, self._branches, 0)
                 self._waiting[number] = changed
                 return 0
         flight = next((flight for flight in self._slots.flights() if flight.canvas.key == key), None)
         if flight is None:
             raise _no_canvas(key)
         changed = update.applied(flight.canvas)
-        check_layers(changed, self.shape, flight.step)
+        check_changed(changed, self.shape, self._branches, flight.step)
         if not self._slots.change(flight, changed):
             found = f"none of {self.shape.control_slots} free"
-            raise CanvasError("control slots", key=key, found=found, expected="one for the new prompt")
+            raise CanvasError("control slots", key=key, found=found, expected="one for what is new")
         self._state.update(flight)
         return flight.step
 

@@ -124,26 +124,24 @@ class SlotMap:
         return flight
 
     def change(self, flight: InFlight, canvas: Canvas) -> bool:
-        """Give a canvas in flight other layers with as many rows.
+        """Give a canvas in flight other layers or control inputs, with as many rows.
 
-        Control slots of a canvas belong to its neighbours, too, so other prompts move it to others.
+        Control slots of a canvas belong to its neighbours, too, so other prompts or conditions move it to others.
 
         Returns:
             False, and nothing has changed, if there are too few control slots.
         """
-        rows, before = canvas.rows(flight.step), flight.canvas.rows(flight.step)
-        if [row.prompt.name for row in rows] == [row.prompt.name for row in before]:
+        before, after = self._control_keys(flight.canvas, flight.step), self._control_keys(canvas, flight.step)
+        if before == after:
             flight.canvas = canvas
             return True
-        shared = self._shared(canvas)
-        for control in shared:
-            self._control[control.branch].leave(flight.control[control.branch])
-        found = {c.branch: self._control[c.branch].find(_keys(canvas, c, rows, flight.step)) for c in shared}
+        for branch in before:
+            self._control[branch].leave(flight.control[branch])
+        found = {branch: self._control[branch].find(keys) for branch, keys in after.items()}
         fits = all(places is not None for places in found.values())
         taken = {branch: places for branch, places in found.items() if places is not None} if fits else flight.control
-        for control in shared:
-            keys = _keys(canvas, control, rows if fits else before, flight.step)
-            self._control[control.branch].take(taken[control.branch], keys)
+        for branch, keys in (after if fits else before).items():
+            self._control[branch].take(taken[branch], keys)
         if fits:
             flight.canvas, flight.control = canvas, taken
         return fits
@@ -170,6 +168,11 @@ class SlotMap:
 
     def _free(self, rows: tuple[int, ...]) -> None:
         self._free_rows = sorted([*self._free_rows, *rows])
+
+    def _control_keys(self, canvas: Canvas, step: int) -> dict[str, list[ControlKey]]:
+        """Keys of the control slots that a canvas needs at a step, by branch."""
+        rows = canvas.rows(step)
+        return {control.branch: _keys(canvas, control, rows, step) for control in self._shared(canvas)}
 
     def _shared(self, canvas: Canvas) -> list[ControlInput]:
         return [control for control in canvas.controls if control.branch in self._control]

@@ -77,8 +77,9 @@ class TickState:
             self._regions.place(flight, self._put)
 
     def update(self, flight: InFlight) -> None:
-        """Write prompts and masks of a canvas in flight whose layers have changed; nothing waits for the device."""
+        """Write prompts, masks and conditions of a canvas in flight that has changed; nothing waits for the device."""
         self._put_rows(flight)
+        self._put_control(flight)
         if self._regions is not None:
             self._regions.place_masks(flight, self._put)
 

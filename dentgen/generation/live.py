@@ -1,8 +1,8 @@
 """A live canvas: pictures without end from layers and condition maps that may be changed while they are sampled.
 
-Pictures are a stream batch: one enters every few ticks, so several are in flight, each at its own step. An edit of a
-layer acts in all of them from the next tick on, and in all later ones; other condition maps act in later ones. Every
-picture has rows for all layers that there may be, so layers come and go without another shape.
+Pictures are a stream batch: one enters every few ticks, so several are in flight, each at its own step. An edit acts in
+all of them from the next tick on, and in all later ones. Every picture has rows for all layers that there may be, so
+layers come and go without another shape.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dentgen.generation.live_edits import LiveLayers
 from dentgen.generation.live_frames import LiveFrame, LivePictures, NoiseChoice
 from dentgen.generation.live_layers import BACKGROUND, LayerValues, LiveLayer, Mask, PaintedMask, check_share
 from dentgen.generation.live_requests import EditRequests
-from dentgen.generation.regions import embedded
+from dentgen.generation.regions import embedded, negative_words
 from dentgen.generation.threads import torch_threads
 from dentgen.records import ConditionRecord
 
@@ -108,6 +108,7 @@ class LiveCanvas:
         layer: str,
         *,
         prompt: str | None = None,
+        negative: str | None = None,
         mask: Mask | None = None,
         strength: float | None = None,
         prompt_strength: float | None = None,
@@ -118,13 +119,14 @@ class LiveCanvas:
         Args:
             layer: Its name, or ``BACKGROUND``, which has a prompt alone.
             prompt: Its new prompt.
+            negative: Its new negative prompt; "" takes that of the spec. Read with classifier-free guidance alone.
             mask: (H, W) booleans, or values in 0..1.
             strength: Factor on the mask, 0..1.
             prompt_strength: Interpolation from the background's prompt to the layer's, 0..1.
             blur: Sigma of a Gaussian blur of ``mask``, pixels.
 
         Returns:
-            The version of the layers that shows the edit. A ``ConditionError`` in its place if the prompt is too long,
+            The version of the layers that shows the edit. A ``ConditionError`` in its place if a prompt is too long,
             which is logged as well; everything stays as it was then.
 
         Raises:
@@ -132,15 +134,16 @@ class LiveCanvas:
             EngineError: If the canvas is closed.
         """
         number = self._layers.number(layer)
-        if not number and (mask is not None or strength is not None or prompt_strength is not None):
-            raise CanvasError(key=layer, found="a mask or strength", expected="a prompt alone")
+        of_layers = (negative, mask, strength, prompt_strength)
+        if not number and any(value is not None for value in of_layers):
+            raise CanvasError(key=layer, found="a mask, strength or negative prompt", expected="a prompt alone")
         check_share(layer, "strength", strength)
         check_share(layer, "prompt_strength", prompt_strength)
         painted = None if mask is None else self._painted(layer, mask, blur)
         values = LayerValues(None, painted, strength, prompt_strength)
-        if prompt is None:
+        if prompt is None and negative is None:
             return self._layers.edit(number, values)
-        return self._requests.ask(number, lambda: replace(values, prompt=embedded(self._generator, prompt)))
+        return self._requests.ask(number, lambda: self._with_words(values, prompt, negative))
 
     def add(self, layer: LiveLayer) -> Future[int]:
         """Add a layer above all others; as ``edit``. If its prompt is too long, there is no such layer.
@@ -151,7 +154,7 @@ class LiveCanvas:
         """
         values, number = self._values(layer), self._layers.add(layer.name)
         given = self._layers.times_given(layer.name)
-        added = self._requests.ask(number, lambda: replace(values, prompt=embedded(self._generator, layer.prompt)))
+        added = self._requests.ask(number, lambda: self._with_words(values, layer.prompt, layer.negative))
         added.add_done_callback(partial(self._forget_if_failed, layer.name, given))
         return added
 
@@ -165,10 +168,11 @@ class LiveCanvas:
         return self._layers.remove(name)
 
     def show(self, record: ConditionRecord | None) -> Future[int]:
-        """Control all later pictures by other condition maps; as ``edit``, once these have been encoded.
+        """Control pictures by other condition maps; as ``edit``, once these have been encoded.
 
-        Pictures in flight are finished with the maps that they began with, so the first picture that shows the new ones
-        is the first whose ``first_version`` is not less than the version returned.
+        Pictures in flight turn to the new maps with the steps that they have left; noise keeps the key of the old
+        record, as does what a photo gives to start from. The first picture that is made from the new maps alone is the
+        first whose ``first_version`` is not less than the version returned.
 
         Args:
             record: Condition maps, fitted to the size; None: prompts alone. Its painted regions are not read.
@@ -186,7 +190,7 @@ class LiveCanvas:
         return self._requests.ask(0, lambda: ControlValues(self._encoder.maps(shown)))
 
     def adapt(self, scales: Mapping[str, float]) -> Future[int]:
-        """Change scales of adapters and ControlNets in all later pictures, as ``show`` changes maps.
+        """Change scales of adapters and ControlNets, as ``show`` changes maps.
 
         Args:
             scales: Scales by name, as in ``model.adapters``; others stay. Factors by class stay as well.
@@ -236,13 +240,23 @@ class LiveCanvas:
         """Add layers before there are pictures, which counts as no edit."""
         for layer in layers:
             values, number = self._values(layer), self._layers.add(layer.name)
-            self._layers.edit(number, replace(values, prompt=embedded(self._generator, layer.prompt)))
+            self._layers.edit(number, self._with_words(values, layer.prompt, layer.negative))
         self._layers.apply()
         self._layers.version = 0
 
     def _forget_if_failed(self, name: str, times_given: int, added: Future[int]) -> None:
         if added.cancelled() or added.exception() is not None:
             self._layers.forget(name, times_given)
+
+    def _with_words(self, values: LayerValues, prompt: str | None, negative: str | None) -> LayerValues:
+        """Add embeddings of the prompts that are given.
+
+        Raises:
+            ConditionError: If one is too long.
+        """
+        words = None if prompt is None else embedded(self._generator, prompt)
+        against = None if negative is None else negative_words(self._generator, negative)
+        return replace(values, prompt=words, negative=against)
 
     def _values(self, layer: LiveLayer) -> LayerValues:
         return LayerValues.of(layer, self.size, self._generator.codec.downscale)

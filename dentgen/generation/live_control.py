@@ -35,7 +35,7 @@ class ControlMaps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlValues:
-    """Values of an edit of what controls later pictures.
+    """Values of an edit of what controls pictures.
 
     Attributes:
         maps: New maps; None keeps those that are there.
@@ -47,7 +47,7 @@ class ControlValues:
 
 
 class ControlState:
-    """What controls the pictures that begin now."""
+    """What controls the pictures now."""
 
     def __init__(self, maps: ControlMaps) -> None:
         """Start with the scales of the spec."""

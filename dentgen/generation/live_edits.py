@@ -42,7 +42,7 @@ class LiveLayers:
 
     Attributes:
         version: Number of edits that have been applied.
-        control: What controls the pictures that begin now.
+        control: What controls the pictures, from the next tick on.
     """
 
     def __init__(self, own: KeyedTensor, nothing: PaintedMask, most: int, control: ControlState) -> None:
@@ -190,7 +190,10 @@ class LiveLayers:
     def _take_over(self, edit: Edit, updates: list[LayerUpdate]) -> bool:
         """Take over values and append what canvases in flight must be told; returns whether any of them counts."""
         if isinstance(edit.values, ControlValues):
-            return self.control.apply(edit.number, edit.values)
+            if not self.control.apply(edit.number, edit.values):
+                return False
+            updates.append(LayerUpdate(controls=self.control.canvas.controls))
+            return True
         newer = self._layers[edit.layer].apply(edit.number, edit.values)
         if told := {name: value for name, value in newer.items() if name != "mask"}:
             updates.append(LayerUpdate(edit.layer, **told))

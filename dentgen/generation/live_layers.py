@@ -35,6 +35,7 @@ class LiveLayer:
         strength: Factor on the mask, 0..1: below 1 the layer acts only once the noise is below it.
         prompt_strength: Interpolation from the background's prompt, 0, to the layer's, 1.
         blur: Sigma of a Gaussian blur of the mask, pixels.
+        negative: Negative prompt, read with classifier-free guidance alone; "" takes that of the spec.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LiveLayer:
     strength: float = 1.0
     prompt_strength: float = 1.0
     blur: float = 0.0
+    negative: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,16 +102,18 @@ class LayerValues:
         mask: The mask.
         strength: Factor on the mask.
         prompt_strength: Interpolation from the background's prompt to the layer's.
+        negative: Embeddings of the negative prompt.
     """
 
     prompt: KeyedTensor | None = None
     mask: PaintedMask | None = None
     strength: float | None = None
     prompt_strength: float | None = None
+    negative: KeyedTensor | None = None
 
     @classmethod
     def of(cls, layer: LiveLayer, size: tuple[int, int], cell: int) -> LayerValues:
-        """Those of a layer, without its prompt, which is to be embedded.
+        """Those of a layer, without its prompts, which are to be embedded.
 
         Args:
             layer: The layer.
@@ -151,6 +155,7 @@ class LayerState:
     mask: PaintedMask
     strength: float = 1.0
     prompt_strength: float = 1.0
+    negative: KeyedTensor | None = None
     _asked: LastAsked = field(default_factory=LastAsked)
 
     @property
@@ -173,7 +178,7 @@ class LayerState:
             share: How much of each latent the layers above it leave, 0..1.
         """
         mask = self.mask.latents * share
-        return Region(self.prompt, mask, strength=self.strength, prompt_strength=self.prompt_strength)
+        return Region(self.prompt, mask, self.negative, strength=self.strength, prompt_strength=self.prompt_strength)
 
 
 def label_map(masks: Iterable[NDArray[np.float32]], size: tuple[int, int]) -> NDArray[np.uint8]:

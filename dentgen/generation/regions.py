@@ -122,10 +122,19 @@ def embedded(generator: Generator, prompt: str) -> KeyedTensor:
     return KeyedTensor(prompt_name(prompt), generator.prompts.embed(prompt))
 
 
-def _negative(generator: Generator, negative: str | None) -> KeyedTensor | None:
-    if negative is None or generator.spec.sampling.first_rows == 1:
+def negative_words(generator: Generator, negative: str) -> KeyedTensor | None:
+    """Embeddings of a region's negative prompt, "" for that of the spec; None if no row would read them.
+
+    Raises:
+        ConditionError: If it is too long.
+    """
+    if generator.spec.sampling.first_rows == 1:
         return None
-    return embedded(generator, negative)
+    return embedded(generator, negative or generator.spec.sampling.negative_prompt)
+
+
+def _negative(generator: Generator, negative: str | None) -> KeyedTensor | None:
+    return None if negative is None else negative_words(generator, negative)
 
 
 def _bootstrap(generator: Generator, white: Tensor | None) -> Bootstrap | None:

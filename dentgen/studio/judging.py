@@ -1,10 +1,11 @@
-"""What the gate's judges say of the latest picture, measured beside the engine; pictures between are skipped."""
+"""What judges say of the latest picture, measured beside the engine; pictures between are skipped."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from dentgen.errors import DentgenError
 from dentgen.models.judges import load_judges
 from dentgen.quality.labelled_pictures import labelled_figures
 from dentgen.spec.quality import EMBEDDED
+from dentgen.studio.seen_findings import SeenFinding, seen_findings
 from dentgen.studio.stream import Frame
 
 #: Least seconds after a measurement: the engine needs the processor more than the eye needs new figures.
@@ -20,7 +22,18 @@ _PAUSE: Final = 1.0
 #: Rest after a measurement, in times of its duration.
 _REST: Final = 9.0
 
-Figures = dict[str, float]
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What judges say of a picture.
+
+    Attributes:
+        gate: The gate's figures by name, without those that are not finite.
+        findings: The document's findings.
+    """
+
+    gate: dict[str, float]
+    findings: tuple[SeenFinding, ...]
 
 
 class Judging:
@@ -58,8 +71,8 @@ class Judging:
             while (frame := self._next()) is not None:
                 begun = time.monotonic()
                 figures = labelled_figures(judges, [frame.picture], [frame.snapshot.record])
-                known: Figures = {name: float(values[0]) for name, values in figures.items() if np.isfinite(values[0])}
-                self._show(frame, known)
+                known = {name: float(values[0]) for name, values in figures.items() if np.isfinite(values[0])}
+                self._show(frame, Figures(known, tuple(seen_findings(frame.picture, frame.snapshot.record))))
                 self._closed.wait(max(_PAUSE, _REST * (time.monotonic() - begun)))
         except (DentgenError, RuntimeError, ValueError) as error:
             self._tell(error)

@@ -21,10 +21,17 @@ from dentgen.studio.work import Layer, Snapshot
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LivePicture:
-    """A picture, and the document that its first step saw: (H, W, 3) uint8."""
+    """A picture.
+
+    Attributes:
+        picture: (H, W, 3) uint8.
+        snapshot: The document that its first step saw.
+        latest: The document that its last step saw.
+    """
 
     picture: NDArray[np.uint8]
     snapshot: Snapshot
+    latest: Snapshot
 
 
 @dataclass(slots=True)
@@ -57,15 +64,21 @@ class _Running:
         """
         return len({document.version for edit, document in self.pending if not edit.done()}) > 1
 
+    def seen_by(self, version: int) -> Snapshot:
+        """The last document all of whose edits act in that version, or failed."""
+        seen, waiting = self.shown, [document for edit, document in self.pending if not _acts(edit, version)]
+        for _, document in self.pending:
+            if any(document is each for each in waiting):
+                break
+            seen = document
+        return seen
+
     def note(self, frame: LiveFrame) -> None:
         """Take notice of the edits that a picture has seen from its first step on."""
-        while self.pending and self.pending[0][0].done():
-            edit, document = self.pending[0]
-            failed = edit.cancelled() or edit.exception() is not None
-            if not failed and edit.result() > frame.first_version:
-                break
-            self.pending.pop(0)
-            self.shown, self.alike = document, 0
+        seen = self.seen_by(frame.first_version)
+        if seen is not self.shown:
+            self.shown, self.alike = seen, 0
+        self.pending = [each for each in self.pending if not _acts(each[0], frame.first_version)]
         self.alike += 1
 
 
@@ -94,8 +107,9 @@ class LiveDocument:
         if snapshot.settings.locked and running.alike > 1 and not running.pending:
             return None
         frame = next(running.frames)
+        latest = running.seen_by(frame.last_version)
         running.note(frame)
-        return LivePicture(frame.picture, running.shown)
+        return LivePicture(frame.picture, running.shown, latest)
 
     def close(self) -> None:
         """Stop; the next picture begins again."""
@@ -146,6 +160,13 @@ class LiveDocument:
             self._tell(next(iter(self._failures.values()), None))
 
 
+def _acts(edit: Future[int], version: int) -> bool:
+    """Whether an edit acts in a version, or never will."""
+    if not edit.done():
+        return False
+    return edit.cancelled() or edit.exception() is not None or edit.result() <= version
+
+
 def _start(snapshot: Snapshot, spec: BuildSpec) -> tuple[object, ...]:
     """What a canvas cannot change: settings but for scales of adapters, and which layers there are, in what order."""
     settings = snapshot.settings
@@ -185,7 +206,9 @@ def _changed_scales(old: Snapshot, new: Snapshot) -> dict[str, float]:
 def _live_layer(layer: Layer, snapshot: Snapshot) -> LiveLayer:
     mask = snapshot.masks[layer.number].astype(np.float32)
     strength = layer.strength if layer.visible else 0.0
-    return LiveLayer(str(layer.number), layer.prompt, mask, strength, layer.prompt_strength, layer.blur)
+    return LiveLayer(
+        str(layer.number), layer.prompt, mask, strength, layer.prompt_strength, layer.blur, layer.negative_prompt
+    )
 
 
 def _layer_edits(
@@ -197,6 +220,8 @@ def _layer_edits(
         yield f"mask {number}", canvas.edit(after.name, mask=after.mask, blur=after.blur)
     if before.prompt != after.prompt:
         yield f"prompt {number}", canvas.edit(after.name, prompt=after.prompt)
+    if before.negative != after.negative:
+        yield f"negative prompt {number}", canvas.edit(after.name, negative=after.negative)
     if (before.strength, before.prompt_strength) != (after.strength, after.prompt_strength):
         yield (
             f"strength {number}",

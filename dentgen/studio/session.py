@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -196,14 +197,15 @@ class Session:
 
     def _frame(self, frame: Frame) -> None:
         """A picture was made, in the engine's thread."""
-        if self._judging is not None:
+        if self._judging is not None and frame.whole:
             self._judging.hand(frame)
-        header = {"type": "frame", "number": frame.number, "version": frame.version}
+        header = {"type": "frame", "number": frame.number, "version": frame.version, "latest": frame.latest}
         message = binary(header, png_bytes(frame.picture, level=_FAST))
         self._in_loop(lambda: self._publish("frame", message))
 
     def _figures(self, frame: Frame, figures: Figures) -> None:
-        message = text({"type": "figures", "number": frame.number, "version": frame.version, "figures": figures})
+        found = {"figures": figures.gate, "findings": [asdict(finding) for finding in figures.findings]}
+        message = text({"type": "figures", "number": frame.number, "version": frame.version, **found})
         self._in_loop(lambda: self._publish("figures", message))
 
     def _problem(self, error: Exception | None) -> None:

@@ -32,15 +32,25 @@ class Frame:
 
     Attributes:
         number: Its number since the studio began.
-        version: Version of the document that its first step saw.
         picture: (H, W, 3) uint8.
-        snapshot: That document.
+        snapshot: The document that its first step saw.
+        latest: Version of the document that its last step saw; another one if it changed meanwhile.
     """
 
     number: int
-    version: int
     picture: NDArray[np.uint8]
     snapshot: Snapshot
+    latest: int
+
+    @property
+    def version(self) -> int:
+        """Version of the document that its first step saw."""
+        return self.snapshot.version
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it was made from one document."""
+        return self.latest == self.version
 
 
 @dataclass(slots=True)
@@ -139,7 +149,7 @@ class Stream:
         if self._failed >= 0:
             self._failed = -1
             self._tell(None)
-        self._show(Frame(self._number, made.snapshot.version, made.picture, made.snapshot))
+        self._show(Frame(self._number, made.picture, made.snapshot, made.latest.version))
         self._number += 1
         return True
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dentgen.diffusion.canvas import Canvas, ControlInput
-from dentgen.diffusion.canvas_checks import check_canvas, check_layers
+from dentgen.diffusion.canvas_checks import check_canvas, check_changed
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import Branches, EngineShape
 from dentgen.diffusion.regions import Layers, Region
@@ -58,8 +58,8 @@ def test_limits_of_the_engine(changes: dict[str, Any], found: object) -> None:
 def test_new_layers_must_cover_a_background_without_a_row_from_their_step_on() -> None:
     late = replace(FULL, start=0.5)
     sample = canvas(layers=Layers((late,), background=False))
-    check_layers(sample, SHAPE, 2)
-    check_layers(replace(sample, layers=Layers((late,))), SHAPE, 0)
+    check_changed(sample, SHAPE, Branches(), 2)
+    check_changed(replace(sample, layers=Layers((late,))), SHAPE, Branches(), 0)
     with pytest.raises(CanvasError) as caught:
-        check_layers(sample, SHAPE, 0)
+        check_changed(sample, SHAPE, Branches(), 0)
     assert (caught.value.key, caught.value.message) == ("c", "layers")

@@ -90,12 +90,13 @@ CHANGES = (
     LayerUpdate(1, mask=box(3, 12, 2, 9) * 0.99),
     LayerUpdate(2, strength=0.9),
     LayerUpdate(2, prompt_strength=0.4),
+    LayerUpdate(1, negative=words(8)),
 )
 
 
 @pytest.mark.parametrize("update", CHANGES)
 def test_an_update_before_the_first_tick_is_another_request(lcm: SolverTable, update: LayerUpdate) -> None:
-    sample = canvas(lcm, regions((1, MASKS[0]), (2, MASKS[1])))
+    sample = canvas(lcm, regions((1, MASKS[0]), (2, MASKS[1])), guidance=Guidance(2.0, "full", words(9)))
     changed = update.applied(sample)
     found = run(engine(), [sample], {0: (update,)})["c0"]
     assert torch.equal(found, run(engine(), [changed])["c0"])
@@ -202,6 +203,51 @@ def test_control_sees_the_new_prompt(lcm: SolverTable) -> None:
     assert torch.equal(found, run(engine(controlled=True), [update.applied(sample)])["c0"])
 
 
+def shown(number: int, branch: str = "control", **more: Any) -> tuple[ControlInput, ...]:
+    values = torch.randn(4, SIZE, SIZE, generator=torch.Generator().manual_seed(number))
+    return (ControlInput(branch, KeyedTensor(f"shown {number}", values), **more),)
+
+
+class PerRowControl(TwoLevelControl):
+    """The same network as a branch that sees latents and hints."""
+
+    hint_shape = (4, SIZE, SIZE)
+
+    def __call__(self, latents: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+        timesteps, prompts, hints = others
+        return list(super().__call__(hints + 0.5 * latents, timesteps, prompts))
+
+
+def two_branched(kind: str, names: tuple[str, ...]) -> DiffusionEngine:
+    nets = {name: TwoLevelControl() if kind == "shared" else PerRowControl() for name in names}
+    shape = EngineShape(4, 4, (SIZE, SIZE), TOKENS, WIDTH, columns=16, weighted=True, regions=1)
+    return DiffusionEngine(LocalDenoiser(), Branches(**{kind: nets}), shape, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["shared", "per_row"])
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_another_condition_acts_from_its_step_on(lcm: SolverTable, step: int, kind: str) -> None:
+    """As two branches of which one ends where the other one begins, each with places and a scale of its own."""
+    places = box(2, 9, 0, 16)
+    old, new = {"scale": 0.8}, {"scale": 1.3, "where": places}
+    both = (*shown(1, "a", end=step / 5, **old), *shown(2, "b", start=step / 5, **new))
+    expected = run(two_branched(kind, ("a", "b")), [canvas(lcm, regions((1, MASKS[0])), controls=both)])["c0"]
+    sample = canvas(lcm, regions((1, MASKS[0])), controls=shown(1, "a", **old))
+    found = run(two_branched(kind, ("a",)), [sample], {step: (LayerUpdate(controls=shown(2, "a", **new)),)})["c0"]
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, run(two_branched(kind, ("a",)), [sample])["c0"])
+
+
+def test_a_canvas_whose_control_changes_leaves_alone_those_that_share_its_condition(lcm: SolverTable) -> None:
+    canvases = [canvas(lcm, None, n, prompt=words(0), controls=shown(1)) for n in range(3)]
+    plain = run(engine(controlled=True), canvases)
+    other = LayerUpdate(controls=shown(2))
+    updates = {1: (other,), 2: (LayerUpdate(controls=()),), 3: (other,)}
+    found = run(engine(controlled=True), canvases, updates, "c0")
+    assert [torch.equal(found[each.key], plain[each.key]) for each in canvases] == [False, True, True]
+    assert torch.equal(run(engine(controlled=True), canvases[:1], updates)["c0"], found["c0"])
+
+
 def test_without_a_free_control_slot_a_canvas_goes_on_as_it_was(lcm: SolverTable) -> None:
     """Two canvases share the only control slot, so the prompt of one of them cannot change."""
     shape = EngineShape(4, 1, (SIZE, SIZE), TOKENS, WIDTH, columns=16, regions=1)
@@ -277,6 +323,22 @@ def outcome(on: DiffusionEngine, key: str, update: LayerUpdate) -> CanvasError:
     error = applied.exception(0)
     assert isinstance(error, CanvasError)
     return error
+
+
+@pytest.mark.parametrize(
+    ("update", "found"),
+    [(LayerUpdate(1, controls=()), ["controls"]), (LayerUpdate(controls=shown(1, "b")), "control branch b")],
+)
+def test_control_belongs_to_the_canvas_and_its_branches_to_the_engine(
+    lcm: SolverTable, update: LayerUpdate, found: object
+) -> None:
+    sample, on = canvas(lcm, regions((1, MASKS[0])), controls=shown(1)), engine(controlled=True)
+    on.submit(sample)
+    error = outcome(on, "c0", update)
+    assert (error.key, error.found) == ("c0", found)
+    (finished,) = on.drain()
+    assert isinstance(finished, Finished)
+    assert torch.equal(finished.latents, run(engine(controlled=True), [sample])["c0"])
 
 
 def test_errors_name_what_is_wrong_and_change_nothing(lcm: SolverTable) -> None:

@@ -128,8 +128,11 @@ def test_layers_are_covered_by_those_above_them(layers: LiveLayers) -> None:
 def test_control_is_edited_in_the_same_order(layers: LiveLayers) -> None:
     shown = layers.edit(0, ControlValues(ControlMaps("jaw", canvas(scale=1.0))))
     layer = layers.edit(0, LayerValues(words("other")))
-    assert [each.prompt is None for each in layers.apply()] == [False], "canvases in flight keep their maps"
-    assert [shown.result(0), layer.result(0)] == [1, 2]
+    scales = layers.edit(0, ControlValues(scales={"blended": 0.5}))
+    told = layers.apply()
+    assert [each.controls is not None for each in told] == [True, False, True]
+    assert [each.scale for update in told for each in update.controls or ()] == [1.0, 0.5]
+    assert [shown.result(0), layer.result(0), scales.result(0)] == [1, 2, 3]
     assert layers.control.key == "jaw"
 
 

@@ -74,7 +74,16 @@ def live_canvas(
     generator: Generator, shown: ConditionRecord | None, regions: Sequence[PaintedRegion] = REGIONS, **options: Any
 ) -> LiveCanvas:
     layers = [
-        LiveLayer(each.name, each.prompt, each.mask, each.strength, each.prompt_strength, each.blur) for each in regions
+        LiveLayer(
+            each.name,
+            each.prompt,
+            each.mask,
+            each.strength,
+            each.prompt_strength,
+            each.blur,
+            each.negative_prompt or "",
+        )
+        for each in regions
     ]
     return LiveCanvas(generator, OWN, layers, regions=len(REGIONS), record=shown, seed=SEED, **options)
 
@@ -98,8 +107,9 @@ def test_frames_are_the_variants_of_a_build(generator: Generator, pipe: Pipeline
     assert not np.array_equal(plain, expected[0])
 
 
-@pytest.mark.slow
-def test_later_pictures_show_other_maps_and_those_in_flight_the_old_ones(generator: Generator, pipe: Pipeline) -> None:
+def test_pictures_in_flight_turn_to_other_maps_and_later_ones_are_made_from_them(
+    generator: Generator, pipe: Pipeline
+) -> None:
     pictures = {shown.key: built(pipe, shown)[0] for shown in (record(), other_record())}
     with live_canvas(generator, record(), advance=False) as live:
         list(live.frames(1))
@@ -107,15 +117,48 @@ def test_later_pictures_show_other_maps_and_those_in_flight_the_old_ones(generat
         frames = until_applied(live, applied)
         assert applied.result(0) == live.version == 1
         for frame in frames:
-            key = "other" if frame.first_version >= 1 else "jaw"
-            assert np.array_equal(frame.picture, pictures[key]), frame.index
-        spans = {(frame.first_version, frame.last_version) for frame in frames}
-        assert {(0, 1), (1, 1)} <= spans
+            if frame.first_version == frame.last_version:
+                assert np.array_equal(frame.picture, pictures[("jaw", "other")[frame.first_version]]), frame.index
+        turning = [frame.picture for frame in frames if (frame.first_version, frame.last_version) == (0, 1)]
+        assert len(turning) == STEPS - 1
+        assert not any(np.array_equal(picture, other) for picture in turning for other in pictures.values())
         applied = live.show(None)
         free = until_applied(live, applied)[-1]
     with live_canvas(generator, None, advance=False) as other:
         (expected,) = other.frames(1)
     assert np.array_equal(free.picture, expected.picture)
+
+
+@pytest.mark.slow
+def test_a_layers_negative_prompt_acts_with_guidance(generator: Generator) -> None:
+    """As in a build of a record with such a region; "" takes the spec's again."""
+    rows = 2 * (1 + len(REGIONS)) * STEPS
+    spec = spec_of().model_dump(mode="json")
+    spec["sampling"] |= {"guidance_scale": 2.0, "negative_prompt": "dark"}
+    spec["engine"] |= {"slots": rows, "control_slots": rows}
+    guided = BuildSpec.model_validate(spec)
+    against = replace(REGIONS[0], negative_prompt="yellow teeth"), REGIONS[1]
+    expected, plain = (built(Pipeline(guided), record(), regions)[0] for regions in (against, REGIONS))
+    assert not np.array_equal(expected, plain)
+    name = REGIONS[0].name
+    with live_canvas(load_generator(guided), record(), advance=False) as live:
+        (before,) = live.frames(1)
+        after = until_applied(live, live.edit(name, negative="yellow teeth"))[-1]
+        again = until_applied(live, live.edit(name, negative=""))[-1]
+        with pytest.raises(CanvasError):
+            live.edit("background", negative="yellow teeth")
+    assert [np.array_equal(before.picture, plain), np.array_equal(again.picture, plain)] == [True, True]
+    assert np.array_equal(after.picture, expected)
+    with live_canvas(load_generator(guided), record(), against, advance=False) as live:
+        (begun,) = live.frames(1)
+    assert np.array_equal(begun.picture, expected)
+    assert np.array_equal(until_unguided(generator), built(Pipeline(spec_of()), record())[0])
+
+
+def until_unguided(generator: Generator) -> np.ndarray:
+    """Without guidance there is no row that reads it."""
+    with live_canvas(generator, record(), advance=False) as live:
+        return until_applied(live, live.edit(REGIONS[0].name, negative="yellow teeth"))[-1].picture
 
 
 @pytest.mark.slow

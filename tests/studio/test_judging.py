@@ -16,6 +16,7 @@ from dentgen.records import ConditionRecord
 from dentgen.studio import judging
 from dentgen.studio.judging import Figures, Judging
 from dentgen.studio.openers import list_records
+from dentgen.studio.seen_findings import seen_findings
 from dentgen.studio.settings import Settings
 from dentgen.studio.stream import Frame
 from dentgen.studio.work import Work
@@ -30,7 +31,7 @@ def photographed() -> ConditionRecord:
 def frame(number: int, record: ConditionRecord) -> Frame:
     assert record.photo is not None
     snapshot = Work(replace(record, photo=None), Settings()).snapshot()
-    return Frame(number, number, record.photo, snapshot)
+    return Frame(number, record.photo, snapshot, number)
 
 
 def test_figures_are_those_of_the_gate() -> None:
@@ -45,8 +46,9 @@ def test_figures_are_those_of_the_gate() -> None:
     assert of.number == 4
     assert record.photo is not None
     expected = labelled_figures(load_judges("embedded"), [record.photo], [record])
-    assert figures == {name: float(values[0]) for name, values in expected.items() if np.isfinite(values[0])}
-    assert figures["miou"] > 0.8
+    assert figures.gate == {name: float(values[0]) for name, values in expected.items() if np.isfinite(values[0])}
+    assert figures.gate["miou"] > 0.8
+    assert figures.findings == tuple(seen_findings(record.photo, record))
 
 
 def test_pictures_that_came_meanwhile_are_skipped() -> None:

@@ -118,7 +118,7 @@ function layerRow(layer) {
   const number = layer.number, change = (values) => tell("change layer", { number, ...values });
   const name = make("input", { value: layer.name, maxLength: 80, "aria-label": "Name of the region" });
   const prompt = make("input", { value: layer.prompt, maxLength: 4000, placeholder: "prompt: what is here", "aria-label": `Prompt of ${layer.name}` });
-  const negative = make("input", { value: layer.negative_prompt, maxLength: 4000, title: "Acts in variants and builds, with guidance above 1; not in the stream", placeholder: "negative prompt, variants only", "aria-label": `Negative prompt of ${layer.name}` });
+  const negative = make("input", { value: layer.negative_prompt, maxLength: 4000, title: "Acts with guidance above 1", placeholder: "negative prompt, with guidance", "aria-label": `Negative prompt of ${layer.name}` });
   name.dataset.field = "name"; prompt.dataset.field = "prompt"; negative.dataset.field = "negative_prompt";
   typed(name, (value) => value && change({ name: value }));
   typed(prompt, (value) => change({ prompt: value }));

@@ -9,7 +9,8 @@ const NAMES = {
   miou: ["Labels (mIoU)", 3], tooth_recall: ["Teeth found", 2], boundary_f1: ["Boundaries", 2], bleed_in: ["Gum in teeth", 3],
   bleed_out: ["Teeth in gum", 3], shift: ["Shift, px", 1], light_correlation: ["Light", 2], sharpness: ["Sharpness", 2],
 };
-export const stream = { frames: 0, number: -1, version: -1, changed: 0, times: [] };
+// when a picture first showed something of a change, and when the first one that was made after it was whole
+export const stream = { frames: 0, number: -1, version: -1, latest: -1, changed: 0, whole: 0, times: [] };
 let drawing = Promise.resolve();
 
 on("frame", (header, bytes) => {
@@ -17,8 +18,9 @@ on("frame", (header, bytes) => {
     const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
     for (const canvas of [picture, under]) paint(canvas, bitmap);
     bitmap.close();
-    if (header.version !== stream.version) stream.changed = performance.now();
-    Object.assign(stream, { number: header.number, version: header.version, frames: stream.frames + 1 });
+    if (header.latest !== stream.latest) stream.changed = performance.now();
+    if (header.version !== stream.version) stream.whole = performance.now();
+    Object.assign(stream, { number: header.number, version: header.version, latest: header.latest, frames: stream.frames + 1 });
     picture.dataset.number = header.number;
     picture.dataset.version = header.version;
     document.getElementById("waiting").hidden = true;
@@ -71,17 +73,26 @@ on("variant", ({ key, number, count }, bytes) => {
   createImageBitmap(new Blob([bytes], { type: "image/png" })).then((bitmap) => paint(canvas, bitmap));
 });
 
-on("figures", ({ figures, version }) => {
-  const list = document.getElementById("figures");
-  list.replaceChildren(...Object.entries(NAMES).filter(([name]) => name in figures).map(([name, [label, digits]]) => {
-    const group = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
-    term.textContent = label;
-    value.textContent = figures[name].toFixed(digits);
-    value.dataset.figure = name;
-    group.append(term, value);
-    group.classList.toggle("older", version < stream.version);
-    return group;
-  }));
+on("figures", ({ figures, findings, version }) => {
+  const known = Object.entries(NAMES).filter(([name]) => name in figures);
+  const groups = [
+    ...known.map(([name, [label, digits]]) => shownFigure(name, label, figures[name].toFixed(digits), label)),
+    ...findings.map(({ name, found, inside, outside }) => shownFigure("finding", name, found ? "found" : "not found",
+      `${percent(inside)} of its area shows it, ${percent(outside)} elsewhere`, found ? "found" : "missed")),
+  ];
+  for (const group of groups) group.classList.toggle("older", version < stream.version);
+  document.getElementById("figures").replaceChildren(...groups);
 });
+const percent = (share) => `${Math.round(100 * share)} %`;
+function shownFigure(name, label, words, title, kind = "") {
+  const group = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
+  term.textContent = label;
+  value.textContent = words;
+  value.dataset.figure = name;
+  group.title = title;
+  if (kind) group.classList.add(kind);
+  group.append(term, value);
+  return group;
+}
 
 export { maps };
