@@ -13,6 +13,7 @@ import numpy as np
 from dentgen.errors import DentgenError
 from dentgen.models.judges import load_judges
 from dentgen.quality.labelled_pictures import labelled_figures
+from dentgen.records import FigureName
 from dentgen.spec.quality import EMBEDDED
 from dentgen.studio.seen_findings import SeenFinding, seen_findings
 from dentgen.studio.stream import Frame
@@ -32,7 +33,7 @@ class Figures:
         findings: The document's findings.
     """
 
-    gate: dict[str, float]
+    gate: dict[FigureName, float]
     findings: tuple[SeenFinding, ...]
 
 

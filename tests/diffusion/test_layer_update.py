@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -208,20 +208,22 @@ def shown(number: int, branch: str = "control", **more: Any) -> tuple[ControlInp
     return (ControlInput(branch, KeyedTensor(f"shown {number}", values), **more),)
 
 
-class PerRowControl(TwoLevelControl):
+class PerRowControl:
     """The same network as a branch that sees latents and hints."""
 
     hint_shape = (4, SIZE, SIZE)
 
-    def __call__(self, latents: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
-        timesteps, prompts, hints = others
-        return list(super().__call__(hints + 0.5 * latents, timesteps, prompts))
+    def __call__(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompt_embeds: torch.Tensor, hints: torch.Tensor
+    ) -> Sequence[torch.Tensor]:
+        return TwoLevelControl()(hints + 0.5 * latents, timesteps, prompt_embeds)
 
 
 def two_branched(kind: str, names: tuple[str, ...]) -> DiffusionEngine:
-    nets = {name: TwoLevelControl() if kind == "shared" else PerRowControl() for name in names}
+    shared = {name: TwoLevelControl() for name in names if kind == "shared"}
+    per_row = {name: PerRowControl() for name in names if kind == "per_row"}
     shape = EngineShape(4, 4, (SIZE, SIZE), TOKENS, WIDTH, columns=16, weighted=True, regions=1)
-    return DiffusionEngine(LocalDenoiser(), Branches(**{kind: nets}), shape, torch.device("cpu"), torch.float32)
+    return DiffusionEngine(LocalDenoiser(), Branches(shared, per_row), shape, torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("kind", ["shared", "per_row"])

@@ -80,7 +80,7 @@ def pid_and_sleep(number: int) -> int:
 
 #: Ctrl-C reaches all processes of the terminal: some while they start, others in the middle of an item.
 DRIVER = """
-import sys, time
+import faulthandler, sys, time
 from dentgen.parallel.processes import map_processes
 
 def announce_and_sleep(number):
@@ -89,6 +89,7 @@ def announce_and_sleep(number):
     time.sleep(60)
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(20, exit=True)  # says where it hangs, if it does
     print("started", flush=True)
     try:
         list(map_processes(announce_and_sleep, range(4), workers=2))

@@ -84,10 +84,10 @@ def test_painting_a_restoration_changes_its_tooth(browser: Any, studio: Studio) 
     far = np.ones_like(tooth)
     far[max(0, int(y) - 40) : int(y) + 40, max(0, int(x) - 40) : int(x) + 40] = False
     assert change[tooth].mean() > 3 * change[far].mean()
-    chip = page.locator('#figures [data-figure="finding"]')
-    until(lambda: chip.count(), 60)
-    assert chip.inner_text() in ("found", "not found")
-    assert page.locator("#figures div", has=chip).locator("dt").inner_text() == "restoration"
+    seen = page.locator("#figures div").filter(has=page.locator('[data-figure="finding"]'))
+    until(seen.count, 60)
+    assert seen.locator("dt").inner_text() == "restoration"
+    assert seen.locator("dd").inner_text() in ("found", "not found")
     page.keyboard.press("Control+z")
 
 
