@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.labels import RESTORATION
-from dentgen.conditions.lesion_map import CARIES, GOLD_CROWN, INFLAMED_GUM
+from dentgen.conditions.lesion_map import CARIES, CAVITY, GOLD_CROWN, INFLAMED_GUM
 from dentgen.records import ConditionRecord, PaintedRegion
 from dentgen.studio.seen_findings import SeenFinding, seen_findings
 from tests.studio.documents import SHAPE, small_record
@@ -73,10 +73,10 @@ def test_a_restoration_without_a_findings_map_and_layers_are_looked_for_too() ->
 
 
 def test_other_findings_do_not_spoil_the_tissue_that_one_is_compared_with() -> None:
-    """Half of a tooth is gold: it would make decay of a sixth look usual if it counted as enamel."""
-    record = with_maps(CROWN, {GOLD_CROWN: CROWN, CARIES: LESION})
-    (decay, _) = seen_findings(picture(record, (CROWN, (60, 30, 10)), (LESION, DECAY)), record)
-    assert (decay.name, decay.outside) == ("caries", 0.0)
+    """Half of a tooth is a cavity: decay elsewhere would look usual if it counted as enamel."""
+    record = with_maps(np.zeros(SHAPE, bool), {CAVITY: CROWN, CARIES: LESION})
+    seen = seen_findings(picture(record, (CROWN, (60, 30, 10)), (LESION, DECAY)), record)
+    assert [(one.name, one.outside) for one in seen] == [("caries", 0.0), ("cavity", 0.0)]
 
 
 def test_without_labels_there_is_nothing_to_compare() -> None:
