@@ -21,6 +21,7 @@ class StudentSpec(LatentSpec):
     )
     control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
     adapter: str = Field(default="blended", min_length=1, description="Adapter that teacher and student generate with.")
+    adapter_scale: float = Field(default=1.0, gt=0, description="Scale of the adapter's residuals, as builds use it.")
     rank: int = Field(default=16, gt=0, description="LoRA rank of the trained part.")
 
     @property

@@ -51,7 +51,7 @@ class ControlledNetworks:
         """
         self.autoencoder, self.text = FrozenAutoencoder(spec, device), FrozenText(spec, device)
         self.noising = Noising(spec, device)
-        self._kind = spec.control_image
+        self._kind, self._scale = spec.control_image, spec.adapter_scale
         self._control = freeze(load_adapted_control(Path(spec.bundle), spec.adapter), device)
 
     def condition(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
@@ -66,8 +66,8 @@ class ControlledNetworks:
     def residuals(
         self, condition: Float[Tensor, "b 4 h w"], timesteps: Int64[Tensor, " b"], embeds: Tensor
     ) -> list[Tensor]:
-        """Residuals of the control net, which sees no noisy latents."""
-        return control_residuals(self._control, condition, timesteps, embeds)
+        """Scaled residuals of the control net, which sees no noisy latents."""
+        return [each * self._scale for each in control_residuals(self._control, condition, timesteps, embeds)]
 
 
 def lora_unet(

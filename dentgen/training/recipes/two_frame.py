@@ -85,7 +85,6 @@ class TwoFrameRecipe(Recipe):
 
     def _predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, condition: Tensor) -> Tensor:
         residuals = self._networks.residuals(condition, timesteps, embeds)
-        residuals = [residual * self._spec.adapter_scale for residual in residuals]
         return predict_noise(self.student, latents, timesteps, embeds, residuals)
 
 
