@@ -77,7 +77,7 @@ def test_a_damaged_header_is_refused(bundle_copy: Path, text: str) -> None:
     [
         ("phased", {"scheduler": "ddim", "steps": 4}, "sampling.steps", 4),
         ("phased", {"scheduler": "unipc", "steps": 2}, "sampling.scheduler", "unipc"),
-        ("phased", {"scheduler": {"_class_name": "DDIMScheduler"}, "steps": 2}, "sampling.scheduler", "DDIMScheduler"),
+        ("phased", {"scheduler": {"_class_name": "DDIMScheduler", "clip_sample": False}, "steps": 2}, "sampling.scheduler", "DDIMScheduler"),
         (
             "phased", {"scheduler": "ddim", "steps": 2, "scheduler_options": {"timestep_spacing": "leading"}},
             "sampling.timesteps", [501, 1],

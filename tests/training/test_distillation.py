@@ -15,14 +15,18 @@ from dentgen.training.preview import predict_noise
 from tests.training.runs import CPU, train_spec, training_data
 
 
-def distillation(phantoms: str, family: Path, **values: Any) -> tuple[Distillation, Any]:
-    spec = train_spec(phantoms, family, "phased-lora", **values)
-    return Distillation(spec, CPU), spec
+@pytest.fixture(scope="module")
+def spec(phantoms: str, family: Path) -> Any:
+    return train_spec(phantoms, family, "phased-lora", batch=20, ladder=20, guidance=[2, 3])
+
+
+@pytest.fixture(scope="module")
+def shared(spec: Any) -> Distillation:
+    return Distillation(spec, CPU)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_ddim_steps_are_those_of_diffusers(phantoms: str, family: Path, steps: int) -> None:
-    shared, _ = distillation(phantoms, family)
+def test_ddim_steps_are_those_of_diffusers(shared: Distillation, steps: int) -> None:
     scheduler = DDIMScheduler.from_config(SCHEDULER_CONFIG)
     scheduler.set_timesteps(steps)
     starts = [int(step) for step in scheduler.timesteps]
@@ -34,15 +38,13 @@ def test_ddim_steps_are_those_of_diffusers(phantoms: str, family: Path, steps: i
         torch.testing.assert_close(stepped, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_step_to_the_same_timestep_is_the_identity(phantoms: str, family: Path) -> None:
-    shared, _ = distillation(phantoms, family)
+def test_a_step_to_the_same_timestep_is_the_identity(shared: Distillation) -> None:
     latents, noise, there = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([0, 499, 999])
     torch.testing.assert_close(shared.ddim_step(latents, noise, there, there), latents, rtol=1e-5, atol=1e-5)
 
 
-def test_guidance_is_the_scale_of_diffusers(phantoms: str, family: Path) -> None:
+def test_guidance_is_the_scale_of_diffusers(shared: Distillation, spec: Any) -> None:
     """uncond + g (cond - uncond) for every row; 1 is the plain prediction, bit for bit."""
-    shared, spec = distillation(phantoms, family)
     shown, times = shared.shown(training_data(spec).batch(0, 0, 2)), torch.tensor([700, 200])
     latents, residuals = torch.randn(2, 4, 8, 8), shared.residuals(times, shown)
     assert not torch.equal(shown.embeds, shown.empty)
@@ -56,8 +58,7 @@ def test_guidance_is_the_scale_of_diffusers(phantoms: str, family: Path) -> None
     torch.testing.assert_close(guided[1], unconditional[1] + 3 * (plain[1] - unconditional[1]))
 
 
-def test_timesteps_are_rungs_of_the_ladder(phantoms: str, family: Path) -> None:
-    shared, spec = distillation(phantoms, family, batch=20, ladder=20, guidance=[2, 3])
+def test_timesteps_are_rungs_of_the_ladder(shared: Distillation, spec: Any) -> None:
     jump = shared.draw(training_data(spec).batch(0, 0, 20), spec)
     assert {(int(step) + 1) % 50 for step in jump.start} == {0}
     assert torch.equal(jump.end, (jump.start - 50).clamp_min(0))
@@ -65,8 +66,7 @@ def test_timesteps_are_rungs_of_the_ladder(phantoms: str, family: Path) -> None:
     assert len(set(jump.start.tolist())) > 5
 
 
-def test_rows_draw_the_same_in_any_part_of_a_step(phantoms: str, family: Path) -> None:
-    shared, spec = distillation(phantoms, family, batch=4)
+def test_rows_draw_the_same_in_any_part_of_a_step(shared: Distillation, spec: Any) -> None:
     data, clean = training_data(spec), torch.zeros(4, 4, 8, 8)
     whole, half = data.batch(3, 0, 4), data.batch(3, 2, 2)
     assert torch.equal(shared.draw(whole, spec).start[2:], shared.draw(half, spec).start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 import torch
 from diffusers import LCMScheduler
 
-from dentgen.errors import BundleError, SpecError
 from dentgen.generation.generator import solver_table
 from dentgen.models.trained_sampling import TrainedSampling, read_trained_sampling
 from dentgen.spec.build import BuildSpec
+from dentgen.training.data.rows import TrainingData
 from dentgen.training.lora_student import lora_unet, write_lora
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.preview import predict_noise
@@ -29,8 +30,32 @@ from tests.training.runs import (
 )
 
 
-def recipe_of(phantoms: str, family: Path, **values: Any) -> DmdLoraRecipe:
-    return DmdLoraRecipe(train_spec(phantoms, family, "dmd-lora", **values), CPU)
+@pytest.fixture(scope="module")
+def built(phantoms: str, family: Path) -> tuple[DmdLoraRecipe, TrainingData]:
+    """Two sampling steps, an unguided teacher, turns of one step; and its rows."""
+    spec = train_spec(phantoms, family, "dmd-lora", batch=4, guidance=1.0, critic_steps=1)
+    return DmdLoraRecipe(spec, CPU), training_data(spec)
+
+
+@pytest.fixture
+def data(built: tuple[DmdLoraRecipe, TrainingData]) -> TrainingData:
+    return built[1]
+
+
+@pytest.fixture
+def recipe(built: tuple[DmdLoraRecipe, TrainingData]) -> Iterator[DmdLoraRecipe]:
+    """The recipe before its first step."""
+    found, trained = built[0], [parameter for parameter in built[0].parameters() if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in trained]
+    yield found
+    found.train().zero_grad(set_to_none=True)
+    for parameter, value in zip(trained, before, strict=True):
+        parameter.data.copy_(value)
+
+
+def with_values(recipe: DmdLoraRecipe, patch: pytest.MonkeyPatch, **values: Any) -> DmdLoraRecipe:
+    patch.setattr(recipe, "_spec", recipe._spec.model_copy(update=values))
+    return recipe
 
 
 @torch.no_grad()
@@ -69,21 +94,22 @@ def test_between_two_gaussians_the_gradient_is_the_difference_of_their_means() -
     torch.testing.assert_close(scaled, torch.full_like(images, (1 - abar) * mean), rtol=1e-3, atol=1e-4)
 
 
-def test_an_untrained_critic_agrees_with_an_unguided_teacher(phantoms: str, family: Path) -> None:
-    recipe = recipe_of(phantoms, family, guidance=1.0, critic_steps=1)
+@torch.no_grad()
+def test_an_untrained_critic_agrees_with_an_unguided_teacher(
+    recipe: DmdLoraRecipe, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     change(recipe.student)
-    data = training_data(recipe._spec)
-    assert float(recipe(data.batch(1, 0, 2))["loss"].detach()) == 0.0
+    assert float(recipe(data.batch(1, 0, 2))["loss"]) == 0.0
+    assert float(with_values(recipe, monkeypatch, guidance=2.0)(data.batch(1, 0, 2))["loss"]) > 0.0
     change(recipe.critic)
-    assert float(recipe(data.batch(1, 0, 2))["loss"].detach()) > 0.0
-    guided = recipe_of(phantoms, family, guidance=2.0, critic_steps=1)
-    assert float(guided(data.batch(1, 0, 2))["loss"].detach()) > 0.0
+    assert float(with_values(recipe, monkeypatch, guidance=1.0)(data.batch(1, 0, 2))["loss"]) > 0.0
 
 
-def test_critic_and_student_take_turns(phantoms: str, family: Path) -> None:
-    recipe = recipe_of(phantoms, family, critic_steps=2)
+def test_critic_and_student_take_turns(
+    recipe: DmdLoraRecipe, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_values(recipe, monkeypatch, critic_steps=2)
     assert [recipe.trains_student(step) for step in range(6)] == [False, False, True] * 2
-    data = training_data(recipe._spec)
     change(recipe.critic)  # the student of an untrained one has nothing to learn
     for step, (trained, idle) in {1: (recipe.critic, recipe.student), 2: (recipe.student, recipe.critic)}.items():
         recipe.zero_grad(set_to_none=True)
@@ -92,20 +118,21 @@ def test_critic_and_student_take_turns(phantoms: str, family: Path) -> None:
         assert gradients(idle) == []
 
 
-def test_validation_measures_both(phantoms: str, family: Path) -> None:
-    recipe = recipe_of(phantoms, family).eval()
-    with torch.no_grad():
-        losses = recipe(training_data(recipe._spec).batch(0, 0, 2))
+@torch.no_grad()
+def test_validation_measures_both(recipe: DmdLoraRecipe, data: TrainingData) -> None:
+    change(recipe.critic)
+    losses = recipe.eval()(data.batch(0, 0, 2))
     assert set(losses) == {"loss", "student", "critic"}
     assert float(losses["loss"]) == pytest.approx(float(losses["student"] + losses["critic"]))
 
 
-def test_the_critic_has_its_own_learning_rate(phantoms: str, family: Path) -> None:
-    own, same = (recipe_of(phantoms, family, critic_learning_rate=rate) for rate in (0.5, None))
-    assert [group["lr"] for group in own.parameter_groups(0.1)] == [0.1, 0.5]
-    assert [group["lr"] for group in same.parameter_groups(0.1)] == [0.1, 0.1]
-    grouped = [id(parameter) for group in own.parameter_groups(0.1) for parameter in group["params"]]
-    assert sorted(grouped) == sorted(id(parameter) for parameter in own.parameters() if parameter.requires_grad)
+def test_the_critic_has_its_own_learning_rate(recipe: DmdLoraRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [group["lr"] for group in recipe.parameter_groups(0.1)] == [0.1, 0.1]
+    with_values(recipe, monkeypatch, critic_learning_rate=0.5)
+    assert [group["lr"] for group in recipe.parameter_groups(0.1)] == [0.1, 0.5]
+    student, critic = (group["params"] for group in recipe.parameter_groups(0.1))
+    for net, grouped in ((recipe.student, student), (recipe.critic, critic)):
+        assert {id(p) for p in grouped} == {id(p) for p in net.parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
@@ -116,41 +143,40 @@ def test_a_build_visits_the_students_timesteps(steps: int, family: Path) -> None
     assert lcm_timesteps(steps)[0] == 999
 
 
-def test_images_are_those_of_lcm_sampling(phantoms: str, family: Path) -> None:
+@torch.no_grad()
+def test_images_are_those_of_lcm_sampling(recipe: DmdLoraRecipe, data: TrainingData) -> None:
     """Two steps of diffusers' scheduler, its noise replaced by the drawn one."""
-    recipe = recipe_of(phantoms, family, sampling_steps=2)
     change(recipe.student)
-    data, shared = training_data(recipe._spec), recipe._distillation
+    shared = recipe._distillation
     step = next(step for step in range(20) if recipe._last_step(data.batch(step, 0, 2)) == 1)
     batch = data.batch(step, 0, 2)
     shown, draws = shared.shown(batch), shared.networks.noising
     scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
     scheduler.set_timesteps(2)
     latents = draws.normal(batch, "noise", (4, 8, 8))
-    with torch.no_grad():
-        for number, timestep in enumerate(scheduler.timesteps):
-            times = timestep.expand(2)
-            noise = predict_noise(recipe.student, latents, times, shown.embeds, shared.residuals(times, shown))
-            clean = scheduler.step(noise, timestep, latents).denoised
-            if number == 0:
-                latents = draws.add_noise(clean, draws.normal(batch, "noise 1", (4, 8, 8)), scheduler.timesteps[1:])
-        torch.testing.assert_close(recipe._images(batch, shown), clean, rtol=1e-3, atol=1e-3)
+    for number, timestep in enumerate(scheduler.timesteps):
+        times = timestep.expand(2)
+        noise = predict_noise(recipe.student, latents, times, shown.embeds, shared.residuals(times, shown))
+        clean = scheduler.step(noise, timestep, latents).denoised
+        if number == 0:
+            latents = draws.add_noise(clean, draws.normal(batch, "noise 1", (4, 8, 8)), scheduler.timesteps[1:])
+    torch.testing.assert_close(recipe._images(batch, shown), clean, rtol=1e-3, atol=1e-3)
 
 
-def test_every_step_of_the_student_is_drawn_and_workers_agree_on_it(phantoms: str, family: Path) -> None:
-    recipe = recipe_of(phantoms, family, sampling_steps=4, batch=4)
-    data = training_data(recipe._spec)
+def test_every_step_of_the_student_is_drawn_and_workers_agree_on_it(
+    recipe: DmdLoraRecipe, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "_timesteps", lcm_timesteps(4))
     drawn = [recipe._last_step(data.batch(step, 0, 2)) for step in range(30)]
     assert set(drawn) == {0, 1, 2, 3}
     assert drawn == [recipe._last_step(data.batch(step, 2, 2)) for step in range(30)]
 
 
-def test_gradients_of_a_batch_are_those_of_its_parts(phantoms: str, family: Path) -> None:
+@pytest.mark.slow
+def test_gradients_of_a_batch_are_those_of_its_parts(recipe: DmdLoraRecipe, data: TrainingData) -> None:
     """Rows draw their own noise and timesteps, so two workers train as one."""
-    recipe = recipe_of(phantoms, family, batch=4, critic_steps=1)
     change(recipe.student)
     change(recipe.critic)
-    data = training_data(recipe._spec)
     for step in (0, 1):
         found = []
         for parts in ([(0, 4)], [(0, 2), (2, 2)]):
@@ -161,23 +187,18 @@ def test_gradients_of_a_batch_are_those_of_its_parts(phantoms: str, family: Path
         torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_starts_from_the_named_lora(phantoms: str, family: Path, tmp_path: Path) -> None:
     bundle = copied_bundle(family, tmp_path) / "bundle"
-    spec = train_spec(phantoms, tmp_path, "dmd-lora")
-    first = lora_unet(spec, CPU, "name")
+    first = lora_unet(train_spec(phantoms, tmp_path, "dmd-lora"), CPU, "name")
     change(first)
     write_lora(first, bundle, "first", {})
-    recipe = recipe_of(phantoms, tmp_path, start_lora="first")
-    own, copied = dict(recipe.student.named_parameters()), dict(first.named_parameters())
+    student = DmdLoraRecipe(train_spec(phantoms, tmp_path, "dmd-lora", start_lora="first"), CPU)
+    own, copied = dict(student.student.named_parameters()), dict(first.named_parameters())
     for name, value in copied.items():
         torch.testing.assert_close(own[name], value, rtol=1e-3, atol=1e-3)
-    critic = [value for name, value in recipe.critic.named_parameters() if "lora_B" in name]
+    critic = [value for name, value in student.critic.named_parameters() if "lora_B" in name]
     assert not any(bool(value.any()) for value in critic), "the critic begins as the teacher"
-    with pytest.raises(SpecError) as caught:
-        recipe_of(phantoms, tmp_path, start_lora="first", rank=2)
-    assert caught.value.key == "rank"
-    with pytest.raises(BundleError):
-        recipe_of(phantoms, tmp_path, start_lora="nobody")
 
 
 @pytest.mark.slow

@@ -29,8 +29,9 @@ from tests.training.runs import (
 PHASES = (1, 2, 4, 5, 8)
 
 
-def recipe_of(phantoms: str, family: Path, **values: Any) -> PhasedLoraRecipe:
-    return PhasedLoraRecipe(train_spec(phantoms, family, "phased-lora", **values), CPU)
+@pytest.fixture(scope="module")
+def recipe(phantoms: str, family: Path) -> PhasedLoraRecipe:
+    return PhasedLoraRecipe(train_spec(phantoms, family, "phased-lora", batch=8, guidance=[1, 1]), CPU)
 
 
 @pytest.mark.parametrize("phases", PHASES)
@@ -61,8 +62,7 @@ def test_no_rung_leaves_its_phase(phases: int) -> None:
     assert set(edge.tolist()) <= {0, *phase_starts(phases)}
 
 
-def test_an_untrained_student_steps_as_the_teachers_ddim(phantoms: str, family: Path) -> None:
-    recipe = recipe_of(phantoms, family, phases=2)
+def test_an_untrained_student_steps_as_the_teachers_ddim(recipe: PhasedLoraRecipe) -> None:
     shared, latents = recipe._distillation, torch.randn(2, 4, 8, 8)
     shown = shared.shown(training_data(recipe._spec).batch(0, 0, 2))
     scheduler = DDIMScheduler.from_config(SCHEDULER_CONFIG)
@@ -75,29 +75,30 @@ def test_an_untrained_student_steps_as_the_teachers_ddim(phantoms: str, family: 
         torch.testing.assert_close(stepped, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_at_the_edge_the_student_is_the_identity(phantoms: str, family: Path) -> None:
-    recipe = recipe_of(phantoms, family)
+def test_at_the_edge_the_student_is_the_identity(recipe: PhasedLoraRecipe) -> None:
     shared, latents, edge = recipe._distillation, torch.randn(2, 4, 8, 8), torch.tensor([499, 0])
     shown = shared.shown(training_data(recipe._spec).batch(0, 0, 2))
     there = recipe._to_edge(recipe.student, latents, edge, edge, shown, shared.residuals(edge, shown))
     torch.testing.assert_close(there, latents, rtol=1e-4, atol=1e-4)
 
 
-def test_the_loss_compares_the_ends_of_two_neighbouring_points(phantoms: str, family: Path) -> None:
+@torch.no_grad()
+def test_the_loss_compares_the_ends_of_two_neighbouring_points(
+    recipe: PhasedLoraRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By hand, from diffusers' scheduler: a teacher's step down the ladder, then the student's to the same end."""
-    recipe = recipe_of(phantoms, family, phases=1, ladder=2, guidance=[1, 1], batch=8)
+    monkeypatch.setattr(recipe, "_spec", recipe._spec.model_copy(update={"phases": 1, "ladder": 2}))
     data, shared = training_data(recipe._spec), recipe._distillation
     batch = data.batch(0, 0, 8)
     jump, shown = shared.draw(batch, recipe._spec), shared.shown(batch)
     assert set(jump.start.tolist()) == {499, 999}
     noisy = shared.noisy(batch, shared.networks.autoencoder.pictures(batch), jump.start)
     differences = []
-    with torch.no_grad():
-        for row, start in enumerate(jump.start.tolist()):
-            near = _to_zero(shared, noisy, row, start, shown)
-            far = near if start == 499 else _through_the_middle(shared, noisy, row, shown)
-            differences.append((near - far).square().mean())
-        found = recipe(batch)["mse"]
+    for row, start in enumerate(jump.start.tolist()):
+        near = _to_zero(shared, noisy, row, start, shown)
+        far = near if start == 499 else _through_the_middle(shared, noisy, row, shown)
+        differences.append((near - far).square().mean())
+    found = recipe(batch)["mse"]
     at_499 = [float(value) for value, start in zip(differences, jump.start.tolist(), strict=True) if start == 499]
     assert at_499 == [0.0] * len(at_499), "the teacher's step from there reaches the end itself"
     torch.testing.assert_close(found, torch.stack(differences).mean(), rtol=1e-3, atol=1e-6)
@@ -128,7 +129,7 @@ def _through_the_middle(shared: Any, latents: torch.Tensor, row: int, shown: Any
 
 def test_a_missing_adapter_is_refused(phantoms: str, family: Path) -> None:
     with pytest.raises(BundleError):
-        recipe_of(phantoms, family, adapter="own")
+        PhasedLoraRecipe(train_spec(phantoms, family, "phased-lora", adapter="own"), CPU)
 
 
 @pytest.mark.slow
