@@ -6,33 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 from dentgen.errors import BundleError, SpecError
 from dentgen.generation.generator import solver_table
-from dentgen.models.bundle import find_bundle
-from dentgen.models.lora import lora_file
 from dentgen.models.trained_sampling import HEADER, TrainedSampling, read_trained_sampling
 from dentgen.pipeline.plan import make_plan
 from dentgen.spec.build import BuildSpec
 from tests.conftest import DEMO
+from tests.models.part_files import lcm_with_header
 
 
 @pytest.fixture
 def student(bundle_copy: Path) -> Path:
     """The miniature with LoRAs for two DDIM steps and for two LCM steps."""
-    write_headed(bundle_copy, "phased", TrainedSampling("ddim", (999, 499)).header())
-    write_headed(bundle_copy, "dmd", TrainedSampling("lcm", (999, 499)).header())
+    lcm_with_header(bundle_copy, "phased", TrainedSampling("ddim", (999, 499)).header())
+    lcm_with_header(bundle_copy, "dmd", TrainedSampling("lcm", (999, 499)).header())
     return bundle_copy
-
-
-def write_headed(bundle: Path, name: str, header: dict[str, str]) -> Path:
-    """The miniature's LCM-LoRA with another header."""
-    folder = bundle / "loras" / name
-    folder.mkdir()
-    tensors = load_file(lora_file(find_bundle("miniature") / "loras" / "lcm"))
-    save_file(tensors, folder / "weights.safetensors", metadata={"format": "pt", **header})
-    return folder
 
 
 def spec_of(bundle: Path, loras: dict[str, float], **sampling: Any) -> BuildSpec:
@@ -46,7 +35,7 @@ def test_a_header_says_how_a_student_is_sampled(student: Path) -> None:
 
 
 def test_other_loras_say_nothing(student: Path) -> None:
-    two_frame = write_headed(student, "two-frame", {HEADER: '{"kind": "two-frame", "frames": 2}'})
+    two_frame = lcm_with_header(student, "two-frame", {HEADER: '{"kind": "two-frame", "frames": 2}'})
     assert read_trained_sampling(student / "loras" / "lcm") is None
     assert read_trained_sampling(two_frame) is None
 
@@ -65,7 +54,7 @@ def test_other_loras_say_nothing(student: Path) -> None:
     ],
 )
 def test_a_damaged_header_is_refused(bundle_copy: Path, text: str) -> None:
-    folder = write_headed(bundle_copy, "damaged", {HEADER: text})
+    folder = lcm_with_header(bundle_copy, "damaged", {HEADER: text})
     with pytest.raises(BundleError) as caught:
         read_trained_sampling(folder)
     assert (caught.value.file, caught.value.key) == (str(folder / "weights.safetensors"), HEADER)
@@ -77,7 +66,10 @@ def test_a_damaged_header_is_refused(bundle_copy: Path, text: str) -> None:
     [
         ("phased", {"scheduler": "ddim", "steps": 4}, "sampling.steps", 4),
         ("phased", {"scheduler": "unipc", "steps": 2}, "sampling.scheduler", "unipc"),
-        ("phased", {"scheduler": {"_class_name": "DDIMScheduler", "clip_sample": False}, "steps": 2}, "sampling.scheduler", "DDIMScheduler"),
+        (
+            "phased", {"scheduler": {"_class_name": "DDIMScheduler", "clip_sample": False}, "steps": 2},
+            "sampling.scheduler", "DDIMScheduler",
+        ),
         (
             "phased", {"scheduler": "ddim", "steps": 2, "scheduler_options": {"timestep_spacing": "leading"}},
             "sampling.timesteps", [501, 1],
