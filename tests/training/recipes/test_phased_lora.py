@@ -142,12 +142,13 @@ def test_a_phased_lora_says_how_it_is_sampled(phantoms: str, family: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_training_brings_the_ends_together(phantoms: str, family: Path, tmp_path: Path) -> None:
+def test_with_one_rung_a_phase_the_student_learns_the_guided_step(phantoms: str, family: Path, tmp_path: Path) -> None:
+    """The teacher's step then reaches the end itself, so the target does not move with the student."""
     folder = copied_bundle(family, tmp_path)
-    values = {"steps": 24, "batch": 4, "learning_rate": 5e-3, "ladder": 20, "guidance": [1, 1], "ema": 0.5}
+    values = {"steps": 30, "batch": 4, "learning_rate": 5e-3, "ladder": 2, "guidance": [4, 4], "ema": 0.5}
     run_training(train_spec(phantoms, folder, "phased-lora", **values))
     lines = [float(line["mse"]) for line in losses_of(folder / "phased-lora")]
-    assert sum(lines[-6:]) < 0.8 * sum(lines[:6])
+    assert sum(lines[-8:]) < 0.7 * sum(lines[:8])
 
 
 @pytest.mark.slow
