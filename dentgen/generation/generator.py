@@ -24,6 +24,7 @@ from dentgen.models.native_size import with_size
 from dentgen.models.networks import ControlBranch, ControlNetBranch, UNetDenoiser
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import PromptEncoder
+from dentgen.models.trained_sampling import check_trained_sampling
 from dentgen.records import ConditionName
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.model import Scale
@@ -310,16 +311,19 @@ def solver_table(spec: BuildSpec, folder: Path) -> SolverTable:
     """The spec's scheduler as a solver table, on the noise schedule of the bundle.
 
     Raises:
-        SpecError: If there is no such scheduler.
+        SpecError: If there is no such scheduler, or one of the spec's LoRAs was trained for other steps.
         SolverError: If it has no table.
+        BundleError: If a LoRA is missing or its header cannot be read.
     """
     sampling = spec.sampling
-    return probe_solver(
+    table = probe_solver(
         make_scheduler(sampling.scheduler, folder, sampling.scheduler_options),
         sampling.steps,
         strength=sampling.strength,
         timesteps=sampling.timesteps,
     )
+    check_trained_sampling(spec.model.loras, folder, sampling, table.timesteps.tolist())
+    return table
 
 
 def _branches(generator: Generator, latent_size: tuple[int, int]) -> Branches:

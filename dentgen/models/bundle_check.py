@@ -35,6 +35,7 @@ from dentgen.models.parts import (
     tokenizer_problems,
 )
 from dentgen.models.schedulers import bundled_schedule
+from dentgen.models.trained_sampling import read_trained_sampling
 
 Part = TypeVar("Part")
 
@@ -105,7 +106,7 @@ class _BundleCheck:
         if unet is None or text is None:
             return
         for name in known_parts(self._folder, LORAS):
-            self._try(partial(load_lora, self._folder / LORAS / name, unet, text))
+            self._try(partial(_check_lora, self._folder / LORAS / name, unet, text))
         for name in known_parts(self._folder, EMBEDDINGS, SUFFIX):
             self._try(partial(_check_embedding, self._folder / EMBEDDINGS / f"{name}{SUFFIX}", text))
 
@@ -138,6 +139,11 @@ class _BundleCheck:
 
 def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _check_lora(folder: Path, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+    load_lora(folder, unet, text_encoder)
+    read_trained_sampling(folder)
 
 
 def _check_embedding(file: Path, text: CLIPTextModel) -> None:

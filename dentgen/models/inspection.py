@@ -26,6 +26,7 @@ from dentgen.models.parts import (
     TINY_DECODER,
     empty_text_encoder,
 )  # fmt: skip
+from dentgen.models.trained_sampling import read_trained_sampling
 from dentgen.spec.model import ModelSpec
 
 #: Model families by the width of their text encoder.
@@ -65,10 +66,17 @@ def describe_bundle(name: str) -> Iterator[str]:
     for part in _parts(folder):
         files = [part] if part.is_file() else sorted(part.rglob("*.safetensors"))
         tensors = {f"{file.name} {key}": value for file in files for key, value in read_shapes(file).items()}
-        yield f"{part.relative_to(folder)}: {_amount(tensors)}" if files else f"{part.relative_to(folder)}: no weights"
+        amount = _amount(tensors) if files else "no weights"
+        yield f"{part.relative_to(folder)}: {amount}{_sampled(part) if part.parent.name == LORAS else ''}"
     yield f"license: {' + '.join(bundle_licenses(ModelSpec(adapters={}), folder)) or 'none declared in README.md'}"
     yield f"digest: {bundle_digest(name)} without adapters and other optional parts"
     yield f"fits: {_family(int(empty_text_encoder(folder).config.hidden_size))}"
+
+
+def _sampled(lora: Path) -> str:
+    """How a student is sampled; "" for other LoRAs."""
+    trained = read_trained_sampling(lora)
+    return f"; for {trained.scheduler} at {', '.join(map(str, trained.timesteps))}" if trained else ""
 
 
 def is_bundle(name: str) -> bool:

@@ -18,11 +18,11 @@ from dentgen.spec.train_recipes import (
     ControlNetSpec,
     JudgeSpec,
     KlDecoderSpec,
-    LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
 from dentgen.spec.yaml_file import read_values, validate_document
 
 
@@ -44,6 +44,8 @@ TrainSpec = Annotated[
     | ControlNetSpec
     | ControlLoraSpec
     | LcmLoraSpec
+    | PhasedLoraSpec
+    | DmdLoraSpec
     | TwoFrameSpec
     | DecoderSpec
     | JudgeSpec,
@@ -62,6 +64,8 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "controlnet": ControlNetSpec,
     "control-lora": ControlLoraSpec,
     "lcm-lora": LcmLoraSpec,
+    "phased-lora": PhasedLoraSpec,
+    "dmd-lora": DmdLoraSpec,
     "two-frame": TwoFrameSpec,
     "decoder": TinyDecoderSpec,
     "judge": JudgeSpec,

@@ -11,7 +11,6 @@ from dentgen.spec.train_sections import (
     CONTROL_KINDS,
     RECIPE,
     SINGLE_KINDS,
-    TRAIN_STEPS,
     CommonSpec,
     ConditionsSpec,
     ControlKind,
@@ -199,52 +198,6 @@ class ControlLoraSpec(ControlSpec):
     rank: _Rank = 16
 
 
-class LcmLoraSpec(LatentSpec):
-    """Distils a LoRA for few-step sampling with an adapter attached."""
-
-    recipe: Literal["lcm-lora"] = RECIPE
-    conditions: _Conditions = ConditionsSpec()
-    control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
-    adapter: str = Field(
-        default="blended", min_length=1, description="Adapter that teacher, student and target generate with."
-    )
-    rank: _Rank = 16
-    name: str | None = Field(default=None, min_length=1, description="Name of the LoRA in the bundle; null: lcm.")
-    guidance: tuple[float, float] = Field(
-        default=(5.0, 15.0), description="Range of the teacher's guidance scale, lower end first."
-    )
-    ladder: int = Field(default=50, gt=0, le=TRAIN_STEPS, description="Timesteps of the teacher's DDIM solver.")
-
-    @property
-    def part(self) -> str:
-        """Name of the LoRA in the bundle."""
-        return self.name or "lcm"
-
-    @property
-    def control_kinds(self) -> tuple[ControlKind, ...]:
-        """The control image."""
-        return (self.control_image,)
-
-    @field_validator("guidance")
-    @classmethod
-    def _is_ordered(cls, guidance: tuple[float, float]) -> tuple[float, float]:
-        if guidance[0] > guidance[1]:
-            raise ValueError("expected the lower end first")
-        return guidance
-
-    @field_validator("ladder")
-    @classmethod
-    def _divides_steps(cls, ladder: int) -> int:
-        if TRAIN_STEPS % ladder:
-            raise ValueError(f"expected a divisor of {TRAIN_STEPS}, so that the ladder reaches the last timestep")
-        return ladder
-
-    @model_validator(mode="after")
-    def _check_adapter(self) -> Self:
-        _check_shown(self.adapter, self.control_image)
-        return self
-
-
 class TwoFrameSpec(DiffusionSpec):
     """Trains a LoRA that draws a mouth under another light beside a reference picture of it."""
 
@@ -277,7 +230,7 @@ class TwoFrameSpec(DiffusionSpec):
 
     @model_validator(mode="after")
     def _check_adapter(self) -> Self:
-        _check_shown(self.adapter, self.control_image)
+        check_shown(self.adapter, self.control_image)
         return self
 
 
@@ -316,7 +269,7 @@ class TinyDecoderSpec(LatentSpec):
             raise wrong_value("adapter", None, "the adapter to generate latents with, because generated is above 0")
         if self.generated and not self.distil:
             raise wrong_value("generated", self.generated, "0 if distil is false, because no photograph shows them")
-        _check_shown(self.adapter, self.control_image)
+        check_shown(self.adapter, self.control_image)
         return self
 
 
@@ -330,7 +283,11 @@ class KlDecoderSpec(LatentSpec):
     adversarial: _Adversarial = 0.0
 
 
-def _check_shown(adapter: str | None, control_image: ControlKind) -> None:
-    """An adapter named after a control image was trained on that one."""
+def check_shown(adapter: str | None, control_image: ControlKind) -> None:
+    """Check that an adapter named after a control image is shown that one, which it was trained on.
+
+    Raises:
+        ValidationError: If it is not; its key is ``control_image``.
+    """
     if adapter in CONTROL_KINDS and control_image != adapter:
         raise wrong_value("control_image", control_image, f"{adapter}, as adapter {adapter} was trained on")

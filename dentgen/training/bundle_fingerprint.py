@@ -8,18 +8,18 @@ from typing import Final
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import parts_digest
-from dentgen.models.parts import ADAPTERS, CONTROLNET
+from dentgen.models.parts import ADAPTERS, CONTROLNET, LORAS
 from dentgen.spec.train import TrainSpec
 from dentgen.spec.train_recipes import (
     AdapterSpec,
     AutoencoderSpec,
     BaseSpec,
     KlDecoderSpec,
-    LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
@@ -63,7 +63,13 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
             return (*_TEXT_TO_IMAGE, CONTROLNET)
         case TinyDecoderSpec() if not spec.generated:
             return ("vae",)
-        case TinyDecoderSpec() | LcmLoraSpec() | TwoFrameSpec():
-            return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{spec.adapter}")
+        case TinyDecoderSpec() | LcmLoraSpec() | PhasedLoraSpec() | TwoFrameSpec():
+            return _controlled(spec.adapter)
+        case DmdLoraSpec():
+            return (*_controlled(spec.adapter), *([f"{LORAS}/{spec.start_lora}"] if spec.start_lora else []))
         case _:
             return _TEXT_TO_IMAGE
+
+
+def _controlled(adapter: str | None) -> tuple[str, ...]:
+    return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{adapter}")

@@ -121,7 +121,8 @@ class TrainingState:
         self.recipe, self.spec, self.worker = recipe, spec, worker
         self._parameters = [p for p in recipe.parameters() if p.requires_grad]
         _LOG.info("%s: %.2f M trained parameters", spec.recipe, sum(p.numel() for p in self._parameters) / 1e6)
-        self._optimiser = torch.optim.AdamW(self._parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+        groups = recipe.parameter_groups(spec.learning_rate)
+        self._optimiser = torch.optim.AdamW(groups, weight_decay=spec.weight_decay)
         self._schedule = get_cosine_schedule_with_warmup(self._optimiser, spec.warmup, spec.steps)
         self._average = EMAModel(self._parameters, decay=spec.ema, use_ema_warmup=True, power=0.75)
         on_gpu = worker.device.type == "cuda"

@@ -19,11 +19,11 @@ from dentgen.spec.train_recipes import (
     ControlNetSpec,
     JudgeSpec,
     KlDecoderSpec,
-    LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
 from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import Records, open_records
 from dentgen.training.data.rows import TrainingData
@@ -32,8 +32,10 @@ from dentgen.training.recipes.adapter import AdapterRecipe, ControlBaseRecipe
 from dentgen.training.recipes.autoencoder import AutoencoderRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
+from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
+from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.recipe import Recipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
@@ -103,12 +105,23 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return AdapterRecipe(spec, device)
         case ControlNetSpec() | ControlLoraSpec():
             return ControlNetRecipe(spec, device)
-        case LcmLoraSpec():
-            return LcmLoraRecipe(spec, device)
-        case TwoFrameSpec():
-            return TwoFrameRecipe(spec, device)
+        case LcmLoraSpec() | PhasedLoraSpec() | DmdLoraSpec() | TwoFrameSpec():
+            return _lora_recipe(spec, device)
         case TinyDecoderSpec() | KlDecoderSpec():
             return DecoderRecipe(spec, device)
         case JudgeSpec():
             return JudgeRecipe(spec, device)
+    assert_never(spec)
+
+
+def _lora_recipe(spec: LcmLoraSpec | PhasedLoraSpec | DmdLoraSpec | TwoFrameSpec, device: torch.device) -> Recipe:
+    match spec:
+        case LcmLoraSpec():
+            return LcmLoraRecipe(spec, device)
+        case PhasedLoraSpec():
+            return PhasedLoraRecipe(spec, device)
+        case DmdLoraSpec():
+            return DmdLoraRecipe(spec, device)
+        case TwoFrameSpec():
+            return TwoFrameRecipe(spec, device)
     assert_never(spec)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dentgen.models.bundle import Bundle
+from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.checkpoints.ldm_keys import layout_of_config, unet_names
+from dentgen.models.lora import lora_file
 from dentgen.seeding import fresh_weights
 
 RANK, ALPHA = 4, 2.0
@@ -76,6 +77,12 @@ def respelt_lora(bundle: Bundle, spelling: str) -> dict[str, Tensor]:
         tensors |= {f"{text}.lora_A.weight": down, f"{text}.lora_B.weight": up}
         tensors[f"{text}.alpha"] = torch.tensor(ALPHA)
     return tensors
+
+
+def lcm_with_header(bundle: Path, name: str, header: dict[str, str]) -> Path:
+    """Save the miniature's LCM-LoRA under another name with more texts in its header, and return its folder."""
+    tensors = load_file(lora_file(find_bundle("miniature") / "loras" / "lcm"))
+    return save_lora(bundle, name, tensors, {"format": "pt", **header})
 
 
 def save_lora(bundle: Path, name: str, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> Path:

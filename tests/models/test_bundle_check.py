@@ -17,8 +17,9 @@ from dentgen.errors import BundleError, DentgenError
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.bundle_check import bundle_problems
 from dentgen.models.control import control_from_unet, save_control
+from dentgen.models.trained_sampling import HEADER
 from tests.diffusion.parts import full_control
-from tests.models.part_files import kohya_lora, save_lora, save_tiny_decoder
+from tests.models.part_files import kohya_lora, lcm_with_header, save_lora, save_tiny_decoder
 
 
 def change(file: Path, **tensors: torch.Tensor | None) -> None:
@@ -64,11 +65,13 @@ def test_optional_parts_that_do_not_fit_are_problems(bundle_copy: Path, miniatur
     add_every_kind_of_part(bundle_copy, miniature)
     save_file({"emb_params": torch.zeros(2, 96)}, bundle_copy / "embeddings" / "smile.safetensors")
     save_lora(bundle_copy, "look", {"lora_unet_nowhere.alpha": torch.ones(1)})
+    lcm_with_header(bundle_copy, "student", {HEADER: "nonsense"})
     save_tiny_decoder(bundle_copy, latent_channels=16)
     (bundle_copy / "controlnets" / "edges" / "config.json").write_text("{")
     assert places(bundle_copy, problems(bundle_copy)) == {
         ("embeddings/smile.safetensors", ""),
         ("loras/look/weights.safetensors", "lora_unet_nowhere.alpha"),
+        ("loras/student/weights.safetensors", HEADER),
         ("tiny_decoder", ""),
         ("controlnets/edges", ""),
     }

@@ -13,9 +13,10 @@ from dentgen.errors import BundleError
 from dentgen.models.bundle import Bundle, bundle_digest
 from dentgen.models.checkpoints.file import write_tensors
 from dentgen.models.inspection import describe_bundle, describe_file, is_bundle
+from dentgen.models.trained_sampling import TrainedSampling
 from tests.models.checkpoints.ldm_file import ldm_tensors
 from tests.models.checkpoints.ldm_net import LdmShape, checkpoint, random_control, trained
-from tests.models.part_files import kohya_lora, respelt_lora
+from tests.models.part_files import kohya_lora, lcm_with_header, respelt_lora
 
 BASE = checkpoint(random_control(LdmShape(rank=4), "base"))
 
@@ -70,6 +71,12 @@ def test_a_bundle_is_described() -> None:
     assert "adapters/blended: 112 tensors, 314,368 parameters, float16" in lines
     assert f"digest: {bundle_digest('miniature')}" in lines
     assert "fits: text width 128" in lines
+
+
+def test_a_bundle_tells_how_its_students_are_sampled(bundle_copy: Path) -> None:
+    lcm_with_header(bundle_copy, "phased", TrainedSampling("ddim", (999, 499)).header())
+    lines = [line for line in describe_bundle(str(bundle_copy)) if line.startswith("loras/")]
+    assert [line.partition("; ")[2] for line in lines] == ["", "for ddim at 999, 499"]
 
 
 def test_a_name_is_a_bundle_or_a_file(tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ from dentgen.spec.train_recipes import (
     ControlNetSpec,
     JudgeSpec,
     KlDecoderSpec,
-    LcmLoraSpec,
     TextToImageSpec,
     TinyDecoderSpec,
     TwoFrameSpec,
 )
 from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
 from tests.spec.train_specs import valid, wrong_keys
 
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
-    LcmLoraSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
+    LcmLoraSpec, PhasedLoraSpec, DmdLoraSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
 )  # fmt: skip
 
 
@@ -55,27 +55,35 @@ def test_every_recipe_has_a_spec() -> None:
         assert valid(recipe).recipe == recipe
 
 
+#: Recipes of few-step students.
+STUDENTS = {"lcm-lora", "phased-lora", "dmd-lora"}
+
 #: Keys that only some recipes read, and those recipes.
 READERS = {
     "start": {"autoencoder", "text-to-image", "base", "control-base", "decoder"},
     "align": {"autoencoder"},
     "cache_latents": set(RECIPES) - {"autoencoder", "judge"},
     "channels_last": {"autoencoder", "decoder"},
-    "loss": set(RECIPES) - {"lcm-lora", "decoder", "judge"},
+    "loss": set(RECIPES) - {*STUDENTS, "decoder", "judge"},
     "network": {"judge"},
     "photometric": {"judge"},
     "tasks": {"base", "control-base"},
-    "control_image": {"adapter", "controlnet", "control-lora", "lcm-lora", "two-frame", "decoder"},
+    "control_image": {"adapter", "controlnet", "control-lora", *STUDENTS, "two-frame", "decoder"},
     "bare_teeth": {"adapter"},
-    "rank": {"control-base", "adapter", "control-lora", "lcm-lora", "two-frame"},
-    "name": {"adapter", "controlnet", "control-lora", "lcm-lora", "two-frame"},
-    "adapter": {"lcm-lora", "two-frame", "decoder"},
-    "adapter_scale": {"two-frame", "decoder"},
+    "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "two-frame"},
+    "name": {"adapter", "controlnet", "control-lora", *STUDENTS, "two-frame"},
+    "adapter": {*STUDENTS, "two-frame", "decoder"},
+    "adapter_scale": {*STUDENTS, "two-frame", "decoder"},
     "pairs": {"two-frame"},
     "reference_weight": {"two-frame"},
     "edit_weight": {"two-frame"},
-    "guidance": {"lcm-lora"},
-    "ladder": {"lcm-lora"},
+    "guidance": STUDENTS,
+    "ladder": {"lcm-lora", "phased-lora"},
+    "phases": {"phased-lora"},
+    "sampling_steps": {"dmd-lora"},
+    "critic_steps": {"dmd-lora"},
+    "critic_learning_rate": {"dmd-lora"},
+    "start_lora": {"dmd-lora"},
     "decoder": {"decoder"},
     "decoder_width": {"decoder"},
     "decoder_blocks": {"decoder"},
@@ -93,7 +101,7 @@ def test_a_key_that_the_recipe_does_not_read_is_refused_also_at_its_default(reci
         defaults = kind.model_construct().model_dump() | defaults
     for key, readers in READERS.items():
         if recipe in readers:
-            assert valid(recipe, **{key: defaults.get(key, "tiny")})
+            assert valid(recipe, **{key: valid(recipe).model_dump()[key]})
         else:
             assert wrong_keys(recipe, **{key: defaults[key]}) == [key]
 
@@ -130,6 +138,11 @@ def test_a_part_is_named_after_its_control_image_unless_it_has_a_name() -> None:
     assert valid("adapter", control_image="normal").part == "normal"
     assert valid("controlnet", name="own").part == "own"
     assert (valid("lcm-lora").part, valid("lcm-lora", name="own").part) == ("lcm", "own")
+    assert (valid("phased-lora").part, valid("dmd-lora").part, valid("dmd-lora", name="own").part) == (
+        "phased",
+        "dmd",
+        "own",
+    )
     assert (valid("two-frame").part, valid("two-frame", name="own").part) == ("two-frame", "own")
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards, read_records
@@ -19,6 +23,8 @@ from dentgen.spec.train import TRAIN_SPEC
 from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import open_records
 from dentgen.training.data.rows import TrainingData
+from dentgen.training.run import run_training
+from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
 
@@ -31,7 +37,7 @@ def train_spec(source: str, folder: Path, recipe: str, /, **values: Any) -> Any:
         "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "log_steps": 1,
         "validate_split": None, "conditions": conditions,
     }  # fmt: skip
-    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora", "two-frame"}:
+    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora", "phased-lora", "dmd-lora", "two-frame"}:
         defaults["rank"] = 4
     if recipe == "two-frame":
         folder.mkdir(exist_ok=True)
@@ -78,6 +84,26 @@ def copied_bundle(family: Path, folder: Path) -> Path:
     """``folder`` with a copy of the family's bundle, for runs that change it."""
     shutil.copytree(family / "bundle", folder / "bundle")
     return folder
+
+
+def killed_and_whole(family: Path, source: str, folder: Path, recipe: str, **values: Any) -> tuple[Path, Path]:
+    """Checkpoint folders of two equal runs of some steps, the first killed after three of them and resumed."""
+    values = {"checkpoint_seconds": 0.0, "threads": 1, **values}
+    specs = []
+    for name in ("cut", "whole"):
+        (folder / name).mkdir(parents=True)
+        copied_bundle(family, folder / name)
+        specs.append(train_spec(source, folder / name, recipe, **values))
+    file = folder / "spec.yaml"
+    file.write_text(yaml.safe_dump(TRAIN_SPEC.dump_python(specs[0], mode="json")))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-m", "dentgen", "train", str(file)], env=environment)
+    wait_for_lines(folder / "cut" / recipe / "losses.csv", 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for spec in specs:
+        run_training(spec)
+    return folder / "cut" / recipe, folder / "whole" / recipe
 
 
 def wait_for_lines(file: Path, lines: int, process: subprocess.Popen[bytes], seconds: float = 240) -> None:

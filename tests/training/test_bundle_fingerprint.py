@@ -27,6 +27,13 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
         ("control-lora", {}, MODEL),
         ("adapter", {}, MODEL | {"controlnet"}),
         ("lcm-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+        ("phased-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+        ("dmd-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+        (
+            "dmd-lora",
+            {"adapter": "own", "start_lora": "first"},
+            MODEL | {"controlnet", "adapters/own", "loras/first"},
+        ),
         ("two-frame", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
         ("decoder", {}, {"vae"}),
         ("decoder", {"decoder": "kl"}, set()),

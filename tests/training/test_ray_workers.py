@@ -28,9 +28,14 @@ from tests.training.runs import copied_bundle, linked_bundle, losses_of, train_s
 def test_two_ray_workers_give_one_workers_gradients(
     phantoms: str, family: Path, tmp_path: Path, ray_local: None
 ) -> None:
-    """Also with data streamed from the shards, and with tasks whose LoRAs take turns."""
+    """Also with data streamed from the shards, and with LoRAs that take turns."""
     weighted = {"name": "own", "loss": {"tooth": 5.0, "normalise": "batch"}}
-    runs: dict[str, dict[str, Any]] = {"adapter": weighted, "control-base": {}}
+    runs: dict[str, dict[str, Any]] = {
+        "adapter": weighted,
+        "control-base": {},
+        "phased-lora": {},
+        "dmd-lora": {"critic_steps": 1},
+    }
     for recipe, values in runs.items():
         folders = {name: copied_bundle(family, tmp_path / f"{name}-{recipe}") for name in ("one", "two")}
         for name, workers in (("one", None), ("two", 2)):

@@ -13,7 +13,9 @@ from dentgen.training.recipes.adapter import AdapterRecipe, ControlBaseRecipe
 from dentgen.training.recipes.autoencoder import AutoencoderRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
+from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
+from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
@@ -29,6 +31,8 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("controlnet", {}, ControlNetRecipe),
     ("control-lora", {}, ControlNetRecipe),
     ("lcm-lora", {}, LcmLoraRecipe),
+    ("phased-lora", {}, PhasedLoraRecipe),
+    ("dmd-lora", {}, DmdLoraRecipe),
     ("two-frame", {}, TwoFrameRecipe),
     ("decoder", {}, DecoderRecipe),
     ("decoder", {"decoder": "kl"}, DecoderRecipe),
@@ -44,7 +48,7 @@ def test_a_spec_gets_its_recipe_which_trains_and_registers_no_frozen_network(
     assert type(built) is kind
     assert any(parameter.requires_grad for parameter in built.parameters())
     parts = {name.split(".")[0] for name, _ in built.named_parameters()}
-    assert parts <= {"vae", "text", "unet", "control", "tasks", "adapted", "student", "decoder"}
+    assert parts <= {"vae", "text", "unet", "control", "tasks", "adapted", "student", "critic", "decoder"}
     assert ("unet" in parts) == (kind is TextToImageRecipe)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ class Recipe(nn.Module, ABC):
 
     #: Whether a step gives some trained parameters no gradient.
     some_unused = False
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Groups of trained parameters for the optimiser, each with a learning rate of its own or this one."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": learning_rate}]
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:

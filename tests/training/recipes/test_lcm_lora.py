@@ -37,27 +37,18 @@ def test_boundary_scalings_are_those_of_the_scheduler() -> None:
 
 
 @pytest.mark.slow
-def test_timesteps_are_rungs_of_the_ladder(phantoms: str, family: Path) -> None:
-    spec = train_spec(phantoms, family, "lcm-lora", batch=20, ladder=20, guidance=[2, 3])
-    start, end, guidance = LcmLoraRecipe(spec, CPU)._draw(training_data(spec).batch(0, 0, 20))
-    assert {(int(step) + 1) % 50 for step in start} == {0}
-    assert torch.equal(end, (start - 50).clamp_min(0))
-    assert bool(((guidance >= 2) & (guidance <= 3)).all())
-    assert len(set(start.tolist())) > 5
-
-
-@pytest.mark.slow
 def test_an_exact_student_is_consistent(phantoms: str, family: Path) -> None:
     """Before training the student is the teacher; without guidance and at timestep 0 the prediction is the input."""
     spec = train_spec(phantoms, family, "lcm-lora")
     recipe = LcmLoraRecipe(spec, CPU)
-    latents, zero = torch.randn(2, 4, 8, 8), torch.tensor([0, 0])
-    embeds = recipe._text(["teeth", "gums"])
-    residuals = recipe._residuals(torch.randn(2, 4, 8, 8), zero, embeds)
-    assert torch.equal(recipe._predict(recipe.student, latents, zero, embeds, residuals), latents)
+    shared, latents, zero = recipe._distillation, torch.randn(2, 4, 8, 8), torch.tensor([0, 0])
+    shown = shared.shown(training_data(spec).batch(0, 0, 2))
+    residuals = shared.residuals(zero, shown)
+    assert torch.equal(recipe._predict(recipe.student, latents, zero, shown, residuals), latents)
     later = torch.tensor([500, 500])
-    student = recipe._predict(recipe.student, latents, later, embeds, residuals)
-    teacher = recipe._predict(recipe._teacher.net, latents, later, embeds, residuals)
+    residuals = shared.residuals(later, shown)
+    student = recipe._predict(recipe.student, latents, later, shown, residuals)
+    teacher = recipe._predict(shared._teacher, latents, later, shown, residuals)
     torch.testing.assert_close(student, teacher)
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors import safe_open
 
 from dentgen.errors import BundleError
 from dentgen.generation.pipeline import Pipeline
 from dentgen.models.bundle import load_bundle
-from dentgen.spec.train import TRAIN_SPEC
-from dentgen.training.recipes.two_frame import WEIGHTS, TwoFrameRecipe
+from dentgen.training.lora_student import WEIGHTS
+from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
-from tests.conftest import ROOT
-from tests.training.runs import CPU, copied_bundle, linked_bundle, train_spec, training_data, wait_for_lines, weights_of
+from tests.training.runs import (
+    CPU,
+    copied_bundle,
+    killed_and_whole,
+    linked_bundle,
+    train_spec,
+    training_data,
+    weights_of,
+)
 
 
 def recipe_of(phantoms: str, family: Path, tmp_path: Path, **values: Any) -> TwoFrameRecipe:
@@ -42,8 +44,8 @@ def test_frames_are_reference_and_target_side_by_side(phantoms: str, family: Pat
     recipe = recipe_of(phantoms, family, tmp_path)
     batch = training_data(recipe._spec).batch(0, 0, 2)
     left, right = recipe._frames(batch).chunk(2, -1)
-    assert torch.equal(left, recipe._autoencoder.pictures(batch))
-    assert torch.equal(right, recipe._autoencoder.pictures(batch.partners))
+    assert torch.equal(left, recipe._networks.autoencoder.pictures(batch))
+    assert torch.equal(right, recipe._networks.autoencoder.pictures(batch.partners))
     assert not torch.equal(left, right)
     assert recipe._condition(batch).shape == (2, 4, 8, 16)
 
@@ -92,23 +94,8 @@ def test_a_two_frame_lora_loads_and_says_what_it_is(phantoms: str, family: Path,
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(phantoms: str, family: Path, tmp_path: Path) -> None:
-    whole, cut = (linked_bundle(family, tmp_path / name) for name in ("whole", "cut"))
-    values: dict[str, Any] = {"steps": 6, "checkpoint_seconds": 0.0, "threads": 1}
-    for folder in (whole, cut):
-        copied = folder / "bundle"
-        copied.unlink()
-        copied_bundle(family, folder)
-    run_training(train_spec(phantoms, whole, "two-frame", **values))
-    spec = train_spec(phantoms, cut, "two-frame", **values)
-    file = tmp_path / "spec.yaml"
-    file.write_text(yaml.safe_dump(TRAIN_SPEC.dump_python(spec, mode="json")))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-m", "dentgen", "train", str(file)], env=environment)
-    wait_for_lines(cut / "two-frame" / "losses.csv", 3, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    run_training(spec)
-    first, second = weights_of(whole / "two-frame"), weights_of(cut / "two-frame")
+    cut, whole = killed_and_whole(family, phantoms, tmp_path, "two-frame", steps=6)
+    first, second = weights_of(whole), weights_of(cut)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -1,0 +1,124 @@
+"""What recipes of UNet LoRAs share: the frozen networks around the UNet, a UNet with a LoRA, and its weights file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from diffusers import UNet2DConditionModel
+from jaxtyping import Float, Int64
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dentgen.errors import SpecError
+from dentgen.models.control import control_residuals
+from dentgen.models.lora import load_lora
+from dentgen.models.parts import LORAS, chosen_part, empty_text_encoder, empty_unet
+from dentgen.seeding import fresh_weights
+from dentgen.spec.train_recipes import TwoFrameSpec
+from dentgen.spec.train_students import StudentSpec
+from dentgen.training.data.rows import Batch
+from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, control_tensor, freeze, frozen_unet
+from dentgen.training.generated_latents import load_adapted_control
+from dentgen.training.noising import Noising
+
+WEIGHTS: Final = "pytorch_lora_weights.safetensors"
+#: Attention, feed-forward layers and the convolutions of ResNet blocks.
+LAYERS: Final = (
+    "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2",
+)  # fmt: skip
+#: These, and what an LCM-LoRA changes besides.
+ALL_LAYERS: Final = (*LAYERS, "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv", "time_emb_proj")
+
+
+class ControlledNetworks:
+    """The frozen networks around a UNet: autoencoder, text encoder, control net with an adapter; and the draws.
+
+    Attributes:
+        autoencoder: Encodes and decodes.
+        text: Embeds prompts.
+        noising: Draws of the run.
+    """
+
+    def __init__(self, spec: StudentSpec | TwoFrameSpec, device: torch.device) -> None:
+        """Load the networks.
+
+        Raises:
+            BundleError: If the bundle lacks the spec's adapter.
+        """
+        self.autoencoder, self.text = FrozenAutoencoder(spec, device), FrozenText(spec, device)
+        self.noising = Noising(spec, device)
+        self._kind, self._scale = spec.control_image, spec.adapter_scale
+        self._control = freeze(load_adapted_control(Path(spec.bundle), spec.adapter), device)
+
+    def condition(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
+        """Encoded control images of the rows."""
+        return self.autoencoder.controls(batch.rows, [self._kind] * len(batch))
+
+    def control_images(self, batch: Batch) -> Float[Tensor, "b 3 H W"]:
+        """Control images of the rows in [-1, 1], for previews."""
+        return torch.stack([control_tensor(row.control(self._kind)) for row in batch.rows]) * 2 - 1
+
+    @torch.no_grad()
+    def residuals(
+        self, condition: Float[Tensor, "b 4 h w"], timesteps: Int64[Tensor, " b"], embeds: Tensor
+    ) -> list[Tensor]:
+        """Scaled residuals of the control net, which sees no noisy latents."""
+        return [each * self._scale for each in control_residuals(self._control, condition, timesteps, embeds)]
+
+
+def lora_unet(
+    spec: StudentSpec | TwoFrameSpec, device: torch.device, name: str, layers: Sequence[str] = ALL_LAYERS
+) -> UNet2DConditionModel:
+    """The bundle's UNet with a fresh LoRA, which is all of it that is trained and changes nothing yet.
+
+    Args:
+        spec: The run.
+        device: Where it is trained.
+        name: Names the draw of the fresh weights.
+        layers: Ends of the names of the modules that the LoRA changes.
+    """
+    unet = frozen_unet(spec, device)
+    with fresh_weights(spec.seed, "weights", name):
+        unet.add_adapter(LoraConfig(r=spec.rank, lora_alpha=spec.rank, target_modules=list(layers)))
+    return unet.train()
+
+
+@torch.no_grad()
+def start_from(unet: UNet2DConditionModel, bundle: Path, name: str) -> None:
+    """Copy a LoRA of the bundle into that of a ``lora_unet``; modules that it does not change keep fresh weights.
+
+    Raises:
+        BundleError: If the bundle has no such LoRA, or it does not fit.
+        SpecError: If it has another rank, or changes modules that the UNet's own LoRA does not.
+    """
+    folder = chosen_part(bundle, LORAS, name)
+    start, own = load_lora(folder, empty_unet(bundle), empty_text_encoder(bundle)), dict(unet.named_parameters())
+    others = [module for module in start.unet if f"{module}.lora_A.default.weight" not in own]
+    if others := [*others, *start.text_encoder]:
+        raise SpecError(file=str(folder), key="start_lora", found=others[0], expected="the layers of a student alone")
+    for module, layer in start.unet.items():
+        down, up = (own[f"{module}.lora_{half}.default.weight"] for half in ("A", "B"))
+        if len(down) != len(layer.down):
+            raise SpecError(file=str(folder), key="rank", found=len(down), expected=f"{len(layer.down)}, of start_lora")
+        down.copy_(layer.down.view_as(down))
+        up.copy_((layer.up * layer.scale).view_as(up))
+
+
+def write_lora(unet: UNet2DConditionModel, bundle: Path, name: str, header: Mapping[str, str]) -> None:
+    """Write the LoRA of a ``lora_unet`` in diffusers' layout, weights in fp16.
+
+    Args:
+        unet: The UNet.
+        bundle: Folder of the bundle.
+        name: Name of the LoRA in it.
+        header: Texts in the header of the file.
+    """
+    folder = bundle / LORAS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    layers = sorted(get_peft_model_state_dict(unet).items())
+    tensors = {f"unet.{name}": value.detach().half().cpu().contiguous() for name, value in layers}
+    save_file(tensors, folder / WEIGHTS, metadata={**header, "format": "pt"})
