@@ -10,6 +10,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 
 from dentgen.models.control import FullControl, control_residuals
+from dentgen.models.pruning import fitting_residuals
 
 
 def _compiled(net: nn.Module) -> nn.Module:
@@ -24,6 +25,7 @@ class UNetDenoiser:
     def __init__(self, unet: UNet2DConditionModel, *, compiled: bool = False) -> None:
         """Wrap a UNet; ``compiled`` compiles it for the engine's fixed shape."""
         self._unet: nn.Module = _compiled(unet) if compiled else unet
+        self._config = unet.config
 
     def __call__(
         self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, residuals: Sequence[Tensor] | None
@@ -42,7 +44,8 @@ class UNetDenoiser:
         extra = {}
         if residuals is not None:
             *down, middle = residuals
-            extra = {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
+            fitting = tuple(fitting_residuals(down, self._config))
+            extra = {"down_block_additional_residuals": fitting, "mid_block_additional_residual": middle}
         latents = latents.contiguous(memory_format=torch.channels_last)
         prediction: Tensor = self._unet(latents, timesteps, prompt_embeds, return_dict=False, **extra)[0]
         return prediction

@@ -22,7 +22,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 from dentgen.spec.yaml_file import read_values, validate_document
 
 
@@ -45,6 +45,7 @@ TrainSpec = Annotated[
     | ControlLoraSpec
     | LcmLoraSpec
     | PhasedLoraSpec
+    | PrunedUnetSpec
     | DmdLoraSpec
     | TwoFrameSpec
     | DecoderSpec
@@ -65,6 +66,7 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "control-lora": ControlLoraSpec,
     "lcm-lora": LcmLoraSpec,
     "phased-lora": PhasedLoraSpec,
+    "pruned-unet": PrunedUnetSpec,
     "dmd-lora": DmdLoraSpec,
     "two-frame": TwoFrameSpec,
     "decoder": TinyDecoderSpec,

@@ -1,4 +1,4 @@
-"""Training specs of few-step students: LoRAs of the UNet, distilled with an adapter attached."""
+"""Training specs of students, distilled with an adapter attached: few-step LoRAs of the UNet, and smaller UNets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from dentgen.spec.section import Place
 from dentgen.spec.train_recipes import LatentSpec, check_shown
 from dentgen.spec.train_sections import RECIPE, TRAIN_STEPS, ConditionsSpec, ControlKind, wrong_value
 
@@ -13,8 +14,8 @@ from dentgen.spec.train_sections import RECIPE, TRAIN_STEPS, ConditionsSpec, Con
 _MOST_STEPS: Final = 8
 
 
-class StudentSpec(LatentSpec):
-    """What all recipes of students read."""
+class ControlledSpec(LatentSpec):
+    """What all recipes read that distil a model with an adapter attached."""
 
     conditions: ConditionsSpec = Field(
         default=ConditionsSpec(), description="How records become images and control images."
@@ -22,7 +23,6 @@ class StudentSpec(LatentSpec):
     control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
     adapter: str = Field(default="blended", min_length=1, description="Adapter that teacher and student generate with.")
     adapter_scale: float = Field(default=1.0, gt=0, description="Scale of the adapter's residuals, as builds use it.")
-    rank: int = Field(default=16, gt=0, description="LoRA rank of the trained part.")
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
@@ -33,6 +33,12 @@ class StudentSpec(LatentSpec):
     def _check_adapter(self) -> Self:
         check_shown(self.adapter, self.control_image)
         return self
+
+
+class StudentSpec(ControlledSpec):
+    """What all recipes of few-step LoRAs read."""
+
+    rank: int = Field(default=16, gt=0, description="LoRA rank of the trained part.")
 
 
 class ConsistencySpec(StudentSpec):
@@ -129,4 +135,29 @@ class DmdLoraSpec(StudentSpec):
     def _start_is_another(self) -> Self:
         if self.start_lora == self.part:
             raise wrong_value("start_lora", self.start_lora, f"another LoRA than {self.part}, which is written")
+        return self
+
+
+class PrunedUnetSpec(ControlledSpec):
+    """Distils a UNet with fewer layers, which replaces that of the bundle."""
+
+    recipe: Literal["pruned-unet"] = RECIPE
+    teacher: Place = Field(
+        default="miniature",
+        min_length=1,
+        description="Bundle whose UNet is pruned ('miniature': the embedded one); its other parts are those of bundle.",
+    )
+    layers: int = Field(default=1, ge=1, description="ResNet layers per block that stay.")
+    middle: bool = Field(default=False, description="Keep the middle block.")
+    attention: tuple[int, ...] | None = Field(
+        default=None, description="Levels that keep their attention, 0 the outermost; null: all that have some."
+    )
+    features: float = Field(
+        default=1.0, ge=0, description="Weight of the distance between outputs of blocks, relative to their energy."
+    )
+
+    @model_validator(mode="after")
+    def _teacher_is_another(self) -> Self:
+        if self.teacher == self.bundle:
+            raise wrong_value("teacher", self.teacher, "another bundle than the one whose UNet is replaced")
         return self

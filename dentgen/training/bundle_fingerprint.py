@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dentgen.errors import SpecError
-from dentgen.models.bundle import parts_digest
+from dentgen.models.bundle import find_bundle, parts_digest
 from dentgen.models.parts import ADAPTERS, CONTROLNET, LORAS
 from dentgen.spec.train import TrainSpec
 from dentgen.spec.train_recipes import (
@@ -19,7 +19,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
@@ -31,6 +31,8 @@ class FrozenParts:
         """Hash the parts; takes about as long as loading them."""
         self._bundle = Path(spec.bundle)
         self._digests = {part: parts_digest(self._bundle, [part]) for part in frozen_parts(spec)}
+        if isinstance(spec, PrunedUnetSpec):
+            self._digests["teacher"] = parts_digest(find_bundle(spec.teacher), ["unet"])
 
     def state_dict(self) -> dict[str, str]:
         """sha256 by part."""
@@ -67,6 +69,8 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
             return _controlled(spec.adapter)
         case DmdLoraSpec():
             return (*_controlled(spec.adapter), *([f"{LORAS}/{spec.start_lora}"] if spec.start_lora else []))
+        case PrunedUnetSpec():
+            return tuple(part for part in _controlled(spec.adapter) if part != "unet")
         case _:
             return _TEXT_TO_IMAGE
 

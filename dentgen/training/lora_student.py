@@ -19,7 +19,7 @@ from dentgen.models.lora import load_lora
 from dentgen.models.parts import LORAS, chosen_part, empty_text_encoder, empty_unet
 from dentgen.seeding import fresh_weights
 from dentgen.spec.train_recipes import TwoFrameSpec
-from dentgen.spec.train_students import StudentSpec
+from dentgen.spec.train_students import ControlledSpec, StudentSpec
 from dentgen.training.data.rows import Batch
 from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, control_tensor, freeze, frozen_unet
 from dentgen.training.generated_latents import load_adapted_control
@@ -43,7 +43,7 @@ class ControlledNetworks:
         noising: Draws of the run.
     """
 
-    def __init__(self, spec: StudentSpec | TwoFrameSpec, device: torch.device) -> None:
+    def __init__(self, spec: ControlledSpec | TwoFrameSpec, device: torch.device) -> None:
         """Load the networks.
 
         Raises:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from diffusers import LCMScheduler, UniPCMultistepScheduler
+from diffusers import LCMScheduler, UNet2DConditionModel, UniPCMultistepScheduler
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dentgen.models.control import control_residuals
+from dentgen.models.pruning import fitting_residuals
 from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.rows import Batch
 from dentgen.training.frozen_networks import FrozenAutoencoder, control_tensor, image_tensor
@@ -46,13 +47,14 @@ def sample(
 
 
 def predict_noise(
-    unet: nn.Module, latents: Tensor, timesteps: Tensor, embeds: Tensor, residuals: list[Tensor] | None
+    unet: UNet2DConditionModel, latents: Tensor, timesteps: Tensor, embeds: Tensor, residuals: list[Tensor] | None
 ) -> Float[Tensor, "b 4 h w"]:
-    """The UNet's noise prediction, with or without residuals of a control net."""
+    """The UNet's noise prediction, with or without residuals of a control net, which may be that of a larger UNet."""
     controls = {}
     if residuals is not None:
         *down, middle = residuals
-        controls = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        fitting = fitting_residuals(down, unet.config)
+        controls = {"down_block_additional_residuals": fitting, "mid_block_additional_residual": middle}
     noise: Tensor = unet(latents, timesteps, embeds, **controls).sample
     return noise
 
@@ -63,7 +65,7 @@ def sampled_preview(
     kind: ControlKind | None,
     autoencoder: FrozenAutoencoder,
     noising: Noising,
-    unet: nn.Module,
+    unet: UNet2DConditionModel,
     embeds: Float[Tensor, "b tokens width"],
     control: nn.Module | None,
 ) -> list[Float[Tensor, "b 3 H W"]]:

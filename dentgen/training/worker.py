@@ -23,7 +23,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import Records, open_records
 from dentgen.training.data.rows import TrainingData
@@ -36,6 +36,7 @@ from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
+from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.recipe import Recipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
@@ -107,6 +108,8 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return ControlNetRecipe(spec, device)
         case LcmLoraSpec() | PhasedLoraSpec() | DmdLoraSpec() | TwoFrameSpec():
             return _lora_recipe(spec, device)
+        case PrunedUnetSpec():
+            return PrunedUnetRecipe(spec, device)
         case TinyDecoderSpec() | KlDecoderSpec():
             return DecoderRecipe(spec, device)
         case JudgeSpec():

@@ -23,12 +23,12 @@ from dentgen.spec.train_recipes import (
     TwoFrameSpec,
 )
 from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec
+from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 from tests.spec.train_specs import valid, wrong_keys
 
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
-    LcmLoraSpec, PhasedLoraSpec, DmdLoraSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
+    LcmLoraSpec, PhasedLoraSpec, DmdLoraSpec, PrunedUnetSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
 )  # fmt: skip
 
 
@@ -64,16 +64,21 @@ READERS = {
     "align": {"autoencoder"},
     "cache_latents": set(RECIPES) - {"autoencoder", "judge"},
     "channels_last": {"autoencoder", "decoder"},
-    "loss": set(RECIPES) - {*STUDENTS, "decoder", "judge"},
+    "loss": set(RECIPES) - {*STUDENTS, "pruned-unet", "decoder", "judge"},
     "network": {"judge"},
     "photometric": {"judge"},
     "tasks": {"base", "control-base"},
-    "control_image": {"adapter", "controlnet", "control-lora", *STUDENTS, "two-frame", "decoder"},
+    "control_image": {"adapter", "controlnet", "control-lora", *STUDENTS, "pruned-unet", "two-frame", "decoder"},
     "bare_teeth": {"adapter"},
     "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "two-frame"},
     "name": {"adapter", "controlnet", "control-lora", *STUDENTS, "two-frame"},
-    "adapter": {*STUDENTS, "two-frame", "decoder"},
-    "adapter_scale": {*STUDENTS, "two-frame", "decoder"},
+    "adapter": {*STUDENTS, "pruned-unet", "two-frame", "decoder"},
+    "adapter_scale": {*STUDENTS, "pruned-unet", "two-frame", "decoder"},
+    "teacher": {"pruned-unet"},
+    "layers": {"pruned-unet"},
+    "middle": {"pruned-unet"},
+    "attention": {"pruned-unet"},
+    "features": {"pruned-unet"},
     "pairs": {"two-frame"},
     "reference_weight": {"two-frame"},
     "edit_weight": {"two-frame"},
@@ -119,6 +124,8 @@ def test_sections_have_only_the_keys_that_their_recipe_reads() -> None:
         ("lcm-lora", {"guidance": [15, 5]}, "guidance"),
         ("lcm-lora", {"adapter": "normal"}, "control_image"),
         ("two-frame", {"adapter": "normal"}, "control_image"),
+        ("pruned-unet", {"adapter": "normal"}, "control_image"),
+        ("pruned-unet", {"layers": 0}, "layers"),
         ("decoder", {"adapter": "normal", "generated": 0.5}, "control_image"),
         ("decoder", {"generated": 0.5}, "adapter"),
         ("decoder", {"generated": 0.5, "adapter": "blended", "distil": False}, "generated"),

@@ -34,6 +34,11 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
             {"adapter": "own", "start_lora": "first"},
             MODEL | {"controlnet", "adapters/own", "loras/first"},
         ),
+        (
+            "pruned-unet",
+            {"adapter": "own", "teacher": "miniature"},
+            (MODEL - {"unet"}) | {"controlnet", "adapters/own"},
+        ),
         ("two-frame", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
         ("decoder", {}, {"vae"}),
         ("decoder", {"decoder": "kl"}, set()),
@@ -44,6 +49,18 @@ def test_parts_that_a_recipe_depends_on(
     recipe: str, values: dict[str, Any], parts: set[str], tmp_path: Path
 ) -> None:  # fmt: skip
     assert set(frozen_parts(train_spec("nowhere", tmp_path, recipe, **values))) == parts
+
+
+def test_a_changed_teacher_is_named(tmp_path: Path) -> None:
+    for folder in ("teacher", "bundle"):
+        shutil.copytree(find_bundle("miniature"), tmp_path / folder)
+    spec = train_spec("nowhere", tmp_path, "pruned-unet", teacher=str(tmp_path / "teacher"))
+    state = FrozenParts(spec).state_dict()
+    config = tmp_path / "teacher" / "unet" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    with pytest.raises(SpecError) as caught:
+        FrozenParts(spec).load_state_dict(state)
+    assert caught.value.key == "teacher"
 
 
 def test_a_changed_part_is_named(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_two_ray_workers_give_one_workers_gradients(
         "control-base": {},
         "phased-lora": {},
         "dmd-lora": {"critic_steps": 1},
+        "pruned-unet": {"teacher": str(family / "bundle")},
+        "two-frame": {},
     }
     for recipe, values in runs.items():
         folders = {name: copied_bundle(family, tmp_path / f"{name}-{recipe}") for name in ("one", "two")}

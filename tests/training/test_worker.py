@@ -16,11 +16,12 @@ from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
+from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
 from dentgen.training.worker import build_recipe, device_of, torch_threads
-from tests.training.runs import CPU, linked_bundle, train_spec
+from tests.training.runs import CPU, copied_bundle, linked_bundle, train_spec
 
 RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("autoencoder", {}, AutoencoderRecipe),
@@ -33,6 +34,7 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("lcm-lora", {}, LcmLoraRecipe),
     ("phased-lora", {}, PhasedLoraRecipe),
     ("dmd-lora", {}, DmdLoraRecipe),
+    ("pruned-unet", {}, PrunedUnetRecipe),
     ("two-frame", {}, TwoFrameRecipe),
     ("decoder", {}, DecoderRecipe),
     ("decoder", {"decoder": "kl"}, DecoderRecipe),
@@ -42,8 +44,10 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "values", "kind"), RECIPES)
 def test_a_spec_gets_its_recipe_which_trains_and_registers_no_frozen_network(
-    phantoms: str, family: Path, recipe: str, values: dict[str, Any], kind: type
+    phantoms: str, family: Path, tmp_path: Path, recipe: str, values: dict[str, Any], kind: type
 ) -> None:
+    if kind is PrunedUnetRecipe:
+        values = {"teacher": str(copied_bundle(family, tmp_path) / "bundle")}
     built = build_recipe(train_spec(phantoms, family, recipe, **values), CPU)
     assert type(built) is kind
     assert any(parameter.requires_grad for parameter in built.parameters())
