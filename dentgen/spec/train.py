@@ -23,6 +23,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.yaml_file import read_values, validate_document
 
 
@@ -41,6 +42,7 @@ TrainSpec = Annotated[
     | BaseSpec
     | ControlBaseSpec
     | AdapterSpec
+    | RewardSpec
     | ControlNetSpec
     | ControlLoraSpec
     | LcmLoraSpec
@@ -59,6 +61,7 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "base": BaseSpec,
     "control-base": ControlBaseSpec,
     "adapter": AdapterSpec,
+    "reward": RewardSpec,
     "controlnet": ControlNetSpec,
     "control-lora": ControlLoraSpec,
     "lcm-lora": LcmLoraSpec,

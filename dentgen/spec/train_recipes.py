@@ -38,6 +38,9 @@ _Tasks = Annotated[
     tuple[ControlKind, ...],
     Field(min_length=1, description="Control images that the control base is trained on; repeats count."),
 ]
+BareTeeth = Annotated[
+    float, Field(ge=0, le=1, description="Share of blended rows that show light on teeth only, as tooth scans do.")
+]
 _Adversarial = Annotated[float, Field(ge=0, description="Weight of the adversarial loss of a patch critic; 0: none.")]
 
 
@@ -175,9 +178,7 @@ class AdapterSpec(ControlSpec):
     """Trains a ctrLoRA adapter on a frozen model and control base."""
 
     recipe: Literal["adapter"] = RECIPE
-    bare_teeth: float = Field(
-        default=0.2, ge=0, le=1, description="Share of blended rows that show light on teeth only, as tooth scans do."
-    )
+    bare_teeth: BareTeeth = 0.2
     rank: _Rank = 16
 
     @property
@@ -241,7 +242,7 @@ class LcmLoraSpec(LatentSpec):
 
     @model_validator(mode="after")
     def _check_adapter(self) -> Self:
-        _check_shown(self.adapter, self.control_image)
+        check_shown(self.adapter, self.control_image)
         return self
 
 
@@ -277,7 +278,7 @@ class TwoFrameSpec(DiffusionSpec):
 
     @model_validator(mode="after")
     def _check_adapter(self) -> Self:
-        _check_shown(self.adapter, self.control_image)
+        check_shown(self.adapter, self.control_image)
         return self
 
 
@@ -316,7 +317,7 @@ class TinyDecoderSpec(LatentSpec):
             raise wrong_value("adapter", None, "the adapter to generate latents with, because generated is above 0")
         if self.generated and not self.distil:
             raise wrong_value("generated", self.generated, "0 if distil is false, because no photograph shows them")
-        _check_shown(self.adapter, self.control_image)
+        check_shown(self.adapter, self.control_image)
         return self
 
 
@@ -330,7 +331,7 @@ class KlDecoderSpec(LatentSpec):
     adversarial: _Adversarial = 0.0
 
 
-def _check_shown(adapter: str | None, control_image: ControlKind) -> None:
+def check_shown(adapter: str | None, control_image: ControlKind) -> None:
     """An adapter named after a control image was trained on that one."""
     if adapter in CONTROL_KINDS and control_image != adapter:
         raise wrong_value("control_image", control_image, f"{adapter}, as adapter {adapter} was trained on")

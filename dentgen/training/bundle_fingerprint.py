@@ -8,7 +8,8 @@ from typing import Final
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import parts_digest
-from dentgen.models.parts import ADAPTERS, CONTROLNET
+from dentgen.models.judges import judges_digest
+from dentgen.models.parts import ADAPTERS, CONTROLNET, TINY_DECODER
 from dentgen.spec.train import TrainSpec
 from dentgen.spec.train_recipes import (
     AdapterSpec,
@@ -20,6 +21,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
@@ -31,6 +33,8 @@ class FrozenParts:
         """Hash the parts; takes about as long as loading them."""
         self._bundle = Path(spec.bundle)
         self._digests = {part: parts_digest(self._bundle, [part]) for part in frozen_parts(spec)}
+        if isinstance(spec, RewardSpec):
+            self._digests["judges"] = judges_digest(spec.judges)
 
     def state_dict(self) -> dict[str, str]:
         """sha256 by part."""
@@ -61,6 +65,9 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
             return ("vae",)
         case AdapterSpec():
             return (*_TEXT_TO_IMAGE, CONTROLNET)
+        case RewardSpec():
+            tiny = (TINY_DECODER,) if spec.reward_decoder == "tiny" else ()
+            return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{spec.adapter}", *tiny)
         case TinyDecoderSpec() if not spec.generated:
             return ("vae",)
         case TinyDecoderSpec() | LcmLoraSpec() | TwoFrameSpec():

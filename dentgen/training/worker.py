@@ -24,6 +24,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import Records, open_records
 from dentgen.training.data.rows import TrainingData
@@ -35,6 +36,7 @@ from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.recipe import Recipe
+from dentgen.training.recipes.reward import RewardRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.training_state import Worker
@@ -97,10 +99,8 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return AutoencoderRecipe(spec, data or _training_data(spec), device)
         case TextToImageSpec() | BaseSpec():
             return TextToImageRecipe(spec, device)
-        case ControlBaseSpec():
-            return ControlBaseRecipe(spec, device)
-        case AdapterSpec():
-            return AdapterRecipe(spec, device)
+        case ControlBaseSpec() | AdapterSpec() | RewardSpec():
+            return _ctrlora_recipe(spec, device)
         case ControlNetSpec() | ControlLoraSpec():
             return ControlNetRecipe(spec, device)
         case LcmLoraSpec():
@@ -112,3 +112,13 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
         case JudgeSpec():
             return JudgeRecipe(spec, device)
     assert_never(spec)
+
+
+def _ctrlora_recipe(spec: ControlBaseSpec | AdapterSpec | RewardSpec, device: torch.device) -> Recipe:
+    match spec:
+        case ControlBaseSpec():
+            return ControlBaseRecipe(spec, device)
+        case AdapterSpec():
+            return AdapterRecipe(spec, device)
+        case RewardSpec():
+            return RewardRecipe(spec, device)

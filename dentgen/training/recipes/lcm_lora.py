@@ -79,7 +79,7 @@ class LcmLoraRecipe(Recipe):
         prediction = self._predict(self.student, noisy, start, embeds, residuals)
         with torch.no_grad():
             noise = self._guided_noise(noisy, start, embeds, empty, residuals, condition, guidance)
-            earlier = self._noising.add_noise(self._denoise(noisy, noise, start), noise, end)
+            earlier = self._noising.add_noise(self._noising.denoise(noisy, noise, start), noise, end)
             target = self._predict(self.student, earlier, end, embeds, self._residuals(condition, end, embeds))
         return {"loss": consistency_loss(prediction, target), "mse": (prediction - target).square().mean().detach()}
 
@@ -130,17 +130,12 @@ class LcmLoraRecipe(Recipe):
         unconditional = predict_noise(teacher, noisy, start, empty, self._residuals(condition, start, empty))
         return noise + guidance[:, None, None, None] * (noise - unconditional)
 
-    def _denoise(self, noisy: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Clean latents that a noise prediction implies."""
-        abar = self._noising.alphas_cumprod[timesteps][:, None, None, None]
-        return (noisy - (1 - abar).sqrt() * noise) / abar.sqrt()
-
     def _predict(
         self, net: nn.Module, noisy: Tensor, timesteps: Tensor, embeds: Tensor, residuals: list[Tensor]
     ) -> Float[Tensor, "b 4 h w"]:
         """The consistency function f(x, t) = c_skip x + c_out x0(x, t)."""
         skip, out = boundary_scalings(timesteps)
-        clean = self._denoise(noisy, predict_noise(net, noisy, timesteps, embeds, residuals), timesteps)
+        clean = self._noising.denoise(noisy, predict_noise(net, noisy, timesteps, embeds, residuals), timesteps)
         return skip[:, None, None, None] * noisy + out[:, None, None, None] * clean
 
 
