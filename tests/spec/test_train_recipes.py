@@ -23,12 +23,13 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
 from tests.spec.train_specs import valid, wrong_keys
 
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
-    LcmLoraSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
+    LcmLoraSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec, RewardSpec,
 )  # fmt: skip
 
 
@@ -65,12 +66,21 @@ READERS = {
     "network": {"judge"},
     "photometric": {"judge"},
     "tasks": {"base", "control-base"},
-    "control_image": {"adapter", "controlnet", "control-lora", "lcm-lora", "two-frame", "decoder"},
-    "bare_teeth": {"adapter"},
+    "control_image": {"adapter", "reward", "controlnet", "control-lora", "lcm-lora", "two-frame", "decoder"},
+    "bare_teeth": {"adapter", "reward"},
     "rank": {"control-base", "adapter", "control-lora", "lcm-lora", "two-frame"},
-    "name": {"adapter", "controlnet", "control-lora", "lcm-lora", "two-frame"},
-    "adapter": {"lcm-lora", "two-frame", "decoder"},
+    "name": {"adapter", "reward", "controlnet", "control-lora", "lcm-lora", "two-frame"},
+    "adapter": {"reward", "lcm-lora", "two-frame", "decoder"},
     "adapter_scale": {"two-frame", "decoder"},
+    "weight": {"reward"},
+    "lighting_weight": {"reward"},
+    "reward_timesteps": {"reward"},
+    "reward_share": {"reward"},
+    "reward_decoder": {"reward"},
+    "judges": {"reward"},
+    "judge": {"reward"},
+    "watch": {"reward"},
+    "uncertainty": {"reward"},
     "pairs": {"two-frame"},
     "reference_weight": {"two-frame"},
     "edit_weight": {"two-frame"},

@@ -14,6 +14,7 @@ from dentgen.training.recipes.autoencoder import AutoencoderRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
+from dentgen.training.recipes.reward import RewardRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
@@ -26,6 +27,7 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("base", {}, TextToImageRecipe),
     ("control-base", {}, ControlBaseRecipe),
     ("adapter", {}, AdapterRecipe),
+    ("reward", {}, RewardRecipe),
     ("controlnet", {}, ControlNetRecipe),
     ("control-lora", {}, ControlNetRecipe),
     ("lcm-lora", {}, LcmLoraRecipe),

@@ -62,8 +62,9 @@ class RewardRecipe(ControlRecipe):
         weights = self._rows.weights(timesteps)
         losses = self._noising.loss(batch, found.noised, found.noise_pred, spec.loss, weights)
         terms = self._terms(batch, found, self._rows.rewarded(timesteps).nonzero()[:, 0])
-        reward = terms.pop("loss").sum() * self._row_weight(batch, len(terms[_SHARE]))
-        figures = {name: value.detach().sum() / len(batch) for name, value in terms.items()}
+        reward = terms["loss"].sum() * self._row_weight(batch, len(terms[_SHARE]))
+        names = (_SHARE, *self._names())  # the same order in all workers, which average them one by one
+        figures = {name: terms[name].detach().sum() / len(batch) for name in names}
         return losses | {"loss": losses["loss"] + reward} | figures
 
     def export(self) -> None:
