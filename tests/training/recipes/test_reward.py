@@ -28,6 +28,7 @@ def gradients(recipe: torch.nn.Module, step: int, rows: int = 4) -> tuple[dict[s
     return losses, {name: p.grad for name, p in recipe.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [{"weight": 0.0}, {"weight": 0.0, "lighting_weight": 1e-30}])
 def test_without_weight_it_is_the_adapter_recipe_bit_for_bit(
     phantoms: str, family: Path, values: dict[str, Any]
@@ -49,10 +50,12 @@ def test_the_gradient_reaches_the_adapter_alone(phantoms: str, family: Path) -> 
     recipe = RewardRecipe(train_spec(phantoms, family, "reward", **values), CPU)
     losses, slopes = gradients(recipe, 0)
     assert all(any(part in name for part in ("lora_", "controlnet_", "norm")) for name in slopes)
-    assert any(bool(slope.any()) for slope in slopes.values())
+    unrewarded = RewardRecipe(recipe._spec.model_copy(update={"weight": 0.0, "lighting_weight": 0.0}), CPU)
+    _, plain = gradients(unrewarded, 0)
+    assert all(float(slope.norm()) > 1e3 * float(plain[name].norm()) for name, slope in slopes.items())
     frozen = (recipe._unet.net, recipe._autoencoder.vae, recipe._judged._judge.net)
     assert all(p.grad is None and not p.requires_grad for net in frozen for p in net.parameters())
-    assert float(losses["loss"]) == pytest.approx(1e6 * float(losses["reward"]) / 0.5, rel=1e-2)
+    assert float(losses["loss"].detach()) == pytest.approx(1e6 * float(losses["reward"]) / 0.5, rel=1e-2)
 
 
 def counting(decode: Callable[..., Tensor], counts: list[int]) -> Callable[..., Tensor]:
@@ -84,14 +87,7 @@ def test_only_rows_in_the_window_are_decoded_and_rewarded(
     assert float(losses["loss"].detach()) == float(gradients(plain, 0)[0]["loss"].detach())
 
 
-def test_rows_lead_to_the_clean_latents_if_the_noise_is_known(phantoms: str, family: Path) -> None:
-    recipe = RewardRecipe(train_spec(phantoms, family, "reward"), CPU)
-    clean, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
-    timesteps = torch.tensor([0, 200, 999])
-    noisy = recipe._noising.add_noise(clean, noise, timesteps)
-    torch.testing.assert_close(recipe._noising.denoise(noisy, noise, timesteps), clean, rtol=1e-3, atol=1e-4)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [None, 0.5])
 def test_parts_add_up_to_the_mean_over_the_rewarded_rows_of_a_step(
     phantoms: str, family: Path, share: float | None
@@ -112,6 +108,7 @@ def test_parts_add_up_to_the_mean_over_the_rewarded_rows_of_a_step(
     assert float(whole["loss"]) == pytest.approx(noise + 5 * mean, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_uncertainty_is_of_two_noises_at_the_same_timestep(phantoms: str, family: Path) -> None:
     values: dict[str, Any] = {"batch": 4, "reward_share": 0.5, "reward_timesteps": [400, 500], "lighting_weight": 0.1}
     single = RewardRecipe(train_spec(phantoms, family, "reward", **values), CPU)
@@ -134,6 +131,7 @@ def test_a_missing_start_is_refused(phantoms: str, family: Path) -> None:
     assert (caught.value.found, caught.value.file) == ("no 'own'", str(family / "bundle" / "adapters"))
 
 
+@pytest.mark.slow
 def test_a_run_adds_an_adapter_and_leaves_its_start(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = linked_bundle(family, tmp_path / "own")
     start = family / "bundle" / "adapters" / "blended" / "adapter_model.safetensors"
