@@ -136,6 +136,10 @@ def conditioning(
         list[str] | None,
         typer.Option(metavar="NAME:BUNDLE", help="Bundle of a way; several give a spread over trainings; repeatable."),
     ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Way that the others are compared with, figure by figure.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw some records as every way does.")] = None,
     work: Work = _WORK,
     records: Records = _RECORDS,
     judge_records: JudgeRecords = DEFAULT_JUDGES.records,
@@ -146,7 +150,8 @@ def conditioning(
     """Compare ways of conditioning, each with one bundle or several trainings.
 
     Generates two images per phantom and bundle, from the same noise in every
-    way, and prints means and spreads side by side.
+    way, and prints means and spreads side by side. With --baseline, it says
+    which differences exceed the spread over trainings.
 
     Takes about 15 minutes for two ways of the miniature on two cores.
 
@@ -155,14 +160,19 @@ def conditioning(
     announce("evaluate conditioning")
     from dentgen.evaluation import conditioning as study
     from dentgen.evaluation.figures import write_figures
+    from dentgen.evaluation.gains import gain_figures, gain_lines, gains_over
 
     prepare_folder(json)
+    prepare_folder(sheet)
     ways = study.read_ways(*spec_or_demo(spec, set_), _grouped("--way", way), _grouped("--bundle", bundle))
-    judges = JudgeSettings(judge_records, unet_steps, dilated_steps)
-    by_way = study.compare_conditioning(study.ConditioningSettings(work, ways, records, judges=judges))
-    print_lines(study.conditioning_table(by_way))
+    if baseline is not None:
+        study.require_way(ways, baseline)
+    judges, drawn = JudgeSettings(judge_records, unet_steps, dilated_steps), None if sheet is None else str(sheet)
+    by_way = study.compare_conditioning(study.ConditioningSettings(work, ways, records, judges=judges, sheet=drawn))
+    gains = [] if baseline is None else gains_over(by_way, baseline)
+    print_lines([*study.conditioning_table(by_way), *gain_lines(gains)])
     if json is not None:
-        write_figures(study.conditioning_figures(by_way), json)
+        write_figures(study.conditioning_figures(by_way) | gain_figures(gains), json)
 
 
 @app.command()

@@ -16,15 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.errors import SpecError
+from dentgen.evaluation.fidelity import SPLITS
 from dentgen.evaluation.generated_images import generated_images
 from dentgen.evaluation.judge_cache import cached_segmenters
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import judge_labels
+from dentgen.evaluation.judges import judge_features, judge_labels
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
+from dentgen.evaluation.ways_sheet import write_ways_sheet
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.models.native_size import with_size
 from dentgen.progress import tracked
+from dentgen.quality.kernel_distance import distance_between_halves
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures
+from dentgen.quality.metrics import variant_spread
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
 
@@ -34,6 +38,8 @@ DEFAULT_WAYS: Final[tuple[tuple[str, ...], ...]] = (
     ("D", "conditions.combine=blend", "model.adapters={blended: 1.0}"),
 )
 REFERENCE: Final = "reference"
+#: Records of the sheet.
+_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class ConditioningSettings:
         test_records: Records to measure on.
         variants: Images per record.
         judges: Training of the judges.
+        sheet: PNG of some records as each way's first bundle draws them; None: none.
     """
 
     work: str
@@ -53,6 +60,7 @@ class ConditioningSettings:
     test_records: int = 256
     variants: int = 2
     judges: JudgeSettings = DEFAULT_JUDGES
+    sheet: str | None = None
 
 
 def read_ways(
@@ -93,11 +101,23 @@ def _read_way(path: Path, overrides: Sequence[str], settings: Sequence[str], bun
     return [with_size(read_spec(files[0] if files else path, [*changes, *bundle])) for bundle in chosen]
 
 
+def require_way(ways: Mapping[str, Sequence[BuildSpec]], baseline: str) -> None:
+    """Check the name of a baseline.
+
+    Raises:
+        SpecError: If no way has it.
+    """
+    if baseline not in ways:
+        raise SpecError(key="--baseline", found=baseline, expected=f"one of the ways {', '.join(ways)}")
+
+
 def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Measure every way; figures by way and name, one value per bundle.
 
-    Names are those of ``judged_figures`` for each judge ("boundary_f1 unet"), those of ``seen_figures``, and two
-    relative to the reference images that look for ghosts (contours where no tooth ends):
+    Names are those of ``judged_figures`` for each judge ("boundary_f1 unet"), those of ``seen_figures``,
+    ``kernel_distance`` to reference images of other mouths in each judge's features, ``spread_variants`` (mean standard
+    deviation between variants of a record, levels of 255), and two relative to the reference images that look for
+    ghosts (contours where no tooth ends):
 
     * ``interior_edges``: edge energy inside single teeth. Blur lowers it and can hide a ghost.
     * ``ghost_edges``: ``stray_edges``, which blur moves less because it weakens outlines too.
@@ -112,9 +132,13 @@ def compare_conditioning(settings: ConditioningSettings) -> dict[str, dict[str, 
     judges = cached_segmenters(settings.work, training.photos, training.seg, settings.judges)
     real = _figures(judges, test, test.photos[:, None])
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in settings.ways}
+    shown: dict[str, NDArray[np.uint8]] = {}
     for way, spec in tracked([(way, spec) for way, specs in settings.ways.items() for spec in specs], "ways", "way"):
         images = generated_images(settings.work, spec, test, variants=settings.variants)
+        shown.setdefault(way, images[:, 0])
         runs[way].append(_figures(judges, test, images))
+    if settings.sheet is not None:
+        write_ways_sheet(settings.sheet, test, shown, _SHOWN)
     figures = {way: {name: np.array([run[name] for run in runs[way]]) for name in real} for way in runs}
     figures[REFERENCE] = {name: np.array([value]) for name, value in real.items()}
     return {way: _edges_over_reference(values, real) for way, values in figures.items()}
@@ -130,7 +154,16 @@ def _figures(
         for name, judge in judges.items()
         for figure, value in judged_figures(judge_labels(judge, images), maps).items()
     }
-    return by_judge | seen_figures(images, maps)
+    distances = {f"kernel_distance {name}": _distance(judge, test, variants[:, 0]) for name, judge in judges.items()}
+    spread = {"spread_variants": float(np.mean([variant_spread(each) for each in variants]))}
+    return by_judge | seen_figures(images, maps) | distances | spread
+
+
+def _distance(judge: Segmenter | DilatedSegmenter, test: ReferenceSet, images: NDArray[np.uint8]) -> float:
+    """Kernel distance to reference images of other mouths, mean over random halves of the set."""
+    splits = [test.halves(split) for split in range(SPLITS)]
+    features, real = judge_features(judge, images), judge_features(judge, test.photos)
+    return float(distance_between_halves(features, real, splits).mean())
 
 
 def _edges_over_reference(

@@ -23,7 +23,7 @@ from dentgen.evaluation.judges import Detector, judge_features, judge_labels
 from dentgen.evaluation.prompt_words import word_figures
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
-from dentgen.quality.kernel_distance import kernel_distance
+from dentgen.quality.kernel_distance import distance_between_halves
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures, small_teeth
 from dentgen.quality.metrics import set_miou, variant_spread
 from dentgen.spec.build import BuildSpec
@@ -32,7 +32,7 @@ VARIANTS: Final = 4
 #: A record this far away in its set shows another mouth in another view.
 _SHUFFLE: Final = 7
 #: Random halves of the test set over which kernel distances are averaged.
-_SPLITS: Final = 50
+SPLITS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,12 @@ def _judge_figures(
 def _distance_figures(
     judge: Segmenter | DilatedSegmenter, test: ReferenceSet, generated: NDArray[np.uint8]
 ) -> dict[str, float]:
-    """Kernel distances between halves that share no mouth, because images of the same record would be too similar."""
-    real = judge_features(judge, test.photos)
+    """Kernel distances between halves that share no mouth."""
+    real, splits = judge_features(judge, test.photos), [test.halves(split) for split in range(SPLITS)]
     kinds = {"generated": generated, "reference": test.photos, "fill": colour_fill(test.seg, test.light)}
     figures = {}
     for kind, images in kinds.items():
-        features = judge_features(judge, images)
-        splits = [test.halves(split) for split in range(_SPLITS)]
-        distances = [kernel_distance(features[first], real[second], real) for first, second in splits]
+        distances = distance_between_halves(judge_features(judge, images), real, splits)
         figures[f"kernel_distance_{kind}"] = float(np.mean(distances))
         figures[f"kernel_distance_{kind}_spread"] = float(np.std(distances))
     return figures

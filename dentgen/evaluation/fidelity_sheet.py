@@ -36,13 +36,20 @@ def write_fidelity_sheet(
     Returns:
         Keys of the drawn records, line by line.
     """
-    lines = []
-    for index in indices:
-        light = np.repeat(reference.light[index][..., None], 3, -1)
-        tiles = [colour_segmentation(reference.seg[index]), light, reference.photos[index], *variants[index]]
-        lines.append(np.concatenate([_with_margin(tile) for tile in tiles], 1))
+    lines = [sheet_line([*map_tiles(reference, index), *variants[index]]) for index in indices]
     storage.overwrite(url, png_bytes(np.concatenate(lines)))
     return [reference.keys[index] for index in indices]
+
+
+def map_tiles(reference: ReferenceSet, index: int) -> list[NDArray[np.uint8]]:
+    """Segmentation, lighting and reference image of a record, (H, W, 3) uint8 each."""
+    light = np.repeat(reference.light[index][..., None], 3, -1)
+    return [colour_segmentation(reference.seg[index]), light, reference.photos[index]]
+
+
+def sheet_line(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Images (H, W, 3) uint8 side by side, with margins."""
+    return np.concatenate([_with_margin(tile) for tile in tiles], 1)
 
 
 def _with_margin(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:

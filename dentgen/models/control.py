@@ -21,7 +21,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from jaxtyping import Float
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -207,12 +207,40 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+def load_adapter(control: ControlNetModel, folder: Path) -> PeftModel:
+    """A copy of the base with the adapter in ``folder``, trainable; the base itself is not modified.
+
+    Scales other than 1 are multiplied into the second matrix of each LoRA.
+
+    Raises:
+        BundleError: If the folder holds no safetensors adapter, or one for another net.
+    """
+    file, tensors, options = _read_adapter(control, folder)
+    ranks = {path: len(value) for name, value in tensors.items() if (path := _lora_path(name))}
+    adapted = add_adapter(control, next(iter(ranks.values())))
+    for path, rank in ranks.items():
+        _check_rank(file, path, rank, options)
+        tensors[f"{path}.lora_B.weight"] = tensors[f"{path}.lora_B.weight"].float() * _scale(path, rank, options)
+    set_peft_model_state_dict(adapted, {f"{PEFT}{name}": value for name, value in tensors.items()})
+    return adapted
+
+
+def _lora_path(name: str) -> str:
+    """The module whose first LoRA matrix a tensor is; "" for other tensors."""
+    return name.removesuffix(".lora_A.weight") if name.endswith(".lora_A.weight") else ""
+
+
 def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     """The base with the adapter in ``folder`` merged in; it shares with the base what the adapter does not change.
 
     Raises:
         BundleError: If the folder holds no safetensors adapter, or one for another net.
     """
+    return _merged(control, *_read_adapter(control, folder))
+
+
+def _read_adapter(control: ControlNetModel, folder: Path) -> tuple[Path, dict[str, Tensor], LoraOptions]:
+    """The file of an adapter, its tensors by their names in the net, and what its config says."""
     file = folder / ADAPTER_WEIGHTS
     if not file.is_file():
         raise BundleError(file=str(folder), found=f"no {ADAPTER_WEIGHTS}", expected="an adapter saved by peft")
@@ -220,7 +248,7 @@ def merge_adapter(control: ControlNetModel, folder: Path) -> ControlNetModel:
     described = dict(read_json(folder / PEFT_CONFIG))
     described.pop("modules_to_save", None)  # the file's other tensors are those modules, whatever they are called here
     options = parse_options(str(folder / PEFT_CONFIG), described)
-    return _merged(control, file, _without_prefix(read_tensors(file)), options)
+    return file, _without_prefix(read_tensors(file)), options
 
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -250,12 +278,20 @@ def _with_lora(
 ) -> nn.Parameter:
     down, up = tensors[f"{path}.lora_A.weight"].float(), tensors[f"{path}.lora_B.weight"].float()
     rank = down.shape[0]
+    _check_rank(file, path, rank, options)
+    changed = weight.detach().clone()
+    changed += (up @ down) * _scale(path, rank, options)
+    return nn.Parameter(changed)
+
+
+def _check_rank(file: Path, path: str, rank: int, options: LoraOptions) -> None:
     if (wanted := options.rank_of(path)) not in (None, rank):
         raise BundleError(file=str(file), key=path, found=f"rank {rank}", expected=f"{wanted}, as in {options.source}")
+
+
+def _scale(path: str, rank: int, options: LoraOptions) -> float:
     described = options.alpha_of(path)
-    changed = weight.detach().clone()
-    changed += (up @ down) * options.scale(rank if described is None else described, rank)
-    return nn.Parameter(changed)
+    return options.scale(rank if described is None else described, rank)
 
 
 def _check_adapter(control: ControlNetModel, file: Path) -> None:

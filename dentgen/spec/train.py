@@ -22,6 +22,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 from dentgen.spec.yaml_file import read_values, validate_document
 
@@ -41,6 +42,7 @@ TrainSpec = Annotated[
     | BaseSpec
     | ControlBaseSpec
     | AdapterSpec
+    | RewardSpec
     | ControlNetSpec
     | ControlLoraSpec
     | LcmLoraSpec
@@ -62,6 +64,7 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "base": BaseSpec,
     "control-base": ControlBaseSpec,
     "adapter": AdapterSpec,
+    "reward": RewardSpec,
     "controlnet": ControlNetSpec,
     "control-lora": ControlLoraSpec,
     "lcm-lora": LcmLoraSpec,

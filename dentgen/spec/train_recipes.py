@@ -37,6 +37,9 @@ _Tasks = Annotated[
     tuple[ControlKind, ...],
     Field(min_length=1, description="Control images that the control base is trained on; repeats count."),
 ]
+BareTeeth = Annotated[
+    float, Field(ge=0, le=1, description="Share of blended rows that show light on teeth only, as tooth scans do.")
+]
 _Adversarial = Annotated[float, Field(ge=0, description="Weight of the adversarial loss of a patch critic; 0: none.")]
 
 
@@ -174,9 +177,7 @@ class AdapterSpec(ControlSpec):
     """Trains a ctrLoRA adapter on a frozen model and control base."""
 
     recipe: Literal["adapter"] = RECIPE
-    bare_teeth: float = Field(
-        default=0.2, ge=0, le=1, description="Share of blended rows that show light on teeth only, as tooth scans do."
-    )
+    bare_teeth: BareTeeth = 0.2
     rank: _Rank = 16
 
     @property

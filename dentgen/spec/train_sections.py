@@ -135,6 +135,11 @@ class CommonSpec(Section):
         """Control images that the rows of this run need."""
         return ()
 
+    @property
+    def draws(self) -> str:
+        """Name of the recipe's random draws; recipes of the same name and seed draw the same."""
+        return self.recipe
+
     @field_validator("bundle")
     @classmethod
     def _is_folder(cls, bundle: str) -> str:

@@ -8,7 +8,8 @@ from typing import Final
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import find_bundle, parts_digest
-from dentgen.models.parts import ADAPTERS, CONTROLNET, LORAS
+from dentgen.models.judges import judges_digest
+from dentgen.models.parts import ADAPTERS, CONTROLNET, LORAS, TINY_DECODER
 from dentgen.spec.train import TrainSpec
 from dentgen.spec.train_recipes import (
     AdapterSpec,
@@ -19,6 +20,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
@@ -33,6 +35,8 @@ class FrozenParts:
         self._digests = {part: parts_digest(self._bundle, [part]) for part in frozen_parts(spec)}
         if isinstance(spec, PrunedUnetSpec):
             self._digests["teacher"] = parts_digest(find_bundle(spec.teacher), ["unet"])
+        if isinstance(spec, RewardSpec):
+            self._digests["judges"] = judges_digest(spec.judges)
 
     def state_dict(self) -> dict[str, str]:
         """sha256 by part."""
@@ -63,6 +67,9 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
             return ("vae",)
         case AdapterSpec():
             return (*_TEXT_TO_IMAGE, CONTROLNET)
+        case RewardSpec():
+            tiny = (TINY_DECODER,) if spec.reward_decoder == "tiny" else ()
+            return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{spec.adapter}", *tiny)
         case TinyDecoderSpec() if not spec.generated:
             return ("vae",)
         case TinyDecoderSpec() | LcmLoraSpec() | PhasedLoraSpec() | TwoFrameSpec():

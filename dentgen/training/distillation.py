@@ -102,8 +102,7 @@ class Distillation:
         self, latents: Float[Tensor, "b 4 h w"], noise: Float[Tensor, "b 4 h w"], timesteps: Int64[Tensor, " b"]
     ) -> Float[Tensor, "b 4 h w"]:
         """Clean latents that a noise prediction implies."""
-        abar = self.networks.noising.alphas_cumprod[timesteps][:, None, None, None]
-        return (latents - (1 - abar).sqrt() * noise) / abar.sqrt()
+        return self.networks.noising.denoise(latents, noise, timesteps)
 
     def ddim_step(
         self,

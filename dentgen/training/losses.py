@@ -97,7 +97,7 @@ def texture_error(decoded: Tensor, images: Tensor) -> Tensor:
 def _fine_energies(images: Tensor) -> Float[Tensor, "b 4 bands"]:
     """Mean squares of red, green, blue and linear luminance in each of ``_BANDS``."""
     levels = ((images + 1) / 2).clamp(0, 1)
-    values = torch.cat([levels, _linear_luminance(levels)], 1)
+    values = torch.cat([levels, linear_luminance(levels)], 1)
     for axis in (-1, -2):
         values = torch.cat([values, values.flip(axis)], axis)  # mirrored, so that the image border is no edge
     power = torch.fft.fft2(values, norm="forward").abs().square()
@@ -106,7 +106,8 @@ def _fine_energies(images: Tensor) -> Float[Tensor, "b 4 bands"]:
     return torch.stack([(power * ((low < frequency) & (frequency <= high))).sum((2, 3)) for low, high in _BANDS], -1)
 
 
-def _linear_luminance(levels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 H W"]:
+def linear_luminance(levels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 H W"]:
+    """Relative luminance, 0..1, of sRGB levels 0..1 (IEC 61966-2-1)."""
     linear = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     return (linear * linear.new_tensor([0.2126, 0.7152, 0.0722])[:, None, None]).sum(1, keepdim=True)
 

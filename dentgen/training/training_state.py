@@ -21,7 +21,7 @@ from dentgen.training.bundle_fingerprint import FrozenParts
 from dentgen.training.checkpoint import load_checkpoint, save_checkpoint
 from dentgen.training.data.rows import Batch
 from dentgen.training.journal import Journal
-from dentgen.training.recipes.recipe import Recipe
+from dentgen.training.recipes.recipe import Recipe, over_shares
 
 _LOG = logging.getLogger(__name__)
 _AUTOCAST: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -60,9 +60,9 @@ class _Trained:
 class RunningLosses:
     """Losses since the last line of the log; they stay on the device, so that no step waits for them."""
 
-    def __init__(self, worker: Worker, unchecked: frozenset[str]) -> None:
-        """Start without losses; those in ``unchecked`` may be infinite."""
-        self._worker, self._unchecked = worker, unchecked
+    def __init__(self, worker: Worker, unchecked: frozenset[str], shares: Mapping[str, str]) -> None:
+        """Start without losses; those in ``unchecked`` may be infinite, those in ``shares`` are of a share of rows."""
+        self._worker, self._unchecked, self._shares = worker, unchecked, shares
         self._values: dict[str, list[Tensor]] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
@@ -96,7 +96,7 @@ class RunningLosses:
                 expected="finite values",
                 advice="the last checkpoint is from before; lower learning_rate",
             )
-        return means
+        return over_shares(means, self._shares)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Values of every loss, (steps,) each."""
@@ -128,7 +128,8 @@ class TrainingState:
         on_gpu = worker.device.type == "cuda"
         self._scaler = torch.amp.GradScaler(worker.device.type, enabled=spec.dtype == "float16" and on_gpu)
         # the scaler skips steps with infinite gradients
-        self.losses = RunningLosses(worker, frozenset({"gradient_norm"} if self._scaler.is_enabled() else ()))
+        unchecked = frozenset({"gradient_norm"} if self._scaler.is_enabled() else ())
+        self.losses = RunningLosses(worker, unchecked, recipe.shares)
         self._shared: nn.Module = recipe
         if worker.count > 1:
             self._shared = DistributedDataParallel(recipe, find_unused_parameters=recipe.some_unused)

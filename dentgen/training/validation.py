@@ -7,7 +7,7 @@ import torch
 from dentgen.spec.train import TrainSpec
 from dentgen.training.data.rows import TrainingData
 from dentgen.training.journal import Journal
-from dentgen.training.recipes.recipe import Recipe
+from dentgen.training.recipes.recipe import Recipe, over_shares
 
 
 @torch.no_grad()
@@ -23,6 +23,7 @@ def validate(recipe: Recipe, held_out: TrainingData, spec: TrainSpec, journal: J
     means = {
         name: sum(float(part[name]) * share for part, share in zip(losses, shares, strict=True)) for name in losses[0]
     }
+    means = over_shares(means, recipe.shares)
     journal.line(step, {f"validation_{name}": value for name, value in means.items()})
     columns = zip(*(recipe.preview(batch) for batch in batches), strict=True)
     journal.pictures(step, [torch.cat(parts) for parts in columns])

@@ -23,6 +23,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import Records, open_records
@@ -38,6 +39,7 @@ from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.recipe import Recipe
+from dentgen.training.recipes.reward import RewardRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.training_state import Worker
@@ -100,10 +102,8 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return AutoencoderRecipe(spec, data or _training_data(spec), device)
         case TextToImageSpec() | BaseSpec():
             return TextToImageRecipe(spec, device)
-        case ControlBaseSpec():
-            return ControlBaseRecipe(spec, device)
-        case AdapterSpec():
-            return AdapterRecipe(spec, device)
+        case ControlBaseSpec() | AdapterSpec() | RewardSpec():
+            return _ctrlora_recipe(spec, device)
         case ControlNetSpec() | ControlLoraSpec():
             return ControlNetRecipe(spec, device)
         case LcmLoraSpec() | PhasedLoraSpec() | DmdLoraSpec() | TwoFrameSpec():
@@ -127,4 +127,15 @@ def _lora_recipe(spec: LcmLoraSpec | PhasedLoraSpec | DmdLoraSpec | TwoFrameSpec
             return DmdLoraRecipe(spec, device)
         case TwoFrameSpec():
             return TwoFrameRecipe(spec, device)
+    assert_never(spec)
+
+
+def _ctrlora_recipe(spec: ControlBaseSpec | AdapterSpec | RewardSpec, device: torch.device) -> Recipe:
+    match spec:
+        case ControlBaseSpec():
+            return ControlBaseRecipe(spec, device)
+        case AdapterSpec():
+            return AdapterRecipe(spec, device)
+        case RewardSpec():
+            return RewardRecipe(spec, device)
     assert_never(spec)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.conditioning import (
@@ -17,9 +18,12 @@ from dentgen.evaluation.conditioning import (
     conditioning_figures,
     conditioning_table,
     read_ways,
+    require_way,
 )
+from dentgen.evaluation.generated_images import generated_images
 from dentgen.evaluation.reference_set import ReferenceSet
 from dentgen.models.bundle import find_bundle
+from dentgen.quality.metrics import variant_spread
 from tests.evaluation.small_evaluation import DEMO_SPEC, FEW, RECORDS
 
 
@@ -51,6 +55,9 @@ def test_wrong_ways_are_rejected() -> None:
     with pytest.raises(SpecError) as files:
         read_ways(DEMO_SPEC, [], [["a", "one.yaml", "two.yaml"]], [])
     assert (files.value.key, files.value.found) == ("--way", "spec files one.yaml, two.yaml")
+    with pytest.raises(SpecError) as baseline:
+        require_way({"a": [], "b": []}, "c")
+    assert (baseline.value.key, baseline.value.found) == ("--baseline", "c")
 
 
 def test_figures_are_mean_and_sample_deviation_over_bundles() -> None:
@@ -84,13 +91,20 @@ def test_edges_are_relative_to_reference_images() -> None:
 
 
 @pytest.mark.slow
-def test_two_ways_side_by_side(work: Path, jaws: ReferenceSet) -> None:
+def test_two_ways_side_by_side(work: Path, jaws: ReferenceSet, tmp_path: Path) -> None:
     """The bare base under a sum, and the blended adapter; the same bundle twice has no spread."""
     ways = read_ways(
         DEMO_SPEC, ["conditions.size=64", "sampling.steps=2"],
         [["sum", "conditions.combine=sum", "model.adapters={}"], ["blend"]], [["blend", "miniature", "miniature"]],
     )  # fmt: skip
-    by_way = compare_conditioning(ConditioningSettings(str(work), ways, RECORDS, judges=FEW))
+    sheet = tmp_path / "sheet.png"
+    by_way = compare_conditioning(ConditioningSettings(str(work), ways, RECORDS, judges=FEW, sheet=str(sheet)))
+    assert Image.open(sheet).size == (5 * 68, 6 * 68), "maps, reference picture and two ways of six records"
+    images = generated_images(str(work), ways["blend"][0], jaws, variants=2)
+    expected = np.mean([variant_spread(variants) for variants in images])
+    assert by_way["blend"]["spread_variants"].tolist() == pytest.approx([expected] * 2)
+    assert by_way["reference"]["spread_variants"] == 0
+    assert by_way["blend"]["kernel_distance unet"][0] != by_way["sum"]["kernel_distance unet"][0]
     assert by_way["reference"]["ghost_edges"] == 1
     assert len(by_way["blend"]["ghost_edges"]) == 2
     figures = conditioning_figures(by_way)

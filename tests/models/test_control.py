@@ -20,6 +20,7 @@ from dentgen.models.control import (
     add_adapter,
     control_from_unet,
     control_residuals,
+    load_adapter,
     load_control,
     load_full_control,
     merge_adapter,
@@ -87,6 +88,29 @@ def test_a_saved_and_merged_adapter_equals_the_unmerged_one(miniature: Bundle, t
     assert not equal(residuals(merged), before, 1e-3)
     assert equal(residuals(base), before), "the base is not modified"
     assert not isinstance(merged, PeftModel)
+
+
+@pytest.mark.parametrize("alpha", [2, 6])
+def test_a_loaded_adapter_acts_like_the_merged_one_and_trains_on(miniature: Bundle, tmp_path: Path, alpha: int) -> None:
+    """Also one whose config scales the LoRA; saved again, it is the same."""
+    base = load_control(find_bundle("miniature") / "controlnet", torch.float32)
+    before, folder = residuals(base), tmp_path / "adapter"
+    adapted = add_adapter(base, rank=2)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.05)
+            parameter.data = parameter.data.half().float()  # saved in fp16
+    save_adapter(adapted, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": alpha}))
+    loaded = load_adapter(base, folder)
+    assert equal(residuals(loaded), residuals(merge_adapter(base, folder)), 1e-3)
+    assert not equal(residuals(loaded), before, 1e-3)
+    assert equal(residuals(base), before), "the base is not modified"
+    trained = {name for name, parameter in loaded.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    save_adapter(loaded, tmp_path / "again")
+    assert equal(residuals(merge_adapter(base, tmp_path / "again")), residuals(loaded), 1e-3)
 
 
 def test_a_base_survives_a_round_trip(miniature: Bundle, tmp_path: Path) -> None:

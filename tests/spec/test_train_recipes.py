@@ -22,6 +22,7 @@ from dentgen.spec.train_recipes import (
     TinyDecoderSpec,
     TwoFrameSpec,
 )
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
 from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
 from tests.spec.train_specs import valid, wrong_keys
@@ -29,6 +30,7 @@ from tests.spec.train_specs import valid, wrong_keys
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
     LcmLoraSpec, PhasedLoraSpec, DmdLoraSpec, PrunedUnetSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
+    RewardSpec,
 )  # fmt: skip
 
 
@@ -68,17 +70,35 @@ READERS = {
     "network": {"judge"},
     "photometric": {"judge"},
     "tasks": {"base", "control-base"},
-    "control_image": {"adapter", "controlnet", "control-lora", *STUDENTS, "pruned-unet", "two-frame", "decoder"},
-    "bare_teeth": {"adapter"},
+    "control_image": {
+        "adapter",
+        "reward",
+        "controlnet",
+        "control-lora",
+        *STUDENTS,
+        "pruned-unet",
+        "two-frame",
+        "decoder",
+    },
+    "bare_teeth": {"adapter", "reward"},
     "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "two-frame"},
-    "name": {"adapter", "controlnet", "control-lora", *STUDENTS, "two-frame"},
-    "adapter": {*STUDENTS, "pruned-unet", "two-frame", "decoder"},
+    "name": {"adapter", "reward", "controlnet", "control-lora", *STUDENTS, "two-frame"},
+    "adapter": {"reward", *STUDENTS, "pruned-unet", "two-frame", "decoder"},
     "adapter_scale": {*STUDENTS, "pruned-unet", "two-frame", "decoder"},
     "teacher": {"pruned-unet"},
     "layers": {"pruned-unet"},
     "middle": {"pruned-unet"},
     "attention": {"pruned-unet"},
     "features": {"pruned-unet"},
+    "weight": {"reward"},
+    "lighting_weight": {"reward"},
+    "reward_timesteps": {"reward"},
+    "reward_share": {"reward"},
+    "reward_decoder": {"reward"},
+    "judges": {"reward"},
+    "judge": {"reward"},
+    "watch": {"reward"},
+    "uncertainty": {"reward"},
     "pairs": {"two-frame"},
     "reference_weight": {"two-frame"},
     "edit_weight": {"two-frame"},

@@ -10,6 +10,7 @@ import pytest
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import find_bundle
+from dentgen.models.judges import judges_folder
 from dentgen.training.bundle_fingerprint import FrozenParts, frozen_parts
 from tests.training.runs import train_spec
 
@@ -26,6 +27,8 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
         ("controlnet", {}, MODEL),
         ("control-lora", {}, MODEL),
         ("adapter", {}, MODEL | {"controlnet"}),
+        ("reward", {}, MODEL | {"controlnet", "adapters/blended"}),
+        ("reward", {"reward_decoder": "tiny"}, MODEL | {"controlnet", "adapters/blended", "tiny_decoder"}),
         ("lcm-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
         ("phased-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
         ("dmd-lora", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
@@ -75,3 +78,15 @@ def test_a_changed_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         FrozenParts(spec).load_state_dict(state)
     assert (caught.value.file, caught.value.key) == (str(tmp_path / "bundle"), "unet, controlnet")
+
+
+def test_changed_judges_are_named(tmp_path: Path) -> None:
+    shutil.copytree(find_bundle("miniature"), tmp_path / "bundle")
+    shutil.copytree(judges_folder("embedded"), tmp_path / "judges")
+    spec = train_spec("nowhere", tmp_path, "reward", judges=str(tmp_path / "judges"))
+    state = FrozenParts(spec).state_dict()
+    FrozenParts(spec.model_copy(update={"judges": "embedded"})).load_state_dict(state)
+    (tmp_path / "judges" / "dilated.safetensors").unlink()
+    with pytest.raises(SpecError) as caught:
+        FrozenParts(spec).load_state_dict(state)
+    assert caught.value.key == "judges"

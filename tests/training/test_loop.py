@@ -23,12 +23,13 @@ from tests.training.runs import copied_bundle, linked_bundle, losses_of, train_s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["adapter", "reward"])
 def test_a_run_killed_at_any_time_continues_its_curve(
-    phantoms: str, family: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    phantoms: str, family: Path, tmp_path: Path, recipe: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """SIGKILL, twice; log and weights are those of an undisturbed run."""
     whole, cut = linked_bundle(family, tmp_path / "whole"), linked_bundle(family, tmp_path / "cut")
-    values = {
+    values: dict[str, Any] = {
         "steps": 12,
         "checkpoint_seconds": 0.0,
         "accumulate": 2,
@@ -36,21 +37,23 @@ def test_a_run_killed_at_any_time_continues_its_curve(
         "threads": 1,
         "loss": {"tooth": 5.0},
     }
-    run_training(train_spec(phantoms, whole, "adapter", **values))
-    spec = train_spec(phantoms, cut, "adapter", **values)
+    if recipe == "reward":
+        values |= {"reward_timesteps": [0, 500], "lighting_weight": 0.1}
+    run_training(train_spec(phantoms, whole, recipe, **values))
+    spec = train_spec(phantoms, cut, recipe, **values)
     file = tmp_path / "spec.yaml"
     file.write_text(spec.model_dump_json())
     for wanted in (3, 7):
         process = subprocess.Popen([sys.executable, str(ROOT / "jobs" / "train.py"), str(file)], cwd=ROOT)
-        wait_for_lines(cut / "adapter" / "losses.csv", wanted, process)
+        wait_for_lines(cut / recipe / "losses.csv", wanted, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     with caplog.at_level(logging.INFO):
         run_training(spec)
     assert max(int(step) for step in re.findall(r"resuming at step (\d+)", caplog.text)) >= 7
-    assert losses_of(cut / "adapter") == losses_of(whole / "adapter")
-    assert [int(row["step"]) for row in losses_of(cut / "adapter")] == list(range(1, 13))
-    assert same_weights(cut / "adapter", whole / "adapter")
+    assert losses_of(cut / recipe) == losses_of(whole / recipe)
+    assert [int(row["step"]) for row in losses_of(cut / recipe)] == list(range(1, 13))
+    assert same_weights(cut / recipe, whole / recipe)
 
 
 def same_weights(one: Path, other: Path) -> bool:

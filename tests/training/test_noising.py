@@ -35,6 +35,24 @@ def test_noise_is_added_as_diffusers_adds_it(noising: Noising) -> None:
     torch.testing.assert_close(noising.add_noise(clean, noise, timesteps), expected)
 
 
+def test_known_noise_leads_back_to_the_clean_latents(noising: Noising) -> None:
+    clean, noise, timesteps = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([0, 200, 999])
+    found = noising.denoise(noising.add_noise(clean, noise, timesteps), noise, timesteps)
+    torch.testing.assert_close(found, clean, rtol=1e-3, atol=1e-4)
+
+
+def test_row_weights_scale_the_losses_of_rows(noising: Noising, batch: Batch) -> None:
+    noised, guess = noising.noised(batch, torch.zeros(8, 4, 8, 8)), torch.randn(8, 4, 8, 8)
+    alone = [
+        noising.loss(batch, noised, guess, LossSpec(), torch.eye(8)[row])["loss"] for row in range(8)
+    ]  # fmt: skip
+    weights = torch.arange(8.0)
+    found = noising.loss(batch, noised, guess, LossSpec(), weights)
+    assert float(found["loss"]) == pytest.approx(float((torch.stack(alone) * weights).sum()), rel=1e-5)
+    squares = (guess - noised.noise).square().mean((1, 2, 3))
+    assert float(found["mse"]) == pytest.approx(float((squares * weights).mean()), rel=1e-5)
+
+
 def test_draws_do_not_depend_on_how_rows_are_divided(noising: Noising, batch: Batch) -> None:
     clean = torch.zeros(8, 4, 8, 8)
     whole = noising.noised(batch, clean)

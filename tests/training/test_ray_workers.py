@@ -30,9 +30,11 @@ def test_two_ray_workers_give_one_workers_gradients(
 ) -> None:
     """Also with data streamed from the shards, and with LoRAs that take turns."""
     weighted = {"name": "own", "loss": {"tooth": 5.0, "normalise": "batch"}}
+    rewarded = {"name": "own", "reward_timesteps": [0, 500], "weight": 1.0, "lighting_weight": 0.1}
     runs: dict[str, dict[str, Any]] = {
         "adapter": weighted,
         "control-base": {},
+        "reward": rewarded,
         "phased-lora": {},
         "dmd-lora": {"critic_steps": 1},
         "pruned-unet": {"teacher": str(family / "bundle")},
@@ -49,6 +51,10 @@ def test_two_ray_workers_give_one_workers_gradients(
         one, two = folders["one"] / recipe, folders["two"] / recipe
         for a, b in zip(losses_of(one), losses_of(two), strict=True):
             assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
+            figures = [name for name in ("rewarded", "reward", "lighting", "miou", "miou_watch") if name in a]
+            assert {name: float(b[name]) for name in figures} == {
+                name: pytest.approx(float(a[name]), rel=1e-3) for name in figures
+            }
         first, second = weights_of(one), weights_of(two)
         for key, value in first.items():
             torch.testing.assert_close(second[key], value, rtol=1e-3, atol=2e-5)

@@ -100,7 +100,7 @@ def test_a_checkpoint_holds_what_is_trained_and_resumes_exactly(tmp_path: Path) 
 
 
 def test_means_start_over_and_current_ones_do_not() -> None:
-    losses = RunningLosses(ALONE, frozenset())
+    losses = RunningLosses(ALONE, frozenset(), {})
     for value in (1.0, 2.0, 6.0):
         losses.add({"loss": torch.tensor(value)})
     assert losses.current() == losses.means() == {"loss": 3.0}
@@ -108,8 +108,18 @@ def test_means_start_over_and_current_ones_do_not() -> None:
     assert losses.means() == {"loss": 5.0}
 
 
+def test_figures_of_a_share_of_the_rows_are_means_over_those_of_all_steps() -> None:
+    losses = RunningLosses(ALONE, frozenset(), {"reward": "rewarded"})
+    for share, value in ((0.5, 0.2), (0.0, 0.0), (0.25, 0.4)):
+        losses.add({"rewarded": torch.tensor(share), "reward": torch.tensor(share * value)})
+    assert losses.current()["reward"] == pytest.approx((0.5 * 0.2 + 0.25 * 0.4) / 0.75)
+    assert losses.means()["rewarded"] == 0.25
+    losses.add({"rewarded": torch.tensor(0.0), "reward": torch.tensor(0.0)})
+    assert losses.means() == {"rewarded": 0.0}
+
+
 def test_losses_that_are_not_finite_are_named_unless_they_may_be() -> None:
-    losses = RunningLosses(ALONE, frozenset({"gradient_norm"}))
+    losses = RunningLosses(ALONE, frozenset({"gradient_norm"}), {"reward": "rewarded"})
     losses.add({"gradient_norm": torch.tensor(float("inf")), "loss": torch.tensor(1.0)})
     assert losses.current()["loss"] == 1.0
     losses.add({"gradient_norm": torch.tensor(1.0), "loss": torch.tensor(float("nan"))})

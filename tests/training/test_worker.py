@@ -17,6 +17,7 @@ from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
+from dentgen.training.recipes.reward import RewardRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
@@ -29,6 +30,7 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("base", {}, TextToImageRecipe),
     ("control-base", {}, ControlBaseRecipe),
     ("adapter", {}, AdapterRecipe),
+    ("reward", {}, RewardRecipe),
     ("controlnet", {}, ControlNetRecipe),
     ("control-lora", {}, ControlNetRecipe),
     ("lcm-lora", {}, LcmLoraRecipe),

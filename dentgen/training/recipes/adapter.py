@@ -8,6 +8,7 @@ https://arxiv.org/abs/2410.09400).
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,18 +31,39 @@ from dentgen.models.control import (
 from dentgen.models.parts import ADAPTERS, CONTROLNET
 from dentgen.seeding import fresh_weights
 from dentgen.spec.train_recipes import AdapterSpec, ControlBaseSpec
+from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.rows import Batch
 from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, Unregistered, frozen_unet
-from dentgen.training.noising import Noising
+from dentgen.training.noising import Noised, Noising
 from dentgen.training.preview import predict_noise, sampled_preview
 from dentgen.training.recipes.recipe import Recipe
 
 
-class _ControlRecipe(Recipe):
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a controlled UNet made of a batch.
+
+    Attributes:
+        clean: (b, 4, h, w) latents of the pictures.
+        noised: The same with noise.
+        embeds: (b, tokens, width) embedded prompts.
+        residuals: Of the control net, (b, ...) each.
+        noise_pred: (b, 4, h, w).
+    """
+
+    clean: Tensor
+    noised: Noised
+    embeds: Tensor
+    residuals: list[Tensor]
+    noise_pred: Tensor
+
+
+class ControlRecipe(Recipe):
     """A trained control net on a frozen autoencoder, text encoder and UNet."""
 
-    def __init__(self, spec: AdapterSpec | ControlBaseSpec, device: torch.device) -> None:
+    def __init__(self, spec: AdapterSpec | ControlBaseSpec | RewardSpec, device: torch.device) -> None:
+        """Load the frozen networks."""
         super().__init__()
         self._loss_spec, self._device = spec.loss, device
         self._autoencoder, self._noising = FrozenAutoencoder(spec, device), Noising(spec, device)
@@ -49,19 +71,27 @@ class _ControlRecipe(Recipe):
         self._unet: Unregistered[UNet2DConditionModel] = Unregistered(frozen_unet(spec, device))
 
     def _losses(self, control: nn.Module, batch: Batch, kinds: list[ControlKind]) -> dict[str, Tensor]:
-        noised = self._noising.noised(batch, self._autoencoder.pictures(batch))
+        found = self._predict(control, batch, kinds)
+        return self._noising.loss(batch, found.noised, found.noise_pred, self._loss_spec)
+
+    def _predict(
+        self, control: nn.Module, batch: Batch, kinds: list[ControlKind], timesteps: Tensor | None = None
+    ) -> Prediction:
+        """Noise the pictures, at given timesteps or at uniform ones, and predict the noise."""
+        clean = self._autoencoder.pictures(batch)
+        noised = self._noising.noised(batch, clean, timesteps)
         embeds = self._text(self._noising.prompts(batch))
         condition = self._autoencoder.controls(batch.rows, kinds)
         residuals = control_residuals(control, condition, noised.timesteps, embeds)
         noise_pred = predict_noise(self._unet.net, noised.latents, noised.timesteps, embeds, residuals)
-        return self._noising.loss(batch, noised, noise_pred, self._loss_spec)
+        return Prediction(clean, noised, embeds, residuals, noise_pred)
 
     def _preview(self, control: nn.Module, batch: Batch, kind: ControlKind) -> list[Tensor]:
         embeds = self._text([row.prompt for row in batch.rows])
         return sampled_preview(batch, kind, self._autoencoder, self._noising, self._unet.net, embeds, control)
 
 
-class AdapterRecipe(_ControlRecipe):
+class AdapterRecipe(ControlRecipe):
     """Trains ``bundle/adapters/NAME``; text encoder, UNet and base are frozen."""
 
     def __init__(self, spec: AdapterSpec, device: torch.device) -> None:
@@ -75,7 +105,8 @@ class AdapterRecipe(_ControlRecipe):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Noise loss of one batch, some blended rows with light on teeth only."""
         generators = self._noising.generators(batch, "bare teeth")
-        return self._losses(self.adapted, batch, [self._kind(rng.random()) for rng in generators])
+        kinds = [shown_kind(self._spec.control_image, self._spec.bare_teeth, rng.random()) for rng in generators]
+        return self._losses(self.adapted, batch, kinds)
 
     def export(self) -> None:
         """Write the adapter in peft's layout, weights in fp16."""
@@ -85,13 +116,8 @@ class AdapterRecipe(_ControlRecipe):
         """Image, control image, generated image."""
         return self._preview(self.adapted, batch, self._spec.control_image)
 
-    def _kind(self, draw: float) -> ControlKind:
-        """A row's control image, from a uniform draw."""
-        bare = self._spec.control_image == "blended" and draw < self._spec.bare_teeth
-        return "blended-teeth" if bare else self._spec.control_image
 
-
-class ControlBaseRecipe(_ControlRecipe):
+class ControlBaseRecipe(ControlRecipe):
     """Trains ``bundle/controlnet`` and an adapter for every task."""
 
     some_unused = True  # the LoRAs of the other tasks
@@ -148,6 +174,11 @@ class ControlBaseRecipe(_ControlRecipe):
         }
         net.load_state_dict(state)
         return net
+
+
+def shown_kind(control_image: ControlKind, bare_teeth: float, draw: float) -> ControlKind:
+    """A row's control image, from a uniform draw of 0..1: a share of blended ones shows light on teeth only."""
+    return "blended-teeth" if control_image == "blended" and draw < bare_teeth else control_image
 
 
 def _start(spec: ControlBaseSpec, unet: UNet2DConditionModel) -> ControlNetModel:

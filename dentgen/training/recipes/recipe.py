@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -16,6 +17,9 @@ class Recipe(nn.Module, ABC):
 
     #: Whether a step gives some trained parameters no gradient.
     some_unused = False
+    #: Figures of a share of the rows, by name, and the name of that share among the losses; the log shows their means
+    #: over those rows.
+    shares: Mapping[str, str] = {}
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Groups of trained parameters for the optimiser, each with a learning rate of its own or this one."""
@@ -32,3 +36,17 @@ class Recipe(nn.Module, ABC):
     @abstractmethod
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
         """Columns of a preview, images in [-1, 1]: input, target or control image, output."""
+
+
+def over_shares(means: Mapping[str, float], shares: Mapping[str, str]) -> dict[str, float]:
+    """Turn means over all rows into means over the rows that count; a figure of no row is left out.
+
+    Args:
+        means: Mean losses by name; rows that do not count contribute 0.
+        shares: ``Recipe.shares``.
+    """
+    return {
+        name: value / means[shares[name]] if name in shares else value
+        for name, value in means.items()
+        if name not in shares or means[shares[name]] > 0
+    }
