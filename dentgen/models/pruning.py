@@ -93,13 +93,11 @@ def _config(teacher: Mapping[str, Any], pruning: Pruning) -> dict[str, Any]:
     if not pruning.middle:
         config["mid_block_type"] = None
     if pruning.attention is not None:
-        last = len(teacher["block_out_channels"]) - 1
-        for key, plain, level_of in (
-            ("down_block_types", "DownBlock2D", lambda place: place),
-            ("up_block_types", "UpBlock2D", lambda place: last - place),
-        ):
-            types = enumerate(teacher[key])
-            config[key] = tuple(kind if level_of(n) in pruning.attention else plain for n, kind in types)
+        levels = range(len(teacher["block_out_channels"]))
+        for way, plain, order in (("down", "DownBlock2D", levels), ("up", "UpBlock2D", reversed(levels))):
+            types = zip(order, teacher[f"{way}_block_types"], strict=True)
+            kept = tuple(kind if level in pruning.attention else plain for level, kind in types)
+            config[f"{way}_block_types"] = kept
     return config
 
 

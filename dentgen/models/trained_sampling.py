@@ -48,7 +48,9 @@ def read_trained_sampling(folder: Path) -> TrainedSampling | None:
     """
     file = lora_file(folder)
     text = read_header(file).get(HEADER)
-    facts = {} if text is None else _parse(str(file), text)
+    if text is None:
+        return None
+    facts = _parse(str(file), text)
     if facts.get("kind") != _KIND:
         return None
     scheduler, timesteps = facts.get("scheduler"), facts.get("timesteps")

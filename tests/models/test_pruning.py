@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,6 +58,10 @@ def disable_attention(block: Any) -> None:
     silence(block.proj_out)
 
 
+def disable_nothing(unet: UNet2DConditionModel) -> None:
+    pass
+
+
 def disable_second_layers(unet: UNet2DConditionModel) -> None:
     """Those that one layer per block does without: the last but one of the way up."""
     for block in (*unet.down_blocks, *unet.up_blocks):
@@ -78,8 +83,8 @@ def disable_outer_attention(unet: UNet2DConditionModel) -> None:
             disable_attention(attention)
 
 
-CUTS = {
-    "nothing": (Pruning(2, True), lambda unet: None),
+CUTS: dict[str, tuple[Pruning, Callable[[UNet2DConditionModel], None]]] = {
+    "nothing": (Pruning(2, True), disable_nothing),
     "second layers": (Pruning(1, True), disable_second_layers),
     "middle": (Pruning(2, False), disable_middle),
     "outer attention": (Pruning(2, True, (1,)), disable_outer_attention),

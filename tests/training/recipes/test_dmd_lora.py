@@ -153,7 +153,7 @@ def test_images_are_those_of_lcm_sampling(recipe: DmdLoraRecipe, data: TrainingD
     shown, draws = shared.shown(batch), shared.networks.noising
     scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
     scheduler.set_timesteps(2)
-    latents = draws.normal(batch, "noise", (4, 8, 8))
+    clean = latents = draws.normal(batch, "noise", (4, 8, 8))
     for number, timestep in enumerate(scheduler.timesteps):
         times = timestep.expand(2)
         noise = predict_noise(recipe.student, latents, times, shown.embeds, shared.residuals(times, shown))

@@ -69,8 +69,8 @@ def test_a_smaller_unet_comes_closer_to_its_teacher_and_makes_pictures(
         str(tmp_path / "bundle"), adapters={"blended": 1.0}, conditions={"size": 64}, sampling={"steps": 2}
     )
     record = training_data(spec).batch(0, 0, 1).rows[0].record
-    maps = {name: record.conditions[name] for name in ("segmentation", "lighting")}
-    assert pipe(**maps, prompt="teeth").images[0].size == (64, 64)
+    seg, light = record.conditions["segmentation"], record.conditions["lighting"]
+    assert pipe(segmentation=seg, lighting=light, prompt="teeth").images[0].size == (64, 64)
 
 
 @pytest.mark.slow
