@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
-from statistics import fmean, stdev
-from typing import Final, Literal
+from typing import Literal
+
+import numpy as np
 
 #: What is good: much, little, near 1, or neither.
 Goal = Literal["high", "low", "one", "none"]
@@ -27,13 +28,10 @@ class Spread:
     deviation: float
 
 
-#: A figure that nobody measured.
-UNKNOWN: Final = Spread((), nan, nan)
-
-
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation of one value or more."""
-    return Spread(tuple(values), fmean(values), stdev(values) if len(values) > 1 else nan)
+    """Mean and sample standard deviation of one value or more; NaN where a value is."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else nan
+    return Spread(tuple(values), float(np.mean(values)), deviation)
 
 
 def leader(figures: Mapping[str, Spread], goal: Goal) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
+from dentgen.errors import SpecError
 from dentgen.evaluation.tables.candidates import Training
 from dentgen.models.bundle import find_bundle, parts_digest
 from dentgen.models.parts import ADAPTERS, CONTROLNET, CONTROLNETS, REQUIRED
@@ -71,16 +72,19 @@ def trained_bundle(
     specs, of the bundle's own parts and of the condition shards.
 
     Args:
-        work: Local folder of the tables.
+        work: Folder of the tables, which has to be local.
         spec: Its bundle, size and blend are those of the training.
         training: What is trained.
         seed: Seed of all parts.
         settings: What all trainings share.
 
     Raises:
+        SpecError: If ``work`` is a URL.
         DentgenError: If a part cannot be trained.
         KeyboardInterrupt: On Ctrl-C; the next run continues.
     """
+    if storage.is_remote(work):
+        raise SpecError(key="--work", found=storage.without_secrets(work), expected="a local folder to train in")
     name = f"{_plain(training.name)}-{seed}-{_digest(spec, training, seed, settings)[:12]}"
     bundle, log = (Path(work) / folder / name for folder in _FOLDERS)
     parts = [_train_spec(spec, part, seed, settings, bundle, log) for part in training.parts]
@@ -89,8 +93,9 @@ def trained_bundle(
         _copy_untrained(find_bundle(spec.model.bundle), bundle)
         for part in parts:
             run_training(part)
-        done.write_text(json.dumps({"parameters": sum(map(_trained_parameters, parts))}) + "\n")
-    parameters = json.loads(done.read_text())["parameters"]
+        parameters = sum(_trained_parameters(part) for part in parts)
+        storage.overwrite(str(done), json.dumps({"parameters": parameters}).encode() + b"\n")
+    parameters = json.loads(done.read_bytes())["parameters"]
     return TrainedBundle(str(bundle), parameters, sum(_bytes_of(part) for part in parts), settings.steps * len(parts))
 
 

@@ -1,0 +1,23 @@
+"""Tables of candidates: names are unique, equal trainings are one."""
+
+from __future__ import annotations
+
+import pytest
+
+from dentgen.errors import SpecError
+from dentgen.evaluation.tables.candidates import Candidate, DecisionTable, Training
+
+TRAINING = Training("shared", ({"recipe": "adapter"},))
+
+
+def test_candidates_share_a_training() -> None:
+    other = Training("other", ({"recipe": "controlnet"},))
+    rows = (Candidate("a", (), other), Candidate("b", (), TRAINING), Candidate("c", ()), Candidate("d", (), TRAINING))
+    assert DecisionTable("T9", "?", rows).trainings == (other, TRAINING)
+
+
+@pytest.mark.parametrize(("names", "found"), [(("a", "b", "a"), "'a' twice"), ((), "no candidate")])
+def test_names_are_unique(names: tuple[str, ...], found: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        DecisionTable("T9", "?", tuple(Candidate(name, ()) for name in names))
+    assert (caught.value.key, caught.value.found) == ("candidates of T9", found)
