@@ -29,7 +29,7 @@ _FIRST_JUDGE: Final = "unet"
 def goals(judges: Mapping[str, object]) -> dict[str, Goal]:
     """Name every figure of ``candidate_figures``, and what is good in it, in the order of the table's columns."""
     return {
-        **{f"{figure}{_suffix(judge)}": goal for figure, goal in _BY_JUDGE.items() for judge in judges},
+        **{f"{figure}{_suffix(judge)}": goal for judge in judges for figure, goal in _BY_JUDGE.items()},
         **_BY_SIGHT,
     }
 
