@@ -123,7 +123,7 @@ def _digest(spec: BuildSpec, training: Training, seed: int, settings: TrainingSe
     parts = [_train_spec(spec, part, seed, settings, nowhere, nowhere) for part in training.parts]
     deciding = [part.model_dump(mode="json", exclude=_PLACES) for part in parts]
     read = parts_digest(find_bundle(spec.model.bundle), [*REQUIRED, CONTROLNET])
-    files = [storage.sha256_of(url) for shard in list_shards(settings.source) for url in _urls(shard)]
+    files = [storage.sha256_of(url) for shard in list_shards(settings.source, log=False) for url in _urls(shard)]
     return hashlib.sha256(json.dumps([deciding, read, files], sort_keys=True).encode()).hexdigest()
 
 
