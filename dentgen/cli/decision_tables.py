@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # heavy
 Work = Annotated[str, typer.Option(metavar="FOLDER", help="Keeps phantoms, judges, trainings and builds.")]
 Records = Annotated[int, typer.Option(min=2, help="Unseen phantoms, two images each.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds of noise and training; figures are means over them.")]
-Steps = Annotated[int, typer.Option(min=1, help="Training steps of every part.")]
+Steps = Annotated[
+    int, typer.Option(min=0, help="Training steps of every part; 0 leaves out the rows that need training.")
+]
 TrainingRecords = Annotated[
     str | None,
     typer.Option("--training", metavar="SOURCE", help="Condition records to train on.", show_default="200 phantoms"),
@@ -234,7 +236,8 @@ def _compare(number: str, table_of: Callable[[BuildSpec], DecisionTable], option
         options.work, file, overrides, options.records, options.seeds, options.steps or _STEPS, options.training,
         options.judges,
     )  # fmt: skip
-    study = run_table(table_of(table_spec(settings)), settings)
+    table = table_of(table_spec(settings))
+    study = run_table(table.untrained if options.steps == 0 else table, settings)
     command = options.command(number)
     print_lines(table_lines(study))
     write_table_page(study, command, page)

@@ -25,7 +25,7 @@ def test_every_table_is_a_subcommand_with_an_example(number: str) -> None:
 @pytest.mark.parametrize(
     ("words", "key"),
     [(["T4", "--adapter", "reward"], "--adapter"), (["T6", "--student", "a=b"], "--student"),
-     (["T2", "--set", "model.adapters={}"], "model.adapters")],
+     (["T2", "--set", "model.adapters={}"], "model.adapters"), (["T5", "--steps", "0"], "candidates of T5")],
 )  # fmt: skip
 def test_wrong_rows_are_rejected_before_the_work(words: list[str], key: str, tmp_path: Path) -> None:
     run = CliRunner().invoke(app, [*words, "--work", str(tmp_path / "work"), "--html", str(tmp_path / "page.html")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dentgen.errors import SpecError
@@ -72,3 +72,12 @@ class DecisionTable:
         """Different trainings that the candidates need, in order."""
         by_name = {each.training.name: each.training for each in self.candidates if each.training is not None}
         return tuple(by_name.values())
+
+    @property
+    def untrained(self) -> DecisionTable:
+        """The table without the rows that need training.
+
+        Raises:
+            SpecError: If none is left.
+        """
+        return replace(self, candidates=tuple(each for each in self.candidates if each.training is None))

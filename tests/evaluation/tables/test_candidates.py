@@ -21,3 +21,11 @@ def test_names_are_unique(names: tuple[str, ...], found: str) -> None:
     with pytest.raises(SpecError) as caught:
         DecisionTable("T9", "?", tuple(Candidate(name, ()) for name in names))
     assert (caught.value.key, caught.value.found) == ("candidates of T9", found)
+
+
+def test_rows_without_training_are_a_table_if_there_are_any() -> None:
+    rows = (Candidate("a", ()), Candidate("b", (), TRAINING))
+    assert DecisionTable("T9", "?", rows).untrained == DecisionTable("T9", "?", rows[:1])
+    with pytest.raises(SpecError) as caught:
+        _ = DecisionTable("T9", "?", rows[1:]).untrained
+    assert caught.value.found == "no candidate"
