@@ -30,6 +30,7 @@ TrainingRecords = Annotated[
     str | None,
     typer.Option("--training", metavar="SOURCE", help="Condition records to train on.", show_default="200 phantoms"),
 ]
+Only = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Only rows whose names contain this; repeatable.")]
 JudgesFolder = Annotated[str, typer.Option(metavar="FOLDER", help="Judges: 'embedded', or a folder of your own.")]
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Page with figures and images.", show_default="TABLE.html in work")
@@ -47,6 +48,7 @@ class _Options:
 
     spec: Path | None
     overrides: Sequence[str]
+    only: Sequence[str]
     work: str
     records: int
     seeds: int
@@ -62,6 +64,7 @@ class _Options:
         values: list[tuple[str, object]] = [("--spec", self.spec), *(("--set", each) for each in self.overrides)]
         values += [("--records", self.records), ("--seeds", self.seeds), ("--steps", self.steps)]
         values += [("--training", self.training), *self.further]
+        values += [("--only", each) for each in self.only]
         values += [("--judges", self.judges)] if self.judges != EMBEDDED else []
         words = [word for option, value in values if value is not None for word in (option, str(value))]
         return shlex.join(["dentgen", "compare", number, *words])
@@ -75,6 +78,7 @@ def t2(
     seeds: Seeds = _SEEDS,
     steps: Steps = _STEPS,
     training: TrainingRecords = None,
+    only: Only = None,
     judges: JudgesFolder = EMBEDDED,
     html: Html = None,
     json: JsonFile = None,
@@ -91,7 +95,9 @@ def t2(
     """
     from dentgen.evaluation.tables.definitions import control_methods
 
-    options = _Options(spec, tuple(set_ or ()), work, records, seeds, judges, html, json, steps, training)
+    options = _Options(
+        spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, steps, training
+    )
     _compare("T2", control_methods, options)
 
 
@@ -101,6 +107,7 @@ def t3(
     work: Work = _WORK,
     records: Records = _RECORDS,
     seeds: Seeds = _SEEDS,
+    only: Only = None,
     judges: JudgesFolder = EMBEDDED,
     html: Html = None,
     json: JsonFile = None,
@@ -116,7 +123,7 @@ def t3(
     """
     from dentgen.evaluation.tables.definitions import guidance_of_single_conditions
 
-    options = _Options(spec, tuple(set_ or ()), work, records, seeds, judges, html, json)
+    options = _Options(spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json)
     _compare("T3", guidance_of_single_conditions, options)
 
 
@@ -132,6 +139,7 @@ def t4(
     seeds: Seeds = _SEEDS,
     steps: Steps = _STEPS,
     training: TrainingRecords = None,
+    only: Only = None,
     judges: JudgesFolder = EMBEDDED,
     html: Html = None,
     json: JsonFile = None,
@@ -150,7 +158,9 @@ def t4(
     from dentgen.evaluation.tables.options import parse_adapters
 
     further = tuple(("--adapter", each) for each in adapter or ())
-    options = _Options(spec, tuple(set_ or ()), work, records, seeds, judges, html, json, steps, training, further)
+    options = _Options(
+        spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, steps, training, further
+    )
     others = parse_adapters(adapter or ())
     _compare("T4", lambda base: combined_conditions(base, others), options)
 
@@ -163,6 +173,7 @@ def t5(
     seeds: Seeds = _SEEDS,
     steps: Steps = _STEPS,
     training: TrainingRecords = None,
+    only: Only = None,
     judges: JudgesFolder = EMBEDDED,
     html: Html = None,
     json: JsonFile = None,
@@ -178,7 +189,9 @@ def t5(
     """
     from dentgen.evaluation.tables.definitions import tooth_weights
 
-    options = _Options(spec, tuple(set_ or ()), work, records, seeds, judges, html, json, steps, training)
+    options = _Options(
+        spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, steps, training
+    )
     _compare("T5", lambda _: tooth_weights(), options)
 
 
@@ -198,6 +211,7 @@ def t6(
     work: Work = _WORK,
     records: Records = _RECORDS,
     seeds: Seeds = _SEEDS,
+    only: Only = None,
     judges: JudgesFolder = EMBEDDED,
     html: Html = None,
     json: JsonFile = None,
@@ -216,7 +230,7 @@ def t6(
 
     named = [*(("--student", each) for each in student or ()), *([("--students", str(students))] if students else [])]
     options = _Options(
-        spec, tuple(set_ or ()), work, records, seeds, judges, html, json, further=tuple(named)
+        spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, further=tuple(named)
     )  # fmt: skip
     rows = (*parse_students(student or ()), *(read_students(students) if students else ()))
     _compare("T6", lambda base: samplers(base, rows), options)
@@ -236,7 +250,7 @@ def _compare(number: str, table_of: Callable[[BuildSpec], DecisionTable], option
         options.work, file, overrides, options.records, options.seeds, options.steps or _STEPS, options.training,
         options.judges,
     )  # fmt: skip
-    table = table_of(table_spec(settings))
+    table = table_of(table_spec(settings)).only(options.only)
     study = run_table(table.untrained if options.steps == 0 else table, settings)
     command = options.command(number)
     print_lines(table_lines(study))

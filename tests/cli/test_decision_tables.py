@@ -25,7 +25,8 @@ def test_every_table_is_a_subcommand_with_an_example(number: str) -> None:
 @pytest.mark.parametrize(
     ("words", "key"),
     [(["T4", "--adapter", "reward"], "--adapter"), (["T6", "--student", "a=b"], "--student"),
-     (["T2", "--set", "model.adapters={}"], "model.adapters"), (["T5", "--steps", "0"], "candidates of T5")],
+     (["T2", "--set", "model.adapters={}"], "model.adapters"), (["T5", "--steps", "0"], "candidates of T5"),
+     (["T3", "--only", "depth"], "candidates of T3")],
 )  # fmt: skip
 def test_wrong_rows_are_rejected_before_the_work(words: list[str], key: str, tmp_path: Path) -> None:
     run = CliRunner().invoke(app, [*words, "--work", str(tmp_path / "work"), "--html", str(tmp_path / "page.html")])
@@ -37,14 +38,17 @@ def test_wrong_rows_are_rejected_before_the_work(words: list[str], key: str, tmp
 @pytest.mark.slow
 def test_t6_prints_and_writes_with_the_command_that_measures_it_again(tmp_path: Path) -> None:
     file = tmp_path / "T6.json"
-    words = ["T6", "--records", "2", "--seeds", "2", "--student", "LCM 1=lcm:lcm:1:999", "--set", "conditions.size=64"]
+    words = [
+        "T6", "--records", "2", "--seeds", "2", "--student", "LCM 1=lcm:lcm:1:999", "--only", "LCM", "--only", "DDIM",
+        "--set", "conditions.size=64",
+    ]  # fmt: skip
     places = ["--work", str(tmp_path / "work"), "--json", str(file)]
     run = CliRunner().invoke(app, [*words, *places])
     assert run.exit_code == 0, run.output
     document = json.loads(file.read_text())
-    assert [row["name"] for row in document["rows"]] == ["DDIM 50", "UniPC 4", "LCM 4", "LCM 1"]
+    assert [row["name"] for row in document["rows"]] == ["DDIM 50", "LCM 4", "LCM 1"]
     assert all(row["name"] in run.stdout for row in document["rows"])
-    assert [row["cost"]["unet_evaluations"] for row in document["rows"]] == [50, 4, 4, 1]
+    assert [row["cost"]["unet_evaluations"] for row in document["rows"]] == [50, 4, 1]
     assert (tmp_path / "work" / "T6.html").exists()
     again = parse(shlex.split(document["command"])[1:]).values
     asked = parse(["compare", *words]).values

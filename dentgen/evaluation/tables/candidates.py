@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,3 +81,13 @@ class DecisionTable:
             SpecError: If none is left.
         """
         return replace(self, candidates=tuple(each for each in self.candidates if each.training is None))
+
+    def only(self, texts: Sequence[str]) -> DecisionTable:
+        """The rows whose names contain one of the texts; all of them if there is no text.
+
+        Raises:
+            SpecError: If none is left.
+        """
+        if not texts:
+            return self
+        return replace(self, candidates=tuple(each for each in self.candidates if any(t in each.name for t in texts)))

@@ -117,7 +117,8 @@ def times_over_first(specs: Sequence[BuildSpec], rounds: int = _ROUNDS) -> list[
 def _ratio(picture: OnePicture, first: OnePicture, rounds: int) -> float:
     pair = (picture, first)
     for each in pair:
-        each.tick(), each.once()
+        each.tick()
+        each.once()
     laps = [[(_seconds(each.tick), _seconds(each.once)) for each in pair] for _ in range(rounds)]
     ours, theirs = (
         each.generator.table.num_steps * median(lap[i][0] for lap in laps) + median(lap[i][1] for lap in laps)

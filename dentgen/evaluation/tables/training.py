@@ -26,7 +26,6 @@ from dentgen.training.worker import build_recipe, device_of
 
 #: Parts that candidates train; a copied bundle holds only its own.
 _TRAINED_KINDS: Final = (ADAPTERS, CONTROLNETS)
-_PLACES: Final = {"bundle": True, "checkpoints": True, "source": {"path"}}
 _DONE: Final = "trained.json"
 _FOLDERS: Final = ("bundles", "trainings")
 
@@ -121,7 +120,10 @@ def _train_spec(
 def _digest(spec: BuildSpec, training: Training, seed: int, settings: TrainingSettings) -> str:
     nowhere = Path("nowhere")
     parts = [_train_spec(spec, part, seed, settings, nowhere, nowhere) for part in training.parts]
-    deciding = [part.model_dump(mode="json", exclude=_PLACES) for part in parts]
+    deciding = [
+        part.model_dump(mode="json", exclude={"bundle": True, "checkpoints": True, "source": {"path": True}})
+        for part in parts
+    ]
     read = parts_digest(find_bundle(spec.model.bundle), [*REQUIRED, CONTROLNET])
     files = [storage.sha256_of(url) for shard in list_shards(settings.source, log=False) for url in _urls(shard)]
     return hashlib.sha256(json.dumps([deciding, read, files], sort_keys=True).encode()).hexdigest()

@@ -29,3 +29,13 @@ def test_rows_without_training_are_a_table_if_there_are_any() -> None:
     with pytest.raises(SpecError) as caught:
         _ = DecisionTable("T9", "?", rows[1:]).untrained
     assert caught.value.found == "no candidate"
+
+
+def test_rows_are_chosen_by_parts_of_their_names() -> None:
+    table = DecisionTable("T9", "?", tuple(Candidate(name, ()) for name in ("lighting, 1", "normal, 1", "lighting, 2")))
+    assert [each.name for each in table.only(["light"]).candidates] == ["lighting, 1", "lighting, 2"]
+    assert [each.name for each in table.only(["2", "normal"]).candidates] == ["normal, 1", "lighting, 2"]
+    assert table.only([]) == table
+    with pytest.raises(SpecError) as caught:
+        table.only(["depth"])
+    assert caught.value.found == "no candidate"
