@@ -17,7 +17,7 @@ from tests.evaluation.small_evaluation import demo_reference
 
 
 def test_figures_of_reference_and_blurred_pictures(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
-    judges, test = load_judges("embedded").networks, demo_reference(tmp_path, demo_members, 4)
+    judges, test = load_judges("embedded").networks, demo_reference(tmp_path, demo_members, 10)
     real = candidate_figures(judges, test, test.photos[:, None])
     assert list(real) == list(goals(judges))
     assert real["detail"] == pytest.approx(1)
@@ -31,3 +31,4 @@ def test_figures_of_reference_and_blurred_pictures(tmp_path: Path, demo_members:
     assert soft["boundary_f1"] < real["boundary_f1"]
     other = candidate_figures(judges, test, np.stack([blurred, np.zeros_like(blurred)], 1))
     assert other["diversity"] == pytest.approx(blurred.mean() / 2, rel=1e-3), "the deviation of x and 0 is x / 2"
+    assert other["kernel_distance"] == soft["kernel_distance"] > real["kernel_distance"], "that of the first variants"
