@@ -8,17 +8,13 @@ from typing import Annotated
 
 import typer
 
+from dentgen.cli import decision_tables
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.measurement import JsonFile, JudgeRecords, Overrides, SpecFile, UnetSteps, prepare_folder
 from dentgen.cli.progress import announce
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 
-app = typer.Typer(no_args_is_help=True, help="Compare ways to generate, as a table: T1.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep T1 a subcommand although it is the only one."""
+app = typer.Typer(no_args_is_help=True, help="Compare ways to generate, as tables: T1 to T6.")
 
 
 @app.command("T1")
@@ -63,3 +59,13 @@ def t1(
     typer.echo(f"images: {html}")
     if json is not None:
         json.write_text(json_format.dumps(study.figures(), indent=1) + "\n")
+
+
+for number, command in (
+    ("T2", decision_tables.t2),
+    ("T3", decision_tables.t3),
+    ("T4", decision_tables.t4),
+    ("T5", decision_tables.t5),
+    ("T6", decision_tables.t6),
+):
+    app.command(number)(command)

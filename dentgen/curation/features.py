@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dentgen.conditions.prepare import fit_map
 from dentgen.curation.pictures import Picture
 from dentgen.errors import ConditionError
-from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, judge_input
+from dentgen.models.judge_networks import judge_input
 from dentgen.models.judges import Judges
 from dentgen.quality.labelled_pictures import judged_shape
 
@@ -93,5 +93,4 @@ def _pooled(pictures: list[Picture], judges: Judges) -> NDArray[np.float32]:
     shape = judged_shape(pictures[0].pixels.shape[:2], judges.size)
     shown = [fit_map(picture.pixels, shape, "stretch", nearest=False, empty=0) for picture in pictures]
     images = judge_input(np.stack(shown).astype(np.uint8, copy=False)).to(judges.device)
-    networks = [cast("Segmenter | DilatedSegmenter", network) for network in judges.networks.values()]
-    return torch.cat([network.features(images).float() for network in networks], 1).cpu().numpy()
+    return torch.cat([network.features(images).float() for network in judges.networks.values()], 1).cpu().numpy()

@@ -16,17 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.errors import SpecError
-from dentgen.evaluation.fidelity import SPLITS
 from dentgen.evaluation.generated_images import generated_images
 from dentgen.evaluation.judge_cache import cached_segmenters
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import judge_features, judge_labels
+from dentgen.evaluation.judges import judge_labels
+from dentgen.evaluation.mouth_distance import mouth_distance
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.evaluation.ways_sheet import write_ways_sheet
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.models.native_size import with_size
 from dentgen.progress import tracked
-from dentgen.quality.kernel_distance import distance_between_halves
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures
 from dentgen.quality.metrics import variant_spread
 from dentgen.spec.build import BuildSpec
@@ -154,16 +153,11 @@ def _figures(
         for name, judge in judges.items()
         for figure, value in judged_figures(judge_labels(judge, images), maps).items()
     }
-    distances = {f"kernel_distance {name}": _distance(judge, test, variants[:, 0]) for name, judge in judges.items()}
+    distances = {
+        f"kernel_distance {name}": mouth_distance(judge, test, variants[:, 0])[0] for name, judge in judges.items()
+    }
     spread = {"spread_variants": float(np.mean([variant_spread(each) for each in variants]))}
     return by_judge | seen_figures(images, maps) | distances | spread
-
-
-def _distance(judge: Segmenter | DilatedSegmenter, test: ReferenceSet, images: NDArray[np.uint8]) -> float:
-    """Kernel distance to reference images of other mouths, mean over random halves of the set."""
-    splits = [test.halves(split) for split in range(SPLITS)]
-    features, real = judge_features(judge, images), judge_features(judge, test.photos)
-    return float(distance_between_halves(features, real, splits).mean())
 
 
 def _edges_over_reference(

@@ -19,11 +19,11 @@ from dentgen.evaluation.fidelity_sheet import best_median_worst, write_fidelity_
 from dentgen.evaluation.generated_images import generated_images, model_digest
 from dentgen.evaluation.judge_cache import cached_judge, cached_segmenters
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
-from dentgen.evaluation.judges import Detector, judge_features, judge_labels
+from dentgen.evaluation.judges import Detector, judge_labels
+from dentgen.evaluation.mouth_distance import mouth_distance
 from dentgen.evaluation.prompt_words import word_figures
 from dentgen.evaluation.reference_set import JUDGE_SEED, TEST_SEED, ReferenceSet, reference_set
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
-from dentgen.quality.kernel_distance import distance_between_halves
 from dentgen.quality.map_agreement import Maps, judged_figures, seen_figures, small_teeth
 from dentgen.quality.metrics import set_miou, variant_spread
 from dentgen.spec.build import BuildSpec
@@ -31,8 +31,6 @@ from dentgen.spec.build import BuildSpec
 VARIANTS: Final = 4
 #: A record this far away in its set shows another mouth in another view.
 _SHUFFLE: Final = 7
-#: Random halves of the test set over which kernel distances are averaged.
-SPLITS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +127,12 @@ def _judge_figures(
 def _distance_figures(
     judge: Segmenter | DilatedSegmenter, test: ReferenceSet, generated: NDArray[np.uint8]
 ) -> dict[str, float]:
-    """Kernel distances between halves that share no mouth."""
-    real, splits = judge_features(judge, test.photos), [test.halves(split) for split in range(SPLITS)]
     kinds = {"generated": generated, "reference": test.photos, "fill": colour_fill(test.seg, test.light)}
     figures = {}
     for kind, images in kinds.items():
-        distances = distance_between_halves(judge_features(judge, images), real, splits)
-        figures[f"kernel_distance_{kind}"] = float(np.mean(distances))
-        figures[f"kernel_distance_{kind}_spread"] = float(np.std(distances))
+        figures[f"kernel_distance_{kind}"], figures[f"kernel_distance_{kind}_spread"] = mouth_distance(
+            judge, test, images
+        )
     return figures
 
 

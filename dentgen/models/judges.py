@@ -52,7 +52,7 @@ class Judges:
         device: Where they are.
     """
 
-    networks: Mapping[str, nn.Module]
+    networks: Mapping[str, Segmenter | DilatedSegmenter]
     size: int
     digest: str
     device: torch.device

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,23 +27,6 @@ def kernel_distance(pictures: NDArray[np.float64], reference: NDArray[np.float64
     unit = np.where(spread > 0, spread, 1.0)
     x, y = (pictures - basis.mean(0)) / unit, (reference - basis.mean(0)) / unit
     return _within(x) + _within(y) - 2 * float(_kernel(x, y).mean())
-
-
-def distance_between_halves(
-    pictures: NDArray[np.float64], reference: NDArray[np.float64],
-    splits: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
-) -> NDArray[np.float64]:  # fmt: skip
-    """Kernel distance of one half of the pictures to the other half of the reference, for every split into halves.
-
-    Args:
-        pictures: Features (n, d), made from the same n records as the reference.
-        reference: Features (n, d); all of them are the basis.
-        splits: Indices of two halves that have no mouth in common, because pictures of the same record are too similar.
-
-    Returns:
-        (splits,).
-    """
-    return np.array([kernel_distance(pictures[one], reference[other], reference) for one, other in splits])
 
 
 def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

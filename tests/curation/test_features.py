@@ -31,7 +31,7 @@ def test_features_are_those_of_both_networks_in_order(tmp_path: Path, monkeypatc
     assert found.values.dtype == np.float32
     images = judge_input(np.stack([picture.pixels for picture in shown]))
     with torch.no_grad():
-        expected = torch.cat([judges.networks[name].features(images) for name in ("unet", "dilated")], 1)  # type: ignore[operator]
+        expected = torch.cat([judges.networks[name].features(images) for name in ("unet", "dilated")], 1)
     np.testing.assert_allclose(found.values, expected.numpy(), atol=1e-4)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dentgen.quality.kernel_distance import distance_between_halves, kernel_distance
+from dentgen.quality.kernel_distance import kernel_distance
 
 
 def brute_distance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -75,12 +75,3 @@ def test_constant_feature_has_no_effect() -> None:
     x[:, 1] = y[:, 1] = 2
     mean, std = y.mean(0), np.array([y[:, 0].std(), 1, y[:, 2].std()])
     assert kernel_distance(x, y, y) == pytest.approx(brute_distance((x - mean) / std, (y - mean) / std))
-
-
-def test_distances_between_halves_are_of_one_half_of_each() -> None:
-    rng = np.random.default_rng(5)
-    pictures, reference = rng.normal(size=(2, 8, 3))
-    splits = [(np.array([0, 1, 2]), np.array([3, 4, 5, 6, 7])), (np.array([4, 5, 6, 7]), np.array([0, 1]))]
-    found = distance_between_halves(pictures, reference, splits)
-    assert found[0] == kernel_distance(pictures[:3], reference[3:], reference)
-    assert found[1] == kernel_distance(pictures[4:], reference[:2], reference)

@@ -1,21 +1,16 @@
-"""Floating-point operations of a bundle's networks, counted by torch on the networks themselves.
-
-A multiply-add counts as two. Attention runs unfused, because torch does not count every fused kernel.
-"""
+"""Floating-point operations of a bundle's networks, counted by torch on the networks themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from dentgen.errors import SpecError
 from dentgen.models.autoencoder import downscale_of
 from dentgen.models.bundle import Bundle
 from dentgen.models.control import control_residuals
+from dentgen.models.flops import gflop
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +64,3 @@ def count_networks(bundle: Bundle, shape: tuple[int, int], tokens: int, width: i
         decode=gflop(lambda: decoder.decode(latents)),
         text=gflop(lambda: bundle.text_encoder(window)) * tokens / window.shape[1],
     )
-
-
-def gflop(call: Callable[[], object]) -> float:
-    """Count the GFLOP of everything that a call runs on this thread."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops() / 1e9

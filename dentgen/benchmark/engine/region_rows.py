@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from dentgen.benchmark.engine.clock import Pieces, run_side_by_side, run_to_end
-from dentgen.benchmark.engine.flops import gflop
 from dentgen.benchmark.engine.work import Work, synthetic_record
 from dentgen.diffusion.canvas import Canvas, Finished
 from dentgen.diffusion.engine import DiffusionEngine
@@ -28,6 +27,7 @@ from dentgen.errors import EngineError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import build_engine
 from dentgen.models.control import control_residuals
+from dentgen.models.flops import gflop
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import prompt_name
 
