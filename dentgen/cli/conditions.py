@@ -60,6 +60,9 @@ def relight(
     out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
     lightings: Annotated[int, typer.Option(min=1, max=100, help="Lighting maps per record.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the lights.")] = 0,
+    swing: Annotated[
+        bool, typer.Option("--swing", help="One lamp that swings about the lens: every record becomes a series.")
+    ] = False,
 ) -> None:
     """Write every record under other lights, shaded from its normals and depth.
 
@@ -70,7 +73,7 @@ def relight(
     announce(f"relight: {source} into {out}")
     from dentgen.relight.shards import Relighting, write_relit
 
-    shards = write_relit(source, out, Relighting(lightings, seed))
+    shards = write_relit(source, out, Relighting(lightings, seed, swing))
     problems = [line for shard in shards for line in shard.problems]
     for line in problems:
         typer.echo(shown_name(line), err=True)
