@@ -356,7 +356,7 @@ class SampleMetadata(JudgedDocument):
     painted: tuple[PaintedEntry, ...] | None = Field(
         default=None, description="Painted regions in the order of the bits of `KEY.painted.png`; null: not read."
     )
-    series: str | None = Field(default=None, description="Series that it is a frame of; null without one.")
+    series: str | None = Field(default=None, description="Series that it is a frame of, where frames share noise.")
     frame: int | None = Field(default=None, description="Number of the frame in its series, from 0.")
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")

@@ -14,7 +14,7 @@ from dentgen.conditions.labels import tissue_classes
 from dentgen.evaluation.generated_images import finished_build, read_images
 from dentgen.evaluation.series import Series, read_series
 from dentgen.models.judges import Judges, load_judges
-from dentgen.quality.frame_agreement import flicker, persistence
+from dentgen.quality.frame_agreement import flicker, persistence, undone
 from dentgen.quality.labelled_pictures import labelled_figures
 from dentgen.quality.relit_pairs import identity, inner_teeth, teeth_look
 from dentgen.spec.build import BuildSpec
@@ -93,7 +93,7 @@ def measure_frames(settings: FramesSettings) -> FrameAgreement:
         BuildError: If a build fails or lacks an image.
     """
     judges, series = load_judges(settings.judges), read_series(settings.source, settings.spec)
-    pictures = {REFERENCE: [np.stack(one.references)[:, None] for one in series], **_built(settings, series)}
+    pictures = {REFERENCE: [np.stack([*one.references])[:, None] for one in series], **_built(settings, series)}
     scores = {noise: _mean_scores(judges, series, found) for noise, found in pictures.items()}
     return FrameAgreement(
         scores, len(series), _sheet(series[0], {noise: found[0] for noise, found in pictures.items()})
@@ -140,11 +140,11 @@ def _scores(
     judges: Judges, series: Series, pictures: NDArray[np.uint8], decided: NDArray[np.float64], lag: int
 ) -> dict[str, float]:
     judged = labelled_figures(judges, pictures, series.frames)
-    kept = persistence(decided, series.places, lag)
+    aligned, kept = undone(pictures, series.places), persistence(decided, series.places, lag)
     return {
-        "flicker": flicker(pictures, series.places),
-        "flicker_beyond": flicker(pictures, series.places, series.references),
-        "identity": _identity(pictures, series),
+        "flicker": flicker(aligned, series.places),
+        "flicker_beyond": flicker(aligned, series.places, series.aligned_references),
+        "identity": _identity([picture.round().astype(np.uint8) for picture in aligned], series),
         "moves_along": kept.surface,
         "stays": kept.screen,
         "miou": float(np.nanmean(judged["miou"])),
@@ -152,14 +152,12 @@ def _scores(
     }
 
 
-def _identity(pictures: Pictures, series: Series) -> float:
+def _identity(aligned: Pictures, series: Series) -> float:
     """Mean identity of consecutive frames, at the points of the first one's inner teeth that both see."""
     teeth = inner_teeth(tissue_classes(series.frames[0].conditions["segmentation"].astype(np.uint8)))
-    places = series.places
-    aligned = [place.values(picture).round().astype(np.uint8) for place, picture in zip(places, pictures, strict=True)]
     found = []
     for one, other in pairwise(range(len(aligned))):
-        inside = teeth & places[one].seen & places[other].seen
+        inside = teeth & series.places[one].seen & series.places[other].seen
         found.append(identity(teeth_look(aligned[one], inside), teeth_look(aligned[other], inside)))
     return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
@@ -179,7 +177,7 @@ def _sheet(series: Series, pictures: Mapping[str, NDArray[np.uint8]]) -> NDArray
     shown = range(start, min(start + _SHOWN, len(series.frames)))
     rows = []
     for found in pictures.values():
-        aligned = [series.places[n].values(found[n, 0]) for n in shown]
+        aligned = undone([found[n, 0] for n in shown], [series.places[n] for n in shown])
         changes = [np.clip(128 + _GAIN * (other - one), 0, 255) for one, other in pairwise(aligned)]
         unseen = [~(series.places[n].seen & series.places[n + 1].seen) for n in shown[:-1]]
         changes = [np.where(hidden[..., None], 128, change) for change, hidden in zip(changes, unseen, strict=True)]

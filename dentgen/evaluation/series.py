@@ -14,7 +14,7 @@ from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError
-from dentgen.quality.frame_agreement import Places, places_of
+from dentgen.quality.frame_agreement import Places, places_of, undone
 from dentgen.records import ConditionRecord
 from dentgen.spec.build import BuildSpec
 
@@ -29,15 +29,14 @@ class Series:
     Attributes:
         frames: Records, fitted to the spec's size, with reference pictures.
         places: Where the points of the first frame lie in each.
+        references: Reference picture of every frame.
+        aligned_references: They, with the motion undone.
     """
 
     frames: tuple[ConditionRecord, ...]
     places: tuple[Places, ...]
-
-    @property
-    def references(self) -> list[NDArray[np.uint8]]:
-        """Reference picture of every frame."""
-        return [frame.photo for frame in self.frames if frame.photo is not None]
+    references: tuple[NDArray[np.uint8], ...]
+    aligned_references: tuple[NDArray[np.float64], ...]
 
     @property
     def moves(self) -> bool:
@@ -74,9 +73,11 @@ def _series(name: str, records: Sequence[ConditionRecord]) -> Series:
     if numbers != [*range(len(numbers))] or len(numbers) < _LEAST_FRAMES:
         expected = f"frames from 0, at least {_LEAST_FRAMES}, every number once"
         raise ConditionError(f"series {name}", f"frames {numbers}", expected)
-    if any(record.photo is None for record in ordered):
+    photos = tuple(record.photo for record in ordered if record.photo is not None)
+    if len(photos) < len(ordered):
         raise ConditionError(f"series {name}", "a frame without a photo", "reference pictures of all frames")
-    return Series(tuple(ordered), tuple(places_of(record.motion, record.shape) for record in ordered))
+    places = tuple(places_of(record.motion, record.shape) for record in ordered)
+    return Series(tuple(ordered), places, photos, tuple(undone(photos, places)))
 
 
 def _number(record: ConditionRecord) -> int:

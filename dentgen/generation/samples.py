@@ -97,7 +97,7 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
         width=conditions.shape[1],
         augment=dict(sample.augment),
         painted=painted_entries(request.record.painted) if spec.regions.painted else None,
-        **({} if request.record.frame is None else _series(request.record.frame)),
+        **_series(spec, request.record.frame),
         gate=sample.gate,
         bundle_digest=plan.bundle_digest,
         bundle_licenses=plan.bundle_licenses,
@@ -110,8 +110,9 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
     )
 
 
-def _series(frame: Frame) -> dict[str, Any]:
-    return {"series": frame.series, "frame": frame.number}
+def _series(spec: BuildSpec, frame: Frame | None) -> dict[str, Any]:
+    """Its place in a series, in builds of series alone: all samples of a build have the same fields."""
+    return {} if spec.sampling.noise == "record" or frame is None else {"series": frame.series, "frame": frame.number}
 
 
 def source_type(plan: Plan, record: ConditionRecord) -> str:

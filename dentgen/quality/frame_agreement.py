@@ -81,6 +81,11 @@ def _inside(places: Places, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inside
 
 
+def undone(frames: Sequence[NDArray[np.generic]], places: Sequence[Places]) -> list[Floats]:
+    """Frames (H, W, 3) with their motion undone: each at the points of the first one."""
+    return [place.values(frame) for place, frame in zip(places, frames, strict=True)]
+
+
 def flicker(
     frames: Sequence[NDArray[np.generic]],
     places: Sequence[Places],
@@ -89,17 +94,17 @@ def flicker(
     """Mean absolute difference of consecutive frames at the same points, in the frames' own unit.
 
     Args:
-        frames: (H, W, 3) each.
+        frames: (H, W, 3) each, motion undone.
         places: Where the points of the first frame lie in each.
-        references: Pictures of the same scene that change only as they should, whose differences are taken off; None
-            takes off nothing.
+        references: Pictures of the same scene, motion undone, that change only as they should: their differences are
+            taken off. None takes off nothing.
     """
     steps = []
     for one, other in pairwise(range(len(frames))):
         seen = places[one].seen & places[other].seen
-        change = places[other].values(frames[other]) - places[one].values(frames[one])
+        change = frames[other].astype(np.float64) - frames[one]
         if references is not None:
-            change -= places[other].values(references[other]) - places[one].values(references[one])
+            change -= references[other].astype(np.float64) - references[one]
         steps.append(np.abs(change[seen]).mean() if seen.any() else np.nan)
     return float(np.nanmean(steps))
 
