@@ -95,6 +95,8 @@ class ConditionMetadata(BaseModel):
     framing: _Word = Field(default="", description="What is taken in: clinical, close-up, quadrant, smile, face.")
     things: _Word = Field(default="", description="What lies before the teeth, such as: probe, finger, dam.")
     lesions: _Word = Field(default="", description="Visible decay, damage and restorations, such as: caries, cavity.")
+    series: _Name = Field(default="", description="Series of pictures of one mouth that the record is a frame of.")
+    frame: int | None = Field(default=None, ge=0, lt=2**31, description="Number of the frame in its series, from 0.")
     painted: SkipValidation[tuple[PaintedEntry, ...]] = Field(
         default=(), description="Painted regions in the order of the bits of `KEY.painted.png`; checked where they "
         "are used.",
@@ -162,7 +164,7 @@ _Tooth = Annotated[int, Field(ge=0, le=255)]
 class JudgedDocument(Document):
     """A document that says what a quality gate did, where there is one.
 
-    Without a gate, and without painted regions, its bytes are those of before there were any.
+    Without a gate, painted regions and series, its bytes are those of before there were any.
     """
 
     gate: GateResult | None = Field(default=None, description="What the quality gate measured; null without a gate.")
@@ -173,8 +175,9 @@ class JudgedDocument(Document):
         values: dict[str, Any] = handler(self)
         if self.gate is None and not self.retries:
             values.pop("gate", None), values.pop("retries", None)
-        if "painted" in values and values["painted"] is None:
-            values.pop("painted")
+        for name in ("painted", "series", "frame"):
+            if name in values and values[name] is None:
+                values.pop(name)
         return values
 
 
@@ -353,6 +356,8 @@ class SampleMetadata(JudgedDocument):
     painted: tuple[PaintedEntry, ...] | None = Field(
         default=None, description="Painted regions in the order of the bits of `KEY.painted.png`; null: not read."
     )
+    series: str | None = Field(default=None, description="Series that it is a frame of, where frames share noise.")
+    frame: int | None = Field(default=None, description="Number of the frame in its series, from 0.")
     warnings: tuple[str, ...] = ()
     synthetic: bool = Field(default=True, description="No photograph went into the image.")
     digital_source_type: str = Field(default=TRAINED_ALGORITHMIC_MEDIA, description="IPTC digital source type.")

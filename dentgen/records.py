@@ -39,6 +39,8 @@ FINDING_MEMBER: Final = "finding"
 PHOTO_MEMBER: Final = "photo"
 #: Painted regions: bit r is set where region r lies.
 PAINTED_MEMBER: Final = "painted"
+#: Motion from each pixel to the first frame of the record's series: right and down.
+MOTION_MEMBERS: Final = ("motion_x", "motion_y")
 #: Regions that a record may have: the bits of a byte.
 MAX_PAINTED: Final = 8
 ImageFormat = Literal["png", "jpg", "webp"]
@@ -148,6 +150,19 @@ class PaintedRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A record's place in a series: pictures of one mouth under a camera or a light that moves.
+
+    Attributes:
+        series: Name of the series, unique in its source.
+        number: Number of the frame, from 0.
+    """
+
+    series: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConditionRecord:
     """All conditions of one picture.
 
@@ -164,6 +179,9 @@ class ConditionRecord:
         warnings: Oddities that do not prevent use.
         sample: Set if the record is a sample of a finished build, and the photo its picture.
         painted: Painted regions, the lowest first.
+        frame: Its place in a series, None if it belongs to none.
+        motion: (H, W, 2) float32 from the middle of each pixel to its place in the first frame of the series, pixels
+            right and down; NaN where that is hidden. None if the source has no such map.
     """
 
     key: str
@@ -178,6 +196,8 @@ class ConditionRecord:
     warnings: tuple[str, ...] = ()
     sample: SourceSample | None = None
     painted: tuple[PaintedRegion, ...] = ()
+    frame: Frame | None = None
+    motion: NDArray[np.float32] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -29,6 +29,11 @@ def phantom(
             help="Close-ups, faces, instruments and disease as a YAML file weighs them, or the built-in mix.",
         ),
     ] = None,
+    series: Annotated[
+        Literal["orbit", "light"] | None,
+        typer.Option(help="Frames of each mouth in one view: the camera circles, or the lamps swing."),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames of a series.")] = 32,
     address: Annotated[str | None, typer.Option(help="Ray cluster to render on; default: this machine.")] = None,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures.
@@ -43,7 +48,9 @@ def phantom(
 
     if RayMesh.accelerator is GridRayMesh:
         typer.echo("embreex cannot be imported: rays are traced without Embree, several times slower", err=True)
-    phantoms = PhantomSet(count, seed, size, shard_size, lightings, look, dentition, mirrors, read_mix(mix))
+    phantoms = PhantomSet(
+        count, seed, size, shard_size, lightings, look, dentition, mirrors, read_mix(mix), series, frames
+    )
     rendered = write_phantoms(out, phantoms, address=address)
     typer.echo(f"{count} records in {out}, {rendered} shards rendered now")
 
@@ -53,6 +60,9 @@ def relight(
     out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
     lightings: Annotated[int, typer.Option(min=1, max=100, help="Lighting maps per record.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the lights.")] = 0,
+    swing: Annotated[
+        bool, typer.Option("--swing", help="One lamp that swings about the lens: every record becomes a series.")
+    ] = False,
 ) -> None:
     """Write every record under other lights, shaded from its normals and depth.
 
@@ -63,7 +73,7 @@ def relight(
     announce(f"relight: {source} into {out}")
     from dentgen.relight.shards import Relighting, write_relit
 
-    shards = write_relit(source, out, Relighting(lightings, seed))
+    shards = write_relit(source, out, Relighting(lightings, seed, swing))
     problems = [line for shard in shards for line in shard.problems]
     for line in problems:
         typer.echo(shown_name(line), err=True)

@@ -9,12 +9,15 @@ import typer
 
 from dentgen.cli import dataset_measurements
 from dentgen.cli.demo import spec_or_demo
+from dentgen.cli.frames import frames
 from dentgen.cli.measurement import (
+    WORK,
     JsonFile,
     JudgeRecords,
     Overrides,
     SpecFile,
     UnetSteps,
+    Work,
     parse_shares,
     prepare_folder,
     print_lines,
@@ -24,17 +27,15 @@ from dentgen.errors import SpecError
 from dentgen.evaluation.judge_settings import DEFAULT_JUDGES, JudgeSettings
 
 app = typer.Typer(no_args_is_help=True, help="Measure images against their maps and reference images.")
-for command in (dataset_measurements.gate, dataset_measurements.gate_usefulness, dataset_measurements.memorisation):
+for command in (
+    dataset_measurements.gate, dataset_measurements.gate_usefulness, dataset_measurements.memorisation, frames,
+):  # fmt: skip
     app.command()(command)
 
-Work = Annotated[
-    str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
-]
 Records = Annotated[int, typer.Option(min=2, help="Unseen phantoms to measure on.")]
 DilatedSteps = Annotated[int, typer.Option(min=1, help="Training steps of the dilated segmenter.")]
 DetectorSteps = Annotated[int, typer.Option(min=1, help="Training steps of each detector.")]
 
-_WORK: Final = "work/evaluate"
 _RECORDS: Final = 256
 #: Light settings sampled per surveyed mouth.
 _LIGHTS_PER_MOUTH: Final = 20
@@ -44,7 +45,7 @@ _LIGHTS_PER_MOUTH: Final = 20
 def fidelity(
     spec: SpecFile = None,
     set_: Overrides = None,
-    work: Work = _WORK,
+    work: Work = WORK,
     records: Records = _RECORDS,
     judge_records: JudgeRecords = DEFAULT_JUDGES.records,
     unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,
@@ -86,7 +87,7 @@ def tstr(
     build: Annotated[
         str, typer.Option(metavar="FOLDER", help="Finished build to train on; without it, one is made.")
     ] = "",
-    work: Work = _WORK,
+    work: Work = WORK,
     records: Records = _RECORDS,
     judge_records: Annotated[int, typer.Option(min=2, help="Images that each segmenter is trained on, at most.")] = (
         DEFAULT_JUDGES.records
@@ -140,7 +141,7 @@ def conditioning(
         str | None, typer.Option(metavar="NAME", help="Way that the others are compared with, figure by figure.")
     ] = None,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw some records as every way does.")] = None,
-    work: Work = _WORK,
+    work: Work = WORK,
     records: Records = _RECORDS,
     judge_records: JudgeRecords = DEFAULT_JUDGES.records,
     unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,
@@ -290,7 +291,7 @@ def upscaling(
         list[str] | None,
         typer.Option(metavar="NAME:FOLDER", help="KEY.png of twice the size, made by another tool; repeatable."),
     ] = None,
-    work: Work = _WORK,
+    work: Work = WORK,
     records: Annotated[int, typer.Option(min=2, help="Phantoms to enlarge.")] = 40,
     judge_records: JudgeRecords = DEFAULT_JUDGES.records,
     unet_steps: UnetSteps = DEFAULT_JUDGES.unet_steps,

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from tqdm import tqdm
@@ -21,6 +21,10 @@ Overrides = Annotated[
 ]
 JudgeRecords = Annotated[int, typer.Option(min=2, help="Phantoms that judges are trained on.")]
 UnetSteps = Annotated[int, typer.Option(min=1, help="Training steps of the U-Net segmenter.")]
+Work = Annotated[
+    str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
+]
+WORK: Final = "work/evaluate"
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file too.")]
 
 

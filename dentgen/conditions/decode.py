@@ -20,7 +20,8 @@ from dentgen.conditions.images import (
 )
 from dentgen.conditions.labels import APPLIANCE, FDI_NUMBERS, IGNORE, RESTORATION, SEG_CLASSES, TOOTH
 from dentgen.conditions.lesion_map import LESIONS
-from dentgen.conditions.metadata import read_metadata
+from dentgen.conditions.metadata import frame_of, read_metadata
+from dentgen.conditions.motion import read_motion
 from dentgen.conditions.painted import read_painted
 from dentgen.conditions.readers.raw import RawRecord, short
 from dentgen.conditions.source_sample import source_sample
@@ -32,6 +33,7 @@ from dentgen.records import (
     FDI_MEMBER,
     FINDING_MEMBER,
     IMAGE_FORMATS,
+    MOTION_MEMBERS,
     PAINTED_MEMBER,
     PHOTO_MEMBER,
     ConditionName,
@@ -54,6 +56,7 @@ KNOWN_MEMBERS: Final = frozenset(
         *(f"{member}.png" for member in CONDITION_MEMBER.values()),
         f"{FDI_MEMBER}.png",
         f"{PAINTED_MEMBER}.png",
+        *(f"{member}.png" for member in MOTION_MEMBERS),
         *(f"{PHOTO_MEMBER}.{extension}" for extension in _PHOTO_EXTENSIONS),
         *_PHOTO_EXTENSIONS,
         "json",
@@ -70,6 +73,7 @@ def decode_record(
     *,
     with_photo: bool = False,
     with_painted: bool = False,
+    with_motion: bool = False,
     metadata: ConditionMetadata | None = None,
 ) -> ConditionRecord:
     """Decode and validate one record.
@@ -79,6 +83,7 @@ def decode_record(
         wanted: Conditions that must be present; others are decoded where present.
         with_photo: Also decode the photo.
         with_painted: Also decode painted regions; otherwise they are not even checked.
+        with_motion: Also decode the motion of a frame; otherwise it is not even checked.
         metadata: The record's metadata if it has been parsed already; None to parse the ``json`` member.
 
     Returns:
@@ -102,7 +107,8 @@ def decode_record(
     if metadata is None:
         metadata = read_metadata(raw.place, raw.members.get("json"))
     painted = _decode_painted(raw, metadata) if with_painted else ()
-    _check_sizes(raw, conditions, fdi, None if sample is None else sample.finding_labels, painted)
+    motion = _decode_motion(raw) if with_motion else None
+    _check_sizes(raw, conditions, fdi, None if sample is None else sample.finding_labels, painted, motion)
     photo = _decode_photo(raw, next(iter(conditions.values()), None)) if with_photo else None
     return ConditionRecord(
         key=raw.key,
@@ -117,6 +123,8 @@ def decode_record(
         warnings=tuple(dict.fromkeys((*told, *_disagreement(conditions.get("segmentation"), fdi)))),
         sample=sample,
         painted=painted,
+        frame=frame_of(raw.place, metadata),
+        motion=motion,
     )
 
 
@@ -197,6 +205,15 @@ def _decode_painted(raw: RawRecord, metadata: ConditionMetadata) -> tuple[Painte
     return read_painted(raw.place, metadata.painted, image)
 
 
+def _decode_motion(raw: RawRecord) -> NDArray[np.float32] | None:
+    """The motion of a frame, None if the record has none."""
+    names = [f"{member}.png" for member in MOTION_MEMBERS]
+    present = [name for name in names if name in raw.members]
+    if present and present != names:
+        raise ConditionError(raw.place, f"the member {present[0]!r} alone", f"both of {names}")
+    return read_motion(*(_open_image(raw, name, _MAP_FORMATS) for name in names)) if present else None
+
+
 def _open_labels(raw: RawRecord) -> StoredImage | None:
     """The map of findings that a sample was asked for, if its build asked for any."""
     return _open_image(raw, _FINDING_LABELS, _MAP_FORMATS) if _FINDING_LABELS in raw.members else None
@@ -208,6 +225,7 @@ def _check_sizes(
     fdi: NDArray[np.uint8] | None,
     findings: NDArray[np.uint8] | None,
     painted: tuple[PaintedRegion, ...],
+    motion: NDArray[np.float32] | None,
 ) -> None:
     sizes = {CONDITION_MEMBER[name]: array.shape[:2] for name, array in conditions.items()}
     if fdi is not None:
@@ -216,6 +234,8 @@ def _check_sizes(
         sizes[FINDING_MEMBER] = findings.shape[:2]
     if painted:
         sizes[PAINTED_MEMBER] = painted[0].mask.shape[:2]
+    if motion is not None:
+        sizes["motion"] = motion.shape[:2]
     if len(set(sizes.values())) > 1:
         raise ConditionError(raw.place, f"sizes (height, width) {sizes}", "the same size for every map")
 

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from dentgen.conditions.readers.raw import short
 from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError, found_and_expected
+from dentgen.records import Frame
 
 #: Parsed JSON takes about twenty times its size in memory.
 MAX_METADATA_BYTES: Final = 2**20
@@ -41,6 +42,25 @@ def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
         raise ConditionError(file, short(f"{field or 'JSON'}: {found}"), expected or message) from error
     except ValueError as error:
         raise ConditionError(file, short(str(error)), "a JSON object in UTF-8, every name once") from error
+
+
+def frame_of(place: str, metadata: ConditionMetadata) -> Frame | None:
+    """A record's place in a series, None if it belongs to none.
+
+    Args:
+        place: The record's name in error messages.
+        metadata: Its metadata.
+
+    Raises:
+        ConditionError: If they name only one of series and frame.
+    """
+    if metadata.series and metadata.frame is not None:
+        return Frame(metadata.series, metadata.frame)
+    if metadata.series or metadata.frame is not None:
+        raise ConditionError(
+            f"{place}.json", f"series {short(metadata.series)!r} and frame {metadata.frame}", "both, or neither"
+        )
+    return None
 
 
 def _parsed(content: bytes) -> Any:

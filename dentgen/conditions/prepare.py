@@ -57,7 +57,8 @@ def fit_record(record: ConditionRecord, shape: tuple[int, int], fit: Fit) -> Con
     if photo is not None:
         photo = fit_map(photo, shape, fit, nearest=False, empty=0, enlarge=enlarged_picture)
     sample, painted = _fit_sample(record.sample, shape, fit), _fit_painted(record.painted, shape, fit)
-    return replace(record, conditions=conditions, fdi=fdi, photo=photo, sample=sample, painted=painted)
+    motion = None if record.motion is None else fit_motion(record.motion, shape, fit)
+    return replace(record, conditions=conditions, fdi=fdi, photo=photo, sample=sample, painted=painted, motion=motion)
 
 
 def _fit_sample(sample: SourceSample | None, shape: tuple[int, int], fit: Fit) -> SourceSample | None:
@@ -77,6 +78,28 @@ def _fit_mask(
 ) -> NDArray[np.float32]:  # fmt: skip
     values = mask.astype(np.uint8) if mask.dtype == bool else mask
     return fit_map(values, shape, fit, nearest=True, empty=0).astype(np.float32)
+
+
+def fit_motion(motion: NDArray[np.float32], shape: tuple[int, int], fit: Fit) -> NDArray[np.float32]:
+    """Resize a motion as maps are, by nearest neighbour, so that a hidden pixel blends with none.
+
+    Args:
+        motion: (H, W, 2) pixels of its own size, NaN where hidden, as ``ConditionRecord.motion``.
+        shape: Height and width of the result, pixels.
+        fit: As for ``fit_record``. All frames of a series have one size, so the offset of padding cancels.
+
+    Returns:
+        (height, width, 2) pixels of the new size, hidden in the padding.
+    """
+    size = motion.shape[0], motion.shape[1]
+    if size == shape:
+        return motion
+    axes = [fit_map(motion[..., axis], shape, fit, nearest=True, empty=np.nan) for axis in (0, 1)]
+    down, right = shape[0] / size[0], shape[1] / size[1]
+    if fit != "stretch":
+        down = right = min(down, right) if fit == "pad" else max(down, right)
+    fitted: NDArray[np.float32] = np.stack(axes, -1) * np.array([right, down], np.float32)
+    return fitted
 
 
 def control_image(record: ConditionRecord, use: Sequence[ConditionName], alpha: float) -> NDArray[np.uint8]:
@@ -130,7 +153,13 @@ def condition_image(record: ConditionRecord, name: ConditionName) -> NDArray[np.
 
 
 def fit_map(
-    array: NDArray[Any], shape: tuple[int, int], fit: Fit, *, nearest: bool, empty: int, enlarge: Enlarge | None = None
+    array: NDArray[Any],
+    shape: tuple[int, int],
+    fit: Fit,
+    *,
+    nearest: bool,
+    empty: float,
+    enlarge: Enlarge | None = None,
 ) -> Any:
     """Resize one map or picture, as ``fit_record`` does.
 

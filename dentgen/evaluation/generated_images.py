@@ -90,7 +90,7 @@ def generated_images(
         BuildError: If the build fails or lacks an image, because the sample was rejected.
     """
     out = finished_build(work, spec, reference.source, variants=variants, limit=limit)
-    return _read_images(out, reference.keys[:limit], variants)
+    return read_images(out, reference.keys[:limit], variants)
 
 
 def reworded_images(
@@ -124,10 +124,15 @@ def reworded_images(
         samples.append((raw.key, {**raw.members, "json": json_bytes(metadata)}))
     storage.put_if_absent(storage.join(source, "records.tar"), tar_bytes(samples))
     out = finished_build(work, spec, source, variants=1)
-    return _read_images(out, reference.keys[:limit], 1)[:, 0]
+    return read_images(out, reference.keys[:limit], 1)[:, 0]
 
 
-def _read_images(out: str, keys: Sequence[str], variants: int) -> NDArray[np.uint8]:
+def read_images(out: str, keys: Sequence[str], variants: int) -> NDArray[np.uint8]:
+    """Images (records, variants, H, W, 3) uint8 of a finished build.
+
+    Raises:
+        BuildError: If it lacks one, because the sample was rejected.
+    """
     images = {key: _decode_image(members) for key, members in read_samples(out)}
     wanted = [sample_key(key, variant) for key in keys for variant in range(variants)]
     if missing := [key for key in wanted if key not in images]:

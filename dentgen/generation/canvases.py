@@ -19,6 +19,7 @@ from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.interpolation import NoisePath, lerp, share_of, slerp
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.networks import LATENT_CHANNELS
+from dentgen.diffusion.warped_noise import WarpedNoise, transport
 from dentgen.errors import CanvasError, ConditionError, EngineError, is_device_fault, is_out_of_memory
 from dentgen.generation.findings import check_findings, region_prompt
 from dentgen.generation.generator import ControlRoute, Generator
@@ -26,7 +27,7 @@ from dentgen.generation.pasting import check_repaint, repaint_mask
 from dentgen.generation.regions import embedded, painted_prompts, request_layers
 from dentgen.generation.variants import check_variants, vary
 from dentgen.models.text import prompt_name
-from dentgen.records import ConditionRecord, MapArray, SampleRequest
+from dentgen.records import MOTION_MEMBERS, ConditionRecord, MapArray, SampleRequest
 from dentgen.seeding import NoiseKey
 from dentgen.spec.findings import FindingSpec
 
@@ -94,7 +95,7 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
 
     Raises:
         ConditionError: If a prompt is too long, there are more painted regions than the spec says, or a photo,
-            segmentation or tooth numbers to start from are missing.
+            segmentation or tooth numbers to start from, a series or its motion are missing.
     """
     sampling, record = generator.spec.sampling, request.record
     generator.prompts.embed(request.prompt)
@@ -104,6 +105,7 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
         raise ConditionError("painted", f"{len(record.painted)} regions", f"at most {most}, by regions.painted")
     for prompt in painted_prompts(record.painted):
         generator.prompts.embed(prompt)
+    _check_series(record, sampling.noise)
     check_repaint(record, sampling)
     check_findings(record, generator.spec.findings)
     check_variants(record, generator.spec.variants.change)
@@ -113,6 +115,14 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     by_class = [route.branch for route in generator.routes if route.by_class is not None]
     if by_class and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", f"a segmentation, because the scale of {by_class[0]} names classes")
+
+
+def _check_series(record: ConditionRecord, noise: str) -> None:
+    """Require what noise that records share needs: a record without it would have noise of its own without a word."""
+    if noise != "record" and record.frame is None:
+        raise ConditionError("series, frame", "none", f"a series, because sampling.noise is {noise}")
+    if noise == "motion" and record.motion is None:
+        raise ConditionError(", ".join(MOTION_MEMBERS), "none", "motion maps, because sampling.noise is motion")
 
 
 def build_canvases(generator: Generator, requests: Sequence[SampleRequest]) -> list[Canvas]:
@@ -233,7 +243,15 @@ class CanvasFactory:
         return Repaint(keep=torch.from_numpy(~cells), masked=masked)
 
     def _noise(self, request: SampleRequest) -> Noise:
-        sampling, key = self.generator.spec.sampling, request.record.key
+        sampling, record = self.generator.spec.sampling, request.record
+        frame = None if sampling.noise == "record" else record.frame
+        noise = self._keyed_noise(request, record.key if frame is None else frame.series)
+        if sampling.noise != "motion" or record.motion is None:
+            return noise
+        return WarpedNoise(noise, transport(record.motion, self.generator.codec.downscale))
+
+    def _keyed_noise(self, request: SampleRequest, key: str) -> Noise:
+        sampling = self.generator.spec.sampling
         if sampling.seed_to is None:
             return NoiseKey(request.seed, key, request.noise)
         share = share_of(request.variant, request.variants)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.conditions.labels import IGNORE
+from dentgen.conditions.motion import motion_levels
 from dentgen.conditions.painted import painted_bits, painted_entries
 from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.interpolation import share_of
@@ -19,10 +20,13 @@ from dentgen.records import (
     DATA_DRIVEN_MEDIA,
     FDI_MEMBER,
     FINDING_MEMBER,
+    MOTION_MEMBERS,
     PAINTED_MEMBER,
     ConditionRecord,
+    Frame,
     GateResult,
     GeneratedSample,
+    MapArray,
     SampleRequest,
     light_level,
 )
@@ -49,7 +53,7 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
     spec, record = plan.spec, sample.request.record
     image_format, level = spec.output.image_format, spec.output.png_level
     blank = np.zeros(record.shape, np.uint8)
-    labels = {
+    labels: dict[str, MapArray] = {
         "seg": record.conditions.get("segmentation", blank + IGNORE),
         FDI_MEMBER: record.fdi if record.fdi is not None else blank,
         **{CONDITION_MEMBER[name]: record.conditions[name] for name in spec.conditions.use},
@@ -59,6 +63,8 @@ def sample_members(plan: Plan, sample: GeneratedSample) -> dict[str, bytes]:
         labels[FINDING_MEMBER] = blank if found is None else found
     if spec.regions.painted:
         labels[PAINTED_MEMBER] = painted_bits(record.painted, record.shape)
+    if spec.sampling.noise == "motion" and record.motion is not None:
+        labels |= dict(zip(MOTION_MEMBERS, motion_levels(record.motion), strict=True))
     return {
         image_format: image_bytes(sample.picture, image_format, source_type(plan, record), level),
         **{f"{member}.png": png_bytes(array, DATA_DRIVEN_MEDIA, level) for member, array in labels.items()},
@@ -91,6 +97,7 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
         width=conditions.shape[1],
         augment=dict(sample.augment),
         painted=painted_entries(request.record.painted) if spec.regions.painted else None,
+        **_series(spec, request.record.frame),
         gate=sample.gate,
         bundle_digest=plan.bundle_digest,
         bundle_licenses=plan.bundle_licenses,
@@ -101,6 +108,11 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
         synthetic=_is_synthetic(plan, request.record),
         digital_source_type=source_type(plan, request.record),
     )
+
+
+def _series(spec: BuildSpec, frame: Frame | None) -> dict[str, Any]:
+    """Its place in a series, in builds of series alone: all samples of a build have the same fields."""
+    return {} if spec.sampling.noise == "record" or frame is None else {"series": frame.series, "frame": frame.number}
 
 
 def source_type(plan: Plan, record: ConditionRecord) -> str:

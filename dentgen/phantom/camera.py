@@ -12,6 +12,8 @@ from dentgen.phantom.anatomy import FloatArray
 View = Literal["frontal", "left", "right", "upper-occlusal", "lower-occlusal"]
 VIEWS: Final[tuple[View, ...]] = get_args(View)
 OCCLUSAL_VIEWS: Final[tuple[View, ...]] = ("upper-occlusal", "lower-occlusal")
+#: Steps of the fixed-point iteration that inverts the barrel distortion; in the corners each leaves half of the error.
+_UNBULGE_STEPS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,18 @@ class Camera:
         direction = np.stack([across * half, -down * half, -np.ones_like(across)], -1)
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
         return direction @ self.axes
+
+    def project(self, points: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
+        """Pixel columns and rows (n,) at which points (n, 3) before the camera appear; the inverse of ``rays``."""
+        right, up, back = ((points - self.eye) @ self.axes.T).T
+        half = self.width_mm / 2 / self.distance_mm
+        across, down = right / -back / half, up / back / half
+        if self.bulge:
+            far_across, far_down = across, down
+            for _ in range(_UNBULGE_STEPS):
+                farther = 1 + self.bulge * (across * across + down * down)
+                across, down = far_across / farther, far_down / farther
+        return (across + 1) / 2 * size, (down + 1) / 2 * size
 
 
 def sample_camera(view: View, front_mm: float, rng: np.random.Generator, scale: float = 1.0) -> Camera:

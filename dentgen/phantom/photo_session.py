@@ -5,7 +5,7 @@ Meshes are shared by the views of an arch, traced geometry and paint by the ligh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -35,6 +35,7 @@ from dentgen.phantom.plaster_cast import cast_coat
 from dentgen.phantom.prompt import ARCH_OF_VIEW, Look, SceneFacts
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene, Surface
+from dentgen.phantom.series import orbit
 from dentgen.phantom.shading import Painted, paint
 from dentgen.phantom.surroundings.exposure import Exposure
 from dentgen.phantom.surroundings.frame import Frame
@@ -110,16 +111,42 @@ class PhotoSession:
 
     def shoot(self, view: View) -> Shot:
         """Trace and paint one view of the mouth, or of its cast from the same camera."""
-        seed, group, name = self._seed, self._patient.group, f"{self._patient.group}-{view}"
-        cameras = numpy_generator(seed, name, "camera")
-        camera = sample_camera(view, self._patient.front_mm, cameras, self._patient.scale)
-        scene = self._scene(camera, name)
+        camera = self._camera(view)
+        return self._shot(self._mouth(camera), camera)
+
+    def shoot_orbit(self, view: View, frames: int, places: range) -> Iterator[tuple[Shot, Scene]]:
+        """Trace and paint one view again and again while the camera circles before it; lips do not move along.
+
+        Args:
+            view: Standard view of frame 0.
+            frames: Frames of the whole way.
+            places: Numbers of the frames to shoot.
+
+        Yields:
+            Each frame, and the scene of frame 0, the same for all.
+        """
+        camera = self._camera(view)
+        mouth = self._mouth(camera)
+        first = Scene(*mouth, camera, self._size)
+        for frame in places:
+            yield self._shot(mouth, orbit(camera, frame, frames)), first
+
+    def _camera(self, view: View) -> Camera:
+        cameras = numpy_generator(self._seed, self._name(view), "camera")
+        return sample_camera(view, self._patient.front_mm, cameras, self._patient.scale)
+
+    def _name(self, view: View) -> str:
+        return f"{self._patient.group}-{view}"
+
+    def _shot(self, mouth: tuple[Mesh, RayMesh], camera: Camera) -> Shot:
+        seed, group, name = self._seed, self._patient.group, self._name(camera.view)
+        scene = Scene(*mouth, camera, self._size)
         centres = scene.trace_centres()
         texture = numpy_generator(seed, group, "texture")
         sight = see(scene, centres, self._brush(LatticeNoise(texture)))
-        facts = self._facts(view, sight)
+        facts = self._facts(camera.view, sight)
         kind = "mirror" if facts.mirrored else self._look
-        key = name if kind == "photo" else f"{group}-{kind}-{view}"
+        key = name if kind == "photo" else f"{group}-{kind}-{camera.view}"
         maps = geometry_maps(sight.centres, camera, self._size)
         return Shot(seed, name, key, facts, sight, mirror_image(maps) if facts.mirrored else maps, texture)
 
@@ -139,19 +166,19 @@ class PhotoSession:
         material, coat_points = self._material, coat if self._look == "photo" else cast_coat
         return lambda surface: paint(surface, coat_points(surface, material, noise), material.grain, noise)
 
-    def _scene(self, camera: Camera, name: str) -> Scene:
+    def _mouth(self, camera: Camera) -> tuple[Mesh, RayMesh]:
         """The mouth behind lips that fit the camera, or a cast, whose ray structure all views of the arch share."""
         view, arch = camera.view, ARCH_OF_VIEW[camera.view]
         if self._look == "scan":
             if arch not in self._casts:
                 self._meshes[arch] = join_parts(self._patient.cast_parts(view))
                 self._casts[arch] = RayMesh(self._meshes[arch].vertices, self._meshes[arch].faces)
-            return Scene(self._meshes[arch], self._casts[arch], camera, self._size)
+            return self._meshes[arch], self._casts[arch]
         if arch not in self._meshes:
             self._meshes[arch] = join_parts(self._patient.visible_parts(view))
-        lips = build_lips(camera, numpy_generator(self._seed, name, "lips"))
+        lips = build_lips(camera, numpy_generator(self._seed, self._name(view), "lips"))
         mesh = join_meshes([self._meshes[arch], join_parts([lips])])
-        return Scene(mesh, RayMesh(mesh.vertices, mesh.faces), camera, self._size)
+        return mesh, RayMesh(mesh.vertices, mesh.faces)
 
 
 def geometry_maps(centres: Painted, camera: Camera, size: int) -> dict[str, MapArray]:

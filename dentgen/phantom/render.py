@@ -6,7 +6,7 @@ Patient, camera, lamps and picture draw from separate random streams, so a chang
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ from dentgen.phantom.light import Lighting, sample_lightings
 from dentgen.phantom.patient import build_patient
 from dentgen.phantom.photo_session import PhotoSession, Shot
 from dentgen.phantom.prompt import Look, scene_prompt
+from dentgen.phantom.series import Series, motion_to, sample_swinging, standing, swing
 from dentgen.phantom.surroundings.mix import Mix
 from dentgen.phantom.surroundings.varied_session import VariedSession
-from dentgen.records import MapArray
+from dentgen.records import Frame, MapArray
 from dentgen.seeding import numpy_generator
 
 
@@ -39,6 +40,8 @@ class Phantom:
         maps: ``seg``, ``fdi``, ``light``, ``curvature`` (H, W) uint8; ``normal`` (H, W, 3) uint8; ``depth`` (H, W)
             uint16; of a varied set also ``lesion`` (H, W) uint8.
         picture: (H, W, 3) uint8 sRGB reference picture.
+        frame: Its place in a series, None for single pictures.
+        motion: (H, W, 2) float32 as ``ConditionRecord.motion``, of a frame of an orbit.
     """
 
     key: str
@@ -48,6 +51,8 @@ class Phantom:
     attributes: dict[str, str | int]
     maps: dict[str, MapArray]
     picture: NDArray[np.uint8]
+    frame: Frame | None = None
+    motion: NDArray[np.float32] | None = None
 
 
 def phantom_group(seed: int, number: int, dentition: Dentition = "permanent") -> str:
@@ -102,6 +107,55 @@ def render_patient(
         lamps = sample_lightings(numpy_generator(seed, shot.name + suffix, "light") for suffix in suffixes)
         for suffix, lighting in zip(suffixes, lamps, strict=True):
             yield _phantom(group, shot, lighting, suffix)
+
+
+def render_series(
+    seed: int,
+    number: int,
+    size: int,
+    series: Series,
+    places: range,
+    *,
+    look: Look = "photo",
+    dentition: Dentition = "permanent",
+) -> Iterator[Phantom]:
+    """Render frames of one patient in one view; equal arguments give equal bytes with the same ray accelerator.
+
+    Args:
+        seed: Seed of the set.
+        number: Number of the patient, which also chooses the view: patients take turns.
+        size: Edge of the square maps and pictures, pixels.
+        series: What moves: the camera, before lamps that stand still, or the lamps.
+        places: Numbers of the frames to render.
+        look: As for ``render_patient``.
+        dentition: Likewise.
+
+    Yields:
+        The frames, keyed ``GROUP-VIEW-KIND-f000`` and so on. Each has a grain of its own.
+    """
+    group, view = phantom_group(seed, number, dentition), VIEWS[number % len(VIEWS)]
+    session = PhotoSession(seed, build_patient(seed, group, dentition), size, look)
+    frames = _orbit_frames if series.kind == "orbit" else _light_frames
+    for place, (shot, lighting, motion) in zip(places, frames(session, view, series.frames, places), strict=True):
+        name = f"{shot.key}-{series.kind}"
+        phantom = _phantom(group, shot, lighting, f"-{series.kind}-f{place:03d}")
+        yield replace(phantom, frame=Frame(name, place), motion=motion)
+
+
+_Frame = tuple[Shot, Lighting, NDArray[np.float32] | None]
+
+
+def _orbit_frames(session: PhotoSession, view: View, frames: int, places: range) -> Iterator[_Frame]:
+    for shot, first in session.shoot_orbit(view, frames, places):
+        (lighting,) = sample_lightings([numpy_generator(shot.seed, shot.name, "light")])
+        yield shot, standing(lighting, first.camera, shot.sight.camera), motion_to(first, shot.sight.centres.surface)
+
+
+def _light_frames(session: PhotoSession, view: View, frames: int, places: range) -> Iterator[_Frame]:
+    shot = session.shoot(view)
+    lighting = sample_swinging(numpy_generator(shot.seed, shot.name, "light"))
+    for place in places:
+        yield shot, swing(lighting, place, frames), None
 
 
 def _phantom(group: str, shot: Shot, lighting: Lighting, suffix: str) -> Phantom:

@@ -15,6 +15,7 @@ from itertools import groupby, islice
 from typing import Any, Final
 
 from dentgen import storage
+from dentgen.conditions.motion import motion_levels
 from dentgen.errors import SpecError
 from dentgen.parallel.processes import map_processes
 from dentgen.phantom.anatomy import Dentition
@@ -22,9 +23,11 @@ from dentgen.phantom.camera import VIEWS
 from dentgen.phantom.prompt import Look
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
-from dentgen.phantom.render import Phantom, render_patient
+from dentgen.phantom.render import Phantom, render_patient, render_series
+from dentgen.phantom.series import Series, SeriesKind
 from dentgen.phantom.surroundings.mix import Mix
 from dentgen.progress import tracked
+from dentgen.records import MOTION_MEMBERS
 from dentgen.shards.parameters import claim_parameters
 from dentgen.shards.tar import json_bytes, png_bytes, tar_bytes
 
@@ -51,6 +54,8 @@ class PhantomSet:
         dentition: Adults, or children with deciduous teeth.
         mirrors: Take occlusal photographs in a mirror.
         mix: What a varied set shows how often; None for the standard views alone.
+        series: Series of frames, one view of each patient in turn; None for single pictures of all views.
+        frames: Frames of a series.
     """
 
     count: int
@@ -62,6 +67,8 @@ class PhantomSet:
     dentition: Dentition = "permanent"
     mirrors: bool = False
     mix: Mix | None = None
+    series: SeriesKind | None = None
+    frames: int = 32
 
 
 def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, address: str | None = None) -> int:
@@ -78,18 +85,10 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         Number of shards rendered by this run.
 
     Raises:
-        SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, or mirrors are
-            combined with scan models.
+        SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, mirrors are
+            combined with scan models, or a series with what it has not.
     """
-    decided = [field for field in fields(PhantomSet) if field.name in _DECIDED_BY_MIX]
-    values = {field.name: getattr(phantoms, field.name) for field in decided}
-    changed = {field.name: values[field.name] for field in decided if values[field.name] != field.default}
-    if phantoms.mix is not None and changed:
-        raise SpecError(key="mix", found=f"{changed} beside it", expected="a mix alone, which decides these itself")
-    if phantoms.mirrors and phantoms.look == "scan":
-        raise SpecError(
-            key="mirrors", found="mirrors with the look 'scan'", expected="mirrors only with the look 'photo'"
-        )
+    _check(phantoms)
     storage.require_writable(out)
     claim_parameters(out, PARAMETERS, _parameters(phantoms))
     present = set(storage.list_names(out))
@@ -106,6 +105,23 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
         for _ in tracked(done, "phantoms", "shard", len(missing)):
             pass
     return len(missing)
+
+
+def _check(phantoms: PhantomSet) -> None:
+    """Refuse parameters that contradict each other."""
+    decided = [field for field in fields(PhantomSet) if field.name in _DECIDED_BY_MIX]
+    values = {field.name: getattr(phantoms, field.name) for field in decided}
+    changed = {field.name: values[field.name] for field in decided if values[field.name] != field.default}
+    if phantoms.mix is not None and changed:
+        raise SpecError(key="mix", found=f"{changed} beside it", expected="a mix alone, which decides these itself")
+    if phantoms.mirrors and phantoms.look == "scan":
+        raise SpecError(
+            key="mirrors", found="mirrors with the look 'scan'", expected="mirrors only with the look 'photo'"
+        )
+    unlike = {"mix": phantoms.mix is not None, "mirrors": phantoms.mirrors, "lightings": phantoms.lightings > 1}
+    if phantoms.series is not None and any(unlike.values()):
+        found = ", ".join(name for name, given in unlike.items() if given)
+        raise SpecError(key="series", found=f"{found} beside it", expected="a series of standard views under one light")
 
 
 def _parameters(phantoms: PhantomSet) -> dict[str, Any]:
@@ -148,8 +164,21 @@ def _write_shard(out: str, phantoms: PhantomSet, shard: int) -> None:
 def _shard_phantoms(phantoms: PhantomSet, shard: int) -> Iterator[Phantom]:
     start = shard * phantoms.shard_size
     numbers = range(start, min(start + phantoms.shard_size, phantoms.count))
+    if phantoms.series is not None:
+        yield from _frames(phantoms, Series(phantoms.series, phantoms.frames), numbers)
+        return
     for patient, records in groupby(numbers, key=lambda n: n // (len(VIEWS) * phantoms.lightings)):
         yield from _patient_phantoms(phantoms, patient, [n % (len(VIEWS) * phantoms.lightings) for n in records])
+
+
+def _frames(phantoms: PhantomSet, series: Series, numbers: range) -> Iterator[Phantom]:
+    """Records of a set of series, one series per patient."""
+    for patient in range(numbers.start // series.frames, -(-numbers.stop // series.frames)):
+        first = patient * series.frames
+        places = range(max(numbers.start - first, 0), min(numbers.stop - first, series.frames))
+        yield from render_series(
+            phantoms.seed, patient, phantoms.size, series, places, look=phantoms.look, dentition=phantoms.dentition
+        )
 
 
 def _patient_phantoms(phantoms: PhantomSet, patient: int, places: list[int]) -> Iterator[Phantom]:
@@ -175,5 +204,9 @@ def phantom_members(phantom: Phantom) -> dict[str, bytes]:
         "source": "dentgen procedural jaw",
         "license": LICENSE,
         "synthetic": True,
+        **({} if phantom.frame is None else {"series": phantom.frame.series, "frame": phantom.frame.number}),
     }
+    if phantom.motion is not None:
+        levels = zip(MOTION_MEMBERS, motion_levels(phantom.motion), strict=True)
+        members |= {f"{name}.png": png_bytes(level) for name, level in levels}
     return {**members, "photo.png": png_bytes(phantom.picture), "json": json_bytes(metadata)}

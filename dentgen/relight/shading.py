@@ -27,6 +27,8 @@ LightStyle = Literal["soft", "flash", "overhead", "side", "extreme"]
 LIGHT_STYLES: Final[tuple[LightStyle, ...]] = get_args(LightStyle)
 #: Strength of the screen-space occlusion, fitted to the phantoms' ray-traced occlusion and lighting maps.
 _DARKENING: Final = 1.5
+#: Tangent of half the greatest angle, 60 degrees, of a lamp that swings.
+_SWING: Final = 0.5773502691896257
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,36 @@ def draw_lightings(seed: int, key: str, count: int) -> list[ClayLighting]:
         draw_lighting(numpy_generator(seed, key, "relight", index), LIGHT_STYLES[styles[index % len(styles)]])
         for index in range(count)
     ]
+
+
+def draw_swing(seed: int, key: str, frames: int) -> list[ClayLighting]:
+    """Draw a lamp at the side that swings about the lens: 60 degrees to one side, to the other, and back.
+
+    Args:
+        seed: Seed of the set.
+        key: Key of the record.
+        frames: Lightings on the whole way, which is closed.
+    """
+    lighting = draw_lighting(numpy_generator(seed, key, "swing"), "side")
+    return [_turned(lighting, _SWING * _wave(frame / frames)) for frame in range(frames)]
+
+
+def _wave(phase: float) -> float:
+    """A sine of parabolas for a phase 0..1: 0, 1, 0, -1, 0; without a library's rounding."""
+    x = phase if phase <= 0.5 else phase - 1
+    return 8 * x * (1 - 2 * abs(x))
+
+
+def _turned(lighting: ClayLighting, half_tangent: float) -> ClayLighting:
+    """Lamps turned about the lens's axis by an angle, of which the tangent of the half is given."""
+    t = half_tangent
+    cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
+    turned = [
+        replace(light, direction=(x * cos - y * sin, x * sin + y * cos, z))
+        for light in lighting.lights
+        for x, y, z in [light.direction]
+    ]
+    return replace(lighting, lights=tuple(turned))
 
 
 def draw_lighting(rng: np.random.Generator, style: LightStyle) -> ClayLighting:

@@ -79,15 +79,16 @@ def _drawable(raw: RawRecord, size: int) -> ConditionRecord:
     present = [name for name, member in CONDITION_MEMBER.items() if f"{member}.png" in raw.members]
     if not present:
         raise ConditionError(raw.place, f"members {sorted(raw.members)}", "at least one map to draw")
-    return fit_record(decode_record(raw, present, with_photo=True), (size, size), "pad")
+    return fit_record(decode_record(raw, present, with_photo=True, with_motion=True), (size, size), "pad")
 
 
 def _columns(records: list[ConditionRecord]) -> list[str]:
-    """Photo and maps that at least one record has, in the order of the sheet."""
+    """Photo, maps and motion that at least one record has, in the order of the sheet."""
     present: set[str] = {name for record in records for name in record.conditions}
     present |= {"photo" for record in records if record.photo is not None}
     present |= {"fdi" for record in records if record.fdi is not None}
-    return [name for name in ("photo", "segmentation", "fdi", *CONDITION_MEMBER) if name in present]
+    present |= {"motion" for record in records if record.motion is not None}
+    return [name for name in ("photo", "segmentation", "fdi", *CONDITION_MEMBER, "motion") if name in present]
 
 
 def _strip(record: ConditionRecord, columns: list[str], size: int) -> NDArray[np.uint8]:
@@ -102,6 +103,8 @@ def _picture(record: ConditionRecord, name: str, size: int) -> NDArray[np.uint8]
         return record.photo
     if name == "fdi" and record.fdi is not None:
         return _teeth(record.fdi)
+    if name == "motion" and record.motion is not None:
+        return _motion(record.motion)
     for condition in record.conditions:
         if condition == name:
             return condition_image(record, condition)
@@ -116,6 +119,16 @@ def _teeth(fdi: NDArray[np.uint8]) -> NDArray[np.uint8]:
         lightness, saturation = 0.66 if quadrant in {2, 3, 6, 7} else 0.44, 0.45 if quadrant in {3, 4, 7, 8} else 0.85
         palette[number] = [round(255 * c) for c in colorsys.hls_to_rgb((position - 1) / 8, lightness, saturation)]
     return palette[fdi]
+
+
+def _motion(motion: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A motion in colour: grey where nothing moves, hue by direction, the more saturated the farther; black: hidden."""
+    right, down = np.moveaxis(np.nan_to_num(motion.astype(np.float64)), -1, 0)
+    angles = np.deg2rad([0, 120, 240])
+    pull = right[..., None] * np.cos(angles) + down[..., None] * np.sin(angles)
+    farthest = max(1.0, float(np.hypot(right, down).max()))
+    colour: NDArray[np.uint8] = (128 + 127 * pull / farthest).astype(np.uint8)
+    return np.where(np.isnan(motion).any(-1, keepdims=True), np.uint8(0), colour)
 
 
 def _tile(strips: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:

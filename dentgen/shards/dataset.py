@@ -50,8 +50,8 @@ def open_dataset(
 
     A sample is a dictionary of ``key`` (str), ``image`` (3, H, W) uint8, ``seg`` and ``fdi`` (H, W) uint8, the
     conditions that it was made from (``light``, ``curvature`` and ``lesion`` (H, W) uint8, ``normal`` (3, H, W) uint8,
-    ``depth`` (H, W) int32 from 16 bits) and ``metadata``: the sample's JSON as text, because the default collate
-    function rejects lists of different lengths; ``json.loads`` it.
+    ``depth``, ``motion_x`` and ``motion_y`` (H, W) int32 from 16 bits) and ``metadata``: the sample's JSON as text,
+    because the default collate function rejects lists of different lengths; ``json.loads`` it.
 
     Shards are divided among ranks (``torch.distributed`` if it is initialised, else RANK and WORLD_SIZE), then among
     the workers of a DataLoader: every sample once, in all. Neither is padded, so ranks may see different numbers of

@@ -12,11 +12,22 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dentgen.documents import LedgerRecord, SampleMetadata, SampleStatus
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, PAINTED_MEMBER, PILLOW_FORMAT, light_level
+from dentgen.records import (
+    CONDITION_MEMBER,
+    FDI_MEMBER,
+    FINDING_MEMBER,
+    MOTION_MEMBERS,
+    PAINTED_MEMBER,
+    PILLOW_FORMAT,
+    light_level,
+)
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, tar_samples
 
-_MAP_MODES: Final = {"depth.png": ("I;16",), "normal.png": ("RGB",)}
+_MAP_MODES: Final = {
+    **{f"{name}.png": ("I;16",) for name in ("depth", *MOTION_MEMBERS)},
+    "normal.png": ("RGB",),
+}
 
 _LIGHT: Final = f"{CONDITION_MEMBER['lighting']}.png"
 #: What metadata and ledger both say of a sample.
@@ -58,7 +69,8 @@ def expected_members(plan: Plan) -> dict[str, tuple[str, tuple[str, ...]]]:
     used = (f"{CONDITION_MEMBER[name]}.png" for name in plan.spec.conditions.use)
     asked = {f"{FINDING_MEMBER}.png"} if plan.num_findings else set()
     painted = {f"{PAINTED_MEMBER}.png"} if plan.spec.regions.painted else set()
-    maps = {"seg.png", f"{FDI_MEMBER}.png", *used, *asked, *painted}
+    moved = {f"{name}.png" for name in MOTION_MEMBERS} if plan.spec.sampling.noise == "motion" else set()
+    maps = {"seg.png", f"{FDI_MEMBER}.png", *used, *asked, *painted, *moved}
     picture = plan.spec.output.image_format
     return {
         picture: (PILLOW_FORMAT[picture], ("RGB",)),

@@ -103,6 +103,19 @@ class BuildSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _series_alike(self) -> BuildSpec:
+        """Frames of a series agree only if nothing that is drawn per record differs between them."""
+        drawn = {
+            "findings": bool(self.findings),
+            "variants.change lighting": "lighting" in self.variants.change,
+            "quality.gate.retry": self.quality.gate is not None and self.quality.gate.retry > 0,
+        }
+        found = [name for name, given in drawn.items() if given]
+        if self.sampling.noise != "record" and found:
+            raise ValueError(f"sampling.noise {self.sampling.noise}: found {', '.join(found)}, drawn per record")
+        return self
+
+    @model_validator(mode="after")
     def _frames_whole(self) -> BuildSpec:
         if self.sampling.frames > 1 and self.max_regions:
             raise ValueError(
@@ -155,6 +168,8 @@ class BuildSpec(Section):
             values.pop("variants")
         if self.sampling.paste_border is None:
             values["sampling"].pop("paste_border")
+        if self.sampling.noise == "record":
+            values["sampling"].pop("noise")
         if self.model.encode_tile is None:
             values["model"].pop("encode_tile")
         if self.sampling.upscale is None:

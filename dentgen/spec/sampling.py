@@ -79,7 +79,15 @@ class SamplingSpec(Section):
     guidance_delta: float = Field(default=1.0, ge=0, description="Factor on the noise of residual guidance.")
     variants: int = Field(default=4, ge=1, le=1000, description="Images per record, each with its own noise.")
     seed: int = Field(
-        default=0, ge=-(2**63), lt=2**63, description="Seed; with record key and variant it decides all noise."
+        default=0,
+        ge=-(2**63),
+        lt=2**63,
+        description="Seed; with the record's key and the variant it decides all noise.",
+    )
+    noise: Literal["record", "series", "motion"] = Field(
+        default="record",
+        description="Whose noise a picture has. record: its own; series: that of its series, the same in all frames; "
+        "motion: that of its series, moved with the surface by each frame's motion maps.",
     )
     prompt: str | None = Field(default=None, description="Prompt for every record; null uses the record's own.")
     negative_prompt: str = Field(default="", description="Prompt of the unconditional row.")
@@ -159,6 +167,8 @@ class SamplingSpec(Section):
             raise ValueError(
                 "start_from reference keeps the photo beside the picture, without strength, repaint, window"
             )
+        if self.noise == "motion" and self.start_from == "reference":
+            raise ValueError("noise: found motion with start_from reference, expected record or series")
         if self.paste_border is not None and not self.repaint:
             raise ValueError("paste_border is read with repaint")
         if self.negative_prompt and self.first_rows == 1:

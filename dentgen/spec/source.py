@@ -7,14 +7,14 @@ from typing import Final, Literal
 
 from pydantic import Field, StrictInt, field_validator
 
-from dentgen.records import ATTRIBUTES, CONDITION_MEMBER, FDI_MEMBER, PAINTED_MEMBER
+from dentgen.records import ATTRIBUTES, CONDITION_MEMBER, FDI_MEMBER, MOTION_MEMBERS, PAINTED_MEMBER
 from dentgen.spec.section import Place, Section, Word
 from dentgen.words import attribute_word
 
 #: Upper bound of an oversampling factor; beyond it, more records are better than more variants.
 MAX_OVERSAMPLE: Final = 100
 _KNOWN_MEMBERS: Final = {
-    *(f"{member}.png" for member in (*CONDITION_MEMBER.values(), FDI_MEMBER, PAINTED_MEMBER)),
+    *(f"{member}.png" for member in (*CONDITION_MEMBER.values(), FDI_MEMBER, PAINTED_MEMBER, *MOTION_MEMBERS)),
     "json",
 }
 

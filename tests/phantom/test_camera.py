@@ -36,6 +36,15 @@ def test_rays_span_the_field_at_the_target(view: View) -> None:
         assert np.linalg.norm(ray) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("bulge", [0.0, 0.15])
+def test_projecting_is_the_inverse_of_rays(bulge: float) -> None:
+    shot = replace(camera("left"), bulge=bulge)
+    column, row = np.random.default_rng(0).uniform(-4, 36, (2, 50))
+    points = shot.eye + shot.rays(column, row, 32) * np.linspace(100, 300, 50)[:, None]
+    for found, expected in zip(shot.project(points, 32), (column, row), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_bulging_lens_sees_farther_at_its_border_and_the_same_in_the_middle() -> None:
     straight = camera("frontal")
     bulging = replace(straight, bulge=0.3)

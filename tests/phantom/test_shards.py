@@ -15,7 +15,8 @@ from dentgen.errors import SpecError
 from dentgen.phantom.camera import VIEWS
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.mesh import RayMesh
-from dentgen.phantom.render import render_patient
+from dentgen.phantom.render import render_patient, render_series
+from dentgen.phantom.series import Series
 from dentgen.phantom.shards import (
     EDITION,
     LICENSE,
@@ -56,6 +57,27 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(relit: Path) -> None:
     (relit / "phantoms-000001.tar").unlink()
     assert write_phantoms(str(relit), RELIT, workers=1) == 1
     assert {path.name: path.read_bytes() for path in relit.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_series_are_written_one_view_of_each_patient_and_cut_anywhere(tmp_path: Path) -> None:
+    phantoms = PhantomSet(count=6, seed=5, size=24, shard_size=4, series="orbit", frames=3)
+    assert write_phantoms(str(tmp_path), phantoms, workers=1) == 2
+    expected = [
+        phantom for n in range(2) for phantom in render_series(5, n, 24, Series("orbit", 3), range(3))
+    ]  # fmt: skip
+    found = written(tmp_path)
+    assert found == {phantom.key: phantom_members(phantom) for phantom in expected}
+    assert {"motion_x.png", "motion_y.png"} < found["s5-p000001-left-orbit-f002"].keys()
+    metadata = json.loads(found["s5-p000001-left-orbit-f002"]["json"])
+    assert (metadata["series"], metadata["frame"]) == ("s5-p000001-left-orbit", 2)
+
+
+def test_a_series_of_what_has_none_is_refused(tmp_path: Path) -> None:
+    phantoms = PhantomSet(count=6, seed=5, size=24, shard_size=4, lightings=2, mirrors=True, series="light")
+    with pytest.raises(SpecError) as caught:
+        write_phantoms(str(tmp_path), phantoms)
+    assert (caught.value.key, caught.value.found) == ("series", "mirrors, lightings beside it")
 
 
 def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:

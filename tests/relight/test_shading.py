@@ -21,6 +21,7 @@ from dentgen.relight.shading import (
     LightStyle,
     draw_lighting,
     draw_lightings,
+    draw_swing,
     open_share,
     shade,
     shadings,
@@ -202,3 +203,17 @@ def test_a_facing_plane_has_the_level_of_the_formula() -> None:
     normal = np.full((3, 3, 3), (127, 127, 255), np.uint8)
     lighting = ClayLighting((DirectionalLight((0.0, 0.0, 1.0)),), ambient=0.1, direct=0.5, gloss=0.2)
     assert shade(normal, None, lighting) == pytest.approx(255 * 0.8, abs=1)
+
+
+def test_a_swinging_lamp_goes_60_degrees_to_both_sides_and_comes_back() -> None:
+    frames = draw_swing(3, "k", 8)
+    assert frames == draw_swing(3, "k", 8) != draw_swing(3, "other", 8)
+    (x, y, z), turned = frames[0].lights[0].direction, [frame.lights[0].direction for frame in frames]
+    angles = [np.degrees(np.arctan2(x * b - y * a, x * a + y * b)) for a, b, _ in turned]
+    assert angles[2] == pytest.approx(60)
+    assert angles[6] == pytest.approx(-60)
+    assert (angles[0], angles[4]) == pytest.approx((0, 0))
+    assert np.abs(np.diff([*angles, angles[0]])).max() < 60
+    for direction in turned:
+        assert direction[2] == z
+        assert np.hypot(*direction[:2]) == pytest.approx(np.hypot(x, y))

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.decode import decode_record
+from dentgen.conditions.motion import motion_levels
 from dentgen.conditions.painted import painted_entries
 from dentgen.conditions.readers.raw import RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError, SpecError, StorageError
 from dentgen.relight.shading import draw_lightings, shade
 from dentgen.relight.shards import PARAMETERS, Relighting, relit_key, write_relit
+from dentgen.shards.tar import png_bytes
 from tests.conditions.painted_records import WHITE, band, region, with_painted
 from tests.conftest import write_tar
 
@@ -61,6 +63,38 @@ def test_metadata_name_the_origin_and_the_lamps_and_not_the_old_light(source: Pa
     assert (new["lighting"], new["group"], new["split"]) == ("relit", old["group"], old["split"])
     assert new["source"].startswith(f"{key} of x.tar")
     assert new["relight"]["style"] == draw_lightings(7, key, 2)[1].style
+
+
+def test_a_record_becomes_a_series_under_a_lamp_that_swings(source: Path, out: Path) -> None:
+    write_relit(str(source), str(out), Relighting(lightings=3, seed=7, swing=True), workers=1)
+    key, found = min(samples(source)), samples(out)
+    metadata = [json.loads(found[f"{key}-f{number:03d}"]["json"]) for number in range(3)]
+    assert [(each["series"], each["frame"]) for each in metadata] == [(key, number) for number in range(3)]
+    assert len({found[f"{key}-f{number:03d}"]["light.png"] for number in range(3)}) == 3
+    assert len({found[f"{key}-f{number:03d}"]["seg.png"] for number in range(3)}) == 1
+    with pytest.raises(SpecError):
+        write_relit(str(source), str(out), Relighting(lightings=3, seed=7), workers=1)
+
+
+def test_frames_of_a_series_are_relit_alike_and_keep_their_motion(
+    tmp_path: Path, out: Path, demo_members: dict[str, Members]
+) -> None:
+    members = demo_members[min(demo_members)]
+    right, down = motion_levels(np.full((128, 128, 2), 1.5, np.float32))
+    moved = {"motion_x.png": png_bytes(right), "motion_y.png": png_bytes(down)}
+    frames = {f"s{n}": {**members, **moved, "json": json.dumps({"series": "s", "frame": n}).encode()} for n in range(2)}
+    write_tar(tmp_path / "series" / "x.tar", frames)
+    write_relit(str(tmp_path / "series"), str(out), TWICE, workers=1)
+    found = samples(out)
+    one, other = (json.loads(found[relit_key(f"s{n}", 1)]["json"]) for n in range(2))
+    assert ((one["series"], one["frame"]), (other["series"], other["frame"])) == (("s-l01", 0), ("s-l01", 1))
+    assert found["s0-l01"]["light.png"] == found["s1-l01"]["light.png"]
+    relit = decode_record(RawRecord("k", "", found["s1-l01"]), (), with_motion=True)
+    assert relit.motion is not None
+    assert (relit.motion == 1.5).all()
+    (shard,) = write_relit(str(tmp_path / "series"), str(out / "again"), Relighting(2, 7, swing=True), workers=1)
+    assert shard.records == 0
+    assert all("a record of no series" in problem for problem in shard.problems)
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(source: Path, out: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from dentgen.conditions.labels import colour_segmentation
+from dentgen.conditions.motion import motion_levels
 from dentgen.errors import ConditionError, SpecError
 from dentgen.report.record_sheet import write_sheet
+from dentgen.shards.tar import png_bytes
 from tests.conftest import DEMO, write_tar
 
 SIZE = 128  # that of the demo records, so that nothing is resized
@@ -98,3 +100,22 @@ def test_a_sheet_never_replaces_or_joins_loose_records(
             write_sheet(str(tmp_path), f"{tmp_path}/{name}", size=32)
         assert caught.value.key == "OUT"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_motion_is_drawn_grey_where_still_black_where_hidden_and_by_its_direction(
+    tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
+) -> None:
+    motion = np.zeros((SIZE, SIZE, 2), np.float32)
+    motion[:, 40:] = (6.0, 0.0)
+    motion[:, 80:] = (-6.0, 0.0)
+    motion[:, 120:] = np.nan
+    right, down = motion_levels(motion)
+    key = min(demo_members)
+    moved = {"motion_x.png": png_bytes(right), "motion_y.png": png_bytes(down)}
+    write_tar(tmp_path / "one" / "a.tar", {key: {**demo_members[key], **moved}})
+    write_sheet(str(tmp_path / "one"), str(tmp_path / "sheet.png"), count=1, size=SIZE, columns=1)
+    tile = np.asarray(Image.open(tmp_path / "sheet.png"))[3 : 3 + SIZE, 3 + 7 * (SIZE + 3) :][:, :SIZE]
+    still, one, other, hidden = (tile[:, start : start + 8].reshape(-1, 3) for start in (0, 40, 80, 120))
+    assert (still == 128).all()
+    assert (hidden == 0).all()
+    assert len(np.unique(np.concatenate([one, other]), axis=0)) == 2

@@ -99,6 +99,7 @@ def _metadata(plan: Plan) -> list[Feature]:
     schema = SampleMetadata.model_json_schema()
     absent = {*(() if plan.gate is not None else JudgedDocument.model_fields)}
     absent |= set() if plan.spec.regions.painted else {"painted"}
+    absent |= {"series", "frame"} if plan.spec.sampling.noise == "record" else set()
     return [
         {"name": name, "struct": objects[name]} if name in objects else _plain(name, kind, schema["$defs"])
         for name, kind in schema["properties"].items()

@@ -7,7 +7,7 @@ from typing import Final
 
 from dentgen.conditions.labels import SEG_CLASSES
 from dentgen.conditions.lesion_map import LESIONS
-from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, MEDIA_TYPE, PAINTED_MEMBER
+from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, MEDIA_TYPE, MOTION_MEMBERS, PAINTED_MEMBER
 from dentgen.shards.plan import Plan
 
 _CLASSES: Final = ", ".join(f"{value} {name}" for value, name in SEG_CLASSES.items())
@@ -22,6 +22,10 @@ _MEANINGS: Final = {
     "curvature": "8-bit grey curvature, 128 flat, bright convex",
     FINDING_MEMBER: "8-bit map of findings that were asked for: number in `findings` of the spec, or of the build that "
     "this one was made from, from 1; 0 none",
+    **{
+        name: f"16-bit grey motion to the first frame of the series, pixels to the {way} times 64 plus 32768, 0 hidden"
+        for name, way in zip(MOTION_MEMBERS, ("right", "bottom"), strict=True)
+    },
     PAINTED_MEMBER: "8-bit field of painted regions: bit r is set where entry r of `painted` in the metadata lies",
 }
 
@@ -54,6 +58,7 @@ def sample_members(plan: Plan) -> tuple[Member, ...]:
     kind = {"png": "lossless", "jpg": "quality 95, no chroma subsampling", "webp": "lossless"}[image_format]
     asked = [FINDING_MEMBER] if plan.num_findings else []
     asked += [PAINTED_MEMBER] if plan.spec.regions.painted else []
+    asked += MOTION_MEMBERS if plan.spec.sampling.noise == "motion" else ()
     maps = dict.fromkeys(["seg", FDI_MEMBER, *(CONDITION_MEMBER[name] for name in plan.spec.conditions.use), *asked])
     return (
         Member("image", image_format, MEDIA_TYPE[image_format], f"the synthetic picture, 8-bit RGB, {kind}"),
