@@ -47,8 +47,8 @@ def read_trained_sampling(folder: Path) -> TrainedSampling | None:
         BundleError: If the header cannot be read.
     """
     file = lora_file(folder)
-    text = read_header(file).get(HEADER)
-    facts = {} if text is None else _parse(str(file), text)
+    text = read_header(file).get(HEADER, "{}")
+    facts = _parse(str(file), text)
     if facts.get("kind") != _KIND:
         return None
     scheduler, timesteps = facts.get("scheduler"), facts.get("timesteps")
