@@ -47,9 +47,7 @@ def read_trained_sampling(folder: Path) -> TrainedSampling | None:
         BundleError: If the header cannot be read.
     """
     file = lora_file(folder)
-    text = read_header(file).get(HEADER)
-    if text is None:
-        return None
+    text = read_header(file).get(HEADER, "{}")
     facts = _parse(str(file), text)
     if facts.get("kind") != _KIND:
         return None

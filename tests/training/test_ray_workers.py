@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,40 +24,37 @@ from tests.training.runs import copied_bundle, linked_bundle, losses_of, train_s
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "values"),
+    [
+        ("adapter", {"name": "own", "loss": {"tooth": 5.0, "normalise": "batch"}}),
+        ("control-base", {}),
+        ("reward", {"name": "own", "reward_timesteps": [0, 500], "weight": 1.0, "lighting_weight": 0.1}),
+        ("phased-lora", {}),
+        ("dmd-lora", {"critic_steps": 1}),
+        ("pruned-unet", {}),
+        ("two-frame", {}),
+    ],
+)
 def test_two_ray_workers_give_one_workers_gradients(
-    phantoms: str, family: Path, tmp_path: Path, ray_local: None
+    phantoms: str, family: Path, tmp_path: Path, ray_local: None, recipe: str, values: dict[str, Any]
 ) -> None:
     """Also with data streamed from the shards, and with LoRAs that take turns."""
-    weighted = {"name": "own", "loss": {"tooth": 5.0, "normalise": "batch"}}
-    rewarded = {"name": "own", "reward_timesteps": [0, 500], "weight": 1.0, "lighting_weight": 0.1}
-    runs: dict[str, dict[str, Any]] = {
-        "adapter": weighted,
-        "control-base": {},
-        "reward": rewarded,
-        "phased-lora": {},
-        "dmd-lora": {"critic_steps": 1},
-        "pruned-unet": {"teacher": str(family / "bundle")},
-        "two-frame": {},
-    }
-    for recipe, values in runs.items():
-        folders = {name: copied_bundle(family, tmp_path / f"{name}-{recipe}") for name in ("one", "two")}
-        for name, workers in (("one", None), ("two", 2)):
-            streams = workers is not None
-            spec = train_spec(
-                phantoms, folders[name], recipe, batch=4, workers=workers, steps=3, stream=streams, **values
-            )
-            run_training(spec)
-        one, two = folders["one"] / recipe, folders["two"] / recipe
-        for a, b in zip(losses_of(one), losses_of(two), strict=True):
-            assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
-            figures = [name for name in ("rewarded", "reward", "lighting", "miou", "miou_watch") if name in a]
-            assert {name: float(b[name]) for name in figures} == {
-                name: pytest.approx(float(a[name]), rel=1e-3) for name in figures
-            }
-        first, second = weights_of(one), weights_of(two)
-        for key, value in first.items():
-            torch.testing.assert_close(second[key], value, rtol=1e-3, atol=2e-5)
-        shutil.rmtree(folders["two"])
+    one, two = (copied_bundle(family, tmp_path / name) for name in ("one", "two"))
+    if recipe == "pruned-unet":
+        values = {"teacher": str(family / "bundle")}
+    for folder, workers in ((one, None), (two, 2)):
+        streams = workers is not None
+        run_training(train_spec(phantoms, folder, recipe, batch=4, workers=workers, steps=3, stream=streams, **values))
+    for a, b in zip(losses_of(one / recipe), losses_of(two / recipe), strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
+        figures = [name for name in ("rewarded", "reward", "lighting", "miou", "miou_watch") if name in a]
+        assert {name: float(b[name]) for name in figures} == {
+            name: pytest.approx(float(a[name]), rel=1e-3) for name in figures
+        }
+    first, second = weights_of(one / recipe), weights_of(two / recipe)
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.ray

@@ -87,7 +87,8 @@ class DmdLoraRecipe(Recipe):
         return self._distillation.preview(batch, self.student, scheduler, self._spec.sampling_steps)
 
     def _student_loss(self, batch: Batch, shown: Shown) -> Tensor:
-        return matching_loss(images := self._images(batch, shown), self._gradient(batch, images.detach(), shown))
+        images = self._images(batch, shown)
+        return matching_loss(images, self._gradient(batch, images.detach(), shown))
 
     @torch.no_grad()
     def _gradient(self, batch: Batch, images: Tensor, shown: Shown) -> Float[Tensor, "b 4 h w"]:

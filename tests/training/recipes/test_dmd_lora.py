@@ -153,14 +153,17 @@ def test_images_are_those_of_lcm_sampling(recipe: DmdLoraRecipe, data: TrainingD
     shown, draws = shared.shown(batch), shared.networks.noising
     scheduler = LCMScheduler.from_config(SCHEDULER_CONFIG)
     scheduler.set_timesteps(2)
-    clean = latents = draws.normal(batch, "noise", (4, 8, 8))
-    for number, timestep in enumerate(scheduler.timesteps):
+    first, last = scheduler.timesteps
+
+    def denoised(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         times = timestep.expand(2)
         noise = predict_noise(recipe.student, latents, times, shown.embeds, shared.residuals(times, shown))
-        clean = scheduler.step(noise, timestep, latents).denoised
-        if number == 0:
-            latents = draws.add_noise(clean, draws.normal(batch, "noise 1", (4, 8, 8)), scheduler.timesteps[1:])
-    torch.testing.assert_close(recipe._images(batch, shown), clean, rtol=1e-3, atol=1e-3)
+        found: torch.Tensor = scheduler.step(noise, timestep, latents).denoised
+        return found
+
+    clean = denoised(draws.normal(batch, "noise", (4, 8, 8)), first)
+    noised = draws.add_noise(clean, draws.normal(batch, "noise 1", (4, 8, 8)), last.expand(2))
+    torch.testing.assert_close(recipe._images(batch, shown), denoised(noised, last), rtol=1e-3, atol=1e-3)
 
 
 def test_every_step_of_the_student_is_drawn_and_workers_agree_on_it(
