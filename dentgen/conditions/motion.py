@@ -37,7 +37,8 @@ def motion_levels(motion: NDArray[np.float32]) -> tuple[NDArray[np.uint16], NDAr
 
 def motion_of(right: NDArray[np.uint16], down: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Decode a motion; the inverse of ``motion_levels``, (H, W, 2) float32."""
-    motion = (np.stack([right, down], -1).astype(np.float32) - STILL) / LEVELS_PER_PIXEL
+    levels = np.stack([right, down], -1).astype(np.float32)
+    motion: NDArray[np.float32] = (levels - np.float32(STILL)) / np.float32(LEVELS_PER_PIXEL)
     motion[(right == HIDDEN) | (down == HIDDEN)] = np.nan
     return motion
 

@@ -154,9 +154,8 @@ class WarpedNoise:
         fine = self._fine(coarse, purpose, step).reshape(shape[0], -1)[:, np.where(taken, way.source, 0)]
         values = np.where(taken, fine, np.where(way.own, self._own(purpose, step, shape[0]), 0.0))
         count = _sums((taken | way.own)[None].astype(np.float64), way.cell)
-        moved = np.where(
-            way.whole >= 0, coarse.reshape(shape[0], -1)[:, way.whole], _sums(values, way.cell) / count**0.5
-        )
+        moved = _sums(values, way.cell) / np.sqrt(count)
+        moved = np.where(way.whole >= 0, coarse.reshape(shape[0], -1)[:, way.whole], moved)
         return torch.from_numpy(moved.astype(np.float32))
 
     def _coarse(self, purpose: str, step: int, shape: tuple[int, ...]) -> FloatArray:

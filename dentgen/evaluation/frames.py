@@ -133,11 +133,11 @@ def _seed_scores(judges: Judges, series: Series, pictures: NDArray[np.uint8]) ->
     """Figures of one series, by seed."""
     decided = pictures - pictures.mean(1, keepdims=True) if pictures.shape[1] > 1 else np.zeros(pictures.shape)
     lag = len(pictures) // 4
-    return [_scores(judges, series, pictures[:, n], decided[:, n], lag) for n in range(pictures.shape[1])]
+    return [_scores(judges, series, [*pictures[:, n]], [*decided[:, n]], lag) for n in range(pictures.shape[1])]
 
 
 def _scores(
-    judges: Judges, series: Series, pictures: NDArray[np.uint8], decided: NDArray[np.float64], lag: int
+    judges: Judges, series: Series, pictures: Pictures, decided: Sequence[NDArray[np.float64]], lag: int
 ) -> dict[str, float]:
     judged = labelled_figures(judges, pictures, series.frames)
     aligned, kept = undone(pictures, series.places), persistence(decided, series.places, lag)

@@ -59,7 +59,7 @@ def places_of(motion: NDArray[np.float32] | None, shape: tuple[int, int]) -> Pla
     row, column = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     if motion is None:
         return Places(row, column, np.ones(shape, bool))
-    hidden = np.isnan(motion).any(-1)
+    hidden: NDArray[np.bool_] = np.asarray(np.isnan(motion).any(-1))
     if hidden.all():
         return Places(row, column, ~hidden)
     nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
@@ -102,11 +102,15 @@ def flicker(
     steps = []
     for one, other in pairwise(range(len(frames))):
         seen = places[one].seen & places[other].seen
-        change = frames[other].astype(np.float64) - frames[one]
+        change = _difference(frames, one, other)
         if references is not None:
-            change -= references[other].astype(np.float64) - references[one]
+            change -= _difference(references, one, other)
         steps.append(np.abs(change[seen]).mean() if seen.any() else np.nan)
     return float(np.nanmean(steps))
+
+
+def _difference(pictures: Sequence[NDArray[np.generic]], one: int, other: int) -> Floats:
+    return pictures[other].astype(np.float64) - pictures[one].astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from dentgen.conditions.motion import motion_levels, motion_of
@@ -49,7 +50,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, members: Members) -> Path:
 
 
 def spec(source: Path, out: Path, noise: str, /, **sections: dict[str, object]) -> BuildSpec:
-    sampling = {"variants": 2, "steps": 2, "seed": 5, "noise": noise, **sections.pop("sampling", {})}
+    sampling: dict[str, object] = {"variants": 2, "steps": 2, "seed": 5, "noise": noise, **sections.pop("sampling", {})}
     return small_spec(source, out, sampling=sampling, **sections)
 
 
@@ -74,6 +75,14 @@ def test_a_moved_series_is_whole_and_says_what_its_frames_are(moved: Path) -> No
         assert (metadata["series"], metadata["frame"]) == ("s", number)
         levels = [png_levels(found[f"motion_{axis}.png"]) for axis in "xy"]
         assert (motion_of(*levels) == np.array(motion) / 2).all(), "at the size of the picture"
+
+
+def test_the_card_declares_members_and_fields_of_a_series(moved: Path) -> None:
+    head = yaml.safe_load((moved / "README.md").read_text().split("---")[1])
+    features = {feature["name"]: feature for feature in head["dataset_info"]["features"]}
+    members = dict(read_samples(str(moved)))["s-f1-v000"]
+    assert features.keys() - {"__key__", "__url__"} == members.keys()
+    assert {field["name"] for field in features["json"]["struct"]} == json.loads(members["json"]).keys()
 
 
 def png_levels(content: bytes) -> np.ndarray[Any, np.dtype[np.uint16]]:
@@ -143,7 +152,7 @@ def test_records_without_a_series_or_its_motion_are_rejected(
     good = frame(members, 0, (0, 0))
     bad = members if noise == "series" else frame(members, 1, motion)
     write_tar(tmp_path / "source" / "x.tar", {"a": good, "b": bad})
-    quality = {"max_rejected": 1.0}
+    quality: dict[str, object] = {"max_rejected": 1.0}
     outcome = build(spec(tmp_path / "source", tmp_path / "out", noise, quality=quality), use_ray=False)
     assert sorted(pictures(tmp_path / "out")) == ["a-v000", "a-v001"]
     assert sum(outcome.rejected.values()) == 2

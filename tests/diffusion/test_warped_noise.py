@@ -84,6 +84,19 @@ def test_without_motion_it_is_the_shared_noise_bit_for_bit() -> None:
     assert torch.equal(drawn(still(0.25, -0.25)), shared())
 
 
+class Tiny:
+    """Noise whose latents are far smaller than what the sums of its fine field round to."""
+
+    def normal(self, purpose: str, step: int, shape: tuple[int, ...]) -> torch.Tensor:
+        noise = NoiseKey(0, "series", 0).normal(purpose, step, shape)
+        return noise * 1e-25 if "fine" not in purpose else noise
+
+
+def test_whole_latents_are_not_summed_and_rounded() -> None:
+    found = WarpedNoise(Tiny(), transport(still(CELL, 0), CELL)).normal("initial", 0, (4, H, W))
+    assert torch.equal(found[..., :-1], Tiny().normal("initial", 0, (4, H, W))[..., 1:])
+
+
 def test_a_shift_by_latents_shifts_the_noise_exactly_where_it_is_known() -> None:
     moved = drawn(still(2 * CELL, -CELL))
     assert torch.equal(moved[:, 1:, :-2], shared()[:, :-1, 2:])
