@@ -39,16 +39,16 @@ def test_wrong_rows_are_rejected_before_the_work(words: list[str], key: str, tmp
 def test_t6_prints_and_writes_with_the_command_that_measures_it_again(tmp_path: Path) -> None:
     file = tmp_path / "T6.json"
     words = [
-        "T6", "--records", "2", "--seeds", "2", "--student", "LCM 1=lcm:lcm:1:999", "--only", "LCM", "--only", "DDIM",
+        "T6", "--records", "2", "--seeds", "2", "--student", "LCM 1=lcm:lcm:1:999", "--only", "LCM", "--only", "UniPC",
         "--set", "conditions.size=64",
     ]  # fmt: skip
     places = ["--work", str(tmp_path / "work"), "--json", str(file)]
     run = CliRunner().invoke(app, [*words, *places])
     assert run.exit_code == 0, run.output
     document = json.loads(file.read_text())
-    assert [row["name"] for row in document["rows"]] == ["DDIM 50", "LCM 4", "LCM 1"]
+    assert [row["name"] for row in document["rows"]] == ["UniPC 4", "LCM 4", "LCM 1"]
     assert all(row["name"] in run.stdout for row in document["rows"])
-    assert [row["cost"]["unet_evaluations"] for row in document["rows"]] == [50, 4, 1]
+    assert [row["cost"]["unet_evaluations"] for row in document["rows"]] == [4, 4, 1]
     assert (tmp_path / "work" / "T6.html").exists()
     again = parse(shlex.split(document["command"])[1:]).values
     asked = parse(["compare", *words]).values
