@@ -20,7 +20,6 @@ from tests.training.runs import (
     CPU,
     copied_bundle,
     killed_and_whole,
-    losses_of,
     train_spec,
     training_data,
     weights_of,
@@ -142,13 +141,19 @@ def test_a_phased_lora_says_how_it_is_sampled(phantoms: str, family: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_with_one_rung_a_phase_the_student_learns_the_guided_step(phantoms: str, family: Path, tmp_path: Path) -> None:
-    """The teacher's step then reaches the end itself, so the target does not move with the student."""
-    folder = copied_bundle(family, tmp_path)
-    values = {"steps": 30, "batch": 4, "learning_rate": 5e-3, "ladder": 2, "guidance": [4, 4], "ema": 0.5}
-    run_training(train_spec(phantoms, folder, "phased-lora", **values))
-    lines = [float(line["mse"]) for line in losses_of(folder / "phased-lora")]
-    assert sum(lines[-8:]) < 0.7 * sum(lines[:8])
+def test_the_student_learns_the_guided_step(phantoms: str, family: Path) -> None:
+    """With one rung a phase the teacher's step reaches the end itself, so the target does not move with the student."""
+    spec = train_spec(phantoms, family, "phased-lora", ladder=2, guidance=[4, 4], batch=4)
+    recipe, batch = PhasedLoraRecipe(spec, CPU), training_data(spec).batch(0, 0, 4)
+    optimiser = torch.optim.Adam([each for each in recipe.parameters() if each.requires_grad], lr=1e-3)
+    losses = []
+    for _ in range(16):
+        optimiser.zero_grad()
+        loss = recipe(batch)["loss"]
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0], losses
 
 
 @pytest.mark.slow
