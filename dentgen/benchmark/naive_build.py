@@ -23,6 +23,7 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
 from dentgen.models.control import control_residuals
+from dentgen.models.pruning import fitting_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.spec.build import BuildSpec
 
@@ -155,8 +156,9 @@ class NaiveGenerator:
             residuals = control_residuals(control, conditions, times, prompts)
             *down, middle = [residual * self._scale for residual in residuals]
             scaled = self._scheduler.scale_model_input(latents, timestep)
+            fitting = tuple(fitting_residuals(down, self._bundle.unet.config))
             noise = self._bundle.unet(
-                scaled, times, prompts, down_block_additional_residuals=tuple(down),
+                scaled, times, prompts, down_block_additional_residuals=fitting,
                 mid_block_additional_residual=middle, return_dict=False,
             )[0]  # fmt: skip
             latents = self._scheduler.step(noise, timestep, latents, return_dict=False)[0]

@@ -40,7 +40,7 @@ from dentgen.models.trained_sampling import read_trained_sampling
 Part = TypeVar("Part")
 
 #: Config entries in which a control net must equal the UNet, so that its residuals fit.
-_SHARED_CONFIG: Final = ("block_out_channels", "layers_per_block", "down_block_types", "cross_attention_dim")
+_SHARED_CONFIG: Final = ("block_out_channels", "cross_attention_dim")
 _PRECISION: Final = torch.float32
 
 
@@ -132,9 +132,14 @@ class _BundleCheck:
             self._report("unet", "in_channels", inputs, f"{channels}, or {2 * channels + 1} for inpainting")
 
     def _check_control(self, part: str, config: Mapping[str, Any]) -> None:
-        for key in _SHARED_CONFIG if self._unet is not None else ():
-            found, expected = (_as_list(net[key]) for net in (config, self._unet.config))  # type: ignore[union-attr]
+        if self._unet is None:
+            return
+        for key in _SHARED_CONFIG:
+            found, expected = (_as_list(net[key]) for net in (config, self._unet.config))
             self._check_equal(part, key, found, expected, "as in the UNet")
+        found, expected = (_as_list(net["layers_per_block"]) for net in (config, self._unet.config))
+        if found != expected and not (isinstance(found, int) and isinstance(expected, int) and found > expected):
+            self._report(part, "layers_per_block", found, f"{expected}, as in the UNet, or more")
 
 
 def _as_list(value: Any) -> Any:

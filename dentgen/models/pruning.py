@@ -1,7 +1,8 @@
 """UNets with fewer layers than the one that they are taken from, and the control residuals that still fit.
 
-Block removal as in BK-SDM (Kim et al. 2023, https://arxiv.org/abs/2305.15798, section 3.1), which SDXS begins with: of
-every level the layer whose output the next level sees stays, the middle block and the attention of whole levels may go.
+Block removal as in BK-SDM (Kim et al. 2023, https://arxiv.org/abs/2305.15798, section 3.1), which SDXS begins with. Of
+every level the first layers stay, and on the way up the last one besides; the middle block and the attention of whole
+levels may go. The last layer that is left takes the place of the level's last one, and so gets its control residual.
 """
 
 from __future__ import annotations
@@ -67,11 +68,16 @@ def fitting_residuals(residuals: Sequence[_Residual], config: Mapping[str, Any])
 
     Returns:
         All of them if the UNet has as many layers; otherwise of each level the last ones, which the next level sees.
+
+    Raises:
+        SpecError: If the UNet has more layers than that.
     """
     layers, levels = _layers_of(config), len(config["block_out_channels"])
     full = (len(residuals) - levels) // levels
     if full == layers:
         return residuals
+    if full < layers:
+        raise SpecError(key="layers_per_block", found=f"{full} in the control net", expected=f"at least {layers}")
     kept = [residuals[0]]
     for level in range(levels):
         begin = 1 + level * (full + 1)

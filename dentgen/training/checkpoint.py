@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 _FILE: Final = "checkpoint.pt"
 #: Settings that a resumed run may change: paths, hardware, run length, logging.
 _FREE: Final = (
-    "bundle", "start", "align", "judges", "checkpoints", "tensorboard", "stream", "cache_latents", "steps",
+    "bundle", "start", "align", "judges", "teacher", "checkpoints", "tensorboard", "stream", "cache_latents", "steps",
     "accumulate", "workers", "device", "threads", "channels_last", "checkpoint_seconds", "log_steps",
     "validate_steps", "validate_split", "validate_records",
 )  # fmt: skip

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from dentgen.spec.train_sections import TRAIN_STEPS
 from dentgen.spec.train_students import ConsistencySpec, StudentSpec
 from dentgen.training.data.rows import Batch
-from dentgen.training.frozen_networks import frozen_unet, image_tensor
+from dentgen.training.frozen_networks import frozen_unet
 from dentgen.training.lora_student import ControlledNetworks
-from dentgen.training.preview import predict_noise, sample
+from dentgen.training.preview import predict_noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,12 +135,4 @@ class Distillation:
     @torch.no_grad()
     def preview(self, batch: Batch, student: nn.Module, scheduler: Any, steps: int) -> list[Float[Tensor, "b 3 H W"]]:
         """Image, control image, image that the student generates."""
-        shown, size = self.shown(batch), self.networks.autoencoder.latent_size
-        start = self.networks.noising.normal(batch, "preview", (4, size, size))
-
-        def noise_of(noisy: Tensor, timesteps: Tensor) -> Tensor:
-            return predict_noise(student, noisy, timesteps, shown.embeds, self.residuals(timesteps, shown))
-
-        latents = sample(noise_of, start, scheduler, steps, self._spec.seed)
-        drawn = self.networks.autoencoder.decode(latents).cpu()
-        return [image_tensor(batch.photos), self.networks.control_images(batch), drawn]
+        return self.networks.preview(batch, student, scheduler, steps, self._spec.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -21,9 +21,17 @@ from dentgen.seeding import fresh_weights
 from dentgen.spec.train_recipes import TwoFrameSpec
 from dentgen.spec.train_students import ControlledSpec, StudentSpec
 from dentgen.training.data.rows import Batch
-from dentgen.training.frozen_networks import FrozenAutoencoder, FrozenText, control_tensor, freeze, frozen_unet
+from dentgen.training.frozen_networks import (
+    FrozenAutoencoder,
+    FrozenText,
+    control_tensor,
+    freeze,
+    frozen_unet,
+    image_tensor,
+)
 from dentgen.training.generated_latents import load_adapted_control
 from dentgen.training.noising import Noising
+from dentgen.training.preview import predict_noise, sample
 
 WEIGHTS: Final = "pytorch_lora_weights.safetensors"
 #: Attention, feed-forward layers and the convolutions of ResNet blocks.
@@ -68,6 +76,28 @@ class ControlledNetworks:
     ) -> list[Tensor]:
         """Scaled residuals of the control net, which sees no noisy latents."""
         return [each * self._scale for each in control_residuals(self._control, condition, timesteps, embeds)]
+
+    @torch.no_grad()
+    def preview(
+        self, batch: Batch, unet: UNet2DConditionModel, scheduler: Any = None, steps: int = 8, seed: int = 0
+    ) -> list[Float[Tensor, "b 3 H W"]]:
+        """Image, control image, image that a UNet generates with the adapter.
+
+        Args:
+            batch: Rows.
+            unet: The UNet.
+            scheduler: A diffusers scheduler; None: UniPC.
+            steps: Number of steps.
+            seed: Seed of the noise that a scheduler adds.
+        """
+        embeds, condition = self.text([row.prompt for row in batch.rows]), self.condition(batch)
+
+        def noise_of(noisy: Tensor, timesteps: Tensor) -> Tensor:
+            return predict_noise(unet, noisy, timesteps, embeds, self.residuals(condition, timesteps, embeds))
+
+        size = self.autoencoder.latent_size
+        latents = sample(noise_of, self.noising.normal(batch, "preview", (4, size, size)), scheduler, steps, seed)
+        return [image_tensor(batch.photos), self.control_images(batch), self.autoencoder.decode(latents).cpu()]
 
 
 def lora_unet(

@@ -107,7 +107,7 @@ def _absolute(spec: TrainSpec) -> TrainSpec:
         SpecError: If a path would lie in the temporary working directory of a submitted job.
     """
     paths = {name: getattr(spec, name) for name in ("checkpoints", "bundle", "tensorboard")}
-    bundles = {name: getattr(spec, name, None) for name in ("start", "align", "judges")}
+    bundles = {name: getattr(spec, name, None) for name in ("start", "align", "judges", "teacher")}
     paths |= {name: path for name, path in bundles.items() if path and Path(path).is_dir()}  # else a bundle's name
     used = {name: path for name, path in paths.items() if path}
     for name, path in {**used, "source.path": spec.source.path}.items():

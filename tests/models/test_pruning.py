@@ -119,6 +119,12 @@ def test_the_teacher_is_left_as_it_is(unet: UNet2DConditionModel) -> None:
     assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
 
 
+def test_a_control_net_with_fewer_layers_is_refused(unet: UNet2DConditionModel) -> None:
+    with pytest.raises(SpecError) as caught:
+        fitting_residuals(["in", "0a", "0down", "1a", "1down", "2a"], unet.config)
+    assert (caught.value.key, caught.value.found) == ("layers_per_block", "1 in the control net")
+
+
 @pytest.mark.parametrize(
     ("pruning", "key", "found"),
     [

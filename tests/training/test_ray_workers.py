@@ -111,6 +111,8 @@ def test_paths_are_absolute_and_names_and_urls_stay(tmp_path: Path, monkeypatch:
     assert (found.source.path, found.bundle) == (str(tmp_path / "data"), str(tmp_path / "runs" / "bundle"))
     assert (found.start, found.align) == ("miniature", str(tmp_path / "known"))
     assert (found.checkpoints, found.tensorboard) == ("s3://b/run", None)
+    taught: Any = ray_workers._absolute(train_spec("data", Path("runs"), "pruned-unet", teacher="known"))
+    assert taught.teacher == str(tmp_path / "known")
 
 
 @pytest.mark.parametrize("key", ["source.path", "bundle", "checkpoints", "tensorboard"])

@@ -28,6 +28,7 @@ from dentgen.generation.canvases import build_canvases, sample_requests
 from dentgen.generation.generator import build_engine
 from dentgen.models.control import control_residuals
 from dentgen.models.flops import gflop
+from dentgen.models.pruning import fitting_residuals
 from dentgen.models.schedulers import make_scheduler
 from dentgen.models.text import prompt_name
 
@@ -113,8 +114,9 @@ class UsualLoop:
             control.scale * residual
             for residual in control_residuals(bundle.control, control.condition.values[None], times, words)
         )
+        fitting = tuple(fitting_residuals(down, bundle.unet.config))
         predicted: Tensor = bundle.unet(
-            latents.to(bundle.unet.dtype), times, words, down_block_additional_residuals=tuple(down),
+            latents.to(bundle.unet.dtype), times, words, down_block_additional_residuals=fitting,
             mid_block_additional_residual=middle, return_dict=False,
         )[0]  # fmt: skip
         return predicted.float()

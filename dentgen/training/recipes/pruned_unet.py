@@ -24,11 +24,11 @@ from dentgen.spec.train_students import PrunedUnetSpec
 from dentgen.training.bundle_fingerprint import frozen_parts
 from dentgen.training.data.rows import Batch
 from dentgen.training.export import save_network
-from dentgen.training.frozen_networks import Unregistered, check_size, freeze, image_tensor
+from dentgen.training.frozen_networks import Unregistered, check_size, freeze
 from dentgen.training.lora_student import ControlledNetworks
 from dentgen.training.losses import noise_loss, snr_weights
 from dentgen.training.noising import Noised
-from dentgen.training.preview import predict_noise, sample
+from dentgen.training.preview import predict_noise
 from dentgen.training.recipes.recipe import Recipe
 
 
@@ -73,20 +73,14 @@ class PrunedUnetRecipe(Recipe):
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
         """Image, control image, generated image."""
-        networks = self._networks
-        embeds, condition = networks.text([row.prompt for row in batch.rows]), networks.condition(batch)
-
-        def noise_of(latents: Tensor, steps: Tensor) -> Tensor:
-            return predict_noise(self.student, latents, steps, embeds, networks.residuals(condition, steps, embeds))
-
-        size = networks.autoencoder.latent_size
-        drawn = sample(noise_of, networks.noising.normal(batch, "preview", (4, size, size)))
-        return [image_tensor(batch.photos), networks.control_images(batch), networks.autoencoder.decode(drawn).cpu()]
+        return self._networks.preview(batch, self.student)
 
 
 def _require_equal_parts(spec: PrunedUnetSpec) -> None:
-    """The student learns from what the teacher makes of the same latents, words and residuals."""
+    """The student learns from what the teacher makes of the same latents, words and residuals, and replaces it not."""
     teacher = find_bundle(spec.teacher)
+    if teacher.resolve() == Path(spec.bundle).resolve():
+        raise SpecError(key="teacher", found=spec.teacher, expected="another bundle than the one that is trained")
     for part in frozen_parts(spec):
         if parts_digest(teacher, [part]) != parts_digest(Path(spec.bundle), [part]):
             raise SpecError(

@@ -10,6 +10,7 @@ import torch
 
 from dentgen.errors import BundleError, SpecError
 from dentgen.generation.pipeline import Pipeline
+from dentgen.models.bundle_check import bundle_problems
 from dentgen.models.parts import load_unet
 from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.run import run_training
@@ -63,6 +64,7 @@ def test_a_smaller_unet_comes_closer_to_its_teacher_and_makes_pictures(
     unet = load_unet(tmp_path / "bundle" / "unet", torch.float32)
     assert unet.mid_block is None
     assert unet.config["down_block_types"][0] == "DownBlock2D"
+    assert list(bundle_problems(str(tmp_path / "bundle"))) == []
     trained = weights_of(spec.checkpoints)
     assert set(trained) == {f"student.{name}" for name in unet.state_dict()}
     pipe = Pipeline.from_bundle(
@@ -86,6 +88,14 @@ def test_parts_that_differ_from_the_teachers_are_refused(phantoms: str, family: 
     with pytest.raises(SpecError) as caught:
         recipe_of(phantoms, family, tmp_path)
     assert (caught.value.key, str(caught.value.found).split()[1]) == ("bundle", "vae")
+
+
+def test_a_bundle_does_not_teach_itself(phantoms: str, family: Path, tmp_path: Path) -> None:
+    own = copied_bundle(family, tmp_path) / "bundle"
+    (tmp_path / "other name").symlink_to(own)
+    with pytest.raises(SpecError) as caught:
+        PrunedUnetRecipe(train_spec(phantoms, tmp_path, "pruned-unet", teacher=str(tmp_path / "other name")), CPU)
+    assert caught.value.key == "teacher"
 
 
 def test_a_missing_adapter_is_refused(phantoms: str, family: Path, tmp_path: Path) -> None:
