@@ -175,3 +175,12 @@ def test_what_would_differ_from_frame_to_frame_is_refused(sections: dict[str, An
     BuildSpec.model_validate(plain)
     with pytest.raises(ValidationError):
         BuildSpec.model_validate({"sampling": {"noise": "series"}, **sections})
+
+
+@pytest.mark.parametrize("noise", ["series", "motion"])
+@pytest.mark.parametrize("key", ["occluder", "border", "exposure"])
+def test_what_augment_draws_per_sample_is_refused_by_its_key(key: str, noise: str) -> None:
+    """Rods and bars would stay where the stored motion says that the surface moves."""
+    BuildSpec.model_validate({"sampling": {"noise": noise}, "augment": {key: 0}})
+    with pytest.raises(ValidationError, match=f"sampling.noise {noise}: found augment.{key}, drawn per record"):
+        BuildSpec.model_validate({"sampling": {"noise": noise}, "augment": {key: 0.25}})
