@@ -64,7 +64,7 @@ def read_series(source: str, spec: BuildSpec) -> list[Series]:
 def _frames(source: str) -> Iterator[ConditionRecord]:
     for shard in list_shards(source):
         for raw in read_records(shard):
-            yield decode_record(raw, ("segmentation", "lighting"), with_photo=True, with_motion=True)
+            yield decode_record(raw, ("segmentation", "lighting"), with_photo=True, with_motion=True, with_frame=True)
 
 
 def _series(name: str, records: Sequence[ConditionRecord]) -> Series:

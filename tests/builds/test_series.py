@@ -161,6 +161,22 @@ def test_records_without_a_series_or_its_motion_are_rejected(
     assert missing in ledger
 
 
+@pytest.mark.parametrize("metadata", [{"frame": 12}, {"series": "IMG"}])
+def test_a_series_or_frame_of_other_software_counts_only_where_noise_is_shared(
+    metadata: dict[str, object], members: Members, tmp_path: Path
+) -> None:
+    foreign = {**members, "json": json.dumps(metadata).encode()}
+    write_tar(tmp_path / "source" / "x.tar", {"a": foreign, "b": frame(members, 0, None)})
+    sampling, quality = {"variants": 1, "steps": 1}, {"max_rejected": 1.0}
+    assert build(spec(tmp_path / "source", tmp_path / "own", "record", sampling=sampling), use_ray=False).rejected == {}
+    assert sorted(pictures(tmp_path / "own")) == ["a-v000", "b-v000"]
+    shared = spec(tmp_path / "source", tmp_path / "out", "series", sampling=sampling, quality=quality)
+    build(shared, use_ray=False)
+    assert [*pictures(tmp_path / "out")] == ["b-v000"]
+    (name, value), *_ = metadata.items()
+    assert f"found {name} {value!r} alone" in (tmp_path / "out" / "ledger" / "000000.json").read_text()
+
+
 @pytest.mark.parametrize(
     "sections",
     [

@@ -60,3 +60,10 @@ def test_what_is_no_series_is_refused(members: Members, tmp_path: Path) -> None:
     bare = {name: content for name, content in members.items() if not name.startswith("photo")}
     blind = {f"a{n}": frame(bare if n == 2 else members, n) for n in range(4)}
     assert failure(tmp_path / "blind", blind).found == "a frame without a photo"
+
+
+def test_a_frame_that_is_no_number_is_named(members: Members, tmp_path: Path) -> None:
+    records = {f"a{n}": frame(members, n) for n in range(4)}
+    records["a2"] = {**members, "json": json.dumps({"series": "s", "frame": "0012.png"}).encode()}
+    error = failure(tmp_path, records)
+    assert (error.file.endswith("a2.json"), error.found) == (True, "frame: '0012.png'")
