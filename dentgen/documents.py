@@ -67,6 +67,16 @@ class PaintedEntry(Document):
     blur: float = Field(default=0.0, ge=0, le=64, description="Gaussian blur of the mask, sigma in pixels.")
 
 
+FrameNumber = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class FrameMetadata(Document):
+    """What ``KEY.json`` says of a frame of a series, once it is checked."""
+
+    series: Annotated[_Name, Field(min_length=1)]
+    frame: FrameNumber
+
+
 class ConditionMetadata(BaseModel):
     """Content of a condition record's ``KEY.json``: every field may be missing or null, unknown ones are ignored."""
 
@@ -95,8 +105,13 @@ class ConditionMetadata(BaseModel):
     framing: _Word = Field(default="", description="What is taken in: clinical, close-up, quadrant, smile, face.")
     things: _Word = Field(default="", description="What lies before the teeth, such as: probe, finger, dam.")
     lesions: _Word = Field(default="", description="Visible decay, damage and restorations, such as: caries, cavity.")
-    series: _Name = Field(default="", description="Series of pictures of one mouth that the record is a frame of.")
-    frame: int | None = Field(default=None, ge=0, lt=2**31, description="Number of the frame in its series, from 0.")
+    series: SkipValidation[_Name] = Field(
+        default="", description="Series of pictures of one mouth that the record is a frame of; checked where series "
+        "are used.",
+    )  # fmt: skip
+    frame: SkipValidation[FrameNumber | None] = Field(
+        default=None, description="Number of the frame in its series, from 0; checked where series are used."
+    )
     painted: SkipValidation[tuple[PaintedEntry, ...]] = Field(
         default=(), description="Painted regions in the order of the bits of `KEY.painted.png`; checked where they "
         "are used.",

@@ -12,7 +12,14 @@ from dentgen.redaction import shown_name
 
 def phantom(
     out: Annotated[str, typer.Argument(help="Folder or URL for the condition shards.")],
-    count: Annotated[int, typer.Option(min=1, help="Records; five views, times lightings, make a patient.")] = 100,
+    count: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Records; five views, times lightings, make a patient; with --series, a multiple of --frames, "
+            "which make one.",
+        ),
+    ] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
     size: Annotated[int, typer.Option(min=16, max=2048, help="Edge of the maps, pixels.")] = 256,
     shard_size: Annotated[int, typer.Option(min=1, help="Records per shard.")] = 50,
@@ -33,7 +40,7 @@ def phantom(
         Literal["orbit", "light"] | None,
         typer.Option(help="Frames of each mouth in one view: the camera circles, or the lamps swing."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames of a series.")] = 32,
+    frames: Annotated[int, typer.Option(min=2, max=1000, help="Frames of a series; nothing without --series.")] = 32,
     address: Annotated[str | None, typer.Option(help="Ray cluster to render on; default: this machine.")] = None,
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures.

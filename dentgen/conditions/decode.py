@@ -74,6 +74,7 @@ def decode_record(
     with_photo: bool = False,
     with_painted: bool = False,
     with_motion: bool = False,
+    with_frame: bool = False,
     metadata: ConditionMetadata | None = None,
 ) -> ConditionRecord:
     """Decode and validate one record.
@@ -84,6 +85,7 @@ def decode_record(
         with_photo: Also decode the photo.
         with_painted: Also decode painted regions; otherwise they are not even checked.
         with_motion: Also decode the motion of a frame; otherwise it is not even checked.
+        with_frame: Also read its place in a series; otherwise it is not even checked.
         metadata: The record's metadata if it has been parsed already; None to parse the ``json`` member.
 
     Returns:
@@ -123,7 +125,7 @@ def decode_record(
         warnings=tuple(dict.fromkeys((*told, *_disagreement(conditions.get("segmentation"), fdi)))),
         sample=sample,
         painted=painted,
-        frame=frame_of(raw.place, metadata),
+        frame=frame_of(raw.place, metadata) if with_frame else None,
         motion=motion,
     )
 

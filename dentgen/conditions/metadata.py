@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from dentgen.conditions.readers.raw import short
-from dentgen.documents import ConditionMetadata
+from dentgen.documents import ConditionMetadata, FrameMetadata
 from dentgen.errors import ConditionError, found_and_expected
 from dentgen.records import Frame
 
 #: Parsed JSON takes about twenty times its size in memory.
 MAX_METADATA_BYTES: Final = 2**20
+_FRAME: Final = tuple(FrameMetadata.model_fields)
 
 
 def read_metadata(place: str, content: bytes | None) -> ConditionMetadata:
@@ -49,18 +51,32 @@ def frame_of(place: str, metadata: ConditionMetadata) -> Frame | None:
 
     Args:
         place: The record's name in error messages.
-        metadata: Its metadata.
+        metadata: Its metadata, whose series and frame are not checked yet.
 
     Raises:
-        ConditionError: If they name only one of series and frame.
+        ConditionError: If they name only one of series and frame, or either is no name or number.
     """
-    if metadata.series and metadata.frame is not None:
-        return Frame(metadata.series, metadata.frame)
-    if metadata.series or metadata.frame is not None:
-        raise ConditionError(
-            f"{place}.json", f"series {short(metadata.series)!r} and frame {metadata.frame}", "both, or neither"
-        )
-    return None
+    given = {name: value for name in _FRAME if (value := getattr(metadata, name)) not in ("", None)}
+    if not given:
+        return None
+    try:
+        checked = FrameMetadata.model_validate(given)
+    except ValidationError as error:
+        raise _frame_error(f"{place}.json", given, error.errors()[0]) from error
+    return Frame(checked.series, checked.frame)
+
+
+def names_frame(metadata: ConditionMetadata) -> bool:
+    """Whether metadata name both a series and a frame; software of others writes one of them for its own ends."""
+    return all(getattr(metadata, name) not in ("", None) for name in _FRAME)
+
+
+def _frame_error(file: str, given: Mapping[str, Any], fault: ErrorDetails) -> ConditionError:
+    if fault["type"] == "missing":
+        found = ", ".join(f"{name} {value!r}" for name, value in given.items())
+        return ConditionError(file, short(f"{found} alone"), "series and frame, both or neither")
+    message, found, expected = found_and_expected(fault)
+    return ConditionError(file, short(f"{fault['loc'][0]}: {found}"), expected or message)
 
 
 def _parsed(content: bytes) -> Any:

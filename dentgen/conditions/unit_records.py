@@ -207,7 +207,8 @@ def _usable_record(raw: RawRecord, spec: BuildSpec, *, is_duplicate: bool) -> Co
             raw.problem = None
     record = decode_record(
         raw, spec.required_conditions, with_photo=spec.sampling.needs_photo,
-        with_painted=spec.regions.painted > 0, with_motion=spec.sampling.noise == "motion", metadata=metadata,
+        with_painted=spec.regions.painted > 0, with_motion=spec.sampling.noise == "motion",
+        with_frame=spec.sampling.noise != "record", metadata=metadata,
     )  # fmt: skip
     if is_duplicate:
         raise ConditionError(raw.place, "the key of an earlier record", "a key unique in the source")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
@@ -92,33 +92,38 @@ def measure_frames(settings: FramesSettings) -> FrameAgreement:
         ConditionError: If the source holds no series, or frames lack reference pictures.
         BuildError: If a build fails or lacks an image.
     """
-    judges, series = load_judges(settings.judges), read_series(settings.source, settings.spec)
-    pictures = {REFERENCE: [np.stack([*one.references])[:, None] for one in series], **_built(settings, series)}
-    scores = {noise: _mean_scores(judges, series, found) for noise, found in pictures.items()}
-    return FrameAgreement(
-        scores, len(series), _sheet(series[0], {noise: found[0] for noise, found in pictures.items()})
-    )
+    judges = load_judges(settings.judges)
+    moving = [one.moves for one in read_series(settings.source, settings.spec)]  # checks all before anything is built
+    builds = _builds(settings, ("record", "series", "motion") if all(moving) else ("record", "series"))
+    scored: dict[str, list[list[dict[str, float]]]] = {name: [] for name in (REFERENCE, *builds)}
+    sheets: list[NDArray[np.uint8]] = []
+    for one in read_series(settings.source, settings.spec):
+        pictures = _pictures(one, builds, settings.seeds)
+        for name, found in pictures.items():
+            scored[name].append(_seed_scores(judges, one, found))
+        sheets = sheets or [_sheet(one, pictures)]
+    return FrameAgreement({name: _mean_scores(by) for name, by in scored.items()}, len(moving), sheets[0])
 
 
-def _built(settings: FramesSettings, series: Sequence[Series]) -> dict[str, list[NDArray[np.uint8]]]:
-    """Pictures (frames, seeds, H, W, 3) of every series, by noise."""
-    known: tuple[Noise, ...] = ("record", "series", "motion") if all(s.moves for s in series) else ("record", "series")
-    return {noise: [*_pictures(settings, series, noise)] for noise in known}
+def _builds(settings: FramesSettings, noises: Sequence[Noise]) -> dict[Noise, str]:
+    """Finished builds of the source, by noise."""
+    found: dict[Noise, str] = {}
+    for noise in noises:
+        sampling = settings.spec.sampling.model_copy(update={"noise": noise})
+        spec = settings.spec.model_copy(update={"sampling": sampling})
+        found[noise] = finished_build(settings.work, spec, settings.source, variants=settings.seeds)
+    return found
 
 
-def _pictures(settings: FramesSettings, series: Sequence[Series], noise: Noise) -> Iterator[NDArray[np.uint8]]:
-    sampling = settings.spec.sampling.model_copy(update={"noise": noise})
-    spec = settings.spec.model_copy(update={"sampling": sampling})
-    out = finished_build(settings.work, spec, settings.source, variants=settings.seeds)
-    for one in series:
-        yield read_images(out, [frame.key for frame in one.frames], settings.seeds)
+def _pictures(series: Series, builds: Mapping[Noise, str], seeds: int) -> dict[str, NDArray[np.uint8]]:
+    """Pictures (frames, seeds, H, W, 3) of one series, by noise; references have one seed."""
+    keys = [frame.key for frame in series.frames]
+    built = {noise: read_images(out, keys, seeds) for noise, out in builds.items()}
+    return {REFERENCE: np.stack([*series.references])[:, None], **built}
 
 
-def _mean_scores(
-    judges: Judges, series: Sequence[Series], pictures: Sequence[NDArray[np.uint8]]
-) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation over seeds, of means over series."""
-    scored = [_seed_scores(judges, one, found) for one, found in zip(series, pictures, strict=True)]
+def _mean_scores(scored: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation over seeds, of means over series, of figures by series and seed."""
     seeds = [
         {name: float(np.mean([of_series[seed][name] for of_series in scored])) for name in FIGURES}
         for seed in range(len(scored[0]))

@@ -128,13 +128,14 @@ def reworded_images(
 
 
 def read_images(out: str, keys: Sequence[str], variants: int) -> NDArray[np.uint8]:
-    """Images (records, variants, H, W, 3) uint8 of a finished build.
+    """Images (records, variants, H, W, 3) uint8 of a finished build; others of it are not decoded.
 
     Raises:
         BuildError: If it lacks one, because the sample was rejected.
     """
-    images = {key: _decode_image(members) for key, members in read_samples(out)}
     wanted = [sample_key(key, variant) for key in keys for variant in range(variants)]
+    known = frozenset(wanted)
+    images = {key: _decode_image(members) for key, members in read_samples(out) if key in known}
     if missing := [key for key in wanted if key not in images]:
         raise BuildError(
             file=out,

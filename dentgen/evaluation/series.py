@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
+from dentgen.conditions.metadata import frame_of, read_metadata
 from dentgen.conditions.prepare import fit_record
+from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
+from dentgen.documents import ConditionMetadata
 from dentgen.errors import ConditionError
 from dentgen.quality.frame_agreement import Places, places_of, undone
 from dentgen.records import ConditionRecord
@@ -44,27 +47,49 @@ class Series:
         return all(frame.motion is not None for frame in self.frames)
 
 
-def read_series(source: str, spec: BuildSpec) -> list[Series]:
-    """Every series of a source, in the order of its records.
+def read_series(source: str, spec: BuildSpec) -> Iterator[Series]:
+    """Every series of a source, in the order of their first records, one in memory at a time.
 
     Raises:
         ConditionError: If there is none, a frame lacks its reference picture, or a number is missing or there twice.
     """
-    frames: dict[str, list[ConditionRecord]] = {}
-    for record in _frames(source):
-        if record.frame is not None:
-            frames.setdefault(record.frame.series, []).append(
-                fit_record(record, spec.conditions.shape, spec.conditions.fit)
-            )
-    if not frames:
+    shards = _shards_by_series(source)
+    if not shards:
         raise ConditionError(storage.without_secrets(source), "no series", "records with series and frame")
-    return [_series(name, records) for name, records in frames.items()]
+    for name, holding in shards.items():
+        yield _series(name, [*_frames(name, holding, spec)])
 
 
-def _frames(source: str) -> Iterator[ConditionRecord]:
+def _shards_by_series(source: str) -> dict[str, list[ConditionShard]]:
+    """Shards that hold frames of each series, by the metadata alone."""
+    found: dict[str, list[ConditionShard]] = {}
     for shard in list_shards(source):
-        for raw in read_records(shard):
-            yield decode_record(raw, ("segmentation", "lighting"), with_photo=True, with_motion=True)
+        names = dict.fromkeys(name for name, _, _ in _named(shard) if name is not None)
+        for name in names:
+            found.setdefault(name, []).append(shard)
+    return found
+
+
+def _frames(name: str, shards: Sequence[ConditionShard], spec: BuildSpec) -> Iterator[ConditionRecord]:
+    """Frames of one series, fitted; records of others are not decoded."""
+    for shard in shards:
+        for series, raw, metadata in _named(shard):
+            if series == name:
+                record = decode_record(
+                    raw, ("segmentation", "lighting"), with_photo=True, with_motion=True, with_frame=True,
+                    metadata=metadata,
+                )  # fmt: skip
+                yield fit_record(record, spec.conditions.shape, spec.conditions.fit)
+
+
+def _named(shard: ConditionShard) -> Iterator[tuple[str | None, RawRecord, ConditionMetadata]]:
+    """Records of a shard with the name of their series, None without one, and their metadata."""
+    for raw in read_records(shard):
+        if raw.problem is not None:
+            raise raw.problem
+        metadata = read_metadata(raw.place, raw.members.get("json"))
+        frame = frame_of(raw.place, metadata)
+        yield None if frame is None else frame.series, raw, metadata
 
 
 def _series(name: str, records: Sequence[ConditionRecord]) -> Series:

@@ -153,5 +153,9 @@ def check_spec(generator: Generator, every: int) -> None:
     for key, value in given.items():
         if value:
             raise SpecError("not supported by live canvases", key=key, found=str(value), expected="none: use layers")
+    if spec.sampling.noise != "record":
+        raise SpecError(
+            "not supported by live canvases", key="sampling.noise", found=spec.sampling.noise, expected="record"
+        )
     if every < 1:
         raise SpecError(key="every", found=every, expected="at least 1")

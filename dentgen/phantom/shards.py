@@ -86,7 +86,7 @@ def write_phantoms(out: str, phantoms: PhantomSet, workers: int | None = None, a
 
     Raises:
         SpecError: If ``out`` already holds a set with other parameters, a node would render other bytes, mirrors are
-            combined with scan models, or a series with what it has not.
+            combined with scan models, a series with what it has not, or ``count`` is no multiple of a series' frames.
     """
     _check(phantoms)
     storage.require_writable(out)
@@ -122,16 +122,21 @@ def _check(phantoms: PhantomSet) -> None:
     if phantoms.series is not None and any(unlike.values()):
         found = ", ".join(name for name, given in unlike.items() if given)
         raise SpecError(key="series", found=f"{found} beside it", expected="a series of standard views under one light")
+    if phantoms.series is not None and phantoms.count % phantoms.frames:
+        expected = f"a multiple of frames, {phantoms.frames}: whole series"
+        raise SpecError(key="count", found=phantoms.count, expected=expected)
 
 
 def _parameters(phantoms: PhantomSet) -> dict[str, Any]:
-    """Content of the parameters file: the edition and all fields that differ from their defaults.
+    """Content of the parameters file: the edition and all fields that differ from their defaults and decide bytes.
 
     Leaving out defaults keeps existing sets valid when an option is added. The grid's rays differ from Embree's in a
     few pixels on outlines, so a set traced by the grid records that.
     """
     defaults = {field.name: field.default for field in fields(phantoms)}
     set_fields = {name: value for name, value in asdict(phantoms).items() if value != defaults[name]}
+    if phantoms.series is None:
+        set_fields.pop("frames", None)  # single pictures have none
     if phantoms.mix is not None:
         set_fields["mix"] = phantoms.mix.model_dump(exclude_defaults=True)
         set_fields["varied_edition"] = VARIED_EDITION

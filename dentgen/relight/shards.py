@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from dentgen import storage
 from dentgen.conditions.decode import MAX_KEY_BYTES, decode_record, valid_key
+from dentgen.conditions.metadata import names_frame, read_metadata
 from dentgen.conditions.motion import motion_levels
 from dentgen.conditions.painted import painted_bits, painted_entries
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, printable
@@ -159,7 +160,7 @@ def _missing_records(shard: ConditionShard, url: str, relighting: Relighting) ->
 
 def _relit_samples(raw: RawRecord, shard: ConditionShard, relighting: Relighting) -> list[tuple[str, dict[str, bytes]]]:
     """Keys and members of a record under every lighting, without the photo, which shows the old one."""
-    record = decode_record(raw, ("normal",), with_painted=True, with_motion=True)
+    record = _decoded(raw)
     if relighting.swing and record.frame is not None:
         raise ConditionError(raw.place, f"a frame of {record.frame.series}", "a record of no series, to become one")
     if not valid_key(first := relighting.key(record.key, 0)):
@@ -179,6 +180,16 @@ def _relit_samples(raw: RawRecord, shard: ConditionShard, relighting: Relighting
         )
         for number, (light, lighting) in enumerate(zip(shadings(normal, depth, lightings), lightings, strict=True))
     ]
+
+
+def _decoded(raw: RawRecord) -> ConditionRecord:
+    """A record with its place in a series, if it names one; a series or frame alone is another program's."""
+    if raw.problem is not None:
+        raise raw.problem
+    metadata = read_metadata(raw.place, raw.members.get("json"))
+    return decode_record(
+        raw, ("normal",), with_painted=True, with_motion=True, with_frame=names_frame(metadata), metadata=metadata
+    )
 
 
 def map_members(record: ConditionRecord) -> dict[str, bytes]:

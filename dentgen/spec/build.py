@@ -109,6 +109,7 @@ class BuildSpec(Section):
             "findings": bool(self.findings),
             "variants.change lighting": "lighting" in self.variants.change,
             "quality.gate.retry": self.quality.gate is not None and self.quality.gate.retry > 0,
+            **{f"augment.{key}": True for key in self.augment.used},
         }
         found = [name for name, given in drawn.items() if given]
         if self.sampling.noise != "record" and found:

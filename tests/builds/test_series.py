@@ -161,6 +161,22 @@ def test_records_without_a_series_or_its_motion_are_rejected(
     assert missing in ledger
 
 
+@pytest.mark.parametrize("metadata", [{"frame": 12}, {"series": "IMG"}])
+def test_a_series_or_frame_of_other_software_counts_only_where_noise_is_shared(
+    metadata: dict[str, object], members: Members, tmp_path: Path
+) -> None:
+    foreign = {**members, "json": json.dumps(metadata).encode()}
+    write_tar(tmp_path / "source" / "x.tar", {"a": foreign, "b": frame(members, 0, None)})
+    sampling, quality = {"variants": 1, "steps": 1}, {"max_rejected": 1.0}
+    assert build(spec(tmp_path / "source", tmp_path / "own", "record", sampling=sampling), use_ray=False).rejected == {}
+    assert sorted(pictures(tmp_path / "own")) == ["a-v000", "b-v000"]
+    shared = spec(tmp_path / "source", tmp_path / "out", "series", sampling=sampling, quality=quality)
+    build(shared, use_ray=False)
+    assert [*pictures(tmp_path / "out")] == ["b-v000"]
+    (name, value), *_ = metadata.items()
+    assert f"found {name} {value!r} alone" in (tmp_path / "out" / "ledger" / "000000.json").read_text()
+
+
 @pytest.mark.parametrize(
     "sections",
     [
@@ -175,3 +191,12 @@ def test_what_would_differ_from_frame_to_frame_is_refused(sections: dict[str, An
     BuildSpec.model_validate(plain)
     with pytest.raises(ValidationError):
         BuildSpec.model_validate({"sampling": {"noise": "series"}, **sections})
+
+
+@pytest.mark.parametrize("noise", ["series", "motion"])
+@pytest.mark.parametrize("key", ["occluder", "border", "exposure"])
+def test_what_augment_draws_per_sample_is_refused_by_its_key(key: str, noise: str) -> None:
+    """Rods and bars would stay where the stored motion says that the surface moves."""
+    BuildSpec.model_validate({"sampling": {"noise": noise}, "augment": {key: 0}})
+    with pytest.raises(ValidationError, match=f"sampling.noise {noise}: found augment.{key}, drawn per record"):
+        BuildSpec.model_validate({"sampling": {"noise": noise}, "augment": {key: 0.25}})

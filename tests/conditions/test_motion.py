@@ -40,7 +40,7 @@ def raw(metadata: object = None, **members: bytes) -> RawRecord:
 
 
 def decoded(record: RawRecord) -> ConditionRecord:
-    return decode_record(record, ("segmentation",), with_motion=True)
+    return decode_record(record, ("segmentation",), with_motion=True, with_frame=True)
 
 
 def failure(record: RawRecord) -> ConditionError:
@@ -106,12 +106,26 @@ def test_motion_of_eight_bits_or_another_size_is_refused() -> None:
     assert "'motion': (8, 4)" in failure(raw(motion_x=other, motion_y=other)).found
 
 
-@pytest.mark.parametrize("metadata", [{"series": "s"}, {"frame": 0}])
-def test_a_series_without_a_frame_or_a_frame_without_a_series_is_refused(metadata: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("metadata", "found", "expected"),
+    [
+        ({"series": "IMG"}, "series 'IMG' alone", "series and frame, both or neither"),
+        ({"frame": 12}, "frame 12 alone", "series and frame, both or neither"),
+        ({"series": "s", "frame": "0012.png"}, "frame: '0012.png'", "a valid integer"),
+        ({"series": "s", "frame": -1}, "frame: -1", "greater than or equal to 0"),
+        ({"series": ["s"], "frame": 0}, "series: ['s']", "a valid string"),
+    ],
+)
+def test_a_series_of_other_software_is_an_error_only_where_it_is_asked_for(
+    metadata: dict[str, object], found: str, expected: str
+) -> None:
     error = failure(raw(metadata))
-    assert (error.file, error.expected) == ("x.tar: k.json", "both, or neither")
+    assert (error.file, error.found, error.expected) == ("x.tar: k.json", found, expected)
+    ignored = decode_record(raw(metadata), ("segmentation",), with_motion=True)
+    assert ignored.frame is None
+    assert ignored.motion is not None
 
 
-def test_a_negative_frame_is_refused_and_none_is_none() -> None:
-    assert failure(raw({"series": "s", "frame": -1})).file == "x.tar: k.json"
+def test_a_record_without_series_and_frame_is_no_frame() -> None:
     assert decoded(raw({})).frame is None
+    assert decoded(raw({"series": None, "frame": None})).frame is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dentgen.evaluation.frames import FIGURES, FramesSettings, _mean_scores, frames_table, measure_frames
+from dentgen.evaluation.frames import FIGURES, FramesSettings, _mean_scores, _seed_scores, frames_table, measure_frames
 from dentgen.evaluation.series import Series, read_series
 from dentgen.models.judges import Judges, load_judges
 from dentgen.spec.build import BuildSpec
@@ -20,10 +20,14 @@ FRAMES = 4
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, Members]) -> Path:
-    """Four equal frames, moved by 8 pixels each as their motion says."""
+    """Two series of four equal frames, moved by 8 and 4 pixels each as their motion says, mixed in one shard."""
     folder = tmp_path_factory.mktemp("series")
     members = demo_members[min(demo_members)]
-    write_tar(folder / "x.tar", {f"a{n}": frame(members, n, right=8.0 * n) for n in range(FRAMES)})
+    moves = {"a": 8.0, "b": 4.0}
+    frames = {
+        f"{name}{n}": frame(members, n, name, right=move * n) for n in range(FRAMES) for name, move in moves.items()
+    }
+    write_tar(folder / "x.tar", frames)
     return folder
 
 
@@ -34,7 +38,7 @@ def judges() -> Judges:
 
 @pytest.fixture(scope="module")
 def series(source: Path) -> Series:
-    return read_series(str(source), SPEC)[0]
+    return next(read_series(str(source), SPEC))
 
 
 def patches(seed: int) -> NDArray[np.float64]:
@@ -46,7 +50,7 @@ def patches(seed: int) -> NDArray[np.float64]:
 def scores(judges: Judges, series: Series, pictures: list[list[NDArray[np.float64]]]) -> dict[str, float]:
     """Means of the figures of pictures by frame and seed."""
     found = np.stack([np.stack(frame) for frame in pictures]).astype(np.uint8)
-    return {name: mean for name, (mean, _) in _mean_scores(judges, [series], [found]).items()}
+    return {name: mean for name, (mean, _) in _mean_scores([_seed_scores(judges, series, found)]).items()}
 
 
 def test_figures_tell_what_moves_along_from_what_stays_and_what_is_new(judges: Judges, series: Series) -> None:
@@ -71,6 +75,7 @@ def test_every_noise_is_built_and_measured(source: Path, tmp_path: Path) -> None
     }  # fmt: skip
     found = measure_frames(FramesSettings(str(tmp_path), str(source), BuildSpec.model_validate(values), seeds=2))
     assert list(found.scores) == ["reference", "record", "series", "motion"]
+    assert found.series == 2
     assert found.scores["reference"]["flicker_beyond"][0] == 0
     assert found.scores["series"]["flicker_beyond"][0] < found.scores["record"]["flicker_beyond"][0]
     assert found.sheet.shape == (4 * 64, (2 * FRAMES - 1) * 64, 3)

@@ -7,13 +7,21 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from dentgen.errors import BuildError
-from dentgen.evaluation.generated_images import finished_build, generated_images, model_digest, reworded_images
+from dentgen.evaluation.generated_images import (
+    finished_build,
+    generated_images,
+    model_digest,
+    read_images,
+    reworded_images,
+)
 from dentgen.evaluation.reference_set import ReferenceSet
 from dentgen.models.bundle import find_bundle
 from tests.evaluation.small_evaluation import SIZE, build_names, demo_reference, small_build_spec
@@ -56,6 +64,21 @@ def test_a_missing_image_names_the_build_and_the_sample(built: Everything) -> No
         generated_images(str(work), small_build_spec(), lacking, variants=2)
     assert caught.value.key == "no-such-record-v000"
     assert Path(caught.value.file).parent == work / "builds"
+
+
+def test_only_the_images_that_are_asked_for_are_decoded(built: Everything, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, reference, images = built
+    out = finished_build(str(work), small_build_spec(), reference.source, variants=2)
+    decoded: list[BinaryIO] = []
+    decode = Image.open
+
+    def counted(file: BinaryIO) -> Image.Image:
+        decoded.append(file)
+        return decode(file)
+
+    monkeypatch.setattr(Image, "open", counted)
+    assert np.array_equal(read_images(out, [reference.keys[1]], 2), images[1:2])
+    assert len(decoded) == 2
 
 
 def test_a_word_is_replaced_in_prompts_and_nowhere_else(built: Everything) -> None:

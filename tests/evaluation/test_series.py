@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def members(demo_members: dict[str, Members]) -> Members:
 def failure(folder: Path, records: dict[str, Members]) -> ConditionError:
     write_tar(folder / "s" / "x.tar", records)
     with pytest.raises(ConditionError) as caught:
-        read_series(str(folder / "s"), SPEC)
+        [*read_series(str(folder / "s"), SPEC)]
     return caught.value
 
 
@@ -60,3 +61,26 @@ def test_what_is_no_series_is_refused(members: Members, tmp_path: Path) -> None:
     bare = {name: content for name, content in members.items() if not name.startswith("photo")}
     blind = {f"a{n}": frame(bare if n == 2 else members, n) for n in range(4)}
     assert failure(tmp_path / "blind", blind).found == "a frame without a photo"
+
+
+def test_a_frame_that_is_no_number_is_named(members: Members, tmp_path: Path) -> None:
+    records = {f"a{n}": frame(members, n) for n in range(4)}
+    records["a2"] = {**members, "json": json.dumps({"series": "s", "frame": "0012.png"}).encode()}
+    error = failure(tmp_path, records)
+    assert (error.file.endswith("a2.json"), error.found) == (True, "frame: '0012.png'")
+
+
+def test_one_series_is_in_memory_at_a_time_however_their_frames_are_mixed(members: Members, tmp_path: Path) -> None:
+    mixed = [(name, n) for n in range(4) for name in "ab"]
+    for shard in range(2):
+        records = {f"{name}{n}": frame(members, n, name, right=1.0) for name, n in mixed[4 * shard : 4 * shard + 4]}
+        write_tar(tmp_path / f"{shard}.tar", records)
+    read = read_series(str(tmp_path), SPEC)
+    first = next(read)
+    assert [record.key for record in first.frames] == ["a0", "a1", "a2", "a3"]
+    kept = weakref.ref(first.aligned_references[0])
+    del first
+    second = next(read)
+    assert kept() is None
+    assert [record.key for record in second.frames] == ["b0", "b1", "b2", "b3"]
+    assert next(read, None) is None

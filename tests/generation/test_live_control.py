@@ -113,3 +113,13 @@ def test_a_picture_begins_at_every_tick_at_most(generator: Generator) -> None:
     with pytest.raises(SpecError) as caught:
         check_spec(generator, 0)
     assert caught.value.key == "every"
+
+
+@pytest.mark.parametrize("noise", ["series", "motion"])
+def test_noise_of_a_series_is_refused_because_a_canvas_has_its_own(
+    generator: Generator, tmp_path: Path, noise: str
+) -> None:
+    series = small_spec(tmp_path, tmp_path / "out", conditions={"size": EDGE}, sampling={"noise": noise})
+    with pytest.raises(SpecError) as caught:
+        check_spec(replace(generator, spec=series), 1)
+    assert (caught.value.key, caught.value.found, caught.value.expected) == ("sampling.noise", noise, "record")

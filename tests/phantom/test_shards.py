@@ -80,6 +80,22 @@ def test_a_series_of_what_has_none_is_refused(tmp_path: Path) -> None:
     assert (caught.value.key, caught.value.found) == ("series", "mirrors, lightings beside it")
 
 
+def test_a_series_that_would_end_early_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    phantoms = PhantomSet(count=7, seed=5, size=24, shard_size=4, series="orbit", frames=3)
+    with pytest.raises(SpecError) as caught:
+        write_phantoms(str(tmp_path), phantoms)
+    assert (caught.value.key, caught.value.found) == ("count", 7)
+    assert caught.value.expected == "a multiple of frames, 3: whole series"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_are_a_parameter_of_series_alone() -> None:
+    single = PhantomSet(count=1, seed=5, size=24, shard_size=5)
+    assert _parameters(replace(single, frames=16)) == _parameters(single)
+    series = replace(single, count=32, series="orbit")
+    assert _parameters(replace(series, frames=16)) == {**_parameters(series), "frames": 16}
+
+
 def test_options_at_their_defaults_are_not_written(tmp_path: Path) -> None:
     """Sets from before an option was added stay valid."""
     plain = PhantomSet(count=1, seed=5, size=24, shard_size=5)

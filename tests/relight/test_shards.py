@@ -97,6 +97,25 @@ def test_frames_of_a_series_are_relit_alike_and_keep_their_motion(
     assert all("a record of no series" in problem for problem in shard.problems)
 
 
+def test_a_series_or_frame_of_other_software_is_no_series_until_both_are_named(
+    tmp_path: Path, out: Path, demo_members: dict[str, Members]
+) -> None:
+    members = demo_members[min(demo_members)]
+    named: dict[str, dict[str, object]] = {
+        "a": {"frame": 12}, "b": {"series": "IMG"}, "c": {"frame": "0012.png"}, "d": {"series": "s", "frame": "0012"},
+        "e": {"series": "s", "frame": "0012.png"},
+    }  # fmt: skip
+    records = {key: {**members, "json": json.dumps(metadata).encode()} for key, metadata in named.items()}
+    write_tar(tmp_path / "foreign" / "x.tar", records)
+    (shard,) = write_relit(str(tmp_path / "foreign"), str(out), TWICE, workers=1)
+    assert shard.records == 4
+    (problem,) = shard.problems
+    assert "frame: '0012.png'" in problem
+    found = {key: json.loads(relit["json"]) for key, relit in samples(out).items()}
+    assert all("series" not in found[relit_key(key, 0)] for key in "abc")
+    assert found["d-l01"]["frame"] == 12
+
+
 def test_an_interrupted_run_resumes_to_the_same_bytes(source: Path, out: Path) -> None:
     write_relit(str(source), str(out), TWICE, workers=1)
     content = (out / "x.tar").read_bytes()
