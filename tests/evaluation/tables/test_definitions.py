@@ -113,7 +113,11 @@ def test_samplers_and_students() -> None:
 
 
 def test_samplers_keep_neither_loras_nor_scheduler_options_of_the_spec() -> None:
-    own = ("model.loras={lcm: 0.5}", "sampling.scheduler=lcm", "sampling.scheduler_options={original_inference_steps: 20}")
+    own = (
+        "model.loras={lcm: 0.5}",
+        "sampling.scheduler=lcm",
+        "sampling.scheduler_options={original_inference_steps: 20}",
+    )
     table = samplers(small_build_spec(*own), parse_students(["plain 2=:ddim:2"]))
     ran = {each.name: small_build_spec(*own, *each.changes) for each in table.candidates}
     assert {name: spec.model.loras for name, spec in ran.items()} == {
