@@ -16,7 +16,7 @@ from dentgen.evaluation.tables.candidates import Candidate, DecisionTable
 from dentgen.evaluation.tables.cost import Cost, picture_cost, times_over_first
 from dentgen.evaluation.tables.figures import candidate_figures, goals
 from dentgen.evaluation.tables.spreads import Goal, Spread, leader, spread
-from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, trained_bundle
+from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, source_digest, trained_bundle
 from dentgen.generation.threads import torch_threads
 from dentgen.models.judges import Judges, load_judges
 from dentgen.models.native_size import with_size
@@ -181,7 +181,7 @@ def _train(table: DecisionTable, settings: TableSettings, base: BuildSpec) -> _T
     source = settings.training
     if source is None:
         source = reference_set(settings.work, _TRAIN_RECORDS, _TRAIN_SEED, base.conditions.edge).source
-    shared = TrainingSettings(source, settings.steps)
+    shared = TrainingSettings(source, source_digest(source), settings.steps)
     wanted = [(training, seed) for seed in range(settings.seeds) for training in table.trainings]
     return {
         (training.name, seed): trained_bundle(settings.work, base, training, seed, shared)
