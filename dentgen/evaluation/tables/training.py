@@ -7,7 +7,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,12 +24,14 @@ from dentgen.models.parts import ADAPTERS, CONTROLNETS
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import TRAIN_SPEC, TrainSpec
 from dentgen.spec.train_recipes import AdapterSpec, ControlSpec
+from dentgen.storage.local_files import lock
 from dentgen.training.run import run_training
 from dentgen.training.worker import build_recipe, device_of
 
 #: Parts that candidates train; a copied bundle holds only its own.
 _TRAINED_KINDS: Final = (ADAPTERS, CONTROLNETS)
 _DONE: Final = "trained.json"
+_LOCK: Final = "lock"
 _FOLDERS: Final = ("bundles", "trainings")
 
 
@@ -82,7 +85,7 @@ def trained_bundle(
         settings: What all trainings share.
 
     Raises:
-        SpecError: If ``work`` is a URL.
+        SpecError: If ``work`` is a URL, or another process trains the same.
         DentgenError: If a part cannot be trained.
         KeyboardInterrupt: On Ctrl-C; the next run continues.
     """
@@ -93,7 +96,9 @@ def trained_bundle(
     parts = [_train_spec(spec, part, seed, settings, bundle, log) for part in training.parts]
     done = log / _DONE
     if not done.exists():
-        _train(spec, parts, bundle, done)
+        with _only_one(log):
+            if not done.exists():  # another process may have ended meanwhile
+                _train(spec, parts, bundle, done)
     parameters = json.loads(done.read_bytes())["parameters"]
     return TrainedBundle(str(bundle), parameters, sum(_bytes_of(part) for part in parts), settings.steps * len(parts))
 
@@ -114,6 +119,26 @@ def _train(spec: BuildSpec, parts: Sequence[TrainSpec], bundle: Path, done: Path
         run_training(part)
     parameters = sum(_trained_parameters(part) for part in parts)
     storage.overwrite(str(done), json.dumps({"parameters": parameters}).encode() + b"\n")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold a training folder against other processes; the lock ends with the process, however that ends.
+
+    Raises:
+        SpecError: If another one holds it.
+        StorageError: If the file system has no locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a") as file:
+        try:
+            lock(file, folder / _LOCK, wait=False)
+        except BlockingIOError as error:
+            raise SpecError(
+                file=str(folder), key="--work", found="a training of another process", expected="one at a time",
+                advice="wait for it, or take another folder",
+            ) from error  # fmt: skip
+        yield
 
 
 def _train_spec(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,22 @@ def test_every_copied_file_decides_the_folder_and_no_part_of_a_trained_kind(tmp_
         assert changed != first, part
         assert (tmp_path / part / "bundles" / changed / part / "added.txt").read_text() == part
         (bundle / part / "added.txt").unlink()
+
+
+def test_a_training_in_progress_is_not_joined_by_another_process(tmp_path: Path) -> None:
+    started(tmp_path, SPEC)
+    (folder,) = (tmp_path / "trainings").iterdir()
+    code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    words = [sys.executable, "-c", code, str(folder / "lock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(SpecError) as caught:
+            trained(tmp_path)
+        other.kill()
+    assert (caught.value.file, caught.value.key) == (str(folder), "--work")
+    assert caught.value.found == "a training of another process"
+    assert started(tmp_path, SPEC) == folder.name, "the lock of a killed process is gone"
 
 
 def test_the_digest_of_a_source_is_that_of_its_shards(tmp_path: Path) -> None:
