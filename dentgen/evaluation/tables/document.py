@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dentgen.evaluation.tables.spreads import Spread
 from dentgen.evaluation.tables.study import VARIANTS, TableRow, TableStudy
+from dentgen.redaction import redacted
 
 #: Figures of the text, those of a judge by the first one; all others are in JSON and page.
 _SHOWN: Final = ("miou", "boundary_f1", "bleed_in", "bleed_out", "light_correlation", "detail", "kernel_distance")
@@ -43,6 +44,11 @@ def seeds_of(row: TableRow) -> str:
     return "noise" if row.trained is None else "training and noise"
 
 
+def settings_of(row: TableRow) -> list[str]:
+    """Changes of the spec that make a row, without secrets of their URLs."""
+    return [redacted(change) for change in row.candidate.changes]
+
+
 def table_lines(study: TableStudy) -> list[str]:
     """Format means and spreads as aligned text; a star marks the best where it leads by more than the spread."""
     names = _columns(list(study.reference))
@@ -75,7 +81,7 @@ def _row(row: TableRow) -> dict[str, Any]:
     trained = row.trained
     return {
         "name": row.candidate.name,
-        "settings": list(row.candidate.changes),
+        "settings": settings_of(row),
         "training": None if row.candidate.training is None else [dict(part) for part in row.candidate.training.parts],
         "seeds_of": seeds_of(row),
         "figures": {name: _figure(figure) for name, figure in row.figures.items()},
