@@ -50,7 +50,8 @@ def test_a_work_folder_at_a_url_needs_a_place_for_the_page(
 
 def test_the_command_to_repeat_has_no_secrets_of_its_urls() -> None:
     options = TableOptions(
-        None, ("model.bundle=s3://me:pass1@bucket/model",), (), "work", 2, 2, "https://me:pass2@host/judges", None, None,
+        None,
+        ("model.bundle=s3://me:pass1@bucket/model",), (), "work", 2, 2, "https://me:pass2@host/judges", None, None,
         5, "https://host/shards?X-Amz-Signature=pass3",
         (("--adapter", "reward=s3://me:pass4@bucket/other:rewarded"),),
     )  # fmt: skip
