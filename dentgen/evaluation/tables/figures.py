@@ -25,6 +25,8 @@ _BY_JUDGE: Final[Mapping[str, Goal]] = {
     "kernel_distance": "low",
 }  # fmt: skip
 _BY_SIGHT: Final[Mapping[str, Goal]] = {"light_correlation": "high", "detail": "one", "diversity": "none"}
+#: What is good in every figure, by its name without a judge's.
+GOALS: Final[Mapping[str, Goal]] = {**_BY_JUDGE, **_BY_SIGHT}
 #: The judge whose figures have no suffix.
 _FIRST_JUDGE: Final = "unet"
 
