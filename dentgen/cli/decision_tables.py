@@ -14,6 +14,8 @@ import typer
 from dentgen.cli.demo import spec_or_demo
 from dentgen.cli.measurement import JsonFile, Overrides, SpecFile, prepare_folder, print_lines
 from dentgen.cli.progress import announce
+from dentgen.errors import SpecError
+from dentgen.redaction import redacted
 from dentgen.spec.quality import EMBEDDED
 
 if TYPE_CHECKING:  # heavy
@@ -43,7 +45,7 @@ _STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class _Options:
+class TableOptions:
     """What the user asked for."""
 
     spec: Path | None
@@ -60,13 +62,16 @@ class _Options:
     further: tuple[tuple[str, str], ...] = ()
 
     def command(self, number: str) -> str:
-        """The command line that measures the same figures again; where it keeps and writes them does not count."""
+        """The command line that measures the same figures again, without secrets of its URLs.
+
+        Where it keeps and writes them does not count.
+        """
         values: list[tuple[str, object]] = [("--spec", self.spec), *(("--set", each) for each in self.overrides)]
         values += [("--records", self.records), ("--seeds", self.seeds), ("--steps", self.steps)]
         values += [("--training", self.training), *self.further]
         values += [("--only", each) for each in self.only]
         values += [("--judges", self.judges)] if self.judges != EMBEDDED else []
-        words = [word for option, value in values if value is not None for word in (option, str(value))]
+        words = [word for option, value in values if value is not None for word in (option, redacted(str(value)))]
         return shlex.join(["dentgen", "compare", number, *words])
 
 
@@ -95,7 +100,7 @@ def t2(
     """
     from dentgen.evaluation.tables.definitions import control_methods
 
-    options = _Options(
+    options = TableOptions(
         spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, steps, training
     )
     _compare("T2", control_methods, options)
@@ -123,7 +128,7 @@ def t3(
     """
     from dentgen.evaluation.tables.definitions import guidance_of_single_conditions
 
-    options = _Options(spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json)
+    options = TableOptions(spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json)
     _compare("T3", guidance_of_single_conditions, options)
 
 
@@ -158,7 +163,7 @@ def t4(
     from dentgen.evaluation.tables.options import parse_adapters
 
     further = tuple(("--adapter", each) for each in adapter or ())
-    options = _Options(
+    options = TableOptions(
         spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, steps, training, further
     )
     others = parse_adapters(adapter or ())
@@ -189,7 +194,7 @@ def t5(
     """
     from dentgen.evaluation.tables.definitions import tooth_weights
 
-    options = _Options(
+    options = TableOptions(
         spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, steps, training
     )
     _compare("T5", lambda _: tooth_weights(), options)
@@ -229,20 +234,20 @@ def t6(
     from dentgen.evaluation.tables.options import parse_students, read_students
 
     named = [*(("--student", each) for each in student or ()), *([("--students", str(students))] if students else [])]
-    options = _Options(
+    options = TableOptions(
         spec, tuple(set_ or ()), tuple(only or ()), work, records, seeds, judges, html, json, further=tuple(named)
     )  # fmt: skip
     rows = (*parse_students(student or ()), *(read_students(students) if students else ()))
     _compare("T6", lambda base: samplers(base, rows), options)
 
 
-def _compare(number: str, table_of: Callable[[BuildSpec], DecisionTable], options: _Options) -> None:
+def _compare(number: str, table_of: Callable[[BuildSpec], DecisionTable], options: TableOptions) -> None:
     announce(f"compare {number}")
     from dentgen.evaluation.tables.document import table_document, table_lines
     from dentgen.evaluation.tables.page import write_table_page
     from dentgen.evaluation.tables.study import TableSettings, run_table, table_spec
 
-    page = options.html or Path(options.work) / f"{number}.html"
+    page = options.html or _page_in(options.work, number)
     prepare_folder(options.json)
     prepare_folder(page)
     file, overrides = spec_or_demo(options.spec, options.overrides)
@@ -258,3 +263,20 @@ def _compare(number: str, table_of: Callable[[BuildSpec], DecisionTable], option
     typer.echo(f"images: {page}")
     if options.json is not None:
         options.json.write_text(json_format.dumps(table_document(study, command), indent=1) + "\n")
+
+
+def _page_in(work: str, number: str) -> Path:
+    """Place of a table's page in the work folder.
+
+    Raises:
+        SpecError: If that is a URL, because pages are local files.
+    """
+    from dentgen import storage
+
+    if storage.is_remote(work):
+        raise SpecError(
+            key="--html",
+            found=f"none, and --work {storage.without_secrets(work)}",
+            expected="a local file for the page",
+        )
+    return Path(storage.expanded(work)) / f"{number}.html"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.evaluation.conditioning import REFERENCE
-
-#: First words of figures that are better if high, and if low; of others, such as edges, neither end is good.
-_UP: Final = frozenset({"miou", "tooth_recall", "boundary_f1", "light_correlation"})
-_DOWN: Final = frozenset({"bleed_in", "bleed_out", "kernel_distance"})
+from dentgen.evaluation.tables.figures import GOALS
+from dentgen.evaluation.tables.spreads import Spread, larger_spread, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Gain:
         way, baseline: The way that is compared, and with which.
         figure: Name of the figure.
         difference: Its mean minus that of the baseline.
-        spread: Sample standard deviation over trainings, the larger one of both ways; NaN if neither has several.
+        spread: As ``larger_spread`` over trainings; infinite if one of both ways has a single one.
     """
 
     way: str
@@ -36,14 +34,14 @@ class Gain:
     @property
     def verdict(self) -> str:
         """``gain``, ``loss`` or ``change`` if the difference exceeds the spread; ``within spread``, ``no spread``."""
-        if np.isnan(self.spread):
+        if not isfinite(self.spread):
             return "no spread"
         if abs(self.difference) <= self.spread:
             return "within spread"
-        kind = self.figure.split(" ")[0]
-        if kind not in _UP | _DOWN:
+        goal = GOALS.get(self.figure.split(" ")[0], "none")
+        if goal not in {"high", "low"}:
             return "change"
-        return "gain" if (self.difference > 0) == (kind in _UP) else "loss"
+        return "gain" if (self.difference > 0) == (goal == "high") else "loss"
 
 
 def gains_over(by_way: Mapping[str, Mapping[str, NDArray[np.float64]]], baseline: str) -> list[Gain]:
@@ -53,9 +51,9 @@ def gains_over(by_way: Mapping[str, Mapping[str, NDArray[np.float64]]], baseline
         by_way: Values by way and figure, one per training.
         baseline: The way that the others are compared with.
     """
-    usual = by_way[baseline]
+    usual = {figure: spread(runs.tolist()) for figure, runs in by_way[baseline].items()}
     return [
-        Gain(way, baseline, figure, float(runs.mean() - usual[figure].mean()), _spread(runs, usual[figure]))
+        _gain(way, baseline, figure, spread(runs.tolist()), usual[figure])
         for way, figures in by_way.items()
         if way not in {baseline, REFERENCE}
         for figure, runs in figures.items()
@@ -80,6 +78,5 @@ def gain_figures(gains: list[Gain]) -> dict[str, float]:
     return figures
 
 
-def _spread(*ways: NDArray[np.float64]) -> float:
-    known = [float(runs.std(ddof=1)) for runs in ways if len(runs) > 1]
-    return max(known) if known else float("nan")
+def _gain(way: str, baseline: str, figure: str, found: Spread, usual: Spread) -> Gain:
+    return Gain(way, baseline, figure, found.mean - usual.mean, larger_spread(found, usual))

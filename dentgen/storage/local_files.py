@@ -90,14 +90,20 @@ def _rename_without_replacing(temporary: Path, final: Path) -> bool:
     return True
 
 
-def lock(file: IO[Any], place: Path) -> None:
-    """Wait for the lock of an open file, which is released when it is closed.
+def lock(file: IO[Any], place: Path, *, wait: bool = True) -> None:
+    """Take the lock of an open file, which is released when it is closed, and by the end of the process.
+
+    Args:
+        file: The file.
+        place: Its path.
+        wait: Whether to wait for another holder.
 
     Raises:
+        BlockingIOError: If another one holds it and we do not wait.
         StorageError: If the file system has no locks.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dentgen.cli.compare import app
+from dentgen.cli.decision_tables import TableOptions
 from dentgen.errors import SpecError
 from tests.conftest import DEMO
 from tests.docs.commands import parse
@@ -33,6 +34,34 @@ def test_wrong_rows_are_rejected_before_the_work(words: list[str], key: str, tmp
     assert isinstance(run.exception, SpecError)
     assert run.exception.key == key
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("work", ["s3://bucket/x", "s3a://user:word@bucket/x"])
+def test_a_work_folder_at_a_url_needs_a_place_for_the_page(
+    work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["T3", "--work", work])
+    assert isinstance(run.exception, SpecError)
+    assert run.exception.key == "--html"
+    assert "word" not in str(run.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_to_repeat_has_no_secrets_of_its_urls() -> None:
+    options = TableOptions(
+        None,
+        ("model.bundle=s3://me:pass1@bucket/model",), (), "work", 2, 2, "https://me:pass2@host/judges", None, None,
+        5, "https://host/shards?X-Amz-Signature=pass3",
+        (("--adapter", "reward=s3://me:pass4@bucket/other:rewarded"),),
+    )  # fmt: skip
+    command = options.command("T4")
+    assert "pass" not in command
+    words = shlex.split(command)
+    assert words[words.index("--set") + 1] == "model.bundle=s3://bucket/model"
+    assert words[words.index("--adapter") + 1] == "reward=s3://bucket/other:rewarded"
+    assert words[words.index("--judges") + 1] == "https://host/judges"
+    assert words[words.index("--training") + 1].startswith("https://host/shards")
 
 
 @pytest.mark.slow

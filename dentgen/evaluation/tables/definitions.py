@@ -146,10 +146,15 @@ def samplers(spec: BuildSpec, students: Sequence[Candidate] = ()) -> DecisionTab
 
 
 def sampler_changes(scheduler: str, steps: int, lora: str = "", timesteps: Sequence[int] = ()) -> tuple[str, ...]:
-    """Changes of a spec that choose a sampler, with the LoRA that it needs in the UNet."""
+    """Changes of a spec that choose a sampler, with the LoRA that it needs in the UNet and no other of the spec's."""
     chosen = json.dumps(list(timesteps)) if timesteps else "null"
-    changes = (f"sampling.scheduler={scheduler}", f"sampling.steps={steps}", f"sampling.timesteps={chosen}")
-    return (*changes, f"model.loras={json.dumps({lora: 1.0})}") if lora else changes
+    return (
+        f"sampling.scheduler={scheduler}",
+        "sampling.scheduler_options={}",  # those of the spec are meant for its own scheduler
+        f"sampling.steps={steps}",
+        f"sampling.timesteps={chosen}",
+        f"model.loras={json.dumps({lora: 1.0} if lora else {})}",
+    )
 
 
 def _own_combinations(spec: BuildSpec) -> tuple[Candidate, ...]:

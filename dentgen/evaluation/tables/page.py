@@ -8,7 +8,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from dentgen.evaluation.picture_strips import shown_records, strip
-from dentgen.evaluation.tables.document import cell, seeds_of
+from dentgen.evaluation.tables.document import cell, seeds_of, settings_of
 from dentgen.evaluation.tables.study import VARIANTS, TableStudy
 
 _PACKAGE: Final = "dentgen.evaluation.tables"
@@ -33,6 +33,7 @@ def write_table_page(study: TableStudy, command: str, file: Path) -> None:
         command=command,
         cell=cell,
         seeds_of=seeds_of,
+        settings_of=settings_of,
         strips={row.candidate.name: strip(row.pictures[shown]) for row in study.rows},
         photos=strip(study.photos[shown]),
         keys=[study.keys[i] for i in shown],

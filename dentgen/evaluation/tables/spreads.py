@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,12 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(tuple(values), float(np.mean(values)), deviation)
 
 
+def larger_spread(one: Spread, other: Spread) -> float:
+    """What a difference of two means has to exceed: the larger deviation, infinite if one of them is not known."""
+    deviations = (one.deviation, other.deviation)
+    return max(deviations) if all(isfinite(each) for each in deviations) else inf
+
+
 def leader(figures: Mapping[str, Spread], goal: Goal) -> str | None:
     """Name the candidate whose lead over every other one exceeds the spread of both.
 
@@ -50,7 +56,7 @@ def leader(figures: Mapping[str, Spread], goal: Goal) -> str | None:
         return None
     best = min(losses, key=lambda name: losses[name])
     others = [name for name in figures if name != best]
-    ahead = (losses[name] - losses[best] > _larger(figures[name], figures[best]) for name in others)
+    ahead = (losses[name] - losses[best] > larger_spread(figures[name], figures[best]) for name in others)
     return best if all(ahead) else None
 
 
@@ -62,9 +68,3 @@ def _loss(mean: float, goal: Goal) -> float:
             return abs(mean - 1)
         case _:
             return mean
-
-
-def _larger(one: Spread, other: Spread) -> float:
-    """The larger standard deviation; infinite if one of them is not known."""
-    deviations = (one.deviation, other.deviation)
-    return max(deviations) if all(isfinite(each) for each in deviations) else float("inf")

@@ -16,10 +16,9 @@ from dentgen.evaluation.tables.candidates import Candidate, DecisionTable
 from dentgen.evaluation.tables.cost import Cost, picture_cost, times_over_first
 from dentgen.evaluation.tables.figures import candidate_figures, goals
 from dentgen.evaluation.tables.spreads import Goal, Spread, leader, spread
-from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, trained_bundle
+from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, source_digest, trained_bundle
 from dentgen.generation.threads import torch_threads
-from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
-from dentgen.models.judges import load_judges
+from dentgen.models.judges import Judges, load_judges
 from dentgen.models.native_size import with_size
 from dentgen.progress import tracked
 from dentgen.spec.build import BuildSpec
@@ -31,7 +30,6 @@ VARIANTS: Final = 2
 _TRAIN_SEED: Final = 7005
 _TRAIN_RECORDS: Final = 200
 
-_Judges = Mapping[str, Segmenter | DilatedSegmenter]
 _Trained = Mapping[tuple[str, int], TrainedBundle]
 
 
@@ -120,7 +118,7 @@ def run_table(table: DecisionTable, settings: TableSettings) -> TableStudy:
         DentgenError: If a spec is wrong, or a training or build fails.
         KeyboardInterrupt: On Ctrl-C; the next run continues.
     """
-    base, judges = table_spec(settings), load_judges(settings.judges).networks
+    base, judges = table_spec(settings), load_judges(settings.judges)
     for candidate in table.candidates:
         candidate_spec(settings, base, candidate, 0)  # a wrong one fails before the work
     with torch_threads(base.engine.threads):
@@ -132,7 +130,7 @@ def run_table(table: DecisionTable, settings: TableSettings) -> TableStudy:
         table=table,
         rows=rows,
         reference=reference,
-        best=leaders({row.candidate.name: row.figures for row in rows}, goals(judges)),
+        best=leaders({row.candidate.name: row.figures for row in rows}, goals(judges.networks)),
         photos=test.photos,
         keys=test.keys,
         seeds=settings.seeds,
@@ -183,7 +181,7 @@ def _train(table: DecisionTable, settings: TableSettings, base: BuildSpec) -> _T
     source = settings.training
     if source is None:
         source = reference_set(settings.work, _TRAIN_RECORDS, _TRAIN_SEED, base.conditions.edge).source
-    shared = TrainingSettings(source, settings.steps)
+    shared = TrainingSettings(source, source_digest(source), settings.steps)
     wanted = [(training, seed) for seed in range(settings.seeds) for training in table.trainings]
     return {
         (training.name, seed): trained_bundle(settings.work, base, training, seed, shared)
@@ -196,7 +194,7 @@ def _rows(
     settings: TableSettings,
     base: BuildSpec,
     trained: _Trained,
-    judges: _Judges,
+    judges: Judges,
     test: ReferenceSet,
 ) -> list[TableRow]:
     def bundles(candidate: Candidate) -> list[TrainedBundle | None]:
@@ -218,7 +216,7 @@ def _rows(
 
 
 def _measured(
-    settings: TableSettings, specs: Sequence[BuildSpec], judges: _Judges, test: ReferenceSet
+    settings: TableSettings, specs: Sequence[BuildSpec], judges: Judges, test: ReferenceSet
 ) -> tuple[dict[str, Spread], NDArray[np.uint8]]:
     """Figures over the specs, one per seed, and the first pictures of the first."""
     values, shown = [], None

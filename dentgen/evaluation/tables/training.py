@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,17 +18,20 @@ from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
 from dentgen.errors import SpecError
 from dentgen.evaluation.tables.candidates import Training
-from dentgen.models.bundle import find_bundle, parts_digest
-from dentgen.models.parts import ADAPTERS, CONTROLNET, CONTROLNETS, REQUIRED
+from dentgen.models.bundle import find_bundle
+from dentgen.models.file_digest import file_sha256
+from dentgen.models.parts import ADAPTERS, CONTROLNETS
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import TRAIN_SPEC, TrainSpec
 from dentgen.spec.train_recipes import AdapterSpec, ControlSpec
+from dentgen.storage.local_files import lock
 from dentgen.training.run import run_training
 from dentgen.training.worker import build_recipe, device_of
 
 #: Parts that candidates train; a copied bundle holds only its own.
 _TRAINED_KINDS: Final = (ADAPTERS, CONTROLNETS)
 _DONE: Final = "trained.json"
+_LOCK: Final = "lock"
 _FOLDERS: Final = ("bundles", "trainings")
 
 
@@ -36,11 +41,13 @@ class TrainingSettings:
 
     Attributes:
         source: Condition records with pictures.
+        digest: Of their shards, from ``source_digest``.
         steps: Steps of every part.
         batch: Rows of a step.
     """
 
     source: str
+    digest: str
     steps: int = 200
     batch: int = 8
 
@@ -68,7 +75,7 @@ def trained_bundle(
     """Train every part into a copy of the spec's bundle, or find what an earlier run has trained.
 
     A run that was interrupted continues from its checkpoint. What is done is recognised by the digest of its training
-    specs, of the bundle's own parts and of the condition shards.
+    specs, of all files that are copied of the bundle, and of the condition shards.
 
     Args:
         work: Folder of the tables, which has to be local.
@@ -78,7 +85,7 @@ def trained_bundle(
         settings: What all trainings share.
 
     Raises:
-        SpecError: If ``work`` is a URL.
+        SpecError: If ``work`` is a URL, or another process trains the same.
         DentgenError: If a part cannot be trained.
         KeyboardInterrupt: On Ctrl-C; the next run continues.
     """
@@ -89,13 +96,49 @@ def trained_bundle(
     parts = [_train_spec(spec, part, seed, settings, bundle, log) for part in training.parts]
     done = log / _DONE
     if not done.exists():
-        _copy_untrained(find_bundle(spec.model.bundle), bundle)
-        for part in parts:
-            run_training(part)
-        parameters = sum(_trained_parameters(part) for part in parts)
-        storage.overwrite(str(done), json.dumps({"parameters": parameters}).encode() + b"\n")
+        with _only_one(log):
+            if not done.exists():  # another process may have ended meanwhile
+                _train(spec, parts, bundle, done)
     parameters = json.loads(done.read_bytes())["parameters"]
     return TrainedBundle(str(bundle), parameters, sum(_bytes_of(part) for part in parts), settings.steps * len(parts))
+
+
+def source_digest(source: str) -> str:
+    """sha256 over the contents of condition shards, in order.
+
+    Raises:
+        DentgenError: If there is none, or one cannot be read.
+    """
+    files = [storage.sha256_of(url) for shard in list_shards(source, log=False) for url in _urls(shard)]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def _train(spec: BuildSpec, parts: Sequence[TrainSpec], bundle: Path, done: Path) -> None:
+    _copy_untrained(find_bundle(spec.model.bundle), bundle)
+    for part in parts:
+        run_training(part)
+    parameters = sum(_trained_parameters(part) for part in parts)
+    storage.overwrite(str(done), json.dumps({"parameters": parameters}).encode() + b"\n")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold a training folder against other processes; the lock ends with the process, however that ends.
+
+    Raises:
+        SpecError: If another one holds it.
+        StorageError: If the file system has no locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a") as file:
+        try:
+            lock(file, folder / _LOCK, wait=False)
+        except BlockingIOError as error:
+            raise SpecError(
+                file=str(folder), key="--work", found="a training of another process", expected="one at a time",
+                advice="wait for it, or take another folder",
+            ) from error  # fmt: skip
+        yield
 
 
 def _train_spec(
@@ -124,9 +167,9 @@ def _digest(spec: BuildSpec, training: Training, seed: int, settings: TrainingSe
         part.model_dump(mode="json", exclude={"bundle": True, "checkpoints": True, "source": {"path": True}})
         for part in parts
     ]
-    read = parts_digest(find_bundle(spec.model.bundle), [*REQUIRED, CONTROLNET])
-    files = [storage.sha256_of(url) for shard in list_shards(settings.source, log=False) for url in _urls(shard)]
-    return hashlib.sha256(json.dumps([deciding, read, files], sort_keys=True).encode()).hexdigest()
+    bundle = find_bundle(spec.model.bundle)
+    copied = [(file.relative_to(bundle).as_posix(), file_sha256(file)) for file in _untrained_files(bundle)]
+    return hashlib.sha256(json.dumps([deciding, copied, settings.digest], sort_keys=True).encode()).hexdigest()
 
 
 def _urls(shard: ConditionShard) -> list[str]:
@@ -140,14 +183,16 @@ def _plain(name: str) -> str:
 
 def _copy_untrained(bundle: Path, copy: Path) -> None:
     """Copy a bundle without the parts of the kinds that are trained; a copy, because a link would reach its files."""
-    for path in sorted(bundle.iterdir()):
-        if path.name in _TRAINED_KINDS:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, copy / path.name, dirs_exist_ok=True)
-        else:
-            copy.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy / path.name)
+    for file in _untrained_files(bundle):
+        place = copy / file.relative_to(bundle)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+
+
+def _untrained_files(bundle: Path) -> list[Path]:
+    """Files of a bundle but those of the kinds that are trained, sorted; links are followed."""
+    found = [Path(folder) / name for folder, _, names in os.walk(bundle, followlinks=True) for name in names]
+    return sorted(file for file in found if file.relative_to(bundle).parts[0] not in _TRAINED_KINDS)
 
 
 def _trained_parameters(part: TrainSpec) -> int:

@@ -112,6 +112,20 @@ def test_samplers_and_students() -> None:
     }
 
 
+def test_samplers_keep_neither_loras_nor_scheduler_options_of_the_spec() -> None:
+    own = (
+        "model.loras={lcm: 0.5}",
+        "sampling.scheduler=lcm",
+        "sampling.scheduler_options={original_inference_steps: 20}",
+    )
+    table = samplers(small_build_spec(*own), parse_students(["plain 2=:ddim:2"]))
+    ran = {each.name: small_build_spec(*own, *each.changes) for each in table.candidates}
+    assert {name: spec.model.loras for name, spec in ran.items()} == {
+        "DDIM 50": {}, "UniPC 4": {}, "LCM 4": {"lcm": 1.0}, "plain 2": {},
+    }  # fmt: skip
+    assert all(spec.sampling.scheduler_options == {} for spec in ran.values())
+
+
 @pytest.mark.parametrize("table", [guidance_of_single_conditions, combined_conditions, samplers])
 def test_a_bundle_without_the_parts_is_rejected(table: object, tmp_path: Path) -> None:
     for part in ("tokenizer", "text_encoder", "vae", "unet", "scheduler"):

@@ -32,3 +32,14 @@ def test_a_star_marks_the_leader_alone() -> None:
     assert "*" not in hostile + reference
     assert header.split()[:2] == ["miou", "boundary_f1"]
     assert "0.950" in reference
+
+
+def test_without_the_unet_the_columns_are_those_of_the_judge_that_there_is() -> None:
+    header, plain, *_ = table_lines(handmade_study({"dilated": None}))
+    assert header.split() == [
+        "miou_dilated", "boundary_f1_dilated", "bleed_in_dilated", "bleed_out_dilated", "light_correlation", "detail",
+        "kernel_distance_dilated",
+    ]  # fmt: skip
+    assert plain.split()[:5] == ["plain", "0.900", "±", "0.000", "*"]
+    both = table_lines(handmade_study())[0].split()
+    assert (both[0], both[-1], len(both)) == ("miou", "kernel_distance", 7)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from dentgen.evaluation.tables.document import table_document
 from dentgen.evaluation.tables.page import write_table_page
 from tests.evaluation.tables.handmade import handmade_study
 
@@ -36,3 +38,13 @@ def test_the_page_shows_figures_cost_and_pictures_of_the_same_records(tmp_path: 
     for content, pictures in zip(strips, expected, strict=True):
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
         assert np.array_equal(pixels, np.concatenate(list(pictures[[0, 3, 5, 8]]), 1))
+
+
+def test_settings_of_a_row_show_no_secrets_of_urls(tmp_path: Path) -> None:
+    study, file = handmade_study(), tmp_path / "T9.html"
+    secret = replace(study.rows[0].candidate, changes=("model.bundle=s3://me:pass1@bucket/model",))
+    study.rows[0] = replace(study.rows[0], candidate=secret)
+    write_table_page(study, "dentgen compare T9", file)
+    assert "model.bundle=s3://bucket/model" in file.read_text()
+    assert table_document(study, "")["rows"][0]["settings"] == ["model.bundle=s3://bucket/model"]
+    assert "pass1" not in file.read_text()

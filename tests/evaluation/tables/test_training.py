@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dentgen.errors import SpecError
 from dentgen.evaluation.tables.candidates import Training
-from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, trained_bundle
+from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, source_digest, trained_bundle
 from dentgen.models.bundle import bundle_digest, find_bundle
+from dentgen.spec.build import BuildSpec
 from dentgen.training.journal import Journal
 from tests.conftest import DEMO
 from tests.evaluation.small_evaluation import small_build_spec
@@ -21,9 +25,13 @@ PART = {"recipe": "adapter", "name": "own", "rank": 2, "loss": {"tooth": 5}}
 TRAINING = Training("tooth <5>", (PART,))
 
 
-def trained(work: Path, seed: int = 0, steps: int = 3, training: Training = TRAINING) -> TrainedBundle:
+def trained(
+    work: Path, seed: int = 0, steps: int = 3, training: Training = TRAINING, spec: BuildSpec = SPEC
+) -> TrainedBundle:
     """A training of a few steps of two rows."""
-    return trained_bundle(str(work), SPEC, training, seed, TrainingSettings(str(DEMO), steps, 2))
+    return trained_bundle(
+        str(work), spec, training, seed, TrainingSettings(str(DEMO), source_digest(str(DEMO)), steps, 2)
+    )
 
 
 def weights(bundle: TrainedBundle) -> bytes:
@@ -80,5 +88,56 @@ def test_names_become_folders_of_their_letters(tmp_path: Path, monkeypatch: pyte
 
 def test_a_training_needs_a_local_folder() -> None:
     with pytest.raises(SpecError) as caught:
-        trained_bundle("s3://bucket/work", SPEC, TRAINING, 0, TrainingSettings(str(DEMO)))
+        trained_bundle("s3://bucket/work", SPEC, TRAINING, 0, TrainingSettings(str(DEMO), "digest"))
     assert (caught.value.key, caught.value.found) == ("--work", "s3://bucket/work")
+
+
+def started(work: Path, spec: BuildSpec) -> str:
+    """Name of the folder of a training that is stopped at its first step."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Journal, "advance", interrupting(1, Journal.advance))
+        with pytest.raises(KeyboardInterrupt):
+            trained(work, spec=spec)
+    (folder,) = (work / "bundles").iterdir()
+    return folder.name
+
+
+def test_every_copied_file_decides_the_folder_and_no_part_of_a_trained_kind(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(find_bundle("miniature"), bundle)
+    spec = small_build_spec("conditions.size=128", f"model.bundle={bundle}")
+    first = started(tmp_path / "first", spec)
+    (bundle / "adapters" / "blended" / "adapter_config.json").unlink()
+    assert started(tmp_path / "adapters", spec) == first, "no adapter is copied"
+    for part in ("loras", "tiny_decoder", "embeddings"):
+        (bundle / part).mkdir(exist_ok=True)
+        (bundle / part / "added.txt").write_text(part)
+        changed = started(tmp_path / part, spec)
+        assert changed != first, part
+        assert (tmp_path / part / "bundles" / changed / part / "added.txt").read_text() == part
+        (bundle / part / "added.txt").unlink()
+
+
+def test_a_training_in_progress_is_not_joined_by_another_process(tmp_path: Path) -> None:
+    started(tmp_path, SPEC)
+    (folder,) = (tmp_path / "trainings").iterdir()
+    code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    words = [sys.executable, "-c", code, str(folder / "lock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(SpecError) as caught:
+            trained(tmp_path)
+        other.kill()
+    assert (caught.value.file, caught.value.key) == (str(folder), "--work")
+    assert caught.value.found == "a training of another process"
+    assert started(tmp_path, SPEC) == folder.name, "the lock of a killed process is gone"
+
+
+def test_the_digest_of_a_source_is_that_of_its_shards(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(DEMO, tmp_path / name)
+    assert source_digest(str(tmp_path / "a")) == source_digest(str(tmp_path / "b")), "wherever they lie"
+    shard = next(path for path in sorted((tmp_path / "b").rglob("*")) if path.suffix == ".tar")
+    shard.write_bytes(shard.read_bytes() + bytes(10240))
+    assert source_digest(str(tmp_path / "a")) != source_digest(str(tmp_path / "b"))
