@@ -10,6 +10,10 @@ is the sum of m fine values over sqrt(m), hence standard normal; no two pixels o
 latents are sums over disjoint sets of independent values, hence independent. Where the shared field has nothing for a
 pixel, it takes a value of a second field, likewise at its own place and once only.
 
+The mean of a channel decides the tint of the whole picture, so all frames have the same one. Of independent standard
+normals the mean is independent of what they are without it; so the shared field is carried with a mean of its own, and
+the carried latents then get the mean of the shared ones in place of theirs: each is what a draw of both is.
+
 The idea is that of Chang et al., "How I Warped Your Noise: a Temporally-Correlated Noise Prior for Diffusion Models",
 ICLR 2024: condition a finer field on the latents, carry it, and sum; here with pixels in place of polygons.
 """
@@ -55,6 +59,13 @@ class Transport:
     def shape(self) -> tuple[int, int]:
         """Height and width of a frame, latents."""
         return self.whole.shape[0], self.whole.shape[1]
+
+    @property
+    def is_still(self) -> bool:
+        """Whether every latent takes that of its own place."""
+        inner = np.arange(np.prod(self.field)).reshape(self.field)
+        (top, left), (height, width) = self.border, self.shape
+        return bool((self.whole == inner[top : top + height, left : left + width]).all())
 
     @property
     def field(self) -> tuple[int, int]:
@@ -130,7 +141,7 @@ class WarpedNoise:
     """The noise of one frame of a series, with the interface of ``NoiseKey``.
 
     Without motion it is the shared noise bit for bit; where all pixels of a latent lie in one latent of the reference
-    frame, it has that latent's noise bit for bit.
+    frame, it has that latent's noise, but for a constant of the channel: all frames have the mean of the shared noise.
 
     Attributes:
         shared: Noise of the series.
@@ -149,21 +160,26 @@ class WarpedNoise:
         way = self.transport
         if len(shape) != 3 or shape[1:] != way.shape:
             raise ValueError(f"noise: found shape {shape}, expected (channels, {way.shape[0]}, {way.shape[1]})")
-        coarse = self._coarse(purpose, step, shape)
+        shared = self.shared.normal(purpose, step, shape)
+        if way.is_still:
+            return shared
+        mean = shared.double().numpy().mean((1, 2), keepdims=True)
+        coarse = self._coarse(shared.double().numpy() - mean, purpose, step)
         taken = way.source >= 0
         fine = self._fine(coarse, purpose, step).reshape(shape[0], -1)[:, np.where(taken, way.source, 0)]
         values = np.where(taken, fine, np.where(way.own, self._own(purpose, step, shape[0]), 0.0))
         count = _sums((taken | way.own)[None].astype(np.float64), way.cell)
         moved = _sums(values, way.cell) / np.sqrt(count)
         moved = np.where(way.whole >= 0, coarse.reshape(shape[0], -1)[:, way.whole], moved)
-        return torch.from_numpy(moved.astype(np.float32))
+        return torch.from_numpy((moved - moved.mean((1, 2), keepdims=True) + mean).astype(np.float32))
 
-    def _coarse(self, purpose: str, step: int, shape: tuple[int, ...]) -> FloatArray:
-        """The shared field (c, h, w) with its border: in its middle the noise that frames without motion have."""
-        way = self.transport
-        field = self.shared.normal(f"{purpose}, with border", step, (shape[0], *way.field)).double().numpy()
+    def _coarse(self, middle: FloatArray, purpose: str, step: int) -> FloatArray:
+        """The shared field with its border: in its middle (c, h, w) the shared noise, with another mean."""
+        way, channels = self.transport, len(middle)
+        field = self.shared.normal(f"{purpose}, with border", step, (channels, *way.field)).double().numpy()
         (top, left), (height, width) = way.border, way.shape
-        field[:, top : top + height, left : left + width] = self.shared.normal(purpose, step, shape).double().numpy()
+        mean = self.shared.normal(f"{purpose}, mean", step, (channels, 1, 1)).double().numpy()
+        field[:, top : top + height, left : left + width] = middle + mean / np.sqrt(height * width)
         return field
 
     def _fine(self, coarse: FloatArray, purpose: str, step: int) -> FloatArray:
