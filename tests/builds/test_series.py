@@ -167,7 +167,8 @@ def test_a_series_or_frame_of_other_software_counts_only_where_noise_is_shared(
 ) -> None:
     foreign = {**members, "json": json.dumps(metadata).encode()}
     write_tar(tmp_path / "source" / "x.tar", {"a": foreign, "b": frame(members, 0, None)})
-    sampling, quality = {"variants": 1, "steps": 1}, {"max_rejected": 1.0}
+    sampling: dict[str, object] = {"variants": 1, "steps": 1}
+    quality: dict[str, object] = {"max_rejected": 1.0}
     assert build(spec(tmp_path / "source", tmp_path / "own", "record", sampling=sampling), use_ray=False).rejected == {}
     assert sorted(pictures(tmp_path / "own")) == ["a-v000", "b-v000"]
     shared = spec(tmp_path / "source", tmp_path / "out", "series", sampling=sampling, quality=quality)
