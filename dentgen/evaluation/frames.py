@@ -118,7 +118,7 @@ def _builds(settings: FramesSettings, noises: Sequence[Noise]) -> dict[Noise, st
 def _pictures(series: Series, builds: Mapping[Noise, str], seeds: int) -> dict[str, NDArray[np.uint8]]:
     """Pictures (frames, seeds, H, W, 3) of one series, by noise; references have one seed."""
     keys = [frame.key for frame in series.frames]
-    built = {noise: read_images(out, keys, seeds) for noise, out in builds.items()}
+    built: dict[str, NDArray[np.uint8]] = {noise: read_images(out, keys, seeds) for noise, out in builds.items()}
     return {REFERENCE: np.stack([*series.references])[:, None], **built}
 
 
