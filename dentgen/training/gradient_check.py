@@ -1,9 +1,9 @@
-"""A check before training: one batch must give finite losses and a gradient for every trained parameter."""
+"""A check before training: first batches must give finite losses and a gradient for every trained parameter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -17,22 +17,24 @@ from dentgen.training.recipes.recipe import Recipe
 _NAMED: Final = 3
 
 
-def check_gradients(recipe: Recipe, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Run one batch forward and backward and discard the gradients.
+def check_gradients(
+    recipe: Recipe, batches: Iterable[Batch], autocast: Callable[[], AbstractContextManager[Any]]
+) -> None:
+    """Run batches forward and backward and discard the gradients.
+
+    Args:
+        recipe: What is trained.
+        batches: One for each step of ``recipe.cycle``.
+        autocast: Context of the forward pass.
 
     Raises:
-        TrainingError: If a loss or a gradient is not finite, or a trained parameter gets no gradient.
+        TrainingError: If a loss or a gradient is not finite, or a trained parameter gets no gradient in any of them.
     """
-    with autocast():
-        losses = recipe(batch)
-    values = {name: float(value.detach()) for name, value in losses.items()}
-    bad = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise _error("losses", ", ".join(bad), "finite losses")
-    losses["loss"].backward()
+    for batch in batches:
+        _check_losses(recipe, batch, autocast)
     trained = [(name, parameter) for name, parameter in recipe.named_parameters() if parameter.requires_grad]
     without = [name for name, parameter in trained if parameter.grad is None]
-    if without and not recipe.some_unused:
+    if without:
         raise _error(_short(without), "no gradient", "a gradient for every trained parameter")
     infinite = [name for name, p in trained if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
     if infinite:
@@ -40,8 +42,19 @@ def check_gradients(recipe: Recipe, batch: Batch, autocast: Callable[[], Abstrac
     recipe.zero_grad(set_to_none=True)
 
 
+def _check_losses(recipe: Recipe, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Add a batch's gradients, if its losses are finite."""
+    with autocast():
+        losses = recipe(batch)
+    values = {name: float(value.detach()) for name, value in losses.items()}
+    bad = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        raise _error("losses", ", ".join(bad), "finite losses")
+    losses["loss"].backward()
+
+
 def _error(key: str, found: str, expected: str) -> TrainingError:
-    return TrainingError("the first batch cannot be trained on", key=key, found=found, expected=expected)
+    return TrainingError("the first batches cannot be trained on", key=key, found=found, expected=expected)
 
 
 def _short(names: list[str]) -> str:

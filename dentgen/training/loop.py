@@ -43,7 +43,7 @@ def train(
     training = TrainingState(recipe, spec, worker)
     start, rows = training.load()
     if start == 0:
-        check_gradients(recipe, _piece(data, spec, worker, 0, 0), training.autocast)
+        check_gradients(recipe, (_piece(data, spec, worker, n, 0) for n in range(recipe.cycle)), training.autocast)
     if worker.rank:
         for step in range(start, spec.steps):
             _step(training, data, step)

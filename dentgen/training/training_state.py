@@ -132,7 +132,7 @@ class TrainingState:
         self.losses = RunningLosses(worker, unchecked, recipe.shares)
         self._shared: nn.Module = recipe
         if worker.count > 1:
-            self._shared = DistributedDataParallel(recipe, find_unused_parameters=recipe.some_unused)
+            self._shared = DistributedDataParallel(recipe, find_unused_parameters=recipe.cycle > 1)
         self._parts: dict[str, Any] = {
             "frozen": FrozenParts(spec), "trained": _Trained(recipe), "optimiser": self._optimiser,
             "schedule": self._schedule, "average": self._average, "scaler": self._scaler, "losses": self.losses,

@@ -120,12 +120,10 @@ class AdapterRecipe(ControlRecipe):
 class ControlBaseRecipe(ControlRecipe):
     """Trains ``bundle/controlnet`` and an adapter for every task."""
 
-    some_unused = True  # the LoRAs of the other tasks
-
     def __init__(self, spec: ControlBaseSpec, device: torch.device) -> None:
         """Start from another bundle's base, or from a copy of the UNet's encoder."""
         super().__init__(spec, device)
-        self._spec = spec
+        self._spec, self.cycle = spec, len(spec.tasks)
         config = adapter_config([], spec.rank)
         first, *others = spec.tasks
         with fresh_weights(spec.seed, "weights", "control-base"):

@@ -37,8 +37,6 @@ class DmdLoraRecipe(Recipe):
     Every step trains one of the two: ``critic_steps`` steps the critic, then one the student.
     """
 
-    some_unused = True
-
     def __init__(self, spec: DmdLoraSpec, device: torch.device) -> None:
         """Add a LoRA to each of two copies of the bundle's UNet: the student's, and the critic's fresh one.
 
@@ -47,7 +45,7 @@ class DmdLoraRecipe(Recipe):
             SpecError: If that LoRA has another rank or other layers.
         """
         super().__init__()
-        self._spec, self._device = spec, device
+        self._spec, self._device, self.cycle = spec, device, spec.critic_steps + 1
         self._distillation = Distillation(spec, device)
         self._timesteps = lcm_timesteps(spec.sampling_steps)
         self.student = lora_unet(spec, device, spec.recipe)

@@ -15,8 +15,8 @@ from dentgen.training.data.rows import Batch
 class Recipe(nn.Module, ABC):
     """Trains its own parameters; frozen networks are not registered as its submodules (``Unregistered``)."""
 
-    #: Whether a step gives some trained parameters no gradient.
-    some_unused = False
+    #: Steps after which every trained parameter has had a gradient; more than 1 if steps train parts in turn.
+    cycle = 1
     #: Figures of a share of the rows, by name, and the name of that share among the losses; the log shows their means
     #: over those rows.
     shares: Mapping[str, str] = {}
