@@ -77,6 +77,15 @@ def _one_thread(request: pytest.FixtureRequest) -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_as_before() -> Iterator[None]:
+    """A command that a test interrupts ignores further signals, as do all processes that are started after it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def _only_fast(request: pytest.FixtureRequest) -> bool:
     """Whether no test of this run needs the model, whose libraries take seconds to import."""
     return all(item.path.relative_to(ROOT / "tests").parts[0] in FAST for item in request.session.items)

@@ -16,12 +16,13 @@ from dentgen.cli.measurement import JsonFile, Overrides, SpecFile, prepare_folde
 from dentgen.cli.progress import announce
 from dentgen.errors import SpecError
 from dentgen.redaction import redacted
-from dentgen.spec.quality import EMBEDDED
 
 if TYPE_CHECKING:  # heavy
     from dentgen.evaluation.tables.candidates import DecisionTable
     from dentgen.spec.build import BuildSpec
 
+#: The judges that ship with dentgen; the spec's own name of them would import numpy before any command.
+EMBEDDED: Final = "embedded"
 Work = Annotated[str, typer.Option(metavar="FOLDER", help="Keeps phantoms, judges, trainings and builds.")]
 Records = Annotated[int, typer.Option(min=2, help="Unseen phantoms, two images each.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Seeds of noise and training; figures are means over them.")]
