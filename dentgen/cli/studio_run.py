@@ -15,6 +15,7 @@ from dentgen.cli.demo import spec_or_demo
 from dentgen.curation.check_sheet import draw_sheet
 from dentgen.errors import SpecError
 from dentgen.generation.generator import load_generator
+from dentgen.generation.live_control import check_spec
 from dentgen.redaction import shown_name
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.yaml_file import read_spec
@@ -44,12 +45,14 @@ def run_studio(
     """Load the models and serve until Ctrl-C.
 
     Raises:
-        SpecError: If others could come in without a token, or the address cannot be used.
+        SpecError: If others could come in without a token, the address cannot be used, or the spec asks for what a live
+            canvas has not.
     """
     if not token and not is_loopback(host):
         raise SpecError(
             key="--no-token", found=f"host {host}", expected="a loopback address, which no one else reaches"
         )
+    check_spec(spec)
     sheet = None if review is None else Review(review, draw_sheet(review))
     generator, places = load_generator(spec), Places()
     base = generator.spec

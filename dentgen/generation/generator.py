@@ -119,15 +119,21 @@ def load_generator(spec: BuildSpec) -> Generator:
     return build_generator(with_size(spec), load_bundle(spec.model, device=device, dtype=getattr(torch, dtype)))
 
 
-def load_planned_generator(plan: Plan) -> Generator:
+def load_planned_generator(plan: Plan, loaded: Bundle | None = None) -> Generator:
     """Load the models of a plan.
+
+    Args:
+        plan: The plan.
+        loaded: Networks that are loaded already, with the same settings; taken if they are those of the plan.
 
     Raises:
         BuildError: If the bundle or the judges found here are not those that the build was planned with.
         SpecError: If the bundle cannot do what the spec asks.
     """
     model, environment = plan.spec.model, plan.environment
-    bundle = load_bundle(model, device=environment["device"], dtype=getattr(torch, environment["dtype"]))
+    bundle = loaded
+    if bundle is None or bundle.digest != plan.bundle_digest:
+        bundle = load_bundle(model, device=environment["device"], dtype=getattr(torch, environment["dtype"]))
     if bundle.digest != plan.bundle_digest:
         raise BuildError(
             file=f"bundle {model.bundle}",

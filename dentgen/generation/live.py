@@ -42,6 +42,7 @@ class LiveCanvas:
 
     Attributes:
         size: Height and width, pixels.
+        regions: Layers that there may be at once.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LiveCanvas:
         seed: int = 0,
         advance: bool = True,
         every: int = 1,
+        first: int = 0,
     ) -> None:
         """Start an engine with as many slots as the pictures in flight have rows.
 
@@ -68,6 +70,7 @@ class LiveCanvas:
             seed: Seed of the noise. With a record, picture i has the noise of a build's variant i of this record.
             advance: Whether each picture has noise of its own; otherwise all have that of the first one.
             every: Ticks from one picture to the next.
+            first: Number of the first picture.
 
         Raises:
             SpecError: If the spec asks for something that a live canvas has not.
@@ -75,8 +78,8 @@ class LiveCanvas:
             CanvasError: If a layer cannot be used, there are too many, or the record has another size.
             OutOfMemoryError: If the slots do not fit into the device's memory.
         """
-        check_spec(generator, every)
-        self._generator, self.size = generator, generator.spec.conditions.shape
+        check_spec(generator.spec, every)
+        self._generator, self.size, self.regions = generator, generator.spec.conditions.shape, regions
         self._turn, self._closed = threading.Lock(), threading.Event()
         self._encoder = MapEncoder(generator, seed)
         self._encoder.check(record)
@@ -85,13 +88,18 @@ class LiveCanvas:
             nothing = self._painted(BACKGROUND, np.zeros(self.size, bool))
             self._layers = LiveLayers(embedded(generator, background), nothing, regions, control)
             self._add_first(layers)
-            self._pictures = LivePictures(generator, self._layers, NoiseChoice(seed, advance), every)
+            self._pictures = LivePictures(generator, self._layers, NoiseChoice(seed, advance), every, first)
         self._requests = EditRequests(self._layers, generator.spec.engine.threads)
 
     @property
     def version(self) -> int:
         """Number of edits that have been applied."""
         return self._layers.version
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, the lowest first; a layer that is being added is among them."""
+        return self._layers.names
 
     def __enter__(self) -> Self:
         """Return the canvas."""
@@ -167,6 +175,18 @@ class LiveCanvas:
         """
         return self._layers.remove(name)
 
+    def arrange(self, names: Sequence[str]) -> Future[int]:
+        """Lay the layers above each other in another order; as ``edit``.
+
+        Args:
+            names: Names of all layers, the lowest first.
+
+        Raises:
+            CanvasError: If they are not those of the layers.
+            EngineError: If the canvas is closed.
+        """
+        return self._layers.arrange(names)
+
     def show(self, record: ConditionRecord | None) -> Future[int]:
         """Control pictures by other condition maps; as ``edit``, once these have been encoded.
 
@@ -205,6 +225,17 @@ class LiveCanvas:
         check_scales(self._generator, scales)
         return self._layers.edit(0, ControlValues(scales=dict(scales)))
 
+    def settle(self, seconds: float) -> bool:
+        """Wait, at most so long, until the edits that were asked for are ready to act in the next tick.
+
+        Prompts are embedded and maps encoded while pictures advance; whoever waits before a tick sees an edit a tick
+        earlier.
+
+        Returns:
+            Whether they are ready.
+        """
+        return self._requests.wait(seconds)
+
     def frames(self, count: int | None = None) -> Iterator[LiveFrame]:
         """Make pictures, one after the other, as they are asked for.
 
@@ -218,15 +249,22 @@ class LiveCanvas:
             CanvasError: If a picture could not be made.
         """
         made = 0
-        while count is None or made < count:
-            with self._turn:  # not while the caller has the frame: it may close the canvas
-                if self._closed.is_set():
-                    return
-                with torch_threads(self._generator.spec.engine.threads):
-                    frames = self._pictures.tick()
-            for frame in frames:
+        while (count is None or made < count) and not self._closed.is_set():
+            for frame in self.tick():
                 made += 1
                 yield frame
+
+    def tick(self) -> list[LiveFrame]:
+        """Advance all pictures in flight by one step; returns those that are finished, none once it is closed.
+
+        Raises:
+            CanvasError: If a picture could not be made.
+        """
+        with self._turn:  # not while the caller has the frame: it may close the canvas
+            if self._closed.is_set():
+                return []
+            with torch_threads(self._generator.spec.engine.threads):
+                return self._pictures.tick()
 
     def close(self) -> None:
         """Stop: a tick in progress ends, frames come to their end, and edits that wait fail with ``EngineError``."""

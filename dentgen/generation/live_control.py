@@ -15,6 +15,7 @@ from dentgen.generation.live_layers import LastAsked
 from dentgen.generation.regions import embedded
 from dentgen.records import ConditionRecord
 from dentgen.seeding import NoiseKey
+from dentgen.spec.build import BuildSpec
 
 #: Key of the noise of pictures that no record controls.
 LIVE_KEY: Final = "live"
@@ -139,13 +140,12 @@ def check_scales(generator: Generator, scales: Mapping[str, float]) -> None:
             raise CanvasError("scale", key=name, found=scale, expected="a finite number")
 
 
-def check_spec(generator: Generator, every: int) -> None:
+def check_spec(spec: BuildSpec, every: int = 1) -> None:
     """Check that a spec asks for nothing that a live canvas would not heed.
 
     Raises:
         SpecError: If it does, or ``every`` is less than 1.
     """
-    spec = generator.spec
     given: dict[str, Any] = {"findings": spec.findings, "variants.change": spec.variants.change}
     given |= {"regions.bootstrap_steps": spec.regions.bootstrap_steps, "sampling.repaint": spec.sampling.repaint}
     given |= {"sampling.prompt_to": spec.sampling.prompt_to, "sampling.seed_to": spec.sampling.seed_to is not None}

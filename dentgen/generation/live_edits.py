@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -20,20 +21,27 @@ from dentgen.generation.live_layers import BACKGROUND, LayerState, LayerValues, 
 from dentgen.generation.regions import visible_shares
 
 
+class NewOrder:
+    """An edit of the order of the layers, which their names hold."""
+
+
+Values = LayerValues | ControlValues | NewOrder
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Edit:
     """An edit whose values are ready.
 
     Attributes:
         number: Its place among all edits that were asked for.
-        layer: Whose values they are: 0 for the background, or the layer's number; of control, 0.
+        layer: Whose values they are: 0 for the background, or the layer's number; of control or order, 0.
         values: The new values.
         applied: Resolves to the version that shows it.
     """
 
     number: int
     layer: int
-    values: LayerValues | ControlValues
+    values: Values
     applied: Future[int]
 
 
@@ -78,6 +86,12 @@ class LiveLayers:
     def masks(self) -> dict[str, NDArray[np.float32]]:
         """Mask (H, W) of every layer by name, the lowest first, as of the last ``apply``."""
         return {name: self._layers[number].mask.pixels for name, number in self._shown.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the layers, the lowest first."""
+        with self._lock:
+            return list(self._names)
 
     def number(self, name: str) -> int:
         """Number of a layer, 0 for the background.
@@ -138,6 +152,26 @@ class LiveLayers:
             del self._names[name]
             return removed
 
+    def arrange(self, names: Sequence[str]) -> Future[int]:
+        """Bring the layers into another order.
+
+        Args:
+            names: Names of all layers, the lowest first.
+
+        Returns:
+            The version that shows it.
+
+        Raises:
+            CanvasError: If they are not those of the layers.
+            EngineError: If the canvas is closed.
+        """
+        with self._lock:
+            if sorted(names) != sorted(self._names):
+                raise CanvasError("order of layers", found=list(names), expected=f"each of {list(self._names)} once")
+            arranged = self.edit(0, NewOrder())
+            self._names = {name: self._names[name] for name in names}
+            return arranged
+
     def next_place(self) -> int:
         """Place of an edit that is being asked for among all edits.
 
@@ -150,11 +184,11 @@ class LiveLayers:
             self._asked += 1
             return self._asked
 
-    def edit(self, number: int, values: LayerValues | ControlValues) -> Future[int]:
+    def edit(self, number: int, values: Values) -> Future[int]:
         """Queue an edit whose values are ready.
 
         Args:
-            number: The layer's number; 0 for values of control.
+            number: The layer's number; 0 for values of control or order.
             values: The new values.
 
         Returns:
@@ -189,6 +223,8 @@ class LiveLayers:
 
     def _take_over(self, edit: Edit, updates: list[LayerUpdate]) -> bool:
         """Take over values and append what canvases in flight must be told; returns whether any of them counts."""
+        if isinstance(edit.values, NewOrder):
+            return True
         if isinstance(edit.values, ControlValues):
             if not self.control.apply(edit.number, edit.values):
                 return False

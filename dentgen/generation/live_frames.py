@@ -22,7 +22,7 @@ class LiveFrame:
     """One picture of a live canvas.
 
     Attributes:
-        index: Its number, from 0.
+        index: Its number, from that of the first picture.
         picture: (H, W, 3) uint8.
         labels: (H, W) uint8: at each pixel the number of the uppermost layer at its last step, from 1 in the order of
             ``masks``; 0 where there is none.
@@ -73,7 +73,9 @@ class LivePictures:
         ticks: Ticks so far.
     """
 
-    def __init__(self, generator: Generator, layers: LiveLayers, noise: NoiseChoice, every: int) -> None:
+    def __init__(
+        self, generator: Generator, layers: LiveLayers, noise: NoiseChoice, every: int, first: int = 0
+    ) -> None:
         """Start the engine.
 
         Args:
@@ -81,6 +83,7 @@ class LivePictures:
             layers: Layers and control, edited meanwhile.
             noise: Noise of the pictures.
             every: Ticks from one picture to the next.
+            first: Number of the first picture.
 
         Raises:
             CanvasError: If a layer cannot be used.
@@ -89,10 +92,10 @@ class LivePictures:
         self._layers, self._noise, self._every = layers, noise, every
         self._codec, self._size = generator.codec.in_batches(1), generator.spec.conditions.shape
         self._running: dict[str, _Running] = {}
-        self._entered = self.ticks = 0
-        first = self.canvas(0)
-        rows = len(first.rows(0)) * -(-generator.table.num_steps // every)
-        self.engine = build_engine(generator, rows, rows, len(first.layers.regions))
+        self._entered, self.ticks = first, 0
+        example = self.canvas(first)
+        rows = len(example.rows(0)) * -(-generator.table.num_steps // every)
+        self.engine = build_engine(generator, rows, rows, len(example.layers.regions))
         self.engine.warm_up()
         self._codec.warm_up(self.engine.shape.latent_size)
 

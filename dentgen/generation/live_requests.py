@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -26,6 +27,7 @@ class EditRequests:
             threads: torch's threads in it.
         """
         self._layers, self._preparer = layers, Preparer(threads)
+        self._waiting, self._changed = 0, threading.Condition()
 
     def ask(self, number: int, prepare: Callable[[], LayerValues | ControlValues]) -> Future[int]:
         """Ask for an edit.
@@ -41,12 +43,19 @@ class EditRequests:
             EngineError: If the canvas is closed.
         """
         place, applied = self._layers.next_place(), Future[int]()
+        self._count(1)
         try:
             prepared = self._preparer.submit(prepare)
         except RuntimeError as error:  # closed meanwhile
+            self._count(-1)
             raise closed_error() from error
         prepared.add_done_callback(partial(self._prepared, place, number, applied))
         return applied
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the values of all edits are ready, at most so long; returns whether they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting, seconds)
 
     def close(self) -> None:
         """Let edits fail whose preparation has not begun, and wait for the others."""
@@ -61,3 +70,9 @@ class EditRequests:
         elif applied.set_running_or_notify_cancel():
             _LOG.warning("an edit of the live canvas was not taken over: %s", error)
             applied.set_exception(error)
+        self._count(-1)
+
+    def _count(self, by: int) -> None:
+        with self._changed:
+            self._waiting += by
+            self._changed.notify_all()

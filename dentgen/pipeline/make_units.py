@@ -13,6 +13,7 @@ from dentgen.generation.generator import load_planned_generator, start_engine
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
 from dentgen.logs import log_context
+from dentgen.models.bundle import Bundle
 from dentgen.pipeline.actors.commit_stage import Claims, publish
 from dentgen.pipeline.actors.dataset import make_with_dataset
 from dentgen.pipeline.actors.elastic import make_with_pool
@@ -36,6 +37,7 @@ def make_units(
     claims: Claims | None = None,
     tally: Tally | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    loaded: Bundle | None = None,
 ) -> tuple[ActorReport, ...]:
     """Generate units and commit them.
 
@@ -48,6 +50,7 @@ def make_units(
         claims: Of units that were committed before, what is known of their bytes; only those are put back.
         tally: Adds up what is done.
         progress: Called after every unit with the samples done so far.
+        loaded: Networks that this process has loaded; read without Ray.
 
     Returns:
         What every Ray actor did.
@@ -65,7 +68,7 @@ def make_units(
 
     if workers is None:
         with torch_threads(plan.spec.engine.threads):
-            collect(_make_in_process(plan.at(location), units, location, claims))
+            collect(_make_in_process(plan.at(location), units, location, claims, loaded))
         return ()
     # a fixed number is Ray Data's; its own pools of a range do not follow a cluster that grows
     making = make_with_dataset if isinstance(workers.settings.actors, int) else make_with_pool
@@ -100,10 +103,10 @@ def _collect(outcomes: Iterator[UnitOutcome], count: int, lease: Lease, progress
 
 
 def _make_in_process(
-    plan: Plan, units: Sequence[Unit], location: BuildLocation, claims: Claims | None
+    plan: Plan, units: Sequence[Unit], location: BuildLocation, claims: Claims | None, loaded: Bundle | None
 ) -> Iterator[UnitOutcome]:
     """Generate units one after the other in plain Python."""
-    generator = load_planned_generator(plan)
+    generator = load_planned_generator(plan, loaded)
     engine = start_engine(generator)
     shards = {shard.name: shard for shard in list_shards(location.source, plan.spec.source.format, log=False)}
     for unit in units:

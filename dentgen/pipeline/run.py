@@ -13,6 +13,7 @@ from dentgen import storage
 from dentgen.documents import DatasetIndex, Unit
 from dentgen.errors import NothingWrittenError, StorageError
 from dentgen.logs import log_context
+from dentgen.models.bundle import Bundle
 from dentgen.pipeline.actors.heartbeat import ActorReport
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.finish import finish
@@ -82,6 +83,7 @@ def build(
     tick: str = "",
     on_changed: OnChanged = "refuse",
     lineage: str | None = None,
+    loaded: Bundle | None = None,
 ) -> BuildOutcome:
     """Build a dataset, resume a build that was interrupted, or grow one by what is new in its source.
 
@@ -99,6 +101,8 @@ def build(
             them, ``skip`` keeps what was built of them, ``rebuild-as-new`` leaves that out of the next version and
             plans their records anew. While units that need them are pending, they are refused in any case.
         lineage: File or http URL that gets OpenLineage events; None: nobody does.
+        loaded: Networks that this process has loaded for the spec's model, so that they are not loaded again without
+            Ray.
 
     Raises:
         SpecError: If the output overlaps with the source or the bundle, or nobody could get events there.
@@ -123,7 +127,7 @@ def build(
         if tick and (replayed := _replayed(out, tick)):  # by the build that held the lease before
             return replayed
         with told_of(sender, spec, lease.run) as events, _no_failed_start(out, lease):
-            outcome = _Building(spec, workers, lease, events, progress, tick, on_changed).build()
+            outcome = _Building(spec, workers, lease, events, progress, tick, on_changed, loaded).build()
             events.complete(outcome.index)
         if tick:
             record_tick(out, tick, outcome.index.version)
@@ -179,6 +183,7 @@ class _Building:
     progress: Progress | None
     tick: str
     on_changed: OnChanged
+    loaded: Bundle | None = None
     made: int = 0
     actors: tuple[ActorReport, ...] = ()
     run: Tally = field(default_factory=Tally)
@@ -236,7 +241,9 @@ class _Building:
                 self.progress(before + samples, planned)
 
         location = BuildLocation.of(self.spec)
-        self.actors += make_units(plan, pending, location, self.workers, self.lease, tally=self.run, progress=report)
+        self.actors += make_units(
+            plan, pending, location, self.workers, self.lease, tally=self.run, progress=report, loaded=self.loaded
+        )
         self.made += len(pending)
 
     def _standing(self, plan: Plan) -> BuildOutcome:

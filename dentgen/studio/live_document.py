@@ -1,22 +1,27 @@
-"""A live canvas that follows a document: it is told what changed, and begins again only where it must."""
+"""A live canvas that follows a document: it is told what changed, and another one takes over where it must."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.errors import DentgenError
 from dentgen.generation.generator import Generator, build_generator
 from dentgen.generation.live import LiveCanvas
 from dentgen.generation.live_frames import LiveFrame
-from dentgen.generation.live_layers import BACKGROUND, LiveLayer
 from dentgen.generation.threads import torch_threads
 from dentgen.spec.build import BuildSpec
-from dentgen.studio.work import Layer, Snapshot
+from dentgen.studio.canvas_edits import edits, has_room, live_layers
+from dentgen.studio.work import Snapshot
+
+#: Seconds for which a picture waits for prompts that are embedded and maps that are encoded.
+_PATIENCE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,21 +44,22 @@ class _Running:
     """A canvas and what it was told.
 
     Attributes:
-        canvas, frames: The canvas and its pictures.
+        canvas: The canvas.
         start: What it was started with and cannot change.
         told: The document as of the last edits.
         shown: The last document whose edits are known to act.
         pending: Edits that may not act yet, with the document that they bring.
         alike: Pictures since ``shown`` began to act, which are all the same if their noise is.
+        number: Number of the last picture.
     """
 
     canvas: LiveCanvas
-    frames: Iterator[LiveFrame]
     start: tuple[object, ...]
     told: Snapshot
     shown: Snapshot
     pending: list[tuple[Future[int], Snapshot]] = field(default_factory=list)
     alike: int = 0
+    number: int = 0
 
     @property
     def behind(self) -> bool:
@@ -73,17 +79,32 @@ class _Running:
             seen = document
         return seen
 
-    def note(self, frame: LiveFrame) -> None:
-        """Take notice of the edits that a picture has seen from its first step on."""
+    def picture(self) -> LivePicture:
+        """The next picture; waits for edits that are about to be ready, rather than make it without them."""
+        self.canvas.settle(_PATIENCE)
+        return self.noted(next(self.canvas.frames(1)))
+
+    def noted(self, frame: LiveFrame) -> LivePicture:
+        """A frame as a picture of the document; takes notice of the edits that it has seen from its first step on."""
+        latest = self.seen_by(frame.last_version)
+        self._note(frame)
+        return LivePicture(frame.picture, self.shown, latest)
+
+    def _note(self, frame: LiveFrame) -> None:
         seen = self.seen_by(frame.first_version)
         if seen is not self.shown:
             self.shown, self.alike = seen, 0
         self.pending = [each for each in self.pending if not _acts(each[0], frame.first_version)]
         self.alike += 1
+        self.number = frame.index
 
 
 class LiveDocument:
-    """Makes a document's next picture. One thread at a time may use it."""
+    """Makes a document's next picture. One thread at a time may use it.
+
+    A canvas has rows for so many layers. When the document has more layers, or fewer, another canvas is started beside
+    it: both advance until that one has its first picture and takes over, so no picture in flight is lost.
+    """
 
     def __init__(self, generator: Generator, tell: Callable[[Exception | None], None]) -> None:
         """Take loaded models.
@@ -95,6 +116,8 @@ class LiveDocument:
         """
         self._generator, self._tell = generator, tell
         self._running: _Running | None = None
+        self._next: _Running | None = None
+        self._checked = self._refused = -1
         self._failures: dict[str, Exception] = {}
 
     def next_picture(self, snapshot: Snapshot) -> LivePicture | None:
@@ -104,46 +127,88 @@ class LiveDocument:
             DentgenError: If the document cannot be shown.
         """
         running = self._following(snapshot)
+        self._start_next(snapshot)
+        if self._next is not None:
+            return self._handed_over(self._next) or running.picture()
         if snapshot.settings.locked and running.alike > 1 and not running.pending:
             return None
-        frame = next(running.frames)
-        latest = running.seen_by(frame.last_version)
-        running.note(frame)
-        return LivePicture(frame.picture, running.shown, latest)
+        return running.picture()
 
     def close(self) -> None:
         """Stop; the next picture begins again."""
+        self._drop_next()
         if self._running is not None:
             self._running.canvas.close()
         self._running = None
         self._failures.clear()
 
     def _following(self, snapshot: Snapshot) -> _Running:
-        """The canvas, told what has changed."""
+        """The canvas, told what has changed; the next one as well."""
         running = self._running
-        if running is not None and (running.told.version == snapshot.version or running.behind):
-            return running
-        spec = snapshot.settings.build_spec(self._generator.spec)
-        start = _start(snapshot, spec)
-        if running is None or running.start != start:
+        if running is None or not self._can_follow(running, snapshot):
             self.close()
-            self._running = running = self._started(snapshot, spec, start)
-        else:
-            self._edit(running, snapshot)
+            self._running = running = self._started(snapshot)
+        for each in (running, self._next):
+            if each is not None:
+                self._tell_changes(each, snapshot)
         return running
 
-    def _started(self, snapshot: Snapshot, spec: BuildSpec, start: tuple[object, ...]) -> _Running:
+    def _can_follow(self, running: _Running, snapshot: Snapshot) -> bool:
+        if self._checked != snapshot.version:
+            self._checked = snapshot.version
+            return running.start == _start(snapshot, self._spec(snapshot))
+        return True
+
+    def _spec(self, snapshot: Snapshot) -> BuildSpec:
+        return snapshot.settings.build_spec(self._generator.spec)
+
+    def _started(self, snapshot: Snapshot, first: int = 0) -> _Running:
+        """A canvas that shows a document; its first picture has that number."""
+        spec = self._spec(snapshot)
         with torch_threads(spec.engine.threads):
             generator = build_generator(spec, self._generator.bundle)
-        layers = [_live_layer(layer, snapshot) for layer in snapshot.layers]
+        layers = live_layers(snapshot)
         canvas = LiveCanvas(
             generator, snapshot.record.prompt, layers, regions=len(layers), record=snapshot.record,
-            seed=snapshot.settings.seed, advance=not snapshot.settings.locked,
+            seed=snapshot.settings.seed, advance=not snapshot.settings.locked, first=first,
         )  # fmt: skip
-        return _Running(canvas, canvas.frames(), start, told=snapshot, shown=snapshot)
+        return _Running(canvas, _start(snapshot, spec), told=snapshot, shown=snapshot)
 
-    def _edit(self, running: _Running, snapshot: Snapshot) -> None:
-        for what, edit in _edits(running.canvas, running.told, snapshot):
+    def _start_next(self, snapshot: Snapshot) -> None:
+        """Start a canvas with rows for just the layers that there are, unless one has them, or it was refused."""
+        running, last = self._running, self._next or self._running
+        if running is None or last is None or last.canvas.regions == len(snapshot.layers):
+            return
+        if self._refused == snapshot.version:
+            return
+        self._drop_next()
+        try:
+            self._next = self._started(snapshot, running.number + snapshot.settings.steps)
+        except DentgenError as error:  # what runs goes on
+            self._refused = snapshot.version
+            self._note_failure("regions", error)
+        else:
+            self._note_failure("regions", None)
+
+    def _handed_over(self, next_one: _Running) -> LivePicture | None:
+        """Advance the next canvas; its first picture, with which it takes over."""
+        frames = next_one.canvas.tick()
+        if not frames or self._running is None:
+            return None
+        self._running.canvas.close()
+        self._running, self._next = next_one, None
+        return next_one.noted(frames[0])
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next.canvas.close()
+        self._next = None
+
+    def _tell_changes(self, running: _Running, snapshot: Snapshot) -> None:
+        """Tell a canvas what has changed, unless it is busy, or cannot show it."""
+        if running.told.version == snapshot.version or running.behind or not has_room(running.canvas, snapshot):
+            return
+        for what, edit in edits(running.canvas, running.told, snapshot):
             running.pending.append((edit, snapshot))
             edit.add_done_callback(partial(self._edited, what))
         running.told = snapshot
@@ -152,7 +217,9 @@ class LiveDocument:
 
     def _edited(self, what: str, edit: Future[int]) -> None:
         """Tell of an edit that failed, until another edit of the same thing does not."""
-        error = None if edit.cancelled() else edit.exception()
+        self._note_failure(what, None if edit.cancelled() else edit.exception())
+
+    def _note_failure(self, what: str, error: BaseException | None) -> None:
         if isinstance(error, Exception):
             self._failures[what] = error
             self._tell(error)
@@ -168,62 +235,8 @@ def _acts(edit: Future[int], version: int) -> bool:
 
 
 def _start(snapshot: Snapshot, spec: BuildSpec) -> tuple[object, ...]:
-    """What a canvas cannot change: settings but for scales of adapters, and which layers there are, in what order."""
+    """What a canvas cannot change: settings but for scales of adapters."""
     settings = snapshot.settings
     fixed = {name: 1.0 if isinstance(scale, float) else scale for name, scale in spec.model.adapters.items()}
     model = spec.model.model_copy(update={"adapters": fixed})
-    digest = spec.model_copy(update={"model": model}).digest()
-    return digest, settings.seed, settings.locked, tuple(each.number for each in snapshot.layers)
-
-
-def _edits(canvas: LiveCanvas, old: Snapshot, new: Snapshot) -> Iterator[tuple[str, Future[int]]]:
-    """Ask for what differs between two documents; yields what each edit is of."""
-    if old.record.prompt != new.record.prompt:
-        yield "prompt", canvas.edit(BACKGROUND, prompt=new.record.prompt)
-    if _maps_differ(old, new):
-        yield "maps", canvas.show(new.record)
-    scales = _changed_scales(old, new)
-    if scales:
-        yield "scales", canvas.adapt(scales)
-    before = {layer.number: layer for layer in old.layers}
-    for layer in new.layers:
-        yield from _layer_edits(canvas, (before[layer.number], old), (layer, new))
-
-
-def _maps_differ(old: Snapshot, new: Snapshot) -> bool:
-    """Whether any map does; they are never written to, so identity tells."""
-    before, after = old.record.conditions, new.record.conditions
-    same = before.keys() == after.keys() and all(before[name] is after[name] for name in before)
-    return not same or old.record.key != new.record.key
-
-
-def _changed_scales(old: Snapshot, new: Snapshot) -> dict[str, float]:
-    before = old.settings.adapters
-    scales = new.settings.adapters.items()
-    return {name: scale for name, scale in scales if isinstance(scale, float) and before.get(name) != scale}
-
-
-def _live_layer(layer: Layer, snapshot: Snapshot) -> LiveLayer:
-    mask = snapshot.masks[layer.number].astype(np.float32)
-    strength = layer.strength if layer.visible else 0.0
-    return LiveLayer(
-        str(layer.number), layer.prompt, mask, strength, layer.prompt_strength, layer.blur, layer.negative_prompt
-    )
-
-
-def _layer_edits(
-    canvas: LiveCanvas, old: tuple[Layer, Snapshot], new: tuple[Layer, Snapshot]
-) -> Iterator[tuple[str, Future[int]]]:
-    before, after = _live_layer(*old), _live_layer(*new)
-    number = new[0].number
-    if old[1].masks[number] is not new[1].masks[number] or before.blur != after.blur:
-        yield f"mask {number}", canvas.edit(after.name, mask=after.mask, blur=after.blur)
-    if before.prompt != after.prompt:
-        yield f"prompt {number}", canvas.edit(after.name, prompt=after.prompt)
-    if before.negative != after.negative:
-        yield f"negative prompt {number}", canvas.edit(after.name, negative=after.negative)
-    if (before.strength, before.prompt_strength) != (after.strength, after.prompt_strength):
-        yield (
-            f"strength {number}",
-            canvas.edit(after.name, strength=after.strength, prompt_strength=after.prompt_strength),
-        )
+    return spec.model_copy(update={"model": model}).digest(), settings.seed, settings.locked

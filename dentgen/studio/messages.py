@@ -13,6 +13,7 @@ from dentgen.phantom.camera import View
 from dentgen.spec.section import Section
 from dentgen.studio.relighting import Light
 from dentgen.studio.settings import Prompt, Settings
+from dentgen.studio.small_builds import MOST, Series
 from dentgen.studio.strokes import Stroke
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -159,6 +160,15 @@ class Save(Ask):
     name: Annotated[str, Field(max_length=80)] = ""
 
 
+class MakeBuild(Ask):
+    """Save the document and build a small dataset of it."""
+
+    type: Literal["build"]
+    name: Annotated[str, Field(max_length=80)] = ""
+    series: Series = "variants"
+    count: Annotated[int, Field(ge=2, le=MOST)] = 16
+
+
 class CopySpec(Ask):
     """The build spec as text."""
 
@@ -180,7 +190,8 @@ class RestoreState(Ask):
 
 Message = (
     Paint | Step | SetPrompt | SetSettings | AddLayer | ChangeLayer | RemoveLayer | MoveLayer | Relight | ListRecords
-    | OpenRecord | OpenPhantom | OpenScan | OpenEmpty | MakeVariants | Save | CopySpec | KeepState | RestoreState
+    | OpenRecord | OpenPhantom | OpenScan | OpenEmpty | MakeVariants | Save | MakeBuild | CopySpec | KeepState
+    | RestoreState
 )  # fmt: skip
 _MESSAGE: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 

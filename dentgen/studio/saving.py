@@ -48,20 +48,42 @@ def save(folder: Path, name: str, made: Variants) -> Saved:
         SpecError: If the name is not a plain one.
         StorageError: If the folder cannot be written.
     """
-    place = _new_folder(folder, name or _plain(made.snapshot.record.key))
+    place = new_folder(folder, name, made.snapshot.record)
     spec = located(made.spec, place)
-    try:
-        (place / "conditions").mkdir()
-        (place / "conditions" / "record.tar").write_bytes(record_tar(made.snapshot.record))
-        (place / "pictures").mkdir()
-        for key, picture in made.pictures.items():
-            content = image_bytes(picture, spec.output.image_format, spec.sampling.source_type)
-            (place / "pictures" / f"{_plain(key)}.{spec.output.image_format}").write_bytes(content)
-        file = place / "spec.yaml"
-        file.write_text(spec_text(spec), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(str(error), file=str(place)) from error
+    write_record(place / "conditions", made.snapshot.record)
+    for key, picture in made.pictures.items():
+        content = image_bytes(picture, spec.output.image_format, spec.sampling.source_type)
+        _write(place / "pictures" / f"{_plain(key)}.{spec.output.image_format}", content)
+    file = write_spec(place, spec)
     return Saved(place, file, f"dentgen generate {shlex.quote(str(file))}", tuple(made.pictures))
+
+
+def write_record(folder: Path, record: ConditionRecord) -> None:
+    """Write a record as the only one of a folder of condition shards.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    _write(folder / "record.tar", record_tar(record))
+
+
+def write_spec(place: Path, spec: BuildSpec) -> Path:
+    """Write a spec into a folder of the studio; returns the file.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    file = place / "spec.yaml"
+    _write(file, spec_text(spec).encode())
+    return file
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    except OSError as error:
+        raise StorageError(str(error), file=str(file)) from error
 
 
 def located(spec: BuildSpec, place: Path) -> BuildSpec:
@@ -111,7 +133,19 @@ def _plain(key: str) -> str:
     return _NOT_IN_NAMES.sub("-", key).strip("-_")[:70] or "record"
 
 
-def _new_folder(folder: Path, name: str) -> Path:
+def new_folder(folder: Path, name: str, record: ConditionRecord) -> Path:
+    """Make a new folder of the studio.
+
+    Args:
+        folder: The studio's folder.
+        name: Its name, "" for the record's key; a number is added if it exists.
+        record: What will be saved in it.
+
+    Raises:
+        SpecError: If the name is not a plain one.
+        StorageError: If it cannot be made.
+    """
+    name = name or _plain(record.key)
     if not _NAME.fullmatch(name):
         raise SpecError(key="name", found=name, expected="letters, digits, - and _, 80 at most")
     for number in range(1, _MOST):

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
-from dentgen.errors import DentgenError
+from dentgen.errors import BuildError, DentgenError
 from dentgen.generation.generator import Generator
 from dentgen.records import ConditionRecord
 from dentgen.shards.tar import png_bytes
@@ -22,11 +22,12 @@ from dentgen.studio.messages import Message, binary
 from dentgen.studio.openers import Places, empty, opened, phantom
 from dentgen.studio.overview import choices, plane_message, state, whole_planes
 from dentgen.studio.permalink import restore, store
-from dentgen.studio.pictures import Variants
+from dentgen.studio.pictures import Pictures, Variants
 from dentgen.studio.relighting import relight
 from dentgen.studio.saving import located, save, spec_text
 from dentgen.studio.scans import scanned
 from dentgen.studio.settings import Settings
+from dentgen.studio.small_builds import SmallBuild, make_small_build
 from dentgen.studio.stream import Frame, Stream
 from dentgen.studio.strokes import paint
 from dentgen.studio.work import Changed, Work
@@ -35,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 #: zlib level of pictures on their way to a browser: time counts more than bytes.
 _FAST: Final = 1
 Answer = dict[str, Any]
+_Result = TypeVar("_Result")
 
 
 class Session:
@@ -97,7 +99,14 @@ class Session:
         match message:
             case ask.ListRecords() | ask.OpenRecord() | ask.OpenPhantom() | ask.OpenScan() | ask.OpenEmpty():
                 return await self._open(message)
-            case ask.MakeVariants() | ask.Save() | ask.CopySpec() | ask.KeepState() | ask.RestoreState():
+            case (
+                ask.MakeVariants()
+                | ask.Save()
+                | ask.MakeBuild()
+                | ask.CopySpec()
+                | ask.KeepState()
+                | ask.RestoreState()
+            ):
                 return await self._keep(message)
             case ask.AddLayer() | ask.ChangeLayer() | ask.RemoveLayer() | ask.MoveLayer():
                 return self._layers(message)
@@ -162,6 +171,9 @@ class Session:
                 self._show_variants(made)
                 saved = await asyncio.to_thread(save, self.folder, message.name, made)
                 return {"folder": str(saved.folder), "command": saved.command, "pictures": list(saved.pictures)}
+            case ask.MakeBuild():
+                made = await self._small_build(message)
+                return {**asdict(made), "folder": str(made.folder)}
             case ask.CopySpec():
                 snapshot = self.work.snapshot()
                 spec = snapshot.settings.build_spec(self.generator.spec, len(snapshot.record.painted))
@@ -174,10 +186,33 @@ class Session:
 
     async def _variants(self) -> Variants:
         """Pictures of the document as a build makes them, from the engine's thread."""
+        snapshot = self.work.snapshot()
+        return await self._in_engine(lambda pictures: pictures.make(snapshot))
+
+    async def _small_build(self, asked: ask.MakeBuild) -> SmallBuild:
+        """A dataset of the document, built in the engine's thread."""
+        snapshot, generator = self.work.snapshot(), self.generator
+        return await self._in_engine(
+            lambda _: make_small_build(
+                self.folder, asked.name, snapshot, generator.spec, generator.bundle, asked.series, asked.count,
+                self._built,
+            )
+        )  # fmt: skip
+
+    async def _in_engine(self, call: Callable[[Pictures], _Result]) -> _Result:
         if self._stream is None:
             raise RuntimeError("the session has not been started")
-        snapshot = self.work.snapshot()
-        return await asyncio.wrap_future(self._stream.submit(lambda pictures: pictures.make(snapshot)))
+        return await asyncio.wrap_future(self._stream.submit(call))
+
+    def _built(self, done: int, planned: int) -> None:
+        """Tell how far a build is, from its thread; ends it when the studio ends.
+
+        Raises:
+            BuildError: If the studio ends.
+        """
+        if self._loop is None:
+            raise BuildError("the studio ended", advice="dentgen generate with the saved spec goes on")
+        self._in_loop(lambda: self.browsers.send(text({"type": "building", "done": done, "planned": planned})))
 
     def _show_variants(self, made: Variants) -> None:
         for number, (key, picture) in enumerate(made.pictures.items()):

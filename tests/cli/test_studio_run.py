@@ -32,6 +32,16 @@ def test_a_spec_that_names_no_source_opens_a_mouth(tmp_path: Path) -> None:
     assert studio_spec(file, ["source.path=a/"], "b/")[1] == "b/"
 
 
+def test_a_spec_that_no_live_canvas_follows_is_refused_before_models_are_loaded(tmp_path: Path) -> None:
+    spec = BuildSpec.model_validate({"source": {"path": "x/"}, "sampling": {"noise": "series"}})
+    with pytest.raises(SpecError) as caught:
+        run_studio(
+            spec.model_copy(update={"model": spec.model.model_copy(update={"bundle": "none/"})}), "", tmp_path,
+            host="127.0.0.1", port=0, browser=False, token=True,
+        )  # fmt: skip
+    assert (caught.value.key, caught.value.found) == ("sampling.noise", "series")
+
+
 @pytest.mark.slow
 def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dentgen", "studio", "--no-browser", "--save", str(tmp_path / "saved")]

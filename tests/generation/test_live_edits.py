@@ -125,6 +125,27 @@ def test_layers_are_covered_by_those_above_them(layers: LiveLayers) -> None:
     assert float(layers.masks()["high"].mean()) == 0.5, "as it was painted"
 
 
+def test_layers_change_places(layers: LiveLayers) -> None:
+    low, high = layers.add("low"), layers.add("high")
+    layers.edit(low, LayerValues(mask=painted(1)))
+    layers.edit(high, LayerValues(mask=painted(0.5)))
+    layers.apply()
+    arranged = layers.arrange(["high", "low"])
+    told = layers.apply()
+    assert (arranged.result(0), layers.names, list(layers.masks())) == (3, ["high", "low"], ["high", "low"])
+    assert [float(region.mask.mean()) for region in layers.regions()] == [1, 0]
+    assert [(each.layer, float(each.mask.mean())) for each in told if each.mask is not None] == [(low, 1), (high, 0)]
+
+
+@pytest.mark.parametrize("names", [["low"], ["low", "low"], ["low", "other"], ["low", "high", "high"]])
+def test_an_order_names_every_layer_once(layers: LiveLayers, names: list[str]) -> None:
+    layers.add("low")
+    layers.add("high")
+    with pytest.raises(CanvasError) as caught:
+        layers.arrange(names)
+    assert (caught.value.found, layers.names) == (names, ["low", "high"])
+
+
 def test_control_is_edited_in_the_same_order(layers: LiveLayers) -> None:
     shown = layers.edit(0, ControlValues(ControlMaps("jaw", canvas(scale=1.0))))
     layer = layers.edit(0, LayerValues(words("other")))

@@ -42,6 +42,26 @@ def test_values_that_are_late_keep_their_place(layers: LiveLayers) -> None:
     assert (region.strength, region.prompt_strength) == (0.75, 0.5)
 
 
+def test_who_waits_finds_edits_ready(layers: LiveLayers) -> None:
+    requests, release = EditRequests(layers, 1), threading.Event()
+    assert requests.wait(0)
+
+    def slow() -> LayerValues:
+        release.wait(30)
+        return LayerValues(strength=0.25)
+
+    asked = requests.ask(1, slow)
+    assert not requests.wait(0.01)
+    release.set()
+    assert requests.wait(30)
+    layers.apply()
+    assert asked.result(0) == 1
+    requests.close()
+    with pytest.raises(EngineError):
+        requests.ask(1, slow)
+    assert requests.wait(0), "nothing is waited for that was refused"
+
+
 def test_errors_take_the_place_of_versions(layers: LiveLayers) -> None:
     requests = EditRequests(layers, 1)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dentgen.errors import ConditionError
 from dentgen.generation.generator import Generator
@@ -14,7 +15,7 @@ from dentgen.studio.openers import list_records, opened
 from dentgen.studio.pictures import Pictures
 from dentgen.studio.planes import Rectangle
 from dentgen.studio.settings import Settings
-from dentgen.studio.work import Work
+from dentgen.studio.work import Layer, Work
 from tests.conftest import DEMO
 
 TOO_LONG = "teeth " * 90
@@ -86,11 +87,98 @@ def test_settings_begin_anew(live: LiveDocument, work: Work) -> None:
     assert live._running is not canvas
 
 
+def difference(one: LivePicture, other: NDArray[np.uint8]) -> float:
+    return float(np.abs(one.picture.astype(int) - other).mean())
+
+
+def next_one(live: LiveDocument, work: Work) -> LivePicture:
+    picture = live.next_picture(work.snapshot())
+    assert picture is not None
+    return picture
+
+
+def everywhere(work: Work, layer: Layer) -> None:
+    """Paint a layer all over the picture."""
+    size = work.base.shape
+    work.change("all", {layer.plane: (Rectangle(0, 0, *size), np.ones(size, np.uint8))})
+
+
+def handed_over(live: LiveDocument, work: Work, regions: int) -> None:
+    for _ in range(6):
+        next_one(live, work)
+        assert live._running is not None
+        if live._running.canvas.regions == regions:
+            return
+    raise AssertionError("no canvas took over")
+
+
+def test_a_region_joins_and_leaves_while_pictures_go_on(live: LiveDocument, work: Work) -> None:
+    """With noise of their own no two pictures are alike, so one that was lost or made twice would be seen."""
+    work.set(settings=work.settings.model_copy(update={"locked": False}))
+    pictures = [next_one(live, work).picture for _ in range(2)]
+    before = live._running
+    assert before is not None
+    layer, ticks = work.add_layer("", "black teeth, dark"), before.canvas._pictures.ticks
+    pictures.extend(next_one(live, work).picture for _ in range(3))
+    after = live._running
+    assert after is not None
+    assert after is not before
+    assert after.canvas.regions == 1
+    assert before.canvas._pictures.ticks == ticks + 1, "one picture of the old canvas while the next one took its steps"
+    assert after.canvas._pictures.ticks == 3
+    everywhere(work, layer)
+    assert latest(live, work).snapshot.layers == work.layers
+    assert live._running is after, "the stroke acts in the canvas that runs"
+    work.remove_layer(layer.number)
+    seen = next_one(live, work)
+    assert seen.latest.version == work.version, "at the next tick, before a smaller canvas has taken over"
+    assert live._running is after
+    handed_over(live, work, 0)
+    pictures.append(latest(live, work).picture)
+    assert len({picture.tobytes() for picture in pictures}) == 6
+
+
+def test_a_stroke_before_there_is_room_shows_later_and_nothing_claims_it_earlier(
+    live: LiveDocument, work: Work
+) -> None:
+    plain = latest(live, work).picture
+    everywhere(work, work.add_layer("", "black teeth, dark"))
+    seen = [next_one(live, work) for _ in range(3)]
+    shows = [difference(each, plain) > 5 for each in seen]
+    assert shows == [each.latest.version == work.version for each in seen]
+    assert shows == [False, True, True]
+
+
+def test_moving_a_region_acts_in_the_canvas_that_runs(live: LiveDocument, work: Work) -> None:
+    for prompt in ("black teeth, dark", work.prompt):
+        everywhere(work, work.add_layer("", prompt))
+    covered = latest(live, work)
+    canvas = live._running
+    work.move_layer(work.layers[0].number, 1)
+    assert difference(latest(live, work), covered.picture) > 5
+    assert live._running is canvas
+
+
+def test_a_new_regions_prompt_that_is_too_long_is_told_while_pictures_go_on(
+    live: LiveDocument, work: Work, told: list[Exception | None]
+) -> None:
+    latest(live, work)
+    canvas = live._running
+    layer = work.add_layer("", TOO_LONG)
+    everywhere(work, layer)
+    next_one(live, work)
+    assert live._running is canvas
+    assert isinstance(told[-1], ConditionError)
+    work.change_layer(layer.number, prompt="black teeth, dark")
+    latest(live, work)
+    assert told[1:] == [None]
+
+
 @pytest.mark.slow
 def test_a_region_is_painted_live_and_hidden_again(live: LiveDocument, work: Work) -> None:
     plain = latest(live, work).picture
     layer = work.add_layer("", "black teeth, dark")
-    latest(live, work)
+    handed_over(live, work, 1)
     canvas = live._running
     work.change("g", {layer.plane: (Rectangle(40, 20, 90, 110), np.ones((50, 90), np.uint8))})
     painted = latest(live, work).picture.astype(int)

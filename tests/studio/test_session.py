@@ -18,6 +18,7 @@ import pytest
 from dentgen.generation.generator import Generator
 from dentgen.generation.live import LiveCanvas
 from dentgen.pipeline.run import build
+from dentgen.pipeline.verify import verify
 from dentgen.spec.yaml_file import read_spec
 from tests.studio.serving import Studio, chromium, drag, frames, pixels, served, shown_version, until
 
@@ -116,6 +117,28 @@ def test_what_is_saved_is_what_a_build_makes(browser: Any, studio: Studio) -> No
     for name, content in saved.items():
         assert built[name] == content, name
     assert io.BytesIO(saved[min(saved)]).getvalue() != saved[max(saved)]
+
+
+@pytest.mark.slow
+def test_a_small_dataset_is_built_from_the_page(browser: Any, studio: Studio) -> None:
+    page = visit(browser, studio)
+    page.click("#build")
+    page.select_option("#build-series", "light")
+    page.fill("#build-count", "3")
+    page.fill("#build-name", "no/name")
+    page.click("#build-start")
+    until(lambda: "no/name" in page.locator("#build-state").inner_text())
+    page.fill("#build-name", "swing")
+    page.click("#build-start")
+    until(lambda: page.locator("#saver").is_visible(), 120)
+    place = studio.session.folder / "swing"
+    assert page.locator("#saver-code").inner_text() == f"dentgen verify {place / 'dataset'}"
+    assert page.locator("#saver-text").inner_text().startswith("3 pictures.")
+    assert list(verify(str(place / "dataset"))) == []
+    before = frames(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    until(lambda: frames(page) > before)
 
 
 @pytest.mark.slow

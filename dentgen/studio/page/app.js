@@ -44,6 +44,19 @@ $("spec").addEventListener("click", () => busy($("spec"), async () => {
   const { spec } = await ask("spec");
   showText((await copy(spec)) ? "Build spec, copied" : "Build spec", "Save writes it beside the record that it names.", spec);
 }));
+$("build").addEventListener("click", () => $("builder").showModal());
+$("build-start").addEventListener("click", () => busy($("build-start"), async () => {
+  const asked = { series: $("build-series").value, count: Number($("build-count").value), name: $("build-name").value.trim() };
+  $("build-state").textContent = "saving…";
+  try {
+    const { folder, dataset, report, written, rejected } = await ask("build", asked);
+    const lost = Object.entries(rejected).map(([reason, count]) => `, ${count} rejected: ${reason}`).join("");
+    $("builder").close();
+    showText("Built", `${written} pictures${lost}. Conditions, spec and dataset are in ${folder}; the report is ${report}. This checks it:`, `dentgen verify ${dataset}`);
+    $("build-state").textContent = "The stream rests meanwhile.";
+  } catch (error) { $("build-state").textContent = error.message; }
+}));
+on("building", ({ done, planned }) => { $("build-state").textContent = `${done} of ${planned} pictures`; });
 $("link").addEventListener("click", () => busy($("link"), async () => {
   const { state } = await ask("keep");
   const url = `${location.origin}/#s=${state}`;
