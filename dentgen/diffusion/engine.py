@@ -64,7 +64,7 @@ class DiffusionEngine:
         self._steady, self._cuda_graph, self._is_captured = steady or cuda_graph, cuda_graph, False
         with self._memory_errors():
             self._state = TickState(unet, branches, shape, device, dtype)
-        self._slots = SlotMap(shape.slots, dict.fromkeys(branches.shared, shape.control_slots))
+        self._slots = SlotMap(shape.slots, dict.fromkeys(branches.shared, shape.control_slots), shape.canvases)
         self._waiting: deque[Canvas] = deque()
         self._keys: set[str] = set()
         self._updates = UpdateQueue()

@@ -95,6 +95,7 @@ class EngineShape:
         centred: Whether regions may be moved to the centre of the picture (``Bootstrap.stride``).
         window: Height and width of what one row sees of a canvas; None: all of it.
         windows: Windows that a canvas may have.
+        canvases: Canvases in flight at most; None: as many as there are rows.
     """
 
     slots: int
@@ -110,6 +111,12 @@ class EngineShape:
     centred: bool = False
     window: tuple[int, int] | None = None
     windows: int = 1
+    canvases: int | None = None
+
+    @property
+    def canvas_slots(self) -> int:
+        """Canvases in flight at most."""
+        return self.slots if self.canvases is None else self.canvases
 
     @property
     def max_rows(self) -> int:

@@ -28,7 +28,7 @@ class RegionState:
         s, row_size = shape.slots, shape.row_size
         self._mask = torch.zeros(s, 1, *row_size, device=device)
         self._weight = torch.ones(s, 1, *row_size, device=device)
-        self._white = torch.zeros(s, *shape.latent, device=device)
+        self._white = torch.zeros(shape.canvas_slots, *shape.latent, device=device)
         self._centred = shape.centred
         self.places = RowPlaces(shape, device)
 

@@ -19,7 +19,7 @@ class RowPlaces:
         height, width = shape.row_size
         self._down = torch.arange(height, device=device)
         self._right = torch.arange(width, device=device)
-        self._canvases = torch.arange(shape.slots, device=device)[:, None, None]
+        self._canvases = torch.arange(shape.canvas_slots, device=device)[:, None, None]
         self._size = shape.latent_size
 
     def cropped(self, canvases: Float[Tensor, "slot c H W"], numbers: TickNumbers) -> Float[Tensor, "row c h w"]:

@@ -84,15 +84,17 @@ class ControlSlots:
 class SlotMap:
     """Allocates canvas, row and control slots, always the lowest free ones, so that submission order alone decides."""
 
-    def __init__(self, num_rows: int, shared_branches: Mapping[str, int]) -> None:
+    def __init__(self, num_rows: int, shared_branches: Mapping[str, int], num_canvases: int | None = None) -> None:
         """Start with all slots free.
 
         Args:
-            num_rows: Row slots, and as many canvas slots.
+            num_rows: Row slots.
             shared_branches: Number of control slots by name of the shared branch.
+            num_canvases: Canvas slots; None: as many as there are row slots.
         """
         self.canvases: dict[int, InFlight] = {}
         self._num_rows = num_rows
+        self._num_canvases = num_rows if num_canvases is None else num_canvases
         self._free_rows = list(range(num_rows))
         self._control = {name: ControlSlots(size) for name, size in shared_branches.items()}
 
@@ -108,7 +110,7 @@ class SlotMap:
     def try_admit(self, canvas: Canvas) -> InFlight | None:
         """Allocate slots for all rows and control inputs of a canvas; returns None and changes nothing if it cannot."""
         rows = canvas.rows(0)
-        if len(rows) > len(self._free_rows):
+        if len(rows) > len(self._free_rows) or len(self.canvases) == self._num_canvases:
             return None
         found: dict[str, tuple[int, ...]] = {}
         for control in self._shared(canvas):
@@ -118,7 +120,7 @@ class SlotMap:
             found[control.branch] = places
         for control in self._shared(canvas):
             self._control[control.branch].take(found[control.branch], _keys(canvas, control, rows, 0))
-        slot = next(i for i in range(self._num_rows) if i not in self.canvases)
+        slot = next(i for i in range(self._num_canvases) if i not in self.canvases)
         flight = InFlight(canvas, slot, tuple(self._free_rows.pop(0) for _ in rows), found)
         self.canvases[slot] = flight
         return flight

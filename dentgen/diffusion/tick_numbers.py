@@ -36,7 +36,7 @@ class BranchNumbers:
 
 @dataclass(slots=True, eq=False)
 class TickNumbers:
-    """Numbers of one tick, by row slot or by canvas slot (there are equally many).
+    """Numbers of one tick, by row slot or by canvas slot.
 
     Attributes:
         row_canvas: Canvas slot of each row.
@@ -57,44 +57,44 @@ class TickNumbers:
     row_canvas: Int[Tensor, " row"]
     timesteps: Float[Tensor, " row"]
     input_scale: Float[Tensor, " row"]
-    places: Int[Tensor, "max_rows row"]
-    weights: Float[Tensor, "max_rows row"]
-    used: Bool[Tensor, "max_rows row"]
-    residual_latents: Float[Tensor, " row"]
-    residual_reference: Float[Tensor, " row"]
-    sets_reference: Bool[Tensor, " row"]
-    reference_latents: Float[Tensor, " row"]
-    reference_row: Float[Tensor, " row"]
-    coefficients: Float[Tensor, "row columns"]
-    column: Int[Tensor, " row"]
-    edits: Bool[Tensor, " row"]
-    known_signal: Float[Tensor, " row"]
-    known_noise: Float[Tensor, " row"]
+    places: Int[Tensor, "max_rows slot"]
+    weights: Float[Tensor, "max_rows slot"]
+    used: Bool[Tensor, "max_rows slot"]
+    residual_latents: Float[Tensor, " slot"]
+    residual_reference: Float[Tensor, " slot"]
+    sets_reference: Bool[Tensor, " slot"]
+    reference_latents: Float[Tensor, " slot"]
+    reference_row: Float[Tensor, " slot"]
+    coefficients: Float[Tensor, "slot columns"]
+    column: Int[Tensor, " slot"]
+    edits: Bool[Tensor, " slot"]
+    known_signal: Float[Tensor, " slot"]
+    known_noise: Float[Tensor, " slot"]
     regions: RegionNumbers
     branches: dict[str, BranchNumbers]
 
     @classmethod
     def idle(cls, shape: EngineShape, branches: Branches) -> TickNumbers:
         """Numbers of a tick without canvases, on the CPU."""
-        s, spare = shape.slots, shape.columns
+        s, c, spare = shape.slots, shape.canvas_slots, shape.columns
         control_slots = {name: shape.control_slots if name in branches.shared else 0 for name in branches.names}
         return cls(
             row_canvas=_ints(s),
             timesteps=torch.zeros(s),
             input_scale=torch.ones(s),
-            places=_ints(shape.max_rows, s),
-            weights=torch.zeros(shape.max_rows, s),
-            used=_flags(shape.max_rows, s),
-            residual_latents=torch.zeros(s),
-            residual_reference=torch.zeros(s),
-            sets_reference=_flags(s),
-            reference_latents=torch.zeros(s),
-            reference_row=torch.zeros(s),
-            coefficients=torch.zeros(s, shape.columns + 1),
-            column=_ints(s) + spare,
-            edits=_flags(s),
-            known_signal=torch.zeros(s),
-            known_noise=torch.zeros(s),
+            places=_ints(shape.max_rows, c),
+            weights=torch.zeros(shape.max_rows, c),
+            used=_flags(shape.max_rows, c),
+            residual_latents=torch.zeros(c),
+            residual_reference=torch.zeros(c),
+            sets_reference=_flags(c),
+            reference_latents=torch.zeros(c),
+            reference_row=torch.zeros(c),
+            coefficients=torch.zeros(c, shape.columns + 1),
+            column=_ints(c) + spare,
+            edits=_flags(c),
+            known_signal=torch.zeros(c),
+            known_noise=torch.zeros(c),
             regions=RegionNumbers.idle(s if shape.layered else 0),
             branches={n: BranchNumbers(torch.zeros(s), _ints(s), torch.zeros(g)) for n, g in control_slots.items()},
         )

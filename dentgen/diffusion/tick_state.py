@@ -36,25 +36,25 @@ class TickState:
     ) -> None:
         """Allocate the buffers on ``device``; ``dtype`` is the precision of the networks."""
         self._unet, self._branches, self._shape, self._device, self._dtype = unet, branches, shape, device, dtype
-        s, latent = shape.slots, shape.latent
+        s, c, latent = shape.slots, shape.canvas_slots, shape.latent
 
         def zeros(*size: int, of: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(*size, device=device, dtype=of)
 
-        self.latents = zeros(s, *latent)
-        self._history = zeros(s, shape.columns + 1, self.latents[0].numel())
-        self._noise, self._image, self._reference = zeros(s, *latent), zeros(s, *latent), zeros(s, *latent)
-        self._keep = zeros(s, 1, *latent[1:], of=torch.bool)
-        self._mask = zeros(s, shape.mask_channels, *latent[1:], of=dtype)
+        self.latents = zeros(c, *latent)
+        self._history = zeros(c, shape.columns + 1, self.latents[0].numel())
+        self._noise, self._image, self._reference = zeros(c, *latent), zeros(c, *latent), zeros(c, *latent)
+        self._keep = zeros(c, 1, *latent[1:], of=torch.bool)
+        self._mask = zeros(c, shape.mask_channels, *latent[1:], of=dtype)
         self._row_prompt = zeros(s, shape.tokens, shape.width, of=dtype)
         shared, g = branches.shared, shape.control_slots
         self._condition = {name: zeros(g, *shape.row_latent, of=dtype) for name in shared}
         self._control_prompt = {name: zeros(g, shape.tokens, shape.width, of=dtype) for name in shared}
         weighted = branches.names if shape.weighted else ()
-        self._where = {name: torch.ones(s, 1, *latent[1:], device=device, dtype=dtype) for name in weighted}
-        self._hint = {name: zeros(s, *control.hint_shape, of=dtype) for name, control in branches.per_row.items()}
+        self._where = {name: torch.ones(c, 1, *latent[1:], device=device, dtype=dtype) for name in weighted}
+        self._hint = {name: zeros(c, *control.hint_shape, of=dtype) for name, control in branches.per_row.items()}
         self._regions = RegionState(shape, device) if shape.layered else None
-        self._slots = torch.arange(s, device=device)
+        self._slots = torch.arange(c, device=device)
         self.numbers = TickNumbers.idle(shape, branches).on(device)
         self.broken: dict[str, Exception] = {}
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, EngineShape
+from dentgen.diffusion.network_batches import DenoiserInBatches, branches_in_batches
+from dentgen.diffusion.networks import LATENT_CHANNELS, MASK_CHANNELS, Branches, Denoiser, EngineShape
 from dentgen.diffusion.solver import SolverTable, probe_solver
 from dentgen.diffusion.step_window import in_window
 from dentgen.diffusion.window_grid import fitted
@@ -301,10 +302,16 @@ def build_engine(generator: Generator, slots: int, control_slots: int, regions: 
         centred=spec.regions.centre and spec.regions.bootstrap_steps > 0,
         window=(*generator.windows[0].weight.shape,) if generator.windows else None,
         windows=max(1, len(generator.windows)),
+        canvases=max(1, slots // len(generator.windows)) if generator.windows else None,  # each has a row per window
     )
+    unet: Denoiser = UNetDenoiser(bundle.unet, compiled=spec.engine.compile)
+    branches = _branches(generator, shape.latent_size)
+    if spec.engine.unet_batch is not None:
+        unet = DenoiserInBatches(unet, spec.engine.unet_batch)
+        branches = branches_in_batches(branches, spec.engine.unet_batch)
     return DiffusionEngine(
-        UNetDenoiser(bundle.unet, compiled=spec.engine.compile),
-        _branches(generator, shape.latent_size),
+        unet,
+        branches,
         shape,
         bundle.unet.device,
         bundle.unet.dtype,

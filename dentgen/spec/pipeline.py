@@ -19,6 +19,12 @@ class EngineSpec(Section):
     control_slots: int | None = Field(
         default=None, ge=1, description="Control net rows per tick; null: as many as keep the slots busy."
     )
+    unet_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rows per call of the UNet and of control nets; null: all slots at once. Fewer take less memory, "
+        "so that a picture may have more windows.",
+    )
     codec_batch: int = Field(
         default=8, ge=1, description="Images per call of the autoencoder; the engine ticks between two calls."
     )
