@@ -20,6 +20,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace one key of the spec; repeatable.")
 ]
 JudgeRecords = Annotated[int, typer.Option(min=2, help="Phantoms that judges are trained on.")]
+DilatedSteps = Annotated[int, typer.Option(min=1, help="Training steps of the dilated segmenter.")]
 UnetSteps = Annotated[int, typer.Option(min=1, help="Training steps of the U-Net segmenter.")]
 Work = Annotated[
     str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
@@ -85,3 +86,14 @@ def print_lines(lines: Iterable[str]) -> None:
     """Print lines as they come."""
     for line in lines:
         typer.echo(line)
+
+
+def grouped(option: str, texts: list[str] | None) -> list[list[str]]:
+    """``NAME:VALUE`` texts as [name, value, value, ...] per name, in order; ``NAME`` alone has no values."""
+    groups: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, colon, value = text.partition(":")
+        if not name or (colon and not value):
+            raise SpecError(key=option, found=text, expected="NAME:VALUE")
+        groups.setdefault(name, []).extend([value] if colon else [])
+    return [[name, *values] for name, values in groups.items()]

@@ -26,6 +26,15 @@ from dentgen.spec.section import Section
 from dentgen.spec.source import SourceSpec
 from dentgen.spec.variants import VariantsSpec
 
+#: Keys that specs did not have at first: where they ask for nothing, digests stay those of specs without them.
+_LATER: Final = (
+    ("engine", "unet_batch", None),
+    ("model", "encode_tile", None),
+    ("sampling", "noise", "record"),
+    ("sampling", "paste_border", None),
+    ("sampling", "upscale", None),
+)
+
 
 class BuildSpec(Section):
     """One dataset build."""
@@ -167,14 +176,9 @@ class BuildSpec(Section):
             values.pop("augment")
         if not self.variants.change:
             values.pop("variants")
-        if self.sampling.paste_border is None:
-            values["sampling"].pop("paste_border")
-        if self.sampling.noise == "record":
-            values["sampling"].pop("noise")
-        if self.model.encode_tile is None:
-            values["model"].pop("encode_tile")
-        if self.sampling.upscale is None:
-            values["sampling"].pop("upscale")
+        for section, key, unused in _LATER:
+            if values[section][key] == unused:
+                values[section].pop(key)
         if self.sampling.window is None:
             values["sampling"].pop("window"), values["sampling"].pop("window_overlap")
         self._drop_unused_regions(values)

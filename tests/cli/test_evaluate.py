@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from dentgen.cli.evaluate import _grouped, app
+from dentgen.cli.evaluate import app
 from dentgen.errors import BuildError, SpecError
 from tests.conftest import ROOT
 from tests.curation.planted_builds import small_judges, smooth
@@ -40,19 +40,6 @@ def test_phantoms_prints_a_table_and_writes_figures(tmp_path: Path) -> None:
     name = "overbite of incisors, mm"
     assert f"| {name} | {figures[name]:.2f} " in run.stdout
     assert f"{figures['share_ring']:.4f}" in run.stdout
-
-
-def test_ways_and_bundles_are_grouped_by_name() -> None:
-    texts = ["sum:conditions.combine=sum", "blend", "sum:model.adapters={a: 1}", "blend:s3://bucket/own.yaml"]
-    assert _grouped("--way", texts) == [
-        ["sum", "conditions.combine=sum", "model.adapters={a: 1}"],
-        ["blend", "s3://bucket/own.yaml"],
-    ]
-    assert _grouped("--way", None) == []
-    for wrong in (":x", "a:"):
-        with pytest.raises(SpecError) as caught:
-            _grouped("--bundle", [wrong])
-        assert (caught.value.key, caught.value.found) == ("--bundle", wrong)
 
 
 def test_a_bundle_of_an_unknown_way_is_rejected(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.cli.measurement import log_line, parse_numbers, parse_shares, prepare_folder, print_figures
+from dentgen.cli.measurement import grouped, log_line, parse_numbers, parse_shares, prepare_folder, print_figures
 from dentgen.errors import SpecError
 
 
@@ -47,3 +47,16 @@ def test_figures_go_to_standard_output_and_log_lines_do_not(tmp_path: Path, caps
     printed = capsys.readouterr()
     assert json.loads(printed.out) == json.loads((tmp_path / "figures.json").read_text()) == {"ratios": {"a": 1.5}}
     assert printed.err.strip() == "round 1 of 3"
+
+
+def test_ways_and_bundles_are_grouped_by_name() -> None:
+    texts = ["sum:conditions.combine=sum", "blend", "sum:model.adapters={a: 1}", "blend:s3://bucket/own.yaml"]
+    assert grouped("--way", texts) == [
+        ["sum", "conditions.combine=sum", "model.adapters={a: 1}"],
+        ["blend", "s3://bucket/own.yaml"],
+    ]
+    assert grouped("--way", None) == []
+    for wrong in (":x", "a:"):
+        with pytest.raises(SpecError) as caught:
+            grouped("--bundle", [wrong])
+        assert (caught.value.key, caught.value.found) == ("--bundle", wrong)
