@@ -63,6 +63,10 @@ def gate_usefulness(
     lose: Annotated[float, typer.Option(min=0, max=0.5, help="Share of the judges' reference that is rejected.")] = 0.3,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each segmenter.")] = 300,
     seeds: Annotated[int, typer.Option(min=1, help="Segmenters of each kind.")] = 3,
+    *,
+    store: Annotated[
+        bool, typer.Option("--store", help="Keep the figures beside the build SOURCE; its report shows them.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
     """Learn on what a gate accepts, on what it rejects, and on both.
@@ -71,16 +75,27 @@ def gate_usefulness(
     reference. Then on the best 100, 75, 50 and 25 % of all pictures: the
     curve of kept share against usefulness.
 
-    Example: dentgen evaluate gate-usefulness out/demo conditions/ --json work/kept.json
+    Example: dentgen evaluate gate-usefulness out/demo conditions/ --store
     """
     announce("evaluate gate-usefulness")
     from dentgen.evaluation.figures import figure_lines, write_figures
     from dentgen.evaluation.gate_usefulness import GateUsefulnessSettings, measure_gate_usefulness
+    from dentgen.report.html.page import write_report
+    from dentgen.report.html.usefulness import store_usefulness
+    from dentgen.shards.index import finished_index
+    from dentgen.shards.plan_file import sealed_plan
 
     prepare_folder(json)
     settings = GateUsefulnessSettings(source, reference, judges, lose, steps=steps, seeds=tuple(range(seeds)))
+    if store:
+        finished_index(source)
     figures = measure_gate_usefulness(settings)
     print_lines(figure_lines(figures))
+    if store:
+        named = "" if judges == "embedded" else "--judges JUDGES "  # the report is published; folders are not
+        options = f"{named}--lose {lose} --steps {steps} --seeds {seeds}"
+        store_usefulness(source, f"dentgen evaluate gate-usefulness OUT REFERENCE {options}", figures)
+        typer.echo(write_report(source, sealed_plan(source)))
     if json is not None:
         write_figures(figures, json)
 

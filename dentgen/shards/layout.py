@@ -26,6 +26,7 @@ REPORT: Final = "report.html"
 CONTACT_SHEET: Final = "contact_sheet.png"
 CERTIFICATE: Final = "certificate.json"
 CERTIFICATE_PAGE: Final = "certificate.html"
+GATE_USEFULNESS: Final = "gate_usefulness.json"
 SUCCESS: Final = "_SUCCESS"
 
 #: A version's copies of its plan's head and units.
@@ -38,7 +39,10 @@ SEAL: Final = "seal.json"
 #: What each version keeps.
 VERSIONED: Final = (INDEX, CARD, CROISSANT, PLAN_COPY, UNITS_COPY, LEDGER_COPY, SEAL)
 #: Files at the top of a finished build; the lease is there while somebody builds or repairs.
-TOP: Final = (LEASE, INDEX, SAMPLES, CARD, CROISSANT, REPORT, CONTACT_SHEET, CERTIFICATE, CERTIFICATE_PAGE, SUCCESS)
+TOP: Final = (
+    LEASE, INDEX, SAMPLES, CARD, CROISSANT, REPORT, CONTACT_SHEET, CERTIFICATE, CERTIFICATE_PAGE, GATE_USEFULNESS,
+    SUCCESS,
+)  # fmt: skip
 
 _OWN: Final = re.compile(
     rf"{PLAN}/(?P<plan>\d{{6,}})(\.json|\.units\.parquet|\.source\.parquet)|{PLAN}/source\.parquet"

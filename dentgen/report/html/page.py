@@ -30,6 +30,7 @@ from dentgen.report.html.pick_records import choose_records
 from dentgen.report.html.pictures import RecordPictures, embed_records
 from dentgen.report.html.speed import PAUSE, Speed, read_speed
 from dentgen.report.html.speed_chart import draw_speed
+from dentgen.report.html.usefulness import Usefulness, draw_usefulness, read_usefulness
 from dentgen.shards.layout import REPORT
 from dentgen.shards.plan import Plan, without_places
 from dentgen.spec.build import BuildSpec
@@ -81,6 +82,7 @@ def write_report(
             read_speed(out, plan),
             balance.balance(),
             read_gate(out, plan, summary.index, rejected),
+            read_usefulness(out),
         ).encode(),
     )
     return url
@@ -95,6 +97,7 @@ def _render(
     speed: Speed | None,
     balance: LabelBalance,
     gate: GateSummary | None,
+    usefulness: Usefulness | None,
 ) -> str:
     place = storage.without_secrets(out)
     if not storage.is_remote(place):  # the page is published; the folders above the build are nobody's business
@@ -110,10 +113,12 @@ def _render(
         facets=summary.facets,
         balance=balance,
         gate=gate,
+        usefulness=usefulness,
+        usefulness_charts=_marked(draw_usefulness(usefulness)) if usefulness else {},
         records=records,
         legend=_LEGEND,
         speed=speed,
-        charts={shape: Markup(svg) for shape, svg in draw_speed(speed).items()} if speed else {},  # noqa: S704
+        charts=_marked(draw_speed(speed)) if speed else {},
         pause=PAUSE,
         split=_split_to_load(summary),
         provenance=provenance(plan),
@@ -122,6 +127,11 @@ def _render(
         max_rows=_MAX_ROWS,
         max_length=_MAX_LENGTH,
     )  # fmt: skip
+
+
+def _marked(charts: dict[str, str]) -> dict[str, Markup]:
+    """SVG of our own, which the template need not escape."""
+    return {shape: Markup(svg) for shape, svg in charts.items()}  # noqa: S704
 
 
 def page_environment(*folders: Path) -> Environment:

@@ -1,8 +1,4 @@
-"""The line chart of samples per second, as inline SVG that the page's CSS styles.
-
-It is drawn in two shapes, wide and narrow, because the text of an SVG scales with its width; the page shows the one
-that fits.
-"""
+"""The line chart of samples per second."""
 
 from __future__ import annotations
 
@@ -12,13 +8,11 @@ from itertools import accumulate
 from typing import Any, Final
 
 import pygal
-from pygal.etree import etree
-from pygal.style import Style
 
 from dentgen.report.html.formatting import number
 from dentgen.report.html.speed import Speed
+from dentgen.report.html.svg_chart import SIZES, bare_svg, chart_style
 
-_SIZES: Final = {"wide": (1000, 300, 13), "narrow": (340, 240, 12)}
 _TICKS: Final = {"wide": 8, "narrow": 4}
 #: Steps between labels of the time axis, seconds.
 _TIME_STEPS: Final = (
@@ -35,16 +29,16 @@ def draw_speed(speed: Speed) -> dict[str, str]:
     Returns:
         SVG elements by shape, ``wide`` and ``narrow``, which need no escaping in HTML.
     """
-    return {shape: _draw(speed, shape) for shape in _SIZES}
+    return {shape: _draw(speed, shape) for shape in SIZES}
 
 
 def _draw(speed: Speed, shape: str) -> str:
-    width, height, font_size = _SIZES[shape]
+    width, height, font_size = SIZES[shape]
     total, peak, gap = speed.working or 1.0, speed.peak or 1.0, _gap(speed)
     chart = pygal.XY(
         width=width,
         height=height,
-        style=_style(font_size),
+        style=chart_style(font_size),
         js=(),
         show_legend=False,
         show_dots=False,
@@ -60,16 +54,12 @@ def _draw(speed: Speed, shape: str) -> str:
         points = [(seconds + gap * pauses, rate) for seconds, rate in curve]
         chart.add("", points, fill=True)
         chart.add("", points)
-    return _bare(chart.render_tree())
+    return bare_svg(chart.render_tree())
 
 
 def _gap(speed: Speed) -> float:
     """Width in seconds at which the chart draws a pause; all pauses together take at most a tenth of its width."""
     return (speed.working or 1.0) * min(0.015, 0.1 / len(speed.runs))
-
-
-def _style(font_size: int) -> Any:
-    return Style(font_family="inherit", label_font_size=font_size, major_label_font_size=font_size)
 
 
 def _time_labels(speed: Speed, total: float, max_labels: int) -> list[dict[str, Any]]:
@@ -89,13 +79,3 @@ def _rate_labels(peak: float) -> list[dict[str, Any]]:
     step = next(10.0**exponent * factor for factor in (1, 2, 5, 10) if 10.0**exponent * factor * 5 >= peak)
     decimals = max(0, -math.floor(math.log10(step)))
     return [{"value": n * step, "label": number(n * step, decimals)} for n in range(int(peak / step + 1e-6) + 1)]
-
-
-def _bare(svg: Any) -> str:
-    """The SVG without pygal's own style, script, title and dated comment, which conflict with the page's."""
-    for child in list(svg):
-        if not (isinstance(child.tag, str) and child.tag.rpartition("}")[2] == "g"):
-            svg.remove(child)
-    svg.attrib.pop("id", None)
-    svg.set("aria-hidden", "true")  # the surrounding figure has a text alternative
-    return str(etree.tostring(svg, encoding="unicode"))
