@@ -22,6 +22,7 @@ def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.slow
 def test_a_batch_gets_images_and_keeps_its_labels(demo_members: dict[str, dict[str, bytes]]) -> None:
     spec = read_spec(ROOT / "jobs/specs/demo.yaml", ["sampling.steps=2"])
     keys = sorted(demo_members)[:2]

@@ -66,6 +66,7 @@ def picture(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.slow
 def test_what_was_asked_is_in_maps_metadata_and_table(source: Path, whole: Path, tmp_path: Path) -> None:
     assert problems(whole) == []
     build(small_spec(source, tmp_path, sampling={"steps": 1, "variants": 3}), use_ray=False)

@@ -114,6 +114,7 @@ def test_a_report_without_a_gate_has_no_section(source: Path, tmp_path: Path) ->
     assert pq.read_table(tmp_path / SAMPLES)["gate_miou"].null_count == 8
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_own_judges_are_found_by_actors_and_by_repair(
     source: Path, median: float, whole: Path, tmp_path: Path, ray_local: None, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,7 @@ def test_noise_of_their_own_is_what_it_was_before_there_were_series(
     assert "noise" not in BuildSpec().deciding()["sampling"]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_gives_the_bytes_of_one_process(source: Path, moved: Path, tmp_path: Path, ray_local: None) -> None:
     build(spec(source, tmp_path, "motion", pipeline={"actors": 1}))

@@ -119,6 +119,7 @@ def test_labels_are_the_fitted_maps_and_pictures_those_of_diffusers(
             check_pictures(miniature, samples, spec, demo_members, serve_noise(patch), CtrLoRA.of(miniature))
 
 
+@pytest.mark.slow
 def test_a_full_controlnet_at_an_odd_number_of_latents(
     source: Path, tmp_path: Path, demo_members: Members, miniature: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +187,7 @@ def test_the_contact_sheet_has_tiles_of_the_shape(shape: tuple[int, int], source
         assert (sheet[top : top + height, left : left + width] == image(members["png"])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_copies_keep_width_and_height_apart(shape: tuple[int, int], source: Path, tmp_path: Path) -> None:
     """What readers of COCO and YOLO make of the copies is the build's tooth numbers."""

@@ -59,6 +59,7 @@ def pixels(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.slow
 def test_every_sample_of_the_index_is_enlarged_once(source: Path, upscaled: Path) -> None:
     assert list(samples(upscaled)) == [f"{key}-v000" for key in samples(source)]
     index = json.loads((upscaled / "index.json").read_text())
@@ -103,6 +104,7 @@ def test_origin_is_carried_on(source: Path, upscaled: Path) -> None:
     assert made_from.index_sha256 in (upscaled / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_ends_with_the_same_bytes(source: Path, upscaled: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     spec = upscale_spec(source, out, model={"encode_tile": 64})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from dentgen.cli.app import app
 from tests.evaluation.certificate.finished import Members, finished_build
 
 
+@pytest.mark.slow
 def test_a_certificate_is_written_and_checked(tmp_path: Path, demo_members: Members) -> None:
     out = finished_build(tmp_path, demo_members)
     first = CliRunner().invoke(app, ["certify", str(out)])

@@ -19,6 +19,7 @@ def test_the_commands_are_there(command: str) -> None:
     assert "--judges" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_gate_is_tried_on_pictures(tmp_path: Path) -> None:
     write_phantoms(str(tmp_path / "phantoms"), PhantomSet(6, 9004, 128, 6), 1)
     file = tmp_path / "new" / "gate.json"

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from typer.testing import CliRunner
 
 from dentgen.cli.app import app
 
 
+@pytest.mark.slow
 def test_panels_are_drawn_filtered_and_counted(small_source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--count", "2", "--lights", "2", "--layout", "row", "--set", "conditions.size=64"]

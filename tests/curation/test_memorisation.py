@@ -69,6 +69,7 @@ def found(places: dict[str, str]) -> Memorisation:
     return measured(places)
 
 
+@pytest.mark.slow
 def test_all_planted_copies_are_found_and_none_of_the_others(found: Memorisation) -> None:
     assert {copy.generated: copy.training for copy in found.copies} == KEYS
     assert (found.figures["copies"], found.figures["held_out_copies"]) == (4, 0)

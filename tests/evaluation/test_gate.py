@@ -26,6 +26,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
+@pytest.mark.slow
 def test_faults_are_caught_and_clean_pictures_pass(phantoms: str) -> None:
     """Limits that these pictures themselves give: nothing clean is lost, and each fault leaves them."""
     trial = try_gate_on(phantoms, "embedded", phantoms, 0.0, each=20)
@@ -35,6 +36,7 @@ def test_faults_are_caught_and_clean_pictures_pass(phantoms: str) -> None:
     assert trial.figures["caught"] == pytest.approx(np.mean([trial.figures[f"caught_{fault}"] for fault in FAULTS]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "figure"),
     [("shifted", "shift"), ("blurred", "sharpness"), ("black", "luminance"), ("duplicated", "distinct"),
@@ -45,6 +47,7 @@ def test_every_fault_is_seen_by_the_figure_that_is_there_for_it(phantoms: str, f
     assert trial.figures[f"caught_{fault}_{figure}"] >= 0.9
 
 
+@pytest.mark.slow
 def test_without_limits_nothing_is_lost_and_nothing_caught(phantoms: str) -> None:
     trial = try_gate(labelled_records(phantoms, (128, 128)), load_judges("embedded"), {}, count=10, each=3)
     assert (trial.figures["lost_clean"], trial.figures["caught"]) == (0, 0)
@@ -53,12 +56,14 @@ def test_without_limits_nothing_is_lost_and_nothing_caught(phantoms: str) -> Non
     assert (all_lost.figures["lost_clean"], all_lost.figures["caught"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_source_of_one_picture_is_refused(phantoms: str) -> None:
     with pytest.raises(ConditionError) as caught:
         try_gate(islice(labelled_records(phantoms, (128, 128)), 1), load_judges("embedded"), {})
     assert caught.value.found == "1 labelled pictures"
 
 
+@pytest.mark.slow
 def test_figures_become_the_reference_of_own_judges(phantoms: str, tmp_path: Path) -> None:
     write_judge(str(tmp_path), "unet", Segmenter(), 128)
     assert write_reference_of(phantoms, str(tmp_path), str(tmp_path), 12) == 12

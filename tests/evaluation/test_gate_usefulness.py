@@ -29,6 +29,7 @@ def judges(phantoms: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_equally_many_pictures_of_each_kind(phantoms: str, judges: str) -> None:
     settings = GateUsefulnessSettings(phantoms, phantoms, judges, lose=0.5, steps=2, seeds=(0, 1), shares=(1.0, 0.25))
     first, second = measure_gate_usefulness(settings), measure_gate_usefulness(settings)

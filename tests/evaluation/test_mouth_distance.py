@@ -23,6 +23,7 @@ def picked(jaws: ReferenceSet, count: int) -> ReferenceSet:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_inverted_pictures_are_farther_away_than_reference_pictures(jaws: ReferenceSet) -> None:
     judge, test = load_judges("embedded").networks["unet"], picked(jaws, 10)
     near, spread = mouth_distance(judge, test, test.photos)
@@ -34,6 +35,7 @@ def test_inverted_pictures_are_farther_away_than_reference_pictures(jaws: Refere
     assert far > near + 5 * spread
 
 
+@pytest.mark.slow
 def test_a_half_of_one_record_has_no_distance(jaws: ReferenceSet) -> None:
     judge, test = load_judges("embedded").networks["unet"], picked(jaws, 3)
     with np.errstate(all="raise"):  # nothing is divided by nothing on the way

@@ -97,6 +97,7 @@ def test_a_unit_whose_samples_do_not_add_up_is_an_error(
     assert found in caught.value.found
 
 
+@pytest.mark.slow
 def test_a_tar_that_breaks_off_is_used_as_far_as_it_goes(tmp_path: Path, demo_members: Members) -> None:
     source = tmp_path / "s"
     keys = sorted(demo_members)[:4]
@@ -150,6 +151,7 @@ def test_a_limit_is_the_beginning_of_the_build(small_source: Path, tmp_path: Pat
     assert all(few[key] == whole[key] for key in few)
 
 
+@pytest.mark.slow
 def test_duplicate_keys_are_rejected_once(tmp_path: Path, demo_members: Members) -> None:
     keys = sorted(demo_members)[:3]
     write_tar(tmp_path / "s" / "a.tar", {key: demo_members[key] for key in keys[:2]})
@@ -193,6 +195,7 @@ def test_planning_and_generating_agree_on_the_split_of_damaged_records(tmp_path:
     assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 2, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["json", "seg.png"])
 def test_a_damaged_page_under_a_split(damaged: str, tmp_path: Path, demo_members: Members) -> None:
     import pyarrow as pa

@@ -163,6 +163,7 @@ def test_metadata_hold_the_attributes_as_readers_take_them() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_varied_set_is_written_with_its_mix(tmp_path: Path) -> None:
     phantoms = PhantomSet(count=5, seed=5, size=16, shard_size=3, mix=Mix())
     assert write_phantoms(str(tmp_path), phantoms, workers=1) == 2

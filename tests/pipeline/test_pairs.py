@@ -37,6 +37,7 @@ def test_a_run_resumes_to_the_same_bytes(small_source: Path, tmp_path: Path) -> 
     assert len(list(read_panel_sets(str(whole), 2))) == 5
 
 
+@pytest.mark.slow
 def test_a_count_takes_the_first_records(small_source: Path, tmp_path: Path) -> None:
     counted = PanelSettings("shared", lights=2, seed=3, count=4)
     assert draw_panels(str(small_source), str(tmp_path / "out"), spec(), counted) == DrawnPanels(4, 4, ())
@@ -45,6 +46,7 @@ def test_a_count_takes_the_first_records(small_source: Path, tmp_path: Path) -> 
     assert keys == [one.record for one in read_panel_sets(str(tmp_path / "all"), 2)][:4]
 
 
+@pytest.mark.slow
 def test_panels_that_were_drawn_otherwise_are_not_mixed_in(small_source: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     draw_panels(str(small_source), out, spec(), TWO)

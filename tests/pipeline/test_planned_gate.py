@@ -50,6 +50,7 @@ def test_limits_are_those_of_the_judges_reference(small_source: Path, tmp_path: 
     assert 0.05 <= gate.lost <= 0.1
 
 
+@pytest.mark.slow
 def test_limits_of_own_pictures(small_source: Path, tmp_path: Path, phantoms: str) -> None:
     limits = {"miou": {"least": 0.25}, "sharpness": None}
     gate = make_plan(spec_of(small_source, tmp_path, reference=phantoms, limits=limits, lose=0.0)).gate

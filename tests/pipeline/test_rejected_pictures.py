@@ -35,6 +35,7 @@ def rejected_rows(out: Path) -> dict[str, dict[str, object]]:
     return {row["key"]: row for row in pq.read_table(out / SAMPLES).to_pylist() if row["status"] == "rejected"}
 
 
+@pytest.mark.slow
 def test_pictures_are_those_that_the_gate_saw_last(whole: Path) -> None:
     rows, steps = rejected_rows(whole), list[tuple[int, int]]()
     found = remake_rejected(str(whole), sealed_plan(str(whole)), rows, lambda *step: steps.append(step))
@@ -45,6 +46,7 @@ def test_pictures_are_those_that_the_gate_saw_last(whole: Path) -> None:
     assert steps[-1][0] == steps[-1][1] == len(steps) <= 4
 
 
+@pytest.mark.slow
 def test_only_units_that_are_needed_are_made(whole: Path) -> None:
     key, steps = min(rejected_rows(whole)), list[tuple[int, int]]()
     assert remake_rejected(str(whole), sealed_plan(str(whole)), [key], lambda *step: steps.append(step)).keys() == {key}
@@ -52,6 +54,7 @@ def test_only_units_that_are_needed_are_made(whole: Path) -> None:
     assert remake_rejected(str(whole), sealed_plan(str(whole)), []) == {}
 
 
+@pytest.mark.slow
 def test_the_report_shows_them_on_request(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole.parent, tmp_path / "copy")
     out = tmp_path / "copy" / "out"
@@ -65,6 +68,7 @@ def test_the_report_shows_them_on_request(whole: Path, tmp_path: Path) -> None:
         assert f'alt="Best rejected: {near.key}"' in page
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_is_named(whole: Path) -> None:
     source = whole.parent / "conditions"
     (source / "a.tar").rename(source / "other.tar")

@@ -36,6 +36,7 @@ def drawn(layout: Layout, chosen: list[ConditionRecord], seed: int = 3) -> list[
     return [[panel.picture for panel in panels] for panels in teacher.draw([teacher.lit(each) for each in chosen])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["row", "square", "shared"])
 def test_every_layout_draws_a_panel_per_light(layout: Layout) -> None:
     one, other = records()
@@ -47,6 +48,7 @@ def test_every_layout_draws_a_panel_per_light(layout: Layout) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, both[1], strict=True)), "whatever is drawn beside it"
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_panels() -> None:
     record = records()[0]
     assert not np.array_equal(drawn("shared", [record])[0][0], drawn("shared", [record], seed=4)[0][0])

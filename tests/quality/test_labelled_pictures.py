@@ -50,6 +50,7 @@ def test_judges_see_the_area_that_they_learnt_at(shape: tuple[int, int], size: i
     assert judged_shape(shape, size) == expected
 
 
+@pytest.mark.slow
 def test_judges_see_phantoms_as_labelled_at_any_size(records: list[ConditionRecord]) -> None:
     judges, photos = load_judges("embedded"), [record.photo for record in records if record.photo is not None]
     small = labelled_figures(judges, photos, records)

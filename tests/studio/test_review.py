@@ -86,6 +86,7 @@ def test_wrong_answers_and_strangers_are_refused(tmp_path: Path, sheet: CheckShe
     assert list(stored_verdicts(str(tmp_path))) == []
 
 
+@pytest.mark.slow
 def test_ten_pictures_are_judged_by_keys_in_a_browser(tmp_path: Path) -> None:
     checked_build(tmp_path, passed=8, failed=6)
     sheet = draw_sheet(str(tmp_path), 10)

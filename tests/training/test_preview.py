@@ -50,6 +50,7 @@ def test_noise_that_a_scheduler_adds_is_named_by_the_seed() -> None:
     assert not torch.equal(runs[0], runs[2])
 
 
+@pytest.mark.slow
 def test_residuals_reach_the_unet(tmp_path: Path) -> None:
     spec = train_spec("nowhere", tmp_path, "adapter", bundle=str(BUNDLE), conditions={"size": 128})
     unet, control = frozen_unet(spec, CPU), load_control(BUNDLE / "controlnet", torch.float32)

@@ -38,6 +38,7 @@ def test_a_convolutional_decoder_is_counted_by_hand() -> None:
     assert counted == pytest.approx(convolution_gflop(bundle.tiny_decoder.decoder, torch.zeros(1, 4, 8, 8)))
 
 
+@pytest.mark.slow
 def test_counts_scale_with_pixels_and_tokens(miniature: Bundle) -> None:
     width = int(miniature.text_encoder.config.hidden_size)
     small, large = (count_networks(miniature, (size, size), tokens, width) for size, tokens in ((64, 77), (128, 154)))

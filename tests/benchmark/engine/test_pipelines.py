@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from dentgen.benchmark.engine.contestants import EngineContestant
@@ -11,6 +12,7 @@ from dentgen.benchmark.engine.pipelines import LatentControlNet, PipelineContest
 from dentgen.benchmark.engine.work import Work
 
 
+@pytest.mark.slow
 def test_images_are_those_of_the_engine(work: Work) -> None:
     pipeline = PipelineContestant.of(work, Recipe("unipc", 2, batch=3))
     assert list(pipeline.pieces(work)) == ["call"] * 3

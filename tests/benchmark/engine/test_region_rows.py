@@ -19,6 +19,7 @@ def measured(work: Work) -> dict[str, Any]:
     return measure_regions(work, 1, rounds=1)
 
 
+@pytest.mark.slow
 def test_regions_cost_their_rows_and_at_most_five_percent(measured: dict[str, Any]) -> None:
     assert 1 <= measured["flops"]["regions_over_rows"] < 1.05
     assert measured["flops"]["loop_over_engine"] == pytest.approx(1, rel=0.01), "as many calls, one picture at a time"

@@ -48,6 +48,7 @@ def test_what_was_not_measured_says_what_it_needs(out: Path) -> None:
     assert "--held-out" in sections["memorisation"].missing
 
 
+@pytest.mark.slow
 def test_what_people_said_is_quoted_and_changes_with_it(out: Path) -> None:
     before = certify(str(out), SETTINGS).sections["review"]
     assert (before.figures, "dentgen review" in before.missing) == ({}, True)

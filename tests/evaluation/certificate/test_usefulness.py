@@ -18,6 +18,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path
     return finished_build(tmp_path_factory.mktemp("build"), demo_members)
 
 
+@pytest.mark.slow
 def test_training_on_it_is_compared_with_training_on_the_reference(out: Path) -> None:
     settings = CertificateSettings(pictures=8, reference=str(out), steps=2, seeds=(0, 1))
     first, second = (certify(str(out), settings).sections["usefulness"] for _ in range(2))

@@ -39,6 +39,7 @@ def test_a_second_run_gives_the_same_bytes_and_the_dataset_stays_sound(out: Path
     assert "Do pictures show what their labels say?" in page
 
 
+@pytest.mark.slow
 def test_a_figure_that_was_changed_is_found(out: Path) -> None:
     write_certificate(str(out), certify(str(out), SETTINGS))
     content = json.loads((out / "certificate.json").read_text())

@@ -37,6 +37,7 @@ def test_figures_of_reference_and_blurred_pictures(tmp_path: Path, demo_members:
     assert other["kernel_distance"] == soft["kernel_distance"] > real["kernel_distance"], "that of the first variants"
 
 
+@pytest.mark.slow
 def test_judges_see_pictures_at_the_size_that_they_learnt(
     tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
 ) -> None:

@@ -54,6 +54,7 @@ def test_blocks_must_fit_the_autoencoder(phantoms: str, family: Path) -> None:
     assert caught.value.key == "decoder_blocks"
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_the_kl_decoders_images_or_the_photographs(phantoms: str, family: Path) -> None:
     for values, learns_photo in (({}, False), ({"distil": False}, True), ({"decoder": "kl"}, True)):
         spec = train_spec(phantoms, family, "decoder", **values)
@@ -70,6 +71,7 @@ def test_without_detail_only_the_squared_error_counts(phantoms: str, family: Pat
     assert torch.equal(losses["loss"].detach(), losses["mse"])
 
 
+@pytest.mark.slow
 def test_critic_and_decoder_do_not_share_gradients(phantoms: str, family: Path) -> None:
     """The critic's gradient does not depend on the weight; the decoder's is that without critic plus weight x term."""
     critics, decoders = [], []

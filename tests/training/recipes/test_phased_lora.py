@@ -33,6 +33,7 @@ def recipe(phantoms: str, family: Path) -> PhasedLoraRecipe:
     return PhasedLoraRecipe(train_spec(phantoms, family, "phased-lora", batch=8, guidance=[1, 1]), CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phases", PHASES)
 def test_a_builds_ddim_steps_go_from_edge_to_edge(phases: int, family: Path) -> None:
     """The table of a build in as many steps is the chain of steps that the student is trained for."""

@@ -40,6 +40,7 @@ def losses(recipe: TwoFrameRecipe) -> dict[str, float]:
         return {name: float(value) for name, value in recipe(data.batch(0, 0, 2)).items()}
 
 
+@pytest.mark.slow
 def test_frames_are_reference_and_target_side_by_side(phantoms: str, family: Path, tmp_path: Path) -> None:
     recipe = recipe_of(phantoms, family, tmp_path)
     batch = training_data(recipe._spec).batch(0, 0, 2)
@@ -50,6 +51,7 @@ def test_frames_are_reference_and_target_side_by_side(phantoms: str, family: Pat
     assert recipe._condition(batch).shape == (2, 4, 8, 16)
 
 
+@pytest.mark.slow
 def test_weights_choose_the_frame_that_counts(phantoms: str, family: Path, tmp_path: Path) -> None:
     """The loss is linear in the weights and does not depend on their sum."""
     edit, both, twice = (
@@ -61,6 +63,7 @@ def test_weights_choose_the_frame_that_counts(phantoms: str, family: Path, tmp_p
     assert edit["mse"] == both["mse"]
 
 
+@pytest.mark.slow
 def test_an_untrained_lora_changes_no_bit_of_a_picture(phantoms: str, family: Path, tmp_path: Path) -> None:
     """The student begins as the teacher on a canvas of two frames."""
     folder = copied_bundle(family, tmp_path)
