@@ -9,18 +9,20 @@ from scipy.ndimage import distance_transform_edt
 from dentgen.conditions.labels import SEG_CLASSES
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionRecord, SampleRequest
-from dentgen.spec.sampling import SamplingSpec
+from dentgen.spec.sampling import PAINTED, SamplingSpec
 
 
 def repaint_mask(request: SampleRequest, sampling: SamplingSpec) -> NDArray[np.bool_]:
-    """(H, W), True where the spec's classes and teeth, and findings that it asks for, are repainted."""
+    """(H, W), True where classes, teeth and painted regions that the spec names, and its findings, are repainted."""
     record = request.record
     painted = np.zeros(record.shape, bool)
-    values = [value for value, name in SEG_CLASSES.items() if name in sampling.repaint]
+    values = [value for value, name in SEG_CLASSES.items() if name in sampling.repaint_classes]
     if values:
         painted |= np.isin(record.conditions["segmentation"], values)
     if record.fdi is not None:
         painted |= np.isin(record.fdi, sampling.repaint_teeth)
+    for region in record.painted if PAINTED in sampling.repaint else ():
+        painted |= region.mask > 0
     if request.finding_labels is not None:
         painted |= request.finding_labels > 0  # a restoration is no tooth any more
     return painted
@@ -30,12 +32,14 @@ def check_repaint(record: ConditionRecord, sampling: SamplingSpec) -> None:
     """Check that a record has the maps that say what is repainted.
 
     Raises:
-        ConditionError: If segmentation or tooth numbers are missing.
+        ConditionError: If segmentation, tooth numbers or painted regions are missing.
     """
-    if set(sampling.repaint) - set(sampling.repaint_teeth) and "segmentation" not in record.conditions:
+    if sampling.repaint_classes and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", "a segmentation, because sampling.repaint names classes")
     if sampling.repaint_teeth and record.fdi is None:
         raise ConditionError("fdi", "none", "tooth numbers, because sampling.repaint names teeth")
+    if PAINTED in sampling.repaint and not record.painted:
+        raise ConditionError("painted", "none", "painted regions, because sampling.repaint names them")
 
 
 def pasted(picture: NDArray[np.uint8], request: SampleRequest, sampling: SamplingSpec) -> NDArray[np.uint8]:

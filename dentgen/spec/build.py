@@ -21,7 +21,7 @@ from dentgen.spec.model import ModelSpec
 from dentgen.spec.output import OutputSpec
 from dentgen.spec.pipeline import EngineSpec, PipelineSpec
 from dentgen.spec.quality import QualitySpec
-from dentgen.spec.sampling import CELL, SamplingSpec
+from dentgen.spec.sampling import CELL, PAINTED, SamplingSpec
 from dentgen.spec.section import Section
 from dentgen.spec.source import SourceSpec
 from dentgen.spec.variants import VariantsSpec
@@ -130,6 +130,14 @@ class BuildSpec(Section):
         if self.sampling.frames > 1 and self.max_regions:
             raise ValueError(
                 "sampling.start_from reference: expected neither findings with prompts nor painted regions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _repaints_what_is_read(self) -> BuildSpec:
+        if PAINTED in self.sampling.repaint and not self.regions.painted:
+            raise ValueError(
+                "sampling.repaint names painted: found regions.painted 0, expected as many as records have"
             )
         return self
 

@@ -15,6 +15,8 @@ SchedulerName = Literal[
 ]
 #: Edge of a latent, pixels, in Stable Diffusion's autoencoder: windows lie on this grid.
 CELL: Final = 8
+#: What ``repaint`` calls the painted regions of a record.
+PAINTED: Final = "painted"
 #: Share of the steps that enlarged pictures go through, unless the spec says otherwise.
 UPSCALE_STRENGTH: Final = 0.3
 
@@ -47,10 +49,10 @@ class SamplingSpec(Section):
         description="Image-to-image at this multiple of the size of the source's pictures: sets conditions.size, "
         "start_from, strength 0.3 and window (the bundle's own size), unless the spec names them; null: off.",
     )
-    repaint: tuple[ClassName | Annotated[int, AfterValidator(checked_tooth)], ...] = Field(
+    repaint: tuple[ClassName | Literal["painted"] | Annotated[int, AfterValidator(checked_tooth)], ...] = Field(
         default=(),
-        description="Inpainting: segmentation classes and teeth, by FDI number, to repaint in the photo; the rest is "
-        "kept.",
+        description="Inpainting: segmentation classes and teeth, by FDI number, to repaint in the photo, and painted: "
+        "wherever the record has painted regions; the rest is kept.",
     )
     paste_border: int | None = Field(
         default=None,
@@ -111,6 +113,11 @@ class SamplingSpec(Section):
     def repaint_teeth(self) -> tuple[int, ...]:
         """Teeth to repaint."""
         return tuple(each for each in self.repaint if isinstance(each, int))
+
+    @property
+    def repaint_classes(self) -> tuple[str, ...]:
+        """Segmentation classes to repaint."""
+        return tuple(each for each in self.repaint if isinstance(each, str) and each != PAINTED)
 
     @property
     def scheduler_name(self) -> str:

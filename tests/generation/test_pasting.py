@@ -19,7 +19,7 @@ from dentgen.errors import ConditionError
 from dentgen.generation.findings import draw_findings
 from dentgen.generation.pasting import check_repaint, pasted, repaint_mask
 from dentgen.pipeline.run import build
-from dentgen.records import SampleRequest
+from dentgen.records import PaintedRegion, SampleRequest
 from dentgen.shards.reader import read_samples
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.sampling import SamplingSpec
@@ -46,6 +46,31 @@ def test_classes_and_teeth_are_repainted() -> None:
     assert (repaint_mask(jaw, sampling(repaint=[11])) == (fdi == 11)).all()
     both = repaint_mask(jaw, sampling(repaint=["gingiva", 21]))
     assert (both == ((seg == GINGIVA) | (fdi == 21))).all()
+
+
+def painted_request() -> SampleRequest:
+    """Two painted regions, one of them soft."""
+    jaw = request()
+    masks = [np.zeros((EDGE, EDGE), np.float32) for _ in range(2)]
+    masks[0][:8, :8], masks[1][4:12, 4:12] = 1, 0.25
+    regions = tuple(PaintedRegion(f"region {n}", "gold crown", mask) for n, mask in enumerate(masks))
+    return replace(jaw, record=replace(jaw.record, painted=regions))
+
+
+def test_painted_regions_are_repainted_if_they_are_named() -> None:
+    jaw = painted_request()
+    expected = np.zeros((EDGE, EDGE), bool)
+    expected[:8, :8] = expected[4:12, 4:12] = True
+    assert (repaint_mask(jaw, sampling(repaint=["painted"])) == expected).all()
+    assert (repaint_mask(jaw, sampling(repaint=["painted", 11])) == (expected | (jaw.record.fdi == 11))).all()
+    assert not repaint_mask(jaw, sampling(repaint=[48])).any()
+
+
+def test_painted_regions_are_rows_that_a_spec_makes_room_for() -> None:
+    values: dict[str, Any] = {"sampling": {"start_from": "photo", "repaint": ["painted"]}}
+    with pytest.raises(ValidationError):
+        BuildSpec.model_validate(values)
+    assert BuildSpec.model_validate({**values, "regions": {"painted": 1}}).sampling.repaint_classes == ()
 
 
 def test_findings_are_repainted_too() -> None:
@@ -91,6 +116,10 @@ def test_records_need_the_maps() -> None:
         check_repaint(replace(jaw, conditions={}), sampling(repaint=["tooth", 11]))
     assert caught.value.file == "seg"
     check_repaint(replace(jaw, conditions={}), sampling(repaint=[11]))
+    with pytest.raises(ConditionError) as caught:
+        check_repaint(jaw, sampling(repaint=["painted"]))
+    assert caught.value.file == "painted"
+    check_repaint(replace(painted_request().record, conditions={}), sampling(repaint=["painted"]))
 
 
 @pytest.mark.parametrize("wrong", [{"repaint": [10]}, {"repaint": ["tonsils"]}, {"paste_border": 4}])
