@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from dentgen.generation.pipeline import Pipeline, PipelineRequest
+    from dentgen.generation.pipeline import Pipeline
+    from dentgen.generation.pipeline_request import PipelineRequest
     from dentgen.models.bundle import load_bundle
     from dentgen.pipeline.run import build
     from dentgen.shards.dataset import open_dataset
@@ -22,7 +23,7 @@ __version__ = version("dentgen")
 _HOMES: Final = {
     "BuildSpec": "dentgen.spec.build",
     "Pipeline": "dentgen.generation.pipeline",
-    "PipelineRequest": "dentgen.generation.pipeline",
+    "PipelineRequest": "dentgen.generation.pipeline_request",
     "build": "dentgen.pipeline.run",
     "load_bundle": "dentgen.models.bundle",
     "open_dataset": "dentgen.shards.dataset",

@@ -20,7 +20,8 @@ from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.documents import Unit
 from dentgen.errors import DeterminismError
-from dentgen.generation.generator import Generator, load_planned_generator, prompt_encoder, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import Generator, load_planned_generator, prompt_encoder
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.plan import make_plan

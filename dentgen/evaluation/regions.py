@@ -23,8 +23,9 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
 from dentgen.generation.canvases import build_canvases, check_request, sample_requests
 from dentgen.generation.decoding import decode_samples
+from dentgen.generation.engines import start_engine
 from dentgen.generation.finding_results import judged_findings
-from dentgen.generation.generator import Generator, load_generator, start_engine
+from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.threads import torch_threads
 from dentgen.pipeline.plan import make_plan
 from dentgen.progress import ConsoleProgress

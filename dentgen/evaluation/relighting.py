@@ -15,7 +15,8 @@ from dentgen.conditions.labels import tissue_classes
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError
-from dentgen.generation.pipeline import Pipeline, PipelineRequest
+from dentgen.generation.pipeline import Pipeline
+from dentgen.generation.pipeline_request import PipelineRequest
 from dentgen.models.judges import Judges, load_judges
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.quality.labelled_pictures import labelled_figures

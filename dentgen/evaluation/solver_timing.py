@@ -10,7 +10,8 @@ from typing import Final
 
 import torch
 
-from dentgen.generation.generator import Generator, build_engine, load_generator
+from dentgen.generation.engines import build_engine
+from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.threads import torch_threads
 from dentgen.progress import tracked
 from dentgen.spec.build import BuildSpec

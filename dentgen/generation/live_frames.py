@@ -11,7 +11,8 @@ from torch import Tensor
 from dentgen.diffusion.canvas import Canvas, Finished
 from dentgen.diffusion.regions import Layers
 from dentgen.errors import CanvasError
-from dentgen.generation.generator import Generator, build_engine
+from dentgen.generation.engines import build_engine
+from dentgen.generation.generator import Generator
 from dentgen.generation.live_edits import LiveLayers
 from dentgen.generation.live_layers import label_map
 from dentgen.seeding import NoiseKey

@@ -12,7 +12,8 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE
 from dentgen.documents import LedgerRecord, Unit
 from dentgen.errors import BuildError
-from dentgen.generation.generator import load_planned_generator, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import load_planned_generator
 from dentgen.generation.samples import RejectedSample
 from dentgen.generation.threads import torch_threads
 from dentgen.generation.unit import gate_rejects

@@ -10,7 +10,8 @@ import torch
 
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import OutOfMemoryError
-from dentgen.generation.generator import Generator, build_engine
+from dentgen.generation.engines import build_engine
+from dentgen.generation.generator import Generator
 from dentgen.generation.memory import free_memory
 
 _ROUNDS: Final = 3

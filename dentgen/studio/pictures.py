@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen.generation.generator import Generator, build_generator
-from dentgen.generation.pipeline import Pipeline, PipelineRequest
+from dentgen.generation.pipeline import Pipeline
+from dentgen.generation.pipeline_request import PipelineRequest
 from dentgen.generation.threads import torch_threads
 from dentgen.spec.build import BuildSpec
 from dentgen.studio.work import Snapshot

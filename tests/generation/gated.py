@@ -9,7 +9,8 @@ from typing import Any, Final
 from dentgen.conditions.readers.source import list_shards
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.documents import LedgerRecord
-from dentgen.generation.generator import load_planned_generator, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import load_planned_generator
 from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.plan import make_plan
 from dentgen.records import FIGURES

@@ -23,7 +23,8 @@ from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.solver import probe_solver
 from dentgen.errors import BundleError, ControlError, DentgenError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
-from dentgen.generation.generator import Generator, load_generator, load_planned_generator, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import Generator, load_generator, load_planned_generator
 from dentgen.generation.unit import generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.control import control_residuals

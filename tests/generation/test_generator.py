@@ -13,7 +13,6 @@ import torch
 from dentgen.errors import BundleError, SpecError
 from dentgen.generation.generator import (
     ControlRoute,
-    build_engine,
     control_routes,
     device_and_dtype,
     load_generator,
@@ -72,16 +71,6 @@ def test_precision_follows_the_device_unless_the_spec_says() -> None:
     device, auto = device_and_dtype(spec_of())
     assert auto == {"cpu": "float32", "cuda": "float16"}[device]
     assert device_and_dtype(spec_of(engine={"dtype": "bfloat16"}))[1] == "bfloat16"
-
-
-def test_engines_have_the_specs_shape() -> None:
-    generator = load_generator(spec_of(engine={"slots": 6}, conditions={"size": 64}, sampling={"variants": 3}))
-    shape = build_engine(generator, 6, generator.spec.control_slots).shape
-    assert (shape.slots, shape.control_slots, shape.latent_size) == (6, 2, (8, 8))
-    assert shape.columns == generator.table.num_columns
-    wide = load_generator(spec_of(conditions={"size": [64, 104]}))
-    engine = build_engine(wide, 6, 2)
-    assert engine.shape.latent_size == (8, 13)
 
 
 def test_the_codec_works_in_the_specs_batches() -> None:

@@ -14,7 +14,8 @@ import torch
 from dentgen.conditions.prepare import fit_record
 from dentgen.diffusion.regions import Layers, Region
 from dentgen.errors import CanvasError, ConditionError, EngineError, SpecError
-from dentgen.generation.generator import Generator, build_engine, load_generator
+from dentgen.generation.engines import build_engine
+from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.live import LiveCanvas, LiveFrame
 from dentgen.generation.live_layers import BACKGROUND, LiveLayer
 from dentgen.models.text import prompt_name

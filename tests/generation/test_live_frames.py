@@ -15,7 +15,8 @@ from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.live import LiveCanvas, LiveFrame
 from dentgen.generation.live_frames import NoiseChoice
 from dentgen.generation.live_layers import LiveLayer
-from dentgen.generation.pipeline import Pipeline, PipelineRequest
+from dentgen.generation.pipeline import Pipeline
+from dentgen.generation.pipeline_request import PipelineRequest
 from dentgen.records import ConditionName, ConditionRecord, MapArray, PaintedRegion
 from dentgen.spec.build import BuildSpec
 from tests.conditions.painted_records import WHITE, band, region

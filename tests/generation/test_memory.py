@@ -15,7 +15,8 @@ SCRIPT = """
 import resource, sys
 from pathlib import Path
 from dentgen.errors import OutOfMemoryError
-from dentgen.generation.generator import load_generator, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import load_generator
 from dentgen.generation.memory import free_memory
 from dentgen.pipeline.slot_probe import advised_slots, probe_slots
 from tests.conftest import small_spec

@@ -27,7 +27,8 @@ from dentgen.documents import LedgerRecord
 from dentgen.errors import BuildError, EngineError
 from dentgen.generation import attempts
 from dentgen.generation.canvases import CanvasFactory
-from dentgen.generation.generator import Generator, load_planned_generator, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import Generator, load_planned_generator
 from dentgen.generation.unit import generate_unit, record_groups
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.checkpoints.file import write_tensors

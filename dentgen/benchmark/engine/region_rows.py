@@ -25,7 +25,7 @@ from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.regions import Layers, Region
 from dentgen.errors import EngineError, SpecError
 from dentgen.generation.canvases import build_canvases, sample_requests
-from dentgen.generation.generator import build_engine
+from dentgen.generation.engines import build_engine
 from dentgen.models.control import control_residuals
 from dentgen.models.flops import gflop
 from dentgen.models.pruning import fitting_residuals

@@ -11,7 +11,8 @@ from typing import Final
 import torch
 
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.generation.generator import Generator, build_engine, load_generator
+from dentgen.generation.engines import build_engine
+from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.threads import torch_threads
 from dentgen.models.flops import gflop
 from dentgen.spec.build import BuildSpec

@@ -13,7 +13,8 @@ from typing import TypeVar
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.diffusion.driver import EngineDriver
 from dentgen.errors import EngineError
-from dentgen.generation.generator import Generator, start_engine
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import Generator
 from dentgen.pipeline.actors.heartbeat import Beat
 
 _LOG = logging.getLogger(__name__)
