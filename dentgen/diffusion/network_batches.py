@@ -21,9 +21,11 @@ class DenoiserInBatches:
         self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, residuals: Sequence[Tensor] | None
     ) -> Tensor:
         """As of the network."""
-        given = [None] * len(latents.split(self._rows)) if residuals is None else _zipped(residuals, self._rows)
-        inputs = _zipped((latents, timesteps, prompt_embeds), self._rows)
-        return torch.cat([self._unet(*each, added) for each, added in zip(inputs, given, strict=True)])
+        inputs = [tensor.split(self._rows) for tensor in (latents, timesteps, prompt_embeds)]
+        given: Sequence[Sequence[Tensor] | None] = [None] * len(inputs[0])
+        if residuals is not None:
+            given = _zipped(residuals, self._rows)
+        return torch.cat([self._unet(*each) for each in zip(*inputs, given, strict=True)])
 
 
 class SharedControlInBatches:
@@ -35,8 +37,8 @@ class SharedControlInBatches:
 
     def __call__(self, condition_latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Sequence[Tensor]:
         """As of the network."""
-        inputs = _zipped((condition_latents, timesteps, prompt_embeds), self._rows)
-        return _joined([self._control(*each) for each in inputs])
+        inputs = [tensor.split(self._rows) for tensor in (condition_latents, timesteps, prompt_embeds)]
+        return _joined([self._control(*each) for each in zip(*inputs, strict=True)])
 
 
 class RowControlInBatches:
@@ -53,8 +55,8 @@ class RowControlInBatches:
 
     def __call__(self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, hints: Tensor) -> Sequence[Tensor]:
         """As of the network."""
-        inputs = _zipped((latents, timesteps, prompt_embeds, hints), self._rows)
-        return _joined([self._control(*each) for each in inputs])
+        inputs = [tensor.split(self._rows) for tensor in (latents, timesteps, prompt_embeds, hints)]
+        return _joined([self._control(*each) for each in zip(*inputs, strict=True)])
 
 
 def branches_in_batches(branches: Branches, rows: int) -> Branches:

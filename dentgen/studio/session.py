@@ -172,8 +172,8 @@ class Session:
                 saved = await asyncio.to_thread(save, self.folder, message.name, made)
                 return {"folder": str(saved.folder), "command": saved.command, "pictures": list(saved.pictures)}
             case ask.MakeBuild():
-                made = await self._small_build(message)
-                return {**asdict(made), "folder": str(made.folder)}
+                small = await self._small_build(message)
+                return {**asdict(small), "folder": str(small.folder)}
             case ask.CopySpec():
                 snapshot = self.work.snapshot()
                 spec = snapshot.settings.build_spec(self.generator.spec, len(snapshot.record.painted))

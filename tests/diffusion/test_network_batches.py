@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dentgen.diffusion.canvas import Finished
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.network_batches import (
     DenoiserInBatches,
@@ -86,21 +87,22 @@ def test_a_canvas_of_windows_is_the_same_in_batches(table: SolverTable) -> None:
     """Four windows in calls of three rows; the engine has room for one canvas, and makes one after the other."""
     canvases = [canvas(table, n, controls=(condition(),), windows=cover(SIZE, WINDOW)) for n in range(2)]
     found = []
-    for batch, count in ((None, None), (3, 1)):
+    for batch, count in ((8, None), (3, 1)):
         shape = EngineShape(
             8, 8, SIZE, TOKENS, WIDTH, columns=12, weighted=True, window=WINDOW, windows=4, canvases=count
         )
         unet, branches = Counted(), Branches(shared={"control": TwoLevelControl()})
-        networks = (
-            (unet, branches) if batch is None else (DenoiserInBatches(unet, batch), branches_in_batches(branches, 3))
-        )
-        engine = DiffusionEngine(*networks, shape, torch.device("cpu"), torch.float32)
+        engine = DiffusionEngine(
+            DenoiserInBatches(unet, batch), branches_in_batches(branches, batch), shape, torch.device("cpu"),
+            torch.float32,
+        )  # fmt: skip
         engine.submit(canvases[0])
         engine.submit(canvases[1])
         engine.tick()
         assert len(engine._slots.canvases) == (2 if count is None else 1)
-        found.append({each.key: each.latents for each in engine.drain()})
-        assert max(unet.rows) == (8 if batch is None else 3)
+        outcomes = engine.drain()
+        found.append({each.key: each.latents for each in outcomes if isinstance(each, Finished)})
+        assert max(unet.rows) == batch
         assert len(engine._state.latents) == (8 if count is None else 1)
+    assert [len(each) for each in found] == [2, 2]
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
-    assert len(found[1]) == 2
