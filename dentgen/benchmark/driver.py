@@ -1,6 +1,7 @@
-"""Benchmark of an elastic pool's driver: its processor time per unit, by actors, with units that take no time.
+"""Benchmark of an elastic pool's driver: its processor time per unit and per actor, with units that take no time.
 
 Actors, heartbeats, hand-outs and commit tasks are those of a build; the backend is instant and commits write nothing.
+Units are handed out once all actors are ready, and what the driver spends on actors without work is measured before.
 """
 
 from __future__ import annotations
@@ -17,24 +18,27 @@ from typing import Any, Final, overload
 
 import numpy as np
 
-from dentgen.benchmark.instant_backend import InstantBackend
+from dentgen.benchmark.instant_backend import InstantBackend, commit_nothing
 from dentgen.benchmark.overhead import sized
+from dentgen.benchmark.shared_process import SharedProcesses
 from dentgen.documents import Unit
 from dentgen.errors import BuildError, SpecError
-from dentgen.logs import LogFormat
-from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.actors.elastic import dispatcher
 from dentgen.pipeline.actors.heartbeat import Watchdog
+from dentgen.pipeline.actors.pool import ActorPool
 from dentgen.pipeline.actors.workers import Job, Workers, build_session
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.ledger import UnitResult
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.build import BuildSpec
 
 #: Points of a run's curve; the first tenth, while actors still start, is left out of the fit.
 _POINTS: Final = 20
 _SKIPPED: Final = _POINTS // 10
+#: How long actors are idle before they get units.
+_IDLE_S: Final = 10.0
+#: Hundreds of processes that start on a few cores send no heartbeat for minutes, and nothing is wrong with them.
+_SILENCE_S: Final = 900.0
 #: Samples whose driver time is extrapolated, in units of each of these sizes.
 _SAMPLES: Final = 10**9
 _SAMPLES_PER_UNIT: Final = (64, 512)
@@ -73,9 +77,33 @@ class Point:
     cpu_seconds: float
 
 
-def commit_nothing(result: UnitResult, out: str, claims: Claims | None, log_format: LogFormat) -> UnitOutcome:
-    """Commit a unit without writing it."""
-    return UnitOutcome(result.record.unit, len(result.record.samples))
+class AllReady:
+    """Lets a driver hand out units once all actors were ready for a while.
+
+    Attributes:
+        idle_share: Share of a processor that the driver took meanwhile.
+        startup_seconds: Seconds until all were ready.
+    """
+
+    def __init__(self, actors: int, idle_seconds: float = _IDLE_S) -> None:
+        """Wait for a number of actors."""
+        self.idle_share = self.startup_seconds = 0.0
+        self._actors, self._idle_seconds = actors, idle_seconds
+        self._asked, self._since, self._cpu = time.perf_counter(), 0.0, 0.0
+        self._open = False
+
+    def __call__(self, pool: ActorPool) -> bool:
+        """Whether units may be handed out."""
+        if not self._open and sum(bool(member.node) for member in pool.members) == self._actors:
+            self._look(time.perf_counter())
+        return self._open
+
+    def _look(self, now: float) -> None:
+        if not self._since:
+            self._since, self._cpu, self.startup_seconds = now, time.process_time(), now - self._asked
+        elif now - self._since >= self._idle_seconds:
+            self.idle_share = (time.process_time() - self._cpu) / (now - self._since)
+            self._open = True
 
 
 def benchmark_driver(
@@ -83,6 +111,7 @@ def benchmark_driver(
     work: str,
     actors: Sequence[int],
     units: Sequence[int],
+    per_process: int = 1,
     *,
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
@@ -92,15 +121,17 @@ def benchmark_driver(
     Args:
         spec: A build; its source, output and actors are replaced.
         work: Local folder for intermediate data; emptied first.
-        actors: Numbers of actors, each a process of about 0.1 GB.
+        actors: Numbers of actors.
         units: Numbers of units.
+        per_process: Actors in each process, of which one takes about 0.08 GB.
         log: Called with a line after every run.
         progress: Called with units done and planned, after every run.
 
     Returns:
         ``runs``, each with ``actors``, ``units``, the curve's ``points``, and the law that fits it, ``fixed_seconds`` +
-        ``seconds_per_unit`` × units of the driver's processor; ``billion_samples_hours`` of the most units with the
-        most actors, by samples per unit; ``memory_mb``, the driver's largest.
+        ``seconds_per_unit`` × units of the driver's processor; ``idle_share``, of a processor that it takes while the
+        actors have no work, which is part of the slope; ``billion_samples_hours`` of the most units with the most
+        actors, by samples per unit; ``memory_mb``, the driver's largest.
 
     Raises:
         SpecError: If there are too few units for a curve.
@@ -112,9 +143,8 @@ def benchmark_driver(
     done, planned = 0, sum(units) * len(actors)
     with build_session(spec):
         for number, count in product(actors, units):
-            with Watchdog(spec.pipeline.stall_seconds) as watchdog:  # one for all would miss actors that ended
-                curve = _curve(plan, number, ManyUnits(count), watchdog)
-            runs.append(_law(number, curve))
+            with Watchdog(_SILENCE_S) as watchdog:  # one for all would miss actors that ended
+                runs.append(_run(plan, number, ManyUnits(count), watchdog, per_process))
             log(f"{number} actors, {count} units: {1e3 * runs[-1]['seconds_per_unit']:.2f} ms of the driver per unit")
             done += count
             progress(done, planned)
@@ -127,14 +157,18 @@ def benchmark_driver(
     }
 
 
-def _curve(plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog) -> list[Point]:
+def _run(plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog, per_process: int) -> dict[str, Any]:
     settings = plan.spec.pipeline.model_copy(update={"actors": actors, "gpus_per_actor": None})
     plan = replace(plan, environment={**plan.environment, "device": "cpu"})  # instant actors need no GPU
     workers = Workers(settings=settings, backend=InstantBackend)
-    making = dispatcher(Job(plan, units, BuildLocation.of(plan.spec), workers, watchdog.monitor))
-    making.commit = commit_nothing
+    job = Job(plan, units, BuildLocation.of(plan.spec), workers, watchdog.monitor)
+    shared = SharedProcesses(actors, per_process, job.arguments).start if per_process > 1 else None
+    making, ready = dispatcher(job, shared), AllReady(actors)
+    making.commit, making.may_begin = commit_nothing, ready
     with closing(making.outcomes()) as outcomes:
-        return list(_points(outcomes, len(units)))
+        law = _law(actors, list(_points(outcomes, len(units))))
+    found = {"idle_share": round(ready.idle_share, 5), "startup_seconds": round(ready.startup_seconds, 1)}
+    return {**law, **found, "per_process": per_process}
 
 
 def _points(outcomes: Iterator[UnitOutcome], count: int) -> Iterator[Point]:

@@ -1,4 +1,7 @@
-"""A backend that takes no time: what is left of a build is the pipeline's own cost. It imports nothing heavy."""
+"""A backend and a commit that take no time: what is left of a build is the pipeline's own cost.
+
+Imports nothing heavy: actors and commit tasks of a benchmark's builds take what this module takes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import platform
 import time
 
 from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming, sample_key
+from dentgen.logs import LogFormat
+from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.actors.heartbeat import Beat
+from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import UnitResult, digest_of
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.shards.tar import tar_bytes
@@ -47,3 +53,8 @@ class InstantBackend:
     def take_waits(self) -> list[float]:
         """None: there is no engine to wait for."""
         return []
+
+
+def commit_nothing(result: UnitResult, out: str, claims: Claims | None, log_format: LogFormat) -> UnitOutcome:
+    """Commit a unit without writing it."""
+    return UnitOutcome(result.record.unit, len(result.record.samples))

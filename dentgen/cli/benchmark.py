@@ -247,8 +247,9 @@ def overhead(
 def driver(
     spec: SpecFile = None,
     set_: Overrides = None,
-    actors: Annotated[str, typer.Option(metavar="N,N", help="Numbers of actors, about 0.1 GB each.")] = "1,4,16",
+    actors: Annotated[str, typer.Option(metavar="N,N", help="Numbers of actors.")] = "1,4,16",
     units: Annotated[str, typer.Option(metavar="N,N", help="Numbers of units.")] = "1000,10000",
+    per_process: Annotated[int, typer.Option(min=1, help="Actors in each process of 0.1 GB.")] = 1,
     work: Work = "work/benchmark",
     json: JsonFile = None,
 ) -> None:
@@ -256,7 +257,8 @@ def driver(
 
     For builds with a range of actors, whose driver hands out every unit.
     Units take no time to generate and commits write nothing; everything else
-    is a build. Fits a fixed cost and one per unit, and extrapolates.
+    is a build. Fits a fixed cost and one per unit, and extrapolates. A build
+    has one actor in each process; hundreds of processes need a big machine.
 
     Takes several minutes on two cores.
 
@@ -271,7 +273,7 @@ def driver(
     numbers, counts = parse_numbers("--actors", actors), parse_numbers("--units", units)
     build_spec = with_size(read_spec(*spec_or_demo(spec, set_)))
     with ConsoleProgress("benchmark", "unit") as progress:
-        figures = benchmark_driver(build_spec, work, numbers, counts, log=log_line, progress=progress)
+        figures = benchmark_driver(build_spec, work, numbers, counts, per_process, log=log_line, progress=progress)
         print_figures(figures, json)
 
 

@@ -37,9 +37,7 @@ class FoundPlan:
     @property
     def retired(self) -> UnitTable:
         """Units that later segments retired; earlier versions have them."""
-        if not self.plan.retired:
-            return UnitTable.of(())
-        return UnitTable.joined([segment.units for segment in self.segments], self.plan.units.ids.tolist())
+        return UnitTable.joined(segment.units for segment in self.segments).only(self.plan.retired)
 
 
 def find_plan(out: str) -> FoundPlan:

@@ -83,7 +83,7 @@ def segments_of(plan: Plan) -> Iterator[tuple[int, UnitTable]]:
 
 def names_of(units: UnitTable) -> Iterator[str]:
     """Names of units, without making the units."""
-    return map(unit_name, units.ids.tolist())
+    return map(unit_name, units.numbers())
 
 
 def is_sound(out: str, segment: int) -> bool:

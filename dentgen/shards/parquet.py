@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -32,3 +32,19 @@ def table_of(data: bytes, columns: Sequence[str] | None = None, *, checked: bool
     if missing:
         raise pa.ArrowInvalid(f"found columns {table.column_names}, expected {missing} too")
     return table
+
+
+def batches_of(data: bytes, rows: int) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, some at a time, without threads; first none of them, which tells its columns.
+
+    Args:
+        data: The file.
+        rows: Most rows at a time.
+
+    Raises:
+        pyarrow.ArrowException: As ``table_of``.
+    """
+    file = pq.ParquetFile(pa.BufferReader(data))
+    yield file.schema_arrow.empty_table()
+    for batch in file.iter_batches(rows, use_threads=False):
+        yield pa.Table.from_batches([batch])

@@ -13,6 +13,7 @@ from dentgen.documents import unit_name
 from dentgen.shards.ledger import committed_units, ledger_url
 from dentgen.shards.plan import Plan
 from dentgen.shards.seals import newest_sealed
+from dentgen.shards.unit_table import UnitTable
 
 _THREADS: Final = 16
 #: Units up to which the whole ledger is listed: a store lists a thousand names with a request.
@@ -34,15 +35,15 @@ def pending_units(out: str, plan: Plan) -> NDArray[np.int64]:
     Raises:
         StorageError: If the storage cannot be reached.
     """
-    units = plan.units.ids
+    units = plan.units
     if len(units) > _LISTED:
         sealed = newest_sealed(out)
         if sealed is not None:
-            units = units[units >= plan.firsts[sealed + 1]] if sealed < plan.segment else units[:0]
+            units = units.between(plan.firsts[sealed + 1], plan.total_units) if sealed < plan.segment else UnitTable()
         if len(units) * _NAMES_A_QUESTION < plan.total_units:
-            return _without_record(out, units)
+            return _without_record(out, units.ids)
     names = (name for name in committed_units(out) if name.isdecimal())
-    return units[~np.isin(units, np.fromiter(map(int, names), np.int64))]
+    return units.ids[~np.isin(units.ids, np.fromiter(map(int, names), np.int64))]
 
 
 def _without_record(out: str, units: NDArray[np.int64]) -> NDArray[np.int64]:

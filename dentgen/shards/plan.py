@@ -139,8 +139,7 @@ class Plan:
     @property
     def total_units(self) -> int:
         """Units that were ever planned, retired ones included: the number of the next unit."""
-        ids = self.units.ids
-        return max(int(ids[-1]) + 1 if len(ids) else 0, max(self.retired, default=-1) + 1, self.firsts[-1])
+        return max(self.units.last + 1, max(self.retired, default=-1) + 1, self.firsts[-1])
 
     def units_of_version(self, version: int) -> list[int]:
         """Numbers of the units that a version has: all that were planned and not retired until then."""

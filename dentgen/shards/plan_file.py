@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from pydantic import Field
@@ -75,8 +76,7 @@ def read_plan(out: str, until: int | None = None) -> Plan:
     last = max(newest_segment(out) or 0, 0) if until is None else until
     if not last:
         return join_segments([read_segment(out, 0)])
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return join_segments(list(pool.map(partial(read_segment, out), range(last + 1))))
+    return join_segments(_read_ahead(out, last))
 
 
 def sealed_plan(out: str) -> Plan:
@@ -123,34 +123,45 @@ def copy_names(segment: int) -> tuple[str, str]:
     return layout.versioned(segment, layout.PLAN_COPY), layout.versioned(segment, layout.UNITS_COPY)
 
 
-def join_segments(segments: Sequence[PlanSegment]) -> Plan:
-    """One plan of several segments, which must start with the first one.
+def _read_ahead(out: str, last: int) -> Iterator[PlanSegment]:
+    """Segments in order, of which only some are in memory at a time."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, last + 1, _THREADS):
+            yield from pool.map(partial(read_segment, out), range(start, min(start + _THREADS, last + 1)))
+
+
+def join_segments(segments: Iterable[PlanSegment]) -> Plan:
+    """One plan of several segments, at least one, which must start with the first one; their heads are not kept.
 
     Raises:
         BuildError: If a segment does not continue those before it.
     """
-    first, newest, total = segments[0].head, segments[-1].head, 0
-    for segment in segments:
-        _require(segment.file, "first_unit", segment.head.first_unit, total)
+    remaining = iter(segments)
+    one = next(remaining)
+    first = newest = one.head
+    firsts, retires, tables, total = list[int](), list[tuple[int, ...]](), list[UnitTable](), 0
+    for segment in chain([one], remaining):
+        newest = segment.head
+        _require(segment.file, "first_unit", newest.first_unit, total)
         for key in _COMMON:
-            _require(segment.file, key, getattr(segment.head, key), getattr(first, key))
-        wrong = [unit for unit in segment.head.retires if not 0 <= unit < total]
-        _require(segment.file, "retires", wrong, [])
-        total += segment.head.num_units
-    retires = tuple(segment.head.retires for segment in segments)
-    tables = [segment.units for segment in segments]
+            _require(segment.file, key, getattr(newest, key), getattr(first, key))
+        _require(segment.file, "retires", [unit for unit in newest.retires if not 0 <= unit < total], [])
+        firsts.append(total)
+        retires.append(newest.retires)
+        tables.append(segment.units)
+        total += newest.num_units
     return Plan(
         segment=newest.segment,
         spec=newest.spec,
         spec_digest=first.spec_digest,
         bundle_digest=first.bundle_digest,
         environment=first.environment,
-        units=tables[0] if len(tables) == 1 else UnitTable.joined(tables, {unit for some in retires for unit in some}),
+        units=tables[0] if len(tables) == 1 else UnitTable.joined(tables, chain.from_iterable(retires)),
         bundle_licenses=first.bundle_licenses,
         made_from=first.made_from,
         gate=first.gate,
-        firsts=tuple(segment.head.first_unit for segment in segments),
-        retires=retires,
+        firsts=tuple(firsts),
+        retires=tuple(retires),
         base_sha256=newest.base_sha256,
     )
 

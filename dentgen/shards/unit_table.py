@@ -1,6 +1,7 @@
-"""Units as a table: a million of them in memory, and as Parquet beside the plan.
+"""Units as a table: a million of them in a few megabytes, and as Parquet beside the plan.
 
-Whole columns are checked and counted by Arrow: as Python objects, a million units would take a gigabyte.
+Units stay packed, and are unpacked some thousands at a time: as columns, a million would take 0.2 GB, as Python objects
+a gigabyte. Arrow checks and counts whole columns.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
-from itertools import islice
+from itertools import accumulate, chain, islice
 from typing import Any, Final, overload
 
 import numpy as np
@@ -20,28 +22,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dentgen.documents import Unit
-from dentgen.shards.parquet import UNREADABLE, table_of
+from dentgen.shards.packed_units import CHUNK, SCHEMA, PackedUnits, packed, require_numbered
+from dentgen.shards.parquet import UNREADABLE, batches_of
 
-_CHUNK: Final = 4096
-_POSITIONS: Final = pa.list_(pa.int64())
-SCHEMA: Final = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("shard", pa.string()),
-        ("start", pa.int64()),
-        ("stop", pa.int64()),
-        ("records", pa.int64()),
-        ("shard_bytes", pa.int64()),
-        ("duplicates", _POSITIONS),
-        ("repeats", _POSITIONS),
-        ("first_byte", pa.int64()),
-        ("end_byte", pa.int64()),
-        ("problem", pa.string()),
-        ("problem_key", pa.string()),
-        ("shard_tag", pa.string()),
-        ("shard_content", pa.string()),
-    ]
-)
+_ROW_GROUP: Final = 64 * CHUNK
 _LISTS: Final = ("duplicates", "repeats")
 _SHARD_IDENTITY: Final = ("shard_tag", "shard_content")
 
@@ -52,47 +36,53 @@ class UnitTable(Sequence[Unit]):
     Places are rows: the number of a unit is another one where units before it are missing. ``number_of`` finds it.
     """
 
-    def __init__(self, table: pa.Table, first: int | None = 0) -> None:
-        """Wrap a table of ``SCHEMA``.
-
-        Args:
-            table: The units.
-            first: Number of the first unit, from which they count on; None: they only have to be in order.
+    def __init__(self, parts: Iterable[PackedUnits] = ()) -> None:
+        """Join packed units.
 
         Raises:
-            ValueError: If the table has another schema, or units are numbered otherwise.
+            ValueError: If they are not in order.
         """
-        if not table.schema.equals(SCHEMA):
-            raise ValueError(f"found columns {table.schema.names}, expected {SCHEMA.names}")
-        self._table = table
-        if nulls := [name for name in SCHEMA.names if table[name].null_count]:
-            raise ValueError(f"found nulls in {nulls}")
-        self._ids = table["id"].to_numpy()
-        start, stop = table["start"].to_numpy(), table["stop"].to_numpy()
-        is_wrong = start >= stop
-        if first is None:
-            is_wrong[1:] |= np.diff(self._ids) <= 0
-        else:
-            is_wrong |= self._ids != np.arange(first, first + len(self._ids))
-        for row in np.flatnonzero(is_wrong)[:1]:
-            raise ValueError(f"found unit {self._ids[row]} with records {start[row]} to {stop[row]} in row {row}")
+        self._parts = tuple(parts)
+        self._firsts = [part.first for part in self._parts]
+        self._starts = list(accumulate((part.count for part in self._parts), initial=0))
+        self._unpacked: tuple[int, pa.Table] | None = None  # the part that was looked at last
+        lasts = [-1, *(part.last for part in self._parts)]
+        for number, (last, first) in enumerate(zip(lasts, self._firsts, strict=False)):
+            if first <= last:
+                raise ValueError(f"found unit {first} after unit {last} in row {self._starts[number]}")
+
+    @classmethod
+    def of_tables(cls, tables: Iterable[pa.Table], first: int = 0) -> UnitTable:
+        """Pack tables of ``SCHEMA``, one after the other.
+
+        Args:
+            tables: The units.
+            first: Number of the first unit, from which they count on.
+
+        Raises:
+            ValueError: If a table has another schema, or units are numbered otherwise.
+        """
+        parts, row = list[PackedUnits](), 0
+        for table in tables:
+            require_numbered(table, first + row, row)
+            parts += packed(table)
+            row += table.num_rows
+        return cls(parts)
 
     @classmethod
     def joined(cls, tables: Iterable[UnitTable], without: Iterable[int] = ()) -> UnitTable:
-        """The units of several tables in order, but for those with some numbers; nothing is copied needlessly."""
-        table = pa.concat_tables([SCHEMA.empty_table(), *(part.table for part in tables)])
-        dropped = pa.array(list(without), pa.int64())
-        if len(dropped):
-            table = table.filter(pc.invert(pc.is_in(table["id"], value_set=dropped)))
-        return cls(table, None)
+        """The units of several tables in order, but for those with some numbers."""
+        parts = chain.from_iterable(table.parts for table in tables)
+        dropped = np.unique(np.fromiter(without, np.int64))
+        return cls(chain.from_iterable(part.selected(dropped, keep=False) for part in parts))
 
     @classmethod
     def of(cls, units: Iterable[Unit], first: int = 0) -> UnitTable:
         """Collect units, at most a few thousand of them as objects at a time."""
-        remaining, batches = iter(units), []
-        while chunk := list(islice(remaining, _CHUNK)):
-            batches.append(pa.RecordBatch.from_pylist([asdict(unit) for unit in chunk], schema=SCHEMA))
-        return cls(pa.Table.from_batches(batches, schema=SCHEMA), first)
+        remaining = iter(units)
+        chunks = iter(lambda: list(islice(remaining, CHUNK)), [])
+        rows = ([asdict(unit) for unit in chunk] for chunk in chunks)
+        return cls.of_tables((pa.Table.from_pylist(some, schema=SCHEMA) for some in rows), first)
 
     @classmethod
     def from_parquet(cls, content: bytes, first: int = 0) -> UnitTable:
@@ -102,15 +92,16 @@ class UnitTable(Sequence[Unit]):
             ValueError: If it is no such file.
         """
         try:
-            return cls(table_of(content).replace_schema_metadata(None), first)
+            return cls.of_tables((table.replace_schema_metadata(None) for table in batches_of(content, CHUNK)), first)
         except UNREADABLE as error:
             raise ValueError(f"no readable Parquet: {error}") from error
 
     def to_parquet(self) -> bytes:
         """The table as a Parquet file; equal tables give equal bytes with one version of pyarrow."""
         buffer = io.BytesIO()
-        table = self._table.combine_chunks()
-        pq.write_table(table, buffer, compression="zstd", row_group_size=64 * _CHUNK)
+        with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+            for start in range(0, max(1, len(self)), _ROW_GROUP):
+                writer.write_table(self._window(start, _ROW_GROUP).combine_chunks(), row_group_size=_ROW_GROUP)
         return buffer.getvalue()
 
     @overload
@@ -125,20 +116,20 @@ class UnitTable(Sequence[Unit]):
             place += len(self)
         if not 0 <= place < len(self):
             raise IndexError(place)
-        return next(self._rows(place, 1))
+        part = bisect_right(self._starts, place) - 1
+        return unit_of(self._table(part).slice(place - self._starts[part], 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[Unit]:
         """Units in order."""
-        for start in range(0, len(self), _CHUNK):
-            yield from self._rows(start, _CHUNK)
+        return (unit_of(row) for table in self._tables() for row in table.to_pylist())
 
     def __len__(self) -> int:
         """Number of units."""
-        return int(self._table.num_rows)
+        return self._starts[-1]
 
     def __eq__(self, other: object) -> bool:
         """Whether two tables hold the same units."""
-        return isinstance(other, UnitTable) and bool(self._table.equals(other._table))
+        return isinstance(other, UnitTable) and self._equals(other, SCHEMA.names)
 
     def __hash__(self) -> int:
         """Of the size alone: tables are compared, not looked up."""
@@ -146,8 +137,7 @@ class UnitTable(Sequence[Unit]):
 
     def same_units(self, other: UnitTable) -> bool:
         """Whether two tables hold the same units; a shard's tag may differ where its content is the same."""
-        theirs = other._table.drop_columns(["shard_tag"])
-        return bool(self._table.drop_columns(["shard_tag"]).equals(theirs))
+        return self._equals(other, [name for name in SCHEMA.names if name != "shard_tag"])
 
     def digest(self) -> str:
         """sha256 of the units, but for what identifies the shards they lie in: it is the same from any copy."""
@@ -159,29 +149,44 @@ class UnitTable(Sequence[Unit]):
 
     def samples(self, variants: int) -> int:
         """Samples planned in all, at ``variants`` per record."""
-        once = pc.equal(pc.list_value_length(self._table["repeats"]), 0)
-        repeated = pc.sum(pc.list_flatten(self._table["repeats"])).as_py() or 0
-        return variants * (repeated + (pc.sum(self._table["records"].filter(once)).as_py() or 0))
+        return variants * sum(part.samples() for part in self._parts)
 
     @property
-    def table(self) -> pa.Table:
-        """The units as columns of ``SCHEMA``."""
-        return self._table
+    def parts(self) -> tuple[PackedUnits, ...]:
+        """The units as they are kept."""
+        return self._parts
 
     @property
     def ids(self) -> NDArray[np.int64]:
+        """Numbers of the units, in order: an array of all of them."""
+        return np.concatenate([np.zeros(0, np.int64), *(part.numbers() for part in self._parts)])
+
+    def numbers(self) -> Iterator[int]:
         """Numbers of the units, in order."""
-        return self._ids
+        return chain.from_iterable(part.numbers().tolist() for part in self._parts)
+
+    @property
+    def last(self) -> int:
+        """Number of the last unit, -1 without any."""
+        return self._parts[-1].last if self._parts else -1
 
     @property
     def records(self) -> int:
         """Records that the units use."""
-        return int(pc.sum(self._table["records"]).as_py() or 0)
+        return sum(part.records for part in self._parts)
 
     def number_of(self, unit: int) -> int | None:
         """Row of a unit, None if it is not here."""
-        row = int(np.searchsorted(self._ids, unit))
-        return row if row < len(self) and self._ids[row] == unit else None
+        number = bisect_right(self._firsts, unit) - 1
+        if number < 0 or unit > (part := self._parts[number]).last:
+            return None
+        row = unit - part.first
+        if not part.is_dense:
+            found = self._table(number)["id"].to_numpy()
+            row = int(np.searchsorted(found, unit))
+            if found[row] != unit:
+                return None
+        return self._starts[number] + row
 
     def find(self, unit: int) -> Unit:
         """A unit by its number.
@@ -194,47 +199,82 @@ class UnitTable(Sequence[Unit]):
             raise KeyError(unit)
         return self[row]
 
+    def only(self, units: Iterable[int]) -> UnitTable:
+        """Those with some numbers; numbers that are not here are passed over."""
+        kept = np.unique(np.fromiter(units, np.int64))
+        return UnitTable(chain.from_iterable(part.selected(kept, keep=True) for part in self._parts))
+
     def select(self, units: NDArray[np.int64]) -> list[Unit]:
         """Units by their numbers, in order; numbers that are not here are passed over."""
-        found = self._table.filter(pa.array(np.isin(self._ids, units)))
-        return [unit_of(row) for row in found.to_pylist()]
+        return list(self.only(units))
 
     def between(self, first: int, stop: int) -> UnitTable:
         """Units from one number up to another one."""
-        begin, end = np.searchsorted(self._ids, [first, stop])
-        return UnitTable(self._table.slice(int(begin), int(end - begin)), None)
+        begin, end = max(0, bisect_right(self._firsts, first) - 1), bisect_left(self._firsts, stop)
+        return UnitTable(chain.from_iterable(part.between(first, stop) for part in self._parts[begin:end]))
 
     def planned_until(self) -> dict[str, int]:
         """By condition shard, one past the last position that a unit covers."""
-        rows = self._table.group_by("shard", use_threads=False).aggregate([("stop", "max")])
-        return dict(zip(rows["shard"].to_pylist(), rows["stop_max"].to_pylist(), strict=True))
+        return self._most("stop")
 
     def shard_sizes(self) -> dict[str, int]:
         """Bytes of every condition shard."""
-        rows = self._table.group_by("shard", use_threads=False).aggregate([("shard_bytes", "max")])
-        return dict(zip(rows["shard"].to_pylist(), rows["shard_bytes_max"].to_pylist(), strict=True))
+        return self._most("shard_bytes")
 
     def duplicates_by_shard(self) -> dict[str, set[int]]:
         """By condition shard, positions of records that are rejected because an earlier one has their key."""
         found: dict[str, set[int]] = {}
-        rows = self._table.select(["shard", "duplicates"])
-        rows = rows.filter(pc.greater(pc.list_value_length(rows["duplicates"]), 0))
-        for shard, positions in zip(rows["shard"].to_pylist(), rows["duplicates"].to_pylist(), strict=True):
-            found.setdefault(shard, set()).update(positions)
+        for table in self._tables():
+            rows = table.select(["shard", "duplicates"])
+            rows = rows.filter(pc.greater(pc.list_value_length(rows["duplicates"]), 0))
+            for shard, positions in zip(rows["shard"].to_pylist(), rows["duplicates"].to_pylist(), strict=True):
+                found.setdefault(shard, set()).update(positions)
         return found
 
     def numbers_by_shard(self, shards: Iterable[str]) -> dict[str, list[int]]:
         """Numbers of the units over each of some condition shards; shards without any are left out."""
+        wanted = pa.array(list(shards), pa.string())
         found: dict[str, list[int]] = {}
-        rows = self._table.select(["id", "shard"])
-        rows = rows.filter(pc.is_in(rows["shard"], value_set=pa.array(list(shards), pa.string())))
-        for unit, shard in zip(rows["id"].to_pylist(), rows["shard"].to_pylist(), strict=True):
-            found.setdefault(shard, []).append(unit)
+        for table in self._tables() if len(wanted) else ():
+            rows = table.filter(pc.is_in(table["shard"], value_set=wanted))
+            for unit, shard in zip(rows["id"].to_pylist(), rows["shard"].to_pylist(), strict=True):
+                found.setdefault(shard, []).append(unit)
         return found
 
-    def _rows(self, start: int, count: int) -> Iterator[Unit]:
-        for row in self._table.slice(start, count).to_pylist():
-            yield unit_of(row)
+    def _most(self, column: str) -> dict[str, int]:
+        """By condition shard, the largest value of a column."""
+        found: dict[str, int] = {}
+        for table in self._tables():
+            rows = table.group_by("shard", use_threads=False).aggregate([(column, "max")])
+            for shard, value in zip(rows["shard"].to_pylist(), rows[f"{column}_max"].to_pylist(), strict=True):
+                found[shard] = max(value, found.get(shard, value))
+        return found
+
+    def _equals(self, other: UnitTable, columns: Collection[str]) -> bool:
+        if len(self) != len(other):
+            return False
+        pairs = ((self._window(row, CHUNK), other._window(row, CHUNK)) for row in range(0, len(self), CHUNK))
+        return all(one.select(columns).equals(another.select(columns)) for one, another in pairs)
+
+    def _tables(self) -> Iterator[pa.Table]:
+        return (part.table() for part in self._parts)
+
+    def _window(self, start: int, count: int) -> pa.Table:
+        """Rows as columns, fewer where the table ends."""
+        first, found = max(0, bisect_right(self._starts, start) - 1), [SCHEMA.empty_table()]
+        for part in range(first, len(self._parts)):
+            if self._starts[part] >= start + count:
+                break
+            begin = max(0, start - self._starts[part])
+            found.append(self._table(part).slice(begin, start + count - self._starts[part] - begin))
+        return pa.concat_tables(found)
+
+    def _table(self, part: int) -> pa.Table:
+        """The units of a part; who asks for one unit after the other does not unpack them every time."""
+        unpacked = self._unpacked
+        if unpacked is None or unpacked[0] != part:
+            unpacked = self._unpacked = part, self._parts[part].table()
+        return unpacked[1]
 
 
 def unit_of(row: dict[str, Any]) -> Unit:

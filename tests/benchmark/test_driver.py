@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from dentgen.benchmark.driver import ManyUnits, Point, _law, _points, benchmark_driver, commit_nothing
-from dentgen.benchmark.instant_backend import InstantBackend
+from dentgen.benchmark.driver import AllReady, ManyUnits, Point, _law, _points, benchmark_driver
 from dentgen.errors import BuildError, SpecError
 from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.plan import BuildLocation
 from dentgen.spec.yaml_file import read_spec
 from tests.conftest import ROOT
-from tests.report.fake_builds import fake_plan
 
 
 def ignore(*_: object) -> None:
@@ -63,11 +62,23 @@ def test_a_failed_unit_ends_the_measurement() -> None:
     assert "000007" in caught.value.message
 
 
-def test_nothing_is_committed(tmp_path: Path) -> None:
-    plan = fake_plan()
-    result = InstantBackend(plan, BuildLocation("/in", str(tmp_path))).make(ManyUnits(9)[8], crashes=0)
-    assert commit_nothing(result, str(tmp_path), None, "text") == UnitOutcome(8, 1)
-    assert list(tmp_path.iterdir()) == []
+def test_units_wait_until_all_actors_were_idle_for_a_while() -> None:
+    pool: Any = SimpleNamespace(members=[SimpleNamespace(node=""), SimpleNamespace(node="here")])
+    ready = AllReady(2, idle_seconds=0.2)
+    assert not ready(pool)
+    time.sleep(0.25)
+    assert not ready(pool), "one is not ready"
+    pool.members[0].node = "here"
+    assert not ready(pool)
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    time.sleep(0.15)
+    assert ready(pool)
+    assert ready.startup_seconds >= 0.25
+    assert 0 < ready.idle_share <= 1
+    pool.members[0].node = ""
+    assert ready(pool), "one that is lost later stops nothing"
 
 
 def test_too_few_units_are_rejected(tmp_path: Path) -> None:
@@ -83,8 +94,9 @@ def test_too_few_units_are_rejected(tmp_path: Path) -> None:
 def test_actors_and_units_are_measured(tmp_path: Path, ray_local: None) -> None:
     spec, done = read_spec(ROOT / "jobs/specs/demo.yaml"), []
     figures = benchmark_driver(
-        spec, str(tmp_path / "work"), [1, 2], [100], log=ignore, progress=lambda *counts: done.append(counts)
+        spec, str(tmp_path / "work"), [1, 2], [100], 2, log=ignore, progress=lambda *counts: done.append(counts)
     )
+    assert all(0 < run["idle_share"] < 1 < run["startup_seconds"] for run in figures["runs"])
     assert done == [(100, 200), (200, 200)]
     assert [(run["actors"], run["units"]) for run in figures["runs"]] == [(1, 100), (2, 100)]
     assert all(0 < run["seconds_per_unit"] < 1 for run in figures["runs"])

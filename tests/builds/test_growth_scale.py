@@ -32,7 +32,8 @@ from dentgen.shards import layout
 from dentgen.shards.pending import pending_units
 from dentgen.shards.plan_file import plan_head
 from dentgen.shards.tar import json_bytes
-from dentgen.shards.unit_table import SCHEMA, UnitTable
+from dentgen.shards.packed_units import SCHEMA
+from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec
 
 out, source, stage = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -57,7 +58,8 @@ def table(segment):
         "end_byte": (within + 1) * records * RECORD_BYTES, "problem": [""] * rows, "problem_key": [""] * rows,
         "shard_tag": ["1.0"] * rows, "shard_content": ["sha256:" + "c" * 64] * rows,
     }
-    return UnitTable(pa.table({f.name: pa.array(columns[f.name], f.type) for f in SCHEMA}, schema=SCHEMA), first)
+    rows = pa.table({f.name: pa.array(columns[f.name], f.type) for f in SCHEMA}, schema=SCHEMA)
+    return UnitTable.of_tables([rows], first)
 
 def source_table(segment):
     keys = [[b"patient-%06d-%06d" % (segment * shards + s, n) for n in range(units * records)] for s in range(shards)]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from dataclasses import asdict, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dentgen.documents import Unit
-from dentgen.shards.unit_table import SCHEMA, UnitTable, unit_of
+from dentgen.shards.packed_units import CHUNK, SCHEMA
+from dentgen.shards.unit_table import UnitTable, unit_of
 
 
 def unit(number: int) -> Unit:
@@ -79,7 +82,7 @@ WRONG = {
 def test_misnumbered_and_empty_units_are_rejected(case: str) -> None:
     rows = pa.Table.from_pylist([asdict(one) for one in WRONG[case]], schema=SCHEMA)
     with pytest.raises(ValueError, match="row"):
-        UnitTable(rows)
+        UnitTable.of_tables([rows])
 
 
 def test_another_file_is_rejected() -> None:
@@ -89,3 +92,85 @@ def test_another_file_is_rejected() -> None:
     for content in (b"", b"PAR1 nothing", whole[:-9], buffer.getvalue()):
         with pytest.raises(ValueError, match=r"Parquet|columns"):
             UnitTable.from_parquet(content)
+
+
+def segment(number: int, units: int = 1000, per_shard: int = 100) -> pa.Table:
+    """Units as those of a plan segment: shards of a hundred, each with its tag and digest."""
+    ids = np.arange(number * units, (number + 1) * units)
+    within, names = ids % per_shard, [f"day-{number:04d}-{n // per_shard:02d}.tar" for n in range(units)]
+    columns = {
+        "id": ids, "shard": names, "start": within * 16, "stop": within * 16 + 16, "records": np.full(units, 16),
+        "shard_bytes": np.full(units, 2**25), "first_byte": within * 2**18, "end_byte": (within + 1) * 2**18,
+        "duplicates": [[]] * units, "repeats": [[]] * units, "problem": [""] * units, "problem_key": [""] * units,
+        "shard_tag": [f"17{number:08d}.25"] * units, "shard_content": [f"sha256:{hash(name):064x}" for name in names],
+    }  # fmt: skip
+    return pa.table({f.name: pa.array(columns[f.name], f.type) for f in SCHEMA}, schema=SCHEMA)
+
+
+def held(units: int) -> int:
+    """Bytes that a table of many segments takes, and the most that looking through it took."""
+    segment(0)  # numpy and pyarrow import on first use
+    arrow = pa.total_allocated_bytes()
+    tracemalloc.start()
+    table = UnitTable.of_tables(segment(number) for number in range(units // 1000))
+    joined = UnitTable.joined([table.between(0, units // 2), table.between(units // 2, units)])
+    assert (len(joined), joined.records, joined.samples(2)) == (units, 16 * units, 32 * units)
+    assert len(joined.planned_until()) == units // 100
+    assert joined.number_of(units - 1) == units - 1
+    kept = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - arrow
+    tracemalloc.stop()
+    return kept
+
+
+def test_a_unit_takes_a_few_bytes() -> None:
+    """As columns it would take about two hundred, as an object a thousand."""
+    each = (held(40_000) - held(10_000)) / 30_000
+    assert each < 40, f"{each:.0f} bytes a unit"
+
+
+def test_row_groups_are_those_of_a_table_that_is_written_whole() -> None:
+    """Plans that were written before units were packed keep their bytes, and their digests."""
+    whole = pa.concat_tables([segment(number) for number in range(270)])
+    buffer = io.BytesIO()
+    pq.write_table(whole.combine_chunks(), buffer, compression="zstd", row_group_size=64 * 4096)
+    assert UnitTable.of_tables([whole]).to_parquet() == buffer.getvalue()
+    buffer = io.BytesIO()
+    pq.write_table(SCHEMA.empty_table(), buffer, compression="zstd", row_group_size=64 * 4096)
+    assert UnitTable().to_parquet() == buffer.getvalue()
+    assert UnitTable.from_parquet(buffer.getvalue()) == UnitTable()
+
+
+def test_units_of_several_tables_are_found_by_number_where_some_are_missing() -> None:
+    """Across the borders of what is packed together."""
+    tables = [UnitTable.of(map(unit, range(5000))), UnitTable.of(map(unit, range(5000, 5010)), 5000)]
+    gone = {0, 17, 4096, 4999, 5000, 5009}
+    table = UnitTable.joined(tables, gone)
+    left = [number for number in range(5010) if number not in gone]
+    assert (list(table.numbers()), table.ids.tolist(), len(table), table.last) == (left, left, len(left), 5008)
+    assert [table.number_of(number) for number in (0, 1, 17, 18, 4096, 4097, 5000, 5001, 5009, 9999, -1)] == [
+        None, 0, None, 16, None, 4094, None, 4996, None, None, None,
+    ]  # fmt: skip
+    assert [table[row].id for row in (0, 16, 4094, 4996, -1)] == [1, 18, 4097, 5001, 5008]
+    assert [one.id for one in table.select(np.array([5001, 17, 4095, 1]))] == [1, 4095, 5001]
+    assert list(table.between(4094, 5002).numbers()) == [number for number in left if 4094 <= number < 5002]
+    assert list(UnitTable.joined(tables).only(gone).numbers()) == sorted(gone)
+    assert table.find(5001) == unit(5001)
+    with pytest.raises(KeyError):
+        table.find(4999)
+
+
+def test_equality_does_not_depend_on_how_units_are_packed() -> None:
+    whole = UnitTable.of(map(unit, range(CHUNK + 10)))
+    pieces = UnitTable.joined(
+        UnitTable.of(map(unit, range(n, min(n + 900, CHUNK + 10))), n) for n in range(0, 4500, 900)
+    )
+    assert len(pieces.parts) > len(whole.parts)
+    assert pieces == whole
+    assert pieces.same_units(whole)
+    assert pieces.to_parquet() == whole.to_parquet()
+    assert pieces != UnitTable.joined([pieces.between(0, 9), pieces.between(10, 9999)])
+
+
+def test_tables_out_of_order_are_not_joined() -> None:
+    with pytest.raises(ValueError, match="unit 0 after unit 2"):
+        UnitTable.joined([UnitTable.of(UNITS), UnitTable.of(UNITS)])

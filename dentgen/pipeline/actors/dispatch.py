@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dentgen.documents import Unit
 from dentgen.logs import LogFormat
+from dentgen.pipeline.actors.calls import Calls
 from dentgen.pipeline.actors.commit_stage import Claims, commit_unit
 from dentgen.pipeline.actors.placement import CommitPlaces, Node, living_nodes
 from dentgen.pipeline.actors.pool import ActorPool, Member
@@ -68,6 +70,7 @@ class Dispatcher:
         log_format: As the driver logs.
         look: The nodes of the cluster.
         commit: As ``commit_unit``.
+        may_begin: Whether units are handed out yet; a benchmark waits for all actors.
     """
 
     units: Sequence[Unit]
@@ -77,11 +80,13 @@ class Dispatcher:
     log_format: LogFormat = "text"
     look: Callable[[], list[Node]] = living_nodes
     commit: Callable[[UnitResult, str, Claims | None, LogFormat], UnitOutcome] = commit_unit
+    may_begin: Callable[[ActorPool], bool] = lambda pool: True
     _again: deque[Unit] = field(default_factory=deque)
     _losses: Counter[int] = field(default_factory=Counter)
     _uncommitted: Counter[int] = field(default_factory=Counter)
     _made: deque[Making] = field(default_factory=deque)
-    _events: dict[Any, Member | Making | Commit] = field(default_factory=dict)
+    _calls: Calls[Member | Making | Commit] = field(default_factory=Calls)
+    _tasks: dict[str, Any] = field(default_factory=dict)
     _places: CommitPlaces = field(default_factory=CommitPlaces)
 
     def outcomes(self) -> Generator[UnitOutcome, None, None]:
@@ -99,8 +104,8 @@ class Dispatcher:
                 self._scale()
                 self._hand_out(fresh)
                 self._start_commits()
-                for ready in self._wait():
-                    yield from self._handle(ready)
+                for event, ended in self._calls.ended(_LOOK_S):
+                    yield from self._handle(event, ended)
         finally:
             self._close()
 
@@ -113,17 +118,19 @@ class Dispatcher:
         nodes = self.look()
         self._places.see(nodes)
         for member in self.pool.scale(nodes, self._unmade - self._holding):
-            self._events[member.awaited] = member
+            self._calls.add(member.awaited, member)
 
     def _hand_out(self, fresh: Iterator[Unit]) -> None:
         """Give units to free actors, unless commits fall behind: what is made and not committed takes memory."""
+        if not self.may_begin(self.pool):
+            return
         while self._holding < self._unmade and len(self._made) <= 2 * len(self.pool.members):
             member = self.pool.take_free(self._unmade)
             if member is None:
                 return
             unit = self._again.popleft() if self._again else next(fresh)
             failed, result = member.handle.make.remote(unit, self._losses[unit.id] > 0)
-            self._events[failed] = Making(unit, member, member.awaited, result, member.node)
+            self._calls.add(failed, Making(unit, member, member.awaited, result, member.node))
             self._holding += 1
 
     def _start_commits(self) -> None:
@@ -131,38 +138,30 @@ class Dispatcher:
         while self._made and self._commits < most:
             making = self._made.popleft()
             claims = None if self.claims is None else {making.unit.id: self.claims[making.unit.id]}
-            node = self._places.next(making.node)
-            place = NodeAffinitySchedulingStrategy(node, soft=True)  # elsewhere, if it is lost
-            task = self._task.options(scheduling_strategy=place)
-            committed = task.remote(making.result, self.out, claims, self.log_format)
-            self._events[committed] = Commit(making.unit)
+            task = self._task_on(self._places.next(making.node))
+            self._calls.add(task.remote(making.result, self.out, claims, self.log_format), Commit(making.unit))
             self._commits += 1
 
-    def _wait(self) -> list[Any]:
-        """What ended by now; waits for the first one, but not past the next look at the cluster."""
-        waiting = list(self._events)
-        if not waiting:  # the last actor ended before the last unit was lost; the next look asks for another one
-            time.sleep(_LOOK_S / 10)
-            return []
-        done, _ = ray.wait(waiting, timeout=_LOOK_S, fetch_local=False)
-        if done and len(waiting) > 1:
-            done, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
-        return done
+    def _task_on(self, node: str) -> Any:
+        """The commit task for a node, or for another one if it is lost."""
+        if node not in self._tasks:
+            place = NodeAffinitySchedulingStrategy(node, soft=True)
+            self._tasks[node] = self._task.options(scheduling_strategy=place)
+        return self._tasks[node]
 
-    def _handle(self, ready: Any) -> Iterator[UnitOutcome]:
-        event = self._events.pop(ready)
+    def _handle(self, event: Member | Making | Commit, ended: Future[Any]) -> Iterator[UnitOutcome]:
         if isinstance(event, Making):
-            yield from self._end_making(event, ready)
+            yield from self._end_making(event, ended)
         elif isinstance(event, Commit):
-            yield from self._end_commit(event, ready)
+            yield from self._end_commit(event, ended)
         elif event in self.pool.members:
-            self.pool.arrive(event, ray.get(ready))
+            self.pool.arrive(event, ended.result())
 
-    def _end_making(self, making: Making, ready: Any) -> Iterator[UnitOutcome]:
+    def _end_making(self, making: Making, ended: Future[Any]) -> Iterator[UnitOutcome]:
         self._holding -= 1
         self.pool.give_back(making.member)
         try:
-            failed = ray.get(ready)
+            failed = ended.result()
         except ray.exceptions.RayTaskError as error:  # the actor lives
             failed = UnitOutcome(making.unit.id, 0, str(error))
         except ray.exceptions.RayError as error:
@@ -182,12 +181,12 @@ class Dispatcher:
         member = making.member
         if member.awaited is making.awaited and member in self.pool.members:
             self.pool.lose(member)
-            self._events[member.awaited] = member
+            self._calls.add(member.awaited, member)
 
-    def _end_commit(self, commit: Commit, ready: Any) -> Iterator[UnitOutcome]:
+    def _end_commit(self, commit: Commit, ended: Future[Any]) -> Iterator[UnitOutcome]:
         self._commits -= 1
         try:
-            outcome = ray.get(ready)
+            outcome = ended.result()
         except ray.exceptions.RayError as error:
             yield from self._commit_again(commit.unit, error)
         else:
@@ -206,7 +205,7 @@ class Dispatcher:
     def _close(self) -> None:
         """End everything, also where the build ends early: nothing goes on behind its back."""
         self.pool.close()
-        commits = [ref for ref, event in self._events.items() if isinstance(event, Commit)]
+        commits = [ref for ref, event in self._calls if isinstance(event, Commit)]
         with suppress(ray.exceptions.RayError):
             for ref in commits:
                 ray.cancel(ref)

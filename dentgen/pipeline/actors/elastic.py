@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -27,8 +27,12 @@ def make_with_pool(job: Job) -> Generator[UnitOutcome, None, None]:
     return dispatcher(job).outcomes()
 
 
-def dispatcher(job: Job) -> Dispatcher:
+def dispatcher(job: Job, start: Callable[[str], Any] | None = None) -> Dispatcher:
     """What makes and commits units, with a pool of which no actor is started yet.
+
+    Args:
+        job: The units.
+        start: Asks Ray for an actor, as of ``ActorPool``; None: for a process of its own.
 
     Raises:
         SpecError: If actors would reserve no GPU for a build on GPUs.
@@ -43,7 +47,7 @@ def dispatcher(job: Job) -> Dispatcher:
         scheduling_strategy="SPREAD",
     )
     pool = ActorPool(
-        partial(actor.remote, *job.arguments),
+        start or partial(actor.remote, *job.arguments),
         job.monitor.forget.remote,
         job.monitor.dismiss.remote,
         reservation,

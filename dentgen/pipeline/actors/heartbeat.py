@@ -91,10 +91,14 @@ class HeartbeatMonitor:
             return
         self._beats[actor] = (time.monotonic(), beat, handle)
 
-    def read(self) -> dict[str, tuple[float, Beat, Any]]:
-        """Seconds since the last heartbeat, the heartbeat, and the actor's handle, by actor."""
+    def read(self) -> dict[str, tuple[float, Beat]]:
+        """Seconds since the last heartbeat, and the heartbeat, by actor."""
         now = time.monotonic()
-        return {actor: (now - came, beat, handle) for actor, (came, beat, handle) in self._beats.items()}
+        return {actor: (now - came, beat) for actor, (came, beat, _) in self._beats.items()}
+
+    def handle(self, actor: str) -> Any:
+        """An actor's handle, None if it is not watched; all of them would take far longer to send than what they do."""
+        return self._beats[actor][2] if actor in self._beats else None
 
     def forget(self, actor: str) -> None:
         """Stop watching an actor until its next heartbeat."""
@@ -239,25 +243,34 @@ class Watchdog:
     def _listen(self) -> None:
         while not self._over.wait(_BEAT_S):
             self.on_look()
-            try:
-                found = ray.get(self.monitor.read.remote(), timeout=self._stall)
-            except ray.exceptions.RayError as error:
-                _LOG.warning("heartbeat monitor unreachable, retrying: %s", error)
+            found = self._ask(self.monitor.read.remote())
+            if found is None:
                 continue
             self.alive = len(found)
-            for actor, (silence, beat, handle) in found.items():
+            for actor, (silence, beat) in found.items():
                 self._note(beat)
                 complaint = stalled(silence, beat, self._stall)
                 if complaint:
-                    self._kill(actor, complaint, handle, hangs=silence <= self._stall)
+                    self._kill(actor, complaint, hangs=silence <= self._stall)
+
+    def _ask(self, asked: Any) -> Any:
+        """The monitor's answer, None if there is none."""
+        try:
+            return ray.get(asked, timeout=self._stall)
+        except ray.exceptions.RayError as error:
+            _LOG.warning("heartbeat monitor unreachable, retrying: %s", error)
+            return None
 
     def _note(self, beat: Beat) -> None:
         self.last[beat.place] = beat
         if beat.up_seconds:
             self.startup.setdefault(beat.place, time.monotonic() - self._began - beat.up_seconds)
 
-    def _kill(self, actor: str, complaint: str, handle: Any, *, hangs: bool) -> None:
+    def _kill(self, actor: str, complaint: str, *, hangs: bool) -> None:
         """Kill a stalled actor; only hangs count towards the limit, because silence may just be a lost node."""
+        handle = self._ask(self.monitor.handle.remote(actor))
+        if handle is None:  # it signed off meanwhile, or the next look kills it
+            return
         self._hangs[actor] += hangs
         last_time = self._hangs[actor] > _MAX_KILLS
         _LOG.error("%s; killing it, %s", complaint, "not restarting" if last_time else "restarting")

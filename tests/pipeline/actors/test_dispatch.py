@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
@@ -32,6 +34,28 @@ class Ref:
 
     value: Any
     there: bool = True
+    taken: Callable[[], None] = lambda: None
+
+    def future(self) -> Future[Any]:
+        """As of a Ray ObjectRef."""
+        future = Result(self.taken)
+        if self.there and isinstance(self.value, Exception):
+            future.set_exception(self.value)
+        elif self.there:
+            future.set_result(self.value)
+        return future
+
+
+class Result(Future[Any]):
+    """A future that says when its result is taken."""
+
+    def __init__(self, taken: Callable[[], None]) -> None:
+        super().__init__()
+        self._taken = taken
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._taken()
+        return super().result(timeout)
 
 
 def result_of(unit: Unit) -> UnitResult:
@@ -71,12 +95,8 @@ class FakeRay:
         ready = [ref for ref in refs if ref.there][:num_returns]
         return ready, [ref for ref in refs if ref not in ready]
 
-    def get(self, ref: Ref) -> Any:
-        if isinstance(ref.value, Exception):
-            raise ref.value
-        if isinstance(ref.value, UnitOutcome):
-            self.running -= 1
-        return ref.value
+    def commit_ended(self) -> None:
+        self.running -= 1
 
     def remote(self, **options: Any) -> Callable[[Any], FakeRay]:
         assert options["num_cpus"] == 0
@@ -112,7 +132,7 @@ class Task:
             return Ref(errors.pop(0))
         self.ray.running += 1
         self.ray.most_commits = max(self.ray.most_commits, self.ray.running)
-        return Ref(self.ray.commit(result, out, claims, log_format))
+        return Ref(self.ray.commit(result, out, claims, log_format), taken=self.ray.commit_ended)
 
 
 class Handle:
@@ -164,7 +184,7 @@ def test_every_unit_is_made_and_committed_once_and_nothing_is_left(fake: FakeRay
     assert fake.most_commits <= 4, "commits are bounded"
     assert fake.committed_on == {NODE}
     assert found.pool.members == []
-    assert found._events == {}
+    assert len(found._calls) == 0
 
 
 @pytest.mark.parametrize("error", [ActorDiedError(), ActorUnavailableError("gone", None)])
@@ -232,19 +252,27 @@ def test_a_build_that_is_left_early_cancels_its_commits_and_kills_its_actors(fak
 def test_units_are_not_made_while_commits_fall_behind(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
     """No commit ends, so actors stop when enough waits for one."""
     monkeypatch.setattr(Task, "remote", lambda task, *_: Ref(None, there=False))
-    found = dispatcher(fake, [])
-    found.outcomes()
-    waits: list[int] = []
-    actual = fake.wait
+    monkeypatch.setattr(dispatch, "_LOOK_S", 0.001)
+    found, looks = dispatcher(fake, []), count()
 
-    def wait(refs: list[Ref], **options: Any) -> tuple[list[Ref], list[Ref]]:
-        ready, rest = actual(refs, **options)
-        waits.append(len(ready))
-        if len(waits) > 200:
+    def look() -> list[Node]:
+        if next(looks) > 50:
             raise TimeoutError
-        return ready, rest
+        return [Node(NODE, 2, 3)]
 
-    fake.wait = wait  # type: ignore[method-assign]
+    found.look = look
     with pytest.raises(TimeoutError):
         list(found.outcomes())
     assert 0 < len(fake.made) < len(UNITS)
+
+
+def test_no_unit_is_made_before_it_may_begin(fake: FakeRay) -> None:
+    found, asked = dispatcher(fake, []), list[int]()
+
+    def may_begin(pool: ActorPool) -> bool:
+        asked.append(len(fake.made))
+        return sum(bool(member.node) for member in pool.members) == 3
+
+    found.may_begin = may_begin
+    outcomes(found)
+    assert asked[:2] == [0, 0], "no actor is ready at first"

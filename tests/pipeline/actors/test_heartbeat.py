@@ -89,13 +89,13 @@ def test_the_last_heartbeat_of_every_actor_is_kept(monitor: Any) -> None:
     monitor.beat("a", Beat("here", ticks=2), "handle")
     monitor.beat("b", Beat("there"), "other")
     found = monitor.read()
-    assert {actor: (beat.ticks, handle) for actor, (_, beat, handle) in found.items()} == {
-        "a": (2, "handle"), "b": (0, "other"),
-    }  # fmt: skip
-    assert all(silence >= 0 for silence, _, _ in found.values())
+    assert {actor: beat.ticks for actor, (_, beat) in found.items()} == {"a": 2, "b": 0}
+    assert all(silence >= 0 for silence, _ in found.values())
+    assert [monitor.handle(actor) for actor in ("a", "b", "c")] == ["handle", "other", None]
     monitor.forget("a")
     monitor.forget("a")
     assert list(monitor.read()) == ["b"]
+    assert monitor.handle("a") is None
 
 
 @ray.remote(num_cpus=0, max_restarts=1, max_task_retries=1)
