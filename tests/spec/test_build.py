@@ -68,6 +68,6 @@ def test_words_that_no_prompt_says_are_known_as_long_as_records_bring_none() -> 
     assert unsaid(sampling={"prompt": "teeth, <look>"}) == ("worn",)
     assert unsaid(sampling={"prompt": "teeth, <Look> worn", "prompt_to": "<worn>"}) == ("look",)
     assert unsaid(sampling={"prompt": "teeth", "guidance_scale": 2, "negative_prompt": "<worn>"}) == ("look",)
-    asked = [{"kind": "amalgam", "prompt": "{prompt}, <worn>"}]
+    asked = [{"kind": "other", "teeth": [36], "prompt": "{prompt}, <worn>"}]
     assert unsaid(sampling={"prompt": "<look>"}, findings=asked) == ()
     assert unsaid(sampling={"prompt": "teeth"}, regions={"painted": 1}) == ()
