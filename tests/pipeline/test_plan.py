@@ -221,7 +221,7 @@ def test_a_word_that_no_prompt_says_is_a_warning(
     bundle = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
     (bundle / "embeddings").mkdir()
     save_file({"<look>": torch.zeros(1, 128)}, bundle / "embeddings" / "look.safetensors")
-    model = {"bundle": str(bundle), "embeddings": ["look"]}
+    model: dict[str, object] = {"bundle": str(bundle), "embeddings": ["look"]}
     for prompt, warnings in (("teeth", 1), ("teeth, <look>", 0), (None, 0)):
         caplog.clear()
         make_plan(small_spec(small_source, tmp_path / "out", model=model, sampling={"prompt": prompt}))
