@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from diffusers import UniPCMultistepScheduler
 from safetensors.torch import load_file, save_file
+from torch import distributed
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import load_bundle
@@ -69,6 +72,24 @@ def test_pictures_depend_on_seed_and_number_alone(folder: Path) -> None:
     shutil.rmtree(folder / "dreambooth")
     assert torch.equal(made(folder, class_pictures=9), ten[:9])
     assert not torch.equal(made(folder, seed=1), ten)
+
+
+@pytest.mark.slow
+def test_workers_draw_a_share_each_and_read_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two threads that wait for each other as processes do."""
+    monkeypatch.setattr(distributed, "barrier", threading.Barrier(2, timeout=600).wait)
+    workers, drawn = [pictures_of(folder, class_pictures=20) for _ in range(2)], []
+    draw_files = ClassPictures._draw_files
+    monkeypatch.setattr(
+        ClassPictures, "_draw_files", lambda own, missing: (drawn.append([*missing.values()]), draw_files(own, missing))
+    )
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda rank: workers[rank].make(rank, 2), range(2)))
+    assert sorted(drawn) == [[0, 16], [8]]
+    first, second = (worker.latents([*range(20)]) for worker in workers)
+    assert torch.equal(first, second)
+    shutil.rmtree(folder / "dreambooth")
+    assert torch.equal(made(folder, class_pictures=20), first)
 
 
 @pytest.mark.slow
