@@ -78,11 +78,15 @@ def test_pictures_depend_on_seed_and_number_alone(folder: Path) -> None:
 def test_workers_draw_a_share_each_and_read_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In two threads that wait for each other as processes do."""
     monkeypatch.setattr(distributed, "barrier", threading.Barrier(2, timeout=600).wait)
-    workers, drawn = [pictures_of(folder, class_pictures=20) for _ in range(2)], []
+    workers = [pictures_of(folder, class_pictures=20) for _ in range(2)]
+    drawn: list[list[int]] = []
     draw_files = ClassPictures._draw_files
-    monkeypatch.setattr(
-        ClassPictures, "_draw_files", lambda own, missing: (drawn.append([*missing.values()]), draw_files(own, missing))
-    )
+
+    def noted(own: ClassPictures, missing: dict[str, int]) -> None:
+        drawn.append([*missing.values()])
+        draw_files(own, missing)
+
+    monkeypatch.setattr(ClassPictures, "_draw_files", noted)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda rank: workers[rank].make(rank, 2), range(2)))
     assert sorted(drawn) == [[0, 16], [8]]
