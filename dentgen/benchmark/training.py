@@ -83,6 +83,7 @@ def _measure(spec: TrainSpec, device: torch.device, steps: int) -> dict[str, Any
     reset_memory(device)
     data = TrainingData(spec, open_records(spec, spec.source.split), spec.source.split)
     training = TrainingState(build_recipe(spec, device, data), spec, Worker(0, 1, device))
+    training.recipe.prepare()
     for step in range(_WARM_UP):
         training.step([data.batch(step, 0, spec.batch)])
     wait_for(device)

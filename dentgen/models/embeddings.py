@@ -63,7 +63,7 @@ def add_embeddings(
     for name in sorted(files):
         vectors = embedding_vectors(str(files[name]), read_tensors(files[name]))
         check_width(str(files[name]), vectors, text_encoder)
-        tokens = _new_tokens(str(files[name]), f"<{name}>", len(vectors), tokenizer)
+        tokens = add_word(str(files[name]), f"<{name}>", len(vectors), tokenizer)
         _set_vectors(text_encoder, tokens, vectors)
         words[tokens[0]] = tokens
     return words
@@ -81,7 +81,21 @@ def check_width(source: str, vectors: Tensor, text_encoder: CLIPTextModel) -> No
         raise BundleError(file=source, found=found, expected=expected)
 
 
-def _new_tokens(source: str, word: str, count: int, tokenizer: CLIPTokenizer) -> tuple[int, ...]:
+def add_word(source: str, word: str, count: int, tokenizer: CLIPTokenizer) -> tuple[int, ...]:
+    """Add a word to a tokenizer, in place: a token for every vector, WORD, WORD_1, ...
+
+    Args:
+        source: File of the word, for messages.
+        word: The word as prompts say it.
+        count: Number of its vectors.
+        tokenizer: Receives the tokens.
+
+    Returns:
+        Their ids; the tokenizer returns the first for the word.
+
+    Raises:
+        BundleError: If the tokenizer knows one of them.
+    """
     texts = [word, *(f"{word}_{i}" for i in range(1, count))]
     if known := [text for text in texts if text in tokenizer.get_vocab()]:
         raise BundleError(file=source, key=known[0], found="a token of the tokenizer", expected="a new word")

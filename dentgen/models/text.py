@@ -93,8 +93,7 @@ class PromptEncoder:
         return torch.cat([encoded[i % len(encoded)] for i in range(self._chunks)])
 
     def _encode(self, window: list[int]) -> Tensor:
-        begin, end, pad = (getattr(self._tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad"))
-        tokens = [begin, *window, end, *[pad] * (self._room - len(window))]
+        tokens = framed_window(self._tokenizer, window)
         embedding: Tensor = self._text_encoder(torch.tensor([tokens], device=self._text_encoder.device))[0][0]
         return embedding
 
@@ -114,9 +113,26 @@ class PromptEncoder:
         return windows
 
     def _tokens(self, prompt: str) -> list[int]:
-        # No padding or truncation: both are state of the tokenizer, which threads share.
-        tokens = self._tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
-        return [part for token in tokens for part in self._words.get(token, (token,))]
+        return prompt_tokens(self._tokenizer, prompt, self._words)
+
+
+def prompt_tokens(tokenizer: CLIPTokenizer, prompt: str, words: Mapping[int, Sequence[int]]) -> list[int]:
+    """Token ids of a prompt without BOS and EOS, however long it is.
+
+    Args:
+        tokenizer: The tokenizer.
+        prompt: The prompt.
+        words: Textual inversion: the token ids that replace a token id.
+    """
+    # No padding or truncation: both are state of the tokenizer, which threads share.
+    tokens = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+    return [part for token in tokens for part in words.get(token, (token,))]
+
+
+def framed_window(tokenizer: CLIPTokenizer, tokens: Sequence[int]) -> list[int]:
+    """A window: BOS, at most 75 tokens, EOS, and padding."""
+    begin, end, pad = (getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad"))
+    return [begin, *tokens, end, *[pad] * (int(tokenizer.model_max_length) - 2 - len(tokens))]
 
 
 def prompt_name(prompt: str) -> str:

@@ -79,6 +79,8 @@ def draft_plan(spec: BuildSpec, progress: IndexProgress | None = None) -> DraftP
         SpecError: If the spec asks for what its source does not have, or its gate's reference has no labelled pictures.
     """
     plan = plan_without_units(spec)
+    for name in spec.unsaid_words:
+        _LOG.warning("model.embeddings: %s is loaded, but no prompt of the spec says <%s>", name, name)
     shards, indexes = indexed(plan.spec, progress)
     made_from = read_source_build(plan.spec.source.path) if shards[0].kind == "build" else None
     check_findings_of(plan.spec, made_from)

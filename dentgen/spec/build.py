@@ -82,6 +82,16 @@ class BuildSpec(Section):
         """UNet rows of a picture at its first step, at most: of its own prompt and every region, in every window."""
         return self.sampling.first_rows * (1 + self.max_regions) * self.max_windows
 
+    @property
+    def unsaid_words(self) -> tuple[str, ...]:
+        """Chosen textual inversions that no prompt says; none as long as records bring prompts of their own."""
+        sampling = self.sampling
+        if sampling.prompt is None or self.regions.painted:
+            return ()
+        asked = [text for each in self.findings for text in (each.prompt, each.negative_prompt)]
+        texts = [sampling.prompt, sampling.prompt_to, sampling.negative_prompt, *self.variants.prompts, *asked]
+        return tuple(name for name in self.model.embeddings if not any(f"<{name}>" in text for text in texts if text))
+
     @model_validator(mode="after")
     def _fits_slots(self) -> BuildSpec:
         for key, slots in (("slots", self.engine.slots), ("control_slots", self.control_slots)):

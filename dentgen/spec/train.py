@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from dentgen.errors import SpecError
+from dentgen.spec.train_personal import DreamBoothSpec, TextualInversionSpec
 from dentgen.spec.train_recipes import (
     AdapterSpec,
     AutoencoderSpec,
@@ -50,6 +51,8 @@ TrainSpec = Annotated[
     | PrunedUnetSpec
     | DmdLoraSpec
     | TwoFrameSpec
+    | DreamBoothSpec
+    | TextualInversionSpec
     | DecoderSpec
     | JudgeSpec,
     Field(discriminator="recipe"),
@@ -72,6 +75,8 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "pruned-unet": PrunedUnetSpec,
     "dmd-lora": DmdLoraSpec,
     "two-frame": TwoFrameSpec,
+    "dreambooth": DreamBoothSpec,
+    "textual-inversion": TextualInversionSpec,
     "decoder": TinyDecoderSpec,
     "judge": JudgeSpec,
 }

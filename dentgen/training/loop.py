@@ -42,6 +42,7 @@ def train(
     """
     training = TrainingState(recipe, spec, worker)
     start, rows = training.load()
+    recipe.prepare(worker.rank, worker.count)
     if start == 0:
         check_gradients(recipe, (_piece(data, spec, worker, n, 0) for n in range(recipe.cycle)), training.autocast)
     if worker.rank:

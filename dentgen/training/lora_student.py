@@ -12,12 +12,14 @@ from jaxtyping import Float, Int64
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import CLIPTextModel
 
 from dentgen.errors import SpecError
 from dentgen.models.control import control_residuals
 from dentgen.models.lora import load_lora
 from dentgen.models.parts import LORAS, chosen_part, empty_text_encoder, empty_unet
 from dentgen.seeding import fresh_weights
+from dentgen.spec.train_personal import DreamBoothSpec
 from dentgen.spec.train_recipes import TwoFrameSpec
 from dentgen.spec.train_students import ControlledSpec, StudentSpec
 from dentgen.training.data.rows import Batch
@@ -40,6 +42,12 @@ LAYERS: Final = (
 )  # fmt: skip
 #: These, and what an LCM-LoRA changes besides.
 ALL_LAYERS: Final = (*LAYERS, "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv", "time_emb_proj")
+
+#: Attention of the text encoder.
+_TEXT_LAYERS: Final = ("q_proj", "k_proj", "v_proj", "out_proj")
+#: Networks and their prefixes in diffusers' layout.
+_UNET: Final = "unet"
+_TEXT: Final = "text_encoder.text_model"
 
 
 class ControlledNetworks:
@@ -101,7 +109,10 @@ class ControlledNetworks:
 
 
 def lora_unet(
-    spec: StudentSpec | TwoFrameSpec, device: torch.device, name: str, layers: Sequence[str] = ALL_LAYERS
+    spec: StudentSpec | TwoFrameSpec | DreamBoothSpec,
+    device: torch.device,
+    name: str,
+    layers: Sequence[str] = ALL_LAYERS,
 ) -> UNet2DConditionModel:
     """The bundle's UNet with a fresh LoRA, which is all of it that is trained and changes nothing yet.
 
@@ -115,6 +126,13 @@ def lora_unet(
     with fresh_weights(spec.seed, "weights", name):
         unet.add_adapter(LoraConfig(r=spec.rank, lora_alpha=spec.rank, target_modules=list(layers)))
     return unet.train()
+
+
+def add_text_lora(text: CLIPTextModel, spec: DreamBoothSpec) -> CLIPTextModel:
+    """Add a fresh LoRA to the attention layers of a frozen text encoder, in place; it changes nothing yet."""
+    with fresh_weights(spec.seed, "weights", f"{spec.recipe} text encoder"):
+        text.add_adapter(LoraConfig(r=spec.rank, lora_alpha=spec.rank, target_modules=list(_TEXT_LAYERS)))
+    return text
 
 
 @torch.no_grad()
@@ -138,7 +156,9 @@ def start_from(unet: UNet2DConditionModel, bundle: Path, name: str) -> None:
         up.copy_((layer.up * layer.scale).view_as(up))
 
 
-def write_lora(unet: UNet2DConditionModel, bundle: Path, name: str, header: Mapping[str, str]) -> None:
+def write_lora(
+    unet: UNet2DConditionModel, bundle: Path, name: str, header: Mapping[str, str], text: CLIPTextModel | None = None
+) -> None:
     """Write the LoRA of a ``lora_unet`` in diffusers' layout, weights in fp16.
 
     Args:
@@ -146,9 +166,14 @@ def write_lora(unet: UNet2DConditionModel, bundle: Path, name: str, header: Mapp
         bundle: Folder of the bundle.
         name: Name of the LoRA in it.
         header: Texts in the header of the file.
+        text: A text encoder with a LoRA; None: it has none.
     """
     folder = bundle / LORAS / name
     folder.mkdir(parents=True, exist_ok=True)
-    layers = sorted(get_peft_model_state_dict(unet).items())
-    tensors = {f"unet.{name}": value.detach().half().cpu().contiguous() for name, value in layers}
+    tensors = _layers(_UNET, unet) | ({} if text is None else _layers(_TEXT, text))
     save_file(tensors, folder / WEIGHTS, metadata={**header, "format": "pt"})
+
+
+def _layers(prefix: str, net: UNet2DConditionModel | CLIPTextModel) -> dict[str, Tensor]:
+    layers = sorted(get_peft_model_state_dict(net).items())
+    return {f"{prefix}.{name}": value.detach().half().cpu().contiguous() for name, value in layers}

@@ -10,6 +10,7 @@ import torch
 
 from dentgen.errors import ConditionError
 from dentgen.spec.train import TrainSpec
+from dentgen.spec.train_personal import DreamBoothSpec, TextualInversionSpec
 from dentgen.spec.train_recipes import (
     AdapterSpec,
     AutoencoderSpec,
@@ -34,6 +35,7 @@ from dentgen.training.recipes.autoencoder import AutoencoderRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
+from dentgen.training.recipes.dreambooth import DreamBoothRecipe
 from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
@@ -41,6 +43,7 @@ from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.recipe import Recipe
 from dentgen.training.recipes.reward import RewardRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
+from dentgen.training.recipes.textual_inversion import TextualInversionRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.training_state import Worker
 
@@ -108,6 +111,8 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return ControlNetRecipe(spec, device)
         case LcmLoraSpec() | PhasedLoraSpec() | DmdLoraSpec() | TwoFrameSpec():
             return _lora_recipe(spec, device)
+        case DreamBoothSpec() | TextualInversionSpec():
+            return _personal_recipe(spec, device)
         case PrunedUnetSpec():
             return PrunedUnetRecipe(spec, device)
         case TinyDecoderSpec() | KlDecoderSpec():
@@ -127,6 +132,15 @@ def _lora_recipe(spec: LcmLoraSpec | PhasedLoraSpec | DmdLoraSpec | TwoFrameSpec
             return DmdLoraRecipe(spec, device)
         case TwoFrameSpec():
             return TwoFrameRecipe(spec, device)
+    assert_never(spec)
+
+
+def _personal_recipe(spec: DreamBoothSpec | TextualInversionSpec, device: torch.device) -> Recipe:
+    match spec:
+        case DreamBoothSpec():
+            return DreamBoothRecipe(spec, device)
+        case TextualInversionSpec():
+            return TextualInversionRecipe(spec, device)
     assert_never(spec)
 
 

@@ -20,7 +20,7 @@ from dentgen.documents import (
     TickRecord,
 )
 from dentgen.shards.sample_rows import SAMPLE_SCHEMA
-from dentgen.spec import train_recipes, train_reward, train_students
+from dentgen.spec import train_personal, train_recipes, train_reward, train_students
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import RECIPES
 
@@ -251,10 +251,11 @@ def _recipe_classes() -> list[type[BaseModel]]:
     """Spec classes in the order of ``RECIPES``; a recipe can have several."""
     kinds = [
         kind
-        for kind in {**vars(train_recipes), **vars(train_reward), **vars(train_students)}.values()
+        for module in (train_recipes, train_reward, train_students, train_personal)
+        for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and _recipe_of(kind)
     ]
-    return sorted(kinds, key=lambda kind: RECIPES.index(_recipe_of(kind)))
+    return sorted(dict.fromkeys(kinds), key=lambda kind: RECIPES.index(_recipe_of(kind)))
 
 
 def _recipe_of(kind: type[BaseModel]) -> str:

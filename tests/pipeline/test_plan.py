@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.documents import LedgerRecord
 from dentgen.errors import BuildError, SpecChangedError, StorageError
+from dentgen.models.bundle import find_bundle
 from dentgen.pipeline import source_index
 from dentgen.pipeline.environment import environment
 from dentgen.pipeline.plan import DraftPlan, adopt_plan, draft_plan, make_plan
@@ -211,6 +215,20 @@ def test_another_environment_is_a_warning_by_policy(
 
 
 @pytest.mark.usefixtures("planned")
+def test_a_word_that_no_prompt_says_is_a_warning(
+    small_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
+    (bundle / "embeddings").mkdir()
+    save_file({"<look>": torch.zeros(1, 128)}, bundle / "embeddings" / "look.safetensors")
+    model: dict[str, object] = {"bundle": str(bundle), "embeddings": ["look"]}
+    for prompt, warnings in (("teeth", 1), ("teeth, <look>", 0), (None, 0)):
+        caplog.clear()
+        make_plan(small_spec(small_source, tmp_path / "out", model=model, sampling={"prompt": prompt}))
+        found = [record.getMessage() for record in caplog.records if record.name == "dentgen.pipeline.plan"]
+        assert sum("<look>" in message for message in found) == warnings
+
+
 def test_the_policy_covers_the_environment_alone(draft: DraftPlan, tmp_path: Path) -> None:
     warned = elsewhere(draft, "warn", torch="9.9")
     other = replace(warned, plan=replace(warned.plan, bundle_digest="f" * 64))

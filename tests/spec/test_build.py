@@ -57,3 +57,17 @@ def test_too_few_control_slots_for_guidance_are_refused() -> None:
     with pytest.raises(ValidationError) as caught:
         BuildSpec.model_validate({"engine": {"control_slots": 1}, "sampling": {"guidance_scale": 2}})
     assert [fault["loc"] for fault in caught.value.errors()] == [()]
+
+
+def test_words_that_no_prompt_says_are_known_as_long_as_records_bring_none() -> None:
+    def unsaid(**sections: object) -> tuple[str, ...]:
+        return BuildSpec.model_validate({"model": {"embeddings": ["look", "worn"]}, **sections}).unsaid_words
+
+    assert unsaid() == ()
+    assert unsaid(sampling={"prompt": "teeth"}) == ("look", "worn")
+    assert unsaid(sampling={"prompt": "teeth, <look>"}) == ("worn",)
+    assert unsaid(sampling={"prompt": "teeth, <Look> worn", "prompt_to": "<worn>"}) == ("look",)
+    assert unsaid(sampling={"prompt": "teeth", "guidance_scale": 2, "negative_prompt": "<worn>"}) == ("look",)
+    asked = [{"kind": "other", "teeth": [36], "prompt": "{prompt}, <worn>"}]
+    assert unsaid(sampling={"prompt": "<look>"}, findings=asked) == ()
+    assert unsaid(sampling={"prompt": "teeth"}, regions={"painted": 1}) == ()

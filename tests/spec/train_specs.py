@@ -10,11 +10,16 @@ from pydantic import ValidationError
 from dentgen.spec.train import TRAIN_SPEC
 
 PATHS = {"bundle": "b", "checkpoints": "c"}
+#: Keys without default.
+_NEEDED = {
+    "dreambooth": {"instance_prompt": "teeth, sks style", "class_prompt": "teeth"},
+    "textual-inversion": {"name": "look"},
+}
 
 
 def valid(recipe: str, **values: Any) -> Any:
     """A spec of a recipe."""
-    return TRAIN_SPEC.validate_python({"recipe": recipe, **PATHS, **values})
+    return TRAIN_SPEC.validate_python({"recipe": recipe, **PATHS, **_NEEDED.get(recipe, {}), **values})
 
 
 def wrong_keys(recipe: str, **values: Any) -> list[str]:

@@ -27,6 +27,16 @@ from dentgen.training.run import run_training
 from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
+_RANKED = {
+    "control-base", "adapter", "control-lora", "lcm-lora", "phased-lora", "dmd-lora", "two-frame", "dreambooth",
+}  # fmt: skip
+#: Keys without default, and small values of others.
+_NEEDED: dict[str, dict[str, Any]] = {
+    "dreambooth": {
+        "instance_prompt": "teeth, sks style", "class_prompt": "teeth", "class_pictures": 10, "class_steps": 2,
+    },
+    "textual-inversion": {"name": "look", "vectors": 2},
+}  # fmt: skip
 
 
 def train_spec(source: str, folder: Path, recipe: str, /, **values: Any) -> Any:
@@ -37,8 +47,18 @@ def train_spec(source: str, folder: Path, recipe: str, /, **values: Any) -> Any:
         "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "log_steps": 1,
         "validate_split": None, "conditions": conditions,
     }  # fmt: skip
-    if recipe in {"control-base", "adapter", "control-lora", "lcm-lora", "phased-lora", "dmd-lora", "two-frame"}:
+    if recipe in {
+        "control-base",
+        "adapter",
+        "control-lora",
+        "lcm-lora",
+        "phased-lora",
+        "dmd-lora",
+        "two-frame",
+        "dreambooth",
+    }:
         defaults["rank"] = 4
+    defaults |= _NEEDED.get(recipe, {})
     if recipe == "two-frame":
         folder.mkdir(exist_ok=True)
         defaults["pairs"] = str(write_pairs(folder / "pairs.parquet", source))

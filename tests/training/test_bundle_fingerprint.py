@@ -43,6 +43,8 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
             (MODEL - {"unet"}) | {"controlnet", "adapters/own"},
         ),
         ("two-frame", {"adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),
+        ("dreambooth", {}, MODEL),
+        ("textual-inversion", {}, MODEL),
         ("decoder", {}, {"vae"}),
         ("decoder", {"decoder": "kl"}, set()),
         ("decoder", {"generated": 0.5, "adapter": "own"}, MODEL | {"controlnet", "adapters/own"}),

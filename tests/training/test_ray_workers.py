@@ -34,6 +34,8 @@ from tests.training.runs import copied_bundle, linked_bundle, losses_of, train_s
         ("dmd-lora", {"critic_steps": 1}),
         ("pruned-unet", {}),
         ("two-frame", {}),
+        ("dreambooth", {"train_text_encoder": True, "class_pictures": 20}),
+        ("textual-inversion", {}),
     ],
 )
 def test_two_ray_workers_give_one_workers_gradients(

@@ -14,11 +14,13 @@ from dentgen.training.recipes.autoencoder import AutoencoderRecipe
 from dentgen.training.recipes.controlnet import ControlNetRecipe
 from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
+from dentgen.training.recipes.dreambooth import DreamBoothRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.reward import RewardRecipe
 from dentgen.training.recipes.text_to_image import TextToImageRecipe
+from dentgen.training.recipes.textual_inversion import TextualInversionRecipe
 from dentgen.training.recipes.two_frame import TwoFrameRecipe
 from dentgen.training.run import run_training
 from dentgen.training.worker import build_recipe, device_of, torch_threads
@@ -38,6 +40,8 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("dmd-lora", {}, DmdLoraRecipe),
     ("pruned-unet", {}, PrunedUnetRecipe),
     ("two-frame", {}, TwoFrameRecipe),
+    ("dreambooth", {"train_text_encoder": True}, DreamBoothRecipe),
+    ("textual-inversion", {}, TextualInversionRecipe),
     ("decoder", {}, DecoderRecipe),
     ("decoder", {"decoder": "kl"}, DecoderRecipe),
 ]
@@ -54,7 +58,8 @@ def test_a_spec_gets_its_recipe_which_trains_and_registers_no_frozen_network(
     assert type(built) is kind
     assert any(parameter.requires_grad for parameter in built.parameters())
     parts = {name.split(".")[0] for name, _ in built.named_parameters()}
-    assert parts <= {"vae", "text", "unet", "control", "tasks", "adapted", "student", "critic", "decoder"}
+    owned = {"vae", "text", "unet", "control", "tasks", "adapted", "student", "critic", "decoder", "vectors"}
+    assert parts <= owned
     assert ("unet" in parts) == (kind is TextToImageRecipe)
 
 

@@ -25,6 +25,14 @@ class Recipe(nn.Module, ABC):
         """Groups of trained parameters for the optimiser, each with a learning rate of its own or this one."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": learning_rate}]
 
+    def prepare(self, rank: int = 0, count: int = 1) -> None:
+        """Make what a run needs before its first step; every worker calls it, and an export without training does not.
+
+        Args:
+            rank: The worker's number.
+            count: Number of workers.
+        """
+
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Scalar losses by name, each a mean over the rows; ``loss`` is minimised."""
