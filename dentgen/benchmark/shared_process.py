@@ -49,7 +49,7 @@ class ActorHost(PoolActor):
 
     def __init__(self, actors: int, name: str, *arguments: Any) -> None:
         """Start them, with the arguments of ``ActorWork``."""
-        self._works = [ActorWork(*arguments, name=f"{name}.{number}") for number in range(actors)]
+        self._works = [ActorWork(*(*arguments, f"{name}.{number}")) for number in range(actors)]
         self._turns = cycle(self._works)
 
     @ray.method(num_returns=2)

@@ -158,4 +158,4 @@ def test_a_tick_of_a_million_units_is_planned_in_half_a_minute(segments: int, tm
     assert (units, pending, new) == (segments * SHARDS * UNITS, 0, SHARDS)
     assert (segment, total, duplicates) == (segments, (segments + 1) * SHARDS * UNITS, SHARDS)
     assert seconds < 30
-    assert peak - imported < 300e6 + 700 * units, "columns of the units, and nothing that grows with keys or samples"
+    assert peak - imported < 300e6 + 60 * units, "packed units, and nothing that grows with keys or samples"
