@@ -214,7 +214,6 @@ def test_another_environment_is_a_warning_by_policy(
     assert "9.9" in warning
 
 
-@pytest.mark.usefixtures("planned")
 def test_a_word_that_no_prompt_says_is_a_warning(
     small_source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +228,7 @@ def test_a_word_that_no_prompt_says_is_a_warning(
         assert sum("<look>" in message for message in found) == warnings
 
 
+@pytest.mark.usefixtures("planned")
 def test_the_policy_covers_the_environment_alone(draft: DraftPlan, tmp_path: Path) -> None:
     warned = elsewhere(draft, "warn", torch="9.9")
     other = replace(warned, plan=replace(warned.plan, bundle_digest="f" * 64))
