@@ -21,7 +21,7 @@ from dentgen.studio.canvas_edits import edits, has_room, live_layers
 from dentgen.studio.work import Snapshot
 
 #: Seconds for which a picture waits for prompts that are embedded and maps that are encoded.
-_PATIENCE: Final = 0.3
+_PATIENCE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
