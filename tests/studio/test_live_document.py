@@ -167,7 +167,7 @@ def test_a_new_regions_prompt_that_is_too_long_is_told_while_pictures_go_on(
     layer = work.add_layer("", TOO_LONG)
     everywhere(work, layer)
     for _ in range(3):
-        next_one(live, work)
+        live.next_picture(work.snapshot())
     assert live._running is canvas
     assert [type(each) for each in told] == [ConditionError], "told once, not tried with every picture"
     work.change_layer(layer.number, prompt="black teeth, dark")
