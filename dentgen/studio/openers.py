@@ -72,13 +72,12 @@ def _records(place: str) -> Iterator[ListedRecord]:
 
 
 def opened(raw: RawRecord, spec: BuildSpec) -> ConditionRecord:
-    """A record, decoded and fitted to the pictures of a spec.
+    """A record, decoded and fitted to the pictures of a spec, with its photo, which pictures may begin with.
 
     Raises:
         ConditionError: If it is damaged, or a map that the spec uses is missing.
     """
-    with_photo = spec.sampling.needs_photo
-    record = decode_record(raw, spec.required_conditions, with_photo=with_photo, with_painted=True)
+    record = decode_record(raw, spec.required_conditions, with_photo=True, with_painted=True)
     record = with_findings_map(record, spec.conditions.use)
     return fit_record(record, spec.conditions.shape, spec.conditions.fit)
 

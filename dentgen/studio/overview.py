@@ -55,6 +55,7 @@ def state(work: Work) -> dict[str, Any]:
         "version": snapshot.version,
         "key": snapshot.record.key,
         "prompt": snapshot.record.prompt,
+        "photo": snapshot.record.photo is not None,
         "planes": [name for name in work.planes if not name.startswith("layer ")],
         "layers": [asdict(layer) for layer in snapshot.layers],
         "settings": snapshot.settings.model_dump(mode="json"),

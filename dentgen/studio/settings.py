@@ -27,6 +27,9 @@ class Settings(Section):
     guidance_scale: float = Field(default=1.0, ge=0, le=30, description="Classifier-free guidance; 1 is none.")
     negative_prompt: Prompt = Field(default="", description="Read with another guidance than 1.")
     variants: int = Field(default=4, ge=1, le=16, description="Pictures side by side, and of a saved record.")
+    background: float = Field(
+        default=0.0, ge=0, le=0.9, description="How much of the record's photo pictures begin with; 0 is noise alone."
+    )
     adapters: dict[str, Scale] = Field(default={}, description="Scales of the adapters, one or by class.")
 
     @classmethod
@@ -37,6 +40,7 @@ class Settings(Section):
         return cls(
             seed=max(0, sampling.seed), steps=sampling.steps, guidance_scale=sampling.guidance_scale,
             negative_prompt=sampling.negative_prompt, variants=min(sampling.variants, 16),
+            background=round(1 - sampling.strength, 6) if sampling.start_from == "photo" else 0.0,
             adapters=spec.model.adapters, **named,
         )  # fmt: skip
 
@@ -57,6 +61,7 @@ class Settings(Section):
         )
         guided = self.guidance_scale != 1 and base.sampling.guidance != "self"
         values["sampling"] |= {"negative_prompt": self.negative_prompt if guided else "", "prompt": None}
+        values["sampling"] |= self._start(base)
         values["sampling"] |= {} if self.steps == base.sampling.steps else {"timesteps": None}
         values["model"]["adapters"] = {
             name: self.adapters.get(name, scale) for name, scale in base.model.adapters.items()
@@ -64,6 +69,12 @@ class Settings(Section):
         if painted:
             values["regions"]["painted"] = painted
         return _with_room(values)
+
+    def _start(self, base: BuildSpec) -> dict[str, Any]:
+        """What pictures start from: the record's photo, as the background, or what the spec says."""
+        if self.background:
+            return {"start_from": "photo", "strength": round(1 - self.background, 6)}
+        return {"strength": 1.0} if base.sampling.start_from == "photo" else {}
 
 
 def _with_room(values: dict[str, Any]) -> BuildSpec:

@@ -78,6 +78,14 @@ def test_edits_show_without_a_new_start(live: LiveDocument, work: Work) -> None:
     assert live._running is canvas, "one canvas all along"
 
 
+def test_pictures_begin_with_a_background(live: LiveDocument, work: Work) -> None:
+    photo = work.base.photo
+    assert photo is not None
+    plain = latest(live, work)
+    work.set(settings=work.settings.model_copy(update={"background": 0.5}))
+    assert difference(latest(live, work), photo) < difference(plain, photo) - 3
+
+
 @pytest.mark.slow
 def test_settings_begin_anew(live: LiveDocument, work: Work) -> None:
     before = latest(live, work).picture

@@ -16,6 +16,21 @@ def test_settings_of_a_spec_give_that_spec() -> None:
     assert Settings.of(BASE).build_spec(BASE) == BASE
 
 
+@pytest.mark.parametrize("strength", [0.1, 0.35, 0.4, 1.0])
+def test_a_spec_that_starts_from_photos_stays_so(strength: float) -> None:
+    base = BuildSpec.model_validate({**SPEC, "sampling": {"start_from": "photo", "strength": strength, "steps": 4}})
+    settings = Settings.of(base)
+    assert settings.build_spec(base) == base
+    without = settings.model_copy(update={"background": 0.0}).build_spec(base)
+    assert (without.sampling.start_from, without.sampling.strength) == ("photo", 1.0)
+
+
+def test_the_background_is_what_is_left_of_the_photo() -> None:
+    sampling = Settings(background=0.3).build_spec(BASE).sampling
+    assert (sampling.start_from, sampling.strength) == ("photo", 0.7)
+    assert Settings().build_spec(BASE).sampling.start_from == "noise"
+
+
 def test_every_setting_reaches_the_spec() -> None:
     settings = Settings(
         seed=7, steps=6, scheduler="lcm", guidance_scale=2.0, negative_prompt="blur", variants=3,

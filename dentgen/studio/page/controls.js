@@ -200,7 +200,7 @@ for (const input of document.querySelectorAll("[data-light]")) {
 }
 
 // ---- settings
-for (const [id, key, number] of [["steps", "steps", true], ["guidance", "guidance_scale", true], ["count", "variants", true], ["seed", "seed", true], ["negative", "negative_prompt", false]]) {
+for (const [id, key, number] of [["steps", "steps", true], ["guidance", "guidance_scale", true], ["count", "variants", true], ["seed", "seed", true], ["background", "background", true], ["negative", "negative_prompt", false]]) {
   $(id).addEventListener("input", ({ target }) => { const output = document.querySelector(`output[for="${id}"]`); if (output) output.value = target.value; });
   typed($(id), (value) => settings({ [key]: number ? Number(value) : value }), 200);
 }
@@ -276,9 +276,10 @@ on("state", (message) => {
   put($("prompt"), state.prompt);
   $("undo").disabled = !state.undo;
   $("redo").disabled = !state.redo;
-  const { seed, steps, guidance_scale, variants, negative_prompt, scheduler, playing, locked } = state.settings;
-  for (const [id, value] of [["seed", seed], ["steps", steps], ["guidance", guidance_scale], ["count", variants], ["negative", negative_prompt], ["scheduler", scheduler]]) put($(id), value);
+  const { seed, steps, guidance_scale, variants, negative_prompt, scheduler, background, playing, locked } = state.settings;
+  for (const [id, value] of [["seed", seed], ["steps", steps], ["guidance", guidance_scale], ["count", variants], ["negative", negative_prompt], ["background", background], ["scheduler", scheduler]]) put($(id), value);
   $("negative").disabled = guidance_scale === 1;
+  $("background").disabled = !state.photo && !background;
   $("negative").placeholder = guidance_scale === 1 ? "needs guidance above 1" : "";
   $("play").setAttribute("aria-pressed", String(playing));
   $("play").textContent = playing ? "Pause" : "Play";
