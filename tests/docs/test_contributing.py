@@ -30,7 +30,7 @@ def imports_of(file: Path) -> set[str]:
 
 def test_the_reading_path_has_at_most_15_files_from_the_unit_to_the_tar() -> None:
     path = reading_path()
-    assert (path[0], path[-1]) == ("dentgen/generation/unit.py", "dentgen/shards/tar.py")
+    assert (path[0], path[-1]) == ("dentgen/pipeline/make_units.py", "dentgen/shards/tar.py")
     assert len(path) <= 15
 
 

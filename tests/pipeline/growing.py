@@ -12,6 +12,7 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.documents import LedgerRecord, Unit, sample_key
 from dentgen.generation.samples import rejected_statuses, sample_members, written_status
+from dentgen.models.bundle import Bundle
 from dentgen.pipeline import finish, repair, run
 from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.run import BuildOutcome, build
@@ -69,6 +70,7 @@ def _make_units(
     tally: Tally | None = None,
     claims: Claims | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    loaded: Bundle | None = None,
 ) -> tuple[()]:
     shards = {shard.name: shard for shard in list_shards(location.source, plan.spec.source.format, log=False)}
     done = 0

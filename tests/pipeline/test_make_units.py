@@ -10,6 +10,7 @@ import torch
 
 from dentgen.errors import BuildError
 from dentgen.generation.generator import Generator
+from dentgen.models.bundle import Bundle
 from dentgen.pipeline import make_units as module
 from dentgen.pipeline.actors.dataset import make_with_dataset
 from dentgen.pipeline.actors.elastic import make_with_pool
@@ -41,7 +42,7 @@ def test_units_run_with_the_threads_of_the_plan(
     spec, seen = quick_spec(small_source, tmp_path / "out", engine={"threads": 2}), list[int]()
     plan = make_plan(spec)
 
-    def noted(_: Plan) -> Generator:
+    def noted(_: Plan, loaded: Bundle | None) -> Generator:
         seen.append(torch.get_num_threads())
         raise BuildError("planted")
 

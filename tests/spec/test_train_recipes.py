@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from dentgen.spec.train import RECIPES
+from dentgen.spec.train_personal import DreamBoothSpec, TextualInversionSpec
 from dentgen.spec.train_recipes import (
     AdapterSpec,
     AutoencoderSpec,
@@ -30,13 +31,16 @@ from tests.spec.train_specs import valid, wrong_keys
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
     LcmLoraSpec, PhasedLoraSpec, DmdLoraSpec, PrunedUnetSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
-    RewardSpec,
+    RewardSpec, DreamBoothSpec, TextualInversionSpec,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_key_is_described_and_most_have_a_default(kind: type[CommonSpec]) -> None:
-    required = {"recipe", "bundle", "checkpoints"} | ({"decoder"} if kind is KlDecoderSpec else set())
+    needed: dict[type[CommonSpec], str] = {
+        KlDecoderSpec: "decoder", DreamBoothSpec: "instance_prompt", TextualInversionSpec: "name"
+    }  # fmt: skip
+    required = {"recipe", "bundle", "checkpoints"} | ({needed[kind]} if kind in needed else set())
     fields = dict(leaves(kind))
     assert not [key for key, field in fields.items() if not field.description]
     assert {key for key, field in fields.items() if field.is_required()} == required
@@ -60,6 +64,9 @@ def test_every_recipe_has_a_spec() -> None:
 #: Recipes of few-step students.
 STUDENTS = {"lcm-lora", "phased-lora", "dmd-lora"}
 
+#: Recipes of a look.
+PERSONAL = {"dreambooth", "textual-inversion"}
+
 #: Keys that only some recipes read, and those recipes.
 READERS = {
     "start": {"autoencoder", "text-to-image", "base", "control-base", "decoder"},
@@ -81,8 +88,18 @@ READERS = {
         "decoder",
     },
     "bare_teeth": {"adapter", "reward"},
-    "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "two-frame"},
-    "name": {"adapter", "reward", "controlnet", "control-lora", *STUDENTS, "two-frame"},
+    "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "two-frame", "dreambooth"},
+    "name": {"adapter", "reward", "controlnet", "control-lora", *STUDENTS, "two-frame", *PERSONAL},
+    "instance_prompt": {"dreambooth"},
+    "class_prompt": {"dreambooth"},
+    "prior_weight": {"dreambooth"},
+    "class_pictures": {"dreambooth"},
+    "class_steps": {"dreambooth"},
+    "class_guidance": {"dreambooth"},
+    "train_text_encoder": {"dreambooth"},
+    "vectors": {"textual-inversion"},
+    "initializer": {"textual-inversion"},
+    "prompts": {"textual-inversion"},
     "adapter": {"reward", *STUDENTS, "pruned-unet", "two-frame", "decoder"},
     "adapter_scale": {*STUDENTS, "pruned-unet", "two-frame", "decoder"},
     "teacher": {"pruned-unet"},
@@ -128,7 +145,7 @@ def test_a_key_that_the_recipe_does_not_read_is_refused_also_at_its_default(reci
         if recipe in readers:
             assert valid(recipe, **{key: valid(recipe).model_dump()[key]})
         else:
-            assert wrong_keys(recipe, **{key: defaults[key]}) == [key]
+            assert wrong_keys(recipe, **{key: defaults.get(key, "a text")}) == [key]
 
 
 def test_sections_have_only_the_keys_that_their_recipe_reads() -> None:
