@@ -19,7 +19,7 @@ from dentgen.spec.train_recipes import (
 )
 from dentgen.spec.train_sections import CommonSpec
 from tests.conftest import ROOT
-from tests.spec.train_specs import PATHS, valid
+from tests.spec.train_specs import NEEDED, PATHS, valid
 
 SHIPPED = sorted((ROOT / "jobs" / "specs").glob("train-*.yaml"))
 
@@ -107,7 +107,7 @@ def test_the_schema_accepts_what_it_describes() -> None:
     schema = TRAIN_SPEC.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     for recipe in RECIPES:
-        jsonschema.validate({"recipe": recipe, **PATHS}, schema)
+        jsonschema.validate({"recipe": recipe, **PATHS, **NEEDED.get(recipe, {})}, schema)
     for values in ({"recipe": "controlnet", "rank": 4}, {"recipe": "decoder", "decoder": "kl", "start": None}, {}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(values | PATHS, schema)

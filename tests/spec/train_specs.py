@@ -11,7 +11,7 @@ from dentgen.spec.train import TRAIN_SPEC
 
 PATHS = {"bundle": "b", "checkpoints": "c"}
 #: Keys without default.
-_NEEDED = {
+NEEDED = {
     "dreambooth": {"instance_prompt": "teeth, sks style", "class_prompt": "teeth"},
     "textual-inversion": {"name": "look"},
 }
@@ -19,7 +19,7 @@ _NEEDED = {
 
 def valid(recipe: str, **values: Any) -> Any:
     """A spec of a recipe."""
-    return TRAIN_SPEC.validate_python({"recipe": recipe, **PATHS, **_NEEDED.get(recipe, {}), **values})
+    return TRAIN_SPEC.validate_python({"recipe": recipe, **PATHS, **NEEDED.get(recipe, {}), **values})
 
 
 def wrong_keys(recipe: str, **values: Any) -> list[str]:
