@@ -128,6 +128,7 @@ class LiveDocument:
         """
         running = self._following(snapshot)
         self._start_next(snapshot)
+        self._forget_removed(snapshot)
         if self._next is not None:
             return self._handed_over(self._next) or running.picture()
         if snapshot.settings.locked and running.alike > 1 and not running.pending:
@@ -177,7 +178,10 @@ class LiveDocument:
     def _start_next(self, snapshot: Snapshot) -> None:
         """Start a canvas with rows for just the layers that there are, unless one has them, or it was refused."""
         running, last = self._running, self._next or self._running
-        if running is None or last is None or last.canvas.regions == len(snapshot.layers):
+        if running is None or last is None:
+            return
+        if last.canvas.regions == len(snapshot.layers):
+            self._note_failure("regions", None)
             return
         if self._refused == snapshot.version:
             return
@@ -214,6 +218,14 @@ class LiveDocument:
         running.told = snapshot
         if not running.pending:  # something that pictures do not show
             running.shown = snapshot
+
+    def _forget_removed(self, snapshot: Snapshot) -> None:
+        """Take back failures of layers that are gone, whose names end in the layer's number."""
+        numbers = {str(layer.number) for layer in snapshot.layers}
+        for what in list(self._failures):
+            of = what.rpartition(" ")[2]
+            if of.isdecimal() and of not in numbers:
+                self._note_failure(what, None)
 
     def _edited(self, what: str, edit: Future[int]) -> None:
         """Tell of an edit that failed, until another edit of the same thing does not."""

@@ -85,6 +85,8 @@ def _spec(snapshot: Snapshot, base: BuildSpec, series: Series, count: int) -> Bu
     spec = snapshot.settings.build_spec(base, len(snapshot.record.painted))
     if series == "variants":
         return spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"variants": count})})
+    if spec.sampling.needs_photo:
+        raise SpecError(key="series", found="pictures that begin with a photo", expected="noise alone, to be relit")
     for name in ("normal", "lighting"):
         if name not in snapshot.record.conditions:
             raise SpecError(key="series", found=f"a record without a {name} map", expected="one, to be relit")

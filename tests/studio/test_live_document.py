@@ -236,3 +236,23 @@ def test_what_cannot_begin_is_an_error_and_the_next_edit_goes_on(live: LiveDocum
         live.next_picture(work.snapshot())
     work.set(prompt=good)
     assert latest(live, work).picture.std() > 10
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_what_failed_of_a_region_goes_with_it(
+    live: LiveDocument, work: Work, told: list[Exception | None], is_shown: bool
+) -> None:
+    """Refused as it was added, or once it was there."""
+    latest(live, work)
+    layer = work.add_layer("", "black teeth" if is_shown else TOO_LONG)
+    if is_shown:
+        handed_over(live, work, 1)
+        work.change_layer(layer.number, prompt=TOO_LONG)
+    for _ in range(20):
+        live.next_picture(work.snapshot())
+        if told:
+            break
+    assert isinstance(told[-1], ConditionError)
+    work.remove_layer(layer.number)
+    live.next_picture(work.snapshot())
+    assert told[-1] is None

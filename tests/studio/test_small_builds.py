@@ -87,3 +87,11 @@ def test_what_cannot_be_relit_is_refused_before_anything_is_saved(
         made(generator, work, tmp_path, "light", 4)
     assert (caught.value.key, caught.value.found) == ("series", f"a record without a {name} map")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_photo_has_its_own_light(generator: Generator, work: Work, tmp_path: Path) -> None:
+    work.set(settings=work.settings.model_copy(update={"background": 0.5}))
+    with pytest.raises(SpecError) as caught:
+        made(generator, work, tmp_path, "light", 4)
+    assert (caught.value.key, caught.value.found) == ("series", "pictures that begin with a photo")
+    assert not list(tmp_path.iterdir())
