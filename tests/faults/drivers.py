@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
@@ -158,11 +159,11 @@ def count_attempts(rig: Rig) -> None:
     make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(make_units)["generate_unit"]
     if rig.replayed:
         changes: dict[str, Any] = {
-            "load_planned_generator": lambda plan: None,
-            "start_engine": lambda generator: SimpleNamespace(run=None),
+            "load_planned_generator": create_autospec(make_units.load_planned_generator, return_value=None),
+            "start_engine": create_autospec(make_units.start_engine, return_value=SimpleNamespace(run=None)),
         }
         for name, change in changes.items():
-            pytest.MonkeyPatch().setattr(make_units, name, change)  # which fails where there is no such name any more
+            pytest.MonkeyPatch().setattr(make_units, name, change)
 
     def counted(plan: Any, generator: Any, unit: Unit, *rest: Any) -> UnitResult:
         with rig.attempts_file.open("a") as file:
