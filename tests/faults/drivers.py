@@ -24,6 +24,8 @@ import yaml
 from dentgen import storage
 from dentgen.cli.app import main
 from dentgen.documents import Unit
+from dentgen.generation.engines import start_engine
+from dentgen.generation.generator import load_planned_generator
 from dentgen.pipeline import make_units
 from dentgen.shards import layout
 from dentgen.shards.ledger import UnitResult, committed_units, read_ledger
@@ -159,8 +161,8 @@ def count_attempts(rig: Rig) -> None:
     make: Callable[..., UnitResult] = replay(rig.whole) if rig.replayed else vars(make_units)["generate_unit"]
     if rig.replayed:
         changes: dict[str, Any] = {
-            "load_planned_generator": create_autospec(make_units.load_planned_generator, return_value=None),
-            "start_engine": create_autospec(make_units.start_engine, return_value=SimpleNamespace(run=None)),
+            "load_planned_generator": create_autospec(load_planned_generator, return_value=None),
+            "start_engine": create_autospec(start_engine, return_value=SimpleNamespace(run=None)),
         }
         for name, change in changes.items():
             pytest.MonkeyPatch().setattr(make_units, name, change)
