@@ -24,7 +24,13 @@ from dentgen.spec.train_recipes import (
     TwoFrameSpec,
 )
 from dentgen.spec.train_reward import RewardSpec
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
+from dentgen.spec.train_students import (
+    DmdLoraSpec,
+    LcmLoraSpec,
+    NoiseConsistencySpec,
+    PhasedLoraSpec,
+    PrunedUnetSpec,
+)
 from dentgen.spec.yaml_file import read_values, validate_document
 
 
@@ -50,6 +56,7 @@ TrainSpec = Annotated[
     | PhasedLoraSpec
     | PrunedUnetSpec
     | DmdLoraSpec
+    | NoiseConsistencySpec
     | TwoFrameSpec
     | DreamBoothSpec
     | TextualInversionSpec
@@ -74,6 +81,7 @@ _RECIPES: Final[Mapping[str, type[TrainSpec]]] = {
     "phased-lora": PhasedLoraSpec,
     "pruned-unet": PrunedUnetSpec,
     "dmd-lora": DmdLoraSpec,
+    "noise-consistency": NoiseConsistencySpec,
     "two-frame": TwoFrameSpec,
     "dreambooth": DreamBoothSpec,
     "textual-inversion": TextualInversionSpec,

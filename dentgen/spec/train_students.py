@@ -6,8 +6,10 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from dentgen.spec.quality import EMBEDDED
 from dentgen.spec.section import Place
 from dentgen.spec.train_recipes import LatentSpec, check_shown
+from dentgen.spec.train_reward import JudgeName
 from dentgen.spec.train_sections import RECIPE, TRAIN_STEPS, ConditionsSpec, ControlKind, wrong_value
 
 #: More steps than these need no student.
@@ -21,13 +23,17 @@ class ControlledSpec(LatentSpec):
         default=ConditionsSpec(), description="How records become images and control images."
     )
     control_image: ControlKind = Field(default="blended", description="Control image that the adapter is shown.")
-    adapter: str = Field(default="blended", min_length=1, description="Adapter that teacher and student generate with.")
+    adapter: str | None = Field(
+        default="blended",
+        min_length=1,
+        description="Adapter that teacher and student generate with; null: none, for a generator without control.",
+    )
     adapter_scale: float = Field(default=1.0, gt=0, description="Scale of the adapter's residuals, as builds use it.")
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
-        """The control image."""
-        return (self.control_image,)
+        """The control image, if there is an adapter that is shown it."""
+        return () if self.adapter is None else (self.control_image,)
 
     @model_validator(mode="after")
     def _check_adapter(self) -> Self:
@@ -136,6 +142,32 @@ class DmdLoraSpec(StudentSpec):
         if self.start_lora == self.part:
             raise wrong_value("start_lora", self.start_lora, f"another LoRA than {self.part}, which is written")
         return self
+
+
+class NoiseConsistencySpec(LatentSpec):
+    """Trains an adapter that gives a frozen one-step generator its control, from the generator's own pictures."""
+
+    recipe: Literal["noise-consistency"] = RECIPE
+    generator: str | None = Field(
+        default=None,
+        min_length=1,
+        description="One-step LoRA of the bundle without control; null: the UNet itself makes pictures in one step.",
+    )
+    name: str | None = Field(default=None, min_length=1, description="Name of the adapter; null: one-step.")
+    rank: int = Field(default=16, gt=0, description="LoRA rank of the trained part.")
+    levels: int = Field(
+        default=8, gt=0, description="Steps from the noise whose picture has given the maps to noise that is foreign."
+    )
+    boundary: float = Field(
+        default=1.0, ge=0, description="Weight of the distance to that picture where the noise is its own."
+    )
+    judges: Place = Field(default=EMBEDDED, min_length=1, description="Judges: 'embedded', or a folder or URL.")
+    judge: JudgeName = Field(default="unet", description="The judge that reads the maps off the pictures.")
+
+    @property
+    def part(self) -> str:
+        """Name of the adapter in the bundle."""
+        return self.name or "one-step"
 
 
 class PrunedUnetSpec(ControlledSpec):

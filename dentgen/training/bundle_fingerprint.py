@@ -21,7 +21,13 @@ from dentgen.spec.train_recipes import (
     TwoFrameSpec,
 )
 from dentgen.spec.train_reward import RewardSpec
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
+from dentgen.spec.train_students import (
+    DmdLoraSpec,
+    LcmLoraSpec,
+    NoiseConsistencySpec,
+    PhasedLoraSpec,
+    PrunedUnetSpec,
+)
 
 _TEXT_TO_IMAGE: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
@@ -35,7 +41,7 @@ class FrozenParts:
         self._digests = {part: parts_digest(self._bundle, [part]) for part in frozen_parts(spec)}
         if isinstance(spec, PrunedUnetSpec):
             self._digests["teacher"] = parts_digest(find_bundle(spec.teacher), ["unet"])
-        if isinstance(spec, RewardSpec):
+        if isinstance(spec, RewardSpec | NoiseConsistencySpec):
             self._digests["judges"] = judges_digest(spec.judges)
 
     def state_dict(self) -> dict[str, str]:
@@ -76,6 +82,8 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
             return _controlled(spec.adapter)
         case DmdLoraSpec():
             return (*_controlled(spec.adapter), *([f"{LORAS}/{spec.start_lora}"] if spec.start_lora else []))
+        case NoiseConsistencySpec():
+            return (*_TEXT_TO_IMAGE, CONTROLNET, *([f"{LORAS}/{spec.generator}"] if spec.generator else []))
         case PrunedUnetSpec():
             return tuple(part for part in _controlled(spec.adapter) if part != "unet")
         case _:
@@ -83,4 +91,4 @@ def frozen_parts(spec: TrainSpec) -> tuple[str, ...]:
 
 
 def _controlled(adapter: str | None) -> tuple[str, ...]:
-    return (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{adapter}")
+    return _TEXT_TO_IMAGE if adapter is None else (*_TEXT_TO_IMAGE, CONTROLNET, f"{ADAPTERS}/{adapter}")

@@ -22,12 +22,12 @@ class Shown:
     """What a batch's networks are shown beside noisy latents.
 
     Attributes:
-        condition: (b, 4, h, w) encoded control images.
+        condition: (b, 4, h, w) encoded control images; None without an adapter.
         embeds: (b, tokens, width) embedded prompts.
         empty: (b, tokens, width) embedded empty prompts.
     """
 
-    condition: Float[Tensor, "b 4 h w"]
+    condition: Float[Tensor, "b 4 h w"] | None
     embeds: Float[Tensor, "b tokens width"]
     empty: Float[Tensor, "b tokens width"]
 
@@ -69,8 +69,8 @@ class Distillation:
         embeds = self.networks.text([row.prompt for row in batch.rows])
         return Shown(self.networks.condition(batch), embeds, self.networks.text([""]).expand_as(embeds))
 
-    def residuals(self, timesteps: Int64[Tensor, " b"], shown: Shown) -> list[Tensor]:
-        """Residuals of the adapter under the rows' prompts."""
+    def residuals(self, timesteps: Int64[Tensor, " b"], shown: Shown) -> list[Tensor] | None:
+        """Residuals of the adapter under the rows' prompts; None without one."""
         return self.networks.residuals(shown.condition, timesteps, shown.embeds)
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ class Distillation:
         latents: Float[Tensor, "b 4 h w"],
         timesteps: Int64[Tensor, " b"],
         shown: Shown,
-        residuals: list[Tensor],
+        residuals: list[Tensor] | None,
         guidance: Float[Tensor, " b"],
     ) -> Float[Tensor, "b 4 h w"]:
         """The teacher's noise prediction under classifier-free guidance; scale 1 is the plain prediction, exactly.

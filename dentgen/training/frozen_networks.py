@@ -76,14 +76,15 @@ class FrozenAutoencoder:
 
     def _latents(self, names: Sequence[tuple[Place, str]], images: Sequence[Callable[[], Tensor]]) -> Tensor:
         if self._cache is None:
-            return self._encode(torch.stack([image() for image in images]))
+            return self.encode(torch.stack([image() for image in images]))
         for name, image in zip(names, images, strict=True):
             if name not in self._cache:
-                self._cache[name] = self._encode(image()[None])[0].float().cpu()
+                self._cache[name] = self.encode(image()[None])[0].float().cpu()
         return torch.stack([self._cache[name] for name in names]).to(self._device)
 
     @torch.no_grad()
-    def _encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 4 h w"]:
+    def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 4 h w"]:
+        """Scaled latents of images, at the posterior's mode."""
         latents: Tensor = self.vae.encode(images.to(self._device)).latent_dist.mode() * self.scale
         return latents
 

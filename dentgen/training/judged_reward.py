@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from dentgen.conditions.labels import TOOTH
-from dentgen.errors import SpecError
-from dentgen.models.judges import Judges, load_judges
+from dentgen.models.judges import load_judges
 from dentgen.models.parts import TINY_DECODER, load_tiny_decoder
-from dentgen.spec.train_reward import JudgeName, RewardSpec
+from dentgen.spec.train_reward import RewardSpec
+from dentgen.training.frozen_judge import FrozenJudge
 from dentgen.training.frozen_networks import Unregistered, freeze
 from dentgen.training.reward_terms import (
     cross_entropy,
@@ -38,9 +37,8 @@ class JudgedReward:
             SpecError: If there is no judge of a name.
         """
         self._spec, judges = spec, load_judges(spec.judges, device.type)
-        self._edge = judges.size
-        self._judge = _judge(spec, judges, "judge", spec.judge)
-        self._watch = None if spec.watch is None else _judge(spec, judges, "watch", spec.watch)
+        self._judge = FrozenJudge(judges, spec.judges, "judge", spec.judge)
+        self._watch = None if spec.watch is None else FrozenJudge(judges, spec.judges, "watch", spec.watch)
         self._decoder: Unregistered[AutoencoderKL | AutoencoderTiny] = Unregistered(vae)
         if spec.reward_decoder == "tiny":
             tiny = load_tiny_decoder(Path(spec.bundle) / TINY_DECODER, vae, torch.float32)
@@ -70,7 +68,7 @@ class JudgedReward:
             ``uncertainty`` and ``lighting`` (1 - correlation). Of the first picture: ``miou`` and ``miou_watch``,
             agreement with the labels as the rewarded and the watched judge see it.
         """
-        judged = [self._logits(self._judge.net, each) for each in pictures]
+        judged = [self._judge.logits(each) for each in pictures]
         errors = [cross_entropy(logits, labels) for logits in judged]
         terms = {"reward": row_means(_mean(errors), labels)}
         objective = terms["reward"]
@@ -88,22 +86,8 @@ class JudgedReward:
     def _watched(self, pictures: Tensor, labels: Tensor) -> dict[str, Tensor]:
         if self._watch is None:
             return {}
-        return {"miou_watch": judged_miou(self._logits(self._watch.net, pictures), labels)}
-
-    def _logits(self, judge: nn.Module, pictures: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c H W"]:
-        """What a judge sees, at the pictures' size; judges look at the size that they learnt at."""
-        own, size = (self._edge, self._edge), pictures.shape[-2:]
-        if size == own:
-            return judge(pictures)
-        seen = F.interpolate(pictures, own, mode="bilinear", align_corners=False, antialias=True)
-        return F.interpolate(judge(seen), size, mode="bilinear", align_corners=False)
+        return {"miou_watch": judged_miou(self._watch.logits(pictures), labels)}
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean(0)
-
-
-def _judge(spec: RewardSpec, judges: Judges, key: str, name: JudgeName) -> Unregistered[nn.Module]:
-    if name not in judges.networks:
-        raise SpecError(key=key, found=f"no {name} in {spec.judges}", expected=f"one of {sorted(judges.networks)}")
-    return Unregistered(freeze(judges.networks[name], judges.device))

@@ -68,9 +68,15 @@ class ControlledNetworks:
         self.autoencoder, self.text = FrozenAutoencoder(spec, device), FrozenText(spec, device)
         self.noising = Noising(spec, device)
         self._kind, self._scale = spec.control_image, spec.adapter_scale
-        self._control = freeze(load_adapted_control(Path(spec.bundle), spec.adapter), device)
+        self._control = None
+        if spec.adapter is not None:
+            self._control = freeze(load_adapted_control(Path(spec.bundle), spec.adapter), device)
 
-    def condition(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
+    def condition(self, batch: Batch) -> Float[Tensor, "b 4 h w"] | None:
+        """Encoded control images of the rows; None without an adapter."""
+        return None if self._control is None else self.encoded_controls(batch)
+
+    def encoded_controls(self, batch: Batch) -> Float[Tensor, "b 4 h w"]:
         """Encoded control images of the rows."""
         return self.autoencoder.controls(batch.rows, [self._kind] * len(batch))
 
@@ -80,16 +86,18 @@ class ControlledNetworks:
 
     @torch.no_grad()
     def residuals(
-        self, condition: Float[Tensor, "b 4 h w"], timesteps: Int64[Tensor, " b"], embeds: Tensor
-    ) -> list[Tensor]:
-        """Scaled residuals of the control net, which sees no noisy latents."""
+        self, condition: Float[Tensor, "b 4 h w"] | None, timesteps: Int64[Tensor, " b"], embeds: Tensor
+    ) -> list[Tensor] | None:
+        """Scaled residuals of the control net, which sees no noisy latents; None without an adapter."""
+        if self._control is None or condition is None:
+            return None
         return [each * self._scale for each in control_residuals(self._control, condition, timesteps, embeds)]
 
     @torch.no_grad()
     def preview(
         self, batch: Batch, unet: UNet2DConditionModel, scheduler: Any = None, steps: int = 8, seed: int = 0
     ) -> list[Float[Tensor, "b 3 H W"]]:
-        """Image, control image, image that a UNet generates with the adapter.
+        """Image, control image (if there is an adapter), image that a UNet generates with it.
 
         Args:
             batch: Rows.
@@ -105,7 +113,8 @@ class ControlledNetworks:
 
         size = self.autoencoder.latent_size
         latents = sample(noise_of, self.noising.normal(batch, "preview", (4, size, size)), scheduler, steps, seed)
-        return [image_tensor(batch.photos), self.control_images(batch), self.autoencoder.decode(latents).cpu()]
+        shown = [] if condition is None else [self.control_images(batch)]
+        return [image_tensor(batch.photos), *shown, self.autoencoder.decode(latents).cpu()]
 
 
 def lora_unet(

@@ -25,7 +25,13 @@ from dentgen.spec.train_recipes import (
     TwoFrameSpec,
 )
 from dentgen.spec.train_reward import RewardSpec
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
+from dentgen.spec.train_students import (
+    DmdLoraSpec,
+    LcmLoraSpec,
+    NoiseConsistencySpec,
+    PhasedLoraSpec,
+    PrunedUnetSpec,
+)
 from dentgen.training.data.partners import open_partnered
 from dentgen.training.data.records import Records, open_records
 from dentgen.training.data.rows import TrainingData
@@ -38,6 +44,7 @@ from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.dreambooth import DreamBoothRecipe
 from dentgen.training.recipes.judge import JudgeRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
+from dentgen.training.recipes.noise_consistency import NoiseConsistencyRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.recipe import Recipe
@@ -105,7 +112,7 @@ def build_recipe(spec: TrainSpec, device: torch.device, data: TrainingData | Non
             return AutoencoderRecipe(spec, data or _training_data(spec), device)
         case TextToImageSpec() | BaseSpec():
             return TextToImageRecipe(spec, device)
-        case ControlBaseSpec() | AdapterSpec() | RewardSpec():
+        case ControlBaseSpec() | AdapterSpec() | RewardSpec() | NoiseConsistencySpec():
             return _ctrlora_recipe(spec, device)
         case ControlNetSpec() | ControlLoraSpec():
             return ControlNetRecipe(spec, device)
@@ -144,7 +151,9 @@ def _personal_recipe(spec: DreamBoothSpec | TextualInversionSpec, device: torch.
     assert_never(spec)
 
 
-def _ctrlora_recipe(spec: ControlBaseSpec | AdapterSpec | RewardSpec, device: torch.device) -> Recipe:
+def _ctrlora_recipe(
+    spec: ControlBaseSpec | AdapterSpec | RewardSpec | NoiseConsistencySpec, device: torch.device
+) -> Recipe:
     match spec:
         case ControlBaseSpec():
             return ControlBaseRecipe(spec, device)
@@ -152,4 +161,6 @@ def _ctrlora_recipe(spec: ControlBaseSpec | AdapterSpec | RewardSpec, device: to
             return AdapterRecipe(spec, device)
         case RewardSpec():
             return RewardRecipe(spec, device)
+        case NoiseConsistencySpec():
+            return NoiseConsistencyRecipe(spec, device)
     assert_never(spec)

@@ -25,13 +25,19 @@ from dentgen.spec.train_recipes import (
 )
 from dentgen.spec.train_reward import RewardSpec
 from dentgen.spec.train_sections import CONTROL_KINDS, CommonSpec
-from dentgen.spec.train_students import DmdLoraSpec, LcmLoraSpec, PhasedLoraSpec, PrunedUnetSpec
+from dentgen.spec.train_students import (
+    DmdLoraSpec,
+    LcmLoraSpec,
+    NoiseConsistencySpec,
+    PhasedLoraSpec,
+    PrunedUnetSpec,
+)
 from tests.spec.train_specs import valid, wrong_keys
 
 KINDS: tuple[type[CommonSpec], ...] = (
     AutoencoderSpec, TextToImageSpec, BaseSpec, ControlBaseSpec, AdapterSpec, ControlNetSpec, ControlLoraSpec,
     LcmLoraSpec, PhasedLoraSpec, DmdLoraSpec, PrunedUnetSpec, TwoFrameSpec, TinyDecoderSpec, KlDecoderSpec, JudgeSpec,
-    RewardSpec, DreamBoothSpec, TextualInversionSpec,
+    RewardSpec, NoiseConsistencySpec, DreamBoothSpec, TextualInversionSpec,
 )  # fmt: skip
 
 
@@ -63,6 +69,8 @@ def test_every_recipe_has_a_spec() -> None:
 
 #: Recipes of few-step students.
 STUDENTS = {"lcm-lora", "phased-lora", "dmd-lora"}
+#: Recipes that ask a judge.
+JUDGED = {"reward", "noise-consistency"}
 
 #: Recipes of a look.
 PERSONAL = {"dreambooth", "textual-inversion"}
@@ -73,7 +81,7 @@ READERS = {
     "align": {"autoencoder"},
     "cache_latents": set(RECIPES) - {"autoencoder", "judge"},
     "channels_last": {"autoencoder", "decoder"},
-    "loss": set(RECIPES) - {*STUDENTS, "pruned-unet", "decoder", "judge"},
+    "loss": set(RECIPES) - {*STUDENTS, "noise-consistency", "pruned-unet", "decoder", "judge"},
     "network": {"judge"},
     "photometric": {"judge"},
     "tasks": {"base", "control-base"},
@@ -88,8 +96,8 @@ READERS = {
         "decoder",
     },
     "bare_teeth": {"adapter", "reward"},
-    "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "two-frame", "dreambooth"},
-    "name": {"adapter", "reward", "controlnet", "control-lora", *STUDENTS, "two-frame", *PERSONAL},
+    "rank": {"control-base", "adapter", "control-lora", *STUDENTS, "noise-consistency", "two-frame", "dreambooth"},
+    "name": {"adapter", *JUDGED, "controlnet", "control-lora", *STUDENTS, "two-frame", *PERSONAL},
     "instance_prompt": {"dreambooth"},
     "class_prompt": {"dreambooth"},
     "prior_weight": {"dreambooth"},
@@ -112,8 +120,11 @@ READERS = {
     "reward_timesteps": {"reward"},
     "reward_share": {"reward"},
     "reward_decoder": {"reward"},
-    "judges": {"reward"},
-    "judge": {"reward"},
+    "judges": JUDGED,
+    "judge": JUDGED,
+    "generator": {"noise-consistency"},
+    "levels": {"noise-consistency"},
+    "boundary": {"noise-consistency"},
     "watch": {"reward"},
     "uncertainty": {"reward"},
     "pairs": {"two-frame"},

@@ -38,10 +38,20 @@ def test_phases_are_those_that_ddim_steps_through(phases: int) -> None:
         ("dmd-lora", {"guidance": -1.0}, "guidance"),
         ("dmd-lora", {"critic_steps": 0}, "critic_steps"),
         ("dmd-lora", {"sampling_steps": 9}, "sampling_steps"),
+        ("noise-consistency", {"levels": 0}, "levels"),
+        ("noise-consistency", {"boundary": -1.0}, "boundary"),
+        ("noise-consistency", {"judge": "nobody"}, "judge"),
     ],
 )
 def test_settings_that_cannot_be_trained_are_refused_by_key(recipe: str, values: dict[str, Any], key: str) -> None:
     assert wrong_keys(recipe, **values) == [key]
+
+
+def test_a_student_without_adapter_needs_no_control_image() -> None:
+    for recipe in ("lcm-lora", "phased-lora", "dmd-lora", "pruned-unet"):
+        assert valid(recipe, adapter=None, control_image="normal").control_kinds == ()
+    assert valid("noise-consistency").control_kinds == ()
+    assert (valid("noise-consistency").part, valid("noise-consistency", name="own").part) == ("one-step", "own")
 
 
 def test_a_student_may_start_from_another() -> None:

@@ -28,7 +28,8 @@ from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
 _RANKED = {
-    "control-base", "adapter", "control-lora", "lcm-lora", "phased-lora", "dmd-lora", "two-frame", "dreambooth",
+    "control-base", "adapter", "control-lora", "lcm-lora", "phased-lora", "dmd-lora", "noise-consistency", "two-frame",
+    "dreambooth",
 }  # fmt: skip
 #: Keys without default, and small values of others.
 _NEEDED: dict[str, dict[str, Any]] = {
@@ -47,16 +48,7 @@ def train_spec(source: str, folder: Path, recipe: str, /, **values: Any) -> Any:
         "checkpoints": str(folder / recipe), "steps": 4, "batch": 2, "warmup": 1, "log_steps": 1,
         "validate_split": None, "conditions": conditions,
     }  # fmt: skip
-    if recipe in {
-        "control-base",
-        "adapter",
-        "control-lora",
-        "lcm-lora",
-        "phased-lora",
-        "dmd-lora",
-        "two-frame",
-        "dreambooth",
-    }:
+    if recipe in _RANKED:
         defaults["rank"] = 4
     defaults |= _NEEDED.get(recipe, {})
     if recipe == "two-frame":

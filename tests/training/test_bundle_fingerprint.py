@@ -37,6 +37,9 @@ MODEL = {"vae", "tokenizer", "text_encoder", "unet"}
             {"adapter": "own", "start_lora": "first"},
             MODEL | {"controlnet", "adapters/own", "loras/first"},
         ),
+        ("dmd-lora", {"adapter": None}, MODEL),
+        ("noise-consistency", {}, MODEL | {"controlnet"}),
+        ("noise-consistency", {"generator": "first"}, MODEL | {"controlnet", "loras/first"}),
         (
             "pruned-unet",
             {"adapter": "own", "teacher": "miniature"},

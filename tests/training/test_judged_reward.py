@@ -77,7 +77,7 @@ def test_judgements_are_those_of_the_gate(reward: JudgedReward, batch: Batch) ->
     pictures = image_tensor(batch.photos)
     assert reward._watch is not None
     for name, judge in (("unet", reward._judge), ("dilated", reward._watch)):
-        torch.testing.assert_close(reward._logits(judge.net, pictures), alone[name](pictures))
+        torch.testing.assert_close(judge.logits(pictures), alone[name](pictures))
 
 
 def test_pictures_are_those_of_a_build(phantoms: str, batch: Batch) -> None:
@@ -117,7 +117,7 @@ def test_two_equal_pictures_leave_no_doubt(phantoms: str, batch: Batch) -> None:
 
 def test_judges_look_at_the_size_that_they_learnt_at(phantoms: str, reward: JudgedReward, batch: Batch) -> None:
     large = torch.nn.functional.interpolate(image_tensor(batch.photos), scale_factor=2, mode="bilinear")
-    logits = reward._logits(reward._judge.net, large)
+    logits = reward._judge.logits(large)
     assert logits.shape == (4, 3, 256, 256)
     seen = logits.argmax(1)[:, ::2, ::2]
     assert float((seen == labels_of(batch))[labels_of(batch) != 255].float().mean()) > 0.93

@@ -105,5 +105,8 @@ def test_networks_show_the_specs_control_image(phantoms: str, family: Path) -> N
     expected = torch.from_numpy(batch.rows[1].control("blended").copy()).permute(2, 0, 1) / 127.5 - 1
     torch.testing.assert_close(shown[1], expected)
     encoded = networks.autoencoder.controls(batch.rows, ["blended", "blended"])
-    assert torch.equal(networks.condition(batch), encoded)
+    assert torch.equal(networks.encoded_controls(batch), encoded)
+    found = networks.condition(batch)
+    assert found is not None
+    assert torch.equal(found, encoded)
     assert not torch.equal(encoded, networks.autoencoder.controls(batch.rows, ["normal", "normal"]))

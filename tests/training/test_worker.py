@@ -16,6 +16,7 @@ from dentgen.training.recipes.decoder import DecoderRecipe
 from dentgen.training.recipes.dmd_lora import DmdLoraRecipe
 from dentgen.training.recipes.dreambooth import DreamBoothRecipe
 from dentgen.training.recipes.lcm_lora import LcmLoraRecipe
+from dentgen.training.recipes.noise_consistency import NoiseConsistencyRecipe
 from dentgen.training.recipes.phased_lora import PhasedLoraRecipe
 from dentgen.training.recipes.pruned_unet import PrunedUnetRecipe
 from dentgen.training.recipes.reward import RewardRecipe
@@ -38,6 +39,7 @@ RECIPES: list[tuple[str, dict[str, Any], type]] = [
     ("lcm-lora", {}, LcmLoraRecipe),
     ("phased-lora", {}, PhasedLoraRecipe),
     ("dmd-lora", {}, DmdLoraRecipe),
+    ("noise-consistency", {}, NoiseConsistencyRecipe),
     ("pruned-unet", {}, PrunedUnetRecipe),
     ("two-frame", {}, TwoFrameRecipe),
     ("dreambooth", {"train_text_encoder": True}, DreamBoothRecipe),

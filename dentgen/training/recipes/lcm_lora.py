@@ -64,7 +64,7 @@ class LcmLoraRecipe(Recipe):
         return self._distillation.preview(batch, self.student, scheduler, _PREVIEW_STEPS)
 
     def _predict(
-        self, net: nn.Module, noisy: Tensor, timesteps: Tensor, shown: Shown, residuals: list[Tensor]
+        self, net: nn.Module, noisy: Tensor, timesteps: Tensor, shown: Shown, residuals: list[Tensor] | None
     ) -> Float[Tensor, "b 4 h w"]:
         """The consistency function f(x, t) = c_skip x + c_out x0(x, t)."""
         skip, out = boundary_scalings(timesteps)

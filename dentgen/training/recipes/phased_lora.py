@@ -64,7 +64,13 @@ class PhasedLoraRecipe(Recipe):
         return self._distillation.preview(batch, self.student, scheduler, self._spec.phases)
 
     def _to_edge(
-        self, net: nn.Module, latents: Tensor, timesteps: Tensor, edge: Tensor, shown: Shown, residuals: list[Tensor]
+        self,
+        net: nn.Module,
+        latents: Tensor,
+        timesteps: Tensor,
+        edge: Tensor,
+        shown: Shown,
+        residuals: list[Tensor] | None,
     ) -> Float[Tensor, "b 4 h w"]:
         """One DDIM step to the end of the phase; from there it is the identity."""
         noise = predict_noise(net, latents, timesteps, shown.embeds, residuals)

@@ -90,7 +90,7 @@ def _require_equal_parts(spec: PrunedUnetSpec) -> None:
 
 
 def _prediction(
-    unet: UNet2DConditionModel, noised: Noised, embeds: Tensor, residuals: list[Tensor]
+    unet: UNet2DConditionModel, noised: Noised, embeds: Tensor, residuals: list[Tensor] | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A noise prediction, and the outputs of all blocks on the way by name."""
     with _recorded(unet) as outputs:

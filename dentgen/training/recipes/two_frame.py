@@ -81,7 +81,7 @@ class TwoFrameRecipe(Recipe):
         return torch.cat([self._networks.autoencoder.pictures(rows) for rows in (batch, batch.partners)], -1)
 
     def _condition(self, batch: Batch) -> Float[Tensor, "b 4 h w2"]:
-        return torch.cat([self._networks.condition(rows) for rows in (batch, batch.partners)], -1)
+        return torch.cat([self._networks.encoded_controls(rows) for rows in (batch, batch.partners)], -1)
 
     def _predict(self, latents: Tensor, timesteps: Tensor, embeds: Tensor, condition: Tensor) -> Tensor:
         residuals = self._networks.residuals(condition, timesteps, embeds)

@@ -14,6 +14,7 @@ from dentgen.generation.generator import solver_table
 from dentgen.models.trained_sampling import TrainedSampling, read_trained_sampling
 from dentgen.spec.build import BuildSpec
 from dentgen.training.data.rows import TrainingData
+from dentgen.training.frozen_networks import frozen_unet
 from dentgen.training.lora_student import lora_unet, write_lora
 from dentgen.training.miniature import SCHEDULER_CONFIG
 from dentgen.training.preview import predict_noise
@@ -205,6 +206,21 @@ def test_a_student_starts_from_the_named_lora(phantoms: str, family: Path, tmp_p
 
 
 @pytest.mark.slow
+@torch.no_grad()
+def test_without_an_adapter_the_student_is_a_generator_without_control(phantoms: str, family: Path) -> None:
+    """Its networks see no residuals, and rows need no control images."""
+    spec = train_spec(phantoms, family, "dmd-lora", adapter=None, sampling_steps=1, guidance=1.0)
+    recipe, batch = DmdLoraRecipe(spec, CPU), training_data(spec).batch(0, 0, 2)
+    shared = recipe._distillation
+    shown, at = shared.shown(batch), torch.full((2,), 999)
+    assert shown.condition is None
+    assert shared.residuals(at, shown) is None
+    noise = shared.networks.noising.normal(batch, "noise", (4, 8, 8))
+    plain = shared.clean(noise, predict_noise(frozen_unet(spec, CPU), noise, at, shown.embeds, None), at)
+    assert torch.equal(recipe._images(batch, shown), plain)
+    assert len(recipe.preview(batch)) == 2
+
+
 def test_a_dmd_lora_says_how_it_is_sampled(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     run_training(train_spec(phantoms, folder, "dmd-lora", critic_steps=1, validate_steps=4))
