@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dentgen.conditions.labels import SEG_PALETTE
-from dentgen.errors import BundleError, SpecError
-from dentgen.models.judges import load_judges
-from dentgen.models.lora import lora_file
-from dentgen.models.trained_sampling import TrainedSampling
 from dentgen.training.data.rows import TrainingData
-from dentgen.training.lora_student import lora_unet, write_lora
 from dentgen.training.losses import consistency_loss
-from dentgen.training.noising import Noising
-from dentgen.training.one_step_generator import OneStepGenerator
-from dentgen.training.preview import predict_noise
 from dentgen.training.recipes.noise_consistency import NoiseConsistencyRecipe, mixed_noise
 from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, killed_and_whole, train_spec, training_data, weights_of
@@ -36,16 +27,6 @@ def spec_of(phantoms: str, folder: Path, **values: Any) -> Any:
 def built(phantoms: str, family: Path) -> tuple[NoiseConsistencyRecipe, TrainingData]:
     spec = spec_of(phantoms, family)
     return NoiseConsistencyRecipe(spec, CPU), training_data(spec)
-
-
-def add_lora(bundle: Path, phantoms: str, name: str, header: dict[str, str], scale: float = 0.05) -> None:
-    """A LoRA with weights as if it had been trained."""
-    unet, rng = lora_unet(train_spec(phantoms, bundle.parent, "dmd-lora"), CPU, name), torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in unet.parameters():
-            if parameter.requires_grad:
-                parameter.copy_(scale * torch.randn(parameter.shape, generator=rng))
-    write_lora(unet, bundle, name, header)
 
 
 def test_noise_on_the_arc_stays_standard_and_its_ends_are_the_two_exactly() -> None:
@@ -134,39 +115,6 @@ def test_the_gradient_reaches_the_adapter_alone_and_not_the_target(
     recipe.zero_grad(set_to_none=True)
 
 
-@torch.no_grad()
-def test_the_generator_is_the_unet_with_its_lora_in_one_step(phantoms: str, family: Path, tmp_path: Path) -> None:
-    folder = copied_bundle(family, tmp_path)
-    add_lora(folder / "bundle", phantoms, "quick", TrainedSampling("lcm", (759,)).header())
-    spec = spec_of(phantoms, folder, generator="quick")
-    noising, noise = Noising(spec, CPU), torch.randn(2, 4, 8, 8)
-    recipe = NoiseConsistencyRecipe(spec, CPU)
-    embeds = recipe._text(["teeth", "gums"])
-    unet = lora_unet(train_spec(phantoms, folder, "dmd-lora"), CPU, "x")
-    unet.delete_adapters("default")
-    plain = OneStepGenerator(spec_of(phantoms, folder), noising, CPU).clean(noise, embeds)
-    at = torch.full((2,), 999)
-    expected = noising.denoise(noise, predict_noise(unet, noise, at, embeds, None), at)
-    torch.testing.assert_close(plain, expected)
-    unet.load_lora_adapter(load_file(lora_file(folder / "bundle" / "loras" / "quick")), prefix="unet")
-    at = torch.full((2,), 759)
-    expected = noising.denoise(noise, predict_noise(unet, noise, at, embeds, None), at)
-    torch.testing.assert_close(recipe._generator.clean(noise, embeds), expected, rtol=1e-3, atol=1e-3)
-    assert not torch.allclose(plain, expected, atol=0.05)
-
-
-def test_generators_of_several_steps_and_missing_ones_are_refused_by_name(
-    phantoms: str, family: Path, tmp_path: Path
-) -> None:
-    folder = copied_bundle(family, tmp_path)
-    add_lora(folder / "bundle", phantoms, "slow", TrainedSampling("lcm", (999, 499)).header())
-    with pytest.raises(SpecError) as caught:
-        NoiseConsistencyRecipe(spec_of(phantoms, folder, generator="slow"), CPU)
-    assert (caught.value.key, caught.value.found, caught.value.expected) == ("generator", "2 steps", "one")
-    with pytest.raises(BundleError):
-        NoiseConsistencyRecipe(spec_of(phantoms, folder, generator="nobody"), CPU)
-
-
 def test_no_boundary_no_second_pass(phantoms: str, family: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(phantoms, family, boundary=0.0)
     recipe, data = NoiseConsistencyRecipe(spec, CPU), training_data(spec)
@@ -189,9 +137,3 @@ def test_the_adapter_lands_in_the_bundle_with_a_preview(phantoms: str, family: P
     run_training(spec_of(phantoms, folder, name="quick-control", validate_steps=4))
     assert (folder / "bundle" / "adapters" / "quick-control" / "adapter_model.safetensors").exists()
     assert (folder / RECIPE / "previews" / "0000004.png").exists()
-
-
-def test_judges_are_those_of_the_gate(built: tuple[NoiseConsistencyRecipe, TrainingData]) -> None:
-    pictures = torch.rand(2, 3, 128, 128) * 2 - 1
-    expected = load_judges("embedded").networks["unet"](pictures).argmax(1)
-    assert torch.equal(built[0]._judge.labels(pictures), expected)
