@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -74,7 +75,9 @@ def dataset_title(index: DatasetIndex) -> str:
     return f"Synthetic dental images, dentgen build {index.spec_digest[:12]}"
 
 
+@cache
 def _template_environment() -> Environment:
+    """Templates of the card, which are compiled once in a process."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(),  # none for Markdown: untrusted text goes through "literal"

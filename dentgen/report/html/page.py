@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,8 +135,9 @@ def _marked(charts: dict[str, str]) -> dict[str, Markup]:
     return {shape: Markup(svg) for shape, svg in charts.items()}  # noqa: S704
 
 
+@cache
 def page_environment(*folders: Path) -> Environment:
-    """Templates of a page: those of these folders and of this one, escaped and strict."""
+    """Templates of a page: those of these folders and of this one, escaped and strict; compiled once in a process."""
     environment = Environment(
         loader=FileSystemLoader([*folders, _FOLDER]),
         autoescape=True,
