@@ -47,6 +47,7 @@ class NoiseConsistencyRecipe(Recipe):
         self._noising = Noising(spec, device)
         self._generator = OneStepGenerator(spec, self._noising, device)
         self._judge = FrozenJudge(load_judges(spec.judges, device.type), spec.judges, "judge", spec.judge)
+        self._palette = torch.from_numpy(SEG_PALETTE.copy()).to(device).float() / 255
         base = load_control(Path(spec.bundle) / CONTROLNET, torch.float32)
         with fresh_weights(spec.seed, "weights", spec.part):
             self.adapted: PeftModel = nn.Module.to(add_adapter(base, spec.rank), device)
@@ -87,8 +88,7 @@ class NoiseConsistencyRecipe(Recipe):
     def _control_images(self, latents: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 H W"]:
         """What the judge sees in the pictures of latents, in the palette's colours, [0, 1] as ctrLoRA shows them."""
         seen = self._judge.labels(self._autoencoder.decode(latents).clamp(-1, 1))
-        colours = torch.from_numpy(SEG_PALETTE.copy()).to(self._device).float() / 255
-        return colours[seen].movedim(-1, 1).contiguous()
+        return self._palette[seen].movedim(-1, 1).contiguous()
 
     def _controlled(self, noise: Tensor, embeds: Tensor, condition: Tensor) -> Float[Tensor, "b 4 h w"]:
         timesteps = self._generator.timesteps(len(noise), self._device)
