@@ -28,7 +28,7 @@ class Settings(Section):
     negative_prompt: Prompt = Field(default="", description="Read with another guidance than 1.")
     variants: int = Field(default=4, ge=1, le=16, description="Pictures side by side, and of a saved record.")
     background: float = Field(
-        default=0.0, ge=0, le=0.9, description="How much of the record's photo pictures begin with; 0 is noise alone."
+        default=0.0, ge=0, lt=1, description="How much of the record's photo pictures begin with; 0 is noise alone."
     )
     adapters: dict[str, Scale] = Field(default={}, description="Scales of the adapters, one or by class.")
 

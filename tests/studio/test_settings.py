@@ -16,7 +16,7 @@ def test_settings_of_a_spec_give_that_spec() -> None:
     assert Settings.of(BASE).build_spec(BASE) == BASE
 
 
-@pytest.mark.parametrize("strength", [0.1, 0.35, 0.4, 1.0])
+@pytest.mark.parametrize("strength", [0.01, 0.1, 0.35, 0.4, 1.0])
 def test_a_spec_that_starts_from_photos_stays_so(strength: float) -> None:
     base = BuildSpec.model_validate({**SPEC, "sampling": {"start_from": "photo", "strength": strength, "steps": 4}})
     settings = Settings.of(base)
