@@ -10,19 +10,23 @@ BOTH := -n 2 --dist loadscope
 # all modules and rewrite the assertions of all tests anew.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
-.PHONY: demo test test-fast test-slow test-long test-faults check docs setup schemas wheels gpu-kit
+.PHONY: demo test test-fast test-integration test-slow test-long test-faults check docs setup schemas wheels gpu-kit
 
 demo: $(READY)
 	$(BIN)/dentgen generate jobs/specs/demo.yaml
 
 test: $(READY)
-	$(PYTEST) -q $(BOTH) -m "not slow and not long and not faults"
+	$(PYTEST) -q $(BOTH) -m "not integration and not slow and not long and not faults"
 
 # Neither the model nor Ray: under a minute. Other folders are not even collected, which would import their libraries.
 FAST := cluster conditions parallel quality shards spec storage test_documents.py test_errors.py test_layout.py test_logs.py \
 	test_progress.py test_records.py test_redaction.py test_seeding.py test_words.py
 test-fast: $(READY)
-	$(PYTEST) -q $(BOTH) -m "not ray and not slow and not long and not faults" $(addprefix tests/,$(FAST))
+	$(PYTEST) -q $(BOTH) -m "not ray and not integration and not slow and not long and not faults" $(addprefix tests/,$(FAST))
+
+# Whole builds, trainings of a few steps, pages in a browser.
+test-integration: $(READY)
+	$(PYTEST) -q $(BOTH) -m "integration and not slow and not long and not faults"
 
 test-slow: $(READY)
 	$(PYTEST) -q $(BOTH) -m slow

@@ -208,7 +208,8 @@ def t6(
         list[str] | None,
         typer.Option(
             metavar="NAME=LORA:SCHEDULER:STEPS[:TIMESTEPS]",
-            help="A distilled student, as a row, its timesteps separated by commas; repeatable.",
+            help="A distilled student, as a row, its timesteps separated by commas; {seed} in LORA stands for the "
+            "seed's number; repeatable.",
         ),
     ] = None,
     students: Annotated[

@@ -34,6 +34,7 @@ def test_a_source_is_copied_under_other_keys(tmp_path: Path) -> None:
     assert Path(spec.output.path).parent == tmp_path / "work"
 
 
+@pytest.mark.integration
 def test_flops_differ_by_what_variants_share() -> None:
     """With one variant nothing is shared, but prompts are cached: a build saves the text encoder."""
     alone = count_flops(read_spec(DEMO_SPEC, ["sampling.variants=1"]))

@@ -160,6 +160,7 @@ def test_a_prompt_may_say_what_the_plan_says(source: Path, tmp_path: Path) -> No
         assert SampleMetadata.model_validate_json(members["json"]).prompt == "units of this plan"
 
 
+@pytest.mark.integration
 def test_another_environment_is_refused_or_a_warning(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -91,6 +91,7 @@ def test_what_was_asked_is_in_maps_metadata_and_table(source: Path, whole: Path,
     assert all(3 <= count <= 12 for count in counts.values()), counts
 
 
+@pytest.mark.integration
 def test_a_damaged_finding_map_is_a_problem(whole: Path) -> None:
     """A value that no finding of the spec has."""
     plan = read_plan(str(whole))
@@ -105,6 +106,7 @@ def test_a_damaged_finding_map_is_a_problem(whole: Path) -> None:
     assert all("finding.png" in text for _, text in found)
 
 
+@pytest.mark.integration
 def test_bars_and_rods_hide_findings_everywhere(source: Path, tmp_path: Path) -> None:
     """Map, metadata, table and ledger tell of what is seen."""
     build(
@@ -117,6 +119,7 @@ def test_bars_and_rods_hide_findings_everywhere(source: Path, tmp_path: Path) ->
     assert problems(tmp_path) == []
 
 
+@pytest.mark.integration
 def test_the_report_counts_findings(whole: Path) -> None:
     rows = pq.read_table(whole / SAMPLES).to_pylist()
     asked = Counter(kind for row in rows for kind in row["findings"])

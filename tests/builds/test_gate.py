@@ -26,6 +26,9 @@ from dentgen.shards.reader import read_samples
 from tests.builds.gated_build import Members, gate_of, gated_source, gated_spec, median_luminance
 from tests.conftest import problems, shard_bytes, small_spec
 
+#: All of them need pictures or trainings that take seconds.
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path:

@@ -31,6 +31,7 @@ def put_lease_of_another_host(out: Path) -> None:
     storage.overwrite(str(out / "lease.json"), json_bytes(other.model_dump(mode="json")))  # whole, as builds do
 
 
+@pytest.mark.integration
 def test_a_second_build_and_a_repair_are_refused_and_the_first_finishes(small_source: Path, tmp_path: Path) -> None:
     """The second one starts while the first is between two units."""
     build(quick_spec(small_source, tmp_path / "whole"), use_ray=False)
@@ -83,6 +84,7 @@ def test_a_build_that_loses_its_lease_stops_at_the_next_unit(
     assert shard_bytes(out) == shard_bytes(tmp_path / "whole")
 
 
+@pytest.mark.integration
 def test_a_build_that_raises_releases_its_lease_and_the_next_one_resumes(small_source: Path, tmp_path: Path) -> None:
     def fail(samples: int, planned: int) -> None:
         raise ZeroDivisionError
@@ -96,6 +98,7 @@ def test_a_build_that_raises_releases_its_lease_and_the_next_one_resumes(small_s
     assert seen == [(6, 10), (10, 10)], "committed samples count, and count once"
 
 
+@pytest.mark.integration
 def test_the_lease_is_no_stray_and_no_problem(small_source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     build(quick_spec(small_source, out), use_ray=False)

@@ -63,6 +63,7 @@ def test_wanted_records_get_more_variants_and_the_others_do_not_change(source: P
     assert sum(record.rejected for record in records) == 6
 
 
+@pytest.mark.integration
 def test_the_mix_is_in_the_table_and_the_report(source: Path, tmp_path: Path) -> None:
     build(oversampled(source, tmp_path / "out"), use_ray=False)
     table = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
@@ -95,6 +96,7 @@ def test_attributes_that_changed_after_planning_are_noticed(source: Path, tmp_pa
     assert "horsh" in caught.value.found
 
 
+@pytest.mark.integration
 def test_variants_between_two_prompts_are_divided_more_finely(source: Path, tmp_path: Path) -> None:
     build(oversampled(source, tmp_path / "out", variants=1, prompt_to="dark gums"), use_ray=False)
     shares: dict[str, list[float]] = {}

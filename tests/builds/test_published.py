@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from dentgen.models.bundle import find_bundle
 from dentgen.pipeline.run import build
@@ -22,6 +23,7 @@ def texts(out: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path.relative_to(out)), str(pq.read_table(path).to_pylist()).encode()
 
 
+@pytest.mark.integration
 def test_no_place_and_no_host_is_in_any_file_of_a_build(
     tmp_path: Path, demo_members: dict[str, dict[str, bytes]]
 ) -> None:

@@ -65,6 +65,7 @@ def moved(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.integration
 def test_a_moved_series_is_whole_and_says_what_its_frames_are(moved: Path) -> None:
     assert problems(moved) == []
     samples = dict(read_samples(str(moved)))
@@ -99,6 +100,7 @@ def test_frames_that_have_not_moved_have_one_picture_and_others_their_own(moved:
     assert len({found[f"s-f{number}-v000"] for number in range(3)}) == 3
 
 
+@pytest.mark.integration
 def test_without_motion_all_frames_have_the_noise_of_frame_0(source: Path, moved: Path, tmp_path: Path) -> None:
     build(spec(source, tmp_path, "series"), use_ray=False)
     shared = pictures(tmp_path)
@@ -118,6 +120,7 @@ def test_pictures_do_not_depend_on_shards_order_and_neighbours(
     assert len(found) == 4
 
 
+@pytest.mark.integration
 def test_noise_of_their_own_is_what_it_was_before_there_were_series(
     source: Path, members: Members, tmp_path: Path
 ) -> None:
@@ -146,6 +149,7 @@ def test_noise_that_is_added_at_every_step_is_carried_too(source: Path, tmp_path
     assert found["s-f0-v000"] == found["s-f3-v000"] != found["s-f1-v000"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("noise", "motion", "missing"), [("series", (0, 0), "series"), ("motion", None, "motion_x")])
 def test_records_without_a_series_or_its_motion_are_rejected(
     noise: str, motion: tuple[int, int] | None, missing: str, members: Members, tmp_path: Path
@@ -162,6 +166,7 @@ def test_records_without_a_series_or_its_motion_are_rejected(
     assert missing in ledger
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("metadata", [{"frame": 12}, {"series": "IMG"}])
 def test_a_series_or_frame_of_other_software_counts_only_where_noise_is_shared(
     metadata: dict[str, object], members: Members, tmp_path: Path

@@ -67,6 +67,7 @@ def test_every_sample_of_the_index_is_enlarged_once(source: Path, upscaled: Path
     assert problems(upscaled) == []
 
 
+@pytest.mark.integration
 def test_labels_are_enlarged_exactly(source: Path, upscaled: Path) -> None:
     for (_, small), (_, large) in zip(samples(source).items(), samples(upscaled).items(), strict=True):
         for member in ("seg.png", "fdi.png", "finding.png"):
@@ -74,6 +75,7 @@ def test_labels_are_enlarged_exactly(source: Path, upscaled: Path) -> None:
         assert pixels(large["png"]).shape == (128, 128, 3)
 
 
+@pytest.mark.integration
 def test_findings_are_judged_again(source: Path, upscaled: Path) -> None:
     before, after = (
         [finding for members in samples(out).values() for finding in json.loads(members["json"])["findings"]]
@@ -119,6 +121,7 @@ def test_an_interrupted_build_ends_with_the_same_bytes(source: Path, upscaled: P
     assert shard_bytes(out) == shard_bytes(upscaled)
 
 
+@pytest.mark.integration
 def test_photographs_stay_photographs(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     write_tar(tmp_path / "a" / "a.tar", dict(sorted(demo_members.items())[:1]))
     sampling = {"variants": 1, "steps": 2, "start_from": "photo", "strength": 0.5}
@@ -130,6 +133,7 @@ def test_photographs_stay_photographs(tmp_path: Path, demo_members: dict[str, di
     assert not read_plan(str(tmp_path / "two")).synthetic
 
 
+@pytest.mark.integration
 def test_panoramas_are_enlarged(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     write_tar(tmp_path / "a" / "a.tar", dict(sorted(demo_members.items())[:1]))
     wide: dict[str, Any] = {"conditions": {"size": [64, 96]}, "sampling": {"variants": 1, "steps": 1, "window": 64}}
@@ -140,6 +144,7 @@ def test_panoramas_are_enlarged(tmp_path: Path, demo_members: dict[str, dict[str
     assert (pixels(large["seg.png"]) == pixels(small["seg.png"]).repeat(2, 0).repeat(2, 1)).all()
 
 
+@pytest.mark.integration
 def test_the_ready_spec_runs(source: Path, tmp_path: Path) -> None:
     changes = [f"source.path={source}", f"output.path={tmp_path / 'out'}", "source.limit=1", "sampling.steps=4"]
     spec = read_spec(ROOT / "jobs" / "specs" / "upscale.yaml", [*changes, "sampling.window=64"])

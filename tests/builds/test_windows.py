@@ -33,12 +33,14 @@ def pictures(out: Path) -> dict[str, bytes]:
     return {key: members["png"] for key, members in read_samples(str(out))}
 
 
+@pytest.mark.integration
 def test_a_window_as_large_as_the_picture_changes_nothing(source: Path, tmp_path: Path) -> None:
     for name, sampling in (("plain", {}), ("window", {"window": 64})):
         build(small_spec(source, tmp_path / name, sampling={"variants": 1, "steps": 2, **sampling}), use_ray=False)
     assert pictures(tmp_path / "plain") == pictures(tmp_path / "window")
 
 
+@pytest.mark.integration
 def test_a_windowed_build_is_whole(source: Path, tmp_path: Path) -> None:
     spec = small_spec(
         source, tmp_path / "out", conditions={"size": [64, 160]}, engine={"slots": 5},

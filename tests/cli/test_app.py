@@ -67,6 +67,7 @@ def records_of(stderr: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in stderr.splitlines()]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_with_json_logs_every_line_of_standard_error_is_an_object(
     how: str,

@@ -62,6 +62,7 @@ def test_json_logs_of_driver_and_actors_are_objects_with_unit_and_attempt(
     assert run.stdout.startswith("4 samples written, 2 rejected, of 6 planned\n")
 
 
+@pytest.mark.integration
 def test_too_many_rejected_samples_are_no_success(
     tmp_path: Path, demo_members: dict[str, dict[str, bytes]], here: Callable[..., Finished]
 ) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.running import Finished
 from tests.conftest import small_spec
 
 
+@pytest.mark.integration
 def test_damage_is_exit_code_1_and_repaired(small_source: Path, tmp_path: Path, here: Callable[..., Finished]) -> None:
     out, spec = tmp_path / "out", tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(small_spec(small_source, out).model_dump(mode="json")))

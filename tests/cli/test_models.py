@@ -38,6 +38,7 @@ def models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return run
 
 
+@pytest.mark.integration
 def test_from_a_published_pair_to_a_bundle_that_verifies(models: Callable[..., Finished], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(find_bundle("miniature"), bundle, ignore=shutil.ignore_patterns("controlnet", "adapters"))
@@ -69,6 +70,7 @@ def test_from_a_published_pair_to_a_bundle_that_verifies(models: Callable[..., F
     assert "found an existing file or folder" in again.stderr
 
 
+@pytest.mark.integration
 def test_a_bad_bundle_is_exit_code_1_and_a_line_each(models: Callable[..., Finished], tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
     (bundle / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"")

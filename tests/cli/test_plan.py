@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.running import Finished
 from tests.conftest import small_spec
 
 
+@pytest.mark.integration
 def test_a_plan_names_hours_and_money_of_the_build_and_of_a_million(
     small_source: Path, tmp_path: Path, here: Callable[..., Finished]
 ) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 #: Runs commands where everything that takes seconds to import ends the process instead.
@@ -38,6 +40,7 @@ LONG = (
 )  # fmt: skip
 
 
+@pytest.mark.integration
 def test_long_commands_say_what_they_do_before_they_import(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", GUARDED, *LONG, "--version", "--help"],

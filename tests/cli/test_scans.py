@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from dentgen.cli.app import app
 from tests.ingest.scans.jaws import cast, write_obj, write_unlabelled
 
 
+@pytest.mark.integration
 def test_records_and_refusals_are_counted(tmp_path: Path) -> None:
     write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
     arguments = ["scans", str(tmp_path / "set"), str(tmp_path / "out"), "--size", "24", "--views", "left"]

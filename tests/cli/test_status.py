@@ -44,6 +44,7 @@ def watching(out: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "dentgen", "status", out, "--watch", "--interval", "0.2", *options]
 
 
+@pytest.mark.integration
 def test_a_watcher_in_another_process_sees_a_build_to_its_end(small_source: Path, tmp_path: Path, begun: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(watching(begun), stdout=subprocess.PIPE, text=True, env=environment) as watcher:
@@ -59,6 +60,7 @@ def test_a_watcher_in_another_process_sees_a_build_to_its_end(small_source: Path
     assert any(f"building: process {os.getpid()} on " in line for line in rest)
 
 
+@pytest.mark.integration
 def test_a_watcher_on_a_terminal_draws_and_ends_cleanly_with_ctrl_c(begun: str) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}

@@ -41,6 +41,7 @@ def test_marked_pictures_exit_0_in_order(copies: Path, tmp_path: Path) -> None:
     assert "4 of 4" in lines[-1]
 
 
+@pytest.mark.integration
 def test_another_key_exits_1(copies: Path, tmp_path: Path) -> None:
     found = run("watermark", key_file(tmp_path, OTHER_KEY, "other.key"), copies)
     assert found.exit_code == 1

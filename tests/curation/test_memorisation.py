@@ -19,6 +19,9 @@ from dentgen.shards.tar import png_bytes
 from tests.conftest import write_tar
 from tests.report.fake_builds import fake_build, written
 
+#: All of them need pictures or trainings that take seconds.
+pytestmark = pytest.mark.integration
+
 SIZE = 64
 SEG = png_bytes(np.ones((SIZE, SIZE), np.uint8))
 #: Samples of the build that are copies, by the number of the training picture.

@@ -54,6 +54,7 @@ def test_only_four_channel_inpainting_restores_the_image(miniature: Bundle, unip
     assert not replace(canvas, repaint=Repaint(keep, random_latents(1))).edited
 
 
+@pytest.mark.integration
 def test_zero_scale_and_empty_windows_disable_control(miniature: Bundle, unipc: SolverTable) -> None:
     none = sample_one(miniature, simple(miniature, 0, None, unipc))
     assert torch.equal(none, sample_one(miniature, simple(miniature, 0, None, unipc, controls=controlled(1, 0.0))))
@@ -62,6 +63,7 @@ def test_zero_scale_and_empty_windows_disable_control(miniature: Bundle, unipc: 
     assert not torch.equal(none, sample_one(miniature, simple(miniature, 0, 1, unipc)))
 
 
+@pytest.mark.integration
 def test_strength_one_is_text_to_image(miniature: Bundle, unipc: SolverTable) -> None:
     text = sample_one(miniature, simple(miniature, 0, 0, unipc))
     assert torch.equal(text, sample_one(miniature, simple(miniature, 0, 0, unipc, image=random_latents(5))))

@@ -26,6 +26,7 @@ def canvases(bundle: Bundle, first: int, count: int) -> list[Canvas]:
     return [simple(bundle, n, n % 2, table) for n in range(first, first + count)]
 
 
+@pytest.mark.integration
 def test_two_callers_share_one_engine(miniature: Bundle) -> None:
     expected = build_engine(miniature).run(canvases(miniature, 0, 10))
     driver = EngineDriver(build_engine(miniature))
@@ -121,6 +122,7 @@ def test_callers_that_race_with_closing_get_a_result_or_an_error(miniature: Bund
     assert not driver.dead
 
 
+@pytest.mark.integration
 def test_the_time_between_ticks_is_counted_from_the_first_one(miniature: Bundle) -> None:
     """Other work in between is busy time, waiting is not, and nothing before the first tick counts."""
     driver = EngineDriver(build_engine(miniature))
@@ -160,6 +162,7 @@ def test_a_closed_driver_fails_calls_at_once(miniature: Bundle) -> None:
     driver.close()
 
 
+@pytest.mark.integration
 def test_canvases_are_taken_as_others_finish(miniature: Bundle) -> None:
     """Two batches of slots at most are submitted and not finished, and the first are sampled meanwhile."""
     driver, taken = EngineDriver(build_engine(miniature, slots=2)), list[int]()

@@ -126,6 +126,7 @@ def test_pictures_with_a_full_controlnet_are_those_of_diffusers(
     check_pictures(miniature, cases, expected, served, branches=full_branches(miniature, full))
 
 
+@pytest.mark.integration
 def test_pictures_of_an_inpainting_unet_are_those_of_diffusers(miniature: Bundle, served: list[Canvas]) -> None:
     unet = inpainting_unet(miniature)
     cases = [
@@ -236,6 +237,7 @@ class FailingBranch:
 FAILING = FailingBranch(ValueError("no hint today"))
 
 
+@pytest.mark.integration
 def test_a_failing_branch_fails_its_canvases_only(miniature: Bundle, unipc: SolverTable) -> None:
     branches = Branches(shared={**branches_of(miniature).shared, "failing": FAILING})
     failing = simple(miniature, 1, None, unipc, controls=(ControlInput("failing", condition(1)),))
@@ -351,6 +353,7 @@ def test_an_inpainting_unet_requires_masked_latents(miniature: Bundle, unipc: So
     assert error.found == "no masked latents"
 
 
+@pytest.mark.integration
 def test_warm_up_changes_no_bit(miniature: Bundle, unipc: SolverTable) -> None:
     engine = build_engine(miniature)
     assert engine.warm_up() > 0
@@ -374,6 +377,7 @@ def test_cuda_graphs_require_a_gpu(miniature: Bundle) -> None:
     assert (caught.value.key, caught.value.found) == ("cuda_graph", "device cpu")
 
 
+@pytest.mark.integration
 def test_canvases_in_preparation_get_the_slots_of_a_list(
     miniature: Bundle, unipc: SolverTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_one_step_of_initialize_is_full_guidance(miniature: Bundle, name: Schedu
     assert relative_error(latents(found["c1"]), latents(found["c0"])) < 1e-5
 
 
+@pytest.mark.integration
 def test_a_scale_of_one_disables_guidance(miniature: Bundle) -> None:
     table = table_of(miniature, "unipc", 4)
     unguided = sample_one(miniature, simple(miniature, 0, 0, table))

@@ -296,6 +296,7 @@ def test_regions_of_the_bootstrap_move_to_the_new_middle(lcm: SolverTable) -> No
     assert torch.equal(found, run(engine(centred=True), [update.applied(sample)])["c0"])
 
 
+@pytest.mark.integration
 def test_on_the_miniature(miniature: Bundle) -> None:
     """The same laws with the real network and its control."""
     table = table_of(miniature, "unipc", 3)

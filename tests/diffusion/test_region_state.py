@@ -54,6 +54,7 @@ def alone(sample: Canvas, **options: object) -> torch.Tensor:
     return latents(engine(**options).run([sample])[sample.key])  # type: ignore[arg-type]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "steps"), SOLVERS)
 def test_one_region_everywhere_is_the_plain_picture(miniature: Bundle, name: SchedulerName, steps: int) -> None:
     """On the real miniature, with control, exactly: with and without a row for the background."""

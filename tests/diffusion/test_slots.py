@@ -58,6 +58,7 @@ def check(slots: SlotMap, num_rows: int) -> None:
     assert set(by_slot) <= {0, 1, 2}
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6))
 def test_slots_are_never_shared_by_rows_that_differ(seed: int) -> None:
@@ -121,6 +122,7 @@ def count_ticks(bundle: Bundle, canvases: Sequence[Canvas], *, slots: int, contr
     return count
 
 
+@pytest.mark.integration
 def test_variants_of_a_condition_share_a_control_slot(miniature: Bundle, unipc: SolverTable) -> None:
     same = [simple(miniature, n, 0, unipc) for n in range(4)]
     different = [simple(miniature, n, n, unipc) for n in range(2)]

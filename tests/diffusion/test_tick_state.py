@@ -103,6 +103,7 @@ def test_every_scheduler_in_one_batch(miniature: Bundle, keyed_noise: KeyedNoise
     check(miniature, plans, keyed_noise)
 
 
+@pytest.mark.integration
 def test_shared_control_equals_control_per_row(miniature: Bundle, unipc: SolverTable) -> None:
     """The same condition under other names is not shared: equal bits at the same batch of the branch."""
     shared = [simple(miniature, n, 0, unipc) for n in range(3)]
@@ -134,6 +135,7 @@ def test_branches_are_added_with_their_scales(miniature: Bundle, unipc: SolverTa
     assert torch.equal(once, sample_one(miniature, simple(miniature, 0, 1, unipc), branches=branches))
 
 
+@pytest.mark.integration
 def test_branches_that_act_on_no_row_of_a_canvas_change_no_bit(miniature: Bundle, unipc: SolverTable) -> None:
     free = simple(miniature, 0, None, unipc)
     expected = sample_one(miniature, free)
@@ -143,6 +145,7 @@ def test_branches_that_act_on_no_row_of_a_canvas_change_no_bit(miniature: Bundle
     assert torch.equal(expected, latents(neighbours["c0"]))
 
 
+@pytest.mark.integration
 def test_a_diverged_canvas_stays_in_its_slot(miniature: Bundle, unipc: SolverTable) -> None:
     good, free = simple(miniature, 0, 0, unipc), simple(miniature, 2, None, unipc)
     nan = KeyedTensor("nan", torch.full(LATENT, float("nan")))
@@ -175,6 +178,7 @@ class PlacedControl:
         return [r * interpolate(self._where[None, None], r.shape[-2:], mode="area") for r in residuals]
 
 
+@pytest.mark.integration
 def test_scales_at_each_place_are_means_over_the_cells_of_deeper_levels(miniature: Bundle) -> None:
     """Oracle: a branch that scales its own residuals, so that the engine need not."""
     table, where = table_of(miniature, "unipc", 4), torch.rand(LATENT[1:], generator=torch.Generator().manual_seed(3))
@@ -194,6 +198,7 @@ def test_one_scale_at_every_place_is_that_scale_exactly(miniature: Bundle, scale
     assert torch.equal(sample_one(miniature, placed, weighted=True), sample_one(miniature, plain))
 
 
+@pytest.mark.integration
 def test_control_acts_where_it_is_wanted(miniature: Bundle) -> None:
     table = table_of(miniature, "unipc", 4)
     free = sample_one(miniature, simple(miniature, 0, None, table))
@@ -205,6 +210,7 @@ def test_control_acts_where_it_is_wanted(miniature: Bundle) -> None:
     assert away["free"][5:].mean() < away["full"][5:].mean(), "the right half is as without"
 
 
+@pytest.mark.integration
 def test_places_of_a_canvas_touch_neither_its_neighbours_nor_its_successor(miniature: Bundle) -> None:
     table = table_of(miniature, "unipc", 4)
     placed = [simple(miniature, n, None, table, controls=controlled(n, where=halves(0.0, 2.0))) for n in range(2)]
@@ -218,6 +224,7 @@ def test_places_of_a_canvas_touch_neither_its_neighbours_nor_its_successor(minia
         assert torch.equal(latents(found[canvas.key]), sample_one(miniature, canvas, slots=3, weighted=True))
 
 
+@pytest.mark.integration
 def test_full_controlnets_are_placed_too(miniature: Bundle) -> None:
     table, (_, full) = table_of(miniature, "unipc", 4), full_control(miniature)
     hint = KeyedTensor("hint", full.embed(HINT))

@@ -70,6 +70,7 @@ def test_every_latent_is_standard_normal_and_independent_of_all_others(name: str
     assert abs(kurtosis) < 4.5 * np.sqrt(96 / values.size)
 
 
+@pytest.mark.integration
 def test_channels_and_steps_are_independent() -> None:
     values = torch.stack([drawn(turned(), seed, 4).flatten() for seed in range(400)]).double().numpy()
     correlation = np.corrcoef(values.T)

@@ -100,6 +100,7 @@ def test_tests_that_a_page_names_exist(page: Path) -> None:
             assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
+@pytest.mark.integration
 def test_code_of_the_page_on_conditions_gives_what_its_comments_say(in_examples: Path) -> None:
     names: dict[str, object] = {}
     for block in blocks(DOCS / "guide" / "conditions.md", "python"):
@@ -108,6 +109,7 @@ def test_code_of_the_page_on_conditions_gives_what_its_comments_say(in_examples:
     assert names["fdi"].tolist() == [[0, 18, 11], [21, 41, 48]]  # type: ignore[attr-defined]
 
 
+@pytest.mark.integration
 def test_code_of_the_page_on_sampling_runs(in_examples: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks(DOCS / "guide" / "sampling.md", "python"):
@@ -124,6 +126,7 @@ def test_code_of_the_page_on_curation_runs(in_examples: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == "", "the demo has no copies"
 
 
+@pytest.mark.integration
 def test_code_of_the_page_on_datasets_runs(examples: Path, tmp_path: Path) -> None:
     """In a process of its own, because Hugging Face's library reads its settings when it is imported."""
     found = blocks(DOCS / "guide" / "datasets.md", "python")

@@ -73,6 +73,7 @@ def test_the_quick_start_shows_the_readmes_examples() -> None:
     assert sorted(blocks(DOCS / "quickstart.md", "python")) == sorted(blocks(README, "python"))
 
 
+@pytest.mark.integration
 def test_the_image_from_python_has_a_gap(in_examples: Path) -> None:
     (block,) = [block for block in blocks(README, "python") if "Pipeline" in block]
     names: dict[str, object] = {}
@@ -86,6 +87,7 @@ def test_the_image_from_python_has_a_gap(in_examples: Path) -> None:
     assert not np.asarray(names["seg"])[np.asarray(names["fdi"]) == 21].any()
 
 
+@pytest.mark.integration
 def test_the_segmenter_learns(in_examples: Path) -> None:
     (block,) = [block for block in blocks(README, "python") if "DataLoader" in block]
     text = io.StringIO()

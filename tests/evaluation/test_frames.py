@@ -53,6 +53,7 @@ def scores(judges: Judges, series: Series, pictures: list[list[NDArray[np.float6
     return {name: mean for name, (mean, _) in _mean_scores([_seed_scores(judges, series, found)]).items()}
 
 
+@pytest.mark.integration
 def test_figures_tell_what_moves_along_from_what_stays_and_what_is_new(judges: Judges, series: Series) -> None:
     """The surface moves by 4 pixels a frame, to the left, at this size."""
     surfaces = [patches(seed) for seed in range(3)]

@@ -43,6 +43,7 @@ def test_equally_many_pictures_of_each_kind(phantoms: str, judges: str) -> None:
     assert first["curve_100"] != first["curve_025"]
 
 
+@pytest.mark.integration
 def test_a_gate_that_rejects_nothing_cannot_be_compared(phantoms: str, judges: str) -> None:
     with pytest.raises(ConditionError) as caught:
         measure_gate_usefulness(GateUsefulnessSettings(phantoms, phantoms, judges, lose=0.0, steps=1, seeds=(0,)))

@@ -37,6 +37,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, demo_members: dict[str, dict
     return work, reference, generated_images(str(work), small_build_spec(), reference, variants=2)
 
 
+@pytest.mark.integration
 def test_every_record_gets_its_own_images(built: Everything) -> None:
     """A build of the first records gives the images that stand at their place among all."""
     work, reference, images = built
@@ -81,6 +82,7 @@ def test_only_the_images_that_are_asked_for_are_decoded(built: Everything, monke
     assert len(decoded) == 2
 
 
+@pytest.mark.integration
 def test_a_word_is_replaced_in_prompts_and_nowhere_else(built: Everything) -> None:
     work, reference, images = built
     spec = small_build_spec()

@@ -51,6 +51,7 @@ def test_images_are_judged_one_by_one_whatever_the_batch() -> None:
     assert judge_labels(Detector().eval(), images).shape == (17,)
 
 
+@pytest.mark.integration
 def test_training_is_decided_by_its_arguments() -> None:
     seg = blocks(4)
     images = noisy_fill(seg)

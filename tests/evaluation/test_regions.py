@@ -51,6 +51,7 @@ def test_figures_are_shares_of_pixels() -> None:
     assert regions._response(pairs, 2, "caries") is None
 
 
+@pytest.mark.integration
 def test_the_measure_runs_on_the_miniature(tmp_path: Path, demo_members: Members) -> None:
     """Every sample with a finding is measured once; the sheet shows maps, both pictures and outlines."""
     write_tar(tmp_path / "s" / "a.tar", dict(sorted(demo_members.items())[:2]))

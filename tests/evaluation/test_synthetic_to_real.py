@@ -38,6 +38,7 @@ def test_an_unfinished_build_is_rejected(tmp_path: Path) -> None:
     assert str(tmp_path / "nothing") in caught.value.file
 
 
+@pytest.mark.integration
 def test_a_build_of_another_size_is_rejected(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     source = demo_reference(tmp_path / "demo", demo_members, 1).source
     out = finished_build(str(tmp_path), small_build_spec("sampling.steps=1"), source, variants=1)

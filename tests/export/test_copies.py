@@ -63,6 +63,7 @@ def test_pictures_in_parquet_are_marked(tmp_path: Path) -> None:
     assert plain.keys() == copies.keys()
 
 
+@pytest.mark.integration
 def test_two_exports_with_one_key_are_the_same(tmp_path: Path) -> None:
     source, key = large_build(tmp_path / "build"), key_file(tmp_path)
     first = marked(source, tmp_path / "first", key)
@@ -102,6 +103,7 @@ def test_an_interrupted_export_continues(tmp_path: Path, monkeypatch: pytest.Mon
     assert marked(source, tmp_path / "out", key) == whole
 
 
+@pytest.mark.integration
 def test_the_key_is_written_nowhere(tmp_path: Path) -> None:
     source, key = large_build(tmp_path / "build"), key_file(tmp_path)
     marked(source, tmp_path / "out", key, workers=2)

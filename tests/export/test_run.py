@@ -177,6 +177,7 @@ def test_a_key_in_two_shards_is_refused(tmp_path: Path) -> None:
     assert caught.value.found == "keys 'x' and 'x'"
 
 
+@pytest.mark.integration
 def test_an_export_from_and_to_s3_has_the_same_files(tmp_path: Path, s3_root: str) -> None:
     write_hard_set(tmp_path / "set")
     for path in (tmp_path / "set").iterdir():

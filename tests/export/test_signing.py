@@ -314,6 +314,7 @@ def test_the_parameters_name_the_certificate_as_others_do(tmp_path: Path, signer
     assert parameters["certificate_sha256"] == certificate.fingerprint(hashes.SHA256()).hex()
 
 
+@pytest.mark.integration
 def test_processes_sign_and_no_part_of_the_key_is_written(tmp_path: Path, signer: Signer) -> None:
     """The key is in no file of the destination, as text or as a number, nor in what travels to the processes."""
     copies = signed(build(tmp_path / "build"), tmp_path / "out", signer, workers=2)
@@ -445,6 +446,7 @@ def test_a_missing_library_is_told(signer: Signer, monkeypatch: pytest.MonkeyPat
     assert (error.key, error.expected) == ("--sign", "c2pa: pip install 'dentgen[sign]'")
 
 
+@pytest.mark.integration
 def test_exports_without_signatures_need_no_library() -> None:
     code = "import sys, dentgen.export.run; print(*({'c2pa', 'cryptography'} & sys.modules.keys()))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -25,6 +25,7 @@ def source(tmp_path: Path, demo_members: Members) -> Path:
     return tmp_path / "s"
 
 
+@pytest.mark.integration
 def test_only_what_fails_is_made_again_with_other_noise(source: Path, tmp_path: Path) -> None:
     """The limit lets the brightest picture pass at once; the others get other noise, and what passes then stays."""
     plain, measured, _ = made(source, tmp_path / "a", {"limits": OFF})
@@ -46,6 +47,7 @@ def test_only_what_fails_is_made_again_with_other_noise(source: Path, tmp_path: 
     assert (again[0], [s.model_dump() for s in again[1].samples]) == (samples, [s.model_dump() for s in record.samples])
 
 
+@pytest.mark.integration
 def test_samples_stay_in_their_order_whichever_attempt_passed(source: Path, tmp_path: Path) -> None:
     _, measured, _ = made(source, tmp_path / "a", {"limits": OFF})
     values = sorted(map(luminance, measured.samples))

@@ -156,6 +156,7 @@ def test_a_photo_is_started_from_and_partly_kept(source: Path, demo_members: Mem
     assert np.mean(kept) < 0.6 * np.mean(painted)
 
 
+@pytest.mark.integration
 def test_pictures_with_parts_of_photos_say_so(source: Path, tmp_path: Path) -> None:
     """They may show a person, whatever else is synthetic about them."""
     for start, term in (("noise", "/trainedAlgorithmicMedia"), ("photo", "/compositeWithTrainedAlgorithmicMedia")):
@@ -206,6 +207,7 @@ def test_scales_by_class_are_means_over_the_pixels_of_a_latent(source: Path) -> 
         assert float(control.where[y, x]) == pytest.approx(expected)
 
 
+@pytest.mark.integration
 def test_scales_by_class_reach_picture_and_metadata(source: Path) -> None:
     plain = samples(source, model={"adapters": {"blended": 1.0}})
     placed = samples(source, model=BY_CLASS)
@@ -216,6 +218,7 @@ def test_scales_by_class_reach_picture_and_metadata(source: Path) -> None:
         assert (equal[key][0] == plain[key][0]).all()
 
 
+@pytest.mark.integration
 def test_records_without_a_segmentation_have_no_scales_by_class(tmp_path: Path, demo_members: Members) -> None:
     key = sorted(demo_members)[0]
     members = {name: content for name, content in demo_members[key].items() if name not in {"seg.png", "fdi.png"}}
@@ -364,6 +367,7 @@ def first(made: Mapping[str, tuple[Picture, dict[str, Any]]]) -> str:
     return min(metadata["source_key"] for _, metadata in made.values())
 
 
+@pytest.mark.integration
 def test_long_prompts(source: Path) -> None:
     long = "a photo of both teeth, " + ", ".join(["white enamel, pink gum"] * 20)
     refused = unit(source, sampling={"prompt": long})
@@ -379,6 +383,7 @@ def test_long_prompts(source: Path) -> None:
     assert torch.equal(embedded[1][:77], embedded[0]), "the first window holds what truncation keeps"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("key", ["negative_prompt", "prompt_to"])
 def test_a_prompt_of_the_spec_that_is_too_long_is_refused_at_once(source: Path, key: str) -> None:
     with pytest.raises(SpecError) as caught:
@@ -429,6 +434,7 @@ def test_a_failing_control_fails_the_unit_which_can_be_tried_again(source: Path)
         generate_unit(plan, generator, plan.units[0], list_shards(str(source))[0], failing)
 
 
+@pytest.mark.integration
 def test_a_scheduler_that_cannot_be_used_is_refused_before_the_plan_stands(source: Path, tmp_path: Path) -> None:
     for options, key in (({"clip_sample": True}, "clip_sample"), ({"beta_start": "1e-4"}, "beta_start")):
         spec = small_spec(source, tmp_path / "o", sampling={"scheduler": "ddim", "scheduler_options": options})
@@ -482,6 +488,7 @@ def test_a_reference_is_kept_in_the_left_frame(source: Path) -> None:
     assert first.controls[0].condition.name != relit.controls[0].condition.name
 
 
+@pytest.mark.integration
 def test_two_frames_equal_a_sequential_loop(source: Path) -> None:
     """diffusers' scheduler on a canvas of two frames, the left one replaced by the noisy photo after every step."""
     generator, canvas = generator_of(source, **REFERENCE), canvas_of(source, 1, **REFERENCE)
@@ -507,6 +514,7 @@ def test_two_frames_equal_a_sequential_loop(source: Path) -> None:
     torch.testing.assert_close(found, latents[0], atol=2e-4, rtol=2e-4)
 
 
+@pytest.mark.integration
 def test_a_build_of_references_draws_right_frames_alone(source: Path) -> None:
     made = samples(source, **REFERENCE)
     assert {picture.shape for picture, _ in made.values()} == {(64, 64, 3)}

@@ -33,6 +33,7 @@ def source(tmp_path: Path, demo_members: Members) -> Path:
     return tmp_path / "s"
 
 
+@pytest.mark.integration
 def test_a_gate_that_nothing_fails_changes_no_picture_and_records_every_figure(source: Path, tmp_path: Path) -> None:
     plain, without, _ = made(source, tmp_path / "a", None)
     gated, record, _ = made(source, tmp_path / "b", {"limits": OFF})
@@ -61,6 +62,7 @@ def test_pictures_that_fail_are_rejected_with_value_and_limit(source: Path, tmp_
         assert status.reason == f"{status.key}: gate: luminance found {value:g}, expected at least 2"
 
 
+@pytest.mark.integration
 def test_pictures_that_fail_may_be_kept_and_recorded(source: Path, tmp_path: Path) -> None:
     plain, _, _ = made(source, tmp_path / "a", None)
     samples, record, calls = made(

@@ -50,6 +50,7 @@ def take(live: LiveCanvas, count: int) -> list[LiveFrame]:
     return list(live.frames(count))
 
 
+@pytest.mark.integration
 def test_pictures_come_in_order_with_labels_and_versions(live: LiveCanvas) -> None:
     frames = take(live, 3)
     assert [frame.index for frame in frames] == [0, 1, 2]
@@ -60,6 +61,7 @@ def test_pictures_come_in_order_with_labels_and_versions(live: LiveCanvas) -> No
     assert np.array_equal(frames[0].masks["gum"], half().astype(np.float32))
 
 
+@pytest.mark.integration
 def test_a_picture_is_that_of_the_engine(live: LiveCanvas, generator: Generator) -> None:
     """The first frame against one canvas with the same layers in an engine of the same shape."""
     (frame,) = take(live, 1)
@@ -73,6 +75,7 @@ def test_a_picture_is_that_of_the_engine(live: LiveCanvas, generator: Generator)
     assert np.array_equal(frame.picture, expected)
 
 
+@pytest.mark.integration
 def test_an_edit_acts_in_running_pictures_and_in_later_ones(live: LiveCanvas) -> None:
     frames = live.frames()
     before = next(frames)
@@ -107,6 +110,7 @@ def test_later_pictures_are_those_of_a_canvas_that_began_so(live: LiveCanvas, ge
     assert np.array_equal(last.labels, 1 + half("right"))
 
 
+@pytest.mark.integration
 def test_a_removed_layer_leaves_the_background(live: LiveCanvas, generator: Generator) -> None:
     live.remove("gum")
     (frame,) = take(live, 1)
@@ -119,6 +123,7 @@ def test_a_removed_layer_leaves_the_background(live: LiveCanvas, generator: Gene
     live.add(LiveLayer("gum", RED, half()))
 
 
+@pytest.mark.integration
 def test_pictures_may_have_noise_of_their_own_and_come_less_often(generator: Generator) -> None:
     with LiveCanvas(generator, OWN, regions=1, every=2) as live:
         assert live._pictures.engine.shape.slots == 2 * 2, "two pictures in flight, two rows each"
@@ -138,6 +143,7 @@ def test_condition_maps_control_all_pictures(generator: Generator) -> None:
     assert not np.array_equal(frame.picture, free.picture)
 
 
+@pytest.mark.integration
 def test_a_prompt_that_is_too_long_changes_nothing(live: LiveCanvas) -> None:
     (before,) = take(live, 1)
     refused = [live.edit("gum", prompt=TOO_LONG, mask=half("right")), live.add(LiveLayer("x", TOO_LONG, half()))]
@@ -149,6 +155,7 @@ def test_a_prompt_that_is_too_long_changes_nothing(live: LiveCanvas) -> None:
     assert list(after.masks) == ["gum"]
 
 
+@pytest.mark.integration
 def test_of_several_edits_the_last_one_counts_whenever_prompts_are_ready(
     live: LiveCanvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def until_applied(live: LiveCanvas, applied: Any) -> list[LiveFrame]:
     return [*frames, *live.frames(STEPS + 1)]
 
 
+@pytest.mark.integration
 def test_frames_are_the_variants_of_a_build(generator: Generator, pipe: Pipeline) -> None:
     expected = built(pipe, record(), variants=2)
     with live_canvas(generator, record()) as live:
@@ -108,6 +109,7 @@ def test_frames_are_the_variants_of_a_build(generator: Generator, pipe: Pipeline
     assert not np.array_equal(plain, expected[0])
 
 
+@pytest.mark.integration
 def test_pictures_in_flight_turn_to_other_maps_and_later_ones_are_made_from_them(
     generator: Generator, pipe: Pipeline
 ) -> None:

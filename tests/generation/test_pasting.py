@@ -137,6 +137,7 @@ def levels(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.integration
 def test_a_build_edits_photographs_and_leaves_the_rest(tmp_path: Path, demo_members: Members) -> None:
     """A crown on some teeth of each photo: beyond six pixels of the teeth, every level is the photo's."""
     source = dict(sorted(demo_members.items())[:2])

@@ -72,6 +72,7 @@ def test_images_equal_a_builds_byte_for_byte(tmp_path: Path, demo_members: Membe
     assert all(np.array_equal(np.asarray(image), built[key]) for key, image in streamed.items())
 
 
+@pytest.mark.integration
 def test_findings_at_teeth_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
     (key, members), *_ = sorted(demo_members.items())
     findings = [{"teeth": [11, 21], "kind": "restoration", "part": "whole", "prompt": "gold crown"}]
@@ -89,6 +90,7 @@ def test_findings_at_teeth_equal_a_builds(tmp_path: Path, demo_members: Members)
         assert caught.value.file == "fdi"
 
 
+@pytest.mark.integration
 def test_painted_regions_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
     """With findings above them; the build's samples are records with the same regions."""
     (key, members), *_ = sorted(demo_members.items())
@@ -114,6 +116,7 @@ def unit_samples(spec: BuildSpec) -> dict[str, dict[str, bytes]]:
     return dict(tar_samples(made.shard))
 
 
+@pytest.mark.integration
 def test_images_of_any_shape_equal_a_builds(tmp_path: Path, demo_members: Members) -> None:
     key, size = min(demo_members), [64, 96]
     write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
@@ -125,6 +128,7 @@ def test_images_of_any_shape_equal_a_builds(tmp_path: Path, demo_members: Member
     assert all(np.array_equal(np.asarray(image), other) for image, other in zip(images, built, strict=True))
 
 
+@pytest.mark.integration
 def test_seed_and_key_name_the_noise(demo_members: Members, pipe: Pipeline) -> None:
     members = demo_members[sorted(demo_members)[0]]
 
@@ -136,6 +140,7 @@ def test_seed_and_key_name_the_noise(demo_members: Members, pipe: Pipeline) -> N
     assert len({first("a", 1), first("a", 2), first("b", 1)}) == 3
 
 
+@pytest.mark.integration
 def test_requests_are_read_as_the_engine_has_room(demo_members: Members, pipe: Pipeline) -> None:
     """A generator over any number of requests: never all of them at once."""
     members, read = demo_members[sorted(demo_members)[0]], 0
@@ -152,6 +157,7 @@ def test_requests_are_read_as_the_engine_has_room(demo_members: Members, pipe: P
     assert len(list(stream)) == 19
 
 
+@pytest.mark.integration
 def test_an_abandoned_stream_leaves_the_pipeline_usable(demo_members: Members, pipe: Pipeline) -> None:
     members = demo_members[sorted(demo_members)[0]]
     stream = pipe.stream(request_of(f"r{number}", members) for number in range(9))
@@ -185,6 +191,7 @@ def test_public_names_are_listed_and_exist() -> None:
         dentgen.load_dataset  # noqa: B018
 
 
+@pytest.mark.integration
 def test_a_target_lighting_is_that_of_a_builds_variant(tmp_path: Path, demo_members: Members) -> None:
     key = min(demo_members)
     members = demo_members[key]

@@ -90,6 +90,7 @@ def test_masks_are_blurred_weakened_and_keep_small_findings() -> None:
     assert sharp.sum() == 1
 
 
+@pytest.mark.integration
 def test_regions_begin_on_white_in_the_middle(tmp_path: Path) -> None:
     regions = {"bootstrap_steps": 2, "mix_steps": 1.5, "leak": 0.2, "centre": True}
     generator = generator_of(tmp_path, [CROWN], regions=regions)
@@ -214,6 +215,7 @@ def test_all_of_a_picture_painted_with_its_own_prompt_is_the_picture(
         torch.testing.assert_close(other, first, atol=1e-5, rtol=0)
 
 
+@pytest.mark.integration
 def test_of_regions_at_one_place_the_upper_one_is_seen(painting: tuple[Generator, DiffusionEngine]) -> None:
     generator, engine = painting
     mask = band(EDGE)

@@ -65,6 +65,7 @@ def test_labels_travel_unchanged(tmp_path: Path, demo_members: Members) -> None:
             assert (found == np.asarray(Image.open(BytesIO(demo_members[key][label])))).all(), label
 
 
+@pytest.mark.integration
 def test_a_damaged_record_is_rejected_and_its_neighbours_are_untouched(tmp_path: Path, demo_members: Members) -> None:
     keys = sorted(demo_members)[:2]
     good = {key: demo_members[key] for key in keys}
@@ -129,6 +130,7 @@ def test_a_source_that_changed_after_planning_fails_its_unit_by_name(tmp_path: P
         assert caught.value.key == "unit 000000"
 
 
+@pytest.mark.integration
 def test_ignored_members_are_named_in_the_spec(tmp_path: Path, demo_members: Members) -> None:
     key = sorted(demo_members)[0]
     write_tar(tmp_path / "s" / "x.tar", {key: {**demo_members[key], "notes.txt": b"mine"}})
@@ -140,6 +142,7 @@ def test_ignored_members_are_named_in_the_spec(tmp_path: Path, demo_members: Mem
     assert build(spec, use_ray=False).index.written == 2
 
 
+@pytest.mark.integration
 def test_a_limit_is_the_beginning_of_the_build(small_source: Path, tmp_path: Path) -> None:
     build(small_spec(small_source, tmp_path / "whole"), use_ray=False)
     build(small_spec(small_source, tmp_path / "few", source={"limit": 3}), use_ray=False)
@@ -161,6 +164,7 @@ def test_duplicate_keys_are_rejected_once(tmp_path: Path, demo_members: Members)
     assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (8, 6, 2)
 
 
+@pytest.mark.integration
 def test_the_first_of_two_neighbours_with_one_key_is_kept(tmp_path: Path, demo_members: Members) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -173,6 +177,7 @@ def test_the_first_of_two_neighbours_with_one_key_is_kept(tmp_path: Path, demo_m
     assert (outcome.index.planned, outcome.index.written, outcome.index.rejected) == (6, 4, 2)
 
 
+@pytest.mark.integration
 def test_planning_and_generating_agree_on_the_split_of_damaged_records(tmp_path: Path, demo_members: Members) -> None:
     """Whose split cannot be read is wanted, so that it is rejected; whose split is another's, is not."""
     members = demo_members[sorted(demo_members)[0]]
@@ -220,6 +225,7 @@ def test_a_damaged_page_under_a_split(damaged: str, tmp_path: Path, demo_members
     assert (outcome.index.written, outcome.index.rejected) == (2, rejected), "two of unknown split, or one of train"
 
 
+@pytest.mark.integration
 def test_a_damaged_record_of_another_split_is_nobodys(tmp_path: Path, demo_members: Members) -> None:
     """It was never planned, so it is neither written nor rejected, and the sums still add up."""
     keys = sorted(demo_members)[:2]
@@ -284,6 +290,7 @@ def test_a_prompt_that_is_too_long_rejects_its_record(tmp_path: Path, demo_membe
     assert "at most 77" in record.samples[0].reason
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "sections",
     [
@@ -305,6 +312,7 @@ def test_other_settings_build_and_verify(
     assert problems(out) == []
 
 
+@pytest.mark.integration
 def test_what_is_prepared_ahead_has_the_same_bytes_as_what_is_prepared_first(
     tmp_path: Path, demo_members: Members
 ) -> None:
@@ -332,6 +340,7 @@ def test_what_is_prepared_ahead_has_the_same_bytes_as_what_is_prepared_first(
     assert [sample.key for sample in ahead.record.samples] == [f"{key}-v000" for key in keys]
 
 
+@pytest.mark.integration
 def test_a_sample_that_cannot_be_prepared_is_rejected_alone(
     tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +403,7 @@ def test_painted_regions_travel_and_samples_are_records_again(tmp_path: Path, de
     assert [each.mask.tolist() for each in again] == [band(64).tolist(), band(64, 0.25, 1.0).tolist()]
 
 
+@pytest.mark.integration
 def test_painted_regions_that_are_not_asked_for_change_nothing(tmp_path: Path, demo_members: Members) -> None:
     """Not even where they are damaged; members and bytes are those of records without them."""
     key = min(demo_members)
@@ -405,6 +415,7 @@ def test_painted_regions_that_are_not_asked_for_change_nothing(tmp_path: Path, d
     assert ignored == plain
 
 
+@pytest.mark.integration
 def test_empty_regions_leave_the_bytes_of_pictures(tmp_path: Path, demo_members: Members) -> None:
     """A region of no strength, and rows for regions that no record has."""
     key = min(demo_members)

@@ -105,6 +105,7 @@ def test_masked_encoding_equals_diffusers_inpainting(miniature: Bundle, photos: 
         LatentCodec(miniature.vae, 4).encode_masked(images, list(keep[:1]))
 
 
+@pytest.mark.integration
 def test_bits_do_not_depend_on_other_pictures(
     miniature: Bundle, decoder: Decoder, photos: list[NDArray[np.uint8]]
 ) -> None:
@@ -227,6 +228,7 @@ def test_the_callers_thread_waits_after_all_batches_are_launched(miniature: Bund
     assert all(np.array_equal(a, b) for a, b in zip(found, codec.decode(given), strict=True))
 
 
+@pytest.mark.integration
 def test_threads_may_share_a_codec(miniature: Bundle, tiny: AutoencoderTiny) -> None:
     codec, given = LatentCodec(miniature.vae, 2, decoder=tiny, tile=128), some_latents(3, 16, 24)
     expected = codec.decode(given)
@@ -235,6 +237,7 @@ def test_threads_may_share_a_codec(miniature: Bundle, tiny: AutoencoderTiny) -> 
             assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_decodes_whole_and_in_tiles(
     miniature: Bundle, tiny: AutoencoderTiny, dtype: torch.dtype

@@ -115,6 +115,7 @@ def test_diffusers_pipelines_run_on_the_same_parts(miniature: Bundle) -> None:
     assert image.shape == (1, 128, 128, 3)
 
 
+@pytest.mark.integration
 def test_missing_parts_and_components_are_named(bundle_copy: Path) -> None:
     with pytest.raises(BundleError) as caught:
         load_bundle(str(bundle_copy), ["depth"])

@@ -56,11 +56,13 @@ def add_every_kind_of_part(bundle: Path, miniature: Bundle) -> None:
     save_file({"emb_params": torch.zeros(2, 128)}, bundle / "embeddings" / "smile.safetensors")
 
 
+@pytest.mark.integration
 def test_a_bundle_with_every_kind_of_part_has_no_problems(bundle_copy: Path, miniature: Bundle) -> None:
     add_every_kind_of_part(bundle_copy, miniature)
     assert problems(bundle_copy) == []
 
 
+@pytest.mark.integration
 def test_optional_parts_that_do_not_fit_are_problems(bundle_copy: Path, miniature: Bundle) -> None:
     add_every_kind_of_part(bundle_copy, miniature)
     save_file({"emb_params": torch.zeros(2, 96)}, bundle_copy / "embeddings" / "smile.safetensors")
@@ -94,6 +96,7 @@ def test_each_damaged_tensor_is_a_problem(bundle_copy: Path) -> None:
     assert next(problem for problem in found if problem.file == f"{bundle_copy}/controlnet").message.count("conv_in")
 
 
+@pytest.mark.integration
 def test_an_adapter_without_a_tensor_is_a_problem(bundle_copy: Path) -> None:
     """peft itself would only warn."""
     file = bundle_copy / "adapters" / "blended" / "adapter_model.safetensors"
@@ -142,6 +145,7 @@ def test_adapters_require_a_base(bundle_copy: Path) -> None:
     assert "['blended', 'curvature', 'findings', 'lighting', 'normal', 'segmentation']" in problem.found
 
 
+@pytest.mark.integration
 def test_a_text_encoder_for_another_unet_is_a_problem(bundle_copy: Path) -> None:
     config = CLIPTextConfig.from_pretrained(bundle_copy / "text_encoder")
     config.hidden_size, config.vocab_size = 64, 600
@@ -185,6 +189,7 @@ def test_odd_tokenizers_and_schedules_are_the_same_error_when_loading(bundle_cop
     assert problem.file == str(schedule.parent)
 
 
+@pytest.mark.integration
 def test_a_vocabulary_without_merges_is_an_error(bundle_copy: Path) -> None:
     (bundle_copy / "tokenizer" / "tokenizer.json").rename(bundle_copy / "tokenizer" / "vocab.json")
     assert places(bundle_copy, problems(bundle_copy)) == {("tokenizer", "")}

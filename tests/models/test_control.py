@@ -90,6 +90,7 @@ def test_a_saved_and_merged_adapter_equals_the_unmerged_one(miniature: Bundle, t
     assert not isinstance(merged, PeftModel)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("alpha", [2, 6])
 def test_a_loaded_adapter_acts_like_the_merged_one_and_trains_on(miniature: Bundle, tmp_path: Path, alpha: int) -> None:
     """Also one whose config scales the LoRA; saved again, it is the same."""

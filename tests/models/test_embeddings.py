@@ -112,6 +112,7 @@ def test_embeddings_that_do_not_fit_are_an_error(
     assert (error.file, error.key, error.found) == (str(file), key, found)
 
 
+@pytest.mark.integration
 def test_words_that_the_tokenizer_knows_are_an_error(folder: Path) -> None:
     shutil.copy(folder / "embeddings" / "plain.safetensors", folder / "embeddings" / "|endoftext|.safetensors")
     assert load_error(folder, "|endoftext|").key == "<|endoftext|>"

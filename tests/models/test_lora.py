@@ -60,6 +60,7 @@ def test_fused_weights_equal_pefts_unfused_layers(folder: Path, miniature: Bundl
         assert not close(net(*inputs)[0], expected), "the LoRA has an effect"
 
 
+@pytest.mark.integration
 @torch.no_grad()
 def test_fused_weights_equal_diffusers_unfused_layers(folder: Path, miniature: Bundle) -> None:
     fused, unet = load_bundle(str(folder), loras={"look": 1.0}), copy.deepcopy(miniature.unet)

@@ -21,6 +21,7 @@ def test_other_licenses_stay_as_they_are() -> None:
     assert use_restrictions(["CC-BY-NC-4.0"]) == ()
 
 
+@pytest.mark.integration
 def test_publishing_waits_for_no_model() -> None:
     heavy = "{'torch', 'diffusers', 'transformers'} & sys.modules.keys()"
     code = f"import sys, dentgen.export.publication.publish; sys.exit(str({heavy}) if {heavy} else 0)"

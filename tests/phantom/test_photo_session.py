@@ -159,6 +159,7 @@ def test_further_lightings_draw_from_streams_of_their_own() -> None:
     assert (shot.picture(lighting, "-l1") == photograph(shot.sight, lighting, own)).all()
 
 
+@pytest.mark.integration
 def test_pictures_can_be_taken_again_and_in_any_order() -> None:
     session = PhotoSession(3, build_patient(3, "s3-p000008"), 32)
     lighting = sample_lighting(numpy_generator("any"))
@@ -169,6 +170,7 @@ def test_pictures_can_be_taken_again_and_in_any_order() -> None:
     assert (first.picture(lighting, "") == picture).all()
 
 
+@pytest.mark.integration
 def test_mirrors_apply_to_occlusal_photographs_alone() -> None:
     patient = build_patient(3, "s3-p000008")
     session = PhotoSession(3, patient, 16, mirrors=True)

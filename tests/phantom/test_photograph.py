@@ -45,6 +45,7 @@ def test_tones_are_srgb_up_to_the_shoulder_and_compressed_above() -> None:
     assert bright[-1] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.integration
 def test_exposure_brings_teeth_to_the_target(shot: Shot) -> None:
     teeth = shot.maps["fdi"] > 0
     medians = [float(np.median(luminance(developed(shot, target))[teeth])) for target in (0.3, 0.5)]

@@ -188,6 +188,7 @@ def test_words_for_shade_and_gum_agree_with_the_pictures() -> None:
     assert np.mean(yellowness["yellow"]) > np.mean(yellowness["white"]) + 2
 
 
+@pytest.mark.integration
 def test_keys_number_the_lightings(relit: list[Phantom]) -> None:
     keys = [f"s3-p000008-{view}{light}" for view in RELIT_VIEWS for light in ("", "-l1", "-l2")]
     assert [phantom.key for phantom in relit] == keys
@@ -202,6 +203,7 @@ def test_further_lightings_change_no_earlier_record(relit: list[Phantom]) -> Non
     assert all(same(a, b) for a, b in zip(relit, fewer, strict=False))
 
 
+@pytest.mark.integration
 def test_the_first_lighting_is_drawn_from_the_key_s_stream() -> None:
     for phantom in render_patient(3, 9, 16, RELIT_VIEWS):
         assert phantom.attributes["lighting"] == sample_lighting(numpy_generator(3, phantom.key, "light")).kind
@@ -230,6 +232,7 @@ def test_pictures_are_brighter_where_the_lighting_map_is(relit: list[Phantom]) -
     assert np.mean(agreement) > 0.5
 
 
+@pytest.mark.integration
 def test_scans_differ_from_photographs_in_key_and_prompt_and_share_the_rest() -> None:
     """Patient, camera and lamps are the same; lips hide some findings in photographs."""
     (photo,), scans = render_patient(7, 2, 48, ("left",)), render_patient(7, 2, 48, ("left",), lightings=2, look="scan")

@@ -68,6 +68,7 @@ def test_lamps_swing_to_both_sides_at_the_same_distance() -> None:
     assert not np.allclose(left, right)
 
 
+@pytest.mark.integration
 def test_motion_leads_to_the_same_tooth_and_the_same_colour_in_frame_0() -> None:
     first, *_, last = rendered(ORBIT)
     assert last.motion is not None

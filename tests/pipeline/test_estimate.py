@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from dentgen.documents import Unit
@@ -34,6 +35,7 @@ def test_hours_and_money_are_those_of_all_actors_together() -> None:
     assert found.describe_cost(10_000, 4, "CPU") == ["this build: 1.1 CPU hours", "a million samples: 100 CPU hours"]
 
 
+@pytest.mark.integration
 def test_a_few_samples_are_measured_and_nothing_is_written(small_source: Path, tmp_path: Path) -> None:
     plan = plan_of(small_source, tmp_path / "out")
     torch.set_num_threads(2)

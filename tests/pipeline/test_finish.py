@@ -19,6 +19,7 @@ def quick_spec(source: Path, out: Path, /, **sections: dict[str, object]) -> Bui
     return small_spec(source, out, sampling={"steps": 1}, **sections)
 
 
+@pytest.mark.integration
 def test_finishing_again_gives_the_same_dataset(small_source: Path, tmp_path: Path) -> None:
     spec = quick_spec(small_source, tmp_path / "out", source={"limit": 1})
     build(spec, use_ray=False)

@@ -287,6 +287,7 @@ def torn_shard(source: Path, name: str, members: Members, first: int, count: int
     os.utime(write_tar(source / f"{name}.tar", torn), (1, 1))
 
 
+@pytest.mark.integration
 def test_a_build_of_which_nothing_is_left_goes_on_with_new_shards(
     spec: BuildSpec, source: Path, tmp_path: Path, demo_members: Members
 ) -> None:

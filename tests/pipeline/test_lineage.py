@@ -68,6 +68,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.integration
 def test_a_build_tells_a_server_that_it_started_and_what_it_wrote(
     spec: BuildSpec, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.integration
 def test_a_dead_server_costs_one_warning_and_no_build(spec: BuildSpec, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "dentgen.pipeline.lineage"):
         build(spec, use_ray=False, lineage=f"http://127.0.0.1:{free_port()}")

@@ -26,6 +26,7 @@ def content(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "panels").iterdir())}
 
 
+@pytest.mark.integration
 def test_a_run_resumes_to_the_same_bytes(small_source: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert draw_panels(str(small_source), str(whole), spec(), TWO) == DrawnPanels(5, 5, ())
@@ -63,6 +64,7 @@ def test_panels_that_were_drawn_otherwise_are_not_mixed_in(small_source: Path, t
     assert inside.value.key == "OUT"
 
 
+@pytest.mark.integration
 def test_records_that_cannot_be_drawn_are_named(tmp_path: Path, demo_members: Members) -> None:
     first, second = sorted(demo_members)[:2]
     bare = {name: value for name, value in demo_members[first].items() if name != "normal.png"}

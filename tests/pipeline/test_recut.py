@@ -53,6 +53,7 @@ def test_a_lost_index_is_made_again_if_the_source_is_the_same(
     assert not stored.exists()
 
 
+@pytest.mark.integration
 def test_many_lost_indexes_are_made_again_by_one_look_at_plan_and_source(
     tmp_path: Path, demo_members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:

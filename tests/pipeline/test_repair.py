@@ -102,6 +102,7 @@ def test_a_sound_build_is_left_alone(out: Path) -> None:
     assert times(out) == before
 
 
+@pytest.mark.integration
 def test_a_moved_source_can_be_named(sound: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "conditions").rename(tmp_path / "moved")
     (out / "shards" / "000000.tar").unlink()
@@ -128,6 +129,7 @@ def test_a_changed_source_is_refused_and_nothing_is_put(
     assert not (out / "shards" / "000000.tar").exists()
 
 
+@pytest.mark.integration
 def test_a_lost_record_lets_no_other_bytes_in(sound: Path, out: Path, tmp_path: Path) -> None:
     """The index of the sealed build still knows what was committed."""
     source = shutil.copytree(sound / "conditions", tmp_path / "changed") / "a.tar"
@@ -143,6 +145,7 @@ def test_a_lost_record_lets_no_other_bytes_in(sound: Path, out: Path, tmp_path: 
     assert problems(out) == []
 
 
+@pytest.mark.integration
 def test_a_record_with_a_damaged_hash_is_restored_from_the_index(sound: Path, out: Path) -> None:
     record = out / "ledger" / "000001.json"
     whole = record.read_bytes()

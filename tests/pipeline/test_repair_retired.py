@@ -40,6 +40,7 @@ def mended(out: Path, source: str = "in") -> RepairOutcome:
     return repair(str(out), str(out.parent / source), use_ray=False)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("damage", ["lost", "torn", "of another sample"])
 def test_a_record_is_put_back_from_the_version_that_has_it(damage: str, out: Path) -> None:
     seen: list[tuple[int, int]] = []
@@ -60,6 +61,7 @@ def test_a_record_is_put_back_from_the_version_that_has_it(damage: str, out: Pat
     }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("source", ["in", "gone", "before"])
 def test_a_shard_is_generated_again_where_the_source_gives_its_bytes(source: str, out: Path) -> None:
     """Otherwise that is told, and what else was damaged is mended."""
@@ -82,6 +84,7 @@ def test_a_shard_is_generated_again_where_the_source_gives_its_bytes(source: str
     assert files(out, "shards", "index.json") == before
 
 
+@pytest.mark.integration
 def test_versions_whose_units_are_lost_stay_as_they_are(out: Path) -> None:
     (out / "ledger" / "000001.json").unlink()
     for name in ("ledger.parquet", "seal.json"):

@@ -22,6 +22,7 @@ def out(small_source: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+@pytest.mark.integration
 def test_record_index_and_at_last_the_shard_itself_say_which_bytes_are_right(out: Path) -> None:
     index, unit = read_index(str(out)), read_plan(str(out)).units[0]
     sealed = sealed_claims(str(out), 0)
@@ -36,12 +37,14 @@ def test_record_index_and_at_last_the_shard_itself_say_which_bytes_are_right(out
     assert claims_on(str(out), unit, []) == set()
 
 
+@pytest.mark.integration
 def test_a_unit_is_generated_from_a_copy_of_its_shard(out: Path) -> None:
     unit = read_plan(str(out)).units[0]
     assert unit.shard_tag
     assert unpinned(unit) == replace(unit, shard_tag="", shard_content="")
 
 
+@pytest.mark.integration
 def test_another_bundle_is_refused(out: Path) -> None:
     plan = read_plan(str(out))
     require_environment(plan)

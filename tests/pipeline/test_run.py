@@ -39,6 +39,7 @@ def test_a_build_reports_progress_and_a_second_run_finds_it_done(small_source: P
     assert problems(tmp_path / "out") == []
 
 
+@pytest.mark.integration
 def test_a_build_leaves_the_threads_of_its_caller_alone(small_source: Path, tmp_path: Path) -> None:
     spec = quick_spec(small_source, tmp_path / "out", source={"limit": 1})
     torch.set_num_threads(2)
@@ -49,6 +50,7 @@ def test_a_build_leaves_the_threads_of_its_caller_alone(small_source: Path, tmp_
         torch.set_num_threads(1)
 
 
+@pytest.mark.integration
 def test_a_failed_start_leaves_nothing_of_its_own_and_everything_of_others(small_source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     spec = quick_spec(small_source, out, model={"adapters": {"misspelt": 1.0}})
@@ -79,6 +81,7 @@ def test_a_failed_start_removes_no_plan_of_a_build_that_took_over(
     assert (out / "plan" / "000000.json").exists() == taken
 
 
+@pytest.mark.integration
 def test_the_first_reasons_of_rejections_are_told(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     whole, *torn = sorted(demo_members)[:3]
     members = {key: {**demo_members[key], "seg.png": b"torn"} for key in torn}

@@ -76,6 +76,7 @@ def test_places_apart_are_accepted(world: Path) -> None:
     assert listing(world) == before
 
 
+@pytest.mark.integration
 def test_a_build_inside_its_source_resumes_and_runs_again_without_reading_itself(
     small_source: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def test_rates_of_doubling_slots_are_measured(tmp_path: Path) -> None:
     assert all(rate.rows_per_second > 0 for rate in rates)
 
 
+@pytest.mark.integration
 def test_guidance_needs_two_rows_to_start_with(tmp_path: Path) -> None:
     generator = load_generator(small_spec(tmp_path, tmp_path, sampling={"guidance_scale": 2.0}))
     assert [rate.slots for rate in probe_slots(generator, 2)] == [2]

@@ -110,6 +110,7 @@ def test_packed_indexes_are_a_sequence() -> None:
         packed[7]
 
 
+@pytest.mark.integration
 def test_many_shards_over_processes_keep_their_order(tmp_path: Path, demo_members: Members) -> None:
     content = demo_members[min(demo_members)]["json"]
     for number in range(150):

@@ -54,6 +54,7 @@ def test_another_seed_draws_other_panels() -> None:
     assert not np.array_equal(drawn("shared", [record])[0][0], drawn("shared", [record], seed=4)[0][0])
 
 
+@pytest.mark.integration
 def test_separate_canvases_share_the_noise_of_the_pipeline() -> None:
     """A panel is the picture that the pipeline draws for its maps under the record's key and the seed."""
     record = records()[0]
@@ -67,6 +68,7 @@ def test_separate_canvases_share_the_noise_of_the_pipeline() -> None:
         assert np.array_equal(np.asarray(image), panel.picture)
 
 
+@pytest.mark.integration
 def test_lights_are_those_of_relight_and_prompts_name_none() -> None:
     record, teacher = records()[0], Teacher(spec(), "shared", 3, 3)
     lit = teacher.lit(record)
@@ -79,6 +81,7 @@ def test_lights_are_those_of_relight_and_prompts_name_none() -> None:
         assert one.photo is None
 
 
+@pytest.mark.integration
 def test_canvases_fill_the_slots() -> None:
     assert Teacher(spec(), "shared", 2, 0).records_at_once == 2
     assert Teacher(spec(), "row", 2, 0).records_at_once == 4

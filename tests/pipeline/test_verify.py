@@ -124,6 +124,7 @@ def test_a_plan_without_a_copy_is_not_mended_and_nothing_changes(out: Path) -> N
     assert content(out) == before
 
 
+@pytest.mark.integration
 def test_a_source_replaced_between_kill_and_resume_is_named(sound: Path, out: Path) -> None:
     """A map of a record is exchanged at equal size, before and after its unit was committed."""
     spec = small_spec(out.parent / "conditions", out, sampling={"steps": 1})

@@ -25,6 +25,9 @@ from dentgen.quality.labelled_pictures import (
 )
 from dentgen.records import ConditionRecord
 
+#: All of them need pictures or trainings that take seconds.
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[ConditionRecord]:

@@ -74,6 +74,7 @@ def correlation(phantom: Phantom, lighting: ClayLighting, *, with_depth: bool = 
     return float(np.corrcoef(found[solid], phantom.maps["light"][solid])[0, 1])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("view", VIEWS)
 def test_shading_with_a_phantom_s_own_lamps_reproduces_its_lighting_map(views: dict[str, Phantom], view: str) -> None:
     assert correlation(views[view], own_lighting(views[view])) > 0.9
@@ -98,6 +99,7 @@ def test_the_lit_side_is_the_lamp_s() -> None:
         assert light[bright].sum() > 1.5 * light[dark].sum(), direction
 
 
+@pytest.mark.integration
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(LIGHT_STYLES))
 def test_a_mirror_mirrors_the_light_bit_for_bit(maps: dict[str, MapArray], seed: int, style: LightStyle) -> None:

@@ -322,6 +322,7 @@ def test_an_empty_build_is_an_empty_dataset(tmp_path: Path) -> None:
     assert caught.value.expected == "one of []"
 
 
+@pytest.mark.integration
 def test_a_build_in_an_object_store_is_read(out: Path, s3_root: str) -> None:
     url = storage.join(s3_root, "dataset")
     for path in ["index.json", "samples.parquet", *(f"shards/{shard.name}" for shard in (out / "shards").iterdir())]:

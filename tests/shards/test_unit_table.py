@@ -128,6 +128,7 @@ def test_a_unit_takes_a_few_bytes() -> None:
     assert each < 40, f"{each:.0f} bytes a unit"
 
 
+@pytest.mark.integration
 def test_row_groups_are_those_of_a_table_that_is_written_whole() -> None:
     """Plans that were written before units were packed keep their bytes, and their digests."""
     whole = pa.concat_tables([segment(number) for number in range(270)])

@@ -52,6 +52,7 @@ def latest(live: LiveDocument, work: Work) -> LivePicture:
     return take(live, work, lambda picture: picture.snapshot.version == work.version)
 
 
+@pytest.mark.integration
 def test_pictures_have_the_noise_of_a_builds_first_variant(
     live: LiveDocument, work: Work, generator: Generator
 ) -> None:
@@ -61,6 +62,7 @@ def test_pictures_have_the_noise_of_a_builds_first_variant(
     assert difference.max() <= 2
 
 
+@pytest.mark.integration
 def test_edits_show_without_a_new_start(live: LiveDocument, work: Work) -> None:
     before = latest(live, work)
     canvas = live._running
@@ -78,6 +80,7 @@ def test_edits_show_without_a_new_start(live: LiveDocument, work: Work) -> None:
     assert live._running is canvas, "one canvas all along"
 
 
+@pytest.mark.integration
 def test_pictures_begin_with_a_background(live: LiveDocument, work: Work) -> None:
     photo = work.base.photo
     assert photo is not None
@@ -120,6 +123,7 @@ def handed_over(live: LiveDocument, work: Work, regions: int) -> None:
     raise AssertionError("no canvas took over")
 
 
+@pytest.mark.integration
 def test_a_region_joins_and_leaves_while_pictures_go_on(live: LiveDocument, work: Work) -> None:
     """With noise of their own no two pictures are alike, so one that was lost or made twice would be seen."""
     work.set(settings=work.settings.model_copy(update={"locked": False}))
@@ -146,6 +150,7 @@ def test_a_region_joins_and_leaves_while_pictures_go_on(live: LiveDocument, work
     assert len({picture.tobytes() for picture in pictures}) == 6
 
 
+@pytest.mark.integration
 def test_a_stroke_before_there_is_room_shows_later_and_nothing_claims_it_earlier(
     live: LiveDocument, work: Work
 ) -> None:
@@ -157,6 +162,7 @@ def test_a_stroke_before_there_is_room_shows_later_and_nothing_claims_it_earlier
     assert shows == [False, True, True]
 
 
+@pytest.mark.integration
 def test_moving_a_region_acts_in_the_canvas_that_runs(live: LiveDocument, work: Work) -> None:
     for prompt in ("black teeth, dark", work.prompt):
         everywhere(work, work.add_layer("", prompt))
@@ -167,6 +173,7 @@ def test_moving_a_region_acts_in_the_canvas_that_runs(live: LiveDocument, work: 
     assert live._running is canvas
 
 
+@pytest.mark.integration
 def test_a_new_regions_prompt_that_is_too_long_is_told_while_pictures_go_on(
     live: LiveDocument, work: Work, told: list[Exception | None]
 ) -> None:
@@ -238,6 +245,7 @@ def test_what_cannot_begin_is_an_error_and_the_next_edit_goes_on(live: LiveDocum
     assert latest(live, work).picture.std() > 10
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("is_shown", [False, True])
 def test_what_failed_of_a_region_goes_with_it(
     live: LiveDocument, work: Work, told: list[Exception | None], is_shown: bool

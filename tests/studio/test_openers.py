@@ -47,6 +47,7 @@ def test_a_record_without_a_needed_map_is_refused(demo_members: dict[str, dict[s
     assert caught.value.expected == "a member 'lesion.png'"
 
 
+@pytest.mark.integration
 def test_seeds_give_other_mouths_and_always_the_same() -> None:
     small = BuildSpec.model_validate({**SPEC, "conditions": {"size": 64}})
     first, again, other = (phantom(seed, "frontal", small) for seed in (5, 5, 6))

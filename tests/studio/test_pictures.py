@@ -41,6 +41,7 @@ def test_pictures_equal_those_of_a_build_of_what_is_saved(generator: Generator, 
         assert np.array_equal(built[key], picture), key
 
 
+@pytest.mark.integration
 def test_networks_are_loaded_once(generator: Generator) -> None:
     pictures = Pictures(generator)
     record = opened(list_records(str(DEMO))[0].read(), generator.spec)

@@ -66,6 +66,7 @@ def test_the_page_and_its_files_are_served_and_nothing_else(studio: Studio) -> N
     visit(studio, scenario)
 
 
+@pytest.mark.integration
 def test_a_socket_greets_with_everything(studio: Studio) -> None:
     async def scenario(client: ClientSession) -> None:
         async with client.ws_connect(f"{studio.origin}/socket") as socket:
@@ -152,6 +153,7 @@ def test_uploads_of_other_sites_are_refused(studio: Studio) -> None:
     visit(studio, scenario)
 
 
+@pytest.mark.integration
 def test_nothing_is_left_when_it_ends(generator: Generator, tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with served(generator, tmp_path):

@@ -44,6 +44,7 @@ def samples(dataset: str) -> list[dict[str, Any]]:
     return list(open_dataset(dataset))
 
 
+@pytest.mark.integration
 def test_variants_are_the_pictures_that_the_studio_shows(
     generator: Generator, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,11 +57,13 @@ def test_variants_are_the_pictures_that_the_studio_shows(
     assert all(np.array_equal(pictures[key], shown[key]) for key in shown)
 
 
+@pytest.mark.integration
 def test_networks_of_another_bundle_are_not_taken(generator: Generator, work: Work, tmp_path: Path) -> None:
     other = replace(generator, bundle=replace(generator.bundle, digest="other", unet=None))
     assert made(other, work, tmp_path, "variants", 2).written == 2
 
 
+@pytest.mark.integration
 def test_a_series_has_one_noise_and_many_lights_and_goes_on_after_a_stop(
     generator: Generator, work: Work, tmp_path: Path
 ) -> None:

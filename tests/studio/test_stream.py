@@ -54,6 +54,7 @@ def test_pictures_stream_until_they_are_paused(heard: Heard) -> None:
     heard.more()
 
 
+@pytest.mark.integration
 def test_jobs_run_in_its_thread_between_pictures(heard: Heard) -> None:
     heard.more()
     name = heard.stream.submit(lambda pictures: threading.current_thread().name).result(60)
@@ -64,6 +65,7 @@ def test_jobs_run_in_its_thread_between_pictures(heard: Heard) -> None:
     heard.more()
 
 
+@pytest.mark.integration
 def test_an_error_stops_pictures_until_the_next_edit(heard: Heard) -> None:
     heard.more()
     good = heard.work.prompt

@@ -50,6 +50,7 @@ def test_a_frozen_network_neither_trains_nor_drops() -> None:
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
+@pytest.mark.integration
 def test_latents_are_those_of_diffusers(phantoms: str, tmp_path: Path) -> None:
     spec = train_spec(phantoms, tmp_path, "adapter", bundle=MINIATURE, conditions={"size": 128}, cache_latents=False)
     batch = training_data(spec).batch(0, 0, 2)

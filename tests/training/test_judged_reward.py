@@ -80,6 +80,7 @@ def test_judgements_are_those_of_the_gate(reward: JudgedReward, batch: Batch) ->
         torch.testing.assert_close(judge.logits(pictures), alone[name](pictures))
 
 
+@pytest.mark.integration
 def test_pictures_are_those_of_a_build(phantoms: str, batch: Batch) -> None:
     for decoder in ("kl", "tiny"):
         spec = spec_of(phantoms, reward_decoder=decoder)
@@ -92,6 +93,7 @@ def test_pictures_are_those_of_a_build(phantoms: str, batch: Batch) -> None:
         assert float((found - expected).abs().max()) < 0.02, "but for rounding to levels"
 
 
+@pytest.mark.integration
 def test_gradients_reach_latents_and_nothing_else(reward: JudgedReward, batch: Batch) -> None:
     latents = torch.zeros(4, 4, 16, 16, requires_grad=True)
     terms = reward.terms([reward.pictures(latents)], labels_of(batch), lighting_of(batch))

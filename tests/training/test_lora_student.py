@@ -53,6 +53,7 @@ def test_a_fresh_lora_changes_nothing_and_is_all_that_is_trained(phantoms: str, 
     )
 
 
+@pytest.mark.integration
 def test_fresh_weights_are_named(phantoms: str, family: Path) -> None:
     spec = spec_of(phantoms, family)
     one, same, other = (dict(lora_unet(spec, CPU, name).named_parameters()) for name in ("one", "one", "other"))
@@ -61,6 +62,7 @@ def test_fresh_weights_are_named(phantoms: str, family: Path) -> None:
     assert all(not torch.equal(one[name], other[name]) for name in drawn)
 
 
+@pytest.mark.integration
 def test_a_written_lora_loads_and_keeps_its_header(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     unet = trained(lora_unet(spec_of(phantoms, tmp_path), CPU, "name"))
@@ -71,6 +73,7 @@ def test_a_written_lora_loads_and_keeps_its_header(phantoms: str, family: Path, 
     torch.testing.assert_close(predicted(loaded), predicted(unet), rtol=0.01, atol=0.01)
 
 
+@pytest.mark.integration
 def test_a_student_starts_from_another_lora(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = copied_bundle(family, tmp_path)
     spec = spec_of(phantoms, tmp_path)
@@ -82,6 +85,7 @@ def test_a_student_starts_from_another_lora(phantoms: str, family: Path, tmp_pat
     assert not torch.allclose(predicted(student), plain, rtol=0.1, atol=0.1)
 
 
+@pytest.mark.integration
 def test_what_a_student_cannot_start_from_is_refused(phantoms: str, family: Path, tmp_path: Path) -> None:
     bundle = copied_bundle(family, tmp_path) / "bundle"
     write_lora(lora_unet(spec_of(phantoms, tmp_path), CPU, "name"), bundle, "first", {})

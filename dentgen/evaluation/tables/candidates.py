@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from dentgen.errors import SpecError
+
+#: Stands for the seed's number in a candidate's changes, so that every seed has a training of its own.
+SEED: Final = "{seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Candidate:
 
     Attributes:
         name: Any text.
-        changes: ``a.b=value`` changes of the table's build spec.
+        changes: ``a.b=value`` changes of the table's build spec; ``{seed}`` in them is the number of the seed.
         training: What has to be trained before, into a copy of the spec's bundle; None for nothing.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 
 from dentgen.evaluation.generated_images import generated_images
 from dentgen.evaluation.reference_set import TEST_SEED, ReferenceSet, reference_set
-from dentgen.evaluation.tables.candidates import Candidate, DecisionTable
+from dentgen.evaluation.tables.candidates import SEED, Candidate, DecisionTable
 from dentgen.evaluation.tables.cost import Cost, picture_cost, times_over_first
 from dentgen.evaluation.tables.figures import candidate_figures, goals
 from dentgen.evaluation.tables.spreads import Goal, Spread, leader, spread
 from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, source_digest, trained_bundle
+from dentgen.generation.generator import solver_table
 from dentgen.generation.threads import torch_threads
+from dentgen.models.bundle import find_bundle
 from dentgen.models.judges import Judges, load_judges
 from dentgen.models.native_size import with_size
+from dentgen.models.parts import ADAPTERS, chosen_part
 from dentgen.progress import tracked
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.quality import EMBEDDED
@@ -119,8 +123,8 @@ def run_table(table: DecisionTable, settings: TableSettings) -> TableStudy:
         KeyboardInterrupt: On Ctrl-C; the next run continues.
     """
     base, judges = table_spec(settings), load_judges(settings.judges)
-    for candidate in table.candidates:
-        candidate_spec(settings, base, candidate, 0)  # a wrong one fails before the work
+    for candidate, seed in product(table.candidates, range(settings.seeds)):
+        _check(candidate_spec(settings, base, candidate, seed), candidate)  # a wrong one fails before the work
     with torch_threads(base.engine.threads):
         trained = _train(table, settings, base) if table.trainings else {}
         test = reference_set(settings.work, settings.records, TEST_SEED, base.conditions.edge)
@@ -145,14 +149,15 @@ def candidate_spec(
     Args:
         settings: Spec file and common changes.
         base: What they say, its picture size resolved.
-        candidate: Its changes.
+        candidate: Its changes, in which the seed stands for ``{seed}``.
         seed: Added to the seed of the spec.
         bundle: Bundle with its trained parts; None: that of the spec.
 
     Raises:
         SpecError: If a change is wrong.
     """
-    spec = read_spec(settings.spec_file, [*settings.overrides, *candidate.changes])
+    changes = [change.replace(SEED, str(seed)) for change in candidate.changes]
+    spec = read_spec(settings.spec_file, [*settings.overrides, *changes])
     model = spec.model if bundle is None else spec.model.model_copy(update={"bundle": bundle})
     return spec.model_copy(
         update={
@@ -161,6 +166,20 @@ def candidate_spec(
             "conditions": spec.conditions.model_copy(update={"size": base.conditions.size}),
         }
     )
+
+
+def _check(spec: BuildSpec, candidate: Candidate) -> None:
+    """Require the parts that a candidate names, unless they are trained for it.
+
+    Raises:
+        DentgenError: If one is missing, or a LoRA was trained for other steps.
+    """
+    if candidate.training is not None:
+        return
+    bundle = find_bundle(spec.model.bundle)
+    solver_table(spec, bundle)
+    for name in spec.model.adapters:
+        chosen_part(bundle, ADAPTERS, name)
 
 
 def leaders(figures: Mapping[str, Mapping[str, Spread]], goals_of: Mapping[str, Goal]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dentgen.benchmark.engine.contestants import EngineContestant, NetworkContes
 from dentgen.benchmark.engine.work import Work
 
 
+@pytest.mark.integration
 def test_the_engine_prepares_ticks_and_decodes(work: Work) -> None:
     engine = work.engine()
     engine.warm_up()

@@ -156,6 +156,7 @@ def test_unsorted_members_are_refused_and_counted_once(tmp_path: Path, demo_memb
     assert [raw.key for raw in read_records(only_shard(path), RecordRange(2, 4))] == list(few)[2:]
 
 
+@pytest.mark.integration
 def test_a_record_of_a_million_members_does_not_hang(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "x.tar", *((f"a.{n}", b"") for n in range(3000)))
     assert index(path).keys == ("a",)

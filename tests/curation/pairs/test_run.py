@@ -62,6 +62,7 @@ def test_the_same_filter_writes_the_same_bytes(out: Path) -> None:
     assert tables(out) == first
 
 
+@pytest.mark.integration
 def test_other_limits_and_scorers_filter_anew(out: Path) -> None:
     strict = filter_panels(str(out), PairLimits(least_miou=1.0))
     assert (strict.accepted, strict.pairs, strict.reasons) == (0, 0, {"luminance": 1, "miou": 5})

@@ -24,6 +24,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path
     return finished_build(tmp_path_factory.mktemp("build"), demo_members)
 
 
+@pytest.mark.integration
 def test_figures_are_those_of_the_dataset(out: Path) -> None:
     certificate = certify(str(out), SETTINGS)
     index, table = read_index(str(out)), pq.read_table(out / "samples.parquet")

@@ -26,6 +26,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, demo_members: Members) -> Path
     return finished_build(tmp_path_factory.mktemp("build"), demo_members)
 
 
+@pytest.mark.integration
 def test_a_second_run_gives_the_same_bytes_and_the_dataset_stays_sound(out: Path) -> None:
     written = []
     for _ in range(2):

@@ -16,6 +16,7 @@ from dentgen.phantom.surroundings.mix import Mix
 from tests.conftest import write_tar
 
 
+@pytest.mark.integration
 def test_records_of_a_varied_set(tmp_path: Path) -> None:
     phantoms = list(render_patient(5, 2, 48, ("frontal", "upper-occlusal"), mix=Mix(disease=1.0)))
     write_tar(tmp_path / "x.tar", {phantom.key: phantom_members(phantom) for phantom in phantoms})

@@ -31,6 +31,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> PhotoStudy:
     return PhotoStudy(train, test, synthetic, (1, None), size=32, seeds=(0, 1), training=settings)
 
 
+@pytest.mark.integration
 def test_arms_and_their_images(places: PhotoStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[tuple[str, ...]]] = {}
     train = train_network
@@ -65,6 +66,7 @@ def test_what_is_not_annotated_has_no_figure(places: PhotoStudy) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_numbers_are_told_only_by_what_has_learnt_them(places: PhotoStudy) -> None:
     numbered = replace(places, numbered=places.synthetic, counts=(1,), seeds=(0,))
     synthetic, real, both = measure_photos(numbered)

@@ -31,6 +31,7 @@ def test_it_learns_white_teeth(photos: LabelledImages) -> None:
     assert score(predict(network, photos.images), photos).figures()["iou"] > 0.8
 
 
+@pytest.mark.integration
 def test_equal_arguments_give_equal_weights(photos: LabelledImages) -> None:
     settings = TrainingSettings(steps=2, batch=4)
     first, again, other = (train_network([photos, photos], settings, seed, "test") for seed in (1, 1, 2))

@@ -41,6 +41,7 @@ def test_a_control_of_scale_0_costs_nothing(calls: dict[str, float], miniature: 
     assert cost.parameters == sum(p.numel() for p in miniature.unet.parameters())
 
 
+@pytest.mark.integration
 def test_a_sum_shares_the_parameters_of_its_base(calls: dict[str, float], miniature: Bundle) -> None:
     one = picture_cost(small_build_spec("model.adapters={segmentation: 1}", "conditions.use=[segmentation]"))
     two = picture_cost(small_build_spec("model.adapters={segmentation: 1, lighting: 1}", "conditions.combine=sum"))

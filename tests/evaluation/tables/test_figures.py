@@ -17,6 +17,7 @@ from dentgen.quality.metrics import set_miou
 from tests.evaluation.small_evaluation import demo_reference
 
 
+@pytest.mark.integration
 def test_figures_of_reference_and_blurred_pictures(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     judges, test = load_judges("embedded"), demo_reference(tmp_path, demo_members, 10)
     real = candidate_figures(judges, test, test.photos[:, None])

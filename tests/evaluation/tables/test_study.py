@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dentgen.errors import SpecError
+from dentgen.errors import BundleError, SpecError
 from dentgen.evaluation.tables.candidates import Candidate, DecisionTable
 from dentgen.evaluation.tables.definitions import control_methods, tooth_weights
 from dentgen.evaluation.tables.document import table_document
 from dentgen.evaluation.tables.study import TableSettings, candidate_spec, run_table, table_spec
+from dentgen.models.bundle import find_bundle
 from dentgen.shards.plan_file import read_plan
 from tests.conftest import DEMO
 from tests.evaluation.small_evaluation import DEMO_SPEC
@@ -39,6 +41,29 @@ def test_a_wrong_change_fails_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         run_table(table, settings(tmp_path / "work"))
     assert "sampling.stpes" in caught.value.key
+    assert not (tmp_path / "work").exists()
+
+
+def test_every_seed_may_have_a_training_of_its_own(tmp_path: Path) -> None:
+    small = settings(tmp_path)
+    base, row = table_spec(small), Candidate("own", ("model.loras={own-{seed}: 1.0}", "model.bundle=work/{seed}"))
+    specs = [candidate_spec(small, base, row, seed) for seed in range(2)]
+    assert [(spec.model.loras, spec.model.bundle) for spec in specs] == [
+        ({"own-0": 1.0}, "work/0"),
+        ({"own-1": 1.0}, "work/1"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["loras", "adapters"])
+def test_a_part_that_the_last_seed_lacks_fails_before_the_work(tmp_path: Path, kind: str) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(find_bundle("miniature"), bundle)
+    part = {"loras": "lcm", "adapters": "blended"}[kind]
+    shutil.copytree(bundle / kind / part, bundle / kind / f"{part}-0")
+    row = Candidate("own", (f"model.bundle={bundle}", f"model.{kind}={{{part}-{{seed}}: 1.0}}"))
+    with pytest.raises(BundleError) as caught:
+        run_table(DecisionTable("T9", "?", (row,)), settings(tmp_path / "work"))
+    assert (caught.value.file, caught.value.found) == (str(bundle / kind), f"no '{part}-1'")
     assert not (tmp_path / "work").exists()
 
 

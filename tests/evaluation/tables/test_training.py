@@ -74,6 +74,7 @@ def test_what_is_done_is_found_and_what_differs_is_trained(tmp_path: Path, caplo
     assert bundle_digest("miniature", ["blended"]) == embedded, "the embedded bundle is as it was"
 
 
+@pytest.mark.integration
 def test_names_become_folders_of_their_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "advance", interrupting(1, Journal.advance))
     with pytest.raises(KeyboardInterrupt):
@@ -102,6 +103,7 @@ def started(work: Path, spec: BuildSpec) -> str:
     return folder.name
 
 
+@pytest.mark.integration
 def test_every_copied_file_decides_the_folder_and_no_part_of_a_trained_kind(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(find_bundle("miniature"), bundle)
@@ -118,6 +120,7 @@ def test_every_copied_file_decides_the_folder_and_no_part_of_a_trained_kind(tmp_
         (bundle / part / "added.txt").unlink()
 
 
+@pytest.mark.integration
 def test_a_training_in_progress_is_not_joined_by_another_process(tmp_path: Path) -> None:
     started(tmp_path, SPEC)
     (folder,) = (tmp_path / "trainings").iterdir()

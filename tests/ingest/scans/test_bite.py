@@ -40,6 +40,7 @@ def moved(scan: PosedScan, shift: list[float], degrees: float = 0.0, scale: floa
     return replace(scan, pose=Pose(axes, origin, scan.pose.scale * scale))
 
 
+@pytest.mark.integration
 def test_jaws_in_bite_are_joined_in_any_order() -> None:
     upper, lower = posed()
     for one, other in ((upper, lower), (lower, upper)):

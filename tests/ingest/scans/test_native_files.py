@@ -55,6 +55,7 @@ def test_a_vtp_is_the_ply_of_the_same_mesh(tmp_path: Path) -> None:
     assert set(np.unique(other.labels)) == set(np.unique(labels))
 
 
+@pytest.mark.integration
 def test_universal_numbers_of_triangles_and_text_are_read_too() -> None:
     vertices, faces, labels = jaw()
     universal = convert(labels, "fdi", "classes33").labels.astype(np.int32)
@@ -65,6 +66,7 @@ def test_universal_numbers_of_triangles_and_text_are_read_too() -> None:
     assert read_native("a.vtp", vtp(vertices, faces, "Region", universal), "vtp").labels is None
 
 
+@pytest.mark.integration
 def test_labels_that_no_tooth_has_are_refused() -> None:
     vertices, faces = box()
     for name, value, found in (
@@ -118,6 +120,7 @@ def flipped(content: bytes, place: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
 
 
+@pytest.mark.integration
 def test_truncated_and_flipped_files_are_refused_by_name() -> None:
     vertices, faces = box()
     for kind, content in (("vtp", vtp(vertices, faces)), ("dcm", dcm(vertices, faces))):

@@ -23,6 +23,7 @@ def child(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", text], check=False, capture_output=True, text=True, cwd=ROOT)
 
 
+@pytest.mark.integration
 def test_time_and_memory_are_limited() -> None:
     assert child("limit(1, 2**32)\nwhile True: pass").returncode in {-signal.SIGXCPU, -signal.SIGKILL}
     grown = child("limit(60, 2**30)\nbytearray(2 * 2**30)")

@@ -132,6 +132,7 @@ def test_two_files_in_bite_are_the_scan_that_one_file_of_both_is(tmp_path: Path)
         assert all((two.conditions[name] == one.conditions[name]).all() for name in one.conditions)
 
 
+@pytest.mark.integration
 def test_jaws_that_are_not_in_bite_are_rendered_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_jaws(tmp_path / "set", lower_moved_mm=40.0)
     caplog.set_level("INFO", "dentgen")
@@ -202,6 +203,7 @@ def test_a_node_that_traces_otherwise_is_refused(tmp_path: Path) -> None:
     assert (caught.value.key, caught.value.expected) == ("rays", "another")
 
 
+@pytest.mark.integration
 def test_a_scan_on_s3_gives_the_same_shard(tmp_path: Path, s3_root: str) -> None:
     path = write_obj(tmp_path / "set" / "x.obj", cast("upper-occlusal"))
     storage.overwrite(storage.join(s3_root, "meshes", "x.obj"), path.read_bytes())

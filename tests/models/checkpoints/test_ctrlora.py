@@ -48,6 +48,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_a_converted_base_gives_the_residuals_of_ldm(base: Path) -> None:
     net = LdmControl(PLAIN).eval()
     missing = net.load_state_dict(random_control(SHAPE, "base").state_dict(), strict=False)

@@ -37,6 +37,7 @@ def bundle(tmp_path: Path) -> Path:
     return Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle", ignore=left_out))
 
 
+@pytest.mark.integration
 def test_an_imported_base_and_adapter_load_as_parts_of_a_bundle(bundle: Path, tmp_path: Path) -> None:
     tensors = checkpoint(random_control(MINIATURE_SHAPE, "base"))
     torch.save({"state_dict": tensors}, tmp_path / "base.ckpt")

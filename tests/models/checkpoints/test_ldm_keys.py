@@ -36,6 +36,7 @@ def published(rank: int) -> dict[str, Tensor]:
     return {name: torch.tensor(float(i)).expand(value.shape) for i, (name, value) in enumerate(shapes.items())}
 
 
+@pytest.mark.integration
 def test_all_488_tensors_are_mapped_to_diffusers_and_back(sd15: Bundle) -> None:
     tensors, names = published(128), control_names(SD15_LAYOUT)
     assert len(tensors) == 488

@@ -21,6 +21,7 @@ from tests.models.part_files import same_bits
 LIKE = find_bundle("miniature")
 
 
+@pytest.mark.integration
 def test_the_miniature_as_a_single_file_is_the_miniature(miniature: Bundle, tmp_path: Path) -> None:
     write_tensors(ldm_tensors(miniature), tmp_path / "mini.safetensors")
     done = import_checkpoint(tmp_path / "mini.safetensors", tmp_path / "bundle", bundle="miniature")

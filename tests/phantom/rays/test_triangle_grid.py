@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dentgen.phantom.rays.grid import GridRayMesh
 from dentgen.phantom.rays.triangle_grid import TriangleGrid
@@ -48,6 +49,7 @@ def test_degenerate_triangles_are_left_out() -> None:
     assert grid.face.tolist() == [1]
 
 
+@pytest.mark.integration
 def test_sprawling_meshes_get_larger_cells() -> None:
     """Memory stays bounded with one triangle far away or many across the box, and hits stay right."""
     rng = np.random.default_rng(1)

@@ -19,6 +19,7 @@ def settings(mix: Mix, count: int, view: int | None = None, *, bare: bool = Fals
     return [sample_setting(mix, patient(), each, 5, f"set{n}", bare=bare) for n, each in enumerate(views)]
 
 
+@pytest.mark.integration
 def test_framings_follow_their_weights() -> None:
     mix = Mix(framings={"close-up": 3.0, "smile": 1.0}, props={}, dam=0)
     found = Counter(setting.framing for setting in settings(mix, 120, 0))

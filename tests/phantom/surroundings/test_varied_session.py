@@ -32,6 +32,7 @@ def records() -> tuple[Phantom, ...]:
     return tuple(phantom for number in (0, 2) for phantom in render_patient(5, number, SIZE, mix=MIX))
 
 
+@pytest.mark.integration
 def test_a_record_is_the_same_alone_and_again() -> None:
     (again,) = render_patient(5, 2, SIZE, ("lower-occlusal",), mix=MIX)
     first = next(phantom for phantom in records() if phantom.group == again.group and again.key == phantom.key)
@@ -116,6 +117,7 @@ def test_decay_is_darker_than_the_tooth_around_it() -> None:
     assert np.mean(darker) > 0.8
 
 
+@pytest.mark.integration
 def test_gum_labelled_as_inflamed_is_redder_than_the_same_gum_without() -> None:
     mix = Mix(framings={"clinical": 1.0}, props={}, frames=0, faults=0, mirrored=0)
     shots = []
@@ -143,6 +145,7 @@ def test_the_brightest_flesh_has_a_colour_in_every_light() -> None:
     assert picture[palate].mean() > 100
 
 
+@pytest.mark.integration
 def test_no_ground_is_seen_through_a_mouth() -> None:
     mix = Mix(framings={"smile": 1.0, "face": 1.0}, frames=0)
     for number in range(2):
@@ -155,6 +158,7 @@ def test_no_ground_is_seen_through_a_mouth() -> None:
             assert set(range(1, count + 1)) <= border
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("view", "mirrored"), [("frontal", "no"), ("upper-occlusal", "yes")])
 def test_borders_at_one_side_have_no_labels(view: View, mirrored: str) -> None:
     mix = Mix(framings={"clinical": 1.0}, frames=1.0, mirrored=1.0, props={}, children=0)
@@ -173,6 +177,7 @@ def test_borders_at_one_side_have_no_labels(view: View, mirrored: str) -> None:
     assert one_sided
 
 
+@pytest.mark.integration
 def test_retractors_are_instruments_and_hands_are_skin() -> None:
     mix = Mix(framings={"clinical": 1.0}, props={}, dam=0)
     seen = set()

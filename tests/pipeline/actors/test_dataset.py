@@ -24,6 +24,7 @@ def plan(tmp_path: Path) -> Plan:
     return failing_plan(tmp_path)
 
 
+@pytest.mark.integration
 @pytest.mark.ray
 def test_reading_generating_and_committing_are_separate_operators_and_errors_travel_as_rows(
     plan: Plan, ray_local: None, monkeypatch: pytest.MonkeyPatch

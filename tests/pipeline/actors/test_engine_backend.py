@@ -49,6 +49,7 @@ def test_units_take_turns_where_asked_and_on_a_gpu(fill: str, device: str, drain
     assert _drains_per_unit(replace(fake_plan(engine={"fill": fill}), environment={"device": device})) is drains
 
 
+@pytest.mark.integration
 def test_a_unit_has_the_bytes_of_one_process(units: TwoUnits, backend: EngineBackend) -> None:
     unit = units.plan.units[1]
     made, whole = backend.make(unit, crashes=0), units.whole(1)

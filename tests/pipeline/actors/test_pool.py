@@ -101,6 +101,7 @@ def test_actors_that_hold_units_stay_when_room_is_less(killed: list[Any]) -> Non
     assert pool.members == members
 
 
+@pytest.mark.integration
 def test_idle_actors_end_by_themselves_when_nothing_is_left_for_them(killed: list[Any]) -> None:
     dismissed: list[str] = []
     pool = pool_of(3, 3, dismissed=dismissed)

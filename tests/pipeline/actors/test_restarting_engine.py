@@ -56,6 +56,7 @@ def equal(found: dict[str, Sampled], expected: dict[str, Sampled]) -> bool:
     )
 
 
+@pytest.mark.integration
 def test_an_engine_that_dies_once_gives_the_same_latents(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = RestartingEngine(units.generator)
     expected = engine.run(units.canvases(0))
@@ -66,6 +67,7 @@ def test_an_engine_that_dies_once_gives_the_same_latents(units: TwoUnits, monkey
     assert equal(found, expected)
 
 
+@pytest.mark.integration
 def test_canvases_in_preparation_are_taken_again_after_a_death(
     units: TwoUnits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_calls_that_take_turns_prepare_all_of_theirs_first(units: TwoUnits, monk
     assert len(engine.run(preparing())) == len(submitted) == 2
 
 
+@pytest.mark.integration
 def test_an_engine_that_dies_twice_under_a_call_is_an_error(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = RestartingEngine(units.generator)
     died = dies(monkeypatch, 2)
@@ -107,6 +110,7 @@ def test_an_engine_that_dies_twice_under_a_call_is_an_error(units: TwoUnits, mon
     assert not engine.dead
 
 
+@pytest.mark.integration
 def test_other_work_is_done_by_a_new_engine_too(units: TwoUnits, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = RestartingEngine(units.generator)
     dies(monkeypatch, 2)
@@ -129,6 +133,7 @@ def test_an_error_that_does_not_kill_the_engine_is_not_retried(units: TwoUnits) 
     assert not engine.dead
 
 
+@pytest.mark.integration
 def test_a_call_whose_engine_another_call_has_replaced_is_retried(
     units: TwoUnits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_build_without_samples_has_a_card_without_code(tmp_path: Path) -> None:
     assert code_blocks(card.decode()) == []
 
 
+@pytest.mark.integration
 def test_code_of_the_card_runs(two_split_build: Path, tmp_path: Path) -> None:
     blocks = code_blocks((two_split_build / "README.md").read_text())
     assert len(blocks) == 3

@@ -35,6 +35,7 @@ def test_validator_accepts_it(two_split_build: Path) -> None:
     assert context.is_v1_1()
 
 
+@pytest.mark.integration
 def test_files_are_those_of_the_build(two_split_build: Path) -> None:
     out = two_split_build
     objects = {node["@id"]: node for node in document(out)["distribution"] if node["@type"] == "cr:FileObject"}

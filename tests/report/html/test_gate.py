@@ -33,6 +33,7 @@ def whole(source: Path, median: float, tmp_path_factory: pytest.TempPathFactory)
     return out
 
 
+@pytest.mark.integration
 def test_the_report_shows_limits_and_the_pictures_nearest_to_them(whole: Path, median: float) -> None:
     plan, index = read_plan(str(whole)), read_index(str(whole))
     summary = read_gate(str(whole), plan, index)
@@ -56,6 +57,7 @@ def test_the_report_shows_limits_and_the_pictures_nearest_to_them(whole: Path, m
     assert f"<small>{luminance.name} " in page
 
 
+@pytest.mark.integration
 def test_a_report_without_a_gate_has_no_section(source: Path, tmp_path: Path) -> None:
     build(small_spec(source, tmp_path), use_ray=False)
     assert 'id="gate"' not in (tmp_path / "report.html").read_text()

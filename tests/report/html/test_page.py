@@ -76,6 +76,7 @@ def test_only_the_page_s_own_script_may_run(tmp_path: Path) -> None:
     assert f"script-src 'sha256-{digest}';" in policy
 
 
+@pytest.mark.integration
 @needs_browser
 def test_chips_filter_counts_and_pictures_in_a_browser(tmp_path: Path) -> None:
     samples = [written(n, attributes={"view": VIEWS[n % 3], "shade": ("light", "dark")[n % 2]}) for n in range(6)]
@@ -107,6 +108,7 @@ def test_chips_filter_counts_and_pictures_in_a_browser(tmp_path: Path) -> None:
     assert [cell for cell in explorer.texts("td") if cell] == ["0", "0", "2", "0", "2", "0"]
 
 
+@pytest.mark.integration
 @needs_browser
 @pytest.mark.parametrize("size", [[16, 48], [48, 16]])
 def test_pictures_keep_their_shape_in_a_browser(size: list[int], tmp_path: Path) -> None:

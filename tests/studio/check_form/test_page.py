@@ -48,6 +48,7 @@ def pressed(tmp_path: Path, sheet: CheckSheet, *keys: str) -> Page:
     return after(form_page(str(tmp_path / "out"), sheet), script, tmp_path)
 
 
+@pytest.mark.integration
 @needs_browser
 def test_keys_fill_in_the_sheet_and_the_saved_file_reads_back(tmp_path: Path, sheet: CheckSheet) -> None:
     keys = [entry.key for entry in sheet.entries]
@@ -59,6 +60,7 @@ def test_keys_fill_in_the_sheet_and_the_saved_file_reads_back(tmp_path: Path, sh
     assert answers == {keys[0]: (True, None), keys[1]: (False, "labels"), keys[3]: (False, "blurred")}
 
 
+@pytest.mark.integration
 @needs_browser
 def test_a_key_that_is_held_judges_one_picture_and_another_person_begins_anew(
     tmp_path: Path, sheet: CheckSheet
@@ -83,6 +85,7 @@ def test_large_pictures_keep_their_resolution(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(base64.b64decode(content))).size == (512, 384)
 
 
+@pytest.mark.integration
 @needs_browser
 def test_the_next_picture_is_shown(tmp_path: Path, sheet: CheckSheet) -> None:
     page = pressed(tmp_path, sheet, "a", "a")

@@ -55,6 +55,7 @@ def test_an_encoder_with_other_latents_cannot_be_aligned_with(phantoms: str, fam
     assert "4 channels at 1/8" in caught.value.expected
 
 
+@pytest.mark.integration
 def test_the_loss_is_the_sum_of_the_asked_for_terms(phantoms: str, tmp_path: Path) -> None:
     def losses(**values: object) -> dict[str, float]:
         spec = train_spec(phantoms, tmp_path, "autoencoder", batch=4, **values)

@@ -25,6 +25,7 @@ def test_control_nets_load_and_control(phantoms: str, family: Path, tmp_path: Pa
     assert float(middle.abs().sum()) > 0, "its zero convolutions have moved"
 
 
+@pytest.mark.integration
 def test_a_control_lora_trains_less_than_a_control_net(phantoms: str, family: Path) -> None:
     def trained(recipe: str) -> dict[str, int]:
         net = ControlNetRecipe(train_spec(phantoms, family, recipe), CPU)

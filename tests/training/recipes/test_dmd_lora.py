@@ -30,6 +30,9 @@ from tests.training.runs import (
     weights_of,
 )
 
+#: All of them need pictures or trainings that take seconds.
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def built(phantoms: str, family: Path) -> tuple[DmdLoraRecipe, TrainingData]:

@@ -88,6 +88,7 @@ def test_without_prior_it_is_plain_lora_training_bit_for_bit(phantoms: str, fami
     assert not (own / "dreambooth" / "class_pictures").exists()
 
 
+@pytest.mark.integration
 def test_the_loss_is_the_pictures_plus_the_weighted_priors(phantoms: str, family: Path, tmp_path: Path) -> None:
     folder = tmp_path / "own"
     alone, one, three = (
@@ -100,6 +101,7 @@ def test_the_loss_is_the_pictures_plus_the_weighted_priors(phantoms: str, family
     assert one["mse"] == alone["mse"]
 
 
+@pytest.mark.integration
 def test_the_prior_is_the_noise_loss_of_class_pictures_under_their_prompt(
     phantoms: str, family: Path, tmp_path: Path
 ) -> None:

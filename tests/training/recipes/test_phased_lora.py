@@ -62,6 +62,7 @@ def test_no_rung_leaves_its_phase(phases: int) -> None:
     assert set(edge.tolist()) <= {0, *phase_starts(phases)}
 
 
+@pytest.mark.integration
 def test_an_untrained_student_steps_as_the_teachers_ddim(recipe: PhasedLoraRecipe) -> None:
     shared, latents = recipe._distillation, torch.randn(2, 4, 8, 8)
     shown = shared.shown(training_data(recipe._spec).batch(0, 0, 2))
@@ -82,6 +83,7 @@ def test_at_the_edge_the_student_is_the_identity(recipe: PhasedLoraRecipe) -> No
     torch.testing.assert_close(there, latents, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.integration
 @torch.no_grad()
 def test_the_loss_compares_the_ends_of_two_neighbouring_points(
     recipe: PhasedLoraRecipe, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,7 @@ def losses(recipe: PrunedUnetRecipe) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
+@pytest.mark.integration
 def test_the_whole_unet_has_nothing_to_learn(phantoms: str, family: Path, tmp_path: Path) -> None:
     whole = losses(recipe_of(phantoms, family, tmp_path, middle=True))
     assert whole == {"loss": 0.0, "mse": 0.0, "features": 0.0}
@@ -40,6 +41,7 @@ def test_the_whole_unet_has_nothing_to_learn(phantoms: str, family: Path, tmp_pa
     assert less["features"] > 0
 
 
+@pytest.mark.integration
 def test_features_weigh_what_they_are_told_to(phantoms: str, family: Path, tmp_path: Path) -> None:
     none, twice = (losses(recipe_of(phantoms, family, tmp_path, features=weight)) for weight in (0.0, 2.0))
     assert twice["loss"] == pytest.approx(none["loss"] + 2 * none["features"], rel=1e-5)

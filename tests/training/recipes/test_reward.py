@@ -66,6 +66,7 @@ def counting(decode: Callable[..., Tensor], counts: list[int]) -> Callable[..., 
     return counted
 
 
+@pytest.mark.integration
 def test_only_rows_in_the_window_are_decoded_and_rewarded(
     phantoms: str, family: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,9 @@ from dentgen.training.recipes.textual_inversion import TextualInversionRecipe, s
 from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, killed_and_whole, losses_of, train_spec, training_data, weights_of
 
+#: All of them need pictures or trainings that take seconds.
+pytestmark = pytest.mark.integration
+
 PROMPT = "a photo of <look> teeth, <look>"
 
 

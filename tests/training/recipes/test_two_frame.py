@@ -102,6 +102,7 @@ def test_a_killed_run_resumes_bit_for_bit(phantoms: str, family: Path, tmp_path:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.integration
 def test_a_missing_adapter_is_refused(phantoms: str, family: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         recipe_of(phantoms, family, tmp_path, adapter="own")
