@@ -19,7 +19,7 @@ test: $(READY)
 	$(PYTEST) -q $(BOTH) -m "not integration and not slow and not long and not faults"
 
 # Neither the model nor Ray: under a minute. Other folders are not even collected, which would import their libraries.
-FAST := cluster conditions parallel quality shards spec storage test_documents.py test_errors.py test_layout.py test_logs.py \
+FAST := cluster conditions documents parallel quality shards spec storage test_errors.py test_layout.py test_logs.py \
 	test_progress.py test_records.py test_redaction.py test_seeding.py test_words.py
 test-fast: $(READY)
 	$(PYTEST) -q $(BOTH) -m "not ray and not integration and not slow and not long and not faults" $(addprefix tests/,$(FAST))

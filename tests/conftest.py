@@ -33,10 +33,9 @@ if TYPE_CHECKING:  # heavy, and of no use to the fast tier
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "jobs" / "demo"
 #: Folders and files whose tests need neither the model nor Ray, as in the Makefile; 'make test-fast' runs them.
-FAST = {"cluster", "storage", "spec", "parallel", "conditions", "quality", "shards", "test_documents.py",
-        "test_errors.py", "test_layout.py", "test_logs.py", "test_progress.py", "test_records.py", "test_redaction.py",
-        "test_seeding.py",
-        "test_words.py"}  # fmt: skip
+FAST = {"cluster", "storage", "spec", "parallel", "conditions", "documents", "quality", "shards", "test_errors.py",
+        "test_layout.py", "test_logs.py", "test_progress.py", "test_records.py", "test_redaction.py",
+        "test_seeding.py", "test_words.py"}  # fmt: skip
 
 
 #: A shell ignores Ctrl-C for what it runs in the background; tests send it to themselves and to their children.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import index_shard, list_shards
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.units import cut_units
 from dentgen.spec.build import BuildSpec
 from tests.conftest import ROOT, small_spec

@@ -21,7 +21,7 @@ import numpy as np
 from dentgen.benchmark.instant_backend import InstantBackend, commit_nothing
 from dentgen.benchmark.overhead import sized
 from dentgen.benchmark.shared_process import SharedProcesses
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, SpecError
 from dentgen.pipeline.actors.elastic import dispatcher
 from dentgen.pipeline.actors.heartbeat import Watchdog

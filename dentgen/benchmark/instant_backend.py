@@ -9,7 +9,9 @@ import os
 import platform
 import time
 
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming, sample_key
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit, sample_key
 from dentgen.logs import LogFormat
 from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.actors.heartbeat import Beat

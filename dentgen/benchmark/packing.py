@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dentgen.benchmark.build import enlarge_source
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import SpecError
 from dentgen.generation.threads import torch_threads
 from dentgen.pipeline.actors.actor_work import UNITS_AT_ONCE

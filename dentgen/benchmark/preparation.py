@@ -18,7 +18,7 @@ from dentgen.benchmark.build import enlarge_source
 from dentgen.conditions.readers.source import list_shards
 from dentgen.diffusion.canvas import Canvas, Sampled
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import DeterminismError
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import Generator, load_planned_generator, prompt_encoder

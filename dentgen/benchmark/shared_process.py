@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors.actor_work import UNITS_AT_ONCE, ActorWork
 from dentgen.pipeline.actors.pool_actor import PoolActor
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -10,15 +10,11 @@ from pydantic import BaseModel
 
 from dentgen.conditions.labels import DRAWN_CLASSES, FDI_NUMBERS, SEG_CLASSES
 from dentgen.conditions.lesion_map import LESION_COLOURS, LESIONS
-from dentgen.documents import (
-    ConditionMetadata,
-    DatasetIndex,
-    LeaseRecord,
-    LedgerRecord,
-    SampleMetadata,
-    SealRecord,
-    TickRecord,
-)
+from dentgen.documents.conditions import ConditionMetadata
+from dentgen.documents.index import DatasetIndex, SealRecord, TickRecord
+from dentgen.documents.lease import LeaseRecord
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleMetadata
 from dentgen.shards.plan_file import PlanHead
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.train import TRAIN_SPEC

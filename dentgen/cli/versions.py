@@ -10,7 +10,7 @@ import typer
 from dentgen.redaction import shown_name
 
 if TYPE_CHECKING:
-    from dentgen.documents import SealRecord
+    from dentgen.documents.index import SealRecord
 
 _COLUMNS: Final = ("version", "segment", "samples", "rejected", "shards", "bytes", "sealed", "tick")
 

@@ -25,7 +25,7 @@ from dentgen.conditions.motion import read_motion
 from dentgen.conditions.painted import read_painted
 from dentgen.conditions.readers.raw import RawRecord, short
 from dentgen.conditions.source_sample import source_sample
-from dentgen.documents import ConditionMetadata
+from dentgen.documents.conditions import ConditionMetadata
 from dentgen.errors import ConditionError
 from dentgen.records import (
     CONDITION_MEMBER,

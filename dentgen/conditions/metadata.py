@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from dentgen.conditions.readers.raw import short
-from dentgen.documents import ConditionMetadata, FrameMetadata
+from dentgen.documents.conditions import ConditionMetadata, FrameMetadata
 from dentgen.errors import ConditionError, found_and_expected
 from dentgen.records import Frame
 

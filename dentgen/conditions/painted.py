@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dentgen.conditions.images import StoredImage, label_values
 from dentgen.conditions.readers.raw import short
-from dentgen.documents import PaintedEntry
+from dentgen.documents.conditions import PaintedEntry
 from dentgen.errors import ConditionError, found_and_expected
 from dentgen.records import MAX_PAINTED, PAINTED_MEMBER, PaintedRegion
 

@@ -16,7 +16,7 @@ from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, short, split_member
 from dentgen.conditions.readers.source import read_records
 from dentgen.conditions.shard_content import has_content
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, ConditionError
 from dentgen.records import ConditionRecord
 from dentgen.spec.build import BuildSpec

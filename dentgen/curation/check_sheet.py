@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.errors import BuildError
 from dentgen.seeding import derive_seed
 from dentgen.shards import layout

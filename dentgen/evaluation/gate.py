@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.documents import FigureLimit
+from dentgen.documents.gate import FigureLimit
 from dentgen.errors import ConditionError
 from dentgen.evaluation.planted_faults import Labelled, plant_faults
 from dentgen.models.judges import Judges, load_judges, write_reference

@@ -19,7 +19,7 @@ from PIL import Image
 from dentgen import storage
 from dentgen.conditions.readers.raw import RecordRange
 from dentgen.conditions.readers.source import list_shards, read_records
-from dentgen.documents import sample_key
+from dentgen.documents.units import sample_key
 from dentgen.errors import BuildError
 from dentgen.evaluation.reference_set import ReferenceSet
 from dentgen.models.bundle import bundle_digest

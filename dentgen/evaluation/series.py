@@ -15,7 +15,7 @@ from dentgen.conditions.metadata import frame_of, read_metadata
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
-from dentgen.documents import ConditionMetadata
+from dentgen.documents.conditions import ConditionMetadata
 from dentgen.errors import ConditionError
 from dentgen.quality.frame_agreement import Places, places_of, undone
 from dentgen.records import ConditionRecord

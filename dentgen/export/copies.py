@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dentgen.documents import ShardEntry
+from dentgen.documents.index import ShardEntry
 from dentgen.errors import ConditionError, SpecError
 from dentgen.export.layout import ExportFormat, with_extension
 from dentgen.export.marking import Marker

@@ -20,7 +20,7 @@ from dentgen.conditions.labels import IGNORE
 from dentgen.conditions.metadata import read_metadata
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.readers.source import list_shards, read_records
-from dentgen.documents import ShardEntry
+from dentgen.documents.index import ShardEntry
 from dentgen.errors import ConditionError, SpecError
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, IMAGE_FORMATS, ImageFormat
 from dentgen.shards import layout

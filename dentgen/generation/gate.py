@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.documents import FigureLimit, PlannedGate
+from dentgen.documents.gate import FigureLimit, PlannedGate
 from dentgen.errors import BuildError
 from dentgen.generation.samples import RejectedSample
 from dentgen.models.judges import Judges, load_judges

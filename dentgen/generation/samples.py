@@ -13,7 +13,8 @@ from dentgen.conditions.motion import motion_levels
 from dentgen.conditions.painted import painted_bits, painted_entries
 from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.interpolation import share_of
-from dentgen.documents import SampleMetadata, SampleStatus, sample_key
+from dentgen.documents.samples import SampleMetadata, SampleStatus
+from dentgen.documents.units import sample_key
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.records import (
     CONDITION_MEMBER,

@@ -19,7 +19,9 @@ from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine, RejectedRecord, read_unit
 from dentgen.diffusion.canvas import Canvas, Failed, Sampled
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, ConditionError
 from dentgen.generation.attempts import Sampler, accepted_samples
 from dentgen.generation.augment import augment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dentgen.documents import sample_key
+from dentgen.documents.units import sample_key
 from dentgen.errors import ConditionError
 from dentgen.generation.findings import carried_findings, draw_findings
 from dentgen.phantom.prompt import replace_light_words

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import load_planned_generator
 from dentgen.generation.threads import torch_threads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.errors import NothingWrittenError
 from dentgen.report.card.write import describe_version, publish_description
 from dentgen.report.contact_sheet import write_contact_sheet

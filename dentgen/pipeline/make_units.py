@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import Unit, unit_name
+from dentgen.documents.units import Unit, unit_name
 from dentgen.errors import BuildError, DentgenError
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import load_planned_generator

@@ -11,7 +11,7 @@ from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.readers.twins import warn_of_twins
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, SpecChangedError
 from dentgen.generation.generator import solver_table
 from dentgen.models.bundle import bundle_digest, find_bundle

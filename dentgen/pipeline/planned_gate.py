@@ -15,7 +15,7 @@ from dentgen import storage
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.source import list_shards, read_records
-from dentgen.documents import FigureLimit, PlannedGate
+from dentgen.documents.gate import FigureLimit, PlannedGate
 from dentgen.errors import ConditionError, SpecError
 from dentgen.models.judges import Judges, judges_digest, load_judges, reference_figures
 from dentgen.quality.gate import lost_share, reference_limits

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dentgen.conditions.quarantine import find_crashing_records
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE
-from dentgen.documents import LedgerRecord, Unit
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import load_planned_generator

@@ -11,7 +11,7 @@ import numpy as np
 
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, ConditionError, NothingWrittenError, StorageError
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.find_plan import FoundPlan, find_plan, put_back

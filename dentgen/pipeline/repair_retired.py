@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import LedgerRecord, Unit
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, DentgenError, StorageError
 from dentgen.pipeline.repair_units import Make, claims_on, require_environment, sealed_claims, unpinned
 from dentgen.shards import layout

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dentgen import storage
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import SpecChangedError, StorageError
 from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.environment import environment_difference

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, Unit
+from dentgen.documents.index import DatasetIndex
+from dentgen.documents.units import Unit
 from dentgen.errors import NothingWrittenError, StorageError
 from dentgen.logs import log_context
 from dentgen.models.bundle import Bundle

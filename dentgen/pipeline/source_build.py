@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dentgen import storage
-from dentgen.documents import SourceBuild
+from dentgen.documents.index import SourceBuild
 from dentgen.errors import SpecError
 from dentgen.shards import layout
 from dentgen.shards.plan_file import read_plan

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
-from dentgen.documents import LiveFigures
+from dentgen.documents.lease import LiveFigures
 from dentgen.pipeline.unit_outcome import UnitOutcome
 
 #: Seconds over which a rate is taken.

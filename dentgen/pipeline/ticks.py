@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dentgen import storage
-from dentgen.documents import TickRecord
+from dentgen.documents.index import TickRecord
 from dentgen.errors import SpecError, StorageError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.seals import is_current, newest_sealed, read_seal

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.shards.rejections import rejections
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex, short
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.spec.build import BuildSpec
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.documents import FigureLimit
+from dentgen.documents.gate import FigureLimit
 from dentgen.quality.picture_figures import BAD_IF_HIGH, BAD_IF_LOW
 from dentgen.records import FIGURES, FigureName
 

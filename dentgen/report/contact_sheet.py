@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.records import COMPOSITE_MEDIA
 from dentgen.report.html.pictures import decode_picture, draw_conditions
 from dentgen.shards.layout import CONTACT_SHEET

@@ -24,7 +24,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, ShardEntry
+from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.errors import SpecError
 from dentgen.records import IMAGE_FORMATS
 from dentgen.seeding import derive_seed, numpy_generator

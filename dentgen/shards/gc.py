@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dentgen import storage
-from dentgen.documents import unit_name
+from dentgen.documents.units import unit_name
 from dentgen.errors import BuildError
 from dentgen.shards import layout
 from dentgen.shards.index import sealed_indexes

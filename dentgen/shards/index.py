@@ -13,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, ShardEntry, unit_name
+from dentgen.documents.index import DatasetIndex, ShardEntry
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import unit_name
 from dentgen.errors import BuildError, SpecError, StorageError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.key_counter import KeyCounter

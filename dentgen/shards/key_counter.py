@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 
 
 class KeyCounter:

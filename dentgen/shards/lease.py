@@ -21,7 +21,7 @@ from typing import Final
 import psutil
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord, LiveFigures
+from dentgen.documents.lease import LeaseRecord, LiveFigures
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes

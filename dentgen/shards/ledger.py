@@ -15,7 +15,8 @@ from itertools import islice
 from typing import Final
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, unit_name
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import unit_name
 from dentgen.errors import DeterminismError, StorageError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes

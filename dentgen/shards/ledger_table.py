@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, unit_name
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.ledger import read_ledgers

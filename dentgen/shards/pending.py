@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dentgen import storage
-from dentgen.documents import unit_name
+from dentgen.documents.units import unit_name
 from dentgen.shards.ledger import committed_units, ledger_url
 from dentgen.shards.plan import Plan
 from dentgen.shards.seals import newest_sealed

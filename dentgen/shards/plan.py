@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from dentgen import storage
-from dentgen.documents import Document, PlannedGate, SourceBuild
+from dentgen.documents.base import Document
+from dentgen.documents.gate import PlannedGate
+from dentgen.documents.index import SourceBuild
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.shards.unit_table import UnitTable
 from dentgen.spec.build import BuildSpec

@@ -13,7 +13,9 @@ from typing import Any, Final
 from pydantic import Field
 
 from dentgen import storage
-from dentgen.documents import Document, PlannedGate, SourceBuild
+from dentgen.documents.base import Document
+from dentgen.documents.gate import PlannedGate
+from dentgen.documents.index import SourceBuild
 from dentgen.errors import BuildError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.plan import Plan, segment_digest

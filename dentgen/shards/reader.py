@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, ShardEntry
+from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError
 from dentgen.shards import layout
 from dentgen.shards.index import read_index

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dentgen.documents import LedgerRecord, Unit, sample_key
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit, sample_key
 from dentgen.shards import layout
 from dentgen.shards.plan import Plan
 

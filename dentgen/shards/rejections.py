@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 
 ReasonClass = Literal[
     "duplicate_key",

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.records import ATTRIBUTES, FIGURES, GateResult
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes

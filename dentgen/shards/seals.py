@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, SealRecord
+from dentgen.documents.index import DatasetIndex, SealRecord
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards import layout
 from dentgen.shards.tar import json_bytes

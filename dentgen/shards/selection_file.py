@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.errors import SpecError, StorageError
 from dentgen.shards import layout
 from dentgen.shards.index import index_sha256

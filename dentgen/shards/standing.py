@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord, LedgerRecord, unit_name
+from dentgen.documents.lease import LeaseRecord
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.lease import read_lease

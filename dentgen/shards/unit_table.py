@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.shards.packed_units import CHUNK, SCHEMA, PackedUnits, packed, require_numbered
 from dentgen.shards.parquet import UNREADABLE, batches_of
 

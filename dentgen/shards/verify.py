@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, LedgerRecord, Unit, unit_name
+from dentgen.documents.index import DatasetIndex
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit, unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.index import IndexBuilder, plan_copy_is_sound, sealed_indexes

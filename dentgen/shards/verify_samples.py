@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from dentgen.documents import LedgerRecord, SampleMetadata, SampleStatus
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleMetadata, SampleStatus
 from dentgen.records import (
     CONDITION_MEMBER,
     FDI_MEMBER,

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, Unit
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.parquet import UNREADABLE

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from dentgen import storage
-from dentgen.documents import unit_name
+from dentgen.documents.units import unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
 from dentgen.shards.ledger import read_ledgers, same_but_timing

@@ -10,15 +10,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dentgen import errors
-from dentgen.documents import (
-    ConditionMetadata,
-    DatasetIndex,
-    LedgerRecord,
-    SampleMetadata,
-    SampleStatus,
-    SealRecord,
-    TickRecord,
-)
+from dentgen.documents.conditions import ConditionMetadata
+from dentgen.documents.index import DatasetIndex, SealRecord, TickRecord
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleMetadata, SampleStatus
 from dentgen.shards.sample_rows import SAMPLE_SCHEMA
 from dentgen.spec import train_personal, train_recipes, train_reward, train_students
 from dentgen.spec.build import BuildSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dentgen.benchmark.instant_backend import InstantBackend, commit_nothing
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -9,7 +9,7 @@ import ray
 
 from dentgen.benchmark.instant_backend import InstantBackend
 from dentgen.benchmark.shared_process import SharedProcesses
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.shards.plan import BuildLocation
 from tests.pipeline.actors.two_units import until

@@ -13,7 +13,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from dentgen.benchmark.instant_backend import InstantBackend
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors.elastic import make_with_pool
 from dentgen.pipeline.actors.workers import Workers, make_with_ray
 from dentgen.pipeline.plan import adopt_plan, draft_plan

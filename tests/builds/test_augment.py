@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dentgen.conditions.labels import INSTRUMENT
-from dentgen.documents import SampleMetadata
+from dentgen.documents.samples import SampleMetadata
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.shards.reader import read_samples

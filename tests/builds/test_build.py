@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.prepare import fit_record
 from dentgen.conditions.readers.raw import RawRecord
-from dentgen.documents import SampleMetadata
+from dentgen.documents.samples import SampleMetadata
 from dentgen.errors import SpecChangedError
 from dentgen.pipeline import environment as environment_module
 from dentgen.pipeline.run import build

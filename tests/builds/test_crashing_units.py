@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dentgen.documents import SampleStatus
+from dentgen.documents.samples import SampleStatus
 from dentgen.pipeline.run import build
 from dentgen.shards.index import read_index
 from dentgen.shards.ledger import read_ledgers

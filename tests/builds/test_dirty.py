@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from dentgen.conditions.decode import MAX_PIXELS
-from dentgen.documents import SampleStatus
+from dentgen.documents.samples import SampleStatus
 from dentgen.errors import BuildError
 from dentgen.pipeline.run import build
 from dentgen.shards.ledger import read_ledgers

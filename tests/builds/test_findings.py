@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dentgen.conditions.labels import LABEL_VALUES, RESTORATION, TOOTH
-from dentgen.documents import SampleMetadata
+from dentgen.documents.samples import SampleMetadata
 from dentgen.export.run import Export, export
 from dentgen.pipeline.run import build
 from dentgen.report.html.counts import read_summary

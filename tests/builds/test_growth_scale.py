@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dentgen.conditions.readers.raw import ShardIndex
-from dentgen.documents import SealRecord
+from dentgen.documents.index import SealRecord
 from dentgen.pipeline import grow, source_changes
 from dentgen.pipeline.plan import plan_without_units, standing_plan
 from dentgen.pipeline.source_index import _SCHEMA, PackedIndexes

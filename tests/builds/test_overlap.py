@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord
+from dentgen.documents.lease import LeaseRecord
 from dentgen.errors import BuildError
 from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build

@@ -25,7 +25,9 @@ SCRIPT = """
 import os, re, sys
 from pathlib import Path
 from dentgen.conditions.labels import LABEL_VALUES
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit
 from dentgen.pipeline import run  # what a driver has imported
 from dentgen.report.card.write import write_description
 from dentgen.report.html.page import write_report

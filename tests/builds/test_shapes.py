@@ -22,7 +22,7 @@ from dentgen.conditions.readers.raw import RawRecord
 from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.guidance import Guidance
 from dentgen.diffusion.keyed_tensor import KeyedTensor
-from dentgen.documents import SampleMetadata
+from dentgen.documents.samples import SampleMetadata
 from dentgen.export.run import Export, export
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.pipeline.run import build

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dentgen.cli.generate import summary
-from dentgen.documents import DatasetIndex, ShardEntry
+from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.pipeline.actors.heartbeat import ActorReport, Beat
 from dentgen.pipeline.run import BuildOutcome
 from dentgen.pipeline.tally import Tally

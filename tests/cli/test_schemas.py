@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 
 from dentgen.cli.schemas import export_schemas, schema_documents
-from dentgen.documents import ConditionMetadata
+from dentgen.documents.conditions import ConditionMetadata
 from dentgen.shards.plan_file import PlanHead
 from dentgen.spec.build import BuildSpec
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from dentgen.cli.status_view import line, panel
-from dentgen.documents import LeaseRecord, LiveFigures
+from dentgen.documents.lease import LeaseRecord, LiveFigures
 from dentgen.shards.standing import Standing
 
 LEASE = LeaseRecord(

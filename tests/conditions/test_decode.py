@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 
 from dentgen.conditions.decode import MAX_PIXELS, _disagreement, decode_photo, decode_record, valid_key
 from dentgen.conditions.readers.raw import RawRecord
-from dentgen.documents import ConditionMetadata
+from dentgen.documents.conditions import ConditionMetadata
 from dentgen.errors import ConditionError
 from dentgen.records import ConditionName
 

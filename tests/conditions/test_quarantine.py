@@ -13,7 +13,7 @@ import pytest
 from dentgen.conditions.quarantine import find_crashing_records
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord
 from dentgen.conditions.unit_records import read_unit
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.spec.build import BuildSpec
 from tests.conftest import write_tar

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from dentgen.documents import SampleStatus
+from dentgen.documents.samples import SampleStatus
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter
 from dentgen.models.judges import write_judge
 from dentgen.quality.labelled_pictures import fingerprint_text

@@ -11,7 +11,7 @@ from mkdocs.exceptions import PluginError
 from pydantic import BaseModel, Field
 
 from dentgen.conditions.labels import FDI_NUMBERS, SEG_CLASSES
-from dentgen.documents import SampleMetadata
+from dentgen.documents.samples import SampleMetadata
 from dentgen.spec.build import BuildSpec
 from docs.generate import commands, includes, labels, tables
 from docs.hooks import generated

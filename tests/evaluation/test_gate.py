@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dentgen.documents import FigureLimit
+from dentgen.documents.gate import FigureLimit
 from dentgen.errors import ConditionError
 from dentgen.evaluation.gate import try_gate, try_gate_on, write_reference_of
 from dentgen.evaluation.planted_faults import FAULTS

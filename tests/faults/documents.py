@@ -15,7 +15,10 @@ import yaml
 from hypothesis import strategies as st
 
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
-from dentgen.documents import DatasetIndex, LedgerRecord, SampleStatus, ShardEntry, Unit, UnitTiming
+from dentgen.documents.index import DatasetIndex, ShardEntry
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit
 from dentgen.pipeline.source_index import write_source_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import PlanHead, plan_head

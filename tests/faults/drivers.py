@@ -23,7 +23,7 @@ import yaml
 
 from dentgen import storage
 from dentgen.cli.app import main
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import load_planned_generator
 from dentgen.pipeline import make_units

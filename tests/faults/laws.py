@@ -21,7 +21,7 @@ from dentgen.conditions.metadata import read_metadata, split_and_attributes
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, ShardIndex, printable, short
 from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.conditions.unit_records import RejectedRecord, read_unit
-from dentgen.documents import SampleStatus
+from dentgen.documents.samples import SampleStatus
 from dentgen.errors import BuildError, ConditionError, DentgenError, SpecError, StorageError
 from dentgen.generation.samples import rejected_statuses
 from dentgen.pipeline.source_index import read_source_index

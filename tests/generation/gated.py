@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dentgen.conditions.readers.source import list_shards
 from dentgen.diffusion.canvas import Canvas, Sampled
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import load_planned_generator
 from dentgen.generation.unit import generate_unit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.documents import SampleStatus
+from dentgen.documents.samples import SampleStatus
 from tests.conftest import write_tar
 from tests.generation.gated import OFF, made
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dentgen.documents import FigureLimit
+from dentgen.documents.gate import FigureLimit
 from dentgen.errors import BuildError
 from dentgen.generation.gate import Gate, UnitGate, load_gate
 from dentgen.generation.generator import load_planned_generator

@@ -23,7 +23,7 @@ from dentgen.conditions.readers.source import index_shard, list_shards
 from dentgen.conditions.splits import drawn_split
 from dentgen.conditions.unit_records import RejectedRecord
 from dentgen.diffusion.canvas import Canvas, Noise, Sampled
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.errors import BuildError, EngineError
 from dentgen.generation import attempts
 from dentgen.generation.canvases import CanvasFactory

@@ -10,7 +10,8 @@ import pytest
 from dentgen import storage
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
-from dentgen.documents import LedgerRecord, Unit, sample_key
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit, sample_key
 from dentgen.generation.samples import rejected_statuses, sample_members, written_status
 from dentgen.models.bundle import Bundle
 from dentgen.pipeline import finish, repair, run

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.shards.plan_file import plan_head, read_plan
 from dentgen.shards.tar import json_bytes
 from dentgen.shards.unit_table import UnitTable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.estimate import Estimate, estimate
 from dentgen.pipeline.plan import make_plan
 from dentgen.shards.plan import Plan

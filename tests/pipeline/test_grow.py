@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.errors import BuildError, NothingWrittenError, SpecChangedError, StorageError
 from dentgen.pipeline import finish as finishing
 from dentgen.pipeline import run

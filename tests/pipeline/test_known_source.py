@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import StorageError
 from dentgen.pipeline.known_source import (
     gone_rows,

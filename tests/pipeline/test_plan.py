@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from dentgen.conditions.readers.source import index_shard, list_shards
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.errors import BuildError, SpecChangedError, StorageError
 from dentgen.models.bundle import find_bundle
 from dentgen.pipeline import source_index

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dentgen.documents import FigureLimit
+from dentgen.documents.gate import FigureLimit
 from dentgen.errors import BundleError, SpecChangedError, SpecError
 from dentgen.models.judges import judges_digest, judges_folder, load_judges, reference_figures
 from dentgen.phantom.shards import PhantomSet, write_phantoms

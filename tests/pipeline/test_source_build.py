@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dentgen.documents import SourceBuild
+from dentgen.documents.index import SourceBuild
 from dentgen.errors import SpecError
 from dentgen.pipeline.source_build import check_findings_of
 from dentgen.spec.build import BuildSpec

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from dentgen.documents import LedgerRecord, SampleStatus, UnitTiming
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
 from dentgen.pipeline.unit_outcome import UnitOutcome
 
 

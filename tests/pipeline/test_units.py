@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dentgen.conditions.readers.raw import ConditionShard, ShardIndex
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.units import cut_units, wanted_positions
 from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec

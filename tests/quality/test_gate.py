@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dentgen.documents import FigureLimit
+from dentgen.documents.gate import FigureLimit
 from dentgen.quality.gate import failures, limit_text, lost_share, passes, reference_limits, standing
 from dentgen.records import FigureName
 

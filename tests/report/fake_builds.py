@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, UnitTiming
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit
 from dentgen.generation.samples import sample_members
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards import layout

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, SampleStatus, Unit, sample_key
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit, sample_key
 from dentgen.shards import layout
 from dentgen.shards.index import mark_success
 from dentgen.shards.plan import Plan

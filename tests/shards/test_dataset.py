@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 import dentgen
 from dentgen import storage
-from dentgen.documents import DatasetIndex, ShardEntry
+from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError, SpecError, StorageError
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.report.card.write import write_description

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.documents import UnitTiming
+from dentgen.documents.ledger import UnitTiming
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards import ledger as ledger_module
 from dentgen.shards import sample_rows as rows_module

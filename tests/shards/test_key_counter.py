@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dentgen.documents import LedgerRecord, SampleStatus
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleStatus
 from dentgen.shards.key_counter import KeyCounter
 
 

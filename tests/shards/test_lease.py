@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord, LiveFigures
+from dentgen.documents.lease import LeaseRecord, LiveFigures
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards.lease import Lease, describe_lease, hold_lease, lease_url
 from dentgen.shards.tar import json_bytes

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, SampleStatus, unit_name
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import unit_name
 from dentgen.errors import DeterminismError, StorageError
 from dentgen.shards.ledger import (
     anything_written,

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.shards.packed_units import CHUNK, SCHEMA, PackedUnits, packed, require_numbered
 
 

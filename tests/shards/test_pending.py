@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.shards import pending
 from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import Plan

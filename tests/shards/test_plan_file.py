@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from dentgen import storage
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import plan_head, read_plan, sealed_plan, write_plan

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.shards.record_faults import record_faults
 from tests.report.fake_builds import fake_plan, rejected, written
 

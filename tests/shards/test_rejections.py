@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dentgen.conditions.readers import scattered
-from dentgen.documents import LedgerRecord, SampleStatus
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleStatus
 from dentgen.errors import CanvasError, ConditionError
 from dentgen.shards.rejections import REASON_CLASSES, reason_class, rejections
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from dentgen import storage
-from dentgen.documents import LeaseRecord, LedgerRecord, LiveFigures, SampleStatus, Unit, UnitTiming
+from dentgen.documents.lease import LeaseRecord, LiveFigures
+from dentgen.documents.ledger import LedgerRecord, UnitTiming
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.shards import layout, ledger, standing
 from dentgen.shards.lease import hold_lease, lease_url

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.shards.packed_units import CHUNK, SCHEMA
 from dentgen.shards.unit_table import UnitTable, unit_of
 

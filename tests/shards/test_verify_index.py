@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.shards.index import read_index, sealed_indexes
 from dentgen.shards.verify_index import index_problems
 from tests.report.fake_builds import fake_build, written

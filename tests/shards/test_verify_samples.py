@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dentgen.conditions.labels import LABEL_VALUES
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan import Plan
 from dentgen.shards.reader import Members, tar_samples

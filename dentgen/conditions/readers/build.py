@@ -15,7 +15,7 @@ from dentgen.conditions.metadata import split_and_attributes
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, RecordRange, ShardIndex
 from dentgen.conditions.readers.tar import index_tar, read_tar
 from dentgen.conditions.shard_content import SHA256, shard_content
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.errors import ConditionError, faults_of
 from dentgen.records import IMAGE_FORMATS, PHOTO_MEMBER
 from dentgen.storage import StoredFile

@@ -26,7 +26,7 @@ from dentgen.conditions.readers.raw import (
     printable,
     short,
 )
-from dentgen.documents import ConditionMetadata
+from dentgen.documents.conditions import ConditionMetadata
 from dentgen.errors import ConditionError
 
 KEY_COLUMN: Final = "__key__"

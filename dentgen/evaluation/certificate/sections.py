@@ -14,7 +14,8 @@ from dentgen.curation.check_agreement import check_agreement, most_reviewed
 from dentgen.curation.memorisation import Seen, compare, drawn_keys, look_at
 from dentgen.curation.near_duplicates import COPY_BITS, near_duplicates
 from dentgen.curation.pictures import read_pictures
-from dentgen.documents import DatasetIndex, PlannedGate
+from dentgen.documents.gate import PlannedGate
+from dentgen.documents.index import DatasetIndex
 from dentgen.models.judges import Judges
 from dentgen.pipeline.planned_gate import labelled_records, measured_figures
 from dentgen.quality.gate import lost_share, reference_limits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as version_of
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.evaluation.certificate import sections
 from dentgen.evaluation.certificate.page import certificate_page
 from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_labelled, usefulness

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.errors import SpecError, StorageError
 from dentgen.shards import layout
 from dentgen.storage.hub_errors import HUB_ERRORS

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dentgen import storage
-from dentgen.documents import ShardEntry
+from dentgen.documents.index import ShardEntry
 from dentgen.errors import BuildError
 from dentgen.export.publication.hub import HubRepository
 from dentgen.export.publication.published_documents import published_card, published_croissant

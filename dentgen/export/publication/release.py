@@ -9,7 +9,8 @@ from typing import Final
 import pyarrow.compute as pc
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex, unit_name
+from dentgen.documents.index import DatasetIndex
+from dentgen.documents.units import unit_name
 from dentgen.errors import BuildError
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.shards import layout

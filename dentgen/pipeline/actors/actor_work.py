@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, Unit
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit
 from dentgen.logs import LogFormat, log_context
 from dentgen.pipeline.actors.commit_stage import error_text, log_as_driver
 from dentgen.pipeline.actors.crash_policy import UnitGate

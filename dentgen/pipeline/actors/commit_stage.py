@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from dentgen import storage
-from dentgen.documents import LedgerRecord, unit_name
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import unit_name
 from dentgen.errors import DentgenError
 from dentgen.logs import LogFormat, log_context, start_logging
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -11,7 +11,7 @@ from typing import Final
 from dentgen.conditions.quarantine import find_crashing_records
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.unit_records import EMPTY_QUARANTINE, Quarantine
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.spec.build import BuildSpec
 

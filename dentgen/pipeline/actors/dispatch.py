@@ -14,7 +14,7 @@ from typing import Any, Final
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.logs import LogFormat
 from dentgen.pipeline.actors.calls import Calls
 from dentgen.pipeline.actors.commit_stage import Claims, commit_unit

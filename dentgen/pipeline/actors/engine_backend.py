@@ -11,7 +11,7 @@ import torch
 
 from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.generation.generator import load_planned_generator
 from dentgen.generation.unit import generate_unit

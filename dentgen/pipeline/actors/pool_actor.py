@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors.actor_work import ActorWork
 from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.ledger import UnitResult

@@ -13,7 +13,7 @@ import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.shards.unit_table import unit_of
 
 #: What making a row reserves. ``ray.data.range`` reserves a whole CPU per task: on a machine with one to spare, a build

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from dentgen import storage
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.logs import log_format
 from dentgen.parallel.ray_session import for_workers, ray_session, require_lasting, starts_ray

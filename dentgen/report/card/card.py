@@ -15,7 +15,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from dentgen.conditions.readers.raw import printable
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.report.card.front_matter import MIXED_SPLIT, front_matter, hub_splits
 from dentgen.report.card.members import sample_members

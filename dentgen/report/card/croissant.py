@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dentgen.documents import DatasetIndex, Unit
+from dentgen.documents.index import DatasetIndex
+from dentgen.documents.units import Unit
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.report.card.card import dataset_title
 from dentgen.report.card.croissant_records import Node, file_set_id, record_sets

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from dentgen.documents import ConditionMetadata
+from dentgen.documents.conditions import ConditionMetadata
 from dentgen.records import ATTRIBUTES, FigureName
 from dentgen.report.card.members import Member
 from dentgen.shards.layout import SAMPLES

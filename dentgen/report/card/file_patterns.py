@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dentgen.documents import unit_name
+from dentgen.documents.units import unit_name
 from dentgen.shards.layout import shard
 
 #: Shards of a split that a card names one by one.

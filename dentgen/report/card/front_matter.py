@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import yaml
 
-from dentgen.documents import DatasetIndex, JudgedDocument, SampleMetadata
+from dentgen.documents.index import DatasetIndex
+from dentgen.documents.samples import JudgedDocument, SampleMetadata
 from dentgen.records import ATTRIBUTES, FIGURES
 from dentgen.report.card.file_patterns import shard_paths
 from dentgen.report.card.licenses import hub_license

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dentgen import storage
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.report.card.card import dataset_card
 from dentgen.report.card.croissant import SamplesFile, croissant
 from dentgen.report.card.sample_summary import summarise

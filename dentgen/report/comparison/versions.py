@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from dentgen.documents import DatasetIndex, LedgerRecord
+from dentgen.documents.index import DatasetIndex
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.records import ATTRIBUTES
 from dentgen.shards.index import read_version
 from dentgen.shards.ledger_table import read_records

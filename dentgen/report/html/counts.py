@@ -8,7 +8,7 @@ from typing import Final
 
 import pyarrow.compute as pc
 
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.records import ATTRIBUTES
 from dentgen.report.html.facets import Facets, read_facets
 from dentgen.report.html.rejects import RejectGroup, RejectGroups

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.documents import DatasetIndex, FigureLimit
+from dentgen.documents.gate import FigureLimit
+from dentgen.documents.index import DatasetIndex
 from dentgen.records import FIGURES, FigureName
 from dentgen.report.html.pictures import Picture, array_uri, sample_uri
 from dentgen.report.tally import Count, Distribution

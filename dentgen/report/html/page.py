@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dentgen import storage
 from dentgen.conditions.labels import BACKGROUND, DRAWN_CLASSES, SEG_CLASSES
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.report.card.statements import provenance
 from dentgen.report.html import formatting
 from dentgen.report.html.balance import BalanceCounter, LabelBalance

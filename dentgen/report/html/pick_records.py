@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dentgen.documents import DatasetIndex, ShardEntry
+from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.shards.reader import Members, read_shard, tar_samples
 
 MAX_RECORDS, MAX_SHARDS, MAX_VARIANTS, MAX_LOOKED = 24, 8, 8, 64

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dentgen.documents import LedgerRecord
+from dentgen.documents.ledger import LedgerRecord
 from dentgen.shards.ledger_table import read_records
 from dentgen.shards.plan import Plan
 

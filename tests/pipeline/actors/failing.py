@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dentgen.benchmark.instant_backend import InstantBackend
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.unit_outcome import UnitOutcome

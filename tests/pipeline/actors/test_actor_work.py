@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dentgen.benchmark.instant_backend import InstantBackend
-from dentgen.documents import SampleStatus, Unit
+from dentgen.documents.samples import SampleStatus
+from dentgen.documents.units import Unit
 from dentgen.errors import BuildError
 from dentgen.pipeline.actors import actor_work
 from dentgen.pipeline.actors.actor_work import ActorWork

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dentgen.documents import LedgerRecord, SampleStatus
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.samples import SampleStatus
 from dentgen.errors import BuildError
 from dentgen.pipeline.actors.commit_stage import commit_made, commit_unit, error_text, outcome_of
 from dentgen.pipeline.unit_outcome import UnitOutcome

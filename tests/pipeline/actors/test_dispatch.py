@@ -16,7 +16,8 @@ import pytest
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError, RayTaskError, WorkerCrashedError
 
-from dentgen.documents import LedgerRecord, Unit
+from dentgen.documents.ledger import LedgerRecord
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors import dispatch
 from dentgen.pipeline.actors.dispatch import Dispatcher
 from dentgen.pipeline.actors.placement import Node, Reservation

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import ray
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors import pool_actor
 from dentgen.pipeline.actors.pool_actor import PoolActor
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dentgen.benchmark.instant_backend import InstantBackend
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors import unit_maker
 from dentgen.pipeline.actors.commit_stage import commit_made, outcome_of
 from dentgen.pipeline.actors.unit_maker import UnitMaker

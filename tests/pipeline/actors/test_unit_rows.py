@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.pipeline.actors.unit_rows import _Units, unit_of_row
 
 UNIT = Unit(id=0, shard="a.tar", start=0, stop=2, records=2, shard_bytes=9)

@@ -15,7 +15,7 @@ import yaml
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 
-from dentgen.documents import DatasetIndex
+from dentgen.documents.index import DatasetIndex
 from dentgen.models.restricted_use import RESTRICTED_USE
 from dentgen.report.card.card import dataset_card, dataset_title
 from dentgen.report.card.sample_summary import SampleSummary, SplitSummary, summarise

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from dentgen.documents import unit_name
+from dentgen.documents.units import unit_name
 from dentgen.report.card import file_patterns
 from dentgen.report.card.file_patterns import shard_paths
 from dentgen.shards.layout import shard

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.documents import Unit
+from dentgen.documents.units import Unit
 from dentgen.errors import SpecError
 from dentgen.report.comparison.versions import compare_versions
 from dentgen.shards.index import seal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.documents import SampleStatus
+from dentgen.documents.samples import SampleStatus
 from dentgen.errors import StorageError
 from dentgen.report.html.counts import Summary, read_summary
 from dentgen.report.tally import Distribution

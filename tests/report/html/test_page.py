@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dentgen.documents import UnitTiming
+from dentgen.documents.ledger import UnitTiming
 from dentgen.errors import StorageError
 from dentgen.report.html.page import write_report
 from dentgen.shards.index import read_index

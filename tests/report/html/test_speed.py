@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dentgen.documents import UnitTiming
+from dentgen.documents.ledger import UnitTiming
 from dentgen.report.html.speed import PAUSE, UnitSpan, measure_speed, merged, read_speed
 from tests.report.fake_builds import START, fake_build, rejected, written
 

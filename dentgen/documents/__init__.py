@@ -1,0 +1,1 @@
+"""What dentgen writes as JSON: ledger, lease, sample metadata, index."""
