@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from dentgen.models.native_size import with_size
 from dentgen.pipeline.run import build
 from dentgen.shards.reader import read_samples
 from dentgen.spec.build import BuildSpec
-from tests.conftest import problems, small_spec, write_tar
+from tests.conftest import DEMO, ROOT, problems, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
 
@@ -50,6 +52,47 @@ def test_a_windowed_build_is_whole(source: Path, tmp_path: Path) -> None:
     build(spec, use_ray=False)
     assert problems(tmp_path / "out") == []
     assert len(pictures(tmp_path / "out")) == 2
+
+
+#: In a process of its own: make a panorama of the demo's first maps, side by side with their mirror images.
+SCRIPT = """
+import resource, sys
+from dataclasses import replace
+import numpy as np
+from dentgen.generation.generator import load_generator
+from dentgen.generation.pipeline import Pipeline, PipelineRequest
+from dentgen.spec.build import BuildSpec
+from dentgen.studio.openers import list_records, opened
+
+width, rows, pictures = map(int, sys.argv[2:])
+model = {"adapters": {"blended": 1.5}, "decode_tile": 128, "encode_tile": 128}
+sizes = {"conditions": {"size": [128, width]}, "sampling": {"steps": 2, "variants": 1, "window": 128}}
+engine = {"slots": width // 64 - 1, "unet_batch": rows, "codec_batch": pictures}
+generator = load_generator(BuildSpec.model_validate({"model": model, **sizes, "engine": engine}))
+small = BuildSpec.model_validate({"model": model, "conditions": {"size": 128}})
+record = opened(list_records(sys.argv[1])[0].read(), small)
+halves = [(values, values[:, ::-1]) for values in record.conditions.values()]
+maps = {name: np.concatenate(both * (width // 256), 1) for name, both in zip(record.conditions, halves)}
+request = PipelineRequest(prompt="teeth", num_images_per_prompt=1, seed=1, key="p")
+((_, picture),) = Pipeline.on(generator).stream([replace(request, **maps)])
+assert np.asarray(picture).shape == (128, width, 3)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def peak_megabytes(width: int, unet_batch: int, codec_batch: int) -> int:
+    command = [sys.executable, "-c", SCRIPT, str(DEMO), *map(str, (width, unet_batch, codec_batch))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_memory_hardly_grows_with_length() -> None:
+    """Measured: 625 MB, four times as long 714, and 1,478 with all windows and eight pictures in one call."""
+    short, long, all_at_once = peak_megabytes(1024, 7, 1), peak_megabytes(4096, 7, 1), peak_megabytes(4096, 63, 8)
+    assert long < short + 160
+    assert all_at_once > long + 400
 
 
 def test_windows_need_slots() -> None:
