@@ -140,7 +140,7 @@ def load_planned_generator(plan: Plan, loaded: Bundle | None = None) -> Generato
     generator, gate = build_generator(plan.spec, bundle), plan.spec.quality.gate
     if gate is None or plan.gate is None:
         return generator
-    from dentgen.generation.gate import load_gate  # needs scipy, which the engine's benchmark must not need
+    from dentgen.generation.gate import load_gate  # judges need libraries that the engine's benchmark must not need
 
     return replace(generator, gate=load_gate(gate, plan.gate, environment["device"]))
 

@@ -10,21 +10,10 @@ from dentgen.storage.files import (
     list_names,
     name_of,
     open_read,
-    overwrite,
-    overwrite_from,
-    put_if_absent,
-    put_tagged,
     read_bytes,
     read_if_exists,
     read_range,
     relative_name,
-    remove,
-    remove_if_empty,
-    remove_if_unchanged,
-    replace_if_unchanged,
-    require_create_only,
-    require_writable,
-    tag_of,
 )
 from dentgen.storage.places import (
     S3_ATTEMPTS,
@@ -34,6 +23,19 @@ from dentgen.storage.places import (
     is_web,
     require_no_password,
     without_secrets,
+)
+from dentgen.storage.writes import (
+    overwrite,
+    overwrite_from,
+    put_if_absent,
+    put_tagged,
+    remove,
+    remove_if_empty,
+    remove_if_unchanged,
+    replace_if_unchanged,
+    require_create_only,
+    require_writable,
+    tag_of,
 )
 
 __all__ = [
