@@ -24,7 +24,7 @@ FAST := cluster conditions documents parallel quality shards spec storage test_e
 test-fast: $(READY)
 	$(PYTEST) -q $(BOTH) -m "not ray and not integration and not slow and not long and not faults" $(addprefix tests/,$(FAST))
 
-# Whole builds, trainings of a few steps, pages in a browser.
+# What takes more than a second: builds of every kind, short trainings, pages in a browser, slower tests of everything.
 test-integration: $(READY)
 	$(PYTEST) -q $(BOTH) -m "integration and not slow and not long and not faults"
 

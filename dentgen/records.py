@@ -226,6 +226,8 @@ class SampleRequest:
         reference_controls: Control image of every branch for the frame that keeps the record's photo; empty if there is
             no such frame.
         attempt: How often it was made before and failed its judges; every attempt has noise of its own.
+        control_scale: Factor on the scales of all control branches.
+        guidance_scale: Its guidance scale; None for the spec's.
     """
 
     key: str
@@ -243,6 +245,8 @@ class SampleRequest:
     changed: str = ""
     reference_controls: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     attempt: int = 0
+    control_scale: float = 1.0
+    guidance_scale: float | None = None
 
     @property
     def noise(self) -> int:

@@ -1,4 +1,4 @@
-"""``dentgen benchmark``: speed as ratios of contestants that run side by side; networks, records, trainings."""
+"""``dentgen benchmark``: speed as ratios of contestants side by side; ``build_benchmarks`` has those of builds."""
 
 from __future__ import annotations
 

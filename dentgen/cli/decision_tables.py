@@ -138,7 +138,10 @@ def t4(
     set_: Overrides = None,
     adapter: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=BUNDLE:ADAPTER", help="Another adapter for blended maps, as a row; repeatable."),
+        typer.Option(
+            metavar="NAME=BUNDLE:ADAPTER",
+            help="Another adapter for blended maps, as a row, {seed} in it as for T6; repeatable.",
+        ),
     ] = None,
     work: Work = _WORK,
     records: Records = _RECORDS,

@@ -20,7 +20,7 @@ from typing import Any, Final
 from dentgen import storage
 from dentgen.conditions.readers.raw import ConditionShard, RawRecord, printable
 from dentgen.conditions.unit_records import check_records
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, ConditionError, DentgenError
 from dentgen.spec.build import BuildSpec

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dentgen import storage
 from dentgen.curation.check_sheet import MAX_SEED, CheckSheet
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.errors import StorageError, faults_of
 from dentgen.shards.layout import REVIEW, is_review, review
 from dentgen.shards.tar import json_bytes

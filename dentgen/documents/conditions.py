@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.records import ATTRIBUTES
 from dentgen.words import as_word, attribute_word, checked_text
 

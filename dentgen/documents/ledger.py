@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.documents.samples import SampleStatus
 
 

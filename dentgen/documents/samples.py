@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from dentgen.documents.base import Document
 from dentgen.documents.conditions import PaintedEntry
+from dentgen.documents.document import Document
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA, AskedFinding, GateResult
 
 _Tooth = Annotated[int, Field(ge=0, le=255)]

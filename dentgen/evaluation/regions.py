@@ -21,7 +21,7 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
-from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.canvases import build_canvases, check_requests, sample_requests
 from dentgen.generation.decoding import decode_samples
 from dentgen.generation.engines import start_engine
 from dentgen.generation.finding_results import judged_findings
@@ -142,7 +142,7 @@ def _pairs(generator: Generator, engine: DiffusionEngine, records: Iterator[Cond
 def _requests(generator: Generator, record: ConditionRecord) -> list[tuple[SampleRequest, SampleRequest]]:
     """Every variant that has a finding, with and without it."""
     asked, plain = sample_requests(generator, record), sample_requests(generator, record, findings=())
-    check_request(generator, asked[0])
+    check_requests(generator, asked)
     pairs = zip(asked, plain, strict=True)
     return [(one, replace(other, key=f"{other.key}-plain")) for one, other in pairs if one.findings]
 

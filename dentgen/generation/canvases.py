@@ -59,7 +59,7 @@ def sample_requests(
     variants = spec.sampling.variants * spec.source.repeats(record.attributes) if variants is None else variants
     prompts = {prompt, spec.sampling.negative_prompt, spec.sampling.prompt_to or ""}
     prompts |= {region_prompt(finding, prompt) for finding in spec.findings} | {*spec.variants.prompts}
-    prompts |= {*painted_prompts(record.painted)}
+    prompts |= {*painted_prompts(record.painted), *spec.randomise.said(prompt)}
     dropped = " / ".join(filter(None, map(generator.prompts.dropped, sorted(prompts))))
     controls = _control_images(generator, record)
     kept = controls if spec.sampling.frames > 1 else {}
@@ -90,6 +90,17 @@ def _control_images(generator: Generator, record: ConditionRecord) -> dict[str, 
     return {route.branch: images[route.use] for route in generator.routes}
 
 
+def check_requests(generator: Generator, requests: Sequence[SampleRequest]) -> None:
+    """As ``check_request``, of all variants of a record, which differ in their prompts at most.
+
+    Raises:
+        ConditionError: As there.
+    """
+    check_request(generator, requests[0])
+    for prompt in {request.prompt for request in requests}:
+        _check_prompt(generator, prompt)
+
+
 def check_request(generator: Generator, request: SampleRequest) -> None:
     """Check that a record has what the spec's way of sampling needs.
 
@@ -98,7 +109,6 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
             segmentation or tooth numbers to start from, a series or its motion are missing.
     """
     sampling, record = generator.spec.sampling, request.record
-    generator.prompts.embed(request.prompt)
     if sampling.needs_photo and record.photo is None:
         raise ConditionError("photo", "none", f"a photo, because sampling.start_from is {sampling.start_from}")
     if len(record.painted) > (most := generator.spec.regions.painted):
@@ -109,12 +119,18 @@ def check_request(generator: Generator, request: SampleRequest) -> None:
     check_repaint(record, sampling)
     check_findings(record, generator.spec.findings)
     check_variants(record, generator.spec.variants.change)
-    for finding in generator.spec.findings:
-        for prompt in (request.prompt, *generator.spec.variants.prompts):
-            generator.prompts.embed(region_prompt(finding, prompt))
+    for prompt in (request.prompt, *generator.spec.variants.prompts):
+        _check_prompt(generator, prompt)
     by_class = [route.branch for route in generator.routes if route.by_class is not None]
     if by_class and "segmentation" not in record.conditions:
         raise ConditionError("seg", "none", f"a segmentation, because the scale of {by_class[0]} names classes")
+
+
+def _check_prompt(generator: Generator, prompt: str) -> None:
+    """Embed a prompt, and those of findings that may say it."""
+    generator.prompts.embed(prompt)
+    for finding in generator.spec.findings:
+        generator.prompts.embed(region_prompt(finding, prompt))
 
 
 def _check_series(record: ConditionRecord, noise: str) -> None:
@@ -182,7 +198,7 @@ class CanvasFactory:
             noise=self._noise(request),
             table=self.generator.table,
             prompt=prompt,
-            guidance=guidance_of(self.generator),
+            guidance=guidance_of(self.generator, request.guidance_scale),
             controls=tuple(self._control(route, request) for route in self.generator.routes),
             image=None if photo is None else self._beside(self._photos[_image_name(photo)]),
             repaint=self._repaint(request),
@@ -195,7 +211,7 @@ class CanvasFactory:
         return ControlInput(
             branch=route.branch,
             condition=self._condition(route, request),
-            scale=route.scale,
+            scale=route.scale * request.control_scale,
             start=window.control_start,
             end=window.control_end,
             where=None if route.by_class is None else self._beside(self._where(route.by_class, request.record)),
@@ -268,12 +284,13 @@ class CanvasFactory:
         return KeyedTensor(name, between(own.values, prompts.embed(sampling.prompt_to), share))
 
 
-def guidance_of(generator: Generator) -> Guidance:
-    """The spec's guidance, with its negative prompt."""
+def guidance_of(generator: Generator, scale: float | None = None) -> Guidance:
+    """The spec's guidance, with its negative prompt and, if it is None, its scale."""
     sampling, negative = generator.spec.sampling, None
     if sampling.first_rows > 1:
         negative = embedded(generator, sampling.negative_prompt)
-    return Guidance(sampling.guidance_scale, sampling.guidance, negative, sampling.guidance_delta)
+    scale = sampling.guidance_scale if scale is None else scale
+    return Guidance(scale, sampling.guidance, negative, sampling.guidance_delta)
 
 
 def _encode_conditions(

@@ -147,6 +147,7 @@ def check_spec(spec: BuildSpec, every: int = 1) -> None:
         SpecError: If it does, or ``every`` is less than 1.
     """
     given: dict[str, Any] = {"findings": spec.findings, "variants.change": spec.variants.change}
+    given |= {f"randomise.{key}": True for key in spec.randomise.used}
     given |= {"regions.bootstrap_steps": spec.regions.bootstrap_steps, "sampling.repaint": spec.sampling.repaint}
     given |= {"sampling.prompt_to": spec.sampling.prompt_to, "sampling.seed_to": spec.sampling.seed_to is not None}
     given |= {"augment": spec.augment.used, "sampling.start_from": spec.sampling.frames > 1}

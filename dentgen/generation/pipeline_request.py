@@ -15,7 +15,7 @@ from dentgen.conditions.lesion_map import LESIONS, with_findings_map
 from dentgen.conditions.painted import check_painted
 from dentgen.conditions.prepare import fit_record
 from dentgen.errors import ConditionError, SpecError
-from dentgen.generation.canvases import check_request, sample_requests, with_lighting
+from dentgen.generation.canvases import check_requests, sample_requests, with_lighting
 from dentgen.generation.generator import Generator
 from dentgen.records import ConditionName, ConditionRecord, MapArray, PaintedRegion, SampleRequest
 from dentgen.spec.build import BuildSpec
@@ -86,7 +86,7 @@ def requested_samples(generator: Generator, request: PipelineRequest) -> list[Sa
         generator, fit_record(_record(request, generator.spec), conditions.shape, conditions.fit),
         prompt=request.prompt, seed=request.seed, variants=request.num_images_per_prompt,
     )  # fmt: skip
-    check_request(generator, samples[0])
+    check_requests(generator, samples)
     if request.target_lighting is None:
         return samples
     return [with_lighting(generator, sample, _target_lighting(generator, request)) for sample in samples]

@@ -25,7 +25,7 @@ from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, ConditionError
 from dentgen.generation.attempts import Sampler, accepted_samples
 from dentgen.generation.augment import augment
-from dentgen.generation.canvases import CanvasFactory, check_request, sample_requests
+from dentgen.generation.canvases import CanvasFactory, check_requests, sample_requests
 from dentgen.generation.generator import Generator
 from dentgen.generation.preparer import Preparer
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
@@ -153,7 +153,7 @@ def _requests(
     for record in records:
         variants = sample_requests(generator, record)
         try:
-            check_request(generator, variants[0])
+            check_requests(generator, variants)
         except ConditionError as error:
             reason = f"{storage.name_of(unit.shard)}: {record.key}: {error}"
             rejected += [RejectedSample(request, reason) for request in variants]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from dentgen.documents.units import sample_key
 from dentgen.errors import ConditionError
 from dentgen.generation.findings import carried_findings, draw_findings
+from dentgen.generation.randomise import randomised
 from dentgen.phantom.prompt import replace_light_words
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.relight.shading import RELIT, draw_lightings, shade
@@ -25,11 +26,13 @@ def vary(spec: BuildSpec, plain: SampleRequest, variant: int, findings: Sequence
         variant: Index of the variant.
         findings: Findings to ask for.
     """
+    plain = replace(plain, same_noise=spec.variants.same_noise)
     request = replace(plain, key=sample_key(plain.record.key, variant), variant=variant)
+    request = randomised(spec.randomise, request)
     if not spec.variants.same_noise:
         return _with_findings(request, findings)
     factor = spec.variants.factor(variant)
-    request = replace(request, same_noise=True, prompt=_prompt(spec, plain, variant))
+    request = replace(request, prompt=_prompt(spec, request, variant))
     if factor is not None:
         request = replace(request, reference=sample_key(plain.record.key, 0), changed=factor)
     if factor == "lighting":
@@ -50,13 +53,13 @@ def check_variants(record: ConditionRecord, changes: Sequence[Factor]) -> None:
         raise ConditionError("normal", "none", "normals, because variants change the lighting")
 
 
-def _prompt(spec: BuildSpec, plain: SampleRequest, variant: int) -> str:
+def _prompt(spec: BuildSpec, request: SampleRequest, variant: int) -> str:
     """A variant's prompt; where the lighting changes, none names a light, so that nothing else differs."""
     prompt = spec.variants.prompt(variant)
     if prompt is not None:
         return prompt
-    light = plain.record.attributes.get("lighting", "") if "lighting" in spec.variants.change else ""
-    return replace_light_words(plain.prompt, light)
+    light = request.record.attributes.get("lighting", "") if "lighting" in spec.variants.change else ""
+    return replace_light_words(request.prompt, light)
 
 
 def _relit(record: ConditionRecord, seed: int, variant: int) -> ConditionRecord:

@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from dentgen import storage
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.errors import BundleError, faults_of
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, judge_input, to_channels_last
 from dentgen.spec.quality import EMBEDDED

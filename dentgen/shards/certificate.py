@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from dentgen import storage
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.errors import StorageError, faults_of
 from dentgen.shards import layout
 from dentgen.shards.index import index_sha256

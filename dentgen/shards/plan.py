@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dentgen import storage
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.documents.gate import PlannedGate
 from dentgen.documents.index import SourceBuild
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA

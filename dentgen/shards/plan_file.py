@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from dentgen import storage
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.documents.gate import PlannedGate
 from dentgen.documents.index import SourceBuild
 from dentgen.errors import BuildError, faults_of

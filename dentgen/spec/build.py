@@ -21,6 +21,7 @@ from dentgen.spec.model import ModelSpec
 from dentgen.spec.output import OutputSpec
 from dentgen.spec.pipeline import EngineSpec, PipelineSpec
 from dentgen.spec.quality import QualitySpec
+from dentgen.spec.randomise import RandomiseSpec
 from dentgen.spec.sampling import CELL, PAINTED, SamplingSpec
 from dentgen.spec.section import Section
 from dentgen.spec.source import SourceSpec
@@ -48,6 +49,9 @@ class BuildSpec(Section):
     pipeline: PipelineSpec = PipelineSpec()
     quality: QualitySpec = QualitySpec()
     augment: AugmentSpec = Field(default=AugmentSpec(), description="Random changes of the finished images.")
+    randomise: RandomiseSpec = Field(
+        default=RandomiseSpec(), description="Prompts and scales that every sample draws for itself."
+    )
     findings: tuple[FindingSpec, ...] = Field(
         default=(), max_length=MAX_FINDINGS, description="Findings to ask for: drawn per sample, recorded, judged."
     )
@@ -89,7 +93,8 @@ class BuildSpec(Section):
         if sampling.prompt is None or self.regions.painted:
             return ()
         asked = [text for each in self.findings for text in (each.prompt, each.negative_prompt)]
-        texts = [sampling.prompt, sampling.prompt_to, sampling.negative_prompt, *self.variants.prompts, *asked]
+        drawn = (*self.variants.prompts, *self.randomise.prompts)
+        texts = [sampling.prompt, sampling.prompt_to, sampling.negative_prompt, *drawn, *asked]
         return tuple(name for name in self.model.embeddings if not any(f"<{name}>" in text for text in texts if text))
 
     @model_validator(mode="after")
@@ -122,10 +127,22 @@ class BuildSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _draws_act(self) -> BuildSpec:
+        draws, sampling = self.randomise, self.sampling
+        if draws.guidance_scale is not None and sampling.guidance_scale == 1:
+            raise ValueError("randomise.guidance_scale: found sampling.guidance_scale 1, expected one that guides")
+        if draws.control_scale is not None and not (self.model.adapters or self.model.controlnets):
+            raise ValueError("randomise.control_scale: found no adapters or controlnets, expected some in model")
+        if draws.prompts and (sampling.prompt_to is not None or "prompt" in self.variants.change):
+            raise ValueError("randomise.prompts: expected neither sampling.prompt_to nor variants.change prompt")
+        return self
+
+    @model_validator(mode="after")
     def _series_alike(self) -> BuildSpec:
         """Frames of a series agree only if nothing that is drawn per record differs between them."""
         drawn = {
             "findings": bool(self.findings),
+            **{f"randomise.{key}": True for key in self.randomise.used},
             "variants.change lighting": "lighting" in self.variants.change,
             "quality.gate.retry": self.quality.gate is not None and self.quality.gate.retry > 0,
             **{f"augment.{key}": True for key in self.augment.used},
@@ -194,6 +211,8 @@ class BuildSpec(Section):
             values.pop("augment")
         if not self.variants.change:
             values.pop("variants")
+        if not self.randomise.used:
+            values.pop("randomise")
         for section, key, unused in _LATER:
             if values[section][key] == unused:
                 values[section].pop(key)
@@ -228,7 +247,8 @@ class BuildSpec(Section):
 
         If whole records fill the row slots, one per record; otherwise parts of two more records are in flight.
         """
-        differ = self.sampling.prompt_to is not None or bool(self.findings) or bool(self.variants.change)
+        drawn = self.findings or self.variants.change or self.randomise.prompts
+        differ = self.sampling.prompt_to is not None or bool(drawn)
         sharing = 1 if differ else self.sampling.variants
         per_canvas = self.first_rows
         rows = per_canvas * sharing

@@ -1,6 +1,6 @@
 """Writing and removing files on a disk or in an object store, on conditions.
 
-With ``conditional_put`` the only code that knows local from S3. Files are created once; only ``overwrite``, for the few
+Files are created once; only ``overwrite``, for the few
 files that hold the latest state, and ``replace_if_unchanged``, for locks, replace them.
 """
 

@@ -199,7 +199,7 @@ FAULTS = {
         "dentgen/storage/conditional_put.py",
         '{"IfMatch": found} if _is_s3(fs) else {}',
         "{}",
-        "tests/storage/test_files.py::test_s3_refuses_a_swap_that_was_overtaken",
+        "tests/storage/test_writes.py::test_s3_refuses_a_swap_that_was_overtaken",
     ),
     "a quarantined record that is read again": (
         "dentgen/conditions/unit_records.py",
@@ -235,13 +235,13 @@ FAULTS = {
         "dentgen/storage/local_files.py",
         "            os.fsync(file.fileno())\n",
         "",
-        "tests/storage/test_files.py::test_content_is_synced_before_its_name",
+        "tests/storage/test_writes.py::test_content_is_synced_before_its_name",
     ),
     "a name that is not synced": (
         "dentgen/storage/conditional_put.py",
         "        return None\n    sync_folder(final.parent)\n",
         "        return None\n",
-        "tests/storage/test_files.py::test_content_is_synced_before_its_name",
+        "tests/storage/test_writes.py::test_content_is_synced_before_its_name",
     ),
     "an object written without a condition": (
         "dentgen/storage/conditional_put.py",

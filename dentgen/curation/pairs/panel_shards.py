@@ -15,7 +15,7 @@ from dentgen.conditions.readers.raw import ConditionShard
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.curation.pairs.filter import Panel
 from dentgen.curation.pairs.layouts import Layout
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.errors import ConditionError, SpecError, faults_of
 from dentgen.records import PHOTO_MEMBER, TRAINED_ALGORITHMIC_MEDIA, ConditionRecord
 from dentgen.relight.shading import ClayLighting

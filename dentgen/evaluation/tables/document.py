@@ -7,6 +7,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Final
 
+from dentgen.evaluation.tables.candidates import SEED
 from dentgen.evaluation.tables.spreads import Spread
 from dentgen.evaluation.tables.study import VARIANTS, TableRow, TableStudy
 from dentgen.redaction import redacted
@@ -41,7 +42,8 @@ def table_document(study: TableStudy, command: str) -> dict[str, Any]:
 
 def seeds_of(row: TableRow) -> str:
     """What the spread of a row is over."""
-    return "noise" if row.trained is None else "training and noise"
+    own = row.trained is not None or any(SEED in change for change in row.candidate.changes)
+    return "training and noise" if own else "noise"
 
 
 def settings_of(row: TableRow) -> list[str]:

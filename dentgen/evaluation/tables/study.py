@@ -21,9 +21,10 @@ from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, 
 from dentgen.generation.generator import solver_table
 from dentgen.generation.threads import torch_threads
 from dentgen.models.bundle import find_bundle
+from dentgen.models.embeddings import SUFFIX
 from dentgen.models.judges import Judges, load_judges
 from dentgen.models.native_size import with_size
-from dentgen.models.parts import ADAPTERS, chosen_part
+from dentgen.models.parts import ADAPTERS, CONTROLNETS, EMBEDDINGS, chosen_part
 from dentgen.progress import tracked
 from dentgen.spec.build import BuildSpec
 from dentgen.spec.quality import EMBEDDED
@@ -169,7 +170,7 @@ def candidate_spec(
 
 
 def _check(spec: BuildSpec, candidate: Candidate) -> None:
-    """Require the parts that a candidate names, unless they are trained for it.
+    """Require the adapters, ControlNets, embeddings and LoRAs that a candidate names, unless they are trained for it.
 
     Raises:
         DentgenError: If one is missing, or a LoRA was trained for other steps.
@@ -178,8 +179,12 @@ def _check(spec: BuildSpec, candidate: Candidate) -> None:
         return
     bundle = find_bundle(spec.model.bundle)
     solver_table(spec, bundle)
-    for name in spec.model.adapters:
-        chosen_part(bundle, ADAPTERS, name)
+    model = spec.model
+    for kind, names, suffix in (
+        (ADAPTERS, model.adapters, ""), (CONTROLNETS, model.controlnets, ""), (EMBEDDINGS, model.embeddings, SUFFIX)
+    ):  # fmt: skip
+        for name in names:
+            chosen_part(bundle, kind, name, suffix)
 
 
 def leaders(figures: Mapping[str, Mapping[str, Spread]], goals_of: Mapping[str, Goal]) -> dict[str, str]:

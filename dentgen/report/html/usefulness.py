@@ -11,7 +11,7 @@ import pygal
 from pydantic import Field, ValidationError
 
 from dentgen import storage
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 from dentgen.errors import faults_of
 from dentgen.report.html.svg_chart import SIZES, bare_svg, chart_style
 from dentgen.shards import layout

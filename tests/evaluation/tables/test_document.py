@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from dentgen.evaluation.tables.document import table_document, table_lines
+from dentgen.evaluation.tables.document import seeds_of, table_document, table_lines
 from dentgen.evaluation.tables.figures import goals
 from tests.evaluation.tables.handmade import HOSTILE, JUDGES, handmade_study
 
@@ -24,6 +25,12 @@ def test_the_document_is_strict_json_with_all_that_a_row_has() -> None:
         "trained_parameters": None, "trained_bytes": None, "training_steps": None,
     }  # fmt: skip
     assert (hostile["cost"]["trained_parameters"], hostile["cost"]["training_steps"]) == (1000, 30)
+
+
+def test_a_row_with_a_part_for_every_seed_has_a_spread_of_trainings() -> None:
+    row = handmade_study().rows[0]
+    own = replace(row, candidate=replace(row.candidate, changes=("model.loras={own-{seed}: 1.0}",)))
+    assert (seeds_of(row), seeds_of(own)) == ("noise", "training and noise")
 
 
 def test_a_star_marks_the_leader_alone() -> None:

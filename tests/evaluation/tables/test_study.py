@@ -54,16 +54,19 @@ def test_every_seed_may_have_a_training_of_its_own(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["loras", "adapters"])
+@pytest.mark.parametrize("kind", ["loras", "adapters", "controlnets", "embeddings"])
 def test_a_part_that_the_last_seed_lacks_fails_before_the_work(tmp_path: Path, kind: str) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(find_bundle("miniature"), bundle)
-    part = {"loras": "lcm", "adapters": "blended"}[kind]
-    shutil.copytree(bundle / kind / part, bundle / kind / f"{part}-0")
-    row = Candidate("own", (f"model.bundle={bundle}", f"model.{kind}={{{part}-{{seed}}: 1.0}}"))
+    first = bundle / kind / ("own-0.safetensors" if kind == "embeddings" else "own-0")
+    first.parent.mkdir(exist_ok=True)
+    copied = {"loras": "loras/lcm", "adapters": "adapters/blended"}.get(kind, "unet")
+    first.touch() if kind == "embeddings" else shutil.copytree(bundle / copied, first)
+    named = "[own-{seed}]" if kind == "embeddings" else "{own-{seed}: 1.0}"
+    row = Candidate("own", (f"model.bundle={bundle}", f"model.{kind}={named}"))
     with pytest.raises(BundleError) as caught:
         run_table(DecisionTable("T9", "?", (row,)), settings(tmp_path / "work"))
-    assert (caught.value.file, caught.value.found) == (str(bundle / kind), f"no '{part}-1'")
+    assert (caught.value.file, caught.value.found) == (str(bundle / kind), "no 'own-1'")
     assert not (tmp_path / "work").exists()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dentgen.documents.base import Document
+from dentgen.documents.document import Document
 
 
 class Length(Document):
