@@ -49,6 +49,14 @@ def test_draws_fill_their_ranges_evenly() -> None:
     assert {said.count(prompt) > 130 for prompt in ("teeth", "teeth, overexposed", "teeth, dark")} == {True}
 
 
+def test_draws_are_independent_of_each_other() -> None:
+    samples = drawn(ALL)
+    said = [ALL["prompts"].index(sample.prompt.replace("teeth", "{prompt}")) for sample in samples]
+    values = np.array([said, [s.control_scale for s in samples], [s.guidance_scale for s in samples]])
+    correlations = np.corrcoef(values)[np.triu_indices(3, 1)]
+    assert np.abs(correlations).max() < 0.15  # standard deviation .045
+
+
 def test_a_draw_is_the_same_whatever_else_is_drawn() -> None:
     both = drawn(ALL, 20)
     assert [one.control_scale for one in drawn({"control_scale": [0.5, 1.5]}, 20)] == [s.control_scale for s in both]
