@@ -89,7 +89,10 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
         start_from=sampling.start_from,
         strength=sampling.strength,
         repaint=tuple(map(str, sampling.repaint)),
-        adapters=_scales(spec, request.control_scale),
+        adapters={
+            name: scale if isinstance(scale, dict) else scale * request.control_scale
+            for name, scale in {**model.adapters, **model.controlnets}.items()
+        },
         loras=model.loras,
         embeddings=model.embeddings,
         decoder=model.decoder,
@@ -109,15 +112,6 @@ def sample_metadata(plan: Plan, sample: GeneratedSample) -> SampleMetadata:
         synthetic=_is_synthetic(plan, request.record),
         digital_source_type=source_type(plan, request.record),
     )
-
-
-def _scales(spec: BuildSpec, factor: float) -> dict[str, float | dict[str, float]]:
-    """Scales of adapters and full ControlNets, one or by class, times what the sample drew."""
-    given = {**spec.model.adapters, **spec.model.controlnets}
-    return {
-        name: {part: value * factor for part, value in scale.items()} if isinstance(scale, dict) else scale * factor
-        for name, scale in given.items()
-    }
 
 
 def _series(spec: BuildSpec, frame: Frame | None) -> dict[str, Any]:

@@ -133,6 +133,9 @@ class BuildSpec(Section):
             raise ValueError("randomise.guidance_scale: found sampling.guidance_scale 1, expected one that guides")
         if draws.control_scale is not None and not (self.model.adapters or self.model.controlnets):
             raise ValueError("randomise.control_scale: found no adapters or controlnets, expected some in model")
+        by_class = [name for name, scale in self.model.adapters.items() if isinstance(scale, dict)]
+        if draws.control_scale is not None and by_class:  # KEY.json would not say what acted in unnamed classes
+            raise ValueError(f"randomise.control_scale: found scales by class of {by_class}, expected one scale each")
         if draws.prompts and (sampling.prompt_to is not None or "prompt" in self.variants.change):
             raise ValueError("randomise.prompts: expected neither sampling.prompt_to nor variants.change prompt")
         return self

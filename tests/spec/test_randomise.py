@@ -31,6 +31,7 @@ def test_prompts_stand_around_the_own_one() -> None:
     [
         ({"guidance_scale": [1, 2]}, {"sampling": {"guidance_scale": 1.0}}),
         ({"control_scale": [1, 2]}, {"model": {"adapters": {}}}),
+        ({"control_scale": [1, 2]}, {"model": {"adapters": {"blended": {"tooth": 1.5}}}}),
         ({"prompts": ["a"]}, {"sampling": {"guidance_scale": 2.0, "prompt_to": "b"}}),
         ({"prompts": ["a"]}, {"variants": {"same_noise": True, "change": ["prompt"], "prompts": ["b"]}}),
         ({"prompts": ["a"]}, {"sampling": {"guidance_scale": 2.0, "noise": "series"}}),
