@@ -134,13 +134,15 @@ def test_a_config_that_is_no_object_is_an_error(tmp_path: Path) -> None:
     assert (caught.value.file, caught.value.message) == (str(tmp_path), "config.json")
 
 
+#: The peak of getrusage would begin with that of the test's own process, which had the network in float32.
 _PEAK = """
-import resource, sys, torch
+import re, sys, torch
 from dentgen.models.parts import load_unet
 from pathlib import Path
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = peak()
 net = load_unet(Path(sys.argv[1]), torch.float16, channels_last=True)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak() - before) / 1024)
 """
 
 
@@ -156,4 +158,4 @@ def test_loading_takes_the_memory_of_the_network_and_one_batch(tmp_path: Path) -
     run = subprocess.run(
         [sys.executable, "-c", _PEAK, str(tmp_path / "unet")], capture_output=True, text=True, check=True
     )
-    assert float(run.stdout) < megabytes / 2 + 256 + 150
+    assert megabytes / 2 < float(run.stdout) < megabytes / 2 + 256 + 150
