@@ -96,15 +96,22 @@ class ActorWork:
 
         Args:
             unit: The unit.
-            suspect: Whether it may have crashed a process; False saves the question.
+            suspect: Whether it may have crashed a process. False saves the monitor's three calls: whoever hands out the
+                unit sees when it is lost, and records its start then.
         """
-        crashes = self._heartbeat.crashes(unit.name) if suspect else 0
+        if not suspect:
+            with self._gate.enter(alone=False):
+                return self._made(unit, 0, 1)
+        crashes = self._heartbeat.crashes(unit.name)
         with self._gate.enter(alone=crashes > 0), self._heartbeat.tracking(unit.name) as attempt:
-            self._metrics.unit(attempt)
-            with log_context(build=self._build, unit=unit.name, attempt=attempt):
-                return self._made(unit, crashes, attempt)
+            return self._made(unit, crashes, attempt)
 
     def _made(self, unit: Unit, crashes: int, attempt: int) -> UnitResult | UnitOutcome:
+        self._metrics.unit(attempt)
+        with log_context(build=self._build, unit=unit.name, attempt=attempt):
+            return self._outcome(unit, crashes, attempt)
+
+    def _outcome(self, unit: Unit, crashes: int, attempt: int) -> UnitResult | UnitOutcome:
         try:
             result = self._backend.make(unit, crashes)
             self._metrics.encoded(result.encode_seconds)

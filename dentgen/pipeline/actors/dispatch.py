@@ -68,6 +68,7 @@ class Dispatcher:
         out: The build, as workers reach it.
         claims: As for ``make_with_ray``.
         log_format: As the driver logs.
+        record_start: Records that a node started a unit; actors do so only of units that were lost before.
         look: The nodes of the cluster.
         commit: As ``commit_unit``.
         may_begin: Whether units are handed out yet; a benchmark waits for all actors.
@@ -78,6 +79,7 @@ class Dispatcher:
     out: str
     claims: Claims | None
     log_format: LogFormat = "text"
+    record_start: Callable[[str, str], object] = lambda work, node: None
     look: Callable[[], list[Node]] = living_nodes
     commit: Callable[[UnitResult, str, Claims | None, LogFormat], UnitOutcome] = commit_unit
     may_begin: Callable[[ActorPool], bool] = lambda pool: True
@@ -176,6 +178,8 @@ class Dispatcher:
     def _lose(self, making: Making, error: Exception) -> None:
         """Another actor makes the unit; the first unit that an actor loses tells that it was lost itself."""
         _LOG.warning("unit %s was lost, making it again: %s", making.unit.name, type(error).__name__)
+        if not self._losses[making.unit.id]:
+            self.record_start(making.unit.name, making.node)
         self._losses[making.unit.id] += 1
         self._again.append(making.unit)
         member = making.member

@@ -11,6 +11,7 @@ import ray
 from dentgen.logs import log_format
 from dentgen.pipeline.actors.actor_work import QUEUED, UNITS_AT_ONCE
 from dentgen.pipeline.actors.dispatch import Dispatcher
+from dentgen.pipeline.actors.heartbeat import record_start
 from dentgen.pipeline.actors.pool import ActorPool
 from dentgen.pipeline.actors.pool_actor import PoolActor
 from dentgen.pipeline.actors.workers import Job
@@ -55,4 +56,5 @@ def dispatcher(job: Job, start: Callable[[str], Any] | None = None) -> Dispatche
         settings.most_actors,
         UNITS_AT_ONCE + QUEUED,
     )
-    return Dispatcher(job.units, pool, job.location.output, job.claims, log_format())
+    started = partial(record_start, job.monitor)
+    return Dispatcher(job.units, pool, job.location.output, job.claims, log_format(), started)

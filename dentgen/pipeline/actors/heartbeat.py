@@ -124,6 +124,25 @@ class HeartbeatMonitor:
         return sum(node in alive for node in self._begun.get(work, ()))
 
 
+def record_start(monitor: Any, work: str, node: str) -> int | None:
+    """Record that a node started a piece of work.
+
+    Returns:
+        How often it was started without an end, this time too; None if the monitor does not answer.
+    """
+    started: int | None = _answer(monitor.begin.remote(work, node))
+    return started
+
+
+def _answer(asked: Any) -> Any:
+    """The monitor's answer, None if there is none: a lost monitor must not fail the work."""
+    try:
+        return ray.get(asked, timeout=_ASK_TIMEOUT_S)
+    except ray.exceptions.RayError as error:
+        _LOG.warning("cannot reach the heartbeat monitor, assuming no crash: %s", error)
+        return None
+
+
 class Heartbeat:
     """The actor's side: a thread that sends heartbeats while the process lives."""
 
@@ -157,7 +176,7 @@ class Heartbeat:
 
     def crashes(self, work: str) -> int:
         """How many processes died while they did a piece of work."""
-        return self._ask(self._monitor.crashes.remote(work)) or 0
+        return _answer(self._monitor.crashes.remote(work)) or 0
 
     @contextmanager
     def tracking(self, work: str) -> Iterator[int]:
@@ -166,19 +185,11 @@ class Heartbeat:
         Yields:
             The number of this attempt: 1, and one more for every start that never ended.
         """
-        attempt = self._ask(self._monitor.begin.remote(work, ray.get_runtime_context().get_node_id()))
+        attempt = record_start(self._monitor, work, ray.get_runtime_context().get_node_id())
         try:
             yield attempt or 1
         finally:
             self._monitor.end.remote(work)
-
-    def _ask(self, asked: Any) -> Any:
-        """The answer, None if there is none: a lost monitor must not fail the work."""
-        try:
-            return ray.get(asked, timeout=_ASK_TIMEOUT_S)
-        except ray.exceptions.RayError as error:
-            _LOG.warning("cannot reach the heartbeat monitor, assuming no crash: %s", error)
-            return None
 
     def _send(self) -> None:
         while not self._over.is_set():

@@ -96,21 +96,22 @@ def work(log: list[str]) -> Any:
     return ActorWork(fake_plan(), BuildLocation("/in", "/out"), log, Backend, "text", "actor 0")
 
 
-def test_a_unit_is_made_between_two_marks_and_its_attempt_is_recorded(work: Any, log: list[str]) -> None:
-    made = work.make(UNITS[0], suspect=False)
+def test_a_suspect_is_made_between_two_marks_and_its_attempt_is_recorded(work: Any, log: list[str]) -> None:
+    made = work.make(UNITS[0])
     assert (made.record.unit, made.record.timing.attempt) == (0, 3)
-    assert work._backend.crashed == {0: 0}
+    assert work._backend.crashed == {0: 2}
     work.stop()
     assert log == [
-        "ready", "7 ticks, waits [0.5]", "began 000000", "attempt 3", "encoded in 0.0", "ended 000000", "stopped",
-        "metrics stopped",
+        "ready", "7 ticks, waits [0.5]", "asked for 000000", "began 000000", "attempt 3", "encoded in 0.0",
+        "ended 000000", "stopped", "metrics stopped",
     ]  # fmt: skip
 
 
-def test_only_a_suspect_may_have_crashed_a_process(work: Any, log: list[str]) -> None:
-    work.make(UNITS[0])
-    assert work._backend.crashed == {0: 2}
-    assert log[2:4] == ["asked for 000000", "began 000000"]
+def test_of_a_unit_that_is_no_suspect_the_monitor_hears_nothing(work: Any, log: list[str]) -> None:
+    made = work.make(UNITS[0], suspect=False)
+    assert (made.record.unit, made.record.timing.attempt) == (0, 1)
+    assert work._backend.crashed == {0: 0}
+    assert log[2:] == ["attempt 1", "encoded in 0.0"]
 
 
 def test_errors_are_outcomes(work: Any, log: list[str]) -> None:

@@ -77,6 +77,7 @@ class FakeRay:
         commits: How often each unit was committed.
         most_commits: Most commits at once.
         committed_on: Nodes of the commits.
+        started: Starts of units that the monitor was told of.
     """
 
     exceptions = ray.exceptions
@@ -85,6 +86,7 @@ class FakeRay:
     made: defaultdict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
     commits: Counter[int] = field(default_factory=Counter)
     committed_on: set[str] = field(default_factory=set)
+    started: list[tuple[str, str]] = field(default_factory=list)
     killed: list[Any] = field(default_factory=list)
     cancelled: list[Any] = field(default_factory=list)
     running: int = 0
@@ -168,7 +170,11 @@ def commit(result: UnitResult, out: str, claims: Any, log_format: str) -> UnitOu
 def dispatcher(fake: FakeRay, lost: list[str], claims: Any = None, actors: int = 3) -> Dispatcher:
     pool = ActorPool(lambda name: Handle(fake), lost.append, lambda _: None, Reservation(0, 1), actors, actors, 6)
     nodes = [Node(NODE, 2, actors)]
-    return Dispatcher(UNITS, pool, "/out", claims, "json", lambda: nodes, commit)
+
+    def record_start(work: str, node: str) -> None:
+        fake.started.append((work, node))
+
+    return Dispatcher(UNITS, pool, "/out", claims, "json", record_start, lambda: nodes, commit)
 
 
 def outcomes(found: Dispatcher) -> dict[int, UnitOutcome]:
@@ -182,6 +188,7 @@ def test_every_unit_is_made_and_committed_once_and_nothing_is_left(fake: FakeRay
     assert all(outcome.samples == 1 for outcome in outcomes(found).values())
     assert set(fake.commits.values()) == {1}
     assert all(attempts == [False] for attempts in fake.made.values())
+    assert fake.started == [], "a unit that is never lost costs the monitor nothing"
     assert fake.most_commits <= 4, "commits are bounded"
     assert fake.committed_on == {NODE}
     assert found.pool.members == []
@@ -197,6 +204,7 @@ def test_units_of_a_lost_actor_are_made_again(fake: FakeRay, error: Exception) -
     assert fake.made[4] == [False, True, True]
     assert len(fake.made[5]) == 10, "a lost node is no fault of a unit"
     assert fake.made[6] == [False]
+    assert sorted(fake.started) == [(f"{unit:06d}", NODE) for unit in (3, 4, 5)], "actors record all but the first"
     assert lost
     assert set(lost) <= {"actor 0", "actor 1", "actor 2"}
 
