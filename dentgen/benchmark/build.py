@@ -21,9 +21,10 @@ from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, SpecError
-from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import Generator, load_generator
+from dentgen.generation.requests import sample_requests
 from dentgen.generation.threads import torch_threads
 from dentgen.pipeline.actors.workers import build_session
 from dentgen.pipeline.environment import environment

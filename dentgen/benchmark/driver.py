@@ -6,12 +6,14 @@ Units are handed out once all actors are ready, and what the driver spends on ac
 
 from __future__ import annotations
 
+import logging
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, overload
@@ -31,6 +33,8 @@ from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.build import BuildSpec
+
+_LOG = logging.getLogger(__name__)
 
 #: Points of a run's curve; the first tenth, while actors still start, is left out of the fit.
 _POINTS: Final = 20
@@ -125,7 +129,7 @@ def benchmark_driver(
         units: Numbers of units.
         per_process: Actors in each process, of which one takes about 0.08 GB.
         log: Called with a line after every run.
-        progress: Called with units done and planned, after every run.
+        progress: Called with units done and planned, twenty times in every run.
 
     Returns:
         ``runs``, each with ``actors``, ``units``, the curve's ``points``, and the law that fits it, ``fixed_seconds`` +
@@ -144,10 +148,10 @@ def benchmark_driver(
     with build_session(spec):
         for number, count in product(actors, units):
             with Watchdog(_SILENCE_S) as watchdog:  # one for all would miss actors that ended
-                runs.append(_run(plan, number, ManyUnits(count), watchdog, per_process))
+                tell = partial(_tell, progress, done, planned)
+                runs.append(_run(plan, number, ManyUnits(count), watchdog, per_process, tell))
             log(f"{number} actors, {count} units: {1e3 * runs[-1]['seconds_per_unit']:.2f} ms of the driver per unit")
             done += count
-            progress(done, planned)
     largest = max(runs, key=lambda run: (run["units"], run["actors"]))
     hours = {size: _SAMPLES / size * largest["seconds_per_unit"] / 3600 for size in _SAMPLES_PER_UNIT}
     return {
@@ -157,7 +161,15 @@ def benchmark_driver(
     }
 
 
-def _run(plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog, per_process: int) -> dict[str, Any]:
+def _tell(progress: Callable[[int, int], None], done: int, planned: int, point: Point) -> None:
+    """Say how far a run is: a million units take more than an hour."""
+    progress(done + point.units, planned)
+    _LOG.info("%d units after %.0f s, %.0f s of the processor", point.units, point.seconds, point.cpu_seconds)
+
+
+def _run(
+    plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog, per_process: int, tell: Callable[[Point], None]
+) -> dict[str, Any]:
     settings = plan.spec.pipeline.model_copy(update={"actors": actors, "gpus_per_actor": None})
     plan = replace(plan, environment={**plan.environment, "device": "cpu"})  # instant actors need no GPU
     workers = Workers(settings=settings, backend=InstantBackend)
@@ -166,12 +178,12 @@ def _run(plan: Plan, actors: int, units: ManyUnits, watchdog: Watchdog, per_proc
     making, ready = dispatcher(job, shared), AllReady(actors)
     making.commit, making.may_begin = commit_nothing, ready
     with closing(making.outcomes()) as outcomes:
-        law = _law(actors, list(_points(outcomes, len(units))))
+        law = _law(actors, list(_points(outcomes, len(units), tell)))
     found = {"idle_share": round(ready.idle_share, 5), "startup_seconds": round(ready.startup_seconds, 1)}
     return {**law, **found, "per_process": per_process}
 
 
-def _points(outcomes: Iterator[UnitOutcome], count: int) -> Iterator[Point]:
+def _points(outcomes: Iterator[UnitOutcome], count: int, tell: Callable[[Point], None]) -> Iterator[Point]:
     marks = {round(count * part / _POINTS) for part in range(1, _POINTS + 1)}
     began, cpu = 0.0, 0.0
     for number, outcome in enumerate(outcomes, start=1):
@@ -180,7 +192,9 @@ def _points(outcomes: Iterator[UnitOutcome], count: int) -> Iterator[Point]:
         if number == 1:
             began, cpu = time.perf_counter(), time.process_time()
         if number in marks:
-            yield Point(number, time.perf_counter() - began, time.process_time() - cpu)
+            point = Point(number, time.perf_counter() - began, time.process_time() - cpu)
+            tell(point)
+            yield point
 
 
 def _law(actors: int, points: Sequence[Point]) -> dict[str, Any]:

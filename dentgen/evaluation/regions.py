@@ -21,11 +21,12 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
-from dentgen.generation.canvases import build_canvases, check_requests, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.decoding import decode_samples
 from dentgen.generation.engines import start_engine
 from dentgen.generation.finding_results import judged_findings
 from dentgen.generation.generator import Generator, load_generator
+from dentgen.generation.requests import check_requests, sample_requests
 from dentgen.generation.threads import torch_threads
 from dentgen.pipeline.plan import make_plan
 from dentgen.progress import ConsoleProgress

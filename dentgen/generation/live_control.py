@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from dentgen.diffusion.canvas import Canvas
 from dentgen.errors import CanvasError, ConditionError, SpecError
-from dentgen.generation.canvases import CanvasFactory, check_request, guidance_of, sample_requests
+from dentgen.generation.canvases import CanvasFactory, guidance_of
 from dentgen.generation.generator import Generator
 from dentgen.generation.live_layers import LastAsked
 from dentgen.generation.regions import embedded
+from dentgen.generation.requests import check_request, sample_requests
 from dentgen.records import ConditionRecord
 from dentgen.seeding import NoiseKey
 from dentgen.spec.build import BuildSpec

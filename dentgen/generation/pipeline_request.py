@@ -15,8 +15,8 @@ from dentgen.conditions.lesion_map import LESIONS, with_findings_map
 from dentgen.conditions.painted import check_painted
 from dentgen.conditions.prepare import fit_record
 from dentgen.errors import ConditionError, SpecError
-from dentgen.generation.canvases import check_requests, sample_requests, with_lighting
 from dentgen.generation.generator import Generator
+from dentgen.generation.requests import check_requests, sample_requests, with_lighting
 from dentgen.records import ConditionName, ConditionRecord, MapArray, PaintedRegion, SampleRequest
 from dentgen.spec.build import BuildSpec
 

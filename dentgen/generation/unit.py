@@ -25,9 +25,10 @@ from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, ConditionError
 from dentgen.generation.attempts import Sampler, accepted_samples
 from dentgen.generation.augment import augment
-from dentgen.generation.canvases import CanvasFactory, check_requests, sample_requests
+from dentgen.generation.canvases import CanvasFactory
 from dentgen.generation.generator import Generator
 from dentgen.generation.preparer import Preparer
+from dentgen.generation.requests import check_requests, sample_requests
 from dentgen.generation.samples import RejectedSample, rejected_statuses, sample_members, written_status
 from dentgen.records import ConditionRecord, GeneratedSample, SampleRequest
 from dentgen.shards import layout

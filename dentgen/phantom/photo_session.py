@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera, View, sample_camera
 from dentgen.phantom.findings import tell_findings
 from dentgen.phantom.lesions import sample_lesions
@@ -58,6 +59,8 @@ class Shot:
         maps: All maps except ``light``, as in ``Phantom.maps``.
         texture: Random stream after drawing the patient's texture; the grain of the first picture continues it.
         exposure: Faults of the camera; None for none.
+        frame: Border and text; None for none.
+        strands: (H, W) light of strings of saliva, not yet flipped in a mirror; None for none.
     """
 
     seed: int
@@ -69,6 +72,7 @@ class Shot:
     texture: np.random.Generator
     exposure: Exposure | None = None
     frame: Frame | None = None
+    strands: FloatArray | None = None
 
     def lighting_map(self, lighting: Lighting) -> NDArray[np.uint8]:
         """(H, W) lighting map: clay under the given lamps."""
@@ -80,7 +84,7 @@ class Shot:
         if self.facts.look == "scan":
             return scan_render(self.sight, neutral(lighting))
         grain = numpy_generator(self.seed, self.name + suffix, "grain") if suffix else deepcopy(self.texture)
-        picture = photograph(self.sight, lighting, grain, self.exposure)
+        picture = photograph(self.sight, lighting, grain, self.exposure, self.strands)
         picture = picture[:, ::-1].copy() if self.facts.mirrored else picture
         return picture if self.frame is None else self.frame.added_to(picture)
 

@@ -30,6 +30,8 @@ _SUBSURFACE_SHARE: Final = 0.38
 _LIP_BLUR_SIGMA, _LIP_EDGE_SIGMA = 2.2, 1.5
 #: Glare: share of the light above a level that spreads around highlights, and its sigma in pixels at 256.
 _GLARE_SHARE, _GLARE_FROM, _GLARE_SIGMA = 0.25, 0.85, 5
+#: Light of the brightest string of saliva, as a share of white.
+_STRAND_LIGHT: Final = 0.6
 #: Noise of a sensor, as shares of white: a floor (read-out) and a part that grows with the root of the light (photons).
 _READOUT_NOISE, _PHOTON_NOISE = 0.003, 0.006
 #: Amplitudes of the noise that all channels share and of each channel's own.
@@ -39,7 +41,11 @@ _SHOULDER, _SHOULDER_WIDTH = 0.6, 0.45
 
 
 def photograph(
-    sight: Sight, lighting: Lighting, rng: np.random.Generator, exposure: Exposure | None = None
+    sight: Sight,
+    lighting: Lighting,
+    rng: np.random.Generator,
+    exposure: Exposure | None = None,
+    strands: FloatArray | None = None,
 ) -> NDArray[np.uint8]:
     """Develop a photograph of what a camera sees.
 
@@ -48,6 +54,7 @@ def photograph(
         lighting: Lamps and exposure.
         rng: Source of the grain.
         exposure: Faults of the camera; None for the well exposed pictures of a clinic.
+        strands: (H, W) light of strings of saliva, 0..1 of a bright tooth's; None for none.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -56,6 +63,8 @@ def photograph(
     if exposure is not None:
         lighting = exposed(lighting, exposure)
     image = _expose(sight.radiance(lighting), centres, lighting).reshape(sight.size, sight.size, 3)
+    if strands is not None:
+        image = image + _STRAND_LIGHT * strands[..., None]
     image = _lens(image, centres, lighting)
     image = _tone(image if exposure is None else blurred(image, exposure))
     image = image + _sensor_noise(image, rng)

@@ -15,10 +15,11 @@ from dentgen.curation.pairs.filter import Panel
 from dentgen.curation.pairs.layouts import Layout, grid_shape, split_picture, tile_records
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import CanvasError, ConditionError, SpecError
-from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.decoding import decode_samples
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import Generator, build_generator, device_and_dtype
+from dentgen.generation.requests import check_request, sample_requests
 from dentgen.generation.threads import torch_threads
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.native_size import with_size

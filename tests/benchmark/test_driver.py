@@ -49,8 +49,10 @@ def test_a_curve_has_twenty_points_and_counts_the_drivers_own_time() -> None:
                     pass
                 yield UnitOutcome(number, 1)
 
-        points = list(_points(each(), 40))  # type: ignore[arg-type]
+        told: list[Point] = []
+        points = list(_points(each(), 40, told.append))  # type: ignore[arg-type]
         assert [point.units for point in points] == list(range(2, 41, 2))
+        assert told == points
         return points[-1].cpu_seconds
 
     assert outcomes(0.005) > 39 * 0.005 > outcomes(0)
@@ -58,7 +60,7 @@ def test_a_curve_has_twenty_points_and_counts_the_drivers_own_time() -> None:
 
 def test_a_failed_unit_ends_the_measurement() -> None:
     with pytest.raises(BuildError) as caught:
-        list(_points(iter([UnitOutcome(7, 0, "planted")]), 40))
+        list(_points(iter([UnitOutcome(7, 0, "planted")]), 40, ignore))
     assert "000007" in caught.value.message
 
 
@@ -97,7 +99,7 @@ def test_actors_and_units_are_measured(tmp_path: Path, ray_local: None) -> None:
         spec, str(tmp_path / "work"), [1, 2], [100], 2, log=ignore, progress=lambda *counts: done.append(counts)
     )
     assert all(0 < run["idle_share"] < 1 < run["startup_seconds"] for run in figures["runs"])
-    assert done == [(100, 200), (200, 200)]
+    assert done == [(units, 200) for units in range(5, 201, 5)], "an hour's run says how far it is"
     assert [(run["actors"], run["units"]) for run in figures["runs"]] == [(1, 100), (2, 100)]
     assert all(0 < run["seconds_per_unit"] < 1 for run in figures["runs"])
     assert set(figures["billion_samples_hours"]) == {"64", "512"}

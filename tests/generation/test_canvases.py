@@ -5,112 +5,44 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny, UniPCMultistepScheduler
-from numpy.typing import NDArray
-from PIL import Image
+from diffusers import UniPCMultistepScheduler
 
 from dentgen.conditions.labels import GINGIVA, TOOTH
 from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
-from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.solver import probe_solver
 from dentgen.errors import BundleError, ControlError, DentgenError, SpecError
-from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.engines import start_engine
-from dentgen.generation.generator import Generator, load_generator, load_planned_generator
+from dentgen.generation.generator import load_planned_generator
+from dentgen.generation.requests import sample_requests
 from dentgen.generation.unit import generate_unit
 from dentgen.models.bundle import Bundle, find_bundle
 from dentgen.models.control import control_residuals
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.run import build
-from dentgen.shards.ledger import UnitResult
-from dentgen.shards.reader import read_samples, tar_samples
-from dentgen.spec.build import BuildSpec
-from tests.conftest import small_spec, write_tar
-from tests.diffusion.parts import full_control, inpainting_unet
-
-Members = dict[str, dict[str, bytes]]
-Picture = NDArray[np.int16]
-
-#: Of the demo's maps and photos, so that nothing is resized.
-FULL_SIZE: dict[str, object] = {"size": 128}
-
-
-@pytest.fixture
-def source(tmp_path: Path, demo_members: Members) -> Path:
-    keys = sorted(demo_members)[:2]
-    write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key] for key in keys})
-    return tmp_path / "s"
-
-
-def spec_of(source: Path, sections: Mapping[str, Mapping[str, object]]) -> BuildSpec:
-    """A small build in four steps, so that parts of the steps and windows of control differ."""
-    values = {name: dict(section) for name, section in sections.items()}
-    values["sampling"] = {"steps": 4, **values.get("sampling", {})}
-    return small_spec(source, source.parent / "out", **values)
-
-
-def unit(source: Path, **sections: Mapping[str, object]) -> UnitResult:
-    plan = make_plan(spec_of(source, sections))
-    generator = load_planned_generator(plan)
-    return generate_unit(plan, generator, plan.units[0], list_shards(str(source))[0], start_engine(generator).run)
-
-
-def generator_of(source: Path, **sections: Mapping[str, object]) -> Generator:
-    return load_generator(spec_of(source, sections))
-
-
-def canvas_of(source: Path, variant: int = 0, /, **sections: Mapping[str, object]) -> Canvas:
-    """Canvas of one variant of the first record."""
-    generator = generator_of(source, **sections)
-    plan = make_plan(generator.spec)
-    records, _ = read_unit(generator.spec, plan.units[0], list_shards(str(source))[0])
-    return build_canvases(generator, sample_requests(generator, records[0]))[variant]
-
-
-def samples(source: Path, **sections: Mapping[str, object]) -> dict[str, tuple[Picture, dict[str, Any]]]:
-    """Pictures and metadata by key."""
-    result = unit(source, **sections)
-    assert not result.record.rejected, [sample.reason for sample in result.record.samples]
-    return {
-        key: (image(members["png"]).astype(np.int16), json.loads(members["json"]))
-        for key, members in tar_samples(result.shard)
-    }
-
-
-def image(content: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(BytesIO(content)))
-
-
-def pictures(source: Path, **sections: Mapping[str, object]) -> list[Picture]:
-    return [picture for picture, _ in samples(source, **sections).values()]
-
-
-def away(one: list[Picture], other: list[Picture]) -> float:
-    """Mean difference, levels."""
-    return float(np.mean([np.abs(a - b).mean() for a, b in zip(one, other, strict=True)]))
-
-
-@pytest.fixture
-def bundle(tmp_path: Path, miniature: Bundle) -> Path:
-    """The miniature with a ControlNet of a pixel hint, a second adapter and a tiny decoder beside what it has."""
-    folder = Path(shutil.copytree(find_bundle("miniature"), tmp_path / "bundle"))
-    whole, _ = full_control(miniature)
-    whole.save_pretrained(folder / "controlnets" / "edges")
-    shutil.copytree(folder / "adapters" / "blended", folder / "adapters" / "segmentation", dirs_exist_ok=True)
-    tiny = AutoencoderTiny(
-        encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),
-        num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(1, 1, 1, 1),
-    )  # fmt: skip
-    tiny.save_pretrained(folder / "tiny_decoder")
-    return folder
+from dentgen.shards.reader import read_samples
+from tests.conftest import small_spec
+from tests.diffusion.parts import inpainting_unet
+from tests.generation.ways import (
+    FULL_SIZE,
+    REFERENCE,
+    Members,
+    Picture,
+    away,
+    canvas_of,
+    generator_of,
+    image,
+    pictures,
+    samples,
+    unit,
+)
 
 
 @pytest.mark.slow
@@ -172,25 +104,6 @@ def test_pictures_with_parts_of_photos_say_so(source: Path, tmp_path: Path) -> N
             assert ("shows no person" in (out / page).read_text()) == (start == "noise")
 
 
-def test_a_photo_of_another_shape_is_refused(source: Path, demo_members: Members) -> None:
-    key = sorted(demo_members)[0]
-    buffer = BytesIO()
-    Image.fromarray(image(demo_members[key]["photo.png"])[:64]).save(buffer, format="PNG")
-    write_tar(source / "x.tar", {key: {**demo_members[key], "photo.png": buffer.getvalue()}})
-    result = unit(source, sampling={"start_from": "photo", "strength": 0.5})
-    (reason,) = {sample.reason for sample in result.record.samples}
-    assert all(fact in reason for fact in ("x.tar", f"{key}.photo.png", "128 x 64", "128 x 128"))
-
-
-def test_what_the_way_of_sampling_needs_is_named(tmp_path: Path, demo_members: Members) -> None:
-    key = sorted(demo_members)[0]
-    bare = {name: content for name, content in demo_members[key].items() if not name.startswith("photo")}
-    write_tar(tmp_path / "s" / "x.tar", {key: bare})
-    result = unit(tmp_path / "s", sampling={"start_from": "photo", "strength": 0.5})
-    (reason,) = {sample.reason for sample in result.record.samples}
-    assert all(fact in reason for fact in ("x.tar", key, "photo", "sampling.start_from"))
-
-
 BY_CLASS: dict[str, object] = {"adapters": {"blended": {"tooth": 1.5, "background": 0.25}}}
 
 
@@ -218,16 +131,6 @@ def test_scales_by_class_reach_picture_and_metadata(source: Path) -> None:
         assert (equal[key][0] == plain[key][0]).all()
 
 
-@pytest.mark.integration
-def test_records_without_a_segmentation_have_no_scales_by_class(tmp_path: Path, demo_members: Members) -> None:
-    key = sorted(demo_members)[0]
-    members = {name: content for name, content in demo_members[key].items() if name not in {"seg.png", "fdi.png"}}
-    write_tar(tmp_path / "s" / "x.tar", {key: members})
-    result = unit(tmp_path / "s", conditions={"use": ["normal"]}, model={"adapters": {"normal": {"tooth": 1.5}}})
-    (reason,) = {sample.reason for sample in result.record.samples}
-    assert all(fact in reason for fact in ("x.tar", key, "seg", "the scale of normal"))
-
-
 @pytest.mark.slow
 def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle) -> None:
     inpainting_unet(miniature).save_pretrained(bundle / "unet")
@@ -236,48 +139,6 @@ def test_a_unet_that_sees_the_mask(source: Path, bundle: Path, miniature: Bundle
     with pytest.raises(SpecError) as caught:
         unit(source, model={"bundle": str(bundle)})
     assert caught.value.key == "sampling.repaint"
-
-
-@pytest.mark.slow
-def test_what_is_kept_is_what_the_mask_shows(source: Path, bundle: Path, miniature: Bundle) -> None:
-    """The masked picture lacks what is painted, and a latent is kept only if every pixel of it is."""
-    inpainting_unet(miniature).save_pretrained(bundle / "unet")
-    way: dict[str, object] = {"start_from": "photo", "repaint": ["tooth"]}
-    model: dict[str, object] = {"bundle": str(bundle)}
-    spec = small_spec(source, source.parent / "out", conditions=FULL_SIZE, model=model, sampling=way)
-    plan, generator = make_plan(spec), load_generator(spec)
-    records, _ = read_unit(spec, plan.units[0], list_shards(str(source))[0])
-    canvas = build_canvases(generator, sample_requests(generator, records[0]))[0]
-    teeth = records[0].conditions["segmentation"] == TOOTH
-    assert records[0].photo is not None
-    (expected,) = generator.codec.encode_masked([records[0].photo], [~teeth])
-    assert canvas.repaint is not None
-    assert canvas.repaint.masked is not None
-    assert torch.equal(canvas.repaint.masked, expected)
-    for y, x in np.ndindex(16, 16):
-        assert bool(canvas.repaint.keep[y, x]) == (not teeth[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].any())
-
-
-@pytest.mark.slow
-def test_each_variant_shows_the_mask_of_its_own_findings(source: Path, bundle: Path, miniature: Bundle) -> None:
-    """Variants of one record draw different findings, so a UNet that sees the mask sees different ones."""
-    inpainting_unet(miniature).save_pretrained(bundle / "unet")
-    asked = {"teeth": [11, 21], "probability": 0.5, "kind": "restoration", "part": "whole", "prompt": "gold crown"}
-    spec = small_spec(
-        source, source.parent / "out", model={"bundle": str(bundle)}, findings=[asked],
-        sampling={"start_from": "photo", "repaint": ["gingiva"], "variants": 4},
-    )  # fmt: skip
-    plan, generator = make_plan(spec), load_generator(spec)
-    records, _ = read_unit(spec, plan.units[0], list_shards(str(source))[0])
-    requests = sample_requests(generator, records[0])
-    canvases = build_canvases(generator, requests)
-    masks = {request.finding_labels.tobytes() for request in requests if request.finding_labels is not None}
-    shown = {
-        canvas.repaint.masked.numpy().tobytes()
-        for canvas in canvases
-        if canvas.repaint and canvas.repaint.masked is not None
-    }
-    assert len(masks) == len(shown) > 1
 
 
 @pytest.mark.slow
@@ -367,32 +228,6 @@ def first(made: Mapping[str, tuple[Picture, dict[str, Any]]]) -> str:
     return min(metadata["source_key"] for _, metadata in made.values())
 
 
-@pytest.mark.integration
-def test_long_prompts(source: Path) -> None:
-    long = "a photo of both teeth, " + ", ".join(["white enamel, pink gum"] * 20)
-    refused = unit(source, sampling={"prompt": long})
-    assert refused.record.written == 0
-    assert all("tokens" in sample.reason for sample in refused.record.samples)
-    cut = samples(source, sampling={"prompt": long, "long_prompts": "truncate"})
-    assert all("did not read the end of a prompt" in " ".join(m["warnings"]) for _, m in cut.values())
-    chunked = samples(source, sampling={"prompt": long, "long_prompts": "chunk", "prompt_chunks": 4})
-    assert all(m["warnings"] == [] for _, m in chunked.values())
-    embedded = [canvas_of(source, sampling={"prompt": long, **way}).prompt.values for way in (
-        {"long_prompts": "truncate"}, {"long_prompts": "chunk", "prompt_chunks": 4})]  # fmt: skip
-    assert [len(values) for values in embedded] == [77, 4 * 77]
-    assert torch.equal(embedded[1][:77], embedded[0]), "the first window holds what truncation keeps"
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("key", ["negative_prompt", "prompt_to"])
-def test_a_prompt_of_the_spec_that_is_too_long_is_refused_at_once(source: Path, key: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        unit(source, sampling={key: "enamel " * 90, "guidance_scale": 2.0})
-    assert caught.value.key == f"sampling.{key}"
-    cut = unit(source, sampling={key: "enamel " * 90, "guidance_scale": 2.0, "long_prompts": "truncate"})
-    assert all("did not read the end" in " ".join(sample.warnings) for sample in cut.record.samples)
-
-
 def test_pictures_that_no_condition_decides_are_refused(source: Path, bundle: Path) -> None:
     shutil.rmtree(bundle / "controlnet")
     with pytest.raises(SpecError) as caught:
@@ -465,12 +300,6 @@ def test_compiled_networks_make_the_same_pictures(source: Path) -> None:
     assert max(np.abs(a - b).max() for a, b in zip(compiled, pictures(source), strict=True)) <= 1
 
 
-REFERENCE: dict[str, Mapping[str, object]] = {
-    "sampling": {"start_from": "reference", "steps": 3},
-    "variants": {"same_noise": True, "change": ["lighting"]},
-}
-
-
 def test_a_reference_is_kept_in_the_left_frame(source: Path) -> None:
     first, relit = (canvas_of(source, variant, **REFERENCE) for variant in range(2))
     photo = canvas_of(source, sampling={"start_from": "photo"}).image
@@ -532,12 +361,3 @@ def test_scales_by_class_hold_in_both_frames(source: Path) -> None:
     assert where is not None
     assert where.shape == (8, 16)
     assert torch.equal(where[:, :8], where[:, 8:])
-
-
-def test_a_record_without_photo_has_no_reference(source: Path, tmp_path: Path, demo_members: Members) -> None:
-    key = min(demo_members)
-    bare = {name: content for name, content in demo_members[key].items() if name != "photo.png"}
-    write_tar(tmp_path / "bare" / "x.tar", {key: bare})
-    result = unit(tmp_path / "bare", **REFERENCE)
-    assert [sample.status for sample in result.record.samples] == ["rejected"] * 2
-    assert "reference" in result.record.samples[0].reason

@@ -10,9 +10,9 @@ import torch
 
 from dentgen.diffusion.canvas import Sampled
 from dentgen.errors import CanvasError, ControlError
-from dentgen.generation.canvases import sample_requests
 from dentgen.generation.decoding import decode_samples
 from dentgen.generation.generator import Generator, load_generator
+from dentgen.generation.requests import sample_requests
 from dentgen.records import SampleRequest
 from tests.conftest import small_spec
 from tests.generation.finding_records import record

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from dentgen.errors import ConditionError
-from dentgen.generation.canvases import build_canvases, check_requests, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.randomise import randomised
+from dentgen.generation.requests import check_requests, sample_requests
 from dentgen.pipeline.run import build
 from dentgen.records import SampleRequest
 from dentgen.shards.reader import read_samples

@@ -15,10 +15,11 @@ from dentgen.diffusion.canvas import Canvas
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.interpolation import lerp
 from dentgen.errors import ConditionError, SpecError
-from dentgen.generation.canvases import build_canvases, check_request, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import Generator, load_generator
 from dentgen.generation.regions import cell_mask, latent_mask, visible_shares
+from dentgen.generation.requests import check_request, sample_requests
 from dentgen.records import PaintedRegion
 from tests.conditions.painted_records import RED, WHITE, band, region
 from tests.conftest import small_spec

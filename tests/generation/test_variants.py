@@ -15,8 +15,8 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from dentgen.errors import ConditionError
-from dentgen.generation.canvases import sample_requests
 from dentgen.generation.generator import load_generator
+from dentgen.generation.requests import sample_requests
 from dentgen.generation.variants import check_variants
 from dentgen.pipeline.run import build
 from dentgen.records import ConditionRecord, SampleRequest

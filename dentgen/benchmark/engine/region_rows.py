@@ -24,8 +24,9 @@ from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.diffusion.keyed_tensor import KeyedTensor
 from dentgen.diffusion.regions import Layers, Region
 from dentgen.errors import EngineError, SpecError
-from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.engines import build_engine
+from dentgen.generation.requests import sample_requests
 from dentgen.models.control import control_residuals
 from dentgen.models.flops import gflop
 from dentgen.models.pruning import fitting_residuals

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from dentgen.diffusion.engine import DiffusionEngine
 from dentgen.errors import SpecError
-from dentgen.generation.canvases import sample_requests
 from dentgen.generation.engines import build_engine
 from dentgen.generation.generator import Generator, build_generator, prompt_encoder
+from dentgen.generation.requests import sample_requests
 from dentgen.models.bundle import Bundle
 from dentgen.records import ConditionRecord, SampleRequest
 from dentgen.seeding import NoiseKey, numpy_generator

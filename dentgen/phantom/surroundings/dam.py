@@ -1,8 +1,9 @@
-"""Rubber dam: a stretched sheet out of which a few teeth stand."""
+"""Rubber dam: a stretched sheet out of which a few teeth stand, and the clamp that holds it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,16 @@ from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.arch import DentalArch, Slot
 from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
+from dentgen.phantom.surroundings.props import FITTED_STEEL
+from dentgen.phantom.surroundings.solids import smooth_path, tube
 
 _REACH_MM, _LINES = 75.0, 90
 #: Share of the crown's height at which the sheet grips a tooth.
 _GRIP_SHARE = 0.3
+#: Least form of a tooth that takes a clamp: front teeth are held by cord.
+_FIRST_CLAMPED: Final = 4
+#: Radius of a clamp's jaws, wings and bow, mm, and points along each.
+_JAW_MM, _WING_MM, _BOW_MM, _POINTS = 0.7, 1.0, 0.9, 16
 
 
 def isolated_teeth(arch: DentalArch, camera: Camera, rng: np.random.Generator) -> list[Slot]:
@@ -50,6 +57,36 @@ def build_dam(arch: DentalArch, teeth: Sequence[Slot], rng: np.random.Generator)
     height = height + rng.uniform(-0.02, 0.12) * away + _folds(x, z, away, rng)
     vertices = np.stack([x, up[1] * height, z], -1).reshape(-1, 3)
     return Part(vertices, grid_faces(_LINES, _LINES), Tissue.DAM, 0, {}, facing=up)
+
+
+def build_clamp(arch: DentalArch, teeth: Sequence[Slot], rng: np.random.Generator) -> list[Part]:
+    """Build a clamp on the last of ``teeth``, its bow behind the crown; nothing where all of them are front teeth.
+
+    Args:
+        arch: Their arch.
+        teeth: The isolated teeth.
+        rng: Source of the clamp's shape.
+    """
+    backmost = max(teeth, key=lambda slot: abs(slot.s))
+    if backmost.form < _FIRST_CLAMPED:
+        return []
+    _, tangent, normal = (line[0] for line in arch.curve.frame(np.array([backmost.s])))
+    distal, up = tangent * backmost.side, -arch.rootwards
+    neck = _neck(backmost, arch.rootwards) + 0.6 * up
+    half, width = backmost.size.mesiodistal / 2, backmost.size.buccolingual / 2
+    behind = distal * (half + rng.uniform(3, 6)) + up * backmost.size.height * rng.uniform(0.6, 1.1)
+    parts, ends = [], []
+    for outward in (normal, -normal):
+        jaw = neck + outward * (width + 0.3)
+        grip = np.stack([jaw - 0.7 * half * distal, jaw + 1.2 * outward, jaw + 0.8 * half * distal])
+        wing = np.stack([jaw + 0.5 * outward, jaw + 2.0 * outward + 0.5 * up, jaw + rng.uniform(3, 5) * outward])
+        parts += [_steel(grip, _JAW_MM), _steel(wing, _WING_MM)]
+        ends.append(grip[-1])
+    return [*parts, _steel(np.stack([ends[0], 2 * (neck + behind) - (ends[0] + ends[1]) / 2, ends[1]]), _BOW_MM)]
+
+
+def _steel(points: FloatArray, radius_mm: float) -> Part:
+    return tube(smooth_path(points, _POINTS), np.full(_POINTS, radius_mm), Tissue.INSTRUMENT, FITTED_STEEL)
 
 
 def _neck(slot: Slot, rootwards: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from dentgen.phantom.material import Material, lab_to_linear
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
-from dentgen.phantom.surroundings.props import COTTON, GLASS, PLASTIC, STEEL
+from dentgen.phantom.surroundings.props import COTTON, FITTED_GLASS, FITTED_STEEL, GLASS, PLASTIC, STEEL
 from dentgen.phantom.tissue import Coat
 
 #: CIE Lab of skin from light to dark: means of the groups of Chardon 1991 (individual typology angle), rounded.
@@ -168,11 +168,11 @@ def _paint_instrument(
     kind, point = np.round(surface.attributes["height"][here]), surface.position[here]
     glass = 0.5 * material.mucosa * (1 + 0.5 * noise.octaves(point, 0.12, 3))[:, None]  # it shows the mouth, vaguely
     fluff = (0.82 * (1 + 0.08 * noise.octaves(point, 0.9, 3)))[:, None] * np.array([1.0, 0.99, 0.95])
-    for value, colour, roughness, sheen, bump in (
-        (STEEL, _STEEL, 0.22, 8.0, 0.0), (GLASS, glass, 0.12, 3.0, 0.0),
-        (PLASTIC, outside.plastic, 0.2, 1.2, 0.0), (COTTON, fluff, 0.7, 0.2, 0.2),
+    for kinds, colour, roughness, sheen, bump in (
+        ((STEEL, FITTED_STEEL), _STEEL, 0.22, 8.0, 0.0), ((GLASS, FITTED_GLASS), glass, 0.12, 3.0, 0.0),
+        ((PLASTIC,), outside.plastic, 0.2, 1.2, 0.0), ((COTTON,), fluff, 0.7, 0.2, 0.2),
     ):  # fmt: skip
-        of_kind = kind == value
+        of_kind = np.isin(kind, kinds)
         at = here[of_kind]
         coat.albedo[at] = np.clip(colour[of_kind] if colour.ndim == 2 else colour, 0, 1)
         coat.roughness[at], coat.sheen[at], coat.bump[at] = roughness, sheen, bump

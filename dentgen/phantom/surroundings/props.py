@@ -15,7 +15,8 @@ from dentgen.phantom.surroundings.solids import disc, smooth_path, tube
 
 #: Values of the ``height`` attribute of instruments, which carries the material.
 STEEL, GLASS, PLASTIC, COTTON = 0.0, 1.0, 2.0, 3.0
-
+#: Steel and glass of what is no prop, so that props are told by what they are made of.
+FITTED_STEEL, FITTED_GLASS = 4.0, 5.0
 
 #: What each prop is made of; fingers have a tissue of their own.
 MADE_OF: Final[dict[Prop, frozenset[float]]] = {

@@ -12,10 +12,11 @@ from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera, View, sample_camera
 from dentgen.phantom.mesh import Part, Tissue
 from dentgen.phantom.mouth import build_lips
 from dentgen.phantom.patient import Jaw, Patient
-from dentgen.phantom.surroundings.dam import build_dam, isolated_teeth
+from dentgen.phantom.surroundings.dam import build_clamp, build_dam, isolated_teeth
 from dentgen.phantom.surroundings.face import Smile, build_face, sample_smile
 from dentgen.phantom.surroundings.framing import framed_camera
 from dentgen.phantom.surroundings.mix import FRAMINGS, PROPS, Framing, Mix
+from dentgen.phantom.surroundings.occlusal_mirror import build_occlusal_mirror, sample_plane
 from dentgen.phantom.surroundings.props import build_prop
 from dentgen.seeding import numpy_generator
 
@@ -23,6 +24,8 @@ from dentgen.seeding import numpy_generator
 _PARTED_SHARE, _WIDEST_MM = 0.45, 16.0
 #: Share of open mouths whose upper jaw is looked at.
 _UPPER_SHARE: Final = 0.4
+#: Share of dams with a clamp in reach of the camera.
+_CLAMP_SHARE: Final = 0.6
 #: Gum farther behind the edge of a lip than this is left out, mm.
 _COVERED_MM = 3.0
 
@@ -87,6 +90,9 @@ def sample_setting(
         return Setting(framing, camera, (*sheet, *things), ("dam", *props), mirrored)
     lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
     mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
+    edge = numpy_generator(seed, name, "mirror edge")
+    if mirrored and framing != "close-up" and edge.random() < mix.edges and not bare:
+        lips = build_occlusal_mirror(mouth, camera, sample_plane(mouth, camera, edge), edge)
     return Setting(framing, camera, (*mouth, *lips, *things), props, mirrored)
 
 
@@ -128,8 +134,10 @@ def _behind_lips(part: Part, smile: Smile) -> Part:
 
 
 def _under_dam(patient: Patient, view: View, camera: Camera, rng: np.random.Generator) -> list[Part]:
-    """Some teeth of an occlusal view's arch and the sheet out of which they stand."""
+    """Some teeth of an occlusal view's arch, the sheet out of which they stand and often its clamp."""
     arch = patient.occlusal_jaw(view).teeth
     teeth = isolated_teeth(arch, camera, rng)
     numbers = {slot.fdi for slot in teeth}
-    return [*(part for part in arch.tooth_parts() if part.fdi in numbers), build_dam(arch, teeth, rng)]
+    crowns = [part for part in arch.tooth_parts() if part.fdi in numbers]
+    sheet = build_dam(arch, teeth, rng)
+    return [*crowns, sheet, *(build_clamp(arch, teeth, rng) if rng.random() < _CLAMP_SHARE else [])]

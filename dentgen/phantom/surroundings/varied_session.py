@@ -32,6 +32,7 @@ from dentgen.phantom.surroundings.mix import Mix
 from dentgen.phantom.surroundings.outside import Outside, held_share, paint_outside, sample_outside
 from dentgen.phantom.surroundings.props import MADE_OF
 from dentgen.phantom.surroundings.setting import Setting, sample_setting
+from dentgen.phantom.surroundings.strands import sample_strands
 from dentgen.phantom.tissue import coat
 from dentgen.phantom.visible_surface import see
 from dentgen.seeding import numpy_generator
@@ -91,7 +92,7 @@ class VariedSession:
             seed, name, f"{self._group}-{setting.framing}-{view}", self._facts(view, setting, sight.centres), sight,
             mirror_image(maps) if setting.mirrored else maps, texture,
             sample_exposure(self._mix.faults, self._mix.black, numpy_generator(seed, name, "exposure")),
-            frame,
+            frame, sample_strands(sight.centres.surface, setting.camera, size, numpy_generator(seed, name, "strands")),
         )  # fmt: skip
 
     def _sample_material(self, lesions: Lesions, dentition: Dentition) -> Material:

@@ -69,8 +69,23 @@ def test_dam_leaves_only_isolated_teeth() -> None:
         under = setting.camera.view in OCCLUSAL_VIEWS
         assert setting.things == (("dam",) if under else ())
         if under:
-            assert all(part.fdi or part.tissue == Tissue.DAM for part in setting.parts)
+            assert all(part.fdi or part.tissue in (Tissue.DAM, Tissue.INSTRUMENT) for part in setting.parts)
             assert 1 <= sum(part.fdi > 0 for part in setting.parts) <= 6
+    clamped = [any(part.tissue is Tissue.INSTRUMENT for part in setting.parts) for setting in found]
+    assert {False, True} == set(clamped), "a clamp holds some of them"
+
+
+def test_some_mirrors_show_their_edge_and_the_mouth_itself() -> None:
+    mix = Mix(framings={"clinical": 1.0}, props={}, mirrored=1.0, edges=1.0)
+    for setting in settings(mix, 10):
+        occlusal = setting.camera.view in OCCLUSAL_VIEWS
+        numbers = Counter(part.fdi for part in setting.parts if part.fdi)
+        assert set(numbers.values()) == ({2} if occlusal else {1})
+        rims = [part for part in setting.parts if part.tissue is Tissue.INSTRUMENT]
+        assert len(rims) == occlusal
+    for changes in ({"edges": 0.0}, {"mirrored": 0.0}, {"framings": {"close-up": 1.0}}):
+        for setting in settings(mix.model_copy(update=changes), 5):
+            assert not any(part.tissue is Tissue.INSTRUMENT for part in setting.parts)
 
 
 @pytest.mark.parametrize("bare", [False, True])

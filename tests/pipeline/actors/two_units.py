@@ -16,9 +16,10 @@ from dentgen.conditions.readers.source import list_shards
 from dentgen.conditions.unit_records import read_unit
 from dentgen.diffusion.canvas import Canvas, Failed, Finished
 from dentgen.diffusion.engine import DiffusionEngine
-from dentgen.generation.canvases import build_canvases, sample_requests
+from dentgen.generation.canvases import build_canvases
 from dentgen.generation.engines import start_engine
 from dentgen.generation.generator import Generator, load_planned_generator
+from dentgen.generation.requests import sample_requests
 from dentgen.generation.unit import generate_unit
 from dentgen.pipeline.plan import make_plan
 from dentgen.shards.ledger import UnitResult
