@@ -33,6 +33,7 @@ from dentgen.phantom.surroundings.outside import Outside, held_share, paint_outs
 from dentgen.phantom.surroundings.props import MADE_OF
 from dentgen.phantom.surroundings.setting import Setting, sample_setting
 from dentgen.phantom.surroundings.strands import sample_strands
+from dentgen.phantom.swelling import with_swollen_gum
 from dentgen.phantom.tissue import coat
 from dentgen.phantom.visible_surface import see
 from dentgen.seeding import numpy_generator
@@ -70,8 +71,9 @@ class VariedSession:
         disease = numpy_generator(seed, group, "disease")
         lesions = sample_disease(dentition, bool(disease.random() < mix.disease), disease)
         self._seed, self._size, self._mix, self._group = seed, size, mix, group
-        self._patient: Patient = build_patient(seed, group, dentition, lesions)
         self._material = self._sample_material(lesions, dentition)
+        patient = build_patient(seed, group, dentition, lesions)
+        self._patient: Patient = with_swollen_gum(patient, self._material.inflammation)
         self._diseased = lesions.diseased
 
     def shoot(self, view: View) -> Shot:

@@ -76,7 +76,7 @@ def test_dam_leaves_only_isolated_teeth() -> None:
 
 
 def test_some_mirrors_show_their_edge_and_the_mouth_itself() -> None:
-    mix = Mix(framings={"clinical": 1.0}, props={}, mirrored=1.0, edges=1.0)
+    mix = Mix(framings={"clinical": 1.0}, props={}, dam=0, mirrored=1.0, edges=1.0)
     for setting in settings(mix, 10):
         occlusal = setting.camera.view in OCCLUSAL_VIEWS
         numbers = Counter(part.fdi for part in setting.parts if part.fdi)
