@@ -55,12 +55,14 @@ schemas: $(READY)
 
 # What 'jobs/benchmark.py engine' needs beside torch and torch's own needs, for a machine that can fetch nothing:
 # carry wheels/ there and 'pip install --no-index --no-deps --target site wheels/*.whl'.
-WHEELS ?= accelerate annotated-doc annotated-types anyio certifi charset-normalizer diffusers embreex h11 hf-xet httpcore2 httpx2 \
-	huggingface_hub idna importlib_metadata jaxtyping markdown-it-py mdurl numpy packaging peft pillow psutil pydantic \
-	pydantic_core Pygments PyYAML regex requests rich ruamel.yaml safetensors scipy shellingham tokenizers tqdm transformers truststore typer \
-	typing-inspection typing_extensions urllib3 wadler_lindig zipp
-WHEELS_FOR ?= --python-version 3.12 --implementation cp $(foreach glibc,2_28 2_27 2_17,--platform manylinux_$(glibc)_x86_64) \
-	--platform manylinux2014_x86_64
+WHEELS ?= \
+	accelerate annotated-doc annotated-types anyio certifi charset-normalizer diffusers embreex h11 hf-xet \
+	httpcore2 httpx2 huggingface_hub idna importlib_metadata jaxtyping markdown-it-py mdurl numpy packaging peft \
+	pillow psutil pydantic pydantic_core Pygments PyYAML regex requests rich ruamel.yaml safetensors scipy \
+	shellingham tokenizers tqdm transformers truststore typer typing-inspection typing_extensions urllib3 \
+	wadler_lindig zipp
+WHEELS_FOR ?= --python-version 3.12 --implementation cp --platform manylinux2014_x86_64 \
+	$(foreach glibc,2_28 2_27 2_17,--platform manylinux_$(glibc)_x86_64)
 WHEELS_IN ?= wheels
 
 wheels:

@@ -26,8 +26,8 @@ from dentgen.benchmark.shared_process import SharedProcesses
 from dentgen.documents.units import Unit
 from dentgen.errors import BuildError, SpecError
 from dentgen.pipeline.actors.elastic import dispatcher
-from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.actors.pool import ActorPool
+from dentgen.pipeline.actors.watchdog import Watchdog
 from dentgen.pipeline.actors.workers import Job, Workers, build_session
 from dentgen.pipeline.plan import make_plan
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -18,7 +18,7 @@ from dentgen.models.bundle import Bundle
 from dentgen.pipeline.actors.commit_stage import Claims, publish
 from dentgen.pipeline.actors.dataset import make_with_dataset
 from dentgen.pipeline.actors.elastic import make_with_pool
-from dentgen.pipeline.actors.heartbeat import ActorReport
+from dentgen.pipeline.actors.watchdog import ActorReport
 from dentgen.pipeline.actors.workers import Workers, make_with_ray
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -15,7 +15,7 @@ from dentgen.documents.units import Unit
 from dentgen.errors import NothingWrittenError, StorageError
 from dentgen.logs import log_context
 from dentgen.models.bundle import Bundle
-from dentgen.pipeline.actors.heartbeat import ActorReport
+from dentgen.pipeline.actors.watchdog import ActorReport
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.finish import finish
 from dentgen.pipeline.grow import grow_plan

@@ -15,7 +15,8 @@ import yaml
 
 from dentgen.cli.generate import summary
 from dentgen.documents.index import DatasetIndex, ShardEntry
-from dentgen.pipeline.actors.heartbeat import ActorReport, Beat
+from dentgen.pipeline.actors.heartbeat import Beat
+from dentgen.pipeline.actors.watchdog import ActorReport
 from dentgen.pipeline.run import BuildOutcome
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.unit_outcome import UnitOutcome

@@ -26,8 +26,11 @@ _HALF_WIDTH, _HALF_HEIGHT, _SHIFT, _EXPONENT = (0.72, 1.05), (0.74, 1.1), 0.12, 
 _BEVEL_MM, _STEEL_MM = 0.6, 1.4
 #: Distance of the nearest cusp from the glass, mm.
 _GAP_MM: Final = (1.0, 4.0)
-#: From how far below or above the biting plane the photographer looks, degrees; positive from outside the jaw.
-_PITCH_DEG: Final = (-6, 22)
+#: How far from the biting plane the photographer looks at the mirror, degrees, and the least angle between that and
+#: the way on to the teeth: a flatter mirror would show a sliver.
+_PITCH_DEG, _LEAST_TURN_DEG = (-6, 22), 60
+#: Radius of the lips' outer edge in half widths of the picture, beyond its corners.
+_OUTER: Final = 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def sample_plane(mouth: Sequence[Part], camera: Camera, rng: np.random.Generator
         rng: Source of the photographer's place.
     """
     back = camera.axes[2]
-    pitch = np.deg2rad(rng.uniform(*_PITCH_DEG)) * np.sign(back[1])
+    elevation = float(np.rad2deg(np.arcsin(abs(back[1]))))
+    pitch = np.deg2rad(min(rng.uniform(*_PITCH_DEG), elevation - _LEAST_TURN_DEG)) * np.sign(back[1])
     own = np.array([0.0, np.sin(pitch), np.cos(pitch)])
     normal = (own - back) / np.linalg.norm(own - back)
     nearest = min(float((part.vertices @ normal).min()) for part in mouth if part.fdi)
@@ -113,7 +117,9 @@ def _lips(plane: Plane, camera: Camera, outline: FloatArray, rng: np.random.Gene
         for k in range(3, 18)
     )
     rise = (6 * np.sqrt(share)[:, None] + folds * np.clip(3 * share, 0, 1)[:, None]).reshape(-1)
-    flat = _on_plane(plane, camera, _around(outline, start + 2.2 * share**1.4))
+    edge, farther = _around(outline, np.array([start])), share[:, None, None] ** 1.4
+    outer = _OUTER * np.stack([np.cos(angle), np.sin(angle)], -1)
+    flat = _on_plane(plane, camera, edge + farther * (outer - edge))
     vertices = flat - np.clip(rise, 0, None)[:, None] * plane.normal
     attributes = {
         "margin_mm": np.repeat(share, _SPOKES),

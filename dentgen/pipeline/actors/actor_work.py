@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from dentgen import storage
 from dentgen.documents.ledger import LedgerRecord
@@ -61,7 +61,7 @@ class ActorWork:
         self,
         plan: Plan,
         location: BuildLocation,
-        monitor: Any,
+        monitor: str,
         backend: Callable[[Plan, BuildLocation], UnitBackend],
         log_format: LogFormat = "text",
         name: str = "",
@@ -71,7 +71,7 @@ class ActorWork:
         Args:
             plan: The plan, without units.
             location: Where source and output are, as this node reaches them.
-            monitor: Receives the heartbeats.
+            monitor: As for ``Heartbeat``.
             backend: Generates units.
             log_format: As the driver logs.
             name: As for ``Heartbeat``.

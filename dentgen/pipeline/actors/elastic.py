@@ -47,14 +47,15 @@ def dispatcher(job: Job, start: Callable[[str], Any] | None = None) -> Dispatche
         allow_out_of_order_execution=True,
         scheduling_strategy="SPREAD",
     )
+    monitor = ray.get_actor(job.monitor)
     pool = ActorPool(
         start or partial(actor.remote, *job.arguments),
-        job.monitor.forget.remote,
-        job.monitor.dismiss.remote,
+        monitor.forget.remote,
+        monitor.dismiss.remote,
         reservation,
         settings.fewest_actors,
         settings.most_actors,
         UNITS_AT_ONCE + QUEUED,
     )
-    started = partial(record_start, job.monitor)
+    started = partial(record_start, monitor)
     return Dispatcher(job.units, pool, job.location.output, job.claims, log_format(), started)

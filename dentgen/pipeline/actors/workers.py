@@ -19,9 +19,9 @@ from dentgen.parallel.ray_session import for_workers, ray_session, require_lasti
 from dentgen.pipeline.actors.actor_work import UnitBackend
 from dentgen.pipeline.actors.commit_stage import Claims
 from dentgen.pipeline.actors.engine_backend import EngineBackend
-from dentgen.pipeline.actors.heartbeat import ActorReport, Watchdog
 from dentgen.pipeline.actors.metrics import BuildMetrics
 from dentgen.pipeline.actors.placement import Reservation, living_nodes
+from dentgen.pipeline.actors.watchdog import ActorReport, Watchdog
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.unit_outcome import UnitOutcome
 from dentgen.shards.lease import Lease
@@ -57,7 +57,7 @@ class Workers:
         """
         return Reservation.of(self.settings, plan.environment["device"], living_nodes())
 
-    def arguments(self, plan: Plan, location: BuildLocation, monitor: Any) -> tuple[Any, ...]:
+    def arguments(self, plan: Plan, location: BuildLocation, monitor: str) -> tuple[Any, ...]:
         """What ``ActorWork`` starts with, without a name."""
         return self._for_actors(plan), location, monitor, self.backend, log_format()
 
@@ -77,7 +77,7 @@ class Job:
         units: Units to generate.
         location: Where source and output are, as workers reach them.
         workers: The actors.
-        monitor: The actor that receives heartbeats.
+        monitor: Name of the actor that receives heartbeats.
         claims: As for ``make_with_ray``.
     """
 
@@ -85,7 +85,7 @@ class Job:
     units: Sequence[Unit]
     location: BuildLocation
     workers: Workers
-    monitor: Any
+    monitor: str
     claims: Claims | None = None
 
     @property

@@ -9,12 +9,15 @@ from dentgen.phantom.camera import Camera, View, sample_camera
 from dentgen.phantom.mesh import Part, Tissue, join_parts
 from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene
+from dentgen.phantom.surroundings.framing import framed_camera
+from dentgen.phantom.surroundings.mix import Framing
 from dentgen.phantom.surroundings.occlusal_mirror import Plane, build_occlusal_mirror, sample_plane
 from dentgen.seeding import numpy_generator
 from tests.phantom.surroundings.patients import patient
 
 SIZE = 96
 VIEWS: tuple[View, ...] = ("upper-occlusal", "lower-occlusal")
+FRAMINGS: tuple[Framing, ...] = ("clinical", "quadrant")
 
 
 def traced(parts: list[Part], camera: Camera) -> Scene:
@@ -58,6 +61,21 @@ def test_in_the_mirror_and_beside_it_every_pixel_shows_what_light_would(view: Vi
     own = np.where(face >= 0, mesh.fdi[np.maximum(face, 0)], 0)
     same = framed.fdi[tooth & nearer] == own[tooth & nearer]
     assert same.mean() > 0.99, "but for rays that graze an outline"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_all_of_it_is_before_the_camera_and_reaches_beyond_the_picture(view: View, framing: Framing) -> None:
+    for number in range(12):
+        rng = numpy_generator("before", view, framing, number)
+        mouth = patient().visible_parts(view)
+        camera = framed_camera(framing, view, patient(), 0.0, rng)
+        plane = sample_plane(mouth, camera, rng)
+        rim, lips, *_ = build_occlusal_mirror(mouth, camera, plane, rng)
+        for part in (rim, lips):
+            assert (-(part.vertices - camera.eye) @ camera.axes[2]).min() > 30
+        column, row = camera.project(lips.vertices[-120:], SIZE)
+        assert np.hypot(column / SIZE - 0.5, row / SIZE - 0.5).min() > np.sqrt(0.5)
 
 
 def test_the_rim_is_an_instrument_around_the_glass() -> None:

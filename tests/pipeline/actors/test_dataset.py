@@ -12,7 +12,7 @@ import ray.data
 from dentgen.pipeline.actors import dataset
 from dentgen.pipeline.actors.actor_work import UNITS_AT_ONCE
 from dentgen.pipeline.actors.dataset import unit_dataset
-from dentgen.pipeline.actors.heartbeat import Watchdog
+from dentgen.pipeline.actors.watchdog import Watchdog
 from dentgen.pipeline.actors.workers import Job, Workers
 from dentgen.shards.plan import BuildLocation, Plan
 from dentgen.spec.pipeline import PipelineSpec

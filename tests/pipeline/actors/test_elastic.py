@@ -8,8 +8,8 @@ import pytest
 
 from dentgen.pipeline.actors.actor_work import QUEUED, UNITS_AT_ONCE
 from dentgen.pipeline.actors.elastic import dispatcher, make_with_pool
-from dentgen.pipeline.actors.heartbeat import Watchdog
 from dentgen.pipeline.actors.placement import Node
+from dentgen.pipeline.actors.watchdog import Watchdog
 from dentgen.pipeline.actors.workers import Job, Workers, make_with_ray
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.unit_outcome import UnitOutcome
