@@ -16,7 +16,10 @@ class UnitTiming(Document):
     committed: float = Field(default=0.0, ge=0, lt=1e11, description="Unix time of the commit, seconds.")
     worker: str = Field(description="Anonymous name of the process that generated it.")
     attempt: int = Field(
-        default=1, ge=1, lt=2**31, description="1, and one more for every process of that run that died over it."
+        default=1,
+        ge=1,
+        lt=2**31,
+        description="1, and one more for every process of that run that was lost while it held the unit.",
     )
 
 

@@ -30,8 +30,8 @@ _SUBSURFACE_SHARE: Final = 0.38
 _LIP_BLUR_SIGMA, _LIP_EDGE_SIGMA = 2.2, 1.5
 #: Glare: share of the light above a level that spreads around highlights, and its sigma in pixels at 256.
 _GLARE_SHARE, _GLARE_FROM, _GLARE_SIGMA = 0.25, 0.85, 5
-#: Light of the brightest string of saliva, as a share of white.
-_STRAND_LIGHT: Final = 0.6
+#: Light of the brightest string of saliva over that of the median tooth pixel.
+_STRAND_LIGHT: Final = 0.9
 #: Noise of a sensor, as shares of white: a floor (read-out) and a part that grows with the root of the light (photons).
 _READOUT_NOISE, _PHOTON_NOISE = 0.003, 0.006
 #: Amplitudes of the noise that all channels share and of each channel's own.
@@ -54,7 +54,7 @@ def photograph(
         lighting: Lamps and exposure.
         rng: Source of the grain.
         exposure: Faults of the camera; None for the well exposed pictures of a clinic.
-        strands: (H, W) light of strings of saliva, 0..1 of a bright tooth's; None for none.
+        strands: (H, W) light of strings of saliva, 0..1 of their brightest; None for none.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -64,7 +64,7 @@ def photograph(
         lighting = exposed(lighting, exposure)
     image = _expose(sight.radiance(lighting), centres, lighting).reshape(sight.size, sight.size, 3)
     if strands is not None:
-        image = image + _STRAND_LIGHT * strands[..., None]
+        image = image + _STRAND_LIGHT * lighting.target * strands[..., None]
     image = _lens(image, centres, lighting)
     image = _tone(image if exposure is None else blurred(image, exposure))
     image = image + _sensor_noise(image, rng)

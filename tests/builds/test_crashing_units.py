@@ -78,7 +78,10 @@ def test_a_record_that_crashes_its_process_is_rejected_and_its_neighbours_are_wr
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_unit_that_crashes_without_a_crashing_record_fails_alone(tmp_path: Path, demo_members: Records) -> None:
+@pytest.mark.parametrize("actors", [1, {"min": 1, "max": 1}], ids=["Ray Data", "pool"])
+def test_a_unit_that_crashes_without_a_crashing_record_fails_alone(
+    actors: object, tmp_path: Path, demo_members: Records
+) -> None:
     """Generating it crashes, reading it does not; the other units are committed, and the build ends with the reason."""
     keys = sorted(demo_members)[:5]
     write_tar(tmp_path / "s" / "a.tar", {key: demo_members[key] for key in keys})
@@ -91,7 +94,8 @@ def test_a_unit_that_crashes_without_a_crashing_record_fails_alone(tmp_path: Pat
     fault = f"    if unit.id == 1:\n        open({str(died)!r}, 'a').write('x')\n        os.kill(os.getpid(), 9)\n"
     place.write_text(text.replace(line, line + fault))
     out, path = tmp_path / "out", tmp_path / "spec.yaml"
-    path.write_text(yaml.safe_dump(small_spec(tmp_path / "s", out).model_dump(mode="json")))
+    spec = small_spec(tmp_path / "s", out, pipeline={"actors": actors})
+    path.write_text(yaml.safe_dump(spec.model_dump(mode="json")))
     run = generate(copy, path)
     assert run.returncode == 1, run.stderr[-3000:]
     assert re.search(r"error: .*1 of 3 units failed.*unit 000001: .*4 processes", run.stderr)

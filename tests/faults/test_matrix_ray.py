@@ -104,10 +104,10 @@ def test_an_actor_that_hangs_as_it_starts(rig: Rig, tell: Tell) -> None:
     """In the copy an actor has eight seconds to load its models."""
     load = "        self._backend = backend(plan, location)\n"
     package(rig, ("pipeline/actors/actor_work.py", load, "        while {once}:\n            time.sleep(600)\n"))
-    heartbeat = rig.folder / "copy" / "dentgen" / "pipeline" / "actors" / "heartbeat.py"
-    text = heartbeat.read_text()
+    watchdog = rig.folder / "copy" / "dentgen" / "pipeline" / "actors" / "watchdog.py"
+    text = watchdog.read_text()
     assert text.count("_START_S: Final = 1800") == 1
-    heartbeat.write_text(text.replace("_START_S: Final = 1800", "_START_S: Final = 8"))
+    watchdog.write_text(text.replace("_START_S: Final = 1800", "_START_S: Final = 8"))
     ended = Driver(rig).end()
     assert ended.code == 0, ended.text[-3000:]
     assert re.search(r"actor on \S+ process \d+ .*loading", ended.text), ended.text[-3000:]

@@ -15,6 +15,7 @@ import numpy as np
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
+from dentgen.phantom.scene import Surface
 from dentgen.phantom.surroundings.props import FITTED_GLASS, FITTED_STEEL
 
 #: What the camera sees before the mirror too: the rest of the mouth is behind the lips there.
@@ -30,7 +31,7 @@ _GAP_MM: Final = (1.0, 4.0)
 #: the way on to the teeth: a flatter mirror would show a sliver.
 _PITCH_DEG, _LEAST_TURN_DEG = (-6, 22), 60
 #: Radius of the lips' outer edge in half widths of the picture, beyond its corners.
-_OUTER: Final = 2.1
+_OUTER: Final = 2.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Plane:
         """Points (n, 3) on the plane's other side."""
         return points - 2 * (points @ self.normal - self.offset_mm)[:, None] * self.normal
 
-    def turned(self, directions: FloatArray) -> FloatArray:
-        """Directions (3,) as they look in the mirror."""
-        return directions - 2 * (directions @ self.normal) * self.normal
+    def turned(self, direction: FloatArray) -> FloatArray:
+        """Direction (3,) as it looks in the mirror."""
+        return direction - 2 * (direction @ self.normal) * self.normal
 
     def met(self, eye: FloatArray, directions: FloatArray) -> FloatArray:
         """Points (n, 3) at which rays from an eye (3,) in directions (n, 3) meet the plane."""
@@ -86,6 +87,13 @@ def build_occlusal_mirror(mouth: Sequence[Part], camera: Camera, plane: Plane, r
     outline = _outline(rng)
     direct = [_before(part, plane) for part in mouth if np.isin(part.tissue, _BEFORE).any()]
     return [_rim(plane, camera, outline), _lips(plane, camera, outline, rng), *direct]
+
+
+def behind_mirror(surface: Surface, plane: Plane) -> Surface:
+    """The same traced points, with those of the mouth itself where the mirror shows them: both have the same paint."""
+    before = np.isin(surface.tissue, _BEFORE) & (surface.position @ plane.normal < plane.offset_mm)
+    position = np.where(before[:, None], plane.reflected(surface.position), surface.position)
+    return replace(surface, position=position)
 
 
 def _outline(rng: np.random.Generator) -> FloatArray:

@@ -16,7 +16,7 @@ from dentgen.phantom.surroundings.dam import build_clamp, build_dam, isolated_te
 from dentgen.phantom.surroundings.face import Smile, build_face, sample_smile
 from dentgen.phantom.surroundings.framing import framed_camera
 from dentgen.phantom.surroundings.mix import FRAMINGS, PROPS, Framing, Mix
-from dentgen.phantom.surroundings.occlusal_mirror import build_occlusal_mirror, sample_plane
+from dentgen.phantom.surroundings.occlusal_mirror import Plane, build_occlusal_mirror, sample_plane
 from dentgen.phantom.surroundings.props import build_prop
 from dentgen.seeding import numpy_generator
 
@@ -40,6 +40,7 @@ class Setting:
         parts: All meshes in view.
         things: Names of what lies before the teeth: props, "dam".
         mirrored: Whether the picture is taken in a mirror.
+        mirror: The plane of that mirror, if its edge is in view.
     """
 
     framing: Framing
@@ -47,6 +48,7 @@ class Setting:
     parts: tuple[Part, ...]
     things: tuple[str, ...]
     mirrored: bool
+    mirror: Plane | None = None
 
 
 def sample_setting(
@@ -91,8 +93,10 @@ def sample_setting(
     lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
     mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
     edge = numpy_generator(seed, name, "mirror edge")
-    if mirrored and framing != "close-up" and edge.random() < mix.edges and not bare:
-        lips = build_occlusal_mirror(mouth, camera, sample_plane(mouth, camera, edge), edge)
+    if mirrored and framing != "close-up" and not props and edge.random() < mix.edges and not bare:
+        plane = sample_plane(mouth, camera, edge)
+        around = build_occlusal_mirror(mouth, camera, plane, edge)
+        return Setting(framing, camera, (*mouth, *around), (), mirrored, plane)
     return Setting(framing, camera, (*mouth, *lips, *things), props, mirrored)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from dentgen.phantom.anatomy import FloatArray, IntArray
 from dentgen.phantom.camera import Camera
@@ -35,7 +36,7 @@ def sample_strands(centres: Surface, camera: Camera, size: int, rng: np.random.G
         rng: Source of all choices.
 
     Returns:
-        (size, size) light of the strings, 0..1 of a bright tooth's; None if there are none.
+        (size, size) light of the strings, 0..1 of their brightest; None if there are none.
     """
     strung, count = rng.random() < _SHARE, int(rng.integers(1, _MOST + 1))
     if not strung or not (centres.tissue == Tissue.TOOTH).any():
@@ -86,10 +87,10 @@ def _drawn(line: FloatArray, camera: Camera, size: int, rng: np.random.Generator
     glint = np.clip(0.55 + 0.6 * np.sin(rng.uniform(5, 20) * share + rng.uniform(0, 6)), 0.08, 1)
     glint = glint * rng.uniform(0.5, 1.0) * np.minimum(1, radius / _LEAST_PX)
     pixels = _near(column, row, float(radius.max()) + 2, size)
-    distance = np.hypot(pixels[:, 1, None] + 0.5 - column, pixels[:, 0, None] + 0.5 - row)
-    cover = np.clip(np.maximum(radius, _LEAST_PX) + 0.5 - distance, 0, 1) * glint
+    distance, at = cKDTree(np.stack([row, column], 1)).query(pixels + 0.5)
     light = np.zeros((size, size))
-    light[pixels[:, 0], pixels[:, 1]] = cover.max(1)
+    cover = np.clip(np.maximum(radius[at], _LEAST_PX) + 0.5 - distance, 0, 1)
+    light[pixels[:, 0], pixels[:, 1]] = cover * glint[at]
     return light
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from dentgen.phantom.surroundings.exposure import sample_exposure
 from dentgen.phantom.surroundings.fluids import Fluids, paint_fluids, sample_fluids
 from dentgen.phantom.surroundings.frame import Frame, sample_frame
 from dentgen.phantom.surroundings.mix import Mix
+from dentgen.phantom.surroundings.occlusal_mirror import Plane, behind_mirror
 from dentgen.phantom.surroundings.outside import Outside, held_share, paint_outside, sample_outside
 from dentgen.phantom.surroundings.props import MADE_OF
 from dentgen.phantom.surroundings.setting import Setting, sample_setting
@@ -73,7 +75,8 @@ class VariedSession:
         self._seed, self._size, self._mix, self._group = seed, size, mix, group
         self._material = self._sample_material(lesions, dentition)
         patient = build_patient(seed, group, dentition, lesions)
-        self._patient: Patient = with_swollen_gum(patient, self._material.inflammation)
+        swollen = 0.0 if lesions.patchy else self._material.inflammation
+        self._patient: Patient = with_swollen_gum(patient, swollen)
         self._diseased = lesions.diseased
 
     def shoot(self, view: View) -> Shot:
@@ -86,7 +89,8 @@ class VariedSession:
         outside = sample_outside(numpy_generator(seed, name, "outside"))
         texture = numpy_generator(seed, self._group, "texture")
         noise = LatticeNoise(texture)
-        sight = see(scene, scene.trace_centres(), lambda surface: self._painted(surface, outside, fluids, noise))
+        brush = partial(self._painted, mirror=setting.mirror, outside=outside, fluids=fluids, noise=noise)
+        sight = see(scene, scene.trace_centres(), brush)
         maps = geometry_maps(sight.centres, setting.camera, size)
         maps["seg"] = self._classes(sight.centres, outside)
         maps["lesion"] = lesion_map(sight.centres, size)
@@ -133,10 +137,12 @@ class VariedSession:
         assert found is not None
         return found
 
-    def _painted(self, surface: Surface, outside: Outside, fluids: Fluids, noise: LatticeNoise) -> Painted:
-        material = self._material
-        painted = paint_outside(coat(surface, material, noise), surface, outside, material, noise)
-        painted = paint_fluids(painted, surface, fluids, noise)
+    def _painted(
+        self, surface: Surface, mirror: Plane | None, outside: Outside, fluids: Fluids, noise: LatticeNoise
+    ) -> Painted:
+        material, points = self._material, surface if mirror is None else behind_mirror(surface, mirror)
+        painted = paint_outside(coat(points, material, noise), points, outside, material, noise)
+        painted = paint_fluids(painted, points, fluids, noise)
         np.clip(painted.albedo, 0, _WHITEST, out=painted.albedo)  # interreflection has no value far above 1
         return paint(surface, painted, material.grain, noise)
 

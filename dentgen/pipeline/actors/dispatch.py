@@ -68,7 +68,8 @@ class Dispatcher:
         out: The build, as workers reach it.
         claims: As for ``make_with_ray``.
         log_format: As the driver logs.
-        record_start: Records that a node started a unit; actors do so only of units that were lost before.
+        record_start: Records that a node started a unit, which actors do only of units that were lost before. One that
+            waited in an actor's queue counts as started when the actor is lost for the first time.
         look: The nodes of the cluster.
         commit: As ``commit_unit``.
         may_begin: Whether units are handed out yet; a benchmark waits for all actors.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import ray
 
@@ -16,6 +16,9 @@ from dentgen.pipeline.actors.pool import ActorPool
 from dentgen.pipeline.actors.pool_actor import PoolActor
 from dentgen.pipeline.actors.workers import Job
 from dentgen.pipeline.unit_outcome import UnitOutcome
+
+#: How long the driver waits for the monitor: nothing is handed out meanwhile.
+_RECORD_S: Final = 5.0
 
 
 def make_with_pool(job: Job) -> Generator[UnitOutcome, None, None]:
@@ -57,5 +60,5 @@ def dispatcher(job: Job, start: Callable[[str], Any] | None = None) -> Dispatche
         settings.most_actors,
         UNITS_AT_ONCE + QUEUED,
     )
-    started = partial(record_start, monitor)
+    started = partial(record_start, monitor, timeout_s=_RECORD_S)
     return Dispatcher(job.units, pool, job.location.output, job.claims, log_format(), started)

@@ -1,6 +1,7 @@
 """Heartbeats: actors report liveness and progress to a monitor, which outlives them.
 
-The monitor also counts work that was started and never finished.
+The monitor also counts work that was started and never finished. Ray restarts it if its process is lost; it counts anew
+then, because a lost monitor must not fail the work.
 """
 
 from __future__ import annotations
@@ -103,20 +104,26 @@ class HeartbeatMonitor:
         return sum(node in alive for node in self._begun.get(work, ()))
 
 
-def record_start(monitor: Any, work: str, node: str) -> int | None:
+def record_start(monitor: Any, work: str, node: str, timeout_s: float = _ASK_TIMEOUT_S) -> int | None:
     """Record that a node started a piece of work.
+
+    Args:
+        monitor: The monitor.
+        work: Name of the work.
+        node: Id of the node.
+        timeout_s: How long to wait for the monitor.
 
     Returns:
         How often it was started without an end, this time too; None if the monitor does not answer.
     """
-    started: int | None = _answer(monitor.begin.remote(work, node))
+    started: int | None = _answer(monitor.begin.remote(work, node), timeout_s)
     return started
 
 
-def _answer(asked: Any) -> Any:
-    """The monitor's answer, None if there is none: a lost monitor must not fail the work."""
+def _answer(asked: Any, timeout_s: float = _ASK_TIMEOUT_S) -> Any:
+    """The monitor's answer, None if there is none."""
     try:
-        return ray.get(asked, timeout=_ASK_TIMEOUT_S)
+        return ray.get(asked, timeout=timeout_s)
     except ray.exceptions.RayError as error:
         _LOG.warning("cannot reach the heartbeat monitor, assuming no crash: %s", error)
         return None

@@ -73,7 +73,7 @@ class Watchdog:
     def __enter__(self) -> Self:
         """Start the monitor and listen."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        options = {"name": self.monitor, "scheduling_strategy": here}
+        options = {"name": self.monitor, "max_restarts": -1, "scheduling_strategy": here}
         self._monitor = HeartbeatMonitor.options(**options).remote()  # type: ignore[attr-defined]  # of the decorator
         self._thread.start()
         return self

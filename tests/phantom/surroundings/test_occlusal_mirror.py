@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from dentgen.phantom.camera import Camera, View, sample_camera
 from dentgen.phantom.mesh import Part, Tissue, join_parts
@@ -11,7 +12,7 @@ from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene
 from dentgen.phantom.surroundings.framing import framed_camera
 from dentgen.phantom.surroundings.mix import Framing
-from dentgen.phantom.surroundings.occlusal_mirror import Plane, build_occlusal_mirror, sample_plane
+from dentgen.phantom.surroundings.occlusal_mirror import Plane, behind_mirror, build_occlusal_mirror, sample_plane
 from dentgen.seeding import numpy_generator
 from tests.phantom.surroundings.patients import patient
 
@@ -76,6 +77,23 @@ def test_all_of_it_is_before_the_camera_and_reaches_beyond_the_picture(view: Vie
             assert (-(part.vertices - camera.eye) @ camera.axes[2]).min() > 30
         column, row = camera.project(lips.vertices[-120:], SIZE)
         assert np.hypot(column / SIZE - 0.5, row / SIZE - 0.5).min() > np.sqrt(0.5)
+
+
+def test_the_mouth_itself_has_the_paint_of_its_mirror_image() -> None:
+    rng = numpy_generator("paint")
+    mouth = patient().visible_parts("lower-occlusal")
+    camera = sample_camera("lower-occlusal", patient().front_mm, rng)
+    plane = sample_plane(mouth, camera, rng)
+    seen = traced([*mouth, *build_occlusal_mirror(mouth, camera, plane, rng)], camera).trace_centres()
+    points = behind_mirror(seen, plane)
+    moved = (points.position != seen.position).any(1)
+    teeth = (seen.tissue == Tissue.TOOTH) & moved
+    assert teeth.sum() > 50
+    crowns = np.concatenate([part.vertices for part in mouth if part.fdi])
+    assert cKDTree(crowns).query(points.position[teeth])[0].max() < 1
+    assert (seen.position[moved] @ plane.normal < plane.offset_mm).all()
+    assert np.isin(seen.tissue[moved], (Tissue.TOOTH, Tissue.GUM, Tissue.APPLIANCE)).all()
+    assert (points.tissue == seen.tissue).all()
 
 
 def test_the_rim_is_an_instrument_around_the_glass() -> None:
