@@ -139,7 +139,8 @@ class Heartbeat:
             monitor: Name of the ``HeartbeatMonitor``; Ray warns of handles among what actors start with.
             name: Of the actor, the same where Ray restarts it; "" for its id.
         """
-        self._monitor, self._over, self._began = ray.get_actor(monitor), threading.Event(), time.monotonic()
+        self._monitor: Any = ray.get_actor(monitor)
+        self._over, self._began = threading.Event(), time.monotonic()
         context = ray.get_runtime_context()
         self._actor, self._handle = name or str(context.get_actor_id()), context.current_actor
         self._place = f"{platform.node()} process {os.getpid()}"

@@ -56,7 +56,8 @@ def test_in_the_mirror_and_beside_it_every_pixel_shows_what_light_would(view: Vi
     assert (tooth & ~nearer).mean() > 0.05
     assert (framed.fdi[~nearer & tooth] == behind.fdi[~nearer & tooth]).all()
     eye = plane.reflected(camera.eye[None])[0]
-    directions = camera.rays(*(np.mgrid[0:SIZE, 0:SIZE] + 0.5).reshape(2, -1)[::-1], SIZE)
+    row, column = (np.mgrid[0:SIZE, 0:SIZE] + 0.5).reshape(2, -1)
+    directions = camera.rays(column, row, SIZE)
     mesh = join_parts(mouth)
     face, _, _ = RayMesh(mesh.vertices, mesh.faces).first_hit(eye, np.stack([plane.turned(d) for d in directions]))
     own = np.where(face >= 0, mesh.fdi[np.maximum(face, 0)], 0)

@@ -27,9 +27,9 @@ UNITS = [Unit(id=number, shard="a.tar", start=number, stop=number + 1, records=1
 class FakeHeartbeat:
     """A heartbeat without Ray: every unit has crashed twice."""
 
-    def __init__(self, log: list[str], name: str) -> None:
-        assert name == "actor 0"
-        self._log = log
+    def __init__(self, monitor: str, name: str) -> None:
+        assert (monitor, name) == ("monitor", "actor 0")
+        self._log = FakeMetrics.log
 
     def ready(self, read: Callable[[Beat], Beat], note: Callable[[Beat], object]) -> None:
         self._log.append("ready")
@@ -93,7 +93,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def work(log: list[str]) -> Any:
-    return ActorWork(fake_plan(), BuildLocation("/in", "/out"), log, Backend, "text", "actor 0")
+    return ActorWork(fake_plan(), BuildLocation("/in", "/out"), "monitor", Backend, "text", "actor 0")
 
 
 def test_a_suspect_is_made_between_two_marks_and_its_attempt_is_recorded(work: Any, log: list[str]) -> None:

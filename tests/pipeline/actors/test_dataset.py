@@ -59,7 +59,7 @@ def test_actors_reserve_what_the_spec_says(
 ) -> None:
     """On two CPUs, two actors leave one to the commits."""
     workers = Workers(settings=PipelineSpec(actors=2, gpus_per_actor=gpus), backend=FailingBackend)
-    made = unit_dataset(Job(plan, plan.units, BuildLocation.of(plan.spec), workers, None))
+    made = unit_dataset(Job(plan, plan.units, BuildLocation.of(plan.spec), workers, "monitor"))
     operator = made._logical_plan.dag
     while "UnitMaker" not in operator.name:
         (operator,) = operator.input_dependencies

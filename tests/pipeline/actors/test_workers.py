@@ -43,7 +43,7 @@ def test_actors_get_the_settings_of_this_run_and_no_units(plan: Plan) -> None:
     assert (sent.spec.pipeline, sent.spec.engine.fill, len(sent.units)) == (settings, "unit", 0)
     assert sent.spec_digest == plan.spec_digest
     assert others == [location, "monitor", FailingBackend, "text"]
-    assert Workers().arguments(plan, location, None)[0].spec.engine == plan.spec.engine
+    assert Workers().arguments(plan, location, "monitor")[0].spec.engine == plan.spec.engine
 
 
 @pytest.mark.ray
