@@ -37,7 +37,7 @@ class Mix(BaseModel):
     mirrored: Share = Field(default=0.5, description="Share of occlusal views that are taken in a mirror.")
     edges: Share = Field(
         default=0.5,
-        description="Share of those, close-ups aside, that show the mirror's edge and beyond it the mouth itself.",
+        description="Share of those in clinical framing that show the mirror's edge and beyond it the mouth itself.",
     )
     wide: Share = Field(
         default=0.5, description="Share of close-ups and quadrants from a side that look at one jaw of an open mouth."

@@ -93,7 +93,7 @@ def sample_setting(
     lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
     mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
     edge = numpy_generator(seed, name, "mirror edge")
-    if mirrored and framing != "close-up" and not props and edge.random() < mix.edges and not bare:
+    if mirrored and framing == "clinical" and not props and edge.random() < mix.edges and not bare:
         plane = sample_plane(mouth, camera, edge)
         around = build_occlusal_mirror(mouth, camera, plane, edge)
         return Setting(framing, camera, (*mouth, *around), (), mirrored, plane)

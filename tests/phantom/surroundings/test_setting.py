@@ -83,7 +83,7 @@ def test_some_mirrors_show_their_edge_and_the_mouth_itself() -> None:
         assert set(numbers.values()) == ({2} if occlusal else {1})
         rims = [part for part in setting.parts if part.tissue is Tissue.INSTRUMENT]
         assert len(rims) == occlusal
-    for changes in ({"edges": 0.0}, {"mirrored": 0.0}, {"framings": {"close-up": 1.0}}):
+    for changes in ({"edges": 0.0}, {"mirrored": 0.0}, {"framings": {"close-up": 1.0, "quadrant": 1.0}}):
         for setting in settings(mix.model_copy(update=changes), 5):
             assert not any(part.tissue is Tissue.INSTRUMENT for part in setting.parts)
 
