@@ -13,6 +13,7 @@ from dentgen.phantom.scene import Scene
 from dentgen.phantom.surroundings.framing import framed_camera
 from dentgen.phantom.surroundings.mix import Framing
 from dentgen.phantom.surroundings.occlusal_mirror import Plane, behind_mirror, build_occlusal_mirror, sample_plane
+from dentgen.phantom.surroundings.solids import tube
 from dentgen.seeding import numpy_generator
 from tests.phantom.surroundings.patients import patient
 
@@ -99,7 +100,8 @@ def test_the_mouth_itself_has_the_paint_of_its_mirror_image() -> None:
 
 def test_the_rim_is_an_instrument_around_the_glass() -> None:
     rng = numpy_generator("rim")
-    mouth = patient().visible_parts("upper-occlusal")
+    wire = tube(np.linspace([-20.0, 3, 0], [20, 3, 0], 9), np.full(9, 0.4), Tissue.APPLIANCE, 0.0)
+    mouth = [*patient().visible_parts("upper-occlusal"), wire]  # whose winding alone tells what is outside
     camera = sample_camera("upper-occlusal", patient().front_mm, rng)
     plane = sample_plane(mouth, camera, rng)
     rim, lips, *direct = build_occlusal_mirror(mouth, camera, plane, rng)
@@ -109,7 +111,9 @@ def test_the_rim_is_an_instrument_around_the_glass() -> None:
     assert all((part.vertices @ plane.normal < plane.offset_mm).all() for part in direct if part.fdi)
     normals = join_parts([*mouth]).normals
     reflected = join_parts(direct).normals
-    teeth = np.concatenate([np.full(len(part.vertices), part.fdi > 0) for part in mouth])
-    ours = np.concatenate([np.full(len(part.vertices), part.fdi > 0) for part in direct])
+    teeth, ours = (
+        np.concatenate([np.full(len(p.vertices), p.fdi > 0 or p.tissue is Tissue.APPLIANCE) for p in parts])
+        for parts in (mouth, direct)
+    )
     expected = normals[teeth] - 2 * (normals[teeth] @ plane.normal)[:, None] * plane.normal
-    assert np.allclose(reflected[ours], expected, atol=1e-6), "teeth are not inside out"
+    assert np.allclose(reflected[ours], expected, atol=1e-6), "nothing is inside out"
