@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from dentgen.phantom.gum import Gum
 from dentgen.phantom.mesh import oriented_normals
 from dentgen.phantom.patient import Jaw, Patient
 
@@ -30,11 +29,7 @@ def with_swollen_gum(patient: Patient, inflammation: float) -> Patient:
 
 
 def _swollen(jaw: Jaw, thickest_mm: float) -> Jaw:
-    return replace(jaw, gum=_thickened(jaw.gum, thickest_mm))
-
-
-def _thickened(gum: Gum, thickest_mm: float) -> Gum:
-    margin = gum.part.attributes["margin_mm"]
+    part, margin = jaw.gum.part, jaw.gum.part.attributes["margin_mm"]
     share = np.exp(-(((margin - _CREST_MM) / _REACH_MM) ** 2)) * (margin > 0)
-    vertices = gum.part.vertices + (thickest_mm * share)[:, None] * oriented_normals(gum.part)
-    return replace(gum, part=replace(gum.part, vertices=vertices))
+    vertices = part.vertices + (thickest_mm * share)[:, None] * oriented_normals(part)
+    return replace(jaw, gum=replace(jaw.gum, part=replace(part, vertices=vertices)))

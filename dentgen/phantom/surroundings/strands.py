@@ -82,8 +82,8 @@ def _drawn(line: FloatArray, camera: Camera, size: int, rng: np.random.Generator
     """Light (size, size) of a string: bright where it turns to the lamps, dark in between."""
     column, row = _every_half_pixel(*camera.project(line, size))
     share = np.linspace(0, 1, len(column))
-    radius_mm = rng.uniform(*_MIDDLE_MM) + (rng.uniform(*_END_MM) - _MIDDLE_MM[0]) * np.abs(2 * share - 1) ** 4
-    radius = radius_mm * size / camera.width_mm
+    middle_mm, end_mm = rng.uniform(*_MIDDLE_MM), rng.uniform(*_END_MM)
+    radius = (middle_mm + (end_mm - middle_mm) * np.abs(2 * share - 1) ** 4) * size / camera.width_mm
     glint = np.clip(0.55 + 0.6 * np.sin(rng.uniform(5, 20) * share + rng.uniform(0, 6)), 0.08, 1)
     glint = glint * rng.uniform(0.5, 1.0) * np.minimum(1, radius / _LEAST_PX)
     pixels = _near(column, row, float(radius.max()) + 2, size)

@@ -67,9 +67,9 @@ class Dispatcher:
         pool: The actors, none yet.
         out: The build, as workers reach it.
         claims: As for ``make_with_ray``.
-        log_format: As the driver logs.
         record_start: Records that a node started a unit, which actors do only of units that were lost before. One that
             waited in an actor's queue counts as started when the actor is lost for the first time.
+        log_format: As the driver logs.
         look: The nodes of the cluster.
         commit: As ``commit_unit``.
         may_begin: Whether units are handed out yet; a benchmark waits for all actors.
@@ -79,8 +79,8 @@ class Dispatcher:
     pool: ActorPool
     out: str
     claims: Claims | None
+    record_start: Callable[[str, str], object]
     log_format: LogFormat = "text"
-    record_start: Callable[[str, str], object] = lambda work, node: None
     look: Callable[[], list[Node]] = living_nodes
     commit: Callable[[UnitResult, str, Claims | None, LogFormat], UnitOutcome] = commit_unit
     may_begin: Callable[[ActorPool], bool] = lambda pool: True

@@ -61,4 +61,4 @@ def dispatcher(job: Job, start: Callable[[str], Any] | None = None) -> Dispatche
         UNITS_AT_ONCE + QUEUED,
     )
     started = partial(record_start, monitor, timeout_s=_RECORD_S)
-    return Dispatcher(job.units, pool, job.location.output, job.claims, log_format(), started)
+    return Dispatcher(job.units, pool, job.location.output, job.claims, started, log_format())

@@ -174,7 +174,7 @@ def dispatcher(fake: FakeRay, lost: list[str], claims: Any = None, actors: int =
     def record_start(work: str, node: str) -> None:
         fake.started.append((work, node))
 
-    return Dispatcher(UNITS, pool, "/out", claims, "json", record_start, lambda: nodes, commit)
+    return Dispatcher(UNITS, pool, "/out", claims, record_start, "json", lambda: nodes, commit)
 
 
 def outcomes(found: Dispatcher) -> dict[int, UnitOutcome]:

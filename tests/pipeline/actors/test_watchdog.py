@@ -92,3 +92,15 @@ def test_a_silent_actor_is_killed_and_its_work_is_retried(
         ray.kill(worker)
     assert watchdog.failure == ""
     assert any(f"process {first}" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_actors_start_and_are_watched_after_the_monitor_was_lost(ray_local: None) -> None:
+    with Watchdog(60) as watchdog:
+        ray.kill(ray.get_actor(watchdog.monitor), no_restart=False)
+        worker = Worker.remote(watchdog.monitor)  # type: ignore[attr-defined]  # of Ray's decorator
+        process = ray.get(worker.process.remote(), timeout=120)
+        assert until(lambda: any(str(process) in place for place in watchdog.last), 30)
+        ray.kill(worker)
+    assert watchdog.failure == ""
