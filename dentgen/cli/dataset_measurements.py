@@ -82,7 +82,7 @@ def gate_usefulness(
     from dentgen.evaluation.gate_usefulness import GateUsefulnessSettings, measure_gate_usefulness
     from dentgen.report.html.page import write_report
     from dentgen.report.html.usefulness import store_usefulness
-    from dentgen.shards.index import finished_index
+    from dentgen.shards.index_reader import finished_index
     from dentgen.shards.plan_file import sealed_plan
 
     prepare_folder(json)

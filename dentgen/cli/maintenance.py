@@ -97,7 +97,7 @@ def report(
 def _rejected_pictures(out: str, plan: Plan) -> dict[str, NDArray[np.uint8]]:
     from dentgen.pipeline.rejected_pictures import remake_rejected
     from dentgen.report.html.gate import read_gate
-    from dentgen.shards.index import read_index
+    from dentgen.shards.index_reader import read_index
 
     gate = read_gate(out, plan, read_index(out))
     keys = [] if gate is None else [near.key for near in gate.best_rejected if not near.shard]

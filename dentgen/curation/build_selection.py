@@ -20,7 +20,7 @@ from dentgen.curation.selection import at_random, k_centre
 from dentgen.errors import SpecError
 from dentgen.models.judges import load_judges
 from dentgen.records import ATTRIBUTES
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 from dentgen.shards.selection_file import Selection
 from dentgen.spec.quality import EMBEDDED
 

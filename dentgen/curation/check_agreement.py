@@ -18,7 +18,7 @@ from dentgen.curation.check_verdicts import (
     store_verdicts,
     stored_verdicts,
 )
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 
 
 @dataclass(frozen=True, slots=True)

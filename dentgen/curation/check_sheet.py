@@ -11,7 +11,7 @@ from dentgen.documents.index import DatasetIndex
 from dentgen.errors import BuildError
 from dentgen.seeding import derive_seed
 from dentgen.shards import layout
-from dentgen.shards.index import finished_index, index_sha256, read_index
+from dentgen.shards.index_reader import finished_index, index_sha256, read_index
 from dentgen.shards.sample_table import column_names, stream_samples
 from dentgen.shards.seals import version_numbers
 

@@ -17,7 +17,7 @@ from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError
 from dentgen.records import IMAGE_FORMATS
 from dentgen.shards import layout
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
 
 _LOG = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dentgen.shards.index import finished_index
+from dentgen.shards.index_reader import finished_index
 from dentgen.shards.sample_table import column_names, stream_samples
 
 

@@ -24,7 +24,7 @@ from dentgen.documents.index import ShardEntry
 from dentgen.errors import ConditionError, SpecError
 from dentgen.records import CONDITION_MEMBER, FDI_MEMBER, FINDING_MEMBER, IMAGE_FORMATS, ImageFormat
 from dentgen.shards import layout
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
 from dentgen.shards.selection_file import selection_of
 from dentgen.shards.tar import png_bytes

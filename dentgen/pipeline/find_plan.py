@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dentgen import storage
 from dentgen.errors import BuildError, StorageError
 from dentgen.shards import layout
-from dentgen.shards.index import sealed_indexes
+from dentgen.shards.index_reader import sealed_indexes
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import PlanSegment, copy_names, join_segments, newest_segment, read_segment
 from dentgen.shards.problem import Problem

@@ -12,7 +12,7 @@ from dentgen.errors import SpecChangedError, StorageError
 from dentgen.models.bundle import bundle_digest
 from dentgen.pipeline.environment import environment_difference
 from dentgen.shards import layout
-from dentgen.shards.index import sealed_indexes
+from dentgen.shards.index_reader import sealed_indexes
 from dentgen.shards.ledger import digest_of, read_ledger, shard_url
 from dentgen.shards.plan import Plan
 

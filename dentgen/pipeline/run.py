@@ -27,7 +27,8 @@ from dentgen.pipeline.source_changes import OnChanged, SourceChanges, require_ac
 from dentgen.pipeline.tally import Tally
 from dentgen.pipeline.ticks import completed_version, record_tick, require_key
 from dentgen.shards import layout
-from dentgen.shards.index import read_index, require_sealed_ledger
+from dentgen.shards.index import require_sealed_ledger
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.lease import Lease, hold_lease
 from dentgen.shards.ledger import anything_written
 from dentgen.shards.pending import pending_units

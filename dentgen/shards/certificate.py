@@ -11,7 +11,7 @@ from dentgen import storage
 from dentgen.documents.document import Document
 from dentgen.errors import StorageError, faults_of
 from dentgen.shards import layout
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 
 _LOG = logging.getLogger(__name__)
 SectionName = Literal["agreement", "gate", "rejections", "duplicates", "usefulness", "memorisation", "review"]

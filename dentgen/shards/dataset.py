@@ -29,7 +29,7 @@ from dentgen.errors import SpecError
 from dentgen.records import IMAGE_FORMATS
 from dentgen.seeding import derive_seed, numpy_generator
 from dentgen.shards import layout
-from dentgen.shards.index import finished_index, read_version
+from dentgen.shards.index_reader import finished_index, read_version
 from dentgen.shards.reader import read_shard
 from dentgen.shards.selection_file import Selection, selection_of
 

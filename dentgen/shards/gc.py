@@ -8,7 +8,7 @@ from dentgen import storage
 from dentgen.documents.units import unit_name
 from dentgen.errors import BuildError
 from dentgen.shards import layout
-from dentgen.shards.index import sealed_indexes
+from dentgen.shards.index_reader import sealed_indexes
 from dentgen.shards.ledger_table import read_records
 from dentgen.shards.pending import pending_units
 from dentgen.shards.plan import Plan

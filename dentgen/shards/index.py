@@ -9,15 +9,15 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from dentgen import storage
 from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.documents.ledger import LedgerRecord
 from dentgen.documents.units import unit_name
-from dentgen.errors import BuildError, SpecError, StorageError, faults_of
+from dentgen.errors import BuildError, StorageError
 from dentgen.shards import layout
+from dentgen.shards.index_reader import sealed_indexes
 from dentgen.shards.key_counter import KeyCounter
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.ledger_table import is_sound, names_of, read_records, write_ledger_table
@@ -26,7 +26,7 @@ from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_segment
 from dentgen.shards.record_faults import record_faults
 from dentgen.shards.sample_rows import write_samples
-from dentgen.shards.seals import version_numbers, write_seal
+from dentgen.shards.seals import write_seal
 from dentgen.shards.tar import json_bytes
 
 
@@ -151,21 +151,6 @@ def _write_ledger_copy(out: str, plan: Plan) -> None:
         storage.overwrite_from(storage.join(out, layout.versioned(plan.segment, layout.LEDGER_COPY)), file)
 
 
-def sealed_indexes(out: str, version: int | None = None) -> list[DatasetIndex]:
-    """The latest index and the version's copy, as far as they can be read and are of this version.
-
-    Args:
-        out: The build.
-        version: The version; None: the newest one.
-    """
-    wanted = next(iter(version_numbers(out)), 0) if version is None else version
-    found: list[DatasetIndex] = []
-    for name in (layout.INDEX, layout.versioned(wanted, layout.INDEX)):
-        with suppress(StorageError):
-            found.append(read_index(out, name))
-    return [index for index in found if index.version == wanted]
-
-
 def plan_copy_is_sound(out: str, version: int, plan: Plan) -> bool:
     """Whether a version's copy of the newest plan segment can be read and decides the same."""
     try:
@@ -243,57 +228,6 @@ def _require_unique(out: str, plan: Plan, keys: KeyCounter, *, again: bool) -> N
 def mark_success(out: str) -> None:
     """Mark the build as complete; the last file that is written."""
     storage.put_if_absent(storage.join(out, layout.SUCCESS), b"")
-
-
-def read_index(out: str, name: str = layout.INDEX) -> DatasetIndex:
-    """The latest index of a build, or the one under another name.
-
-    Raises:
-        StorageError: If the build has not been sealed, or the file is no index.
-    """
-    url = storage.join(out, name)
-    try:
-        return DatasetIndex.model_validate_json(storage.read_bytes(url))
-    except ValueError as error:
-        raise StorageError(f"not an index: {faults_of(error)}", file=storage.without_secrets(url)) from error
-
-
-def read_version(out: str, version: int) -> DatasetIndex:
-    """The index of a version of a build.
-
-    Raises:
-        SpecError: If there is no such version.
-        StorageError: As ``read_index``.
-    """
-    name = layout.versioned(version, layout.INDEX)
-    if not storage.exists(storage.join(out, name)):
-        known = sorted(version_numbers(out))
-        raise SpecError(file=storage.without_secrets(out), key="version", found=version, expected=f"one of {known}")
-    return read_index(out, name)
-
-
-def finished_index(out: str) -> DatasetIndex:
-    """The latest index of a build.
-
-    Raises:
-        BuildError: If the build has not been sealed.
-        StorageError: If the file is no index.
-    """
-    if not storage.exists(storage.join(out, layout.INDEX)):
-        raise BuildError(
-            file=storage.without_secrets(out), found=f"no {layout.INDEX}", expected="a finished build",
-            advice="'dentgen generate' finishes an interrupted one",
-        )  # fmt: skip
-    return read_index(out)
-
-
-def index_sha256(out: str, name: str = layout.INDEX) -> str:
-    """sha256 of the bytes of an index.
-
-    Raises:
-        StorageError: If it cannot be read.
-    """
-    return hashlib.sha256(storage.read_bytes(storage.join(out, name))).hexdigest()
 
 
 def _counted(records: Iterable[LedgerRecord], builder: IndexBuilder, keys: KeyCounter) -> Iterator[LedgerRecord]:

@@ -11,7 +11,7 @@ from dentgen import storage
 from dentgen.documents.index import DatasetIndex, ShardEntry
 from dentgen.errors import BuildError
 from dentgen.shards import layout
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 
 Members = dict[str, bytes]
 

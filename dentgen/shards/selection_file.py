@@ -16,7 +16,7 @@ from dentgen import storage
 from dentgen.documents.index import DatasetIndex
 from dentgen.errors import SpecError, StorageError
 from dentgen.shards import layout
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 from dentgen.shards.parquet import UNREADABLE, table_of
 
 SELECTION_SCHEMA: Final = pa.schema([("key", pa.string()), ("shard", pa.string()), ("rank", pa.int64())])

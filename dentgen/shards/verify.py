@@ -14,7 +14,8 @@ from dentgen.documents.ledger import LedgerRecord
 from dentgen.documents.units import Unit, unit_name
 from dentgen.errors import StorageError
 from dentgen.shards import layout
-from dentgen.shards.index import IndexBuilder, plan_copy_is_sound, sealed_indexes
+from dentgen.shards.index import IndexBuilder, plan_copy_is_sound
+from dentgen.shards.index_reader import sealed_indexes
 from dentgen.shards.key_counter import KeyCounter
 from dentgen.shards.lease import lease_fault
 from dentgen.shards.ledger import committed_units, read_ledger, read_ledgers

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dentgen import storage
 from dentgen.documents.index import DatasetIndex
 from dentgen.errors import StorageError
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.problem import Problem
 from dentgen.shards.tar import json_bytes
 

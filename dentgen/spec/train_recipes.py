@@ -104,7 +104,7 @@ class DiffusionSpec(LatentSpec):
 
 
 class TextToImageSpec(DiffusionSpec):
-    """Trains text encoder and UNet; a start for images of half the size grows by an outer level."""
+    """Trains text encoder and UNet; a start for another size goes on at this one."""
 
     recipe: Literal["text-to-image"] = RECIPE
     start: _Start = None
@@ -113,7 +113,7 @@ class TextToImageSpec(DiffusionSpec):
 class BaseSpec(DiffusionSpec):
     """Trains text encoder, UNet and control base together, for models trained from scratch.
 
-    A start for images of half the size grows by an outer level.
+    A start for another size goes on at this one.
     """
 
     recipe: Literal["base"] = RECIPE

@@ -28,14 +28,12 @@ from dentgen.phantom.prompt import (
     SceneFacts,
     scene_prompt,
 )
-from dentgen.training.growth import grown_unet
 
 TOKENS: Final = 77
 WIDTH: Final = 128
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END: Final = "</w>"
 _MERGES: Final = 512
-_LARGEST_WITHOUT_OUTER_LEVEL: Final = 128
 
 #: Stable Diffusion 1.5's noise schedule, as in its scheduler_config.json.
 SCHEDULER_CONFIG: Final[dict[str, object]] = {
@@ -69,9 +67,7 @@ def new_autoencoder(size: int) -> AutoencoderKL:
 
 
 def new_unet(size: int) -> UNet2DConditionModel:
-    """A UNet of about 7 M parameters on (size / 8) latents, with an outer level for images above 128 px."""
-    if size > _LARGEST_WITHOUT_OUTER_LEVEL:
-        return grown_unet(new_unet(size // 2))
+    """A UNet of about 7 M parameters on (size / 8) latents."""
     return UNet2DConditionModel(
         sample_size=size // 8,
         block_out_channels=(64, 128, 160),

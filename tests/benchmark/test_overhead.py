@@ -12,7 +12,8 @@ from dentgen.errors import SpecError
 from dentgen.pipeline.actors.workers import Workers
 from dentgen.pipeline.make_units import make_units
 from dentgen.pipeline.plan import adopt_plan, draft_plan
-from dentgen.shards.index import read_index, seal
+from dentgen.shards.index import seal
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.lease import hold_lease
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import BuildLocation

@@ -13,7 +13,7 @@ import yaml
 
 from dentgen.documents.samples import SampleStatus
 from dentgen.pipeline.run import build
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan_file import read_plan
 from tests.conftest import problems, shard_bytes, small_spec, write_tar

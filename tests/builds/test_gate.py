@@ -18,7 +18,7 @@ from dentgen.pipeline.repair import repair
 from dentgen.pipeline.run import build
 from dentgen.records import FIGURES
 from dentgen.report.html.gate import read_gate
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.layout import SAMPLES
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan_file import read_plan

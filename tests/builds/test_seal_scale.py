@@ -32,7 +32,8 @@ from dentgen.pipeline import run  # what a driver has imported
 from dentgen.report.card.write import write_description
 from dentgen.report.html.page import write_report
 from dentgen.shards import layout, verify
-from dentgen.shards.index import mark_success, read_index, seal
+from dentgen.shards.index import mark_success, seal
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan, write_plan

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from tests.cluster.kustomize import load
 from tests.cluster.test_monitoring import FOLDER, METRICS, dashboard, rules
 from tests.conftest import ROOT, small_spec, write_tar

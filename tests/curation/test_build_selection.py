@@ -15,7 +15,7 @@ from dentgen.curation.pictures import read_pictures
 from dentgen.curation.selection import k_centre
 from dentgen.errors import BuildError, SpecError
 from dentgen.models.judges import load_judges
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 from tests.curation.planted_builds import PRINTS, gated, small_judges, smooth
 from tests.report.fake_builds import fake_build, rejected, written
 

@@ -9,7 +9,8 @@ import pytest
 from dentgen.curation.check_sheet import SheetEntry, _Drawn, draw_sheet
 from dentgen.errors import BuildError
 from dentgen.seeding import derive_seed
-from dentgen.shards.index import index_sha256, publish_index, read_index
+from dentgen.shards.index import publish_index
+from dentgen.shards.index_reader import index_sha256, read_index
 from tests.curation.checked_build import checked_build
 from tests.report.fake_builds import fake_build, rejected, written
 

@@ -9,7 +9,8 @@ import pytest
 
 from dentgen.curation.samples import texts, written_samples
 from dentgen.errors import BuildError
-from dentgen.shards.index import publish_index, read_index
+from dentgen.shards.index import publish_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.layout import SAMPLES
 from tests.report.fake_builds import fake_build, rejected, written
 

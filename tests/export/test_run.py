@@ -13,7 +13,7 @@ import pytest
 from dentgen import storage
 from dentgen.errors import SpecError
 from dentgen.export.run import FORMATS, STATE, Export, export
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 from dentgen.shards.selection_file import Selection, write_selection
 from dentgen.shards.tar import png_bytes
 from tests.conftest import write_tar

@@ -10,7 +10,7 @@ import pytest
 
 from dentgen.errors import SpecError, StorageError
 from dentgen.export.source import ORIGIN, ExportSample, Rejection, open_source, read_unit
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 from dentgen.shards.reader import read_samples
 from dentgen.shards.selection_file import Selection, write_selection
 from tests.export.hard_sets import write_hard_set

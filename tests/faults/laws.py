@@ -28,7 +28,7 @@ from dentgen.pipeline.source_index import read_source_index
 from dentgen.pipeline.units import cut_units
 from dentgen.records import CONDITION_NAMES, ConditionRecord
 from dentgen.shards import layout
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.unit_table import UnitTable

@@ -11,7 +11,7 @@ from dentgen import storage
 from dentgen.conditions.labels import LABEL_VALUES
 from dentgen.shards import layout
 from dentgen.shards.gc import remove_files, stray_files
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.parquet import table_of
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples

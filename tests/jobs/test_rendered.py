@@ -17,7 +17,7 @@ import pytest
 from dentgen import storage
 from dentgen.cluster.manifests import ClusterRun, manifests
 from dentgen.pipeline.run import build
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.spec.yaml_file import read_spec
 from tests.conftest import DEMO, ROOT, problems, shard_bytes
 from tests.jobs.cluster import BIN

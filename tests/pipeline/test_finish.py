@@ -10,7 +10,7 @@ from dentgen.errors import BuildError, NothingWrittenError
 from dentgen.pipeline.finish import finish
 from dentgen.pipeline.plan import adopt_plan, draft_plan, make_plan
 from dentgen.pipeline.run import build
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec, write_tar
 

@@ -17,7 +17,7 @@ from dentgen.pipeline.run import build
 from dentgen.pipeline.verify import verify
 from dentgen.shards.dataset import open_dataset
 from dentgen.shards.gc import stray_files
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan

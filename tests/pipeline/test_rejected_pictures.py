@@ -15,7 +15,7 @@ from dentgen.pipeline.rejected_pictures import remake_rejected
 from dentgen.pipeline.run import build
 from dentgen.quality.labelled_pictures import fingerprint, fingerprint_text
 from dentgen.report.html.gate import read_gate
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.layout import SAMPLES
 from dentgen.shards.plan_file import sealed_plan
 from tests.builds.gated_build import Members, gate_of, gated_source, gated_spec, median_luminance

@@ -10,7 +10,7 @@ import pytest
 from dentgen.errors import SpecChangedError
 from dentgen.pipeline.repair_units import claims_on, require_environment, sealed_claims, unpinned
 from dentgen.pipeline.run import build
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.plan_file import read_plan
 from tests.conftest import small_spec

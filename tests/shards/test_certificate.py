@@ -14,7 +14,7 @@ from dentgen.shards.certificate import (
     read_certificate,
     rounded,
 )
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 from tests.report.fake_builds import fake_build, written
 
 

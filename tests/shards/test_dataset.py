@@ -25,7 +25,7 @@ from dentgen.errors import BuildError, SpecError, StorageError
 from dentgen.records import TRAINED_ALGORITHMIC_MEDIA
 from dentgen.report.card.write import write_description
 from dentgen.shards.dataset import decode_sample, open_dataset
-from dentgen.shards.index import index_sha256, read_index
+from dentgen.shards.index_reader import index_sha256, read_index
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.plan_file import write_plan
 from dentgen.shards.reader import read_samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen.documents.ledger import UnitTiming
-from dentgen.errors import BuildError, StorageError
+from dentgen.errors import BuildError
 from dentgen.shards import ledger as ledger_module
 from dentgen.shards import sample_rows as rows_module
-from dentgen.shards.index import finished_index, index_sha256, mark_success, read_index, seal
+from dentgen.shards.index import mark_success, seal
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import digest_of, read_ledger, read_ledgers
 from dentgen.shards.plan import Plan
 from dentgen.shards.tar import json_bytes
@@ -121,15 +121,6 @@ def test_success_is_marked_once(tmp_path: Path) -> None:
     assert (tmp_path / "_SUCCESS").read_bytes() == b""
 
 
-@pytest.mark.parametrize("content", [None, b"{", b'{"version": 0}'])
-def test_an_unreadable_index_is_an_error_that_names_it(content: bytes | None, tmp_path: Path) -> None:
-    if content is not None:
-        (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(StorageError) as caught:
-        read_index(str(tmp_path))
-    assert caught.value.file == str(tmp_path / "index.json")
-
-
 @pytest.mark.slow
 def test_memory_of_sealing_does_not_grow_with_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three times the units take the same memory; smaller buffers than in production keep the test small."""
@@ -145,14 +136,3 @@ def test_memory_of_sealing_does_not_grow_with_the_ledger(tmp_path: Path, monkeyp
     assert peaks[1] < 1.3 * peaks[0], peaks
     assert peaks[1] < everything / 3, (peaks, everything)
     assert pq.ParquetFile(out / "samples.parquet").metadata.num_rows == 90 * 32
-
-
-def test_the_latest_index_of_a_finished_build(tmp_path: Path) -> None:
-    fake_build(tmp_path / "out", [written(0)])
-    out = str(tmp_path / "out")
-    assert finished_index(out) == read_index(out)
-    content = (tmp_path / "out" / "index.json").read_bytes()
-    assert index_sha256(out) == index_sha256(out, "versions/0/index.json") == hashlib.sha256(content).hexdigest()
-    with pytest.raises(BuildError) as caught:
-        finished_index(str(tmp_path))
-    assert (caught.value.file, caught.value.expected) == (str(tmp_path), "a finished build")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dentgen.errors import BuildError, StorageError
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.reader import read_samples, read_shard, tar_samples
 from dentgen.shards.tar import tar_bytes
 from tests.report.fake_builds import fake_build, members, rejected, written

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dentgen.errors import BuildError
-from dentgen.shards.index import mark_success, read_index
+from dentgen.shards.index import mark_success
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import digest_of
 from dentgen.shards.plan import Plan
 from dentgen.shards.seals import (

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen.errors import SpecError, StorageError
-from dentgen.shards.index import index_sha256, read_index
+from dentgen.shards.index_reader import index_sha256, read_index
 from dentgen.shards.selection_file import Selection, read_selection, selection_of, write_selection
 from tests.report.fake_builds import fake_build, written
 

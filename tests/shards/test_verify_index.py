@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dentgen.documents.index import DatasetIndex
-from dentgen.shards.index import read_index, sealed_indexes
+from dentgen.shards.index_reader import read_index, sealed_indexes
 from dentgen.shards.verify_index import index_problems
 from tests.report.fake_builds import fake_build, written
 

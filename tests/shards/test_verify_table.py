@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dentgen import storage
-from dentgen.shards.index import publish_index, read_index
+from dentgen.shards.index import publish_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import read_ledger
 from dentgen.shards.plan import Plan
 from dentgen.shards.problem import Problem

@@ -14,7 +14,7 @@ from dentgen.evaluation.certificate.usefulness import MOST_REFERENCE, read_label
 from dentgen.models.judges import Judges, load_judges
 from dentgen.shards import layout
 from dentgen.shards.certificate import Certificate, CertificateSection, SectionName, rounded
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.tar import json_bytes

@@ -12,8 +12,8 @@ from scipy.ndimage import distance_transform_edt, label
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.photos.labelled_images import YES, LabelledImages
 
-#: Smallest predicted tooth, as a share of the picture.
-_SMALLEST_TOOTH = 5e-4
+#: Smallest core of a predicted tooth, as a share of the picture.
+_SMALLEST_CORE = 3e-4
 _MATCHING_IOU = 0.5
 _CLOSE_UP_TEETH = 4
 
@@ -64,7 +64,7 @@ def score(probabilities: NDArray[np.float32], truth: LabelledImages) -> Scores:
     """Score predictions.
 
     Args:
-        probabilities: (n, channels, S, S), the first three of tooth, border and lesion.
+        probabilities: (n, channels, S, S), the first three of tooth, core and lesion.
         truth: The n labelled photographs.
     """
     rows = [_score_one(each, truth, place) for place, each in enumerate(probabilities)]
@@ -104,12 +104,12 @@ def _score_one(
     return float(iou), matched, *count, int((lesion & diseased).sum()), int((lesion | diseased).sum())
 
 
-def separate_teeth(tooth: NDArray[np.float32], border: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Number the teeth (S, S) of a picture: connected cores without borders, grown back to the outline."""
+def separate_teeth(tooth: NDArray[np.float32], core: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Number the teeth (S, S) of a picture: connected cores, grown to the outline."""
     mask = tooth > 0.5
-    cores, count = label(mask & (border < 0.35))
+    cores, count = label(mask & (core > 0.5))
     sizes = np.bincount(cores.ravel(), minlength=count + 1)
-    kept = np.flatnonzero(sizes >= _SMALLEST_TOOTH * mask.size)
+    kept = np.flatnonzero(sizes >= _SMALLEST_CORE * mask.size)
     kept = kept[kept > 0]
     number = np.zeros(count + 1, np.int32)
     number[kept] = np.arange(1, len(kept) + 1)

@@ -15,7 +15,7 @@ from dentgen.errors import BuildError
 from dentgen.models.restricted_use import use_restrictions
 from dentgen.shards import layout
 from dentgen.shards.certificate import Certificate, CertificateSection, current_certificate
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.ledger import read_ledgers
 from dentgen.shards.plan import Plan, without_places
 from dentgen.shards.plan_file import read_plan, read_segment

@@ -13,7 +13,7 @@ import numpy as np
 from dentgen.documents.index import DatasetIndex
 from dentgen.documents.ledger import LedgerRecord
 from dentgen.records import ATTRIBUTES
-from dentgen.shards.index import read_version
+from dentgen.shards.index_reader import read_version
 from dentgen.shards.ledger_table import read_records
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan

@@ -13,7 +13,7 @@ from dentgen.records import ATTRIBUTES
 from dentgen.report.html.facets import Facets, read_facets
 from dentgen.report.html.rejects import RejectGroup, RejectGroups
 from dentgen.report.tally import Count, Distribution, Tally
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.sample_table import SampleBatch, stream_samples, value_counts
 

@@ -15,7 +15,7 @@ from dentgen.documents.document import Document
 from dentgen.errors import faults_of
 from dentgen.report.html.svg_chart import SIZES, bare_svg, chart_style
 from dentgen.shards import layout
-from dentgen.shards.index import index_sha256
+from dentgen.shards.index_reader import index_sha256
 
 _LOG = logging.getLogger(__name__)
 #: Prefix of figures of the curve; the kept percentage follows, ``_spread`` marks the deviation over seeds.

@@ -24,7 +24,7 @@ from dentgen.curation.check_sheet import CheckSheet
 from dentgen.curation.check_verdicts import REASONS
 from dentgen.report.html.page import page_environment
 from dentgen.report.html.pictures import draw_conditions, picture_member
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.reader import Members, read_shard, tar_samples
 
 _FOLDER: Final = Path(__file__).parent

@@ -22,8 +22,7 @@ from dentgen.spec.train_recipes import BaseSpec, TextToImageSpec
 from dentgen.spec.train_sections import ControlKind
 from dentgen.training.data.rows import Batch
 from dentgen.training.export import save_network, save_tokenizer
-from dentgen.training.frozen_networks import FrozenAutoencoder, check_size, token_ids
-from dentgen.training.growth import grown_control, grown_unet
+from dentgen.training.frozen_networks import FrozenAutoencoder, token_ids
 from dentgen.training.miniature import extended_text_encoder, new_text_encoder, new_tokenizer, new_unet, write_scheduler
 from dentgen.training.noising import Noising
 from dentgen.training.preview import predict_noise, sampled_preview
@@ -37,7 +36,7 @@ class TextToImageRecipe(Recipe):
     """Trains text encoder, UNet and, in the recipe ``base``, the control base of the bundle.
 
     The autoencoder is the bundle's own. When starting from the miniature, words that phantoms have gained since are
-    added to its vocabulary; networks for half the size grow by an outer level.
+    added to its vocabulary. A start for another size goes on at the spec's, as convolutions and attention have none.
     """
 
     def __init__(self, spec: TextToImageSpec | BaseSpec, device: torch.device) -> None:
@@ -47,11 +46,9 @@ class TextToImageRecipe(Recipe):
         self._spec, self._device = spec, device
         self._autoencoder, self._noising = FrozenAutoencoder(spec, device), Noising(spec, device)
         self._tokenizer, text, unet, control = _load(spec.start) if spec.start else _fresh(spec)
-        if 2 * int(unet.config["sample_size"]) == self._autoencoder.latent_size:
-            unet, control = _grown(unet, control, spec.seed)
+        unet.register_to_config(sample_size=self._autoencoder.latent_size)
         self.text, self.unet = nn.Module.to(text.train(), device), nn.Module.to(unet.train(), device)
         self.control = nn.Module.to(control.train(), device) if self._tasks else None
-        check_size(spec, unet)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Noise loss of one batch, each row under one task or none."""
@@ -99,13 +96,6 @@ def _fresh(spec: TextToImageSpec | BaseSpec) -> _Nets:
     with fresh_weights(spec.seed, "weights", "base"):
         text, unet = new_text_encoder(tokenizer), new_unet(spec.conditions.size)
         return tokenizer, text, unet, control_from_unet(unet)
-
-
-def _grown(
-    unet: UNet2DConditionModel, control: ControlNetModel, seed: int
-) -> tuple[UNet2DConditionModel, ControlNetModel]:
-    with fresh_weights(seed, "weights", "outer level"):
-        return grown_unet(unet), grown_control(control)
 
 
 def _load(bundle: str) -> _Nets:

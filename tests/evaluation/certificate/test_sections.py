@@ -12,7 +12,7 @@ from dentgen.curation.check_sheet import draw_sheet
 from dentgen.curation.check_verdicts import store_verdicts
 from dentgen.evaluation.certificate.write import CertificateSettings, certify
 from dentgen.models.judges import judges_digest
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from tests.curation.checked_build import filled_in
 from tests.evaluation.certificate.finished import Members, finished_build
 

@@ -21,7 +21,7 @@ def truth() -> LabelledImages:
 
 
 def probabilities(labels: LabelledImages) -> np.ndarray:
-    maps = np.stack([labels.tooth == 1, labels.borders() == 1, labels.lesion == 1], 1)
+    maps = np.stack([labels.tooth == 1, labels.cores() == 1, labels.lesion == 1], 1)
     return np.where(maps, 0.9, 0.1).astype(np.float32)
 
 
@@ -36,7 +36,7 @@ def test_the_truth_scores_one() -> None:
 def test_merged_teeth_lose_their_matches() -> None:
     labels = truth()
     found = probabilities(labels)
-    found[0, 1] = 0.1
+    found[0, 1, 8:16, 6:18] = 0.9
     figures = score(found, labels).figures()
     assert figures["iou"] == 1.0
     assert figures["instance_f1"] == 0.0, "one tooth of twice the size has an IoU of a half, which is no match"
@@ -59,7 +59,7 @@ def test_specks_are_no_teeth() -> None:
     tooth = np.zeros((64, 64), np.float32)
     tooth[10:30, 10:30] = 1
     tooth[50, 50] = 1
-    numbers = separate_teeth(tooth, np.zeros_like(tooth))
+    numbers = separate_teeth(tooth, tooth)
     assert numbers.max() == 1
     assert (numbers > 0).sum() == 400, "a speck is no part of a tooth far from it, either"
     assert (separate_teeth(np.zeros_like(tooth), np.zeros_like(tooth)) == 0).all()

@@ -12,7 +12,8 @@ from huggingface_hub import HfApi, constants
 from dentgen.export.publication.hub import HubRepository
 from dentgen.report.card.write import write_description
 from dentgen.shards.certificate import Certificate, CertificateSection
-from dentgen.shards.index import index_sha256, mark_success, read_index
+from dentgen.shards.index import mark_success
+from dentgen.shards.index_reader import index_sha256, read_index
 from tests.export.publication.hub_server import Hub, running_hub
 from tests.report.fake_builds import fake_build, noise, written
 

@@ -16,7 +16,7 @@ from dentgen.export.publication.hub import HubRepository
 from dentgen.export.publication.publish import prepare, publish
 from dentgen.export.publication.published_documents import published_card
 from dentgen.export.publication.release import documents_of, read_release
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.plan_file import read_plan
 from tests.export.publication.conftest import finished
 from tests.export.publication.hub_server import Hub

@@ -15,7 +15,7 @@ from dentgen.pipeline.actors import metrics
 from dentgen.pipeline.actors.heartbeat import Beat
 from dentgen.pipeline.actors.metrics import ACTOR_METRICS, BUILD_METRICS, ActorMetrics, BuildMetrics, progress
 from dentgen.pipeline.unit_outcome import UnitOutcome
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.rejections import REASON_CLASSES
 from tests.conftest import ROOT, small_spec, write_tar
 

@@ -20,7 +20,7 @@ from dentgen.models.restricted_use import RESTRICTED_USE
 from dentgen.report.card.card import dataset_card, dataset_title
 from dentgen.report.card.sample_summary import SampleSummary, SplitSummary, summarise
 from dentgen.report.card.statements import limits, provenance
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.plan import Plan
 from tests.conftest import ROOT
 from tests.report.fake_builds import HOSTILE, fake_build, rejected, with_spec, written

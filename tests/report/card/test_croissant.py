@@ -13,7 +13,7 @@ import pytest
 
 from dentgen.models.restricted_use import RESTRICTED_USE
 from dentgen.report.card.write import write_description
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from tests.report.card.croissant_reader import opened
 from tests.report.fake_builds import fake_build, rejected, with_spec, written
 

@@ -12,7 +12,7 @@ from PIL import Image
 from dentgen.report.card.croissant_records import COLUMN_MEANINGS, record_sets
 from dentgen.report.card.members import sample_members
 from dentgen.report.card.write import write_description
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.reader import read_samples
 from dentgen.shards.sample_rows import SAMPLE_SCHEMA
 from tests.report.card.croissant_reader import opened

@@ -13,7 +13,7 @@ from huggingface_hub import DatasetCard
 from dentgen.report.card.front_matter import front_matter, hub_splits
 from dentgen.report.card.sample_summary import SampleSummary, SplitSummary, summarise
 from dentgen.report.card.write import write_description
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.plan_file import read_plan
 from dentgen.shards.reader import read_samples
 from tests.report.fake_builds import fake_build, rejected, with_spec, written

@@ -10,7 +10,7 @@ import pytest
 
 from dentgen.errors import StorageError
 from dentgen.report.card.write import write_description
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from tests.report.fake_builds import fake_build, written
 
 

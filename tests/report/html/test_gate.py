@@ -9,7 +9,7 @@ import pytest
 
 from dentgen.pipeline.run import build
 from dentgen.report.html.gate import read_gate
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.layout import SAMPLES
 from dentgen.shards.plan_file import read_plan
 from tests.builds.gated_build import Members, gate_of, gated_source, gated_spec, median_luminance

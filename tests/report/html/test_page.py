@@ -14,7 +14,7 @@ import pytest
 from dentgen.documents.ledger import UnitTiming
 from dentgen.errors import StorageError
 from dentgen.report.html.page import write_report
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from dentgen.shards.plan import Plan
 from dentgen.shards.plan_file import read_plan
 from tests.report.fake_builds import START, VIEWS, fake_build, rejected, with_spec, written

@@ -9,7 +9,7 @@ import pytest
 from dentgen import storage
 from dentgen.errors import BuildError
 from dentgen.report.html.pick_records import MAX_RECORDS, MAX_SHARDS, MAX_VARIANTS, choose_records
-from dentgen.shards.index import read_index
+from dentgen.shards.index_reader import read_index
 from tests.report.fake_builds import VIEWS, fake_build, written
 
 
