@@ -15,6 +15,7 @@ from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.light import Lighting
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.scene import Surface
+from dentgen.phantom.surroundings.depth_of_field import defocused
 from dentgen.phantom.surroundings.exposure import Exposure, blurred, compressed, exposed
 from dentgen.phantom.visible_surface import Sight
 from dentgen.quality.srgb import to_srgb
@@ -65,6 +66,11 @@ def photograph(
     image = _expose(sight.radiance(lighting), centres, lighting).reshape(sight.size, sight.size, 3)
     if strands is not None:
         image = image + _STRAND_LIGHT * lighting.target * strands[..., None]
+    if exposure is not None:
+        depth, teeth = (
+            values.reshape(image.shape[:2]) for values in (centres.depth_mm, centres.tissue == Tissue.TOOTH)
+        )
+        image = defocused(image, depth, teeth, exposure.defocus)
     image = _lens(image, centres, lighting)
     image = _tone(image if exposure is None else blurred(image, exposure))
     image = image + _sensor_noise(image, rng)

@@ -20,6 +20,9 @@ _LIGHTNESS_MEAN, _LIGHTNESS_SPREAD = 65.5, 10.3
 _WARMTH_MEAN, _TINT_MEAN, _CONTRAST_MEAN = 0.0, 0.085, 0.16
 #: Luminance of teeth in well exposed pictures.
 _WELL_EXPOSED = 0.66
+#: Width of the lens's opening over its distance, from a phone to a macro lens at f/16 (12 mm at 400 mm): so much wider
+#: a point gets per mm out of focus. Standard deviation along one axis of an even disc of width 1.
+_APERTURE, _SIGMA = (0.004, 0.03), 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Exposure:
         fog: Share of white mist before the lens, 0..1.
         contrast: Exponent about mid-grey.
         quality: JPEG quality, 100 for none.
+        defocus: Sigma of the blur, pixels at 256, for each mm before or behind the teeth.
     """
 
     target: float
@@ -46,14 +50,16 @@ class Exposure:
     fog: float
     contrast: float
     quality: int
+    defocus: float
 
 
-def sample_exposure(strength: float, black: float, rng: np.random.Generator) -> Exposure:
+def sample_exposure(strength: float, black: float, width_mm: float, rng: np.random.Generator) -> Exposure:
     """Draw the faults of one picture.
 
     Args:
         strength: 0 gives a well exposed, sharp picture, 1 all that is seen.
         black: Share of pictures before black.
+        width_mm: Width of the picture at the teeth, which a blur of one size is a smaller part of from farther away.
         rng: Source of all faults.
     """
     lightness = np.clip(rng.normal(_LIGHTNESS_MEAN, _LIGHTNESS_SPREAD), 30, 92)
@@ -72,6 +78,7 @@ def sample_exposure(strength: float, black: float, rng: np.random.Generator) -> 
         fog=float(rng.uniform(0.05, 0.3) * (rng.random() < 0.07) * strength),
         contrast=float(np.exp(rng.normal(_CONTRAST_MEAN, 0.16) * strength)),
         quality=int(rng.integers(45, 96)) if rng.random() < 0.6 * strength else 100,
+        defocus=float(rng.uniform(*_APERTURE)) * _SIGMA * 256 / width_mm * strength,
     )
 
 

@@ -6,6 +6,7 @@ Distances (mm) were chosen by eye; the lips follow the patient's own teeth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
@@ -13,11 +14,14 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
 from dentgen.phantom.patient import Patient
+from dentgen.phantom.surroundings.sides import CLOTH
 
 _SPOKES = 144
 #: Rings from inside the mouth: inner lip, red of the lip, skin.
 _INNER, _RED, _SKIN = 5, 9, 30
 _PROFILE_MM = 0.5
+#: Half width of the head, and its reach above and below the biting edges.
+_HEAD_MM: Final = (74.0, 120.0, 62.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ def sample_smile(opening_mm: float, rng: np.random.Generator) -> Smile:
     )
 
 
-def build_face(patient: Patient, smile: Smile, rng: np.random.Generator) -> tuple[Part, Part, Part]:
-    """Build lips and lower face, the dark of the throat, and the ground behind the head.
+def build_face(patient: Patient, smile: Smile, rng: np.random.Generator) -> list[Part]:
+    """Build lips and lower face, the dark of the mouth, neck and clothes, and the ground behind the head.
 
     Args:
         patient: The mouth behind.
@@ -63,12 +67,30 @@ def build_face(patient: Patient, smile: Smile, rng: np.random.Generator) -> tupl
     scale = 0.45 + 0.55 * patient.scale
     throat = _throat(scale, patient.front_mm)
     ground = _plate(Tissue.GROUND, np.array([1500.0, 1500.0]), patient.front_mm - rng.uniform(150, 500))
-    return _skin(patient, smile, scale, rng), throat, ground
+    return [_skin(patient, smile, scale, rng), throat, *_neck(scale, patient.front_mm, rng), ground]
+
+
+def _neck(scale: float, front_mm: float, rng: np.random.Generator) -> list[Part]:
+    """A neck behind the chin and the clothes on the shoulders."""
+    turn = np.linspace(-np.pi / 2, np.pi / 2, 24)
+    around = np.stack([56 * np.sin(turn), np.zeros(24), 56 * np.cos(turn) - 105], -1)
+    collar = rng.uniform(-100, -72)
+    drops = (np.array([[0.0, y, 0.0] for y in (-40, -70, -140)]), np.array([[0, collar - y, -y / 3] for y in (0, 60)]))
+    wider = np.array([1.6, 1.0, 1.25]) * around, np.array([3.4, 1.0, 1.6]) * around
+    neck, clothes = around[None] + drops[0][:, None], np.stack(wider) + drops[1][:, None]
+    parts = []
+    for tissue, points, attributes in (
+        (Tissue.SKIN, neck, {"margin_mm": 40.0}), (Tissue.GROUND, clothes, {"height": CLOTH})
+    ):  # fmt: skip
+        flat = points.reshape(-1, 3) * scale + [0, 0, front_mm]
+        values = {name: np.full(len(flat), value) for name, value in attributes.items()}
+        parts.append(Part(flat, grid_faces(len(points), 24), tissue, 0, values, facing=np.array([0.0, 0.0, 1.0])))
+    return parts
 
 
 def _throat(scale: float, front_mm: float) -> Part:
     """Back and sides of the mouth, so that no ray through the lips leaves the head."""
-    x, y = np.array([-58.0, -58.0, 58.0, 58.0]) * scale, np.array([-55.0, 55.0]) * scale
+    x, y = np.array([-52.0, -52.0, 52.0, 52.0]) * scale, np.array([-46.0, 55.0]) * scale
     z = front_mm - np.array([44.0, 62.0, 62.0, 44.0]) * scale
     walls = np.stack([np.broadcast_to(x, (2, 4)), np.repeat(y, 4).reshape(2, 4), np.broadcast_to(z, (2, 4))], -1)
     return Part(walls.reshape(-1, 3), grid_faces(2, 4), Tissue.THROAT, 0, {}, facing=np.array([0.0, 0.0, 1.0]))
@@ -88,7 +110,7 @@ def _skin(patient: Patient, smile: Smile, scale: float, rng: np.random.Generator
     angle = np.linspace(0, 2 * np.pi, _SPOKES, endpoint=False)
     edge, border = _edge(smile, angle), _border(smile, angle)
     skin_share = np.linspace(0, 1, _SKIN)[:, None, None] ** 1.5
-    outer = np.stack([85 * np.cos(angle), 80 * np.sin(angle) - 4], -1) * scale
+    outer = _outline(angle) * scale
     inner_share = np.linspace(1, 0, _INNER)[:, None, None]
     plane = np.concatenate([
         edge + inner_share * (border - edge) * 0.5,
@@ -109,6 +131,15 @@ def _skin(patient: Patient, smile: Smile, scale: float, rng: np.random.Generator
     }
     faces = grid_faces(len(plane), _SPOKES, closed=True)
     return Part(vertices, faces, Tissue.SKIN, 0, attributes, facing=np.array([0.0, 0.0, 1.0]))
+
+
+def _outline(angle: FloatArray) -> FloatArray:
+    """Outline of the head (spokes, 2): an ellipse above, below it the squarer shape of a jaw."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    power = np.where(sin > 0, 1.0, 0.7)
+    x, y = (np.sign(each) * np.abs(each) ** power for each in (cos, sin))
+    width, above, below = _HEAD_MM
+    return np.stack([width * x, np.where(sin > 0, above, below) * y], -1)
 
 
 def _edge(smile: Smile, angle: FloatArray) -> FloatArray:

@@ -157,7 +157,7 @@ def _outside(framing: Framing, view: View, patient: Patient, opening_mm: float, 
     side = _SIDE_OF.get(view, 0)
     yaw = rng.normal(0, 6) if side == 0 else side * rng.uniform(8, 38)
     axes = camera_axes(*np.deg2rad([yaw, rng.normal(2, 6), rng.normal(0, 3)]))
-    width = rng.uniform(48, 80) if framing == "smile" else rng.uniform(84, 150)
+    width = rng.uniform(48, 80) if framing == "smile" else rng.uniform(84, 185)
     centre = np.array([side * 5.0, -0.5 * opening_mm + rng.normal(1, 2), patient.front_mm - 6])
     if framing == "face":
         centre[1] += rng.normal(-2, 7)

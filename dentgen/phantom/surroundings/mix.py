@@ -43,6 +43,10 @@ class Mix(BaseModel):
         default=0.5, description="Share of close-ups and quadrants from a side that look at one jaw of an open mouth."
     )
     lips: Share = Field(default=0.45, description="Share of close-ups and quadrants with retracted lips in reach.")
+    sides: Share = Field(
+        default=0.35,
+        description="Share of close-ups and quadrants, without dam, with skin, a glove or cloth along their sides.",
+    )
     black: Share = Field(
         default=0.3, description="Share of pictures before black: contrastor or a dark room; not of faces."
     )

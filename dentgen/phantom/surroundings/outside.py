@@ -14,6 +14,7 @@ from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
 from dentgen.phantom.surroundings.props import COTTON, FITTED_GLASS, FITTED_STEEL, GLASS, PLASTIC, STEEL
+from dentgen.phantom.surroundings.sides import CLOTH
 from dentgen.phantom.tissue import Coat
 
 #: CIE Lab of skin from light to dark: means of the groups of Chardon 1991 (individual typology angle), rounded.
@@ -35,10 +36,17 @@ _PLASTICS: Final = ((0.62, 0.66, 0.66), (0.82, 0.82, 0.80), (0.10, 0.30, 0.70), 
 #: Linear RGB of what holds the lips: skin is added; black and clear retractors, steel, cotton.
 _FIRST_RETRACTOR: Final = 3
 _RETRACTORS: Final = ((0.02, 0.02, 0.022), (0.45, 0.42, 0.40), (0.33, 0.33, 0.34), (0.78, 0.72, 0.66))
-#: Linear RGB of grounds: white, grey, blue, black, wood.
+#: Linear RGB of grounds: white twice, grey, blue, black, wood.
 _GROUNDS: Final = np.array(
-    [(0.8, 0.8, 0.8), (0.25, 0.25, 0.26), (0.12, 0.2, 0.4), (0.01, 0.01, 0.01), (0.3, 0.2, 0.12)]
+    [(0.8, 0.8, 0.8), (0.9, 0.9, 0.92), (0.25, 0.25, 0.26), (0.12, 0.2, 0.4), (0.01, 0.01, 0.01), (0.3, 0.2, 0.12)]
 )
+#: Linear RGB of bibs, drapes and clothes: white, light blue, blue, turquoise, green, black, red.
+_CLOTHS: Final = np.array([
+    (0.8, 0.8, 0.82), (0.35, 0.55, 0.75), (0.04, 0.2, 0.55), (0.05, 0.42, 0.45), (0.08, 0.3, 0.16),
+    (0.02, 0.02, 0.025), (0.45, 0.05, 0.05),
+])  # fmt: skip
+#: Factor on skin, which faces a flash more squarely than teeth do.
+_SKIN_BRIGHTNESS: Final = (0.9, 1.7)
 _STEEL: Final = np.array([0.34, 0.34, 0.35])
 
 
@@ -55,6 +63,7 @@ class Outside:
         retractor: Whether that is an instrument.
         plastic, dam: Tubes and rubber dam.
         ground: What is behind a head.
+        cloth: Clothes and drapes.
     """
 
     skin: FloatArray
@@ -67,11 +76,12 @@ class Outside:
     plastic: FloatArray
     dam: FloatArray
     ground: FloatArray
+    cloth: FloatArray
 
 
 def sample_outside(rng: np.random.Generator) -> Outside:
     """Draw all colours of one picture."""
-    skin = _skin(rng)
+    skin = np.minimum(_skin(rng) * rng.uniform(*_SKIN_BRIGHTNESS), 1.0)
     natural = skin * np.array([0.92, 0.62, 0.60]) * rng.uniform(0.8, 1.05)
     lipstick = lab_to_linear(rng.uniform(28, 55), rng.uniform(30, 60), rng.uniform(0, 35))
     gloved = np.array(_GLOVES[rng.choice(6, p=(0.34, 0.28, 0.14, 0.06, 0.1, 0.08))]) * rng.uniform(0.8, 1.1)
@@ -88,6 +98,7 @@ def sample_outside(rng: np.random.Generator) -> Outside:
         retractor=held >= _FIRST_RETRACTOR,
         plastic=np.array(_PLASTICS[rng.integers(len(_PLASTICS))]),
         ground=_GROUNDS[rng.integers(len(_GROUNDS))] * rng.uniform(0.3, 1.2, 3),
+        cloth=_CLOTHS[rng.integers(len(_CLOTHS))] * rng.uniform(0.6, 1.2, 3),
         dam=np.array(_DAMS[rng.choice(6, p=(0.3, 0.3, 0.12, 0.08, 0.12, 0.08))]) * rng.uniform(0.75, 1.25),
     )
 
@@ -197,9 +208,10 @@ def _paint_throat(
 def _paint_ground(
     coat: Coat, here: IntArray, surface: Surface, outside: Outside, material: Material, noise: LatticeNoise
 ) -> None:
-    coat.albedo[here] = np.clip(
-        outside.ground * (1 + 0.15 * noise.octaves(surface.position[here], 0.004, 3))[:, None], 0, 1
-    )
+    point, is_cloth = surface.position[here], surface.attributes["height"][here] >= CLOTH / 2
+    ground = outside.ground * (1 + 0.15 * noise.octaves(point, 0.004, 3))[:, None]
+    cloth = outside.cloth * (1 + 0.12 * noise.octaves(point, 0.5, 2))[:, None]
+    coat.albedo[here] = np.clip(np.where(is_cloth[:, None], cloth, ground), 0, 1)
     coat.roughness[here], coat.sheen[here], coat.bump[here] = 0.8, 0.1, 0.0
 
 

@@ -11,7 +11,7 @@ from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.camera import OCCLUSAL_VIEWS, Camera
 from dentgen.phantom.mesh import Part, Tissue
 from dentgen.phantom.surroundings.mix import Prop
-from dentgen.phantom.surroundings.solids import disc, smooth_path, tube
+from dentgen.phantom.surroundings.solids import disc, smooth_path, to_world, tube
 
 #: Values of the ``height`` attribute of instruments, which carries the material.
 STEEL, GLASS, PLASTIC, COTTON = 0.0, 1.0, 2.0, 3.0
@@ -125,8 +125,5 @@ def _reach(camera: Camera) -> float:
 
 def _placed(part: Part, camera: Camera) -> Part:
     """Move a part from camera space, its origin at the target, into the world."""
-    vertices = camera.eye + (part.vertices - np.array([0, 0, camera.distance_mm])) @ camera.axes
-    centre = None
-    if part.centre is not None:
-        centre = camera.eye + (part.centre - np.array([0, 0, camera.distance_mm])) @ camera.axes
-    return Part(vertices, part.faces, part.tissue, part.fdi, part.attributes, None, centre)
+    centre = None if part.centre is None else to_world(part.centre, camera)
+    return Part(to_world(part.vertices, camera), part.faces, part.tissue, part.fdi, part.attributes, None, centre)

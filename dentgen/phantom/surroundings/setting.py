@@ -18,6 +18,7 @@ from dentgen.phantom.surroundings.framing import framed_camera
 from dentgen.phantom.surroundings.mix import FRAMINGS, PROPS, Framing, Mix
 from dentgen.phantom.surroundings.occlusal_mirror import Plane, build_occlusal_mirror, sample_plane
 from dentgen.phantom.surroundings.props import build_prop
+from dentgen.phantom.surroundings.sides import build_sides
 from dentgen.seeding import numpy_generator
 
 #: Share of smiles with parted teeth, and the widest gap, mm.
@@ -92,12 +93,14 @@ def sample_setting(
         return Setting(framing, camera, (*sheet, *things), ("dam", *props), mirrored)
     lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
     mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
+    side = numpy_generator(seed, name, "sides")
+    sides = build_sides(camera, side) if near and not bare and side.random() < mix.sides else []
     edge = numpy_generator(seed, name, "mirror edge")
     if mirrored and framing == "clinical" and not props and edge.random() < mix.edges and not bare:
         plane = sample_plane(mouth, camera, edge)
         around = build_occlusal_mirror(mouth, camera, plane, edge)
         return Setting(framing, camera, (*mouth, *around), (), mirrored, plane)
-    return Setting(framing, camera, (*mouth, *lips, *things), props, mirrored)
+    return Setting(framing, camera, (*mouth, *lips, *sides, *things), props, mirrored)
 
 
 def _framing(mix: Mix, view: View, rng: np.random.Generator) -> Framing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dentgen.phantom.anatomy import FloatArray
+from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
 
 _AROUND = 18
@@ -50,6 +51,12 @@ def disc(centre: FloatArray, normal: FloatArray, radius_mm: float, tissue: Tissu
     faces = grid_faces(len(rings), 40, closed=True)
     kind = np.repeat([kinds[0], kinds[0], *(kinds[1] for _ in rings[2:])], 40)
     return Part(grid.reshape(-1, 3), faces, tissue, 0, {"height": kind}, centre=centre - 0.7 * normal)
+
+
+def to_world(points: FloatArray, camera: Camera) -> FloatArray:
+    """Points (n, 3) of camera space, whose origin is the camera's target and whose z comes towards it, in the world."""
+    world: FloatArray = camera.eye + (points - np.array([0, 0, camera.distance_mm])) @ camera.axes
+    return world
 
 
 def smooth_path(points: FloatArray, count: int) -> FloatArray:

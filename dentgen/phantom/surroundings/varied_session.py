@@ -26,7 +26,7 @@ from dentgen.phantom.rays.mesh import RayMesh
 from dentgen.phantom.scene import Scene, Surface
 from dentgen.phantom.shading import Painted, paint
 from dentgen.phantom.surroundings.disease import sample_disease
-from dentgen.phantom.surroundings.exposure import sample_exposure
+from dentgen.phantom.surroundings.exposure import Exposure, sample_exposure
 from dentgen.phantom.surroundings.fluids import Fluids, paint_fluids, sample_fluids
 from dentgen.phantom.surroundings.frame import Frame, sample_frame
 from dentgen.phantom.surroundings.mix import Mix
@@ -42,8 +42,8 @@ from dentgen.seeding import numpy_generator
 
 #: Share of the picture from which a lesion is mentioned: 4 pixels at 128.
 _LESION_SHARE: Final = 2e-4
-#: Share of teeth below which a picture is taken again, and how often it is tried.
-_TOOTH_SHARE, _ATTEMPTS = 0.02, 3
+#: Share of teeth below which a picture is taken again, in faces and elsewhere, and how often it is tried.
+_FACE_TOOTH_SHARE, _TOOTH_SHARE, _ATTEMPTS = 0.006, 0.02, 3
 #: Factor on gum, mucosa, palate and tongue: in 711 photographs all but the teeth has L* 49.6 on average, 15.5 below
 #: teeth; 21.7 below without it.
 _FLESH_BRIGHTNESS: Final = (1.1, 1.8)
@@ -97,9 +97,13 @@ class VariedSession:
         return Shot(
             seed, name, f"{self._group}-{setting.framing}-{view}", self._facts(view, setting, sight.centres), sight,
             mirror_image(maps) if setting.mirrored else maps, texture,
-            sample_exposure(self._mix.faults, self._mix.black, numpy_generator(seed, name, "exposure")),
+            self._exposure(setting, name),
             frame, sample_strands(sight.centres.surface, setting.camera, size, numpy_generator(seed, name, "strands")),
         )  # fmt: skip
+
+    def _exposure(self, setting: Setting, name: str) -> Exposure:
+        rng = numpy_generator(self._seed, name, "exposure")
+        return sample_exposure(self._mix.faults, self._mix.black, setting.camera.width_mm, rng)
 
     def _sample_material(self, lesions: Lesions, dentition: Dentition) -> Material:
         """A patient's colours, brighter than a clinic's exposure shows, and pigmented gum more often."""
@@ -132,7 +136,8 @@ class VariedSession:
             shown = visible[:, ::-1] if visible is not None and setting.mirrored else visible
             scene = Scene(mesh, RayMesh(mesh.vertices, mesh.faces), setting.camera, self._size, shown)
             found = setting, scene
-            if (scene.trace_centres().tissue == Tissue.TOOTH).mean() >= _TOOTH_SHARE:
+            least = _FACE_TOOTH_SHARE if setting.framing == "face" else _TOOTH_SHARE
+            if (scene.trace_centres().tissue == Tissue.TOOTH).mean() >= least:
                 break
         assert found is not None
         return found

@@ -8,6 +8,7 @@ import pytest
 from dentgen.phantom.anatomy import Dentition
 from dentgen.phantom.mesh import Tissue, join_parts
 from dentgen.phantom.surroundings.face import build_face, sample_smile
+from dentgen.phantom.surroundings.sides import CLOTH
 from dentgen.seeding import numpy_generator
 from tests.phantom.surroundings.patients import patient
 
@@ -20,7 +21,7 @@ def test_the_red_of_the_lips_is_before_the_teeth(dentition: Dentition) -> None:
     ])  # fmt: skip
     for number in range(8):
         rng = numpy_generator("face", number)
-        skin, throat, ground = build_face(mouth, sample_smile(0.0, rng), rng)
+        skin, throat, neck, clothes, ground = build_face(mouth, sample_smile(0.0, rng), rng)
         red = skin.vertices[(skin.attributes["height"] == 0) & (skin.attributes["margin_mm"] < 0)]
         for point in red[::7]:
             beside = teeth[np.abs(teeth[:, 0] - point[0]) < 1.0]
@@ -28,7 +29,11 @@ def test_the_red_of_the_lips_is_before_the_teeth(dentition: Dentition) -> None:
                 assert point[2] > beside[:, 2].max() - 0.3
         assert throat.vertices[:, 2].max() < mouth.front_mm - 20
         assert ground.vertices[:, 2].max() < throat.vertices[:, 2].min() - 20
-        assert {part.tissue for part in (skin, throat, ground)} == {Tissue.SKIN, Tissue.THROAT, Tissue.GROUND}
+        assert [part.tissue for part in (skin, throat, ground)] == [Tissue.SKIN, Tissue.THROAT, Tissue.GROUND]
+        assert (neck.tissue, clothes.tissue) == (Tissue.SKIN, Tissue.GROUND)
+        assert (clothes.attributes["height"] == CLOTH).all()
+        assert neck.vertices[:, 2].max() < skin.vertices[:, 2].max() - 30, "the chin is before the neck"
+        assert clothes.vertices[:, 1].max() < skin.vertices[skin.attributes["margin_mm"] < 0, 1].min() - 20
 
 
 def test_skin_looks_forward_and_a_lowered_jaw_opens_the_lips() -> None:
@@ -41,3 +46,17 @@ def test_skin_looks_forward_and_a_lowered_jaw_opens_the_lips() -> None:
     mesh = join_parts([build_face(patient(), sample_smile(0.0, rng), rng)[0]])
     skin = mesh.attributes["margin_mm"] > 3
     assert (mesh.normals[skin, 2] > 0).mean() > 0.97
+
+
+def test_the_throat_is_nowhere_beside_the_head() -> None:
+    """Seen from straight ahead, the walls of the mouth end within the outline of the face."""
+    for dentition in ("permanent", "deciduous"):
+        mouth = patient(0, dentition)  # type: ignore[arg-type]
+        rng = numpy_generator("outline", dentition)
+        skin, throat, *_ = build_face(mouth, sample_smile(0.0, rng), rng)
+        outline = skin.vertices[-144:, :2]
+        angles, radii = np.arctan2(outline[:, 1], outline[:, 0]), np.linalg.norm(outline, axis=1)
+        order = np.argsort(angles)
+        for point in throat.vertices[:, :2]:
+            at = np.interp(np.arctan2(point[1], point[0]), angles[order], radii[order], period=2 * np.pi)
+            assert np.linalg.norm(point) < at

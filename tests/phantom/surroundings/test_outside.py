@@ -16,7 +16,9 @@ from dentgen.seeding import numpy_generator
 def test_colours_are_light_that_surfaces_can_reflect() -> None:
     for number in range(200):
         outside = sample_outside(numpy_generator("outside", number))
-        colours = [getattr(outside, name) for name in ("skin", "red", "finger", "holder", "plastic", "dam", "ground")]
+        colours = [
+            getattr(outside, name) for name in ("skin", "red", "finger", "holder", "plastic", "dam", "ground", "cloth")
+        ]
         assert all(colour.shape == (3,) for colour in colours)
         assert np.min(colours) >= 0
         assert np.max(colours) < 1.1

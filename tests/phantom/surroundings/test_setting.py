@@ -50,7 +50,7 @@ def test_occlusal_views_have_no_faces() -> None:
 
 
 def test_an_open_mouth_shows_one_jaw_from_above_its_biting_surfaces() -> None:
-    mix = Mix(framings={"close-up": 1.0}, props={}, wide=1.0, lips=0)
+    mix = Mix(framings={"close-up": 1.0}, props={}, wide=1.0, lips=0, sides=0)
     jaws = set()
     for setting in settings(mix, 20, 1):
         quadrants = {part.fdi // 10 for part in setting.parts if part.fdi}
@@ -95,3 +95,17 @@ def test_a_bare_setting_hides_no_tooth(bare: bool) -> None:
         tissues = {part.tissue for part in setting.parts if isinstance(part.tissue, Tissue)}
         assert (Tissue.FINGER in tissues) != bare
         assert (bool({Tissue.LIP, Tissue.DAM} & tissues)) != bare
+
+
+def test_sides_are_before_near_cameras_only() -> None:
+    def sheets(setting: Setting) -> int:
+        kinds = (Tissue.SKIN, Tissue.FINGER, Tissue.GROUND)
+        return sum(part.tissue in kinds for part in setting.parts if isinstance(part.tissue, Tissue))
+
+    always = Mix(framings={"close-up": 1.0, "quadrant": 1.0}, props={}, dam=0, sides=1.0)
+    far_enough = [each for each in settings(always, 15) if each.camera.distance_mm > 60]
+    assert far_enough
+    assert all(sheets(setting) for setting in far_enough)
+    for changes in ({"sides": 0.0}, {"framings": {"clinical": 1.0}}):
+        assert not any(sheets(setting) for setting in settings(always.model_copy(update=changes), 5))
+    assert not any(sheets(setting) for setting in settings(always, 5, bare=True))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dentgen.phantom.camera import sample_camera
 from dentgen.phantom.mesh import Part, Tissue, join_parts
-from dentgen.phantom.surroundings.solids import disc, smooth_path, tube
+from dentgen.phantom.surroundings.solids import disc, smooth_path, to_world, tube
+from dentgen.seeding import numpy_generator
 
 
 def volume(part: Part) -> float:
@@ -43,3 +45,12 @@ def test_a_path_runs_between_its_ends() -> None:
     assert path[0].tolist() == [0, 0, 0]
     assert path[-1].tolist() == [10, 0, 0]
     assert path[5].tolist() == [5, 2.5, 0]
+
+
+def test_camera_space_begins_at_the_target_and_comes_towards_the_camera() -> None:
+    camera = sample_camera("left", 40.0, numpy_generator("space"))
+    points = np.array([[0.0, 0, 0], [0, 0, camera.distance_mm], [1, 0, 0]])
+    target, eye, right = to_world(points, camera)
+    np.testing.assert_allclose(target, camera.eye - camera.distance_mm * camera.axes[2])
+    np.testing.assert_allclose(eye, camera.eye)
+    np.testing.assert_allclose(right - target, camera.axes[0])
