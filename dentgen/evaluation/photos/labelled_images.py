@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, grey_dilation, grey_erosion, maximum
+from scipy.ndimage import grey_dilation, grey_erosion
 
 from dentgen import storage
 from dentgen.conditions.decode import decode_record
@@ -25,8 +25,8 @@ from dentgen.shards.dataset import open_dataset
 NO, YES = 0, 1
 #: What Dentalai and similar sets call a lesion.
 _DISEASED: Final = (CARIES, CAVITY, FRACTURE)
-#: How deep inside a tooth its core begins, as a share of the depth of its innermost point.
-_CORE_DEPTH: Final = 0.45
+#: Half width of the border between touching teeth, pixels.
+_BORDER_PX: Final = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,25 +64,14 @@ class LabelledImages:
         """Whether any tooth has an FDI number."""
         return bool(np.isin(self.numbers, list(FDI_NUMBERS)).any())
 
-    def cores(self) -> NDArray[np.uint8]:
-        """(n, S, S) ``YES`` well inside a tooth, ``IGNORE`` where teeth are not annotated.
-
-        Cores of touching teeth are apart, and their width grows with the tooth, in close-ups too.
-        """
-        cores = np.stack([_cores(each) for each in self.instances])
-        return np.where(self.tooth == IGNORE, IGNORE, cores).astype(np.uint8)
-
-
-def _cores(instances: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a picture (S, S) of numbered teeth is deep inside one of them; its edges bound no tooth."""
-    apart = grey_dilation(instances, 3) == grey_erosion(instances, 3)  # all neighbours have one number
-    inside = apart & (instances > 0)
-    if inside.all():  # no outline to be away from
-        return inside
-    depth = distance_transform_edt(inside)
-    deepest = maximum(depth, instances, np.arange(256))
-    cores: NDArray[np.bool_] = (instances > 0) & (depth >= np.maximum(_CORE_DEPTH * deepest, 1)[instances])
-    return cores
+    def borders(self) -> NDArray[np.uint8]:
+        """(n, S, S) ``YES`` where two teeth touch, ``IGNORE`` where teeth are not annotated."""
+        size = (1, 2 * _BORDER_PX + 1, 2 * _BORDER_PX + 1)
+        highest = grey_dilation(self.instances, size)
+        none_as_highest = np.where(self.instances > 0, self.instances, 255).astype(np.uint8)
+        lowest = grey_erosion(none_as_highest, size)
+        touching = (highest > 0) & (lowest < 255) & (highest != lowest)
+        return np.where(self.tooth == IGNORE, IGNORE, np.where(touching, YES, NO)).astype(np.uint8)
 
 
 def read_synthetic(place: str, limit: int, size: int) -> LabelledImages:

@@ -1,4 +1,4 @@
-"""A U-Net on the EfficientNet-Lite0 encoder: per pixel a tooth, a tooth's core, a lesion, a tooth number."""
+"""A U-Net on the EfficientNet-Lite0 encoder: per pixel a tooth, a border between teeth, a lesion, a tooth number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dentgen.models.imagenet import EXITS, ImageNetEncoder
 
 Encoder = Literal["pretrained", "scratch"]
 #: Channels of the logits; those of tooth numbers follow.
-TOOTH, CORE, LESION, NUMBERS = 0, 1, 2, 3
+TOOTH, BORDER, LESION, NUMBERS = 0, 1, 2, 3
 _DECODER: Final = (64, 48, 32, 24, 16)
 #: The stem and the first blocks stay frozen where they are pretrained, and so do all batch norms.
 _FROZEN_BLOCKS: Final = 3

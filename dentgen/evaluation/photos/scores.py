@@ -12,8 +12,10 @@ from scipy.ndimage import distance_transform_edt, label
 from dentgen.conditions.labels import IGNORE
 from dentgen.evaluation.photos.labelled_images import YES, LabelledImages
 
-#: Smallest core of a predicted tooth, as a share of the picture.
-_SMALLEST_CORE = 3e-4
+#: Smallest predicted tooth, as a share of the picture.
+_SMALLEST_TOOTH = 1e-3
+#: Probabilities of a border at which regions are split, one after the other.
+_LEVELS = tuple(np.arange(0.7, 0.05, -0.05).round(2).tolist())
 _MATCHING_IOU = 0.5
 _CLOSE_UP_TEETH = 4
 
@@ -64,7 +66,7 @@ def score(probabilities: NDArray[np.float32], truth: LabelledImages) -> Scores:
     """Score predictions.
 
     Args:
-        probabilities: (n, channels, S, S), the first three of tooth, core and lesion.
+        probabilities: (n, channels, S, S), the first three of tooth, border and lesion.
         truth: The n labelled photographs.
     """
     rows = [_score_one(each, truth, place) for place, each in enumerate(probabilities)]
@@ -104,17 +106,39 @@ def _score_one(
     return float(iou), matched, *count, int((lesion & diseased).sum()), int((lesion | diseased).sum())
 
 
-def separate_teeth(tooth: NDArray[np.float32], core: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Number the teeth (S, S) of a picture: connected cores, grown to the outline."""
+def separate_teeth(tooth: NDArray[np.float32], border: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Number the teeth (S, S) of a picture.
+
+    A region of teeth is split wherever ever fainter borders part pieces of the size of a tooth, so it does not matter
+    how sure of borders a network is; what is left at the borders then goes to the nearest piece.
+    """
     mask = tooth > 0.5
-    cores, count = label(mask & (core > 0.5))
-    sizes = np.bincount(cores.ravel(), minlength=count + 1)
-    kept = np.flatnonzero(sizes >= _SMALLEST_CORE * mask.size)
-    kept = kept[kept > 0]
-    number = np.zeros(count + 1, np.int32)
-    number[kept] = np.arange(1, len(kept) + 1)
-    cores = number[cores]
-    if not len(kept):
+    least = _SMALLEST_TOOTH * mask.size
+    pieces = _split(mask, least)
+    for level in _LEVELS:
+        pieces = [part for piece in pieces for part in _parted(piece, border < level, least)]
+    return _grown(pieces, mask)
+
+
+def _parted(piece: NDArray[np.bool_], inside: NDArray[np.bool_], least: float) -> list[NDArray[np.bool_]]:
+    """The parts of a piece that lie inside teeth, or the piece as it was where they are not two at least."""
+    parts = _split(piece & inside, least)
+    return parts if len(parts) > 1 else [piece]
+
+
+def _split(region: NDArray[np.bool_], least: float) -> list[NDArray[np.bool_]]:
+    """Connected parts of at least so many pixels."""
+    parts, count = label(region)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    return [parts == number for number in range(1, count + 1) if sizes[number] >= least]
+
+
+def _grown(pieces: list[NDArray[np.bool_]], mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Numbers (S, S) of the pieces, grown within the mask's regions that hold one."""
+    cores = np.zeros(mask.shape, np.int32)
+    for number, piece in enumerate(pieces, 1):
+        cores[piece] = number
+    if not pieces:
         return cores
     nearest = distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
     whole, _ = label(mask)

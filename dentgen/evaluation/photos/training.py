@@ -18,9 +18,9 @@ from dentgen.evaluation.photos.tooth_numbers import mirrored_back, number_loss, 
 from dentgen.progress import tracked
 from dentgen.seeding import fresh_weights, numpy_generator
 
-#: Weights of the losses of tooth, core and lesion, and of pixels that are one: lesions are rare.
-_LOSS_WEIGHTS = (1.0, 1.0, 0.5)
-_PIXEL_WEIGHTS = (1.0, 2.0, 10.0)
+#: Weights of the losses of tooth, border and lesion, and of pixels that are one: borders and lesions are rare.
+_LOSS_WEIGHTS = (1.0, 0.5, 0.5)
+_PIXEL_WEIGHTS = (1.0, 8.0, 10.0)
 _NUMBER_WEIGHT = 0.2
 
 
@@ -57,10 +57,10 @@ def train_network(sets: list[LabelledImages], settings: TrainingSettings, seed: 
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps)
-    cores = [images.cores() for images in sets]
+    borders = [images.borders() for images in sets]
     for step in tracked(range(settings.steps), name, "step"):
         rng = numpy_generator(seed, "photos", step)
-        images, labels = _batch(sets, cores, settings.batch, rng)
+        images, labels = _batch(sets, borders, settings.batch, rng)
         loss = _loss(network(images), labels)
         optimiser.zero_grad()
         loss.backward()
@@ -83,13 +83,13 @@ def predict(network: PhotoNetwork, images: NDArray[np.uint8]) -> NDArray[np.floa
 
 
 def _batch(
-    sets: list[LabelledImages], cores: list[NDArray[np.uint8]], count: int, rng: np.random.Generator
+    sets: list[LabelledImages], borders: list[NDArray[np.uint8]], count: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     images, labels = [], []
-    for part, core in zip(sets, cores, strict=True):
+    for part, border in zip(sets, borders, strict=True):
         index = rng.integers(len(part), size=count // len(sets))
         images.append(part.images[index])
-        labels.append(np.stack([part.tooth[index], core[index], part.lesion[index], part.numbers[index]], 1))
+        labels.append(np.stack([part.tooth[index], border[index], part.lesion[index], part.numbers[index]], 1))
     return augmented(_tensor(np.concatenate(images)), torch.from_numpy(np.concatenate(labels)), rng)
 
 

@@ -1,4 +1,4 @@
-"""Synthetic records and builds are read with their labels; cores lie well inside teeth."""
+"""Synthetic records and builds are read with their labels; borders lie between touching teeth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import label
 
 from dentgen.conditions.labels import IGNORE
 from dentgen.errors import ConditionError
@@ -40,33 +39,18 @@ def test_without_a_lesion_map_lesions_are_unknown_and_appliances_hide_teeth() ->
     assert (lesion == IGNORE).all()
 
 
-def test_cores_of_touching_teeth_are_apart_and_grow_with_them() -> None:
-    instances = np.zeros((1, 40, 40), np.uint8)
-    instances[0, 4:34, 1:13], instances[0, 4:34, 13:37] = 7, 9
+def test_borders_lie_where_teeth_touch_and_nowhere_else() -> None:
+    instances = np.zeros((1, 12, 12), np.uint8)
+    instances[0, 2:8, 1:5], instances[0, 2:8, 5:8], instances[0, 2:8, 9:11] = 7, 9, 3
     tooth = (instances > 0).astype(np.uint8)
-    tooth[0, 39] = IGNORE
-    images = LabelledImages(("k",), np.zeros((1, 40, 40, 3), np.uint8), tooth, instances, tooth, tooth)
-    core = images.cores()[0]
-    assert (core[39] == IGNORE).all()
-    numbers, count = label(core == 1)
-    assert count == 2
-    for tooth_number, inside in ((7, (6, 6)), (9, (24, 10))):  # place in the middle, width of the core
-        held = (core == 1) & (instances[0] == tooth_number)
-        assert held[19, inside[0]]
-        assert held[19].sum() == pytest.approx(inside[1], abs=4)
-        assert len(np.unique(numbers[held])) == 1
-    assert (core[instances[0] == 0] != 1).all()
-
-
-def test_a_tooth_that_leaves_the_picture_keeps_its_core_there() -> None:
-    instances = np.zeros((2, 16, 16), np.uint8)
-    instances[0, :, 8:], instances[1] = 3, 3
-    tooth = (instances > 0).astype(np.uint8)
-    images = LabelledImages(("a", "b"), np.zeros((2, 16, 16, 3), np.uint8), tooth, instances, tooth, tooth)
-    core = images.cores()
-    assert (core[0, :, 13:] == 1).all()
-    assert (core[0, :, :10] == 0).all()
-    assert (core[1] == 1).all(), "a tooth that fills the picture is all core"
+    tooth[0, 11] = IGNORE
+    images = LabelledImages(("k",), np.zeros((1, 12, 12, 3), np.uint8), tooth, instances, tooth, tooth)
+    border = images.borders()[0]
+    assert (border[11] == IGNORE).all()
+    assert (border[3:7, 4:6] == 1).all()
+    assert (border[3:7, 8] == 1).all(), "a gap of a pixel parts teeth, too"
+    assert (border[:, [0, 1, 2, 11]][:11] == 0).all()
+    assert (border[[0, 9, 10]] == 0).all()
 
 
 def test_maps_of_any_aspect_are_padded_like_their_image() -> None:

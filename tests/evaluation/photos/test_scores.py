@@ -21,7 +21,7 @@ def truth() -> LabelledImages:
 
 
 def probabilities(labels: LabelledImages) -> np.ndarray:
-    maps = np.stack([labels.tooth == 1, labels.cores() == 1, labels.lesion == 1], 1)
+    maps = np.stack([labels.tooth == 1, labels.borders() == 1, labels.lesion == 1], 1)
     return np.where(maps, 0.9, 0.1).astype(np.float32)
 
 
@@ -36,7 +36,7 @@ def test_the_truth_scores_one() -> None:
 def test_merged_teeth_lose_their_matches() -> None:
     labels = truth()
     found = probabilities(labels)
-    found[0, 1, 8:16, 6:18] = 0.9
+    found[0, 1] = 0.1
     figures = score(found, labels).figures()
     assert figures["iou"] == 1.0
     assert figures["instance_f1"] == 0.0, "one tooth of twice the size has an IoU of a half, which is no match"
@@ -59,10 +59,31 @@ def test_specks_are_no_teeth() -> None:
     tooth = np.zeros((64, 64), np.float32)
     tooth[10:30, 10:30] = 1
     tooth[50, 50] = 1
-    numbers = separate_teeth(tooth, tooth)
+    numbers = separate_teeth(tooth, np.zeros_like(tooth))
     assert numbers.max() == 1
     assert (numbers > 0).sum() == 400, "a speck is no part of a tooth far from it, either"
     assert (separate_teeth(np.zeros_like(tooth), np.zeros_like(tooth)) == 0).all()
+
+
+@pytest.mark.parametrize("sure", [0.12, 0.5, 0.9])
+def test_teeth_are_parted_however_faint_their_border_is(sure: float) -> None:
+    labels = truth()
+    border = np.where(labels.borders()[0] == 1, sure, 0.02).astype(np.float32)
+    numbers = separate_teeth((labels.tooth[0] == 1).astype(np.float32), border)
+    assert numbers.max() == 2
+    for tooth in (1, 2):
+        assert len(np.unique(numbers[labels.instances[0] == tooth])) == 1
+    assert ((numbers > 0) == (labels.tooth[0] == 1)).all(), "the border belongs to the teeth"
+
+
+def test_a_border_that_parts_less_than_a_tooth_parts_nothing() -> None:
+    tooth, border = np.zeros((2, 128, 128), np.float32)
+    tooth[20:60, 20:60] = 1
+    border[20:60, 22] = 0.9  # beyond it are 80 pixels, and 10 in the second picture
+    assert separate_teeth(tooth, border).max() == 2
+    tooth[20:60, 20] = 0
+    tooth[20:50, 21] = 0
+    assert separate_teeth(tooth, border).max() == 1
 
 
 def test_average_precision_by_its_definition() -> None:
