@@ -186,7 +186,7 @@ def photos(
     real: Annotated[str, typer.Option(help="Numbers of real photographs, or all, separated by commas.")] = "10,50,all",
     images: Annotated[int, typer.Option(min=1, help="Synthetic images, at most.")] = 800,
     size: Annotated[int, typer.Option(min=32, help="Edge of all images, a multiple of 32.")] = 128,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of every network.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of every network.")] = 600,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of every kind.")] = 3,
     encoder: Annotated[
         Literal["pretrained", "scratch"], typer.Option(help="Encoder: pretrained on ImageNet, or from scratch.")
@@ -203,7 +203,7 @@ def photos(
     single teeth and lesions, and with --numbered tooth numbers, which
     photographs hardly ever have. Photographs stay where they are.
 
-    Takes about an hour on two cores. Needs pip install 'dentgen[photos]'.
+    Takes two and a half hours on two cores. Needs pip install 'dentgen[photos]'.
 
     Example: dentgen evaluate photos photos/train photos/valid conditions/ --seeds 1
     """

@@ -35,7 +35,7 @@ class TrainingSettings:
         rate: Largest learning rate of the one-cycle schedule.
     """
 
-    steps: int = 200
+    steps: int = 600
     batch: int = 16
     encoder: Encoder = "pretrained"
     rate: float = 2e-3

@@ -73,34 +73,70 @@ def sample_setting(
         bare: Leave out whatever may hide the teeth, for a picture in which too few are seen.
         diseased: FDI numbers of the teeth that close-ups look at more often.
     """
-    rng = numpy_generator(seed, name, "setting")
+    stage = _Stage(mix, patient, view, seed, name, bare, diseased)
+    rng = stage.rng("setting")
     framing = _framing(mix, view, rng)
-    outside = framing in ("smile", "face")
-    opening = _opening(patient, rng) if outside else patient.shape.opening_mm
-    jaw = _open_jaw(mix, framing, view, patient, numpy_generator(seed, name, "open jaw"))
-    camera = framed_camera(framing, view, patient, opening, numpy_generator(seed, name, "camera"), diseased, jaw)
+    return _before_lips(stage, framing, rng) if framing in ("smile", "face") else _inside(stage, framing, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What a picture's setting is drawn from; arguments as ``sample_setting``."""
+
+    mix: Mix
+    patient: Patient
+    view: View
+    seed: int
+    name: str
+    bare: bool
+    diseased: Set[int]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return numpy_generator(self.seed, self.name, purpose)
+
+    def camera(self, framing: Framing, opening_mm: float, jaw: Jaw | None = None) -> Camera:
+        rng = self.rng("camera")
+        return framed_camera(framing, self.view, self.patient, opening_mm, rng, self.diseased, jaw)
+
+
+def _before_lips(stage: _Stage, framing: Framing, rng: np.random.Generator) -> Setting:
+    """A smile or face, with nothing before it."""
+    patient, face = stage.patient, stage.rng("face")
+    opening = _opening(patient, rng)
+    smile = sample_smile(opening, face)
+    jaws = [_behind_lips(part, smile) for part in patient.visible_parts(stage.view, opening)]
+    parts = (*jaws, *build_face(patient, smile, face))
+    return Setting(framing, stage.camera(framing, opening), parts, (), False)
+
+
+def _inside(stage: _Stage, framing: Framing, rng: np.random.Generator) -> Setting:
+    """Teeth behind retracted lips, under dam or in a mirror, with props before them."""
+    mix, patient, view, bare = stage.mix, stage.patient, stage.view, stage.bare
+    jaw = _open_jaw(mix, framing, view, patient, stage.rng("open jaw"))
+    camera = stage.camera(framing, patient.shape.opening_mm, jaw)
     mirrored = view in OCCLUSAL_VIEWS and bool(rng.random() < mix.mirrored)
-    if outside:
-        face = numpy_generator(seed, name, "face")
-        smile = sample_smile(opening, face)
-        jaws = [_behind_lips(part, smile) for part in patient.visible_parts(view, opening)]
-        return Setting(framing, camera, (*jaws, *build_face(patient, smile, face)), (), False)
     props = tuple(prop for prop in PROPS if rng.random() < mix.props.get(prop, 0.0) and not bare)
-    near = framing in ("close-up", "quadrant")
-    things = [part for prop in props for part in build_prop(prop, camera, numpy_generator(seed, name, prop))]
+    things = [part for prop in props for part in build_prop(prop, camera, stage.rng(prop))]
     if framing == "close-up" and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
-        sheet = _under_dam(patient, view, camera, numpy_generator(seed, name, "dam"))
+        sheet = _under_dam(patient, view, camera, stage.rng("dam"))
         return Setting(framing, camera, (*sheet, *things), ("dam", *props), mirrored)
-    lips = [] if near and (bare or rng.random() >= mix.lips) else [_lips(patient, view, camera, framing, seed, name)]
+    around = _around(stage, framing, camera, rng)
     mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
-    side = numpy_generator(seed, name, "sides")
-    sides = build_sides(camera, side) if near and not bare and side.random() < mix.sides else []
-    edge = numpy_generator(seed, name, "mirror edge")
+    edge = stage.rng("mirror edge")
     if mirrored and framing == "clinical" and not props and edge.random() < mix.edges and not bare:
         plane = sample_plane(mouth, camera, edge)
         around = build_occlusal_mirror(mouth, camera, plane, edge)
         return Setting(framing, camera, (*mouth, *around), (), mirrored, plane)
-    return Setting(framing, camera, (*mouth, *lips, *sides, *things), props, mirrored)
+    return Setting(framing, camera, (*mouth, *around, *things), props, mirrored)
+
+
+def _around(stage: _Stage, framing: Framing, camera: Camera, rng: np.random.Generator) -> list[Part]:
+    """Retracted lips, and what lies along the sides of a near picture."""
+    near, side = framing in ("close-up", "quadrant"), stage.rng("sides")
+    has_lips = not near or (not stage.bare and rng.random() < stage.mix.lips)
+    lips = [_lips(stage.patient, stage.view, camera, framing, stage.seed, stage.name)] if has_lips else []
+    has_sides = near and not stage.bare and side.random() < stage.mix.sides
+    return [*lips, *(build_sides(camera, side) if has_sides else [])]
 
 
 def _framing(mix: Mix, view: View, rng: np.random.Generator) -> Framing:

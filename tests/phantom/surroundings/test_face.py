@@ -51,7 +51,7 @@ def test_skin_looks_forward_and_a_lowered_jaw_opens_the_lips() -> None:
 def test_the_throat_is_nowhere_beside_the_head() -> None:
     """Seen from straight ahead, the walls of the mouth end within the outline of the face."""
     for dentition in ("permanent", "deciduous"):
-        mouth = patient(0, dentition)  # type: ignore[arg-type]
+        mouth = patient(0, dentition)
         rng = numpy_generator("outline", dentition)
         skin, throat, *_ = build_face(mouth, sample_smile(0.0, rng), rng)
         outline = skin.vertices[-144:, :2]
