@@ -67,15 +67,19 @@ def photograph(
     if strands is not None:
         image = image + _STRAND_LIGHT * lighting.target * strands[..., None]
     if exposure is not None:
-        depth, teeth = (
-            values.reshape(image.shape[:2]) for values in (centres.depth_mm, centres.tissue == Tissue.TOOTH)
-        )
-        image = defocused(image, depth, teeth, exposure.defocus)
+        image = _focused(image, centres, exposure)
     image = _lens(image, centres, lighting)
     image = _tone(image if exposure is None else blurred(image, exposure))
     image = image + _sensor_noise(image, rng)
     picture = (255 * np.clip(image, 0, 1)).astype(np.uint8)
     return picture if exposure is None else compressed(picture, exposure, rng)
+
+
+def _focused(image: FloatArray, centres: Surface, exposure: Exposure) -> FloatArray:
+    """Blur what lies before or behind the teeth; where no ray hit anything is infinitely far behind them."""
+    depth = np.where(centres.hit, centres.depth_mm, np.inf).reshape(image.shape[:2])
+    teeth = (centres.tissue == Tissue.TOOTH).reshape(image.shape[:2])
+    return defocused(image, depth, teeth, exposure.defocus)
 
 
 def scan_render(sight: Sight, lighting: Lighting) -> NDArray[np.uint8]:

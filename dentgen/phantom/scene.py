@@ -27,7 +27,7 @@ class Surface:
         position: (n, 3) mm.
         normal: (n, 3) unit vectors facing the viewer.
         direction: (n, 3) unit directions of the rays.
-        depth_mm: (n,) distance along the view axis.
+        depth_mm: (n,) distance along the view axis; of no meaning where nothing was hit.
         occlusion: (n,) ambient occlusion, 0 occluded to 1 open.
         curvature: (n,) mean curvature per mm, positive on convex surfaces.
         attributes: (n,) interpolated vertex values by name in ``ATTRIBUTES``.

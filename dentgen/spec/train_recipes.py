@@ -104,7 +104,7 @@ class DiffusionSpec(LatentSpec):
 
 
 class TextToImageSpec(DiffusionSpec):
-    """Trains text encoder and UNet; a start for another size goes on at this one."""
+    """Trains text encoder and UNet; ``start`` may have been trained at another image size."""
 
     recipe: Literal["text-to-image"] = RECIPE
     start: _Start = None
@@ -113,7 +113,7 @@ class TextToImageSpec(DiffusionSpec):
 class BaseSpec(DiffusionSpec):
     """Trains text encoder, UNet and control base together, for models trained from scratch.
 
-    A start for another size goes on at this one.
+    ``start`` may have been trained at another image size.
     """
 
     recipe: Literal["base"] = RECIPE

@@ -10,9 +10,11 @@ from scipy.ndimage import binary_dilation
 
 from dentgen.phantom.camera import VIEWS, View
 from dentgen.phantom.light import neutral, sample_lighting
+from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.patient import build_patient
 from dentgen.phantom.photo_session import PhotoSession, Shot
 from dentgen.phantom.photograph import SCAN_BACKGROUND, _tone, photograph, scan_render
+from dentgen.phantom.surroundings.exposure import sample_exposure
 from dentgen.quality.metrics import luminance
 from dentgen.seeding import numpy_generator
 
@@ -50,6 +52,22 @@ def test_exposure_brings_teeth_to_the_target(shot: Shot) -> None:
     teeth = shot.maps["fdi"] > 0
     medians = [float(np.median(luminance(developed(shot, target))[teeth])) for target in (0.3, 0.5)]
     assert medians == pytest.approx([0.3, 0.5], abs=0.06)
+
+
+def test_depth_of_field_blurs_all_but_the_teeth(shot: Shot) -> None:
+    sharp = replace(sample_exposure(0.0, 0.0, 40.0, numpy_generator("sharp")), defocus=0.0)
+    pictures = [
+        photograph(shot.sight, LIGHT, numpy_generator("grain"), exposure).astype(int)
+        for exposure in (sharp, replace(sharp, defocus=4.0))
+    ]
+    centres = shot.sight.centres.surface
+    change = np.abs(pictures[0] - pictures[1]).max(-1).ravel()
+    teeth = centres.tissue == Tissue.TOOTH
+    middle = np.median(centres.depth_mm[teeth])
+    focused = teeth & (np.abs(centres.depth_mm - middle) < 1)
+    away = centres.hit & (np.abs(centres.depth_mm - middle) > 15)
+    assert change[away].mean() > 2 * change[focused].mean()
+    assert change[away].mean() > 3
 
 
 def test_grain_is_the_stream_s_and_weak(shot: Shot) -> None:

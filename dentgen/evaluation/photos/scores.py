@@ -109,8 +109,8 @@ def _score_one(
 def separate_teeth(tooth: NDArray[np.float32], border: NDArray[np.float32]) -> NDArray[np.int32]:
     """Number the teeth (S, S) of a picture.
 
-    A region of teeth is split wherever ever fainter borders part pieces of the size of a tooth, so it does not matter
-    how sure of borders a network is; what is left at the borders then goes to the nearest piece.
+    A region of teeth is split wherever ever fainter borders, down to a probability of .1, part pieces of at least
+    ``_SMALLEST_TOOTH``; what is left at the borders then goes to the nearest piece.
     """
     mask = tooth > 0.5
     least = _SMALLEST_TOOTH * mask.size

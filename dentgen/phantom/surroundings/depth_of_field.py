@@ -12,13 +12,18 @@ from dentgen.phantom.anatomy import FloatArray
 
 #: Depth on either side of the focused distance that stays sharp, mm.
 _SHARP_MM: Final = 2.0
-#: Blurs between which every pixel is interpolated, and by how much their map is smoothed; sigma, pixels at 256.
+#: Blurs between which every pixel is interpolated, sigma, pixels at 256.
 _LEVELS: Final = (0.0, 0.8, 1.6, 3.2, 6.4)
-_SMOOTHING: Final = 1.2
+#: How far what is out of focus before the teeth spreads over them, sigma, pixels at 256.
+_SPREAD: Final = 2.0
+#: Weight of a pixel in focus in a blur.
+_SHARP_WEIGHT: Final = 1e-3
 
 
 def defocused(image: FloatArray, depth_mm: FloatArray, focused: NDArray[np.bool_], blur_px_per_mm: float) -> FloatArray:
-    """Blur a picture by depth; blurs are added up pixel by pixel, so a sharp edge before a blurred ground stays sharp.
+    """Blur a picture by depth.
+
+    What is in focus keeps its edge and sheds no light on a blurred ground; what is blurred before it spreads over it.
 
     Args:
         image: (H, W, 3) linear light.
@@ -29,13 +34,21 @@ def defocused(image: FloatArray, depth_mm: FloatArray, focused: NDArray[np.bool_
     if not blur_px_per_mm or not focused.any():
         return image
     scale = len(image) / 256
-    away = np.abs(np.nan_to_num(depth_mm, posinf=1e6) - np.median(depth_mm[focused]))
-    wanted = np.clip((away - _SHARP_MM) * blur_px_per_mm, 0, _LEVELS[-1])
-    wanted = gaussian_filter(wanted, _SMOOTHING * scale)
-    levels = [gaussian_filter(image, (sigma * scale, sigma * scale, 0)) for sigma in _LEVELS]
+    away = np.nan_to_num(depth_mm, posinf=1e6) - np.median(depth_mm[focused])
+    own = np.clip((np.abs(away) - _SHARP_MM) * blur_px_per_mm, 0, _LEVELS[-1])
+    wanted = np.maximum(own, gaussian_filter(np.where(away < 0, own, 0.0), _SPREAD * scale))
+    levels = [image, *(_blurred(image, wanted, sigma, scale) for sigma in _LEVELS[1:])]
     place = np.interp(wanted, _LEVELS, np.arange(len(_LEVELS)))[..., None]
     result: FloatArray = sum(
         (np.clip(1 - np.abs(place - number), 0, 1) * level for number, level in enumerate(levels)),
         start=np.zeros_like(image),
     )
     return result
+
+
+def _blurred(image: FloatArray, wanted: FloatArray, sigma: float, scale: float) -> FloatArray:
+    """The picture (H, W, 3) blurred among pixels that are out of focus themselves (normalised convolution)."""
+    weight = np.clip(wanted / sigma, _SHARP_WEIGHT, 1)[..., None]
+    radius = (sigma * scale, sigma * scale, 0)
+    blurred: FloatArray = gaussian_filter(image * weight, radius) / gaussian_filter(weight, radius)
+    return blurred

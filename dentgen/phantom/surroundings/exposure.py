@@ -20,8 +20,8 @@ _LIGHTNESS_MEAN, _LIGHTNESS_SPREAD = 65.5, 10.3
 _WARMTH_MEAN, _TINT_MEAN, _CONTRAST_MEAN = 0.0, 0.085, 0.16
 #: Luminance of teeth in well exposed pictures.
 _WELL_EXPOSED = 0.66
-#: Width of the lens's opening over its distance, from a phone to a macro lens at f/16 (12 mm at 400 mm): so much wider
-#: a point gets per mm out of focus. Standard deviation along one axis of an even disc of width 1.
+#: Width of the lens's opening over its distance, from a phone (1 mm at 250 mm) to a macro lens at f/8 (12 mm at 400
+#: mm): so much wider a point gets per mm out of focus. Standard deviation along one axis of an even disc of width 1.
 _APERTURE, _SIGMA = (0.004, 0.03), 0.25
 
 

@@ -54,7 +54,7 @@ class Mix(BaseModel):
     disease: Share = Field(default=0.85, description="Share of patients with decayed, broken and filled teeth.")
     frames: Share = Field(default=0.12, description="Share of pictures with a border, bars or text.")
     faults: Share = Field(
-        default=1.0, description="Strength of wrong exposure and colour, blur, noise and compression."
+        default=1.0, description="Strength of wrong exposure and colour, blur, depth of field, noise and compression."
     )
 
     @field_validator("framings")

@@ -120,13 +120,13 @@ def _inside(stage: _Stage, framing: Framing, rng: np.random.Generator) -> Settin
     if framing == "close-up" and view in OCCLUSAL_VIEWS and rng.random() < mix.dam and not bare:
         sheet = _under_dam(patient, view, camera, stage.rng("dam"))
         return Setting(framing, camera, (*sheet, *things), ("dam", *props), mirrored)
-    around = _around(stage, framing, camera, rng)
     mouth = patient.visible_parts(view) if jaw is None else patient.single_jaw_parts(jaw)
     edge = stage.rng("mirror edge")
     if mirrored and framing == "clinical" and not props and edge.random() < mix.edges and not bare:
         plane = sample_plane(mouth, camera, edge)
-        around = build_occlusal_mirror(mouth, camera, plane, edge)
-        return Setting(framing, camera, (*mouth, *around), (), mirrored, plane)
+        rim = build_occlusal_mirror(mouth, camera, plane, edge)
+        return Setting(framing, camera, (*mouth, *rim), (), mirrored, plane)
+    around = _around(stage, framing, camera, rng)
     return Setting(framing, camera, (*mouth, *around, *things), props, mirrored)
 
 

@@ -15,7 +15,8 @@ from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
 from dentgen.phantom.surroundings.solids import to_world
 
-#: Value of the ``height`` attribute of cloth, which parts it from the ground behind a head.
+#: Value of the ``height`` attribute of cloth, which parts it from the ground behind a head, and of gloves, which parts
+#: them from the prop "finger".
 CLOTH: Final = 1.0
 #: Directions from the middle of a picture, and how far each may turn, radians.
 _DIRECTIONS: Final = (0.0, np.pi, -np.pi / 2, np.pi / 2)
@@ -41,7 +42,7 @@ def build_sides(camera: Camera, rng: np.random.Generator) -> list[Part]:
 
 
 def _side(camera: Camera, angle: float, rng: np.random.Generator) -> Part:
-    """A sheet whose edge crosses the picture; its coordinates are along the edge and away from the middle."""
+    """A sheet whose edge crosses the picture; all lengths are mm at its depth, along the edge and away from it."""
     depth = camera.distance_mm * rng.uniform(0.12, 0.3)
     half = camera.width_mm / 2 * (1 - depth / camera.distance_mm)
     along = np.linspace(-2.6, 2.6, _ALONG)[None] * half
@@ -73,7 +74,7 @@ def _glove(away: FloatArray, along: FloatArray, half: float, rng: np.random.Gene
     """A hand: fingers side by side."""
     width = rng.uniform(0.35, 0.7) * half
     fingers = 0.35 * width * np.abs(np.cos(np.pi * (along + 0.1 * away) / width + rng.uniform(0, 3)))
-    return Tissue.FINGER, np.broadcast_to(fingers, (_AWAY, _ALONG)), {}
+    return Tissue.FINGER, np.broadcast_to(fingers, (_AWAY, _ALONG)), {"height": np.full((_AWAY, _ALONG), CLOTH)}
 
 
 def _cloth(away: FloatArray, along: FloatArray, half: float, rng: np.random.Generator) -> _Sheet:

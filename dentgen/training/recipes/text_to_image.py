@@ -36,7 +36,7 @@ class TextToImageRecipe(Recipe):
     """Trains text encoder, UNet and, in the recipe ``base``, the control base of the bundle.
 
     The autoencoder is the bundle's own. When starting from the miniature, words that phantoms have gained since are
-    added to its vocabulary. A start for another size goes on at the spec's, as convolutions and attention have none.
+    added to its vocabulary. Training goes on at the spec's image size, whichever the start had.
     """
 
     def __init__(self, spec: TextToImageSpec | BaseSpec, device: torch.device) -> None:

@@ -12,7 +12,7 @@ from dentgen.phantom.surroundings.mix import FRAMINGS, Framing
 from dentgen.seeding import numpy_generator
 from tests.phantom.surroundings.patients import patient
 
-WIDTHS = {"close-up": (8, 50), "quadrant": (34, 50), "smile": (48, 80), "face": (84, 150), "clinical": (35, 90)}
+WIDTHS = {"close-up": (8, 50), "quadrant": (34, 50), "smile": (48, 80), "face": (84, 185), "clinical": (35, 90)}
 
 
 @pytest.mark.parametrize("view", VIEWS)
