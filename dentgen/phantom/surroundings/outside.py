@@ -45,7 +45,7 @@ _CLOTHS: Final = np.array([
     (0.8, 0.8, 0.82), (0.35, 0.55, 0.75), (0.04, 0.2, 0.55), (0.05, 0.42, 0.45), (0.08, 0.3, 0.16),
     (0.02, 0.02, 0.025), (0.45, 0.05, 0.05),
 ])  # fmt: skip
-#: Factor on skin, which faces a flash more squarely than teeth do.
+#: Factor on the patient's skin, which faces a flash more squarely than teeth do.
 _SKIN_BRIGHTNESS: Final = (0.9, 1.7)
 _STEEL: Final = np.array([0.34, 0.34, 0.35])
 
