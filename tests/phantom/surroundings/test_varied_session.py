@@ -183,7 +183,7 @@ def test_borders_at_one_side_have_no_labels(view: View, mirrored: str) -> None:
 def test_retractors_are_instruments_and_hands_are_skin() -> None:
     mix = Mix(framings={"clinical": 1.0}, props={}, dam=0)
     seen = set()
-    for number in range(3):
+    for number in range(8):
         (phantom,) = render_patient(6, number, 32, ("frontal",), mix=mix)
         outside = sample_outside(numpy_generator(6, f"{phantom.group}-frontal", "outside"))
         assert (phantom.maps["seg"] == INSTRUMENT).any() == outside.retractor
