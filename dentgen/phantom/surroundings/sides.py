@@ -15,9 +15,8 @@ from dentgen.phantom.camera import Camera
 from dentgen.phantom.mesh import Part, Tissue, grid_faces
 from dentgen.phantom.surroundings.solids import to_world
 
-#: Value of the ``height`` attribute of cloth, which parts it from the ground behind a head, and of gloves, which parts
-#: them from the prop "finger".
-CLOTH: Final = 1.0
+#: Values of the ``height`` attribute that tell cloth from the ground behind a head, and a glove from the prop "finger".
+CLOTH, GLOVE = 1.0, 1.0
 #: Directions from the middle of a picture, and how far each may turn, radians.
 _DIRECTIONS: Final = (0.0, np.pi, -np.pi / 2, np.pi / 2)
 _TURN: Final = 0.5
@@ -74,7 +73,7 @@ def _glove(away: FloatArray, along: FloatArray, half: float, rng: np.random.Gene
     """A hand: fingers side by side."""
     width = rng.uniform(0.35, 0.7) * half
     fingers = 0.35 * width * np.abs(np.cos(np.pi * (along + 0.1 * away) / width + rng.uniform(0, 3)))
-    return Tissue.FINGER, np.broadcast_to(fingers, (_AWAY, _ALONG)), {"height": np.full((_AWAY, _ALONG), CLOTH)}
+    return Tissue.FINGER, np.broadcast_to(fingers, (_AWAY, _ALONG)), {"height": np.full((_AWAY, _ALONG), GLOVE)}
 
 
 def _cloth(away: FloatArray, along: FloatArray, half: float, rng: np.random.Generator) -> _Sheet:

@@ -34,7 +34,7 @@ from dentgen.phantom.surroundings.occlusal_mirror import Plane, behind_mirror
 from dentgen.phantom.surroundings.outside import Outside, held_share, paint_outside, sample_outside
 from dentgen.phantom.surroundings.props import MADE_OF
 from dentgen.phantom.surroundings.setting import Setting, sample_setting
-from dentgen.phantom.surroundings.sides import CLOTH
+from dentgen.phantom.surroundings.sides import GLOVE
 from dentgen.phantom.surroundings.strands import sample_strands
 from dentgen.phantom.swelling import with_swollen_gum
 from dentgen.phantom.tissue import coat
@@ -195,6 +195,6 @@ def _is_seen(thing: str, surface: Surface) -> bool:
     if thing == "dam":
         return bool((surface.tissue == Tissue.DAM).any())
     if thing == "finger":
-        return bool(((surface.tissue == Tissue.FINGER) & (surface.attributes["height"] < CLOTH / 2)).any())
+        return bool(((surface.tissue == Tissue.FINGER) & (surface.attributes["height"] < GLOVE / 2)).any())
     materials = np.round(surface.attributes["height"][surface.tissue == Tissue.INSTRUMENT])
     return any(thing == prop and np.isin(materials, list(kinds)).any() for prop, kinds in MADE_OF.items())

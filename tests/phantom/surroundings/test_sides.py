@@ -8,7 +8,7 @@ import numpy as np
 
 from dentgen.phantom.camera import Camera, sample_camera
 from dentgen.phantom.mesh import Tissue, join_parts
-from dentgen.phantom.surroundings.sides import CLOTH, build_sides
+from dentgen.phantom.surroundings.sides import CLOTH, GLOVE, build_sides
 from dentgen.seeding import numpy_generator
 
 
@@ -46,7 +46,7 @@ def test_all_kinds_occur_and_cloth_is_told_from_the_ground() -> None:
         if part.tissue is Tissue.GROUND:
             assert (part.attributes["height"] == CLOTH).all()
         if part.tissue is Tissue.FINGER:
-            assert (part.attributes["height"] == CLOTH).all(), "it would be taken for the prop"
+            assert (part.attributes["height"] == GLOVE).all(), "it would be taken for the prop"
     red = [(part.attributes["margin_mm"] < 0).any() for part in parts if part.tissue is Tissue.SKIN]
     assert {True, False} == {bool(each) for each in red}, "some of the skin ends in a lip"
 
