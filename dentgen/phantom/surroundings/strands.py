@@ -72,7 +72,8 @@ def _is_clear(line: FloatArray, centres: Surface, camera: Camera, size: int) -> 
     column, row = camera.project(line, size)
     if min(column.min(), row.min()) < 0 or max(column.max(), row.max()) >= size:
         return False
-    behind = centres.depth_mm[row.astype(int) * size + column.astype(int)]
+    pixel = row.astype(int) * size + column.astype(int)
+    behind = np.where(centres.hit[pixel], centres.depth_mm[pixel], np.inf)
     clearance = behind + (line - camera.eye) @ camera.axes[2]
     middle = slice(_POINTS // 5, -_POINTS // 5)
     return bool(clearance.min() > -_CLEARANCE_MM and clearance[middle].min() > _CLEARANCE_MM)

@@ -50,6 +50,19 @@ def test_a_string_spans_a_gap_between_a_tooth_and_something_near(shot: Shot) -> 
         assert (behind - depth)[len(line) // 5 : -len(line) // 5].min() > _CLEARANCE_MM
 
 
+def test_where_rays_hit_nothing_nothing_is_in_the_way(shot: Shot) -> None:
+    """A ray that misses has a depth, too, which says nothing."""
+    surface, camera = shot.sight.centres.surface, shot.sight.camera
+    missed = ~np.isin(surface.tissue, (Tissue.TOOTH, Tissue.GUM))
+    found = []
+    for depth in (0.0, 1e6):
+        behind = replace(surface, hit=~missed, depth_mm=np.where(missed, depth, surface.depth_mm))
+        found.append([_spanned(behind, camera, SIZE, numpy_generator("miss", number)) for number in range(20)])
+    assert sum(line is not None for line in found[0]) >= 10
+    for near, far in zip(*found, strict=True):
+        np.testing.assert_equal(near, far)
+
+
 def test_strings_are_thin_and_hide_nothing(shot: Shot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strands, "_SHARE", 1.0)
     (light,) = (found for found in drawn(shot, 1))
