@@ -38,7 +38,9 @@ class PipelineOutput:
 class Pipeline:
     """Images that obey condition maps, made by a resident stream engine.
 
-    Images equal those of a build with the same settings, record key, seed and variant, byte for byte. Not thread-safe.
+    Images equal those of a build with the same settings, record key, seed and variant, byte for byte. The settings
+    include ``sampling.variants``: ``engine.control_slots`` follows from it, the rows of one call of the control net,
+    and another batch size may change a pixel by a level. Not thread-safe.
 
     Examples:
         >>> pipe = dentgen.Pipeline.from_bundle("miniature", adapters={"blended": 1.5})
@@ -51,8 +53,8 @@ class Pipeline:
     def __init__(self, spec: BuildSpec) -> None:
         """Take a build spec without its source, output, pipeline and quality sections; nothing is loaded yet.
 
-        ``sampling.seed``, ``sampling.variants`` and ``sampling.prompt`` are given per request instead. Findings are
-        painted but not judged, so none is rejected.
+        ``sampling.seed`` and ``sampling.prompt`` are given per request instead, and so is the number of images.
+        Findings are painted but not judged, so none is rejected.
         """
         self.spec = spec
 

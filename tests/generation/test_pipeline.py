@@ -50,7 +50,10 @@ def request_of(key: str, members: dict[str, bytes], /, **changes: Any) -> Pipeli
 
 @pytest.fixture(scope="module")
 def pipe() -> Pipeline:
-    return dentgen.Pipeline.from_bundle("miniature", engine={"slots": 4}, conditions={"size": 64})
+    """With the settings of ``small_spec``: variants decide how many conditions one call of the control net takes."""
+    return dentgen.Pipeline.from_bundle(
+        "miniature", engine={"slots": 4}, conditions={"size": 64}, sampling={"variants": 2}
+    )
 
 
 def test_images_equal_a_builds_byte_for_byte(tmp_path: Path, demo_members: Members, pipe: Pipeline) -> None:
@@ -122,7 +125,7 @@ def test_images_of_any_shape_equal_a_builds(tmp_path: Path, demo_members: Member
     write_tar(tmp_path / "s" / "x.tar", {key: demo_members[key]})
     build(small_spec(tmp_path / "s", tmp_path / "out", conditions={"size": size}), use_ray=False)
     built = [pixels(members["png"]) for _, members in read_samples(str(tmp_path / "out"))]
-    wide = Pipeline.from_bundle(engine={"slots": 4}, conditions={"size": size}, sampling={"steps": 2})
+    wide = Pipeline.from_bundle(engine={"slots": 4}, conditions={"size": size}, sampling={"steps": 2, "variants": 2})
     images = dict(wide.stream([request_of(key, demo_members[key])])).values()
     assert [image.size for image in images] == [(96, 64)] * 2
     assert all(np.array_equal(np.asarray(image), other) for image, other in zip(images, built, strict=True))
