@@ -32,7 +32,7 @@ from dentgen.training.recipes.recipe import Recipe
 _CONTROL_SHARE: Final = 0.25
 _KL_WEIGHT: Final = 1e-4
 _ALIGN_WEIGHT: Final = 0.05
-#: Images that the scale of the latents is measured on, and how many of them are encoded at a time.
+#: Images that mean and scale of the latents are measured on, and how many of them are encoded at a time.
 _SCALE_IMAGES: Final = 128
 _SCALE_BATCH: Final = 4
 
@@ -45,7 +45,7 @@ class AutoencoderRecipe(Recipe):
 
         Args:
             spec: The run.
-            data: Rows that the scale of the latents is measured on at export.
+            data: Rows that mean and scale of the latents are measured on at export.
             device: Where it trains.
 
         Raises:
@@ -90,23 +90,27 @@ class AutoencoderRecipe(Recipe):
         return losses
 
     def export(self) -> None:
-        """Measure the scale of the latents, or keep that of ``align``, and write the autoencoder, weights in fp16."""
+        """Write the autoencoder, weights in fp16, with latents of mean 0 and a scale to 1, or as those of ``align``."""
         vae = copy.deepcopy(self.vae).eval()
-        vae.register_to_config(
-            scaling_factor=self._scale(vae) if self._aligned is None else self._aligned.net.config["scaling_factor"]
-        )
+        if self._aligned is None:
+            latents = self._latents(vae)
+            mean = latents.mean((0, 2, 3))
+            shift_latents(vae, -mean)
+            scale = round(1 / float((latents - mean[:, None, None]).std()), 5)
+        else:
+            scale = self._aligned.net.config["scaling_factor"]
+        vae.register_to_config(scaling_factor=scale)
         save_network(vae, Path(self._spec.bundle) / "vae")
 
-    def _scale(self, vae: AutoencoderKL) -> float:
-        """The factor that gives the latents of photographs a standard deviation of 1."""
+    def _latents(self, vae: AutoencoderKL) -> Float[Tensor, "n 4 h w"]:
+        """Unscaled latents of photographs."""
         steps = -(-_SCALE_IMAGES // self._spec.batch)
         with torch.no_grad():
             photos = torch.cat(
                 [image_tensor(self._data.batch(step, 0, self._spec.batch).photos) for step in range(steps)]
             )
             parts = photos[:_SCALE_IMAGES].split(_SCALE_BATCH)
-            latents = torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in parts])
-        return round(1 / float(latents.std()), 5)
+            return torch.cat([vae.encode(part.to(self._device)).latent_dist.mode() for part in parts])
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> list[Float[Tensor, "b 3 H W"]]:
@@ -139,6 +143,18 @@ class AutoencoderRecipe(Recipe):
         seeds = [derive_seed(self._spec.seed, "posterior", batch.step, batch.first + i) for i in range(len(batch))]
         noise = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(noise).to(like)
+
+
+@torch.no_grad()
+def shift_latents(vae: AutoencoderKL, shift: Float[Tensor, " 4"]) -> None:
+    """Add ``shift`` to every latent that an autoencoder encodes, and take it off before decoding: pictures stay.
+
+    At the last timestep of Stable Diffusion's schedule .07 of a picture is left, enough to read its mean colour from
+    (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Sampling begins with noise of mean 0. Where the latents of
+    pictures have another mean, a network that learnt to read it takes every picture for one of mean 0, which is grey.
+    """
+    vae.quant_conv.bias[: len(shift)] += shift
+    vae.post_quant_conv.bias -= vae.post_quant_conv.weight[:, :, 0, 0] @ shift
 
 
 def _cut(maps: Tensor, corners: Sequence[tuple[int, int]], edge: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,22 +11,35 @@ from diffusers import AutoencoderKL
 from pydantic import ValidationError
 
 from dentgen.errors import SpecError
-from dentgen.models.bundle import load_bundle
+from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.parts import load_vae
 from dentgen.training.frozen_networks import image_tensor
 from dentgen.training.losses import boundary_error
-from dentgen.training.recipes.autoencoder import AutoencoderRecipe
+from dentgen.training.recipes.autoencoder import AutoencoderRecipe, shift_latents
 from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
 
 @pytest.mark.slow
-def test_exported_latents_have_unit_variance(phantoms: str, family: Path) -> None:
+def test_exported_latents_have_mean_0_and_unit_variance(phantoms: str, family: Path) -> None:
     vae = load_vae(family / "bundle" / "vae", torch.float32)
     data = training_data(train_spec(phantoms, family, "autoencoder", batch=20))
     with torch.no_grad():
         latents = vae.encode(image_tensor(data.batch(0, 0, 20).photos)).latent_dist.mode()
     assert float(latents.std() * vae.config["scaling_factor"]) == pytest.approx(1, rel=0.05)
+    assert float(latents.mean((0, 2, 3)).abs().max()) < 0.05 * float(latents.std())
+
+
+def test_shifted_latents_decode_to_the_same_pictures(miniature: Bundle) -> None:
+    vae, pictures = copy.deepcopy(miniature.vae).float(), torch.rand(2, 3, 64, 64) * 2 - 1
+    shift = torch.tensor([0.5, -1.0, 0.0, 2.0])
+    with torch.no_grad():
+        before = vae.encode(pictures).latent_dist.mode()
+        shift_latents(vae, shift)
+        after = vae.encode(pictures).latent_dist.mode()
+        torch.testing.assert_close(after, before + shift[:, None, None], rtol=0, atol=1e-5)
+        expected = miniature.vae.float().decode(before).sample
+        torch.testing.assert_close(vae.decode(after).sample, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
