@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dentgen.models.bundle import find_bundle
 from dentgen.phantom.surroundings.mix import read_mix
 from dentgen.shards import layout
 from dentgen.spec.build import BuildSpec
@@ -200,7 +202,14 @@ def test_the_training_commands_of_the_guide_make_a_bundle(tmp_path: Path) -> Non
     _run(drawn.split(), tmp_path)
     others = sorted(page_name(path) for path in (ROOT / "jobs" / "specs").glob("train-*.yaml"))
     training += [["train", spec] for spec in others if spec not in shown]
-    short = ("steps=2", "batch=2", "validate_steps=1", "validate_split=null", "validate_records=1", "source.split=null")
+    for place in ("look", "train/conditions"):  # a user's own pictures
+        (tmp_path / "work" / place).parent.mkdir(exist_ok=True)
+        (tmp_path / "work" / place).symlink_to(tmp_path / "work" / "phantoms")
+    shutil.copytree(find_bundle("miniature"), tmp_path / "work" / "train" / "small")
+    short = (
+        "steps=2", "batch=2", "validate_steps=1", "validate_split=null", "validate_records=1",
+        "source.split=null",
+    )  # fmt: skip
     for words in training:
         _run([*words, *(option for value in short for option in ("--set", value))], tmp_path)
     bundle = tmp_path / "work" / "miniature"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,14 @@ from torch import nn
 
 from dentgen.errors import SpecError
 from dentgen.models.bundle import find_bundle
+from dentgen.models.native_size import native_size
 from dentgen.models.parts import load_tokenizer
+from dentgen.spec.train import TRAIN_SPEC
 from dentgen.training.frozen_networks import (
     FrozenAutoencoder,
     FrozenText,
     Unregistered,
+    check_size,
     control_tensor,
     freeze,
     frozen_unet,
@@ -86,11 +92,24 @@ def test_a_row_is_encoded_once(phantoms: str, tmp_path: Path) -> None:
     assert not torch.equal(frozen.controls(batch.rows, ["normal"] * 2), first), "another image of the same row"
 
 
-def test_an_image_size_that_is_not_the_unets_is_refused(tmp_path: Path) -> None:
-    spec = train_spec("nowhere", tmp_path, "adapter", bundle=MINIATURE)
+def test_an_image_size_that_is_not_the_unets_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    native = native_size(find_bundle(MINIATURE))
+    for size in (64, native):
+        with caplog.at_level(logging.WARNING):
+            frozen_unet(train_spec("nowhere", tmp_path, "adapter", bundle=MINIATURE, conditions={"size": size}), CPU)
+    assert [record.args for record in caplog.records] == [(64, MINIATURE, native)]
+
+
+def test_a_default_image_size_that_is_not_the_unets_is_refused(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(MINIATURE, tmp_path / "bundle"))
+    config = bundle / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sample_size": 64}))
+    values = {"recipe": "adapter", "bundle": str(bundle), "checkpoints": "nowhere"}
     with pytest.raises(SpecError) as caught:
-        frozen_unet(spec, CPU)
-    assert (caught.value.key, caught.value.found, caught.value.expected) == ("conditions.size", 64, 128)
+        frozen_unet(TRAIN_SPEC.validate_python(values), CPU)
+    assert (caught.value.key, caught.value.expected) == ("conditions.size", f"512, as the UNet of {bundle}")
+    config.write_text("{}")
+    check_size(TRAIN_SPEC.validate_python(values), str(bundle))  # loading says what is wrong
 
 
 def test_prompts_are_embedded_alike_in_any_company(tmp_path: Path) -> None:

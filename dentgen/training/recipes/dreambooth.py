@@ -37,7 +37,7 @@ class DreamBoothRecipe(Recipe):
         """Add a fresh LoRA to a copy of the bundle's UNet, and to its text encoder if the spec says so.
 
         Raises:
-            SpecError: If the UNet is for images of another size.
+            SpecError: If the spec names no image size, and the UNet's is not the default.
         """
         super().__init__()
         self._spec, self._device = spec, device

@@ -46,8 +46,8 @@ class PrunedUnetRecipe(Recipe):
         self._spec = spec
         _require_equal_parts(spec)
         self._networks = ControlledNetworks(spec, device)
+        check_size(spec, spec.teacher)
         teacher = load_unet(find_bundle(spec.teacher) / "unet", torch.float32)
-        check_size(spec, teacher)
         student = pruned_unet(teacher, Pruning(spec.layers, spec.middle, spec.attention))
         self._teacher = Unregistered(freeze(teacher, device))
         self.student = nn.Module.to(student.requires_grad_(True).train(), device)
