@@ -202,9 +202,9 @@ def test_the_training_commands_of_the_guide_make_a_bundle(tmp_path: Path) -> Non
     _run(drawn.split(), tmp_path)
     others = sorted(page_name(path) for path in (ROOT / "jobs" / "specs").glob("train-*.yaml"))
     training += [["train", spec] for spec in others if spec not in shown]
-    for place in ("look", "train/conditions"):  # a user's own pictures
-        (tmp_path / "work" / place).parent.mkdir(exist_ok=True)
-        (tmp_path / "work" / place).symlink_to(tmp_path / "work" / "phantoms")
+    for place in ("my-clinic", "work/look", "work/train/conditions"):  # a user's own pictures
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).symlink_to(tmp_path / "work" / "phantoms")
     shutil.copytree(find_bundle("miniature"), tmp_path / "work" / "train" / "small")
     short = (
         "steps=2", "batch=2", "validate_steps=1", "validate_split=null", "validate_records=1",
