@@ -1,4 +1,4 @@
-"""Recipe ``autoencoder``: scale of the latents, alignment with another encoder, control images."""
+"""Recipe ``autoencoder``: mean and scale of the latents, alignment with another encoder, control images."""
 
 from __future__ import annotations
 
