@@ -10,7 +10,7 @@ from dentgen.shards.plan_file import read_plan
 from dentgen.spec.build import BuildSpec
 from tests.conftest import small_spec, write_tar
 
-#: Pixels; the demo's maps have 128, so that they are resized.
+#: Pixels; the maps have 128, so that they are resized.
 SIZE = 64
 
 

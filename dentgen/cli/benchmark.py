@@ -58,7 +58,7 @@ def engine(
     pictures with regions cost. Needs neither Ray nor a network connection. The file of --json is written after every
     combination; a combination that fails gives exit code 1.
 
-    Takes about four minutes per combination for the miniature on one core.
+    Takes about a quarter of an hour per combination for the miniature on one core.
 
     Example: dentgen benchmark engine --model sd15 --device cuda --slots 16,32 --variants 1,4 --decoder kl,tiny
     """
@@ -153,7 +153,7 @@ def training(
     float16 uses a gradient scaler. Every recipe reads what those before it
     exported, so a step that does not train or cannot be written shows too.
 
-    Takes about five minutes on two cores.
+    Takes about a quarter of an hour on two cores.
 
     Example: dentgen benchmark training --source work/phantoms --steps 3
     """

@@ -45,7 +45,7 @@ def phantom(
 ) -> None:
     """Render procedural jaws into condition shards with reference pictures.
 
-    Example: dentgen phantom conditions/ --count 1000 --seed 1 --size 128
+    Example: dentgen phantom conditions/ --count 1000 --seed 1 --size 256
     """
     announce(f"phantom: {count} records for {out}")
     from dentgen.phantom.rays.grid import GridRayMesh

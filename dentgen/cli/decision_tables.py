@@ -94,7 +94,7 @@ def t2(
     Trains each on the same records for the same steps, and generates from
     unseen phantoms with the same noise.
 
-    Takes about half an hour for the miniature on two cores, most of it
+    Takes about an hour and a half for the miniature on two cores, most of it
     training. An interrupted run continues.
 
     Example: dentgen compare T2 --steps 200 --json work/T2.json
@@ -123,7 +123,7 @@ def t3(
     Runs the bundle's adapters for segmentation, lighting, normals and
     curvature, as far as it has them; nothing is trained.
 
-    Takes about 20 minutes for the miniature on two cores.
+    Takes about an hour for the miniature on two cores.
 
     Example: dentgen compare T3 --set sampling.scheduler=ddim --set sampling.steps=20
     """
@@ -158,7 +158,7 @@ def t4(
     Runs the bundle's own adapters, adapters that are trained here alike, and
     others that you name.
 
-    Takes about half an hour for the miniature on two cores, most of it
+    Takes about an hour and a half for the miniature on two cores, most of it
     training. An interrupted run continues.
 
     Example: dentgen compare T4 --adapter reward=work/miniature:rewarded
@@ -191,7 +191,7 @@ def t5(
 
     Trains an adapter for each on the same records for the same steps.
 
-    Takes about half an hour for the miniature on two cores, most of it
+    Takes about an hour and a half for the miniature on two cores, most of it
     training. An interrupted run continues.
 
     Example: dentgen compare T5 --steps 400 --training work/phantoms
@@ -231,7 +231,7 @@ def t6(
     Students are LoRAs of the bundle with the sampler that they were distilled
     for; a file names those that need more, such as a bundle of their own.
 
-    Takes about 20 minutes for the miniature on two cores.
+    Takes about an hour for the miniature on two cores.
 
     Example: dentgen compare T6 --student "LCM 2=lcm:lcm:2:999,499"
     """

@@ -59,7 +59,7 @@ def fidelity(
     reference images, generates four images per phantom with the spec's
     model, and prints the figures.
 
-    Takes about half an hour for the miniature on two cores; another model
+    Takes about an hour and a half for the miniature on two cores; another model
     reuses phantoms and judges.
 
     Example: dentgen evaluate fidelity --set model.bundle=work/miniature --json work/fidelity.json
@@ -101,7 +101,7 @@ def tstr(
     both on reference images that neither has seen. "Real" are reference
     images of procedural jaws.
 
-    Takes about 20 minutes for the miniature on two cores.
+    Takes about an hour for the miniature on two cores.
 
     Example: dentgen evaluate tstr --build out/demo --json work/tstr.json
     """
@@ -154,7 +154,7 @@ def conditioning(
     way, and prints means and spreads side by side. With --baseline, it says
     which differences exceed the spread over trainings.
 
-    Takes about 15 minutes for two ways of the miniature on two cores.
+    Takes about three quarters of an hour for two ways of the miniature on two cores.
 
     Example: dentgen evaluate conditioning --way sum:conditions.combine=sum --way blend:conditions.combine=blend
     """

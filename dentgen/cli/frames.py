@@ -33,7 +33,7 @@ def frames(
     and compares consecutive frames. Agreement with labels and light is
     measured beside it.
 
-    Takes about a quarter of an hour for three series of 32 frames on two
+    Takes about an hour for three series of 32 frames on two
     cores.
 
     Example: dentgen evaluate frames orbit/ --sheet work/frames.png --json work/frames.json

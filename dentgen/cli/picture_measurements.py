@@ -78,7 +78,7 @@ def upscaling(
     agreement with labels, restorations that are seen. Small pictures are
     written to the work folder, for other tools.
 
-    Takes about an hour for the miniature on two cores.
+    Takes about three hours for the miniature on two cores.
 
     Example: dentgen evaluate upscaling --strengths 0.3 --records 10
     """
@@ -125,7 +125,7 @@ def relighting(
     are identity within teeth, free of illumination, how well the change of
     light follows the maps, and agreement with the labels.
 
-    Takes about a quarter of an hour for the miniature on two cores.
+    Takes about an hour for the miniature on two cores.
 
     Example: dentgen evaluate relighting conditions/ --set model.bundle=work/miniature --json work/relighting.json
     """

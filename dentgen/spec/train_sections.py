@@ -38,7 +38,7 @@ class SourceSpec(Section):
 class ImageSpec(Section):
     """How a record becomes a training image."""
 
-    size: int = Field(default=128, gt=0, description="Edge of the image, pixels.")
+    size: int = Field(default=256, gt=0, description="Edge of the image, pixels.")
 
 
 class ConditionsSpec(ImageSpec):

@@ -11,7 +11,7 @@ from dentgen.benchmark.build import _steady_rate, benchmark_build, count_flops, 
 from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import SpecError
 from dentgen.spec.yaml_file import read_spec
-from tests.conftest import DEMO, ROOT, problems
+from tests.conftest import JAWS, ROOT, problems
 
 DEMO_SPEC = ROOT / "jobs" / "specs" / "demo.yaml"
 
@@ -26,8 +26,8 @@ def test_steady_rate_leaves_out_the_first_quarter() -> None:
 
 
 def test_a_source_is_copied_under_other_keys(tmp_path: Path) -> None:
-    spec = enlarge_source(read_spec(DEMO_SPEC, [f"source.path={DEMO}"]), tmp_path / "work")
-    own = [raw for shard in list_shards(str(DEMO)) for raw in read_records(shard)]
+    spec = enlarge_source(read_spec(DEMO_SPEC, [f"source.path={JAWS}"]), tmp_path / "work")
+    own = [raw for shard in list_shards(str(JAWS)) for raw in read_records(shard)]
     copies = [raw for shard in list_shards(spec.source.path) for raw in read_records(shard)]
     assert len({raw.key for raw in copies}) == len(copies) == 4 * len(own)
     assert [raw.members for raw in copies] == 4 * [raw.members for raw in own]
@@ -47,7 +47,9 @@ def test_flops_differ_by_what_variants_share() -> None:
 @pytest.mark.slow
 def test_three_contestants_generate_the_same_number_of_samples(tmp_path: Path) -> None:
     """Figures of one short round mean little, but every contestant generated what it should."""
-    spec = read_spec(DEMO_SPEC, [f"source.path={DEMO}", "sampling.variants=2", "sampling.steps=2"])
+    spec = read_spec(
+        DEMO_SPEC, [f"source.path={JAWS}", "sampling.variants=2", "sampling.steps=2", "conditions.size=128"]
+    )
     lines: list[str] = []
     done: list[tuple[int, int]] = []
     figures = benchmark_build(

@@ -24,7 +24,7 @@ def pixels(content: bytes) -> np.ndarray:
 
 @pytest.mark.slow
 def test_a_batch_gets_images_and_keeps_its_labels(demo_members: dict[str, dict[str, bytes]]) -> None:
-    spec = read_spec(ROOT / "jobs/specs/demo.yaml", ["sampling.steps=2"])
+    spec = read_spec(ROOT / "jobs/specs/demo.yaml", ["sampling.steps=2", "conditions.size=128"])
     keys = sorted(demo_members)[:2]
     rows: list[tuple[str, int]] = [(keys[0], 0), (keys[0], 1), (keys[1], 0)]
     batch: dict[str, Any] = {"__key__": [key for key, _ in rows], "variant": [variant for _, variant in rows]}
@@ -55,7 +55,7 @@ def test_a_batch_gets_images_and_keeps_its_labels(demo_members: dict[str, dict[s
         ("model.decoder=tiny", "model.decoder"),
         ("model.loras={lcm: 1}", "model.loras"),
         ("findings=[{teeth: [11], prompt: gold crown}]", "findings"),
-        ("sampling.window=64", "sampling.window"),
+        ("sampling.window=128", "sampling.window"),
     ],
 )
 def test_what_the_baseline_would_ignore_is_refused(override: str, key: str) -> None:

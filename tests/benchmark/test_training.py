@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dentgen.benchmark.training import benchmark_training
-from tests.conftest import DEMO, ROOT
+from tests.conftest import JAWS, ROOT
 
-SMALL = (f"source.path={DEMO}", "source.split=null", "stream=true", "batch=2")
+SMALL = (f"source.path={JAWS}", "source.split=null", "stream=true", "batch=2")
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from dentgen.spec.build import BuildSpec
 from tests.conftest import problems, shard_bytes, small_spec, write_tar
 
 Members = dict[str, bytes]
-#: Pixels of the demo's maps by which frames are moved, right and down; half as many in the build.
+#: Pixels of the maps by which frames are moved, right and down; half as many in the build.
 MOTIONS = ((0, 0), (32, 0), (5, -3), (0, 0))
 SIZE = 128
 

@@ -19,7 +19,7 @@ from dentgen.models.native_size import with_size
 from dentgen.pipeline.run import build
 from dentgen.shards.reader import read_samples
 from dentgen.spec.build import BuildSpec
-from tests.conftest import DEMO, ROOT, problems, small_spec, write_tar
+from tests.conftest import JAWS, ROOT, problems, small_spec, write_tar
 
 Members = dict[str, dict[str, bytes]]
 
@@ -54,7 +54,7 @@ def test_a_windowed_build_is_whole(source: Path, tmp_path: Path) -> None:
     assert len(pictures(tmp_path / "out")) == 2
 
 
-#: In a process of its own: make a panorama of the demo's first maps, side by side with their mirror images.
+#: In a process of its own: make a panorama of the first maps, side by side with their mirror images.
 SCRIPT = """
 import re, sys
 from dataclasses import replace
@@ -82,7 +82,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 
 
 def peak_megabytes(width: int, unet_batch: int, codec_batch: int) -> int:
-    command = [sys.executable, "-c", SCRIPT, str(DEMO), *map(str, (width, unet_batch, codec_batch))]
+    command = [sys.executable, "-c", SCRIPT, str(JAWS), *map(str, (width, unet_batch, codec_batch))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[-1])

@@ -17,8 +17,8 @@ from dentgen.errors import SpecError
 from tests.cluster.api_server import running_api
 from tests.conftest import ROOT
 
-DEMO = str(ROOT / "jobs" / "specs" / "demo.yaml")
-RENDER = ["cluster", "render", DEMO, "--image", "registry.example.com/dentgen:7", "--set", "source.path=s3://b/c",
+SPEC = str(ROOT / "jobs" / "specs" / "demo.yaml")
+RENDER = ["cluster", "render", SPEC, "--image", "registry.example.com/dentgen:7", "--set", "source.path=s3://b/c",
           "--set", "output.path=s3://b/d"]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_options_reach_the_manifest() -> None:
 
 def test_a_spec_with_local_paths_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     out = tmp_path / "job.yaml"
-    run = CliRunner().invoke(app, ["cluster", "render", DEMO, "--image", "dentgen:7", "--out", str(out)])
+    run = CliRunner().invoke(app, ["cluster", "render", SPEC, "--image", "dentgen:7", "--out", str(out)])
     assert isinstance(run.exception, SpecError)
     assert [fault.key for fault in run.exception.faults] == ["source.path", "output.path"]
     assert not out.exists()

@@ -15,7 +15,7 @@ from PIL import Image
 from dentgen.conditions.decode import decode_record
 from dentgen.conditions.readers.raw import RawRecord
 from tests.cli.running import Finished
-from tests.conftest import DEMO, ROOT, write_tar
+from tests.conftest import DEMO, JAWS, ROOT, write_tar
 
 
 @pytest.mark.slow
@@ -152,14 +152,15 @@ def test_maps_of_real_photographs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_shard_is_what_the_renderer_makes() -> None:
-    """The ready-made shard is no drawing by hand: rendering its first patient again gives the same labels."""
+@pytest.mark.parametrize(("folder", "size"), [(DEMO, 256), (JAWS, 128)])
+def test_ready_made_shards_are_what_the_renderer_makes(folder: Path, size: int) -> None:
+    """They are no drawings by hand: rendering the first patient again gives the same labels."""
     from io import BytesIO
 
     from dentgen.conditions.readers.source import list_shards, read_records
     from dentgen.phantom.render import render_patient
 
-    raw = next(read_records(list_shards(str(DEMO))[0]))
-    (phantom,) = render_patient(2026, 0, 128, ("frontal",))
+    raw = next(read_records(list_shards(str(folder))[0]))
+    (phantom,) = render_patient(2026, 0, size, ("frontal",))
     assert raw.key == phantom.key
     assert (np.asarray(Image.open(BytesIO(raw.members["seg.png"]))) == phantom.maps["seg"]).mean() > 0.999

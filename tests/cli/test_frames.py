@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from dentgen.cli.evaluate import app
 from dentgen.errors import ConditionError, SpecError
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 
 def test_help_has_an_example() -> None:
@@ -18,12 +18,12 @@ def test_help_has_an_example() -> None:
 
 
 def test_a_source_without_series_is_refused_before_anything_is_built(tmp_path: Path) -> None:
-    run = CliRunner().invoke(app, ["frames", str(DEMO), "--work", str(tmp_path / "work")])
+    run = CliRunner().invoke(app, ["frames", str(JAWS), "--work", str(tmp_path / "work")])
     assert isinstance(run.exception, ConditionError)
     assert run.exception.found == "no series"
     assert not (tmp_path / "work").exists()
 
 
 def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
-    run = CliRunner().invoke(app, ["frames", str(DEMO), "--set", "sampling.nose=series"])
+    run = CliRunner().invoke(app, ["frames", str(JAWS), "--set", "sampling.nose=series"])
     assert isinstance(run.exception, SpecError)

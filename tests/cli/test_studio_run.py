@@ -68,5 +68,5 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SpecError) as caught:
-            run_studio(BuildSpec(), str(DEMO), tmp_path, host="127.0.0.1", port=port, browser=False, token=True)
+            run_studio(BuildSpec(), str(JAWS), tmp_path, host="127.0.0.1", port=port, browser=False, token=True)
     assert (caught.value.key, caught.value.found) == ("--host, --port", f"127.0.0.1:{port}")

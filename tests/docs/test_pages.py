@@ -116,10 +116,10 @@ def test_code_of_the_page_on_sampling_runs(in_examples: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks(DOCS / "guide" / "sampling.md", "python"):
         exec(block, names)
-    assert [picture.shape for picture in names["pictures"]] == [(128, 128, 3)] * 8
+    assert [picture.shape for picture in names["pictures"]] == [(256, 256, 3)] * 8
     frame = names["frame"]
     assert frame.last_version >= 2, "the layer was added, and its mask was edited"
-    assert frame.masks["gum"][64:].all()
+    assert frame.masks["gum"][128:].all()
 
 
 def test_code_of_the_page_on_curation_runs(in_examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +207,7 @@ def test_the_training_commands_of_the_guide_make_a_bundle(tmp_path: Path) -> Non
         (tmp_path / place).symlink_to(tmp_path / "work" / "phantoms")
     shutil.copytree(find_bundle("miniature"), tmp_path / "work" / "train" / "small")
     short = (
-        "steps=2", "batch=2", "validate_steps=1", "validate_split=null", "validate_records=1",
+        "steps=2", "batch=2", "conditions.size=128", "validate_steps=1", "validate_split=null", "validate_records=1",
         "source.split=null",
     )  # fmt: skip
     for words in training:

@@ -79,7 +79,7 @@ def test_the_image_from_python_has_a_gap(in_examples: Path) -> None:
     names: dict[str, object] = {}
     exec(block, names)
     with Image.open(in_examples / "out" / "gap.png") as image:
-        assert image.size == (128, 128)
+        assert image.size == (256, 256)
     images = [np.asarray(image).astype(int) for image in names["output"].images]  # type: ignore[attr-defined]
     assert len(images) == 4
     assert all(np.abs(images[0] - other).mean() > 1 for other in images[1:]), "every variant has its own noise"

@@ -26,7 +26,7 @@ def small_build_spec(*overrides: str) -> BuildSpec:
 
 
 def demo_reference(folder: Path, demo_members: dict[str, dict[str, bytes]], count: int) -> ReferenceSet:
-    """The demo's first records as a reference set of 128 px, its shard in a folder."""
+    """The first records of ``JAWS`` as a reference set of 128 px, its shard in a folder."""
     write_tar(folder / "demo.tar", {key: demo_members[key] for key in sorted(demo_members)[:count]})
     (shard,) = list_shards(str(folder))
     records = [decode_record(raw, ("segmentation", "lighting"), with_photo=True) for raw in read_records(shard)]

@@ -48,7 +48,7 @@ def test_wrong_ways_are_rejected() -> None:
     assert (unknown.value.key, unknown.value.found) == ("--bundle", "B")
     with pytest.raises(SpecError) as sizes:
         read_ways(DEMO_SPEC, [], [["a", "conditions.size=64"], ["b"]], [])
-    assert (sizes.value.key, sizes.value.found) == ("conditions.size", "64 in a, 128 in b")
+    assert (sizes.value.key, sizes.value.found) == ("conditions.size", "64 in a, 256 in b")
     with pytest.raises(SpecError) as shape:
         read_ways(DEMO_SPEC, ["conditions.size=[64,96]"], [["a"]], [])
     assert (shape.value.key, shape.value.found) == ("conditions.size", [64, 96])

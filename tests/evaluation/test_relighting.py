@@ -23,7 +23,7 @@ from dentgen.evaluation.relighting import (
 from dentgen.models.bundle import find_bundle
 from dentgen.models.parts import load_unet
 from dentgen.spec.build import BuildSpec
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.curation.pairs.panels import gain, good_panels, panel, phantoms, relit
 
 
@@ -47,7 +47,7 @@ def settings(bundle: str, count: int = 2) -> RelightingSettings:
         "model": {"bundle": bundle}, "conditions": {"size": 128}, "sampling": {"steps": 2},
         "engine": {"slots": 2, "codec_batch": 2},
     }  # fmt: skip
-    return RelightingSettings(str(DEMO), BuildSpec.model_validate(values), count=count, seeds=(0,), strengths=(0.5,))
+    return RelightingSettings(str(JAWS), BuildSpec.model_validate(values), count=count, seeds=(0,), strengths=(0.5,))
 
 
 @pytest.mark.slow
@@ -82,9 +82,9 @@ def test_a_true_edit_keeps_identity_and_follows_the_maps() -> None:
 
 
 def test_mouths_are_one_record_per_group_in_all_views() -> None:
-    chosen = list(distinct_mouths(str(DEMO), 4))
+    chosen = list(distinct_mouths(str(JAWS), 4))
     assert len({record.group for record in chosen}) == 4
     assert len({record.attributes["view"] for record in chosen}) == 4
     with pytest.raises(ConditionError) as caught:
-        list(distinct_mouths(str(DEMO), 5))
+        list(distinct_mouths(str(JAWS), 5))
     assert (caught.value.found, caught.value.expected) == ("4 mouths", "5")

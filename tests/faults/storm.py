@@ -29,7 +29,7 @@ from dentgen.shards.ledger import committed_units
 from dentgen.shards.reader import tar_samples
 from dentgen.spec.build import BuildSpec
 from dentgen.training.run import run_training
-from tests.conftest import DEMO, moto_bucket, write_tar
+from tests.conftest import JAWS, moto_bucket, write_tar
 from tests.faults.drivers import Rig
 from tests.faults.kills import dies_around, dies_at
 from tests.faults.matrix_build import matrix_spec
@@ -69,7 +69,7 @@ class Storm:
         self._bucket = bucket
         self._done = self._builds = 0
         torch.set_num_threads(1)
-        records = [item for path in sorted(DEMO.glob("*.tar")) for item in tar_samples(path.read_bytes())][:6]
+        records = [item for path in sorted(JAWS.glob("*.tar")) for item in tar_samples(path.read_bytes())][:6]
         for name, chosen in (("a.tar", records[:3]), ("b.tar", records[3:])):
             write_tar(folder / "conditions" / name, dict(chosen))
         self._whole = folder / "whole"

@@ -29,7 +29,7 @@ from tests.conftest import small_spec
 Members = dict[str, dict[str, bytes]]
 Picture = NDArray[np.int16]
 
-#: Of the demo's maps and photos, so that nothing is resized.
+#: Of the maps and photos of ``JAWS``, so that nothing is resized.
 FULL_SIZE: dict[str, object] = {"size": 128}
 
 #: A photo in the left frame, its record under another light in the right one.

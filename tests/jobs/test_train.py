@@ -35,6 +35,7 @@ def test_a_submitted_training_streams_from_s3_and_keeps_its_checkpoint_there(
         "--set", f"source.path={data}", "--set", f"checkpoints={kept}", "--set", f"bundle={bundle}",
         "--set", "name=own", "--set", "batch=4", "--set", "steps=3", "--set", "log_steps=1",
         "--set", "source.split=null", "--set", "validate_split=null", "--set", "validate_records=1",
+        "--set", "conditions.size=128",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:]
     lines = storage.read_bytes(storage.join(kept, "losses.csv")).decode().splitlines()

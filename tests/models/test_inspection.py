@@ -43,10 +43,10 @@ def test_a_base_and_an_adapter_are_described(tmp_path: Path) -> None:
 def test_other_kinds_are_described(tmp_path: Path, miniature: Bundle) -> None:
     file, fits = tmp_path / "x.safetensors", "fits: text width 128 (embedded miniature)"
     for tensors, kind, holds in (
-        (kohya_lora(miniature), "lora", "145 LoRA layers of rank 4, 12 of them in the text encoder"),
-        (respelt_lora(miniature, "peft"), "lora", "145 LoRA layers of rank 4, 12 of them in the text encoder"),
+        (kohya_lora(miniature), "lora", "109 LoRA layers of rank 4, 12 of them in the text encoder"),
+        (respelt_lora(miniature, "peft"), "lora", "109 LoRA layers of rank 4, 12 of them in the text encoder"),
         ({"emb_params": torch.zeros(3, 128)}, "embedding", "3 vectors"),
-        (ldm_tensors(miniature), "single-file", "326 of model.diffusion_model.*"),
+        (ldm_tensors(miniature), "single-file", "248 of model.diffusion_model.*"),
     ):
         save_file({name: value.contiguous() for name, value in tensors.items()}, file)
         lines = list(describe_file(file))
@@ -67,8 +67,8 @@ def test_the_model_family_is_known_by_the_width_of_an_embedding(tmp_path: Path) 
 
 def test_a_bundle_is_described() -> None:
     lines = "\n".join(describe_bundle("miniature"))
-    assert "unet: 326 tensors, 7,240,004 parameters, float16" in lines
-    assert "adapters/blended: 112 tensors, 314,368 parameters, float16" in lines
+    assert "unet: 248 tensors, 6,941,060 parameters, float16" in lines
+    assert "adapters/blended: 84 tensors, 281,088 parameters, float16" in lines
     assert f"digest: {bundle_digest('miniature')}" in lines
     assert "fits: text width 128" in lines
 

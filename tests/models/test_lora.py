@@ -83,8 +83,8 @@ def test_every_spelling_gives_the_same_weights(folder: Path, miniature: Bundle, 
 
 
 def test_diffusers_oldest_format_is_read(miniature: Bundle) -> None:
-    down, up = torch.zeros(2, 64), torch.ones(64, 2)
-    attention = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
+    down, up = torch.zeros(2, 128), torch.ones(128, 2)
+    attention = "down_blocks.1.attentions.0.transformer_blocks.0.attn1"
     tensors = {f"unet.{attention}.processor.to_out_lora.{end}.weight": v for end, v in (("down", down), ("up", up))}
     text = "text_encoder.text_model.encoder.layers.0.self_attn.to_q_lora"
     tensors |= {f"{text}.down.weight": torch.zeros(2, 128), f"{text}.up.weight": torch.zeros(128, 2)}

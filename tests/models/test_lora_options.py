@@ -21,7 +21,7 @@ from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.lora_options import LoraOptions, parse_options, read_lora_options
 from tests.models.part_files import save_lora
 
-FIRST = "down_blocks.0.attentions.0.transformer_blocks.0"
+FIRST = "down_blocks.1.attentions.0.transformer_blocks.0"
 UNET = {"target_modules": ["to_q", "to_out.0", "conv_in", "ff.net.0.proj"], "r": 4, "lora_alpha": 16}
 TEXT = {"target_modules": ["q_proj", "fc1"], "r": 4, "lora_alpha": 2}
 GRID: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]] = {

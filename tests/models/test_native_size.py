@@ -24,10 +24,10 @@ def configure(bundle: Path, part: str, **values: object) -> None:
 
 
 def test_null_and_the_native_size_are_the_same_build(caplog: pytest.LogCaptureFixture) -> None:
-    assert native_size(find_bundle("miniature")) == 128
+    assert native_size(find_bundle("miniature")) == 256
     resolved = with_size(spec())
-    assert (resolved.conditions.size, resolved.conditions.shape) == (128, (128, 128))
-    assert resolved.digest() == with_size(spec(size=128)).digest() == spec(size=128).digest()
+    assert (resolved.conditions.size, resolved.conditions.shape) == (256, (256, 256))
+    assert resolved.digest() == with_size(spec(size=256)).digest() == spec(size=256).digest()
     assert not caplog.records
 
 
@@ -35,7 +35,7 @@ def test_another_size_is_said_and_used(caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level(logging.WARNING):
         assert with_size(spec(size=64)).conditions.shape == (64, 64)
     (record,) = caplog.records
-    assert record.args == (64, "miniature", 128)
+    assert record.args == (64, "miniature", 256)
 
 
 def test_the_size_is_that_of_the_unet_and_the_autoencoder(bundle_copy: Path) -> None:
@@ -56,14 +56,14 @@ def test_a_unet_that_tells_no_size_is_an_error_only_if_it_is_asked(bundle_copy: 
     assert named.conditions.shape == (64, 64)
 
 
-@pytest.mark.parametrize(("size", "told"), [([96, 168], False), ([256, 64], False), ([120, 128], False),
-                                            ([64, 96], True), ([128, 192], True)])  # fmt: skip
+@pytest.mark.parametrize(("size", "told"), [([192, 336], False), ([512, 128], False), ([248, 256], False),
+                                            ([128, 192], True), ([256, 384], True)])  # fmt: skip
 def test_a_picture_that_is_not_square_is_compared_by_its_area(
     size: list[int], told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert with_size(spec(size=size)).conditions.shape == tuple(size)
-    assert [record.args for record in caplog.records] == [(size, "miniature", 128)] * told
+    assert [record.args for record in caplog.records] == [(size, "miniature", 256)] * told
 
 
 @pytest.mark.parametrize("name", ["shape", "edge"])

@@ -12,7 +12,7 @@ from dentgen.generation.generator import solver_table
 from dentgen.models.trained_sampling import HEADER, TrainedSampling, read_trained_sampling
 from dentgen.pipeline.plan import make_plan
 from dentgen.spec.build import BuildSpec
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.models.part_files import lcm_with_header
 
 
@@ -26,7 +26,7 @@ def student(bundle_copy: Path) -> Path:
 
 def spec_of(bundle: Path, loras: dict[str, float], **sampling: Any) -> BuildSpec:
     return BuildSpec.model_validate(
-        {"source": {"path": str(DEMO)}, "model": {"bundle": str(bundle), "loras": loras}, "sampling": sampling}
+        {"source": {"path": str(JAWS)}, "model": {"bundle": str(bundle), "loras": loras}, "sampling": sampling}
     )
 
 

@@ -239,6 +239,6 @@ def test_the_policy_covers_the_environment_alone(draft: DraftPlan, tmp_path: Pat
 
 
 def test_the_size_of_the_bundles_unet_is_the_default(small_source: Path, tmp_path: Path) -> None:
-    plans = [make_plan(small_spec(small_source, tmp_path, conditions={"size": size})) for size in (None, 128, 64)]
-    assert [plan.spec.conditions.size for plan in plans] == [128, 128, 64]
+    plans = [make_plan(small_spec(small_source, tmp_path, conditions={"size": size})) for size in (None, 256, 64)]
+    assert [plan.spec.conditions.size for plan in plans] == [256, 256, 64]
     assert plans[0].spec_digest == plans[1].spec_digest != plans[2].spec_digest

@@ -18,7 +18,7 @@ from dentgen.pipeline.teacher import Teacher
 from dentgen.records import ConditionRecord
 from dentgen.relight.shading import draw_lightings, shade
 from dentgen.spec.build import BuildSpec
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 
 def spec(**sampling: Any) -> BuildSpec:
@@ -27,7 +27,7 @@ def spec(**sampling: Any) -> BuildSpec:
 
 
 def records() -> list[ConditionRecord]:
-    (shard, *_) = list_shards(str(DEMO))
+    (shard, *_) = list_shards(str(JAWS))
     return [decode_record(raw, ("normal",)) for raw, _ in zip(read_records(shard), range(2), strict=False)]
 
 

@@ -20,12 +20,12 @@ def spec(source: Path | str, **sampling: Any) -> BuildSpec:
     return BuildSpec.model_validate({"source": {"path": str(source)}, "sampling": sampling, "engine": {"slots": 49}})
 
 
-@pytest.mark.parametrize(("factor", "size", "windows"), [(2, 256, 9), (4, 512, 49)])
+@pytest.mark.parametrize(("factor", "size", "windows"), [(2, 512, 9), (4, 1024, 49)])
 def test_the_size_of_the_first_photo_is_multiplied(factor: int, size: int, windows: int) -> None:
     found = with_upscale(spec(ROOT / "jobs" / "demo", upscale=factor))
-    assert (found.conditions.size, found.sampling.window, found.max_windows) == (size, 128, windows)
+    assert (found.conditions.size, found.sampling.window, found.max_windows) == (size, 256, windows)
     assert (found.sampling.start_from, found.sampling.strength, found.sampling.upscale) == ("photo", 0.3, None)
-    named = {"start_from": "photo", "strength": 0.3, "window": 128}
+    named = {"start_from": "photo", "strength": 0.3, "window": 256}
     explicit = spec("x", **named)
     resized = explicit.model_copy(update={"conditions": explicit.conditions.model_copy(update={"size": size})})
     assert found.digest() == resized.digest()
@@ -52,7 +52,7 @@ def test_windows_that_do_not_fit_are_named() -> None:
     few = BuildSpec.model_validate({"source": {"path": str(ROOT / "jobs" / "demo")}, "sampling": {"upscale": 4}})
     with pytest.raises(SpecError) as caught:
         with_upscale(few)
-    assert caught.value.key == "sampling.upscale 4, to 512 x 512 pixels"
+    assert caught.value.key == "sampling.upscale 4, to 1024 x 1024 pixels"
 
 
 def test_without_a_plan_there_is_nothing_to_multiply() -> None:

@@ -14,15 +14,15 @@ from dentgen.conditions.motion import motion_levels
 from dentgen.errors import ConditionError, SpecError
 from dentgen.report.record_sheet import write_sheet
 from dentgen.shards.tar import png_bytes
-from tests.conftest import DEMO, write_tar
+from tests.conftest import JAWS, write_tar
 
-SIZE = 128  # that of the demo records, so that nothing is resized
+SIZE = 128  # that of the records, so that nothing is resized
 
 
 def test_strip_holds_photo_and_maps_of_a_record(tmp_path: Path, demo_members: dict[str, dict[str, bytes]]) -> None:
     out = tmp_path / "sheet.png"
-    chosen = write_sheet(str(DEMO), str(out), count=4, size=SIZE, columns=2)
-    assert chosen == write_sheet(str(DEMO), str(tmp_path / "again.png"), count=4, size=SIZE, columns=2)
+    chosen = write_sheet(str(JAWS), str(out), count=4, size=SIZE, columns=2)
+    assert chosen == write_sheet(str(JAWS), str(tmp_path / "again.png"), count=4, size=SIZE, columns=2)
     assert len(set(chosen)) == 4
     drawn = np.asarray(Image.open(out))
     step = SIZE + 3
@@ -65,7 +65,7 @@ def test_sheet_has_only_columns_that_a_record_fills(tmp_path: Path, demo_members
 
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        write_sheet(str(DEMO), str(tmp_path / "sheet.txt"))
+        write_sheet(str(JAWS), str(tmp_path / "sheet.txt"))
     assert caught.value.file == str(tmp_path / "sheet.txt")
     assert ".txt" in caught.value.found
     assert ".png" in caught.value.expected

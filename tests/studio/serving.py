@@ -17,7 +17,7 @@ from dentgen.generation.generator import Generator
 from dentgen.studio.openers import Places, opened
 from dentgen.studio.server import Binding, running
 from dentgen.studio.session import Session
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 TOKEN: Final = "test-token-0123456789"
@@ -41,7 +41,7 @@ class Studio:
 def served(generator: Generator, folder: Path, token: str = TOKEN, host: str = "127.0.0.1") -> Iterator[Studio]:
     """Serve the demo's first record from a thread; ends with all threads joined."""
     places = Places()
-    record = opened(places.record(places.add(str(DEMO)), 0).read(), generator.spec)
+    record = opened(places.record(places.add(str(JAWS)), 0).read(), generator.spec)
     session = Session(generator, record, folder, places)
     begun, end, found = Event(), Event(), dict[str, Any]()
 

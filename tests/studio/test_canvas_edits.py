@@ -14,12 +14,12 @@ from dentgen.studio.openers import list_records, opened
 from dentgen.studio.planes import Rectangle
 from dentgen.studio.settings import Settings
 from dentgen.studio.work import Snapshot, Work
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 
 @pytest.fixture
 def work(generator: Generator) -> Work:
-    record = opened(list_records(str(DEMO))[0].read(), generator.spec)
+    record = opened(list_records(str(JAWS))[0].read(), generator.spec)
     work = Work(record, Settings.of(generator.spec))
     for prompt in ("gold", "silver"):
         paint(work, work.add_layer("", prompt).plane)

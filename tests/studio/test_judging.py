@@ -20,12 +20,12 @@ from dentgen.studio.seen_findings import seen_findings
 from dentgen.studio.settings import Settings
 from dentgen.studio.stream import Frame
 from dentgen.studio.work import Work
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.studio.serving import until
 
 
 def photographed() -> ConditionRecord:
-    return decode_record(list_records(str(DEMO))[0].read(), (), with_photo=True)
+    return decode_record(list_records(str(JAWS))[0].read(), (), with_photo=True)
 
 
 def frame(number: int, record: ConditionRecord) -> Frame:

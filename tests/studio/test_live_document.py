@@ -16,14 +16,14 @@ from dentgen.studio.pictures import Pictures
 from dentgen.studio.planes import Rectangle
 from dentgen.studio.settings import Settings
 from dentgen.studio.work import Layer, Work
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 TOO_LONG = "teeth " * 90
 
 
 @pytest.fixture
 def work(generator: Generator) -> Work:
-    record = opened(list_records(str(DEMO))[0].read(), generator.spec)
+    record = opened(list_records(str(JAWS))[0].read(), generator.spec)
     return Work(record, Settings.of(generator.spec).model_copy(update={"steps": 2, "variants": 1}))
 
 

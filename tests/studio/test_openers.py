@@ -12,15 +12,15 @@ from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.errors import ConditionError, SpecError, StorageError
 from dentgen.spec.build import BuildSpec
 from dentgen.studio.openers import Places, empty, list_records, opened, phantom, thumbnail
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.studio.conftest import SPEC
 
 BASE = BuildSpec.model_validate(SPEC)
 
 
 def test_records_of_a_place_are_those_of_its_readers() -> None:
-    expected = [raw.key for shard in list_shards(str(DEMO)) for raw in read_records(shard)]
-    listed = list_records(str(DEMO))
+    expected = [raw.key for shard in list_shards(str(JAWS)) for raw in read_records(shard)]
+    listed = list_records(str(JAWS))
     assert [record.key for record in listed] == expected
     assert [record.read().key for record in listed[:12]] == expected[:12], "read alone, each is the right one"
 
@@ -34,7 +34,7 @@ def test_a_folder_of_maps_is_a_place(tmp_path: Path, demo_members: dict[str, dic
 
 def test_an_opened_record_has_the_size_of_the_pictures() -> None:
     small = BuildSpec.model_validate({**SPEC, "conditions": {"size": 64}})
-    raw = list_records(str(DEMO))[0].read()
+    raw = list_records(str(JAWS))[0].read()
     record = opened(raw, small)
     assert {array.shape[:2] for array in record.conditions.values()} == {(64, 64)}
     assert record.prompt == decode_record(raw, ()).prompt
@@ -43,7 +43,7 @@ def test_an_opened_record_has_the_size_of_the_pictures() -> None:
 def test_a_record_without_a_needed_map_is_refused(demo_members: dict[str, dict[str, bytes]]) -> None:
     spec = BuildSpec.model_validate({**SPEC, "conditions": {"size": 64, "use": ["findings"]}})
     with pytest.raises(ConditionError) as caught:
-        opened(list_records(str(DEMO))[0].read(), spec)
+        opened(list_records(str(JAWS))[0].read(), spec)
     assert caught.value.expected == "a member 'lesion.png'"
 
 
@@ -66,16 +66,16 @@ def test_an_empty_canvas_has_the_maps_that_are_used() -> None:
 
 
 def test_thumbnails_show_the_maps() -> None:
-    small = thumbnail(list_records(str(DEMO))[0].read())
+    small = thumbnail(list_records(str(JAWS))[0].read())
     assert small.shape == (96, 96, 3)
     assert small.std() > 20
 
 
 def test_places_are_named_by_numbers() -> None:
     places = Places()
-    first = places.add(str(DEMO))
-    assert places.add(str(DEMO)) == places.add("") == first == 0, "listed again, not twice"
-    assert places.name(0) == str(DEMO)
+    first = places.add(str(JAWS))
+    assert places.add(str(JAWS)) == places.add("") == first == 0, "listed again, not twice"
+    assert places.name(0) == str(JAWS)
     assert places.record(0, 1).key == places.keys(0)[1]
     for wrong, key, found in (((1, 0), "place", 1), ((0, 10**6), "record", 10**6)):
         with pytest.raises(SpecError) as caught:

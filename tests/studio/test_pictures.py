@@ -17,13 +17,13 @@ from dentgen.studio.saving import save
 from dentgen.studio.settings import Settings
 from dentgen.studio.strokes import Stroke, paint
 from dentgen.studio.work import Work
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 
 @pytest.mark.slow
 def test_pictures_equal_those_of_a_build_of_what_is_saved(generator: Generator, tmp_path: Path) -> None:
     """Painted maps, a region and guidance: what the page shows as variants is what 'dentgen generate' writes."""
-    record = opened(list_records(str(DEMO))[2].read(), generator.spec)
+    record = opened(list_records(str(JAWS))[2].read(), generator.spec)
     settings = Settings.of(generator.spec).model_copy(update={"seed": 11, "steps": 2, "variants": 2})
     work = Work(record, settings)
     layer = work.add_layer("gold", "gold crown")
@@ -44,7 +44,7 @@ def test_pictures_equal_those_of_a_build_of_what_is_saved(generator: Generator, 
 @pytest.mark.integration
 def test_networks_are_loaded_once(generator: Generator) -> None:
     pictures = Pictures(generator)
-    record = opened(list_records(str(DEMO))[0].read(), generator.spec)
+    record = opened(list_records(str(JAWS))[0].read(), generator.spec)
     work = Work(record, Settings.of(generator.spec).model_copy(update={"steps": 1, "variants": 1}))
     first = pictures.make(work.snapshot())
     engine = pictures._pipeline

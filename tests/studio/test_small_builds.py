@@ -21,12 +21,12 @@ from dentgen.studio.pictures import Pictures
 from dentgen.studio.settings import Settings
 from dentgen.studio.small_builds import Series, SmallBuild, make_small_build
 from dentgen.studio.work import Work
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 
 @pytest.fixture
 def work(generator: Generator) -> Work:
-    record = opened(list_records(str(DEMO))[0].read(), generator.spec)
+    record = opened(list_records(str(JAWS))[0].read(), generator.spec)
     return Work(record, Settings.of(generator.spec).model_copy(update={"steps": 2, "variants": 2}))
 
 

@@ -15,7 +15,7 @@ from dentgen.studio.openers import list_records, opened
 from dentgen.studio.settings import Settings
 from dentgen.studio.stream import Frame, Stream
 from dentgen.studio.work import Work
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.studio.serving import until
 
 
@@ -23,7 +23,7 @@ class Heard:
     """A stream and what it showed and told."""
 
     def __init__(self, generator: Generator) -> None:
-        record = opened(list_records(str(DEMO))[0].read(), generator.spec)
+        record = opened(list_records(str(JAWS))[0].read(), generator.spec)
         settings = Settings.of(generator.spec).model_copy(update={"steps": 1, "variants": 1, "locked": False})
         self.work, self.frames, self.told = Work(record, settings), list[Frame](), list[Exception | None]()
         self.stream = Stream(self.work, generator, self.frames.append, self.told.append)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from dentgen.training.run import run_training
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.training.runs import train_spec
 
 
 @pytest.fixture(scope="session")
 def phantoms() -> str:
-    """Condition records of the demo: 20 phantoms with photos, half of them in the split ``train``."""
-    return str(DEMO)
+    """Condition records of 20 phantoms at 128 px with photos, half of them in the split ``train``."""
+    return str(JAWS)
 
 
 @pytest.fixture(scope="session")

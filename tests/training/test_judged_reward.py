@@ -21,10 +21,10 @@ from tests.training.runs import CPU, training_data
 
 
 def spec_of(source: str, **values: Any) -> Any:
-    """A run on the miniature at its own size; nothing is written."""
+    """A run on the miniature at the size of the records; nothing is written."""
     defaults = {
         "recipe": "reward", "source": {"path": source, "split": None}, "bundle": str(find_bundle("miniature")),
-        "checkpoints": "nowhere", "batch": 4, "lighting_weight": 0.1,
+        "checkpoints": "nowhere", "conditions": {"size": 128}, "batch": 4, "lighting_weight": 0.1,
     }  # fmt: skip
     return TRAIN_SPEC.validate_python(defaults | values)
 

@@ -41,7 +41,7 @@ def test_a_convolutional_decoder_is_counted_by_hand() -> None:
 @pytest.mark.slow
 def test_counts_scale_with_pixels_and_tokens(miniature: Bundle) -> None:
     width = int(miniature.text_encoder.config.hidden_size)
-    small, large = (count_networks(miniature, (size, size), tokens, width) for size, tokens in ((64, 77), (128, 154)))
+    small, large = (count_networks(miniature, (size, size), tokens, width) for size, tokens in ((128, 77), (256, 154)))
     assert large.text == pytest.approx(2 * small.text)
     assert large.encode > 4 * small.encode, "convolutions grow fourfold, attention faster"
     assert large.unet > 4 * small.unet

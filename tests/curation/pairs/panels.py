@@ -14,15 +14,15 @@ from dentgen.conditions.readers.source import list_shards, read_records
 from dentgen.curation.pairs.filter import Panel
 from dentgen.quality.srgb import to_linear
 from dentgen.records import ConditionRecord
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 
 EDGE = 128
 
 
 @cache
 def phantoms() -> tuple[ConditionRecord, ...]:
-    """The demo's records with photographs, at the judges' size."""
-    raws = (raw for shard in list_shards(str(DEMO)) for raw in read_records(shard))
+    """The records of ``JAWS`` with photographs, at the judges' size."""
+    raws = (raw for shard in list_shards(str(JAWS)) for raw in read_records(shard))
     records = (decode_record(raw, ("segmentation", "lighting", "normal"), with_photo=True) for raw in raws)
     return tuple(fit_record(record, (EDGE, EDGE), "pad") for record in records)
 

@@ -17,7 +17,7 @@ from dentgen.evaluation.tables.document import table_document
 from dentgen.evaluation.tables.study import TableSettings, candidate_spec, run_table, table_spec
 from dentgen.models.bundle import find_bundle
 from dentgen.shards.plan_file import read_plan
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.evaluation.small_evaluation import DEMO_SPEC
 
 TWO_STEPS = ("sampling.steps=2", "engine.slots=4")
@@ -25,7 +25,7 @@ TWO_STEPS = ("sampling.steps=2", "engine.slots=4")
 
 def settings(work: Path, *overrides: str) -> TableSettings:
     """Two seeds, two training steps, four records."""
-    return TableSettings(str(work), DEMO_SPEC, (*TWO_STEPS, *overrides), 4, 2, 2, str(DEMO))
+    return TableSettings(str(work), DEMO_SPEC, (*TWO_STEPS, *overrides), 4, 2, 2, str(JAWS))
 
 
 def test_seeds_and_size_are_those_of_the_table(tmp_path: Path) -> None:

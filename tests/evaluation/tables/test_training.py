@@ -16,7 +16,7 @@ from dentgen.evaluation.tables.training import TrainedBundle, TrainingSettings, 
 from dentgen.models.bundle import bundle_digest, find_bundle
 from dentgen.spec.build import BuildSpec
 from dentgen.training.journal import Journal
-from tests.conftest import DEMO
+from tests.conftest import JAWS
 from tests.evaluation.small_evaluation import small_build_spec
 from tests.training.test_loop import interrupting
 
@@ -30,7 +30,7 @@ def trained(
 ) -> TrainedBundle:
     """A training of a few steps of two rows."""
     return trained_bundle(
-        str(work), spec, training, seed, TrainingSettings(str(DEMO), source_digest(str(DEMO)), steps, 2)
+        str(work), spec, training, seed, TrainingSettings(str(JAWS), source_digest(str(JAWS)), steps, 2)
     )
 
 
@@ -89,7 +89,7 @@ def test_names_become_folders_of_their_letters(tmp_path: Path, monkeypatch: pyte
 
 def test_a_training_needs_a_local_folder() -> None:
     with pytest.raises(SpecError) as caught:
-        trained_bundle("s3://bucket/work", SPEC, TRAINING, 0, TrainingSettings(str(DEMO), "digest"))
+        trained_bundle("s3://bucket/work", SPEC, TRAINING, 0, TrainingSettings(str(JAWS), "digest"))
     assert (caught.value.key, caught.value.found) == ("--work", "s3://bucket/work")
 
 
@@ -139,7 +139,7 @@ def test_a_training_in_progress_is_not_joined_by_another_process(tmp_path: Path)
 
 def test_the_digest_of_a_source_is_that_of_its_shards(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        shutil.copytree(DEMO, tmp_path / name)
+        shutil.copytree(JAWS, tmp_path / name)
     assert source_digest(str(tmp_path / "a")) == source_digest(str(tmp_path / "b")), "wherever they lie"
     shard = next(path for path in sorted((tmp_path / "b").rglob("*")) if path.suffix == ".tar")
     shard.write_bytes(shard.read_bytes() + bytes(10240))

@@ -29,7 +29,7 @@ class LdmShape:
 
 
 #: Fits the miniature's UNet.
-MINIATURE_SHAPE = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128, rank=2)
+MINIATURE_SHAPE = LdmShape(widths=(64, 128, 160), attended=(False, True, False), layers=1, context=128, rank=2)
 
 
 class Lora(nn.Module):

@@ -140,10 +140,10 @@ def test_a_base_for_another_unet_is_an_error(miniature: Bundle) -> None:
         unet = UNet2DConditionModel.from_config({**miniature.unet.config, "cross_attention_dim": 64})
     error = base_error(checkpoint(random_control(SHAPE, "base")), unet)
     assert error.found.startswith("Layout(attended=(True, True, True, False)")
-    shape = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=128)
+    shape = LdmShape(widths=(64, 128, 160), attended=(False, True, False), layers=1, context=128)
     error = base_error(checkpoint(random_control(shape, "small")), unet)
     assert error.key.endswith("attn2.to_k.weight")
-    assert (error.found, error.expected) == ("shape [64, 128]", [64, 64])
+    assert (error.found, error.expected) == ("shape [128, 128]", [128, 64])
 
 
 def test_an_adapter_has_one_rank() -> None:

@@ -27,7 +27,7 @@ from tests.models.checkpoints.ldm_net import MINIATURE_SHAPE, LdmShape, checkpoi
 from tests.models.part_files import kohya_lora
 
 #: A control net whose text width is not that of the miniature.
-OTHER = LdmShape(widths=(64, 128, 160), attended=(True, True, False), layers=1, context=96, rank=2)
+OTHER = LdmShape(widths=(64, 128, 160), attended=(False, True, False), layers=1, context=96, rank=2)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_textual_inversions_of_every_tool_are_imported(tmp_path: Path, tool: str
 @pytest.mark.parametrize(
     ("kind", "key", "found"),
     [
-        ("ctrlora-base", "attn2.to_k.weight", "shape [64, 96]"),
+        ("ctrlora-base", "attn2.to_k.weight", "shape [128, 96]"),
         ("ctrlora-adapter", "attn2.to_k.lora_layer.down.weight", "shape [2, 96]"),
         ("lora", "", "an unknown kind of tensor"),
         ("embedding", "", "keys ["),

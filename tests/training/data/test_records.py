@@ -10,7 +10,7 @@ import pytest
 from dentgen.errors import ConditionError
 from dentgen.training.data.order import Chunk, RowOrder
 from dentgen.training.data.records import StreamedRecords, conditions_of, open_records
-from tests.conftest import DEMO, write_tar
+from tests.conftest import JAWS, write_tar
 from tests.training.runs import train_spec
 
 Members = dict[str, dict[str, bytes]]
@@ -74,8 +74,8 @@ def test_a_record_without_photo_ends_a_run(tmp_path: Path, demo_members: Members
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_source_without_the_split_is_refused(stream: bool, tmp_path: Path) -> None:
     with pytest.raises(ConditionError) as caught:
-        open_records(train_spec(str(DEMO), tmp_path, "adapter", stream=stream), "nowhere")
-    assert caught.value.file == str(DEMO)
+        open_records(train_spec(str(JAWS), tmp_path, "adapter", stream=stream), "nowhere")
+    assert caught.value.file == str(JAWS)
     assert "nowhere" in caught.value.found
 
 
