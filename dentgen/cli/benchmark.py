@@ -58,7 +58,7 @@ def engine(
     pictures with regions cost. Needs neither Ray nor a network connection. The file of --json is written after every
     combination; a combination that fails gives exit code 1.
 
-    Takes about a quarter of an hour per combination for the miniature on one core.
+    Takes about eight minutes per combination for the miniature on one core.
 
     Example: dentgen benchmark engine --model sd15 --device cuda --slots 16,32 --variants 1,4 --decoder kl,tiny
     """

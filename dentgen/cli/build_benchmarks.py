@@ -36,7 +36,7 @@ def build(
     All three generate the same samples, from four copies of the source. The
     naive baseline is Ray Data map_batches around a diffusers loop.
 
-    Takes about three quarters of an hour for the demo on two cores.
+    Takes about half an hour for the demo on two cores.
 
     Example: dentgen benchmark build --rounds 5 --json work/build.json
     """
@@ -58,7 +58,7 @@ def gate(
     Builds without and with the gate through Ray in turn, from four copies
     of the source; the ratio of their times per sample.
 
-    Takes about three quarters of an hour for the demo on two cores.
+    Takes about half an hour for the demo on two cores.
 
     Example: dentgen benchmark gate --rounds 1 --set sampling.steps=2
     """
@@ -82,7 +82,7 @@ def packing(
     three quarters of the engine's time for them, and again with a lock that
     keeps other units from the engine until one is packed.
 
-    Takes about a quarter of an hour for the demo on two cores.
+    Takes about ten minutes for the demo on two cores.
 
     Example: dentgen benchmark packing --rounds 1 --set sampling.steps=2
     """
@@ -110,7 +110,7 @@ def preparation(
     first. Reports the ratio of speeds and the share of the time in which
     slots wait for preparation. The shards must be the same, byte for byte.
 
-    Takes about a quarter of an hour for the demo on two cores.
+    Takes about ten minutes for the demo on two cores.
 
     Example: dentgen benchmark preparation --rounds 1 --set source.limit=16
     """

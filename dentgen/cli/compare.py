@@ -39,7 +39,7 @@ def t1(
     Runs seven samplers from DDIM 50 to UniPC 4 with every decoder of the
     bundle (which needs an LCM-LoRA) on unseen phantoms, from the same noise.
 
-    Takes about half an hour for the miniature on two cores.
+    Takes about 20 minutes for the miniature on two cores.
 
     Example: dentgen compare T1 --set model.bundle=work/miniature --records 48
     """

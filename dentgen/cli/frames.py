@@ -33,8 +33,7 @@ def frames(
     and compares consecutive frames. Agreement with labels and light is
     measured beside it.
 
-    Takes about an hour for three series of 32 frames on two
-    cores.
+    Takes about half an hour for three series of 32 frames on two cores.
 
     Example: dentgen evaluate frames orbit/ --sheet work/frames.png --json work/frames.json
     """

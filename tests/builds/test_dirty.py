@@ -120,7 +120,7 @@ def damaged_shards(folder: Path, good: Records) -> dict[str, tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def good(demo_members: Records) -> Records:
-    """Forty records: the demo's twenty under two names each."""
+    """Forty records: the twenty of ``JAWS`` under two names each."""
     return {f"{copy}-{key}": members for copy in "ab" for key, members in sorted(demo_members.items())}
 
 

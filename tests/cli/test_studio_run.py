@@ -16,7 +16,7 @@ import pytest
 from dentgen.cli.studio_run import run_studio, studio_spec
 from dentgen.errors import SpecError
 from dentgen.spec.build import BuildSpec
-from tests.conftest import DEMO, ROOT
+from tests.conftest import DEMO, JAWS, ROOT
 
 
 def test_the_demo_is_the_default() -> None:

@@ -1,4 +1,4 @@
-"""Sizes of the real, tiny evaluations, and a reference set of the demo's records, which needs no rendering."""
+"""Sizes of the real, tiny evaluations, and a reference set of ``JAWS``, which needs no rendering."""
 
 from __future__ import annotations
 

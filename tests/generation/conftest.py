@@ -1,4 +1,4 @@
-"""Two records of the demo, and a bundle with more parts than the miniature has."""
+"""Two records of ``JAWS``, and a bundle with more parts than the miniature has."""
 
 from __future__ import annotations
 

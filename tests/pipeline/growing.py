@@ -40,7 +40,7 @@ def growing_spec(source: Path | str, out: Path | str, /, **sections: dict[str, o
 
 
 def add_shard(source: Path, name: str, members: Members, first: int, count: int = 2) -> Path:
-    """A condition shard of some of the demo's records."""
+    """A condition shard of some records of ``JAWS``."""
     keys = sorted(members)[first : first + count]
     return write_tar(source / f"{name}.tar", {key: members[key] for key in keys})
 

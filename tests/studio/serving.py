@@ -39,7 +39,7 @@ class Studio:
 
 @contextmanager
 def served(generator: Generator, folder: Path, token: str = TOKEN, host: str = "127.0.0.1") -> Iterator[Studio]:
-    """Serve the demo's first record from a thread; ends with all threads joined."""
+    """Serve the first record of ``JAWS`` from a thread; ends with all threads joined."""
     places = Places()
     record = opened(places.record(places.add(str(JAWS)), 0).read(), generator.spec)
     session = Session(generator, record, folder, places)

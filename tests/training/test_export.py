@@ -45,11 +45,14 @@ def test_a_config_names_no_path_and_loads_without_warning(tmp_path: Path) -> Non
 
 
 def test_a_tokenizer_forgets_its_last_call(tmp_path: Path) -> None:
-    tokenizer = CLIPTokenizer.from_pretrained(find_bundle("miniature") / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(find_bundle("miniature") / "tokenizer", local_files_only=True)
     tokenizer(["teeth"], padding="max_length", truncation=True)
     save_tokenizer(tokenizer, tmp_path)
     saved = json.loads((tmp_path / "tokenizer.json").read_text())
     assert saved["padding"] is saved["truncation"] is None
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert not {"is_local", "local_files_only"} & set(config)
+    assert config["model_max_length"] == 77
     assert tokenizer.backend_tokenizer.padding is not None, "the tokenizer itself is left alone"
     again = CLIPTokenizer.from_pretrained(tmp_path)
     assert again("white teeth").input_ids == tokenizer("white teeth").input_ids

@@ -24,7 +24,7 @@ PANEL_FIGURES: Final[tuple[PanelFigure, ...]] = get_args(PanelFigure)
 
 @dataclass(frozen=True, slots=True)
 class PairLimits:
-    """Limits of the filter. Defaults were set on pictures of 128 pixels of the miniature's second edition.
+    """Limits of the filter. Defaults were set on pictures of the miniature's second edition, of 128 pixels.
 
     Attributes:
         least_luminance, most_luminance: Of a panel's mean linear luminance, 0..1.

@@ -40,6 +40,7 @@ def test_a_convolutional_decoder_is_counted_by_hand() -> None:
 
 @pytest.mark.slow
 def test_counts_scale_with_pixels_and_tokens(miniature: Bundle) -> None:
+    # large enough that attention at the lower levels outweighs projections of text, which grow only twofold
     width = int(miniature.text_encoder.config.hidden_size)
     small, large = (count_networks(miniature, (size, size), tokens, width) for size, tokens in ((128, 77), (256, 154)))
     assert large.text == pytest.approx(2 * small.text)

@@ -59,12 +59,13 @@ def test_only_the_student_is_trained(phantoms: str, family: Path, tmp_path: Path
 def test_a_smaller_unet_comes_closer_to_its_teacher_and_makes_pictures(
     phantoms: str, family: Path, tmp_path: Path
 ) -> None:
-    spec = spec_of(phantoms, family, tmp_path, steps=30, learning_rate=1e-3, batch=4)
+    spec = spec_of(phantoms, family, tmp_path, steps=30, learning_rate=1e-3, batch=4, attention=[])
     run_training(spec)
     lines = [float(line["features"]) for line in losses_of(spec.checkpoints)]
     assert sum(lines[-5:]) < 0.7 * sum(lines[:5])
     unet = load_unet(tmp_path / "bundle" / "unet", torch.float32)
     assert unet.mid_block is None
+    assert list(unet.config.down_block_types) == ["DownBlock2D"] * 3
     assert list(bundle_problems(str(tmp_path / "bundle"))) == []
     trained = weights_of(spec.checkpoints)
     assert set(trained) == {f"student.{name}" for name in unet.state_dict()}
