@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 #: Config keys to drop by class: the local source path, and one that AutoencoderTiny writes but does not accept.
 _DROPPED_KEYS: Final = {"default": ("_name_or_path",), "AutoencoderTiny": ("_name_or_path", "block_out_channels")}
-#: How the tokenizer was loaded here; no business of who loads it next.
+#: How a tokenizer was loaded on this machine, which transformers writes into its config.
 _LOADING_KEYS: Final = ("is_local", "local_files_only")
 
 
