@@ -1,12 +1,13 @@
 """A cache of trained judges in the work folder, so that many models are scored by the same ones.
 
-The cache key covers everything that decides a judge: its kind, training images, labels, steps and seed.
+The cache key covers everything that decides a judge: its kind, training images, labels, steps, seed and light.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 def cached_segmenters(
     work: str, images: NDArray[np.uint8], truth: NDArray[np.uint8], settings: JudgeSettings, seed: int = 0
 ) -> dict[str, Segmenter | DilatedSegmenter]:
-    """Load or train two segmenters of different architectures, "unet" and "dilated".
+    """Load or train two segmenters of different architectures, "unet" and "dilated", in random light.
 
     Args:
         work: Folder or URL of the cache.
@@ -37,11 +38,10 @@ def cached_segmenters(
         settings: Number of steps.
         seed: Seed of weights and batches.
     """
+    train = partial(cached_judge, work, images=images, truth=truth, seed=seed, photometric=True)
     return {
-        "unet": cached_judge(work, Segmenter, images, truth, steps=settings.unet_steps, seed=seed, name="unet"),
-        "dilated": cached_judge(
-            work, DilatedSegmenter, images, truth, steps=settings.dilated_steps, seed=seed, name="dilated"
-        ),
+        "unet": train(Segmenter, steps=settings.unet_steps, name="unet"),
+        "dilated": train(DilatedSegmenter, steps=settings.dilated_steps, name="dilated"),
     }
 
 
@@ -54,12 +54,14 @@ def cached_judge(
     steps: int,
     seed: int,
     name: str,
+    photometric: bool = False,
 ) -> _Network:
     """Return what ``train_judge`` gives for these arguments, from ``work`` on a cache hit."""
-    place = storage.join(work, "judges", f"{name}-{_digest(images, truth, name, steps, seed)}.safetensors")
+    light = ["photometric"] if photometric else []
+    place = storage.join(work, "judges", f"{name}-{_digest(images, truth, name, steps, seed, *light)}.safetensors")
     weights = storage.read_if_exists(place)
     if weights is None:
-        network = train_judge(judge, images, truth, steps=steps, seed=seed, name=name)
+        network = train_judge(judge, images, truth, steps=steps, seed=seed, name=name, photometric=photometric)
         storage.put_if_absent(place, save({key: value.contiguous() for key, value in network.state_dict().items()}))
         return network
     network = judge()

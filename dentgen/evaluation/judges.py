@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from dentgen.conditions.labels import IGNORE
 from dentgen.models.judge_networks import DilatedSegmenter, Segmenter, conv_block, judge_input, to_channels_last
 from dentgen.progress import tracked
+from dentgen.quality.photometric import in_other_light
 from dentgen.seeding import fresh_weights, numpy_generator
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -46,6 +47,7 @@ def train_judge(
     seed: int,
     name: str,
     batch: int = 8,
+    photometric: bool = False,
 ) -> _Network:
     """Train a judge by cross-entropy, with random horizontal flips.
 
@@ -57,6 +59,8 @@ def train_judge(
         seed: Seed of weights and batches.
         name: Shown with the progress; together with ``seed`` it decides weights and batches.
         batch: Images per step.
+        photometric: Show every image in other light, out of focus or with noise, so that the judge reads what is
+            there and not whether a model has the light of its images.
 
     Returns:
         The network in evaluation mode; the same arguments give the same weights on one machine.
@@ -72,6 +76,8 @@ def train_judge(
         if rng.random() < 0.5:
             inputs = inputs[:, :, ::-1]
             labels = labels[..., ::-1] if labels.ndim == 3 else labels
+        if photometric:
+            inputs = np.stack([in_other_light(image, rng) for image in inputs])
         logits = network(judge_input(inputs))
         loss = F.cross_entropy(logits, torch.from_numpy(labels.astype(np.int64)), ignore_index=IGNORE)
         optimiser.zero_grad()

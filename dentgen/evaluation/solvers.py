@@ -155,7 +155,9 @@ def compare_solvers(
     training = reference_set(work, judges.records, JUDGE_SEED, size)
     test = reference_set(work, records, TEST_SEED, size)
     steps = judges.unet_steps
-    judge = cached_judge(work, Segmenter, training.photos, training.seg, steps=steps, seed=0, name="unet")
+    judge = cached_judge(
+        work, Segmenter, training.photos, training.seg, steps=steps, seed=0, name="unet", photometric=True
+    )
     decodings = available_decodings(spec.model.bundle, before)
     timing = measure_timing({d.name: solver_spec(spec, SAMPLERS[-1], d) for d in decodings})
     images = _generate(spec, work, test, decodings)

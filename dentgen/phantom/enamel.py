@@ -43,11 +43,14 @@ _TITANIUM = np.array([0.25, 0.25, 0.26])
 _DECAY, _HOLE = np.array([0.30, 0.17, 0.08]), np.array([0.045, 0.03, 0.02])
 _SOFT = np.array([0.62, 0.38, 0.14])
 _PLAQUE = np.array([0.62, 0.53, 0.29])
+_THICK_PLAQUE = np.array([0.70, 0.53, 0.17])
 _CALCULUS = np.array([0.66, 0.55, 0.33])
 #: Depth of decay from which it is a cavity and not a brown spot.
 _CAVITY_FROM = 0.3
 #: Coverage from which plaque is labelled, where nothing else is.
 _LABELLED_PLAQUE = 0.35
+#: Coverage from which severe plaque hides the tooth.
+_THICK_FROM = 0.45
 
 
 @dataclass(slots=True)
@@ -233,7 +236,10 @@ def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) 
     plaque = enamel.plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque
     if material.lesions.patchy:
         plaque = enamel.plaque = plaque * noise.patches(at.point, PATCHES_PER_MM)
-    enamel.cover(0.8 * plaque, _PLAQUE, 0.55)
+    if material.lesions.severe:
+        enamel.cover(0.85 * np.clip(plaque / _THICK_FROM, 0, 1), _THICK_PLAQUE, 0.6)
+    else:
+        enamel.cover(0.8 * plaque, _PLAQUE, 0.55)
     enamel.sheen *= (1 - 0.6 * plaque)[:, None]
     enamel.lesion[(plaque >= _LABELLED_PLAQUE) & (enamel.lesion == 0)] = PLAQUE
 

@@ -107,6 +107,8 @@ class Lesions:
         implants: FDI numbers of the crowns that stand on implants, whose metal may show at the gum.
         fluorosis: Amount of chalky and brown mottling of all teeth, 0..1.
         patchy: Plaque and inflamed gum are found beside some teeth only.
+        severe: Plaque is thick and yellow and inflamed gum deep red wherever they are labelled, not a thin film and a
+            touch of red.
     """
 
     fillings: tuple[Filling, ...]
@@ -122,6 +124,7 @@ class Lesions:
     implants: frozenset[int] = frozenset()
     fluorosis: float = 0.0
     patchy: bool = False
+    severe: bool = False
 
     @property
     def diseased(self) -> frozenset[int]:

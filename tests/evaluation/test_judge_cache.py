@@ -8,7 +8,7 @@ import numpy as np
 
 from dentgen.evaluation.judge_cache import cached_judge, cached_segmenters
 from dentgen.evaluation.judge_settings import JudgeSettings
-from dentgen.evaluation.judges import judge_features, judge_labels
+from dentgen.evaluation.judges import judge_features, judge_labels, train_judge
 from dentgen.models.judge_networks import Segmenter
 
 RNG = np.random.default_rng(0)
@@ -56,3 +56,12 @@ def test_everything_that_decides_a_judge_is_in_its_name(tmp_path: Path) -> None:
     ):  # fmt: skip
         cached_judge(str(tmp_path), Segmenter, images, truth, steps=steps, seed=seed, name=name)
         assert len(cached(tmp_path)) == number + 1
+    cached_judge(str(tmp_path), Segmenter, IMAGES, TRUTH, steps=1, seed=0, name="unet", photometric=True)
+    assert len(cached(tmp_path)) == number + 2
+
+
+def test_segmenters_learn_in_random_light(tmp_path: Path) -> None:
+    """So that they read a darker picture of a model as what it shows."""
+    found = cached_segmenters(str(tmp_path), IMAGES, TRUTH, JudgeSettings(unet_steps=2, dilated_steps=1))["unet"]
+    trained = train_judge(Segmenter, IMAGES, TRUTH, steps=2, seed=0, name="unet", photometric=True)
+    assert np.array_equal(judge_features(found, IMAGES), judge_features(trained, IMAGES))

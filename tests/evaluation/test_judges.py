@@ -56,13 +56,15 @@ def test_training_is_decided_by_its_arguments() -> None:
     seg = blocks(4)
     images = noisy_fill(seg)
 
-    def weights(seed: int, name: str) -> torch.Tensor:
-        trained = train_judge(Segmenter, images, seg, steps=2, seed=seed, name=name)
+    def weights(seed: int, name: str, photometric: bool = False) -> torch.Tensor:
+        trained = train_judge(Segmenter, images, seg, steps=2, seed=seed, name=name, photometric=photometric)
         return torch.cat([parameter.flatten() for parameter in trained.parameters()])
 
     assert torch.equal(weights(0, "a"), weights(0, "a"))
     assert not torch.equal(weights(0, "a"), weights(1, "a"))
     assert not torch.equal(weights(0, "a"), weights(0, "b"))
+    assert not torch.equal(weights(0, "a"), weights(0, "a", photometric=True))
+    assert torch.equal(weights(0, "a", photometric=True), weights(0, "a", photometric=True))
 
 
 def test_ignored_truth_teaches_nothing() -> None:

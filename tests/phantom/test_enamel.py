@@ -12,6 +12,7 @@ from dentgen.phantom.enamel import Enamel, paint_crowns
 from dentgen.phantom.lesions import Caries, Filling, FillingKind, Lesions, Spot
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
+from dentgen.quality.metrics import linear_to_lab
 from dentgen.seeding import numpy_generator
 from tests.phantom.surfaces import NO_LESIONS, material, traced
 
@@ -84,6 +85,21 @@ def test_plaque_is_labelled_where_it_is_seen_and_nothing_else_is() -> None:
     crowned = paint(replace(soiled, crowns={16: "gold"}), **points)
     assert crowned.lesion.tolist() == [GOLD_CROWN, GOLD_CROWN, 0]
     assert not paint(replace(soiled, plaque=0.3), **points).lesion.any()
+
+
+def test_severe_plaque_is_plain_to_see_wherever_it_is_labelled() -> None:
+    """By 6 steps of b*, from which the judge of findings counts a pixel as yellow; a film is less than that."""
+    film = replace(NO_LESIONS, plaque=1.0)
+    for amount, start in ((0.5, 0), (0.8, 7), (1.0, 20)):
+        place = {"height": 0.05, "position": [[float(start + n), 2.0, 3.0] for n in range(3)]}
+        clean = paint(NO_LESIONS, **place)
+        thick = paint(replace(film, plaque=amount, severe=True), **place)
+        yellower = (linear_to_lab(thick.albedo) - linear_to_lab(clean.albedo))[:, 2]
+        assert (thick.lesion == PLAQUE).any()
+        assert yellower[thick.lesion == PLAQUE].min() >= 6
+    thin = paint(replace(film, plaque=0.5), **place)
+    assert (thin.lesion == PLAQUE).any()
+    assert (linear_to_lab(thin.albedo) - linear_to_lab(clean.albedo))[thin.lesion == PLAQUE, 2].min() < 6
 
 
 def test_patchy_plaque_spares_some_teeth() -> None:

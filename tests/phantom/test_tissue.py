@@ -12,6 +12,7 @@ from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
 from dentgen.phantom.tissue import Coat, coat, inflammation, reddened
+from dentgen.quality.metrics import linear_to_lab
 from dentgen.seeding import numpy_generator
 from tests.phantom.surfaces import material, traced
 
@@ -51,7 +52,7 @@ def test_appliances_are_steel_or_of_the_ligature_s_colour() -> None:
 
 def test_reddening_takes_green_and_blue_at_the_margin_and_fades_within_millimetres() -> None:
     inflamed = replace(material(), inflammation=1.0)
-    near, far = reddened(inflammation(np.array([0.0, 8.0]), inflamed))
+    near, far = reddened(inflammation(np.array([0.0, 8.0]), inflamed), severe=False)
     assert near == pytest.approx([1 - 0.08, 1 - 0.38, 1 - 0.32])
     assert far == pytest.approx([1, 1, 1], abs=1e-6)
 
@@ -63,6 +64,18 @@ def test_gum_is_labelled_as_inflamed_from_half_the_amount_and_no_other_tissue_is
     amount = inflammation(np.array([1.1, 1.3]), inflamed)
     assert amount[0] >= 0.5 > amount[1]
     assert found.tolist() == [INFLAMED_GUM, INFLAMED_GUM, 0, 0]
+
+
+def test_severe_inflammation_is_plain_to_see_wherever_it_is_labelled() -> None:
+    """By 7 steps of a*: the judge of findings counts a pixel as red from 5, and blur and exposure cost some."""
+    healthy, touched = replace(material(), inflammation=0.0), replace(material(), inflammation=1.0)
+    severe = replace(touched, lesions=replace(touched.lesions, severe=True))
+    surface, noise = traced([Tissue.GUM] * 12, margin_mm=np.linspace(0, 1.1, 12)), LatticeNoise(numpy_generator("noise"))
+    sound, some, much = (coat(surface, gum, noise) for gum in (healthy, touched, severe))
+    assert (much.lesion == INFLAMED_GUM).all()
+    redness = [linear_to_lab(one.albedo)[:, 1] for one in (sound, some, much)]
+    assert (redness[2] - redness[0]).min() >= 7
+    assert (redness[1] - redness[0]).min() < 7
 
 
 def test_patchy_inflammation_spares_some_of_the_margin() -> None:

@@ -97,6 +97,7 @@ def _with(sound: Lesions, diseased: list[int], calculus: float, rng: np.random.G
         fluorosis=float(rng.uniform(0.3, 1.0)) if diseased and rng.random() < _FLUOROSIS_SHARE else 0.0,
         plaque=float(rng.uniform(0.5, 1.0)) if diseased and rng.random() < _UNBRUSHED_SHARE else sound.plaque,
         patchy=bool(rng.random() < _PATCHY_SHARE),
+        severe=True,
     )
 
 

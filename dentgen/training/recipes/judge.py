@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
 from dentgen.conditions.labels import IGNORE, colour_segmentation
 from dentgen.models.judge_networks import judge_input, to_channels_last
 from dentgen.models.judges import NETWORKS, write_judge
+from dentgen.quality.photometric import in_other_light
 from dentgen.seeding import fresh_weights, numpy_generator
 from dentgen.spec.train_recipes import JudgeSpec
 from dentgen.training.data.rows import Batch
 from dentgen.training.recipes.recipe import Recipe
-
-#: Ends of the photometric changes: gain of all channels and of single ones, offset, blur (pixels) and noise (levels).
-_GAIN, _CHANNEL_GAIN, _OFFSET, _BLUR, _NOISE = 0.3, 0.08, 16.0, 1.2, 8.0
-_SHARE: Final = 0.5
 
 
 class JudgeRecipe(Recipe):
@@ -60,15 +54,4 @@ class JudgeRecipe(Recipe):
             return batch.photos
         seed, first = self._spec.seed, batch.first
         draws = [numpy_generator(seed, "photometric", batch.step, first + i) for i in range(len(batch))]
-        return np.stack([_changed(row.photo, rng) for row, rng in zip(batch.rows, draws, strict=True)])
-
-
-def _changed(photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A photo (H, W, 3) in other light, out of focus or with noise, as generated pictures may be."""
-    gain = 1 + rng.uniform(-_GAIN, _GAIN) + rng.uniform(-_CHANNEL_GAIN, _CHANNEL_GAIN, 3)
-    pixels = photo * gain + rng.uniform(-_OFFSET, _OFFSET)
-    if rng.random() < _SHARE:
-        pixels = ndimage.gaussian_filter(pixels, (sigma := rng.uniform(0, _BLUR), sigma, 0))
-    if rng.random() < _SHARE:
-        pixels = pixels + rng.normal(0, rng.uniform(0, _NOISE), pixels.shape)
-    return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+        return np.stack([in_other_light(row.photo, rng) for row, rng in zip(batch.rows, draws, strict=True)])
