@@ -70,7 +70,10 @@ def test_severe_inflammation_is_plain_to_see_wherever_it_is_labelled() -> None:
     """By 7 steps of a*: the judge of findings counts a pixel as red from 5, and blur and exposure cost some."""
     healthy, touched = replace(material(), inflammation=0.0), replace(material(), inflammation=1.0)
     severe = replace(touched, lesions=replace(touched.lesions, severe=True))
-    surface, noise = traced([Tissue.GUM] * 12, margin_mm=np.linspace(0, 1.1, 12)), LatticeNoise(numpy_generator("noise"))
+    surface, noise = (
+        traced([Tissue.GUM] * 12, margin_mm=np.linspace(0, 1.1, 12)),
+        LatticeNoise(numpy_generator("noise")),
+    )
     sound, some, much = (coat(surface, gum, noise) for gum in (healthy, touched, severe))
     assert (much.lesion == INFLAMED_GUM).all()
     redness = [linear_to_lab(one.albedo)[:, 1] for one in (sound, some, much)]
