@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,8 @@ Work = Annotated[
     str, typer.Option(metavar="FOLDER", help="Caches phantoms, judges and builds, for any number of models.")
 ]
 WORK: Final = "work/evaluate"
+#: A URL as ``Path`` leaves it, with one slash less.
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file too.")]
 
 
@@ -33,9 +36,11 @@ def prepare_folder(file: Path | None) -> None:
     """Create the folder of an output file, so that a wrong path fails before the work and not after it.
 
     Raises:
-        SpecError: If the folder cannot be created.
+        SpecError: If the folder cannot be created, or a URL was given.
     """
     if file is not None:
+        if _URL.match(str(file)):
+            raise SpecError(found=str(file), expected="a file on this machine, not a URL")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -41,6 +41,15 @@ def test_a_folder_that_cannot_be_created_fails_before_the_work(tmp_path: Path) -
     assert caught.value.file == str(tmp_path / "file" / "figures.json")
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/figures.json", "memory://figures.json", "file:///figures.json"])
+def test_a_url_is_refused_and_no_folder_is_made(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError) as caught:
+        prepare_folder(Path(url))
+    assert caught.value.found == str(Path(url))
+    assert not any(tmp_path.iterdir())
+
+
 def test_figures_go_to_standard_output_and_log_lines_do_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log_line("round 1 of 3")
     print_figures({"ratios": {"a": 1.5}}, tmp_path / "figures.json")
