@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from dentgen.cli.measurement import prepare_folder
 from dentgen.cli.progress import announce
 from dentgen.errors import SpecError
 from dentgen.redaction import shown
@@ -34,6 +35,7 @@ def diff(
         _diff_versions(first, second, third, html)
         return
     announce(f"diff: {first} and {second}")
+    prepare_folder(html)
     from dentgen.report.comparison.compare import compare_builds
     from dentgen.report.comparison.page import comparison_page
 
@@ -41,7 +43,6 @@ def diff(
     for line in _summary(comparison):
         typer.echo(shown(line))
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(comparison_page(comparison), encoding="utf-8")
         typer.echo(f"look at: {html}")
 
