@@ -35,23 +35,22 @@ LESIONS: Final[dict[int, str]] = {
     INFLAMED_GUM: "inflamed gum",
     IGNORE: "not annotated",
 }
-#: Colour of every lesion in a control image, at least 60 levels in one channel from every other and from the tissue
-#: that it lies on: a blend of ``alpha`` 0.3 leaves 18 of them. Plaque, once 23 levels from teeth, was not learnt.
+#: Colour of every lesion in a control image; all differ from those of segmentation classes.
 LESION_COLOURS: Final[dict[int, Colour]] = {
-    WHITE_SPOT: (255, 255, 255),
+    WHITE_SPOT: (246, 244, 236),
     CARIES: (132, 72, 24),
     CAVITY: (46, 22, 10),
-    FRACTURE: (255, 100, 180),
+    FRACTURE: (228, 150, 60),
     CALCULUS: (150, 132, 64),
     AMALGAM: (78, 96, 122),
-    COMPOSITE: (140, 230, 255),
-    CERAMIC_CROWN: (170, 255, 190),
+    COMPOSITE: (216, 226, 240),
+    CERAMIC_CROWN: (236, 226, 200),
     GOLD_CROWN: (222, 164, 30),
-    VENEER: (215, 170, 255),
-    CERAMIC_INLAY: (0, 170, 160),
-    GOLD_INLAY: (255, 230, 40),
-    PLAQUE: (40, 210, 60),
-    INFLAMED_GUM: (255, 0, 160),
+    VENEER: (252, 240, 255),
+    CERAMIC_INLAY: (186, 214, 236),
+    GOLD_INLAY: (240, 192, 84),
+    PLAQUE: (206, 196, 96),
+    INFLAMED_GUM: (214, 20, 40),
 }
 _PALETTE: Final[NDArray[np.uint8]] = np.zeros((256, 3), np.uint8)
 for _value, _colour in LESION_COLOURS.items():
