@@ -104,7 +104,7 @@ def test_windows_need_slots() -> None:
     assert BuildSpec.model_validate(guided).first_rows == 8
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(8, 60), st.sampled_from([64, 128, 512]), st.floats(0, 0.9))
 def test_the_spec_counts_the_windows_that_the_engine_has(cells: int, window: int, overlap: float) -> None:
     spec = BuildSpec.model_validate(

@@ -101,7 +101,7 @@ def test_score_without_outlines_is_nan() -> None:
     assert boundary_f1(nothing, np.pad(np.ones((2, 4, 4), bool), ((0, 0), (2, 2), (2, 2))), everywhere(nothing), 2) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 1.5, 2.0]))
 def test_boundary_f1_matches_brute_force(seed: int, tolerance: float) -> None:
     rng = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ def test_figures_without_teeth_are_nan() -> None:
     assert np.isnan(component_ratio(nothing > 0, nothing > 0, 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_find_teeth_matches_a_loop(seed: int, least: int) -> None:
     rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def flood_fill_sizes(mask: NDArray[np.bool_]) -> list[int]:
     return sizes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 6))
 def test_component_ratio_matches_flood_fill(seed: int, least: int) -> None:
     judged, labelled = np.random.default_rng(seed).random((2, 2, 12, 12)) < 0.25
