@@ -40,7 +40,7 @@ def prepare_folder(file: Path | None) -> None:
     """
     if file is not None:
         if _URL.match(str(file)):
-            raise SpecError(found=str(file), expected="a file on this machine, not a URL")
+            raise SpecError(file=str(file), found="a URL", expected="a file on this machine")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -88,7 +88,8 @@ def cast_coat(surface: Surface, material: Material, noise: LatticeNoise) -> Coat
     """
     result = coat(surface, material, noise)
     gum = surface.tissue == Tissue.GUM
-    result.albedo[gum] = material.gum * reddened(inflammation(surface.attributes["margin_mm"][gum], material), False)
+    red = inflammation(surface.attributes["margin_mm"][gum], material)
+    result.albedo[gum] = material.gum * reddened(red, severe=False)
     result.roughness[:] = np.maximum(result.roughness, 0.42)
     result.sheen[:], result.bump[:] = 0.5, 0.0
     return result

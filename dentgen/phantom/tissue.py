@@ -108,7 +108,7 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
     if material.lesions.patchy:
         red = red * noise.patches(point, PATCHES_PER_MM)
     result.lesion[here[(red >= _INFLAMED_FROM) & (tissue == Tissue.GUM)]] = INFLAMED_GUM
-    colour = colour * reddened(red, material.lesions.severe)
+    colour = colour * reddened(red, severe=material.lesions.severe)
     spots = np.clip(noise.octaves(point, 0.17, 3) - 0.15, 0, 1) * material.pigment
     colour = colour * (1 - spots[:, None] * [0.6, 0.68, 0.65])
     on_palate = tissue == Tissue.PALATE
@@ -129,7 +129,7 @@ def inflammation(margin_mm: FloatArray, material: Material) -> FloatArray:
     return np.clip(swollen * material.inflammation, 0, 1.6)
 
 
-def reddened(amount: FloatArray, severe: bool) -> FloatArray:
+def reddened(amount: FloatArray, *, severe: bool) -> FloatArray:
     """Colour factor (n, 3) of the gum by its amount (n,) of inflammation, which is deeper red if ``severe``."""
     if severe:
         return 1 - np.minimum(amount, 1.1)[:, None] * [0.20, 0.64, 0.54]

@@ -46,7 +46,7 @@ def test_a_url_is_refused_and_no_folder_is_made(url: str, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpecError) as caught:
         prepare_folder(Path(url))
-    assert caught.value.found == str(Path(url))
+    assert (caught.value.file, caught.value.found) == (str(Path(url)), "a URL")
     assert not any(tmp_path.iterdir())
 
 

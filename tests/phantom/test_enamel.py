@@ -88,7 +88,7 @@ def test_plaque_is_labelled_where_it_is_seen_and_nothing_else_is() -> None:
 
 
 def test_severe_plaque_is_plain_to_see_wherever_it_is_labelled() -> None:
-    """By 6 steps of b*, from which the judge of findings counts a pixel as yellow; a film is less than that."""
+    """By 6 steps of b*, from which the judge of findings counts a pixel as yellow; a film is less yellow."""
     film = replace(NO_LESIONS, plaque=1.0)
     for amount, start in ((0.5, 0), (0.8, 7), (1.0, 20)):
         place = {"height": 0.05, "position": [[float(start + n), 2.0, 3.0] for n in range(3)]}
