@@ -55,6 +55,9 @@ class AutoencoderSpec(CommonSpec):
         description="Bundle whose latents the encoder stays close to, so that networks trained on them remain usable; "
         "null: none.",
     )
+    tasks: Annotated[
+        tuple[ControlKind, ...], Field(min_length=1, description="Control images that it is shown beside the images.")
+    ] = (*SINGLE_KINDS, "blended", "blended-teeth")
     channels_last: _ChannelsLast = False
     loss: PixelWeights = Field(
         default=PixelWeights(), description="Weights of an extra L1 loss; all ones leaves it out."
@@ -77,8 +80,8 @@ class AutoencoderSpec(CommonSpec):
 
     @property
     def control_kinds(self) -> tuple[ControlKind, ...]:
-        """All that an encoder will be used on."""
-        return (*SINGLE_KINDS, "blended", "blended-teeth")
+        """Those of ``tasks``."""
+        return self.tasks
 
 
 class JudgeSpec(CommonSpec):

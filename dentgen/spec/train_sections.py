@@ -55,6 +55,7 @@ class PixelWeights(Section):
     tooth: float = Field(default=1.0, ge=0, description="Weight of tooth pixels; 5 works well, 2 is weak, 8 rings.")
     boundary: float = Field(default=0.0, ge=0, description="Weight added in the band around tooth boundaries.")
     boundary_pixels: int = Field(default=2, gt=0, description="Half width of that band, image pixels.")
+    finding: float = Field(default=0.0, ge=0, description="Weight added where a record's findings map has something.")
     normalise: Literal["none", "sample", "batch"] = Field(
         default="sample", description="Scale weights to mean 1 over each sample, over the batch, or not at all."
     )
@@ -63,13 +64,12 @@ class PixelWeights(Section):
     @property
     def is_plain(self) -> bool:
         """Whether every pixel weighs 1."""
-        return self.background == self.gingiva == self.tooth == 1 and not self.boundary
+        return self.background == self.gingiva == self.tooth == 1 and not self.boundary and not self.finding
 
 
 class LossSpec(PixelWeights):
     """Weights of the diffusion loss, over latent pixels and timesteps."""
 
-    finding: float = Field(default=0.0, ge=0, description="Weight added where a record's findings map has something.")
     reduce: Literal["area", "bilinear"] = Field(
         default="area", description="How pixel weights are resized to the latents."
     )
@@ -79,11 +79,6 @@ class LossSpec(PixelWeights):
         le=5,
         description="Lower bound of min-SNR's weight of the image error, which matters at high noise.",
     )
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether every pixel weighs 1."""
-        return super().is_plain and not self.finding
 
 
 class CommonSpec(Section):

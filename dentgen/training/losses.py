@@ -46,16 +46,24 @@ def boundary_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"])
     return ((decoded - images).abs() * torch.stack(bands).amax(0)[:, None]).mean()
 
 
-def region_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"], spec: PixelWeights) -> Tensor:
-    """L1 loss weighted per pixel by class, mean over all pixels.
+def region_error(
+    decoded: Tensor,
+    images: Tensor,
+    seg: UInt8[Tensor, "b H W"],
+    spec: PixelWeights,
+    found: Bool[Tensor, "b H W"] | None = None,
+) -> Tensor:
+    """L1 loss weighted per pixel by class and finding, mean over all pixels.
 
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
         seg: Label map of three classes, as ``tissue_classes`` returns it.
         spec: The weights.
+        found: Where there is a finding; None: nowhere.
     """
-    weights = _normalised(_class_weights(seg.to(images.device), spec).clamp_min(spec.floor), spec.normalise)
+    weights = _summed_weights(seg, spec, found).to(images.device)
+    weights = _normalised(weights.clamp_min(spec.floor), spec.normalise)
     return ((decoded - images).abs() * weights).mean()
 
 
@@ -156,19 +164,20 @@ def pixel_weights(
     Returns:
         Weights, scaled to mean 1 per sample or over the batch of all workers if ``spec.normalise`` says so.
     """
-    weights = _class_weights(seg, spec)
-    if found is not None:
-        weights = weights + spec.finding * found[:, None]
-    weights = _resized(weights, latent_size, spec.reduce).clamp_min(spec.floor)
+    weights = _resized(_summed_weights(seg, spec, found), latent_size, spec.reduce).clamp_min(spec.floor)
     return _normalised(weights, spec.normalise)
 
 
-def _class_weights(seg: UInt8[Tensor, "b H W"], spec: PixelWeights) -> Float[Tensor, "b 1 H W"]:
+def _summed_weights(
+    seg: UInt8[Tensor, "b H W"], spec: PixelWeights, found: Bool[Tensor, "b H W"] | None
+) -> Float[Tensor, "b 1 H W"]:
     weights = torch.full_like(seg, spec.background, dtype=torch.float32)
     weights[seg == GINGIVA] = spec.gingiva
     weights[seg == TOOTH] = spec.tooth
     if spec.boundary:
         weights = weights + spec.boundary * boundary_band(seg == TOOTH, spec.boundary_pixels)
+    if found is not None:
+        weights = weights + spec.finding * found
     return weights[:, None]
 
 

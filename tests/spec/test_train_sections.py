@@ -47,5 +47,5 @@ def test_wrong_values_are_refused_by_key(recipe: str, values: dict[str, Any], ke
 def test_weights_of_one_are_plain() -> None:
     assert PixelWeights().is_plain
     assert PixelWeights(boundary_pixels=5, normalise="none").is_plain
-    for values in ({"tooth": 2.0}, {"boundary": 0.1}, {"background": 0.0}, {"gingiva": 0.5}):
+    for values in ({"tooth": 2.0}, {"boundary": 0.1}, {"background": 0.0}, {"gingiva": 0.5}, {"finding": 0.1}):
         assert not PixelWeights.model_validate(values).is_plain

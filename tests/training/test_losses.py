@@ -176,6 +176,15 @@ def test_region_errors_count_by_the_weights_of_their_classes() -> None:
     assert float(region_error(wrong, image, seg, of_teeth)) == 0
 
 
+def test_region_errors_weigh_findings_beside_their_class() -> None:
+    seg, found = torch.full((1, 16, 16), 2, dtype=torch.uint8), torch.zeros(1, 16, 16, dtype=torch.bool)
+    found[:, :2, :8] = True
+    image, wrong = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.5)
+    spec = PixelWeights(tooth=3, finding=5, normalise="none")
+    assert float(region_error(wrong, image, seg, spec, found)) == pytest.approx(0.5 * (3 + 5 * 16 / 256))
+    assert float(region_error(wrong, image, seg, spec)) == pytest.approx(0.5 * 3), "nowhere without a map"
+
+
 def test_texture_error_is_the_log_ratio_of_fine_detail() -> None:
     """As computed by scipy's cosine transform of levels and luminance, in wavelengths of 8 to 4 pixels and below."""
     levels = np.random.default_rng(0).integers(0, 256, (2, 32, 24, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ from typing import Final
 
 import torch
 from diffusers import AutoencoderKL
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from dentgen.errors import SpecError
@@ -49,7 +49,8 @@ class AutoencoderRecipe(Recipe):
             device: Where it trains.
 
         Raises:
-            SpecError: If the latents to align with have another shape, or the perceptual loss has no encoder.
+            SpecError: If the latents to align with have another shape, those of ``start`` cannot be shifted, or the
+                perceptual loss has no encoder.
         """
         super().__init__()
         self._spec, self._data, self._device = spec, data, device
@@ -57,6 +58,7 @@ class AutoencoderRecipe(Recipe):
             vae = new_autoencoder(spec.conditions.size)
         if spec.start:
             vae = load_vae(find_bundle(spec.start) / "vae", torch.float32)
+            _check_shiftable(vae, spec)
         layout = torch.channels_last if spec.channels_last else torch.contiguous_format
         self.vae: AutoencoderKL = vae.to(device, memory_format=layout).train()
         known = None if spec.align is None else _load_aligned(spec.align, vae)
@@ -67,7 +69,7 @@ class AutoencoderRecipe(Recipe):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction errors and KL of one batch, and the distance of its latents from those of ``align``."""
-        images, seg = self._shown(batch)
+        images, seg, found = self._shown(batch)
         posterior = self.vae.encode(images).latent_dist
         decoded = self.vae.decode(posterior.mean + posterior.std * self._noise(batch, posterior.mean)).sample
         reconstruction = reconstruction_loss(decoded, images)
@@ -78,7 +80,7 @@ class AutoencoderRecipe(Recipe):
             losses["boundary"] = boundary_error(decoded, images, seg)
             losses["loss"] = losses["loss"] + losses["boundary"]
         if not self._spec.loss.is_plain:
-            losses["weighted"] = region_error(decoded, images, seg, self._spec.loss)
+            losses["weighted"] = region_error(decoded, images, seg, self._spec.loss, found)
             losses["loss"] = losses["loss"] + losses["weighted"]
         if self._features is not None:
             losses["perceptual"] = perceptual_error(self._features.net, decoded, images)
@@ -118,14 +120,15 @@ class AutoencoderRecipe(Recipe):
         images = image_tensor(batch.photos).to(self._device)
         return [images, self.vae.decode(self.vae.encode(images).latent_dist.mode()).sample]
 
-    def _shown(self, batch: Batch) -> tuple[Float[Tensor, "b 3 h w"], UInt8[Tensor, "b h w"]]:
-        """Images and label maps that the batch is trained on, cut to ``crop``."""
+    def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (b, 3, h, w) that the batch is trained on, label maps and findings (b, h, w), cut to ``crop``."""
         images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
-        seg = torch.from_numpy(batch.seg)
+        maps = [images, torch.from_numpy(batch.seg), torch.from_numpy(batch.found)]
         if self._spec.crop is not None:
             corners = [self._corner(batch, number, self._spec.crop) for number in range(len(batch))]
-            images, seg = _cut(images, corners, self._spec.crop), _cut(seg, corners, self._spec.crop)
-        return images.to(self._device), seg.to(self._device)
+            maps = [_cut(each, corners, self._spec.crop) for each in maps]
+        images, seg, found = (each.to(self._device) for each in maps)
+        return images, seg, found
 
     def _corner(self, batch: Batch, number: int, crop: int) -> tuple[int, int]:
         rng = numpy_generator(self._spec.seed, "crop", batch.step, batch.first + number)
@@ -161,6 +164,21 @@ def _cut(maps: Tensor, corners: Sequence[tuple[int, int]], edge: int) -> Tensor:
     """Squares (b, ..., edge, edge) of maps (b, ..., H, W) from their upper left corners."""
     pairs = zip(maps, corners, strict=True)
     return torch.stack([part[..., down : down + edge, right : right + edge] for part, (down, right) in pairs])
+
+
+def _check_shiftable(vae: AutoencoderKL, spec: AutoencoderSpec) -> None:
+    """Refuse an autoencoder that ``export`` could not give latents of mean 0.
+
+    Raises:
+        SpecError: If it has no convolutions of 1x1 around its latents, whose biases ``shift_latents`` changes.
+    """
+    if spec.align is None and (vae.quant_conv is None or vae.post_quant_conv is None):
+        raise SpecError(
+            f"the autoencoder of {spec.start} has nothing that could shift its latents",
+            key="start",
+            found="use_quant_conv or use_post_quant_conv: false",
+            expected="an autoencoder with both, or align",
+        )
 
 
 def _load_aligned(bundle: str, vae: AutoencoderKL) -> AutoencoderKL:

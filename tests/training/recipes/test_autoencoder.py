@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from pydantic import ValidationError
 
+from dentgen.conditions.labels import TOOTH
+from dentgen.conditions.lesion_map import CAVITY
 from dentgen.errors import SpecError
-from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.models.bundle import REQUIRED, Bundle, load_bundle
 from dentgen.models.parts import load_vae
+from dentgen.records import ConditionRecord
 from dentgen.training.frozen_networks import image_tensor
 from dentgen.training.losses import boundary_error
 from dentgen.training.recipes.autoencoder import AutoencoderRecipe, shift_latents
@@ -69,6 +74,16 @@ def test_an_encoder_with_other_latents_cannot_be_aligned_with(phantoms: str, fam
     assert "4 channels at 1/8" in caught.value.expected
 
 
+def test_an_encoder_whose_latents_cannot_be_shifted_is_refused(phantoms: str, tmp_path: Path) -> None:
+    for part in REQUIRED:
+        (tmp_path / "other" / part).mkdir(parents=True)
+    AutoencoderKL(norm_num_groups=8, use_quant_conv=False).save_pretrained(tmp_path / "other" / "vae")
+    spec = train_spec(phantoms, tmp_path, "autoencoder", start=str(tmp_path / "other"))
+    with pytest.raises(SpecError) as caught:
+        AutoencoderRecipe(spec, training_data(spec), CPU)
+    assert caught.value.key == "start"
+
+
 @pytest.mark.integration
 def test_the_loss_is_the_sum_of_the_asked_for_terms(phantoms: str, tmp_path: Path) -> None:
     def losses(**values: object) -> dict[str, float]:
@@ -112,12 +127,22 @@ def test_crops_cut_image_and_labels_alike(phantoms: str, tmp_path: Path) -> None
     spec = train_spec(phantoms, tmp_path, "autoencoder", batch=4, crop=24)
     data = training_data(spec)
     batch = data.batch(0, 0, 4)
-    images, seg = AutoencoderRecipe(whole, data, CPU)._shown(batch)
-    crops, labels = AutoencoderRecipe(spec, data, CPU)._shown(batch)
+    rows = [replace(row, record=with_findings(row.record)) for row in batch.rows]
+    batch = replace(batch, rows=rows)
+    images, seg, findings = AutoencoderRecipe(whole, data, CPU)._shown(batch)
+    crops, labels, cut = AutoencoderRecipe(spec, data, CPU)._shown(batch)
+    assert findings.any()
     corners = [place_of(crop, image) for crop, image in zip(crops, images, strict=True)]
     assert len(set(corners)) > 1
-    for (down, right), found, full in zip(corners, labels, seg, strict=True):
-        assert torch.equal(found, full[down : down + 24, right : right + 24])
+    for maps, parts in ((seg, labels), (findings, cut)):
+        for (down, right), found, full in zip(corners, parts, maps, strict=True):
+            assert torch.equal(found, full[down : down + 24, right : right + 24])
+
+
+def with_findings(record: ConditionRecord) -> ConditionRecord:
+    """A record with decay on all its teeth."""
+    lesion = np.where(record.conditions["segmentation"] == TOOTH, CAVITY, 0).astype(np.uint8)
+    return replace(record, conditions={**record.conditions, "findings": lesion})
 
 
 def place_of(crop: torch.Tensor, image: torch.Tensor) -> tuple[int, int]:
