@@ -12,10 +12,11 @@ from diffusers import ControlNetModel
 from torch import nn
 from transformers import PreTrainedModel
 
+from dentgen.models.adapter import PEFT, adapter_config, expected_adapter
 from dentgen.models.bundle import BASE, MINIATURE, Bundle, find_bundle
 from dentgen.models.bundle_files import ADAPTER_WEIGHTS
 from dentgen.models.checkpoints.file import write_new, write_tensors
-from dentgen.models.control import PEFT, WEIGHTS, adapter_config, expected_adapter
+from dentgen.models.control import WEIGHTS
 from dentgen.models.parts import ADAPTERS, CONTROLNET
 from dentgen.models.sd15 import random_sd15
 from dentgen.seeding import fresh_weights

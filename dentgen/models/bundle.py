@@ -19,9 +19,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dentgen import storage
 from dentgen.errors import BundleError
+from dentgen.models.adapter import merge_adapter
 from dentgen.models.bundle_files import loaded_files
 from dentgen.models.bundle_source import download, local_copy
-from dentgen.models.control import FullControl, load_control, load_full_control, merge_adapter
+from dentgen.models.control import FullControl, load_control, load_full_control
 from dentgen.models.embeddings import SUFFIX, add_embeddings
 from dentgen.models.file_digest import file_sha256
 from dentgen.models.lora import Lora, LoraLayer, load_lora, lora_change

@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel
 
 from dentgen.errors import BundleError, DentgenError
+from dentgen.models.adapter import merge_adapter
 from dentgen.models.bundle import find_bundle
 from dentgen.models.checkpoints.file import read_tensors
-from dentgen.models.control import load_control, load_full_control, merge_adapter
+from dentgen.models.control import load_control, load_full_control
 from dentgen.models.embeddings import SUFFIX, check_width, embedding_vectors
 from dentgen.models.lora import load_lora
 from dentgen.models.parts import (

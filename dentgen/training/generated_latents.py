@@ -11,7 +11,8 @@ from diffusers import ControlNetModel
 from jaxtyping import Float
 from torch import Tensor
 
-from dentgen.models.control import control_residuals, load_control, merge_adapter
+from dentgen.models.adapter import merge_adapter
+from dentgen.models.control import control_residuals, load_control
 from dentgen.models.parts import ADAPTERS, CONTROLNET, chosen_part
 from dentgen.seeding import derive_seed, numpy_generator
 from dentgen.spec.train_recipes import TinyDecoderSpec

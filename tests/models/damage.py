@@ -13,9 +13,10 @@ import torch
 
 from dentgen.diffusion.solver import probe_solver
 from dentgen.errors import DentgenError
+from dentgen.models.adapter import merge_adapter
 from dentgen.models.bundle import bundle_digest
 from dentgen.models.checkpoints.file import read_tensors
-from dentgen.models.control import load_control, merge_adapter
+from dentgen.models.control import load_control
 from dentgen.models.embeddings import check_width, embedding_vectors
 from dentgen.models.lora import load_lora
 from dentgen.models.native_size import native_size

@@ -16,19 +16,11 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from dentgen.errors import BundleError
+from dentgen.models.adapter import PEFT, SAVED_WHOLE, adapter_config, expected_adapter, is_target
 from dentgen.models.bundle_files import ADAPTER_WEIGHTS
 from dentgen.models.checkpoints.file import CONTROL, check_tensors, write_tensors
 from dentgen.models.checkpoints.ldm_keys import Layout, LdmNames, control_names, layout_of_config, layout_of_control
-from dentgen.models.control import (
-    PEFT,
-    SAVED_WHOLE,
-    WEIGHTS,
-    NoHint,
-    adapter_config,
-    control_from_unet,
-    expected_adapter,
-    is_target,
-)
+from dentgen.models.control import WEIGHTS, NoHint, control_from_unet
 
 _LORA: Final = ".lora_layer."
 #: Attention heads of Stable Diffusion 1.5 and ctrLoRA; they cannot be inferred from the weights.

@@ -17,17 +17,9 @@ from jaxtyping import Float
 from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 
+from dentgen.models.adapter import adapter_config, add_adapter, save_adapter
 from dentgen.models.bundle import find_bundle
-from dentgen.models.control import (
-    NoHint,
-    adapter_config,
-    add_adapter,
-    control_from_unet,
-    control_residuals,
-    load_control,
-    save_adapter,
-    save_control,
-)
+from dentgen.models.control import NoHint, control_from_unet, control_residuals, load_control, save_control
 from dentgen.models.parts import ADAPTERS, CONTROLNET
 from dentgen.seeding import fresh_weights
 from dentgen.spec.train_recipes import AdapterSpec, ControlBaseSpec

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
-from dentgen.models.control import LORA_TARGETS
+from dentgen.models.adapter import LORA_TARGETS
 from dentgen.models.parts import CONTROLNETS
 from dentgen.seeding import fresh_weights
 from dentgen.spec.train_recipes import ControlLoraSpec, ControlNetSpec

@@ -17,7 +17,8 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from dentgen.conditions.labels import SEG_PALETTE
-from dentgen.models.control import add_adapter, control_residuals, load_control, save_adapter
+from dentgen.models.adapter import add_adapter, save_adapter
+from dentgen.models.control import control_residuals, load_control
 from dentgen.models.judges import load_judges
 from dentgen.models.parts import ADAPTERS, CONTROLNET
 from dentgen.seeding import fresh_weights

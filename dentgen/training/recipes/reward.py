@@ -16,7 +16,8 @@ from jaxtyping import Float, Int64, UInt8
 from peft import PeftModel
 from torch import Tensor, nn
 
-from dentgen.models.control import load_adapter, load_control, save_adapter
+from dentgen.models.adapter import load_adapter, save_adapter
+from dentgen.models.control import load_control
 from dentgen.models.parts import ADAPTERS, CONTROLNET, chosen_part
 from dentgen.seeding import fresh_weights
 from dentgen.spec.train_reward import RewardSpec

@@ -10,10 +10,11 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from dentgen.errors import BundleError
+from dentgen.models.adapter import PEFT, merge_adapter
 from dentgen.models.bundle import Bundle
 from dentgen.models.checkpoints.ctrlora import ctrlora_adapter, ctrlora_base
 from dentgen.models.checkpoints.ldm_keys import SD15_LAYOUT, control_names
-from dentgen.models.control import PEFT, control_residuals, load_control, merge_adapter
+from dentgen.models.control import control_residuals, load_control
 from tests.models.checkpoints.ldm_net import (
     MINIATURE_SHAPE,
     LdmControl,

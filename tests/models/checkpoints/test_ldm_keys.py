@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dentgen.errors import BundleError
+from dentgen.models.adapter import expected_adapter
 from dentgen.models.bundle import Bundle
 from dentgen.models.checkpoints.ldm_keys import (
     SD15_LAYOUT,
@@ -16,7 +17,6 @@ from dentgen.models.checkpoints.ldm_keys import (
     layout_of_control,
     unet_names,
 )
-from dentgen.models.control import expected_adapter
 from dentgen.models.sd15 import random_sd15
 from tests.models.checkpoints.ldm_net import LdmControl, LdmShape, trained
 
