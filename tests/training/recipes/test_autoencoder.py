@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from dentgen.conditions.labels import TOOTH
 from dentgen.conditions.lesion_map import CAVITY
 from dentgen.errors import SpecError
-from dentgen.models.bundle import REQUIRED, Bundle, load_bundle
-from dentgen.models.parts import load_vae
+from dentgen.models.bundle import Bundle, load_bundle
+from dentgen.models.parts import REQUIRED, load_vae
 from dentgen.records import ConditionRecord
 from dentgen.training.frozen_networks import image_tensor
 from dentgen.training.losses import boundary_error
