@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dentgen import storage
 from dentgen.conditions.labels import colour_segmentation
+from dentgen.evaluation.class_figures import class_figures
 from dentgen.evaluation.fidelity_sheet import best_median_worst, write_fidelity_sheet
 from dentgen.evaluation.generated_images import generated_images, model_digest
 from dentgen.evaluation.judge_cache import cached_judge, cached_segmenters
@@ -71,7 +72,8 @@ def measure_fidelity(settings: FidelitySettings) -> Fidelity:
     """Measure all fidelity figures of the spec's model.
 
     A name says what is measured, on which images (generated, reference, or the colour ``fill``), and by which judge:
-    the U-Net without a suffix, the other one with ``_dilated``. ``judged_figures`` and ``seen_figures`` explain most.
+    the U-Net without a suffix, the other one with ``_dilated``. ``judged_figures``, ``seen_figures`` and
+    ``class_figures`` explain most.
 
     * ``miou_ratio``: generated over reference; ``miou_shuffled``: against other records' labels;
       ``miou_labels_shuffled``: of labels against other records' labels.
@@ -96,6 +98,7 @@ def measure_fidelity(settings: FidelitySettings) -> Fidelity:
         by_judge, record_scores = _judge_figures(judge, test, variants)
         figures |= {f"{figure}{suffix}": value for figure, value in by_judge.items()}
         scores += record_scores
+    figures |= class_figures(settings.work, settings.judges, training, test, variants)
     figures |= _seen_figures(test, variants)
     figures |= _detector_figures(settings, training, test, variants)
     figures |= word_figures(settings.work, settings.spec, test, min(settings.word_records, len(test.keys)))

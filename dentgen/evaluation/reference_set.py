@@ -36,6 +36,7 @@ class ReferenceSet:
         photos: (n, H, W, 3) uint8 reference images.
         seg: (n, H, W) uint8 tissue classes.
         fdi, light: (n, H, W) uint8 FDI numbers and lighting.
+        classes: (n, H, W) uint8 classes as labelled, ``SEG_CLASSES``.
     """
 
     source: str
@@ -46,6 +47,7 @@ class ReferenceSet:
     seg: NDArray[np.uint8]
     fdi: NDArray[np.uint8]
     light: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
 
     def halves(self, split: int = 0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Split the records at random into two halves that share no mouth.
@@ -84,13 +86,15 @@ def reference_set(work: str, count: int, seed: int, size: int, workers: int | No
 
 
 def _stack(source: str, records: list[ConditionRecord]) -> ReferenceSet:
+    classes = np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8)
     return ReferenceSet(
         source=source,
         keys=[record.key for record in records],
         groups=[record.group for record in records],
         prompts=[record.prompt for record in records],
         photos=np.stack([record.photo for record in records if record.photo is not None]),
-        seg=tissue_classes(np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8)),
+        seg=tissue_classes(classes),
         fdi=np.stack([record.fdi for record in records if record.fdi is not None]),
         light=np.stack([record.conditions["lighting"] for record in records]).astype(np.uint8),
+        classes=classes,
     )

@@ -39,6 +39,7 @@ def demo_reference(folder: Path, demo_members: dict[str, dict[str, bytes]], coun
         np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8),
         np.stack([record.fdi for record in records if record.fdi is not None]),
         np.stack([record.conditions["lighting"] for record in records]).astype(np.uint8),
+        np.stack([record.conditions["segmentation"] for record in records]).astype(np.uint8),
     )
 
 

@@ -52,7 +52,11 @@ def test_two_models_with_the_same_judges(work: Path, jaws: ReferenceSet) -> None
     assert Image.open(fidelity.sheet).size == (7 * (SIZE + 4), 3 * (SIZE + 4))
     assert len(set(fidelity.sheet_keys)) == 3
 
-    judges, before = {path.name for path in (work / "judges").glob("[ud]*")}, build_names(work)
+    assert {f"iou_{n}_{k}" for n in ("background", "gingiva", "tooth")
+            for k in ("generated", "reference")} <= figures.keys()  # fmt: skip
+    assert figures["class_miou_ratio"] == figures["class_miou_generated"] / figures["class_miou_reference"]
+
+    judges, before = {path.name for path in (work / "judges").glob("[cud]*")}, build_names(work)
     again = measure_fidelity(settings)
     assert again.figures == pytest.approx(figures, nan_ok=True)
     assert build_names(work) == before, "nothing is built twice"

@@ -26,7 +26,7 @@ def test_every_tile_is_where_it_belongs(tmp_path: Path) -> None:
     seg = rng.integers(0, 3, (3, EDGE, EDGE)).astype(np.uint8)
     photos = rng.integers(0, 256, (3, EDGE, EDGE, 3)).astype(np.uint8)
     variants = rng.integers(0, 256, (3, 2, EDGE, EDGE, 3)).astype(np.uint8)
-    reference = ReferenceSet("", keys, keys, keys, photos, seg, seg, light)
+    reference = ReferenceSet("", keys, keys, keys, photos, seg, seg, light, seg)
     file = tmp_path / "sheet.png"
     assert write_fidelity_sheet(str(file), reference, variants, (2, 0)) == ["c", "a"]
     sheet = np.asarray(Image.open(file))

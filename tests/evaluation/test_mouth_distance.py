@@ -19,7 +19,7 @@ def picked(jaws: ReferenceSet, count: int) -> ReferenceSet:
     few = slice(count)
     return ReferenceSet(
         jaws.source, jaws.keys[few], jaws.keys[few], jaws.prompts[few],
-        jaws.photos[few], jaws.seg[few], jaws.fdi[few], jaws.light[few],
+        jaws.photos[few], jaws.seg[few], jaws.fdi[few], jaws.light[few], jaws.classes[few],
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def test_yellowness_is_of_the_teeth_whose_prompt_has_the_word() -> None:
     seg = np.array([[[TOOTH, 1]], [[TOOTH, 1]]], np.uint8)
     photos = np.array([[[white, gum]], [[yellow, gum]]], np.uint8)
     prompts = ["a photo, white teeth, pink gums", "a photo, yellow teeth, pink gums"]
-    reference = ReferenceSet("", ["a", "b"], ["a", "b"], prompts, photos, seg, seg, seg)
+    reference = ReferenceSet("", ["a", "b"], ["a", "b"], prompts, photos, seg, seg, seg, seg)
     for word, colour in (("white", white), ("yellow", yellow)):
         assert _reference_yellowness(reference, word) == rgb_to_lab(np.array([colour], np.uint8))[0, 2]
     assert math.isnan(_reference_yellowness(reference, "ivory"))

@@ -16,7 +16,7 @@ from dentgen.evaluation.reference_set import TEST_SEED, ReferenceSet, reference_
 def test_halves_share_no_mouth() -> None:
     groups = [*"aaaab", *"bbbcc", *"cdd"]
     nothing = np.zeros((len(groups), 1, 1), np.uint8)
-    records = ReferenceSet("", groups, groups, groups, nothing, nothing, nothing, nothing)
+    records = ReferenceSet("", groups, groups, groups, nothing, nothing, nothing, nothing, nothing)
     for split in range(10):
         first, second = records.halves(split)
         assert sorted([*first, *second]) == list(range(len(groups)))

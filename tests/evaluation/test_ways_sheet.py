@@ -19,7 +19,7 @@ def test_every_way_has_a_column_and_records_are_spread_over_the_set(tmp_path: Pa
     keys = ["a", "b", "c", "d", "e"]
     light, seg = (rng.integers(0, top, (5, EDGE, EDGE)).astype(np.uint8) for top in (256, 3))
     photos, one, other = (rng.integers(0, 256, (5, EDGE, EDGE, 3)).astype(np.uint8) for _ in range(3))
-    reference = ReferenceSet("", keys, keys, keys, photos, seg, seg, light)
+    reference = ReferenceSet("", keys, keys, keys, photos, seg, seg, light, seg)
     file = tmp_path / "sheet.png"
     write_ways_sheet(str(file), reference, {"one": one, "other": other}, 3)
     sheet = np.asarray(Image.open(file))
