@@ -228,7 +228,7 @@ def _calcify(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNois
 def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
     """Plaque and stain start at the gum line, which rises with the papillae, and end in an uneven rim."""
     gum = 0.14 + 0.42 * np.clip(np.abs(at.mesial), 0, 1) ** 2.4
-    rim = gum + 0.12 + 0.14 * noise.octaves(at.point, 0.45, 2)
+    rim = gum + material.lesions.plaque_reach + 0.14 * noise.octaves(at.point, 0.45, 2)
     share = np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02)
     patchy = np.clip(0.65 + 0.9 * noise.octaves(at.point + 7, 0.6, 2), 0, 1)
     enamel.stain = np.clip(share * patchy, 0, 1) * material.lesions.stain

@@ -109,6 +109,8 @@ class Lesions:
         patchy: Plaque and inflamed gum are found beside some teeth only.
         severe: Plaque is thick and yellow and inflamed gum deep red wherever they are labelled, not a thin film and a
             touch of red.
+        plaque_reach: How far plaque reaches from the gum line, share of the crown's height.
+        redness_mm: How far the redness of inflamed gum reaches from the margin, mm.
     """
 
     fillings: tuple[Filling, ...]
@@ -125,6 +127,8 @@ class Lesions:
     fluorosis: float = 0.0
     patchy: bool = False
     severe: bool = False
+    plaque_reach: float = 0.12
+    redness_mm: float = 0.8
 
     @property
     def diseased(self) -> frozenset[int]:

@@ -36,7 +36,7 @@ PARAMETERS = "phantoms.json"
 #: Incremented by every change of the renderer that changes pictures or maps, so that one set never mixes two versions.
 EDITION: Final = 2
 #: Likewise of changes to varied sets alone.
-VARIED_EDITION: Final = 6
+VARIED_EDITION: Final = 7
 _DECIDED_BY_MIX: Final = ("look", "dentition", "mirrors")
 
 

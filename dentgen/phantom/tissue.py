@@ -125,7 +125,8 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
 
 def inflammation(margin_mm: FloatArray, material: Material) -> FloatArray:
     """Amount (n,), 0..1.6, of inflammation of the gum at distances (n,) from its margin, mm."""
-    swollen = np.exp(-((np.clip(margin_mm, 0, 9) / (0.8 + 1.6 * max(material.inflammation - 0.6, 0))) ** 2))
+    reach = material.lesions.redness_mm + 1.6 * max(material.inflammation - 0.6, 0)
+    swollen = np.exp(-((np.clip(margin_mm, 0, 9) / reach) ** 2))
     return np.clip(swollen * material.inflammation, 0, 1.6)
 
 

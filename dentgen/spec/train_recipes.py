@@ -67,6 +67,11 @@ class AutoencoderSpec(CommonSpec):
         default=None, gt=0, multiple_of=8,
         description="Edge of the square that is cut from every image at random, pixels; null: whole images.",
     )  # fmt: skip
+    colour: float = Field(
+        default=0.0, ge=0,
+        description="Weight of the L1 loss of colour differences, averaged over 4 x 4 pixels and weighted by loss; "
+        "0: none.",
+    )  # fmt: skip
     perceptual: float = Field(
         default=0.0, ge=0,
         description="Weight of the distance between features of an ImageNet encoder (extra 'photos'); 0: none.",

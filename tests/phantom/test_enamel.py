@@ -101,6 +101,16 @@ def test_severe_plaque_is_plain_to_see_wherever_it_is_labelled() -> None:
         assert (linear_to_lab(thin.albedo) < linear_to_lab(thick.albedo))[thick.lesion == PLAQUE, 2].all()
 
 
+def test_plaque_reaches_as_far_up_the_crown_as_its_share() -> None:
+    """Twenty heights over the middle of a crown, whose gum line is at .14 of it; the rim is uneven by .14."""
+    heights = np.linspace(0.0, 1.0, 20)
+    points = traced([Tissue.TOOTH] * 20, [16] * 20, mesial=0.0, height=heights, position=[[1.0, 2.0, 3.0]] * 20)
+    for reach in (0.12, 0.5):
+        mouth = material(replace(NO_LESIONS, plaque=1.0, severe=True, plaque_reach=reach))
+        found = paint_crowns(points, np.arange(20), mouth, LatticeNoise(numpy_generator("noise"))).lesion == PLAQUE
+        assert abs(heights[found].max() - (0.14 + reach)) <= 0.15
+
+
 def test_patchy_plaque_spares_some_teeth() -> None:
     soiled = replace(NO_LESIONS, plaque=1.0)
     covers = []

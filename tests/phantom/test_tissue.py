@@ -66,6 +66,15 @@ def test_gum_is_labelled_as_inflamed_from_half_the_amount_and_no_other_tissue_is
     assert found.tolist() == [INFLAMED_GUM, INFLAMED_GUM, 0, 0]
 
 
+def test_redness_reaches_as_far_as_its_distance() -> None:
+    """Half the amount at sqrt(ln 2) of the distance, by the Gaussian; .64 mm are added at an amount of 1."""
+    distances = np.linspace(0, 6, 601)
+    for reach in (0.8, 3.5):
+        lesions = replace(material().lesions, redness_mm=reach)
+        amount = inflammation(distances, replace(material(), inflammation=1.0, lesions=lesions))
+        assert distances[amount >= 0.5].max() == pytest.approx((reach + 0.64) * np.sqrt(np.log(2)), abs=0.011)
+
+
 def test_severe_inflammation_is_plain_to_see_wherever_it_is_labelled() -> None:
     """By 7 steps of a*: the judge of findings counts a pixel as red from 5, and blur and exposure cost some."""
     healthy, touched = replace(material(), inflammation=0.0), replace(material(), inflammation=1.0)

@@ -20,6 +20,7 @@ from dentgen.spec.train_sections import LossSpec, PixelWeights
 from dentgen.training.losses import (
     boundary_band,
     boundary_error,
+    colour_error,
     consistency_loss,
     kl_loss,
     noise_loss,
@@ -183,6 +184,20 @@ def test_region_errors_weigh_findings_beside_their_class() -> None:
     spec = PixelWeights(tooth=3, finding=5, normalise="none")
     assert float(region_error(wrong, image, seg, spec, found)) == pytest.approx(0.5 * (3 + 5 * 16 / 256))
     assert float(region_error(wrong, image, seg, spec)) == pytest.approx(0.5 * 3), "nowhere without a map"
+
+
+def test_colour_errors_see_neither_brightness_nor_detail_of_less_than_four_pixels() -> None:
+    seg, found = torch.full((1, 16, 16), 2, dtype=torch.uint8), torch.zeros(1, 16, 16, dtype=torch.bool)
+    found[:, :4, :8] = True
+    image, bluer = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
+    bluer[:, 2] = 0.4
+    spec = PixelWeights(tooth=3, finding=5, normalise="none")
+    # blue less luma is .886 of it, red less luma -.114
+    assert float(colour_error(bluer, image, seg, spec)) == pytest.approx(3 * 0.4 * (0.886 + 0.114) / 2)
+    assert float(colour_error(bluer, image, seg, spec, found)) == pytest.approx((3 + 5 * 32 / 256) * 0.4 / 2)
+    assert float(colour_error(image + 0.3, image, seg, spec)) == pytest.approx(0, abs=1e-6)
+    chequered = bluer * (1 - 2 * (torch.arange(16) % 2)) * (1 - 2 * (torch.arange(16)[:, None] % 2))
+    assert float(colour_error(chequered, image, seg, spec)) == pytest.approx(0, abs=1e-6)
 
 
 def test_texture_error_is_the_log_ratio_of_fine_detail() -> None:

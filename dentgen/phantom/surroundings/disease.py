@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,10 @@ _UNBRUSHED_SHARE, _PATCHY_SHARE = 0.35, 0.6
 #: What fillings of diseased mouths are made of.
 _FILLING_KINDS: tuple[FillingKind, ...] = ("amalgam", "composite", "ceramic inlay", "gold inlay")
 _FILLING_SHARES = (0.44, 0.40, 0.08, 0.08)
+#: From a thin line at the gum to two thirds of the crown, grades 2 to 5 of the Quigley-Hein index as Turesky
+#: et al. (1970) have it; and from a red margin to red attached gum, mm.
+_PLAQUE_REACH: Final = (0.08, 0.55)
+_REDNESS_MM: Final = (0.8, 3.5)
 
 
 def sample_disease(dentition: Dentition, diseased: bool, rng: np.random.Generator) -> Lesions:
@@ -98,6 +103,8 @@ def _with(sound: Lesions, diseased: list[int], calculus: float, rng: np.random.G
         plaque=float(rng.uniform(0.5, 1.0)) if diseased and rng.random() < _UNBRUSHED_SHARE else sound.plaque,
         patchy=bool(rng.random() < _PATCHY_SHARE),
         severe=True,
+        plaque_reach=float(rng.uniform(*_PLAQUE_REACH)),
+        redness_mm=float(rng.uniform(*_REDNESS_MM)),
     )
 
 

@@ -25,7 +25,14 @@ from dentgen.spec.train_recipes import AutoencoderSpec
 from dentgen.training.data.rows import Batch, TrainingData, TrainingRow
 from dentgen.training.export import save_network
 from dentgen.training.frozen_networks import Unregistered, control_tensor, freeze, image_tensor
-from dentgen.training.losses import boundary_error, kl_loss, perceptual_error, reconstruction_loss, region_error
+from dentgen.training.losses import (
+    boundary_error,
+    colour_error,
+    kl_loss,
+    perceptual_error,
+    reconstruction_loss,
+    region_error,
+)
 from dentgen.training.miniature import new_autoencoder
 from dentgen.training.recipes.recipe import Recipe
 
@@ -82,6 +89,9 @@ class AutoencoderRecipe(Recipe):
         if not self._spec.loss.is_plain:
             losses["weighted"] = region_error(decoded, images, seg, self._spec.loss, found)
             losses["loss"] = losses["loss"] + losses["weighted"]
+        if self._spec.colour:
+            losses["colour"] = colour_error(decoded, images, seg, self._spec.loss, found)
+            losses["loss"] = losses["loss"] + self._spec.colour * losses["colour"]
         if self._features is not None:
             losses["perceptual"] = perceptual_error(self._features.net, decoded, images)
             losses["loss"] = losses["loss"] + self._spec.perceptual * losses["perceptual"]

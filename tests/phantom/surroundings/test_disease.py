@@ -38,6 +38,16 @@ def test_every_kind_occurs_and_fits_its_dentition() -> None:
         assert all(mouth.implants <= set(mouth.crowns) for mouth in mouths)
 
 
+def test_plaque_and_redness_reach_between_a_line_and_most_of_the_crown() -> None:
+    mouths = [sample_disease("permanent", True, numpy_generator("ill", n)) for n in range(60)]
+    for reaches, least, most in (
+        ([mouth.plaque_reach for mouth in mouths], 0.08, 0.55),
+        ([mouth.redness_mm for mouth in mouths], 0.8, 3.5),
+    ):
+        assert least <= min(reaches) < least + 0.1 * (most - least)
+        assert most >= max(reaches) > most - 0.1 * (most - least)
+
+
 def test_a_healthy_mouth_is_one_of_the_survey() -> None:
     found = sample_disease("permanent", False, numpy_generator("well"))
     expected = sample_lesions("permanent", numpy_generator("well"))

@@ -97,6 +97,9 @@ def test_the_loss_is_the_sum_of_the_asked_for_terms(phantoms: str, tmp_path: Pat
     assert full["loss"] == pytest.approx(plain["loss"] + full["boundary"], rel=1e-5)
     weighted = losses(detail=False, loss={"background": 0, "gingiva": 0, "normalise": "none"})
     assert weighted["loss"] == pytest.approx(plain["loss"] + weighted["weighted"], rel=1e-5)
+    coloured = losses(detail=False, colour=2.0)
+    assert coloured["colour"] > 0
+    assert coloured["loss"] == pytest.approx(plain["loss"] + 2 * coloured["colour"], rel=1e-5)
 
 
 def test_about_a_quarter_of_the_rows_are_control_images(phantoms: str, tmp_path: Path) -> None:
