@@ -43,7 +43,7 @@ _TITANIUM = np.array([0.25, 0.25, 0.26])
 _DECAY, _HOLE = np.array([0.30, 0.17, 0.08]), np.array([0.045, 0.03, 0.02])
 _SOFT = np.array([0.62, 0.38, 0.14])
 _PLAQUE = np.array([0.62, 0.53, 0.29])
-_THICK_PLAQUE = np.array([0.70, 0.53, 0.17])
+_THICK_PLAQUE = np.array([0.60, 0.42, 0.08])
 _CALCULUS = np.array([0.66, 0.55, 0.33])
 #: Depth of decay from which it is a cavity and not a brown spot.
 _CAVITY_FROM = 0.3
@@ -51,6 +51,9 @@ _CAVITY_FROM = 0.3
 _LABELLED_PLAQUE = 0.35
 #: Coverage from which severe plaque hides the tooth.
 _THICK_FROM = 0.45
+
+#: Mean coverage by plaque and stain, its variation, and patches per mm: a film is torn, thick plaque coherent.
+_FILM_PATCHES, _THICK_PATCHES = (0.65, 0.9, 0.6), (0.85, 0.6, 0.35)
 
 
 @dataclass(slots=True)
@@ -230,7 +233,8 @@ def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) 
     gum = 0.14 + 0.42 * np.clip(np.abs(at.mesial), 0, 1) ** 2.4
     rim = gum + material.lesions.plaque_reach + 0.14 * noise.octaves(at.point, 0.45, 2)
     share = np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02)
-    patchy = np.clip(0.65 + 0.9 * noise.octaves(at.point + 7, 0.6, 2), 0, 1)
+    base, depth, per_mm = _THICK_PATCHES if material.lesions.severe else _FILM_PATCHES
+    patchy = np.clip(base + depth * noise.octaves(at.point + 7, per_mm, 2), 0, 1)
     enamel.stain = np.clip(share * patchy, 0, 1) * material.lesions.stain
     enamel.albedo = enamel.albedo * (1 - enamel.stain[:, None] * [0.45, 0.62, 0.76])
     plaque = enamel.plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque

@@ -133,7 +133,7 @@ def inflammation(margin_mm: FloatArray, material: Material) -> FloatArray:
 def reddened(amount: FloatArray, *, severe: bool) -> FloatArray:
     """Colour factor (n, 3) of the gum by its amount (n,) of inflammation, which is deeper red if ``severe``."""
     if severe:
-        return 1 - np.minimum(amount, 1.1)[:, None] * [0.20, 0.64, 0.54]
+        return 1 - np.minimum(amount, 1.1)[:, None] * [0.12, 0.74, 0.62]
     return 1 - amount[:, None] * [0.08, 0.38, 0.32]
 
 
