@@ -1,7 +1,7 @@
 """Fidelity: do images match their maps, resemble the reference images, vary, and follow their prompts?
 
 The judges are trained on reference images of phantoms that the model never saw; generated images come from complete
-builds. Every figure is also taken of a baseline, a colour fill times lighting, which matches its labels perfectly and
+builds. Most figures are also taken of a baseline, a colour fill times lighting, which matches its labels perfectly and
 looks like nothing, and so shows what the figure can and cannot tell.
 """
 
@@ -72,8 +72,8 @@ def measure_fidelity(settings: FidelitySettings) -> Fidelity:
     """Measure all fidelity figures of the spec's model.
 
     A name says what is measured, on which images (generated, reference, or the colour ``fill``), and by which judge:
-    the U-Net without a suffix, the other one with ``_dilated``. ``judged_figures``, ``seen_figures`` and
-    ``class_figures`` explain most.
+    the U-Net without a suffix, the other one with ``_dilated``. ``judged_figures`` and ``seen_figures`` explain most;
+    ``iou_*`` and ``class_miou_*`` come from a third judge and are explained by ``class_figures``.
 
     * ``miou_ratio``: generated over reference; ``miou_shuffled``: against other records' labels;
       ``miou_labels_shuffled``: of labels against other records' labels.

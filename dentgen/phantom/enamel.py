@@ -26,7 +26,7 @@ from dentgen.conditions.lesion_map import (
     WHITE_SPOT,
 )
 from dentgen.phantom.anatomy import FloatArray, IntArray
-from dentgen.phantom.lesions import PATCHES_PER_MM, Caries, Filling, FillingKind, Spot, spot_distance
+from dentgen.phantom.lesions import FILM_REACH, PATCHES_PER_MM, Caries, Filling, FillingKind, Spot, spot_distance
 from dentgen.phantom.material import Material
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
@@ -51,9 +51,10 @@ _CAVITY_FROM = 0.3
 _LABELLED_PLAQUE = 0.35
 #: Coverage from which severe plaque hides the tooth.
 _THICK_FROM = 0.45
-
-#: Mean coverage by plaque and stain, its variation, and patches per mm: a film is torn, thick plaque coherent.
-_FILM_PATCHES, _THICK_PATCHES = (0.65, 0.9, 0.6), (0.85, 0.6, 0.35)
+#: Mean coverage by a film of plaque or stain, its variation, and patches per mm.
+_FILM_PATCHES = (0.65, 0.9, 0.6)
+#: Likewise of severe plaque, which is less torn.
+_THICK_PATCHES = (0.85, 0.6, 0.35)
 
 
 @dataclass(slots=True)
@@ -231,13 +232,13 @@ def _calcify(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNois
 def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:
     """Plaque and stain start at the gum line, which rises with the papillae, and end in an uneven rim."""
     gum = 0.14 + 0.42 * np.clip(np.abs(at.mesial), 0, 1) ** 2.4
-    rim = gum + material.lesions.plaque_reach + 0.14 * noise.octaves(at.point, 0.45, 2)
-    share = np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02)
-    base, depth, per_mm = _THICK_PATCHES if material.lesions.severe else _FILM_PATCHES
-    patchy = np.clip(base + depth * noise.octaves(at.point + 7, per_mm, 2), 0, 1)
-    enamel.stain = np.clip(share * patchy, 0, 1) * material.lesions.stain
+    uneven = 0.14 * noise.octaves(at.point, 0.45, 2)
+    film = _patches(at, gum + FILM_REACH + uneven, _FILM_PATCHES, noise)
+    enamel.stain = film * material.lesions.stain
     enamel.albedo = enamel.albedo * (1 - enamel.stain[:, None] * [0.45, 0.62, 0.76])
-    plaque = enamel.plaque = np.clip(share * patchy, 0, 1) * material.lesions.plaque
+    if material.lesions.severe:
+        film = _patches(at, gum + material.lesions.plaque_reach + uneven, _THICK_PATCHES, noise)
+    plaque = enamel.plaque = film * material.lesions.plaque
     if material.lesions.patchy:
         plaque = enamel.plaque = plaque * noise.patches(at.point, PATCHES_PER_MM)
     if material.lesions.severe:
@@ -246,6 +247,13 @@ def _soil(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) 
         enamel.cover(0.8 * plaque, _PLAQUE, 0.55)
     enamel.sheen *= (1 - 0.6 * plaque)[:, None]
     enamel.lesion[(plaque >= _LABELLED_PLAQUE) & (enamel.lesion == 0)] = PLAQUE
+
+
+def _patches(at: _Crowns, rim: FloatArray, look: tuple[float, float, float], noise: LatticeNoise) -> FloatArray:
+    """Coverage (n,), 0..1, of points below their ``rim`` (n,), which is a height."""
+    mean, depth, per_mm = look
+    patches = np.clip(mean + depth * noise.octaves(at.point + 7, per_mm, 2), 0, 1)
+    return np.clip((rim - at.height) / 0.10, 0, 1) * (at.height > -0.02) * patches
 
 
 def _wet(enamel: Enamel, at: _Crowns, material: Material, noise: LatticeNoise) -> None:

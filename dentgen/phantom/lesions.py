@@ -90,6 +90,12 @@ class Fracture:
     slope: tuple[float, float]
 
 
+#: How far a film of plaque or stain reaches from the gum line, share of the crown's height.
+FILM_REACH: Final = 0.12
+#: How wide a red margin is, mm.
+MARGIN_MM: Final = 0.8
+
+
 @dataclass(frozen=True, slots=True)
 class Lesions:
     """Lesions and restorations of one patient.
@@ -109,8 +115,9 @@ class Lesions:
         patchy: Plaque and inflamed gum are found beside some teeth only.
         severe: Plaque is thick and yellow and inflamed gum deep red wherever they are labelled, not a thin film and a
             touch of red.
-        plaque_reach: How far plaque reaches from the gum line, share of the crown's height.
-        redness_mm: How far the redness of inflamed gum reaches from the margin, mm.
+        plaque_reach: How far severe plaque reaches from the gum line, share of the crown's height.
+        redness_mm: Distance from the margin, mm, at which 37 % of the redness of inflamed gum is left; strong
+            inflammation adds to it.
     """
 
     fillings: tuple[Filling, ...]
@@ -127,8 +134,8 @@ class Lesions:
     fluorosis: float = 0.0
     patchy: bool = False
     severe: bool = False
-    plaque_reach: float = 0.12
-    redness_mm: float = 0.8
+    plaque_reach: float = FILM_REACH
+    redness_mm: float = MARGIN_MM
 
     @property
     def diseased(self) -> frozenset[int]:

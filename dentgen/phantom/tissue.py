@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from dentgen.conditions.lesion_map import INFLAMED_GUM
 from dentgen.phantom.anatomy import FloatArray
 from dentgen.phantom.enamel import paint_crowns
-from dentgen.phantom.lesions import PATCHES_PER_MM
+from dentgen.phantom.lesions import MARGIN_MM, PATCHES_PER_MM
 from dentgen.phantom.material import Material
 from dentgen.phantom.mesh import Tissue
 from dentgen.phantom.noise import LatticeNoise
 from dentgen.phantom.scene import Surface
 
 _STEEL = np.array([0.30, 0.30, 0.31])
-#: Amount of inflammation from which gum is labelled: redder by a fifth in green and blue.
+#: Amount of inflammation from which gum is labelled: a fifth less green and blue, a third less where it is severe.
 _INFLAMED_FROM = 0.5
 
 
@@ -124,8 +124,12 @@ def _paint_gum(result: Coat, here: np.ndarray, surface: Surface, material: Mater
 
 
 def inflammation(margin_mm: FloatArray, material: Material) -> FloatArray:
-    """Amount (n,), 0..1.6, of inflammation of the gum at distances (n,) from its margin, mm."""
-    reach = material.lesions.redness_mm + 1.6 * max(material.inflammation - 0.6, 0)
+    """Amount (n,), 0..1.6, of inflammation of the gum at distances (n,) from its margin, mm.
+
+    Gum that is nowhere inflamed enough to be labelled is red along its margin alone.
+    """
+    width = material.lesions.redness_mm if material.inflammation >= _INFLAMED_FROM else MARGIN_MM
+    reach = width + 1.6 * max(material.inflammation - 0.6, 0)
     swollen = np.exp(-((np.clip(margin_mm, 0, 9) / reach) ** 2))
     return np.clip(swollen * material.inflammation, 0, 1.6)
 

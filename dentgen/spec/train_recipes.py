@@ -56,11 +56,13 @@ class AutoencoderSpec(CommonSpec):
         "null: none.",
     )
     tasks: Annotated[
-        tuple[ControlKind, ...], Field(min_length=1, description="Control images that it is shown beside the images.")
+        tuple[ControlKind, ...],
+        Field(min_length=1, description="Control images that it is shown beside the images; repeats count."),
     ] = (*SINGLE_KINDS, "blended", "blended-teeth")
     channels_last: _ChannelsLast = False
     loss: PixelWeights = Field(
-        default=PixelWeights(), description="Weights of an extra L1 loss; all ones leaves it out."
+        default=PixelWeights(),
+        description="Weights of an extra L1 loss, which is left out where every pixel weighs 1, and of colour.",
     )
     detail: bool = Field(default=True, description="Add the L1 loss at tissue boundaries.")
     crop: int | None = Field(

@@ -48,7 +48,7 @@ class ConditionsSpec(ImageSpec):
 
 
 class PixelWeights(Section):
-    """Loss weights of pixels by segmentation class; all ones is the plain loss."""
+    """Loss weights of pixels by segmentation class, boundary and finding; 1, 1, 1, 0, 0 is the plain loss."""
 
     background: float = Field(default=1.0, ge=0, description="Weight of background and ignored pixels.")
     gingiva: float = Field(default=1.0, ge=0, description="Weight of gingiva pixels.")

@@ -13,10 +13,7 @@ from safetensors.torch import load_file, save_file
 from dentgen.errors import BundleError
 from dentgen.models.adapter import LORA_TARGETS, add_adapter, load_adapter, merge_adapter, save_adapter
 from dentgen.models.bundle import Bundle, find_bundle, load_bundle
-from dentgen.models.control import (
-    control_residuals,
-    load_control,
-)
+from dentgen.models.control import control_residuals, load_control
 from tests.models.control_residuals import INPUTS, equal, residuals
 
 

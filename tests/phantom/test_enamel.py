@@ -101,6 +101,25 @@ def test_severe_plaque_is_plain_to_see_wherever_it_is_labelled() -> None:
         assert (linear_to_lab(thin.albedo) < linear_to_lab(thick.albedo))[thick.lesion == PLAQUE, 2].all()
 
 
+def test_severe_plaque_is_coherent_and_duller_than_the_tooth_and_stain_stays_a_film() -> None:
+    rng = np.random.default_rng(0)
+    points = traced(
+        [Tissue.TOOTH] * 200, [16] * 200, mesial=0.0, height=0.05, position=rng.uniform(0, 8, (200, 3)).tolist()
+    )
+    noise = LatticeNoise(numpy_generator("noise"))
+    film = replace(NO_LESIONS, plaque=1.0, stain=1.0)
+    clean, thin, thick = (
+        paint_crowns(points, np.arange(200), material(lesions), noise)
+        for lesions in (NO_LESIONS, film, replace(film, severe=True, plaque_reach=0.5))
+    )
+    assert (thick.plaque < 0.35).mean() < 0.5 * (thin.plaque < 0.35).mean()
+    assert thick.plaque.mean() > thin.plaque.mean() + 0.1
+    assert np.array_equal(thick.stain, thin.stain)
+    plaque = paint_crowns(points, np.arange(200), material(replace(NO_LESIONS, plaque=1.0, severe=True)), noise)
+    covered = plaque.lesion == PLAQUE
+    assert (linear_to_lab(plaque.albedo) - linear_to_lab(clean.albedo))[covered, 0].max() <= -4
+
+
 def test_plaque_reaches_as_far_up_the_crown_as_its_share() -> None:
     """Twenty heights over the middle of a crown, whose gum line is at .14 of it; the rim is uneven by .14."""
     heights = np.linspace(0.0, 1.0, 20)

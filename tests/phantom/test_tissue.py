@@ -75,6 +75,14 @@ def test_redness_reaches_as_far_as_its_distance() -> None:
         assert distances[amount >= 0.5].max() == pytest.approx((reach + 0.64) * np.sqrt(np.log(2)), abs=0.011)
 
 
+def test_gum_that_is_not_inflamed_is_red_along_its_margin_alone() -> None:
+    """As far as in a mouth whose inflamed gum is red along the margin: what has no label has no wide red seam."""
+    mild = replace(material(), inflammation=0.45)
+    wide = replace(mild, lesions=replace(mild.lesions, redness_mm=3.5))
+    distances = np.linspace(0, 6, 61)
+    assert np.array_equal(inflammation(distances, wide), inflammation(distances, mild))
+
+
 def test_severe_inflammation_is_plain_to_see_wherever_it_is_labelled() -> None:
     """By 7 steps of a*: the judge of findings counts a pixel as red from 5, and blur and exposure cost some."""
     healthy, touched = replace(material(), inflammation=0.0), replace(material(), inflammation=1.0)

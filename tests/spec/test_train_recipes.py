@@ -84,7 +84,10 @@ READERS = {
     "loss": set(RECIPES) - {*STUDENTS, "noise-consistency", "pruned-unet", "decoder", "judge"},
     "network": {"judge"},
     "photometric": {"judge"},
-    "tasks": {"base", "control-base"},
+    "tasks": {"autoencoder", "base", "control-base"},
+    "crop": {"autoencoder"},
+    "perceptual": {"autoencoder"},
+    "colour": {"autoencoder"},
     "control_image": {
         "adapter",
         "reward",
@@ -213,6 +216,7 @@ def test_a_part_is_named_after_its_control_image_unless_it_has_a_name() -> None:
         ("adapter", {"control_image": "normal"}, ("normal",)),
         ("controlnet", {}, ("blended",)),
         ("autoencoder", {}, ("segmentation", "lighting", "normal", "curvature", "blended", "blended-teeth")),
+        ("autoencoder", {"tasks": ["findings"]}, ("findings",)),
     ],
 )
 def test_control_images_that_rows_need(recipe: str, values: dict[str, Any], kinds: tuple[str, ...]) -> None:

@@ -192,8 +192,11 @@ def test_colour_errors_see_neither_brightness_nor_detail_of_less_than_four_pixel
     image, bluer = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
     bluer[:, 2] = 0.4
     spec = PixelWeights(tooth=3, finding=5, normalise="none")
-    # blue less luma is .886 of it, red less luma -.114
-    assert float(colour_error(bluer, image, seg, spec)) == pytest.approx(3 * 0.4 * (0.886 + 0.114) / 2)
+    # red less luma and blue less luma, as BT.601 weighs the three
+    for channel, differences in enumerate([(0.701, 0.299), (0.587, 0.587), (0.114, 0.886)]):
+        other = torch.zeros(1, 3, 16, 16)
+        other[:, channel] = 0.4
+        assert float(colour_error(other, image, seg, spec)) == pytest.approx(3 * 0.4 * sum(differences) / 2)
     assert float(colour_error(bluer, image, seg, spec, found)) == pytest.approx((3 + 5 * 32 / 256) * 0.4 / 2)
     assert float(colour_error(image + 0.3, image, seg, spec)) == pytest.approx(0, abs=1e-6)
     chequered = bluer * (1 - 2 * (torch.arange(16) % 2)) * (1 - 2 * (torch.arange(16)[:, None] % 2))

@@ -20,14 +20,14 @@ _UNBRUSHED_SHARE, _PATCHY_SHARE = 0.35, 0.6
 #: What fillings of diseased mouths are made of.
 _FILLING_KINDS: tuple[FillingKind, ...] = ("amalgam", "composite", "ceramic inlay", "gold inlay")
 _FILLING_SHARES = (0.44, 0.40, 0.08, 0.08)
-#: From a thin line at the gum to two thirds of the crown, grades 2 to 5 of the Quigley-Hein index as Turesky
+#: From a thin line at the gum to nearly two thirds of the crown, grades 2 to 4 of the Quigley-Hein index as Turesky
 #: et al. (1970) have it; and from a red margin to red attached gum, mm.
 _PLAQUE_REACH: Final = (0.08, 0.55)
 _REDNESS_MM: Final = (0.8, 3.5)
 
 
 def sample_disease(dentition: Dentition, diseased: bool, rng: np.random.Generator) -> Lesions:
-    """Draw a patient's lesions; those of a healthy patient follow the surveys, as in ``sample_lesions``."""
+    """Draw a patient's lesions; those of a healthy patient are as frequent as in ``sample_lesions``."""
     sound = sample_lesions(dentition, rng)
     calculus = float(rng.uniform(0.4, 1.0)) if rng.random() < (0.4 if diseased else 0.12) else 0.0
     if not diseased:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from jaxtyping import Float
@@ -133,7 +134,8 @@ class AutoencoderRecipe(Recipe):
     def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Images (b, 3, h, w) that the batch is trained on, label maps and findings (b, h, w), cut to ``crop``."""
         images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
-        maps = [images, torch.from_numpy(batch.seg), torch.from_numpy(batch.found)]
+        found = batch.found if self._spec.loss.finding else np.zeros(batch.seg.shape, bool)
+        maps = [images, torch.from_numpy(batch.seg), torch.from_numpy(found)]
         if self._spec.crop is not None:
             corners = [self._corner(batch, number, self._spec.crop) for number in range(len(batch))]
             maps = [_cut(each, corners, self._spec.crop) for each in maps]
@@ -186,8 +188,8 @@ def _check_shiftable(vae: AutoencoderKL, spec: AutoencoderSpec) -> None:
         raise SpecError(
             f"the autoencoder of {spec.start} has nothing that could shift its latents",
             key="start",
-            found="use_quant_conv or use_post_quant_conv: false",
-            expected="an autoencoder with both, or align",
+            found=", ".join(f"{key}: {vae.config[key]}" for key in ("use_quant_conv", "use_post_quant_conv")),
+            expected="both true, or align",
         )
 
 

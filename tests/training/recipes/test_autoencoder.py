@@ -18,9 +18,9 @@ from dentgen.errors import SpecError
 from dentgen.models.bundle import Bundle, load_bundle
 from dentgen.models.parts import REQUIRED, load_vae
 from dentgen.records import ConditionRecord
-from dentgen.training.frozen_networks import image_tensor
+from dentgen.training.frozen_networks import control_tensor, image_tensor
 from dentgen.training.losses import boundary_error
-from dentgen.training.recipes.autoencoder import AutoencoderRecipe, shift_latents
+from dentgen.training.recipes.autoencoder import AutoencoderRecipe, _check_shiftable, shift_latents
 from dentgen.training.run import run_training
 from tests.training.runs import CPU, copied_bundle, train_spec, training_data
 
@@ -74,14 +74,41 @@ def test_an_encoder_with_other_latents_cannot_be_aligned_with(phantoms: str, fam
     assert "4 channels at 1/8" in caught.value.expected
 
 
-def test_an_encoder_whose_latents_cannot_be_shifted_is_refused(phantoms: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["use_quant_conv", "use_post_quant_conv"])
+def test_an_encoder_whose_latents_cannot_be_shifted_is_refused(missing: str, phantoms: str, tmp_path: Path) -> None:
     for part in REQUIRED:
         (tmp_path / "other" / part).mkdir(parents=True)
-    AutoencoderKL(norm_num_groups=8, use_quant_conv=False).save_pretrained(tmp_path / "other" / "vae")
+    AutoencoderKL(norm_num_groups=8, **{missing: False}).save_pretrained(tmp_path / "other" / "vae")
     spec = train_spec(phantoms, tmp_path, "autoencoder", start=str(tmp_path / "other"))
     with pytest.raises(SpecError) as caught:
         AutoencoderRecipe(spec, training_data(spec), CPU)
     assert caught.value.key == "start"
+    assert f"{missing}: False" in str(caught.value.found)
+    _check_shiftable(load_vae(tmp_path / "other" / "vae", torch.float32), spec.model_copy(update={"align": "x"}))
+
+
+def test_findings_weigh_in_the_losses_of_pixels_and_colours(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(
+        phantoms, tmp_path, "autoencoder", batch=4, colour=1.0, loss={"finding": 5.0, "normalise": "none"}
+    )
+    data = training_data(spec)
+    recipe, batch = AutoencoderRecipe(spec, data, CPU), data.batch(0, 0, 4)
+    ill = replace(batch, rows=[replace(row, record=with_findings(row.record)) for row in batch.rows])
+    with torch.no_grad():
+        without, losses = recipe(batch), recipe(ill)
+    for name in ("weighted", "colour"):
+        assert float(losses[name]) > 1.2 * float(without[name])
+    assert float(losses["mse"]) == pytest.approx(float(without["mse"])), "the pictures are the same"
+
+
+def test_control_images_are_those_of_the_tasks(phantoms: str, tmp_path: Path) -> None:
+    spec = train_spec(phantoms, tmp_path, "autoencoder", batch=20, tasks=["lighting"])
+    data = training_data(spec)
+    recipe, batch = AutoencoderRecipe(spec, data, CPU), data.batch(0, 0, 20)
+    shown = [(row, recipe._image(batch, number, row)) for number, row in enumerate(batch.rows)]
+    controls = [(row, image) for row, image in shown if not torch.equal(image, image_tensor(row.photo))]
+    assert controls
+    assert all(torch.equal(image, control_tensor(row.control("lighting"))) for row, image in controls)
 
 
 @pytest.mark.integration
@@ -126,8 +153,8 @@ def test_a_preview_shows_image_and_reconstruction(phantoms: str, tmp_path: Path)
 
 
 def test_crops_cut_image_and_labels_alike(phantoms: str, tmp_path: Path) -> None:
-    whole = train_spec(phantoms, tmp_path, "autoencoder", batch=4)
-    spec = train_spec(phantoms, tmp_path, "autoencoder", batch=4, crop=24)
+    whole = train_spec(phantoms, tmp_path, "autoencoder", batch=4, loss={"finding": 1.0})
+    spec = whole.model_copy(update={"crop": 24})
     data = training_data(spec)
     batch = data.batch(0, 0, 4)
     rows = [replace(row, record=with_findings(row.record)) for row in batch.rows]
