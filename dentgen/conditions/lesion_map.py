@@ -49,8 +49,8 @@ LESION_COLOURS: Final[dict[int, Colour]] = {
     VENEER: (252, 240, 255),
     CERAMIC_INLAY: (186, 214, 236),
     GOLD_INLAY: (240, 192, 84),
-    PLAQUE: (40, 90, 170),
-    INFLAMED_GUM: (255, 150, 255),
+    PLAQUE: (206, 196, 96),
+    INFLAMED_GUM: (214, 20, 40),
 }
 _PALETTE: Final[NDArray[np.uint8]] = np.zeros((256, 3), np.uint8)
 for _value, _colour in LESION_COLOURS.items():
