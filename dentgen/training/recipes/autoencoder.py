@@ -134,8 +134,8 @@ class AutoencoderRecipe(Recipe):
     def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Images (b, 3, h, w) that the batch is trained on, label maps and findings (b, h, w), cut to ``crop``."""
         images = torch.stack([self._image(batch, number, row) for number, row in enumerate(batch.rows)])
-        found = batch.found if self._spec.loss.finding else np.zeros(batch.seg.shape, bool)
-        maps = [images, torch.from_numpy(batch.seg), torch.from_numpy(found)]
+        findings = batch.found if self._spec.loss.finding else np.zeros(batch.seg.shape, bool)
+        maps = [images, torch.from_numpy(batch.seg), torch.from_numpy(findings)]
         if self._spec.crop is not None:
             corners = [self._corner(batch, number, self._spec.crop) for number in range(len(batch))]
             maps = [_cut(each, corners, self._spec.crop) for each in maps]
