@@ -59,7 +59,7 @@ def fidelity(
     reference images, generates four images per phantom with the spec's
     model, and prints the figures.
 
-    Takes about an hour and a half for the miniature on two cores; another model
+    Takes about two hours for the miniature on two cores; another model
     reuses phantoms and judges.
 
     Example: dentgen evaluate fidelity --set model.bundle=work/miniature --json work/fidelity.json

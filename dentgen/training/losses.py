@@ -47,35 +47,32 @@ def boundary_error(decoded: Tensor, images: Tensor, seg: UInt8[Tensor, "b H W"])
     return ((decoded - images).abs() * torch.stack(bands).amax(0)[:, None]).mean()
 
 
-def region_error(
-    decoded: Tensor,
-    images: Tensor,
-    seg: UInt8[Tensor, "b H W"],
-    spec: PixelWeights,
-    found: Bool[Tensor, "b H W"] | None = None,
-) -> Tensor:
-    """L1 loss weighted per pixel by class and finding, mean over all pixels.
+def image_weights(
+    seg: UInt8[Tensor, "b H W"], spec: PixelWeights, found: Bool[Tensor, "b H W"] | None = None
+) -> Float[Tensor, "b 1 H W"]:
+    """Weights of the pixels of images, scaled as ``spec.normalise`` says.
 
     Args:
-        decoded: (b, 3, H, W) in [-1, 1].
-        images: (b, 3, H, W) in [-1, 1].
         seg: Label map of three classes, as ``tissue_classes`` returns it.
         spec: The weights.
         found: Where there is a finding; None: nowhere.
     """
-    weights = _summed_weights(seg, spec, found).to(images.device)
-    weights = _normalised(weights.clamp_min(spec.floor), spec.normalise)
+    return _normalised(_summed_weights(seg, spec, found).clamp_min(spec.floor), spec.normalise)
+
+
+def region_error(decoded: Tensor, images: Tensor, weights: Float[Tensor, "b 1 H W"]) -> Tensor:
+    """Weighted L1 loss, mean over all pixels.
+
+    Args:
+        decoded: (b, 3, H, W) in [-1, 1].
+        images: (b, 3, H, W) in [-1, 1].
+        weights: Of the pixels.
+    """
     return ((decoded - images).abs() * weights).mean()
 
 
-def colour_error(
-    decoded: Tensor,
-    images: Tensor,
-    seg: UInt8[Tensor, "b H W"],
-    spec: PixelWeights,
-    found: Bool[Tensor, "b H W"] | None = None,
-) -> Tensor:
-    """L1 loss of colour differences averaged over 4 x 4 pixels, weighted as ``region_error`` weighs.
+def colour_error(decoded: Tensor, images: Tensor, weights: Float[Tensor, "b 1 H W"]) -> Tensor:
+    """Weighted L1 loss of colour differences, averaged over 4 x 4 pixels.
 
     The tissue that is seen tells most of a pixel's colour, so a decoder may guess it and keep its latents for outlines;
     then yellow plaque on a tooth comes out white. Colour differences are blue and red less luma (ITU-R BT.601).
@@ -83,15 +80,11 @@ def colour_error(
     Args:
         decoded: (b, 3, H, W) in [-1, 1].
         images: (b, 3, H, W) in [-1, 1].
-        seg: Label map of three classes, as ``tissue_classes`` returns it.
-        spec: The weights.
-        found: Where there is a finding; None: nowhere.
+        weights: Of the pixels.
     """
-    weights = _summed_weights(seg, spec, found).to(images.device)
-    weights = _normalised(F.avg_pool2d(weights, _COLOUR_PIXELS).clamp_min(spec.floor), spec.normalise)
     away = F.avg_pool2d(decoded - images, _COLOUR_PIXELS)
     luma = (away * away.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    return ((away[:, [0, 2]] - luma).abs() * weights).mean()
+    return ((away[:, [0, 2]] - luma).abs() * F.avg_pool2d(weights, _COLOUR_PIXELS)).mean()
 
 
 def perceptual_error(encoder: ImageNetEncoder, decoded: Tensor, images: Tensor) -> Tensor:

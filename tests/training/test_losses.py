@@ -22,6 +22,7 @@ from dentgen.training.losses import (
     boundary_error,
     colour_error,
     consistency_loss,
+    image_weights,
     kl_loss,
     noise_loss,
     perceptual_error,
@@ -170,11 +171,11 @@ def test_region_errors_count_by_the_weights_of_their_classes() -> None:
     seg = torch.zeros(1, 16, 16, dtype=torch.uint8)
     seg[:, :, 8:], seg[:, 12:] = 2, 1
     image, wrong = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.5)
-    assert float(region_error(wrong, image, seg, PixelWeights())) == pytest.approx(0.5), "plain L1"
+    assert float(region_error(wrong, image, image_weights(seg, PixelWeights()))) == pytest.approx(0.5), "plain L1"
     of_teeth = PixelWeights(background=0, gingiva=0, tooth=3, normalise="none")
-    assert float(region_error(wrong, image, seg, of_teeth)) == pytest.approx(0.5 * 3 * 96 / 256)
+    assert float(region_error(wrong, image, image_weights(seg, of_teeth))) == pytest.approx(0.5 * 3 * 96 / 256)
     wrong[0, :, :12, 8:] = 0
-    assert float(region_error(wrong, image, seg, of_teeth)) == 0
+    assert float(region_error(wrong, image, image_weights(seg, of_teeth))) == 0
 
 
 def test_region_errors_weigh_findings_beside_their_class() -> None:
@@ -182,8 +183,10 @@ def test_region_errors_weigh_findings_beside_their_class() -> None:
     found[:, :2, :8] = True
     image, wrong = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.5)
     spec = PixelWeights(tooth=3, finding=5, normalise="none")
-    assert float(region_error(wrong, image, seg, spec, found)) == pytest.approx(0.5 * (3 + 5 * 16 / 256))
-    assert float(region_error(wrong, image, seg, spec)) == pytest.approx(0.5 * 3), "nowhere without a map"
+    assert float(region_error(wrong, image, image_weights(seg, spec, found))) == pytest.approx(0.5 * (3 + 5 * 16 / 256))
+    assert float(region_error(wrong, image, image_weights(seg, spec))) == pytest.approx(0.5 * 3), (
+        "nowhere without a map"
+    )
 
 
 def test_colour_errors_see_neither_brightness_nor_detail_of_less_than_four_pixels() -> None:
@@ -192,15 +195,16 @@ def test_colour_errors_see_neither_brightness_nor_detail_of_less_than_four_pixel
     image, bluer = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
     bluer[:, 2] = 0.4
     spec = PixelWeights(tooth=3, finding=5, normalise="none")
+    ill, sound = image_weights(seg, spec, found), image_weights(seg, spec)
     # red less luma and blue less luma, as BT.601 weighs the three
     for channel, differences in enumerate([(0.701, 0.299), (0.587, 0.587), (0.114, 0.886)]):
         other = torch.zeros(1, 3, 16, 16)
         other[:, channel] = 0.4
-        assert float(colour_error(other, image, seg, spec)) == pytest.approx(3 * 0.4 * sum(differences) / 2)
-    assert float(colour_error(bluer, image, seg, spec, found)) == pytest.approx((3 + 5 * 32 / 256) * 0.4 / 2)
-    assert float(colour_error(image + 0.3, image, seg, spec)) == pytest.approx(0, abs=1e-6)
+        assert float(colour_error(other, image, sound)) == pytest.approx(3 * 0.4 * sum(differences) / 2)
+    assert float(colour_error(bluer, image, ill)) == pytest.approx((3 + 5 * 32 / 256) * 0.4 / 2)
+    assert float(colour_error(image + 0.3, image, sound)) == pytest.approx(0, abs=1e-6)
     chequered = bluer * (1 - 2 * (torch.arange(16) % 2)) * (1 - 2 * (torch.arange(16)[:, None] % 2))
-    assert float(colour_error(chequered, image, seg, spec)) == pytest.approx(0, abs=1e-6)
+    assert float(colour_error(chequered, image, sound)) == pytest.approx(0, abs=1e-6)
 
 
 def test_texture_error_is_the_log_ratio_of_fine_detail() -> None:

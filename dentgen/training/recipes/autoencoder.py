@@ -29,6 +29,7 @@ from dentgen.training.frozen_networks import Unregistered, control_tensor, freez
 from dentgen.training.losses import (
     boundary_error,
     colour_error,
+    image_weights,
     kl_loss,
     perceptual_error,
     reconstruction_loss,
@@ -87,11 +88,12 @@ class AutoencoderRecipe(Recipe):
         if self._spec.detail:
             losses["boundary"] = boundary_error(decoded, images, seg)
             losses["loss"] = losses["loss"] + losses["boundary"]
+        weights = image_weights(seg, self._spec.loss, found)
         if not self._spec.loss.is_plain:
-            losses["weighted"] = region_error(decoded, images, seg, self._spec.loss, found)
+            losses["weighted"] = region_error(decoded, images, weights)
             losses["loss"] = losses["loss"] + losses["weighted"]
         if self._spec.colour:
-            losses["colour"] = colour_error(decoded, images, seg, self._spec.loss, found)
+            losses["colour"] = colour_error(decoded, images, weights)
             losses["loss"] = losses["loss"] + self._spec.colour * losses["colour"]
         if self._features is not None:
             losses["perceptual"] = perceptual_error(self._features.net, decoded, images)
